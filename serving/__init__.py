@@ -1,0 +1,1 @@
+"""What answers questions about photos: the served model and its clients."""
