@@ -1,0 +1,13 @@
+"""From the bytes of a photo to its pixels: the one decoder of training, evaluation and serving."""
+
+from landmark_ml.photos.decoder import decode_photo, read_location
+from landmark_ml.photos.limits import DEFAULT_LIMITS, PhotoError, PhotoErrorCode, PhotoLimits
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "PhotoError",
+    "PhotoErrorCode",
+    "PhotoLimits",
+    "decode_photo",
+    "read_location",
+]

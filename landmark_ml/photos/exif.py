@@ -1,0 +1,77 @@
+"""Orientation and place of a photo, from EXIF that may be damaged or hostile."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+
+from PIL import ExifTags, Image
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+logger = logging.getLogger(__name__)
+
+_MAX_BYTES = 1 << 20
+_DEGREES = {"N": (1, 90), "S": (-1, 90), "E": (1, 180), "W": (-1, 180)}
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def apply_orientation(image: Image.Image) -> Image.Image:
+    """Turn and mirror a loaded picture upright; leave it when its EXIF cannot be read."""
+    try:
+        orientation = _exif(image).get(ExifTags.Base.Orientation, 1)
+        turn = _TURNS.get(orientation)
+    except Exception as error:
+        # EXIF is foreign bytes parsed in Python: anything can be raised, and none of it says that
+        # the pixels are bad.
+        logger.debug("unreadable EXIF orientation taken as upright: %r", error)
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def gps_position(image: Image.Image) -> tuple[float, float] | None:
+    """(latitude, longitude) in degrees from the GPS tags; None when absent, damaged or 0, 0."""
+    try:
+        gps = _exif(image).get_ifd(ExifTags.IFD.GPSInfo)
+        latitude = _degrees(gps, ExifTags.GPS.GPSLatitude, ExifTags.GPS.GPSLatitudeRef, "NS")
+        longitude = _degrees(gps, ExifTags.GPS.GPSLongitude, ExifTags.GPS.GPSLongitudeRef, "EW")
+    except Exception as error:
+        # As above: a photo without a readable place is an ordinary photo.
+        logger.debug("unreadable EXIF position ignored: %r", error)
+        return None
+    # Cameras without a fix write zeros.
+    return None if latitude == 0 and longitude == 0 else (latitude, longitude)
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    size = len(image.info.get("exif", b""))
+    if size > _MAX_BYTES:
+        raise ValueError(f"EXIF of {size} bytes is over {_MAX_BYTES}: not a camera's")
+    return image.getexif()
+
+
+def _degrees(gps: Mapping[int, Any], value_tag: int, side_tag: int, sides: str) -> float:
+    """Signed decimal degrees of one coordinate; raises on anything but three sound rationals."""
+    side = gps[side_tag]
+    side = side.decode("ascii") if isinstance(side, bytes) else side
+    side = side.strip("\0 ").upper()
+    degrees, minutes, seconds = (float(part) for part in gps[value_tag])
+    if side not in sides or not side:
+        raise ValueError(f"side {side!r} is not one of {sides}")
+    sign, most = _DEGREES[side]
+    if not (0 <= minutes <= 60 and 0 <= seconds <= 60 and degrees >= 0):
+        raise ValueError(f"{degrees} degrees, {minutes} minutes, {seconds} seconds is no angle")
+    angle = degrees + minutes / 60 + seconds / 3600
+    if not math.isfinite(angle) or angle > most:
+        raise ValueError(f"{angle} degrees is beyond {most}")
+    return sign * angle
