@@ -16,7 +16,7 @@ from PIL import Image
 
 from landmark_ml.photos import PhotoError, PhotoLimits, decode_photo
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).parents[2]
 GROWTH_MB = 400
 
 

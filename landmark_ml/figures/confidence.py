@@ -1,0 +1,148 @@
+"""Pictures of what a confidence is worth: calibration, and rejection of other photos."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from landmark_ml.figures.style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    PALE_BLUE,
+    VERMILION,
+    add_legend,
+    new_figure,
+    style_axes,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+CALIBRATED = 0.005
+"""A smaller gap between mean confidence and accuracy is not called one."""
+FEW_ANSWERS = 10
+
+
+def reliability_diagram(
+    confidence: NDArray[np.float64],
+    correct: NDArray[np.bool_],
+    *,
+    ece: float | None = None,
+    num_bins: int = 15,
+) -> Figure:
+    """Draw accuracy against confidence in equal-width bins, with the photos a bin below.
+
+    `confidence` float [N] in 0 to 1, `correct` bool [N], as in Guo et al., "On Calibration of
+    Modern Neural Networks" (2017). Raises ValueError on arrays that do not fit or confidences
+    outside 0 to 1.
+    """
+    confidence, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
+    _check_confidences(confidence, right)
+    figure = new_figure(
+        _calibration_title(confidence.mean() - right.mean(), ece, confidence.size),
+        width=6.5,
+        height=6.0,
+        caption=f"Mean confidence {confidence.mean():.3f}, accuracy {right.mean():.3f}. "
+        f"Pale bars stand on fewer than {FEW_ANSWERS} photos.",
+    )
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
+    counts = np.bincount(bins, minlength=num_bins)
+    _draw_reliability(above, bins, confidence, right, counts)
+    middles = (np.arange(num_bins) + 0.5) / num_bins
+    below.bar(middles, counts, width=0.9 / num_bins, color=GREY)
+    style_axes(above, ylabel="share of answers right")
+    style_axes(below, xlabel="confidence", ylabel="photos")
+    above.tick_params(labelbottom=False)
+    below.set_xlim(0, 1)
+    below.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    return figure
+
+
+def rejection_histogram(
+    landmark_scores: NDArray[np.float64],
+    distractor_scores: NDArray[np.float64],
+    threshold: float,
+) -> Figure:
+    """Draw the scores of photos with and without a landmark; those at the threshold are kept.
+
+    Float arrays [N] and [M] on the scale of `threshold`. Raises ValueError when one is empty or
+    not finite.
+    """
+    groups = {
+        "landmark": np.asarray(landmark_scores, dtype=float),
+        "no landmark": np.asarray(distractor_scores, dtype=float),
+    }
+    for name, scores in groups.items():
+        if not scores.size or not np.isfinite(scores).all():
+            msg = f"{scores.size} scores of {name} photos, not all finite: give one or more, no NaN"
+            raise ValueError(msg)
+    kept = np.mean(groups["landmark"] >= threshold)
+    rejected = np.mean(groups["no landmark"] < threshold)
+    figure = new_figure(
+        f"At {threshold:.3g}, {kept:.1%} of {len(landmark_scores):,} landmark photos are kept and "
+        f"{rejected:.1%} of {len(distractor_scores):,} others rejected"
+    )
+    axes = figure.add_subplot()
+    everything = np.concatenate([*groups.values(), [threshold]])
+    edges = np.histogram_bin_edges(everything, bins=40).tolist()
+    for (name, scores), color in zip(groups.items(), (BLUE, ORANGE), strict=True):
+        weights = np.full(scores.size, 100 / scores.size)
+        label = f"{name} (n = {scores.size:,})"
+        axes.hist(scores, edges, weights=weights, color=color, alpha=0.65, label=label)
+    axes.axvline(threshold, color=INK, linewidth=1.2, label=f"threshold {threshold:.3g}")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    style_axes(axes, xlabel="score", ylabel="% of its photos (log scale)")
+    add_legend(axes)
+    return figure
+
+
+def _check_confidences(confidence: NDArray[np.float64], right: NDArray[np.float64]) -> None:
+    in_range = bool(np.all((confidence >= 0) & (confidence <= 1)))
+    if confidence.shape != right.shape or not confidence.size or not in_range:
+        msg = (
+            f"{confidence.size} confidences for {right.size} answers, all within 0 to 1:"
+            f" {in_range}; give one calibrated confidence from 0 to 1 per photo"
+        )
+        raise ValueError(msg)
+
+
+def _calibration_title(gap: float, ece: float | None, photos: int) -> str:
+    verdict = f"Too {'sure' if gap > 0 else 'cautious'} by {abs(gap):.3f}"
+    finding = verdict if abs(gap) >= CALIBRATED else "Calibrated on average"
+    error = "" if ece is None else f"ECE {ece:.3f}, "
+    return f"{finding} ({error}n = {photos:,})"
+
+
+def _draw_reliability(
+    axes: Axes,
+    bins: NDArray[np.int64],
+    confidence: NDArray[np.float64],
+    correct: NDArray[np.float64],
+    counts: NDArray[np.int64],
+) -> None:
+    filled = np.flatnonzero(counts)
+    width = 1 / len(counts)
+    accuracy = np.bincount(bins, correct, len(counts))[filled] / counts[filled]
+    mean = np.bincount(bins, confidence, len(counts))[filled] / counts[filled]
+    left = filled * width
+    for few, shade, label in ((False, BLUE, "accuracy"), (True, PALE_BLUE, "")):
+        some = (counts[filled] < FEW_ANSWERS) == few
+        axes.bar(
+            left[some], accuracy[some], width=0.9 * width, align="edge", color=shade, label=label
+        )
+    axes.plot(
+        mean, mean, "_", color=VERMILION, markersize=14, markeredgewidth=2, label="mean confidence"
+    )
+    axes.plot(
+        [0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=":", label="perfectly calibrated"
+    )
+    axes.set_ylim(0, 1.02)
+    add_legend(axes)

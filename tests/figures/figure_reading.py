@@ -1,0 +1,33 @@
+"""What a figure says and shows, read back for tests."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from PIL import Image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def texts(figure: Figure) -> list[str]:
+    found = figure.findobj(Text)
+    return [text.get_text() for text in found if isinstance(text, Text) and text.get_text()]
+
+
+def says(figure: Figure, words: str) -> bool:
+    return any(words in text.replace("\n", " ") for text in texts(figure))
+
+
+def bars(axes: Axes) -> list[Rectangle]:
+    return [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+
+
+def render(figure: Figure) -> Image.Image:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return Image.open(buffer)

@@ -1,0 +1,57 @@
+"""Calibration and rejection figures: what they state and what they refuse."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgba
+
+from landmark_ml.figures.confidence import rejection_histogram, reliability_diagram
+from landmark_ml.figures.style import PALE_BLUE
+from tests.figures.figure_reading import bars, render, says
+
+
+def test_reliability_bars_are_accuracies_with_their_counts_below() -> None:
+    confidence = np.array([0.15] * 20 + [1.0] * 4)
+    correct = np.array([True] * 5 + [False] * 15 + [True] * 4)
+    figure = reliability_diagram(confidence, correct, ece=0.0833, num_bins=10)
+    above, below = figure.axes
+    heights = {round(bar.get_x(), 2): bar.get_height() for bar in bars(above)}
+    assert heights == pytest.approx({0.1: 0.25, 0.9: 1.0})
+    counts = [bar.get_height() for bar in bars(below)]
+    assert counts == [0, 20, 0, 0, 0, 0, 0, 0, 0, 4]
+    pale = [bar.get_facecolor() == to_rgba(PALE_BLUE) for bar in bars(above)]
+    assert pale == [False, True]
+    assert says(figure, "Too cautious by 0.083 (ECE 0.083, n = 24)")
+
+
+def test_reliability_works_without_an_ece() -> None:
+    figure = reliability_diagram(np.array([0.5, 0.5]), np.array([True, False]))
+    assert says(figure, "Calibrated on average (n = 2)")
+
+
+@pytest.mark.parametrize("confidence", [[], [math.nan], [1.2], [0.2, 0.3]])
+def test_reliability_refuses_what_is_no_confidence(confidence: list[float]) -> None:
+    correct = np.ones(min(len(confidence), 1), dtype=bool)
+    with pytest.raises(ValueError, match="confidences for"):
+        reliability_diagram(np.array(confidence), correct)
+
+
+def test_rejection_states_what_the_threshold_does() -> None:
+    figure = rejection_histogram(np.array([0.5, 0.9, 0.9, 0.2]), np.array([0.1, 0.5]), 0.5)
+    assert says(figure, "75.0% of 4 landmark photos are kept and 50.0% of 2 others rejected")
+    (axes,) = figure.axes
+    assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines] == [[0.5, 0.5]]
+    assert sum(bar.get_height() for bar in bars(axes)) == pytest.approx(200)
+
+
+def test_rejection_draws_equal_scores() -> None:
+    render(rejection_histogram(np.array([0.5]), np.array([0.5]), 0.5))
+
+
+@pytest.mark.parametrize("scores", [[], [math.nan]])
+def test_rejection_refuses_missing_scores(scores: list[float]) -> None:
+    with pytest.raises(ValueError, match="no landmark photos"):
+        rejection_histogram(np.array([0.5]), np.array(scores), 0.5)

@@ -1,0 +1,208 @@
+"""Pictures of a dataset: what they count and show, and the odd datasets they must survive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgba
+from PIL import Image
+
+from landmark_ml.figures import (
+    augmented_batch,
+    channel_statistics,
+    class_counts,
+    image_sizes,
+    measure_channels,
+    sample_grid,
+)
+from landmark_ml.figures.style import MOST_ROWS, SHOWN_ROWS, VERMILION
+from landmark_ml.manifest import NOT_A_LANDMARK, Dataset, Photo
+from tests.figures.figure_reading import bars, render, says, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+def _photo(folder: Path, label: int, *, width: int = 64, height: int = 48) -> Photo:
+    """Stand for a photo no picture is needed of."""
+    return Photo(folder / "none.png", label, "", width, height)
+
+
+def _drawn(folder: Path, label: int, color: tuple[int, int, int]) -> Photo:
+    path = folder / f"{len(list(folder.iterdir()))}.png"
+    Image.new("RGB", (64, 48), color).save(path)
+    return Photo(path, label, "", 64, 48)
+
+
+def _dataset(
+    folder: Path,
+    classes: int,
+    train: Sequence[Photo],
+    val: Sequence[Photo] = (),
+    test: Sequence[Photo] = (),
+) -> Dataset:
+    names = tuple(f"Château {index}" for index in range(classes))
+    return Dataset("toy", folder, names, tuple(train), tuple(val), tuple(test))
+
+
+def test_sample_grid_has_a_row_a_class_and_one_of_other_photos(tmp_path: Path) -> None:
+    photos = [_drawn(tmp_path, label, (200, 0, 0)) for label in (0, 0, 0, 1, NOT_A_LANDMARK)]
+    figure = sample_grid(_dataset(tmp_path, 2, photos), per_class=2)
+    assert len(figure.axes) == 2 + 1 + 1
+    assert {"Château 0", "Château 1", "(not a landmark)"} <= set(texts(figure))
+    assert all(axes.images for axes in figure.axes)
+    render(figure)
+
+
+def test_sample_grid_draws_as_many_classes_as_asked_and_repeats_by_seed(tmp_path: Path) -> None:
+    photos = [_drawn(tmp_path, label, (0, 0, 0)) for label in range(9)]
+    dataset = _dataset(tmp_path, 9, photos)
+    first, again, other = (
+        texts(sample_grid(dataset, max_classes=3, seed=seed)) for seed in (1, 1, 2)
+    )
+    assert sum(text.startswith("Château") for text in first) == 3
+    assert first == again
+    assert first != other
+
+
+def test_sample_grid_of_an_empty_dataset_says_so(tmp_path: Path) -> None:
+    assert says(sample_grid(_dataset(tmp_path, 1, [])), "nothing to show")
+
+
+def test_sample_grid_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="one or more"):
+        sample_grid(_dataset(tmp_path, 1, []), per_class=0)
+
+
+def test_counts_stack_the_splits_and_mark_small_classes(tmp_path: Path) -> None:
+    dataset = _dataset(
+        tmp_path,
+        2,
+        [_photo(tmp_path, 0)] * 30 + [_photo(tmp_path, 1)] * 5 + [_photo(tmp_path, -1)] * 4,
+        [_photo(tmp_path, 0)] * 3,
+        [_photo(tmp_path, 1)] * 2 + [_photo(tmp_path, -1)],
+    )
+    figure = class_counts(dataset)
+    (axes,) = figure.axes
+    assert [bar.get_width() for bar in bars(axes)] == [30, 5, 3, 0, 0, 2]
+    assert [bar.get_x() for bar in bars(axes)] == [0, 0, 30, 5, 33, 5]
+    large, small = axes.get_yticklabels()
+    assert (large.get_text(), small.get_text()) == ("Château 0", "Château 1")
+    assert to_rgba(small.get_color()) == to_rgba(VERMILION) != to_rgba(large.get_color())
+    assert says(figure, "40 photos of 2 landmarks: 7 to 33 each")
+    assert says(figure, "5 photos of no landmark (train 4, val 0, test 1)")
+
+
+def test_counts_of_one_class_and_of_none_are_drawn(tmp_path: Path) -> None:
+    figure = class_counts(_dataset(tmp_path, 1, [_photo(tmp_path, 0)]))
+    assert says(figure, "1 photo of 1 landmark: 1 to 1 each")
+    render(figure)
+    assert says(class_counts(_dataset(tmp_path, 1, [])), "No photos of landmarks")
+
+
+def test_counts_of_many_classes_show_the_smallest(tmp_path: Path) -> None:
+    classes = MOST_ROWS + 1
+    photos = [_photo(tmp_path, label) for label in range(classes)] + [_photo(tmp_path, 0)] * 9
+    figure = class_counts(_dataset(tmp_path, classes, photos))
+    names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert len(names) == SHOWN_ROWS
+    assert "Château 0" not in names
+    assert says(figure, f"shown: the {SHOWN_ROWS} smallest of {classes}")
+
+
+@pytest.mark.parametrize(("largest", "scale"), [(400, "linear"), (4000, "log")])
+def test_sizes_take_log_axes_only_when_wide(tmp_path: Path, largest: int, scale: str) -> None:
+    photos = [_photo(tmp_path, 0, width=300, height=200)]
+    photos.append(_photo(tmp_path, 0, width=largest, height=300))
+    figure = image_sizes(_dataset(tmp_path, 1, photos[:1], photos[1:]), target=224)
+    axes = figure.axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == (scale, scale)
+    assert len(figure.axes) == 3
+    assert says(figure, "short side under 224 px: 50.0%")
+    assert says(figure, "target 224 px")
+    render(figure)
+
+
+def test_sizes_of_equal_photos_are_drawn_without_a_target(tmp_path: Path) -> None:
+    figure = image_sizes(_dataset(tmp_path, 1, [_photo(tmp_path, 0)] * 3))
+    assert says(figure, "Median photo 64 x 48 px (n = 3)")
+    assert not says(figure, "target")
+    render(figure)
+
+
+def test_sizes_of_no_photos_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no photos"):
+        image_sizes(_dataset(tmp_path, 1, []))
+
+
+def test_channels_measure_each_photo_alike_and_landmarks_only(tmp_path: Path) -> None:
+    photos = [
+        _drawn(tmp_path, 0, (255, 0, 51)),
+        _drawn(tmp_path, 0, (0, 0, 51)),
+        _drawn(tmp_path, NOT_A_LANDMARK, (9, 9, 9)),
+    ]
+    measured = measure_channels(_dataset(tmp_path, 1, photos))
+    assert measured.photos == 2
+    assert measured.mean == pytest.approx((0.5, 0.0, 0.2))
+    assert measured.std == pytest.approx((0.5, 0.0, 0.0), abs=1e-6)
+    assert measured.histogram.sum(axis=1) == pytest.approx([1, 1, 1])
+
+
+def test_channels_measure_at_most_as_many_photos_as_asked(tmp_path: Path) -> None:
+    photos = [_drawn(tmp_path, 0, (level, 0, 0)) for level in (0, 100, 200)]
+    dataset = _dataset(tmp_path, 1, photos)
+    assert measure_channels(dataset, max_photos=2).photos == 2
+    assert (
+        measure_channels(dataset, max_photos=2).mean == measure_channels(dataset, max_photos=2).mean
+    )
+
+
+def test_channel_figure_states_the_numbers(tmp_path: Path) -> None:
+    dataset = _dataset(tmp_path, 1, [_drawn(tmp_path, 0, (255, 0, 51))])
+    figure = channel_statistics(dataset)
+    assert len(figure.axes) == 3
+    assert says(figure, "mean 1.000 / 0.000 / 0.200, std 0.000 / 0.000 / 0.000 (n = 1)")
+    render(figure)
+
+
+def test_channel_figure_draws_numbers_at_hand_without_reading_photos(tmp_path: Path) -> None:
+    dataset = _dataset(tmp_path, 1, [_drawn(tmp_path, 0, (255, 0, 51))])
+    measured = measure_channels(dataset)
+    dataset.train[0].path.unlink()
+    assert says(channel_statistics(dataset, measured=measured), "mean 1.000")
+
+
+def test_channels_of_no_photos_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="0 training photos"):
+        measure_channels(_dataset(tmp_path, 1, [_photo(tmp_path, NOT_A_LANDMARK)]))
+
+
+def test_augmented_batch_shows_pixels_under_their_titles() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    figure = augmented_batch(pixels, [f"Título {index}" for index in range(5)])
+    assert len(figure.axes) == 5
+    np.testing.assert_array_equal(figure.axes[4].images[0].get_array(), pixels[4])
+    assert [axes.texts[0].get_text() for axes in figure.axes][4] == "Título 4"
+    render(figure)
+
+
+def test_augmented_batch_caps_a_large_batch_and_says_so() -> None:
+    figure = augmented_batch(np.zeros((40, 4, 4, 3), dtype=np.uint8))
+    assert len(figure.axes) == 32
+    assert says(figure, "32 of 40")
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((2, 4, 4, 3), dtype=np.float32), np.zeros((2, 3, 4, 4), dtype=np.uint8)]
+)
+def test_augmented_batch_refuses_what_are_no_pixels(pixels: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        augmented_batch(pixels)
+
+
+def test_augmented_batch_refuses_too_few_titles() -> None:
+    with pytest.raises(ValueError, match="1 titles for 2"):
+        augmented_batch(np.zeros((2, 4, 4, 3), dtype=np.uint8), ["a"])

@@ -1,0 +1,172 @@
+"""Figures of a run's results: what they say, and the odd inputs they must survive."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from landmark_ml.figures import (
+    Mistake,
+    confusion_matrix,
+    learning_curves,
+    per_class_table,
+    worst_mistakes,
+)
+from landmark_ml.figures.style import DPI, MOST_ROWS, SHOWN_ROWS
+from tests.figures.figure_reading import bars, render, says, texts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _history(epochs: int) -> list[dict[str, float]]:
+    return [
+        {
+            "epoch": epoch,
+            "train/loss": 2 / (epoch + 1),
+            "val/loss": 2.2 / (epoch + 1),
+            "val/top1": 0.9 - 0.1 * abs(epoch - 3),
+            "val/top3": 0.95,
+        }
+        for epoch in range(epochs)
+    ]
+
+
+def test_curves_name_and_mark_the_best_epoch() -> None:
+    figure = learning_curves(_history(6))
+    assert says(figure, "Best validation top-1 0.900 at epoch 3 (6 epochs)")
+    for axes in figure.axes:
+        marks = [line for line in axes.lines if line.get_label() == "best epoch"]
+        assert [np.asarray(mark.get_xdata()).tolist() for mark in marks] == [[3, 3]]
+        assert len(axes.lines) == 3
+
+
+def test_curves_of_one_epoch_show_points() -> None:
+    figure = learning_curves(_history(1))
+    assert says(figure, "(1 epoch)")
+    assert figure.axes[0].lines[0].get_marker() == "o"
+    assert render(figure).width == 9 * DPI
+
+
+def test_curves_leave_gaps_for_missing_and_nan_values() -> None:
+    history: list[dict[str, float]] = [
+        {"epoch": 0, "train/loss": 1.0},
+        {"epoch": 1},
+        {"epoch": 2, "train/loss": math.nan},
+    ]
+    figure = learning_curves(history)
+    values = np.asarray(figure.axes[0].lines[0].get_ydata(), dtype=float)
+    np.testing.assert_array_equal(values, [1.0, math.nan, math.nan])
+    assert says(figure, "not measured")
+    assert says(figure, "nothing measured on validation photos")
+
+
+def test_best_epoch_falls_to_the_lowest_loss_without_accuracies() -> None:
+    history: list[dict[str, float]] = [
+        {"epoch": e, "val/loss": loss} for e, loss in enumerate([1.0, 0.4, math.nan, 0.7])
+    ]
+    assert says(learning_curves(history), "Best validation loss 0.400 at epoch 1")
+
+
+def test_curves_of_no_epoch_are_refused() -> None:
+    with pytest.raises(ValueError, match="no epoch"):
+        learning_curves([])
+
+
+def _table(rows: int) -> pd.DataFrame:
+    recall = np.linspace(1, 0.1, rows)
+    return pd.DataFrame(
+        {
+            "landmark": [f"Landmark {index}" for index in range(rows)],
+            "photos": 7,
+            "precision": 0.5,
+            "recall": recall,
+            "f1": 0.6,
+        }
+    )
+
+
+def test_table_is_sorted_by_recall_with_a_bar_a_score() -> None:
+    figure = per_class_table(_table(50))
+    names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert names[0] == "Landmark 49 (7)"
+    assert len(names) == 50
+    widths = [bar.get_width() for bar in bars(figure.axes[0])]
+    assert widths == sorted(widths)
+    assert [len(axes.patches) for axes in figure.axes] == [50, 50, 50]
+    assert says(figure, "lowest 0.10 (Landmark 49), n = 350")
+
+
+def test_table_marks_scores_that_do_not_exist() -> None:
+    table = _table(2)
+    table.loc[0, ["recall", "precision"]] = math.nan
+    figure = per_class_table(table)
+    assert texts(figure).count("n/a") == 2
+    render(figure)
+
+
+def test_table_gives_no_recall_to_a_landmark_without_photos() -> None:
+    table = _table(3)
+    table.loc[2, ["photos", "recall"]] = 0
+    figure = per_class_table(table)
+    names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert names[-1] == "Landmark 2 (0)"
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.55", "1.00", "n/a"]
+
+
+def test_table_of_many_rows_keeps_the_lowest() -> None:
+    figure = per_class_table(_table(MOST_ROWS + 1))
+    assert len(figure.axes[0].patches) == SHOWN_ROWS
+    assert says(figure, f"the {SHOWN_ROWS} lowest of {MOST_ROWS + 1}")
+
+
+def test_table_without_a_column_is_refused() -> None:
+    with pytest.raises(ValueError, match="recall"):
+        per_class_table(_table(2).drop(columns="recall"))
+
+
+def _mistake(folder: Path, index: int) -> Mistake:
+    path = folder / f"{index}.png"
+    Image.new("RGB", (40 + index, 30), (index, 90, 90)).save(path)
+    return Mistake(path, f"True {index}", f"Said {index}", index / 100)
+
+
+def test_mistakes_show_the_surest_first(tmp_path: Path) -> None:
+    figure = worst_mistakes([_mistake(tmp_path, index) for index in range(25)], photos=300)
+    assert says(figure, "The 20 surest of 25 mistakes on 300 photos")
+    assert len(figure.axes) == 20
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.24 Said 24", "is True 24"]
+    assert all(len(axes.images) == 1 for axes in figure.axes)
+
+
+def test_one_mistake_is_worded_as_one(tmp_path: Path) -> None:
+    assert "1 mistake" in texts(worst_mistakes([_mistake(tmp_path, 3)]))
+
+
+def test_no_mistakes_is_said() -> None:
+    figure = worst_mistakes([], photos=522)
+    assert says(figure, "No mistakes on 522 photos")
+    render(figure)
+
+
+def test_a_photo_that_went_missing_leaves_a_cell_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    mistakes = [Mistake(tmp_path / name, "a", "b", 0.5) for name in ("bad.jpg", "gone.jpg")]
+    figure = worst_mistakes(mistakes)
+    assert texts(figure).count("cannot be read") == 2
+
+
+def test_figures_leave_the_global_plotting_state_alone() -> None:
+    before = dict(mpl.rcParams)
+    render(learning_curves(_history(2)))
+    render(confusion_matrix(np.array([0, 1]), np.array([0, 0]), ["a", "b"]))
+    assert dict(mpl.rcParams) == before
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - only to look for leaked figures
+
+    assert plt.get_fignums() == []
