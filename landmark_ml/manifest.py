@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NOT_A_LANDMARK = -1
 """Label of a photo that shows none of the dataset's landmarks."""
 
+Side = Literal["train", "val", "test"]
+
+_SCHEMA_VERSION = 1
+_SPLITS = ("train", "val", "test", "leaked", "conflicting")
+
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """One readable photo of a dataset; label is an index into `Dataset.classes`."""
+    """One readable photo of a dataset; label is an index into `Dataset.classes`.
+
+    width and height are those of the full-size upright photo, in pixels.
+    """
 
     path: Path
     label: int
@@ -31,7 +50,12 @@ class UnreadablePhoto:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Photos on three sides; photos labelled `NOT_A_LANDMARK` stand on each side too."""
+    """Photos on three sides; photos labelled `NOT_A_LANDMARK` stand on each side too.
+
+    leaked: photos left out of train (or val) because the same or nearly the same photo stands
+    in a given test (or val) folder. conflicting: photos left out of train and val because the
+    same bytes also stand under another label, so that neither label can be trusted.
+    """
 
     name: str
     root: Path
@@ -41,3 +65,179 @@ class Dataset:
     test: tuple[Photo, ...]
     unreadable: tuple[UnreadablePhoto, ...] = ()
     leaked: tuple[Photo, ...] = ()
+    conflicting: tuple[Photo, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        """Number of landmarks; photos of none of them are not a class."""
+        return len(self.classes)
+
+    def split(self, side: Side) -> tuple[Photo, ...]:
+        """Every photo of a side, with and without a landmark."""
+        sides: dict[Side, tuple[Photo, ...]] = {
+            "train": self.train,
+            "val": self.val,
+            "test": self.test,
+        }
+        return sides[side]
+
+    def landmarks(self, side: Side) -> tuple[Photo, ...]:
+        """Those photos of a side that show a landmark of `classes`."""
+        return tuple(photo for photo in self.split(side) if photo.label != NOT_A_LANDMARK)
+
+    def distractors(self, side: Side) -> tuple[Photo, ...]:
+        """Those photos of a side that show none of `classes`."""
+        return tuple(photo for photo in self.split(side) if photo.label == NOT_A_LANDMARK)
+
+    def class_counts(self, side: Side) -> dict[str, int]:
+        """Photos a class on a side, in class order, zero included."""
+        counts = Counter(photo.label for photo in self.landmarks(side))
+        return {name: counts[label] for label, name in enumerate(self.classes)}
+
+
+def label_name(label: int, classes: Sequence[str]) -> str:
+    """Class name of a label; empty for `NOT_A_LANDMARK`."""
+    return "" if label == NOT_A_LANDMARK else classes[label]
+
+
+def split_digest(photos: Sequence[Photo], classes: Sequence[str]) -> str:
+    """Short hash over (content, label) of some photos and the class order; order-free, path-free.
+
+    Two evaluations with the same digest of their test photos were scored on the same questions.
+    """
+    rows = sorted(f"{photo.sha256}\t{label_name(photo.label, classes)}" for photo in photos)
+    return _digest([*classes, "", *rows])
+
+
+def manifest_digest(dataset: Dataset) -> str:
+    """Short hash over (content, label, side) of every photo on a side, and the class order."""
+    sides = (dataset.train, dataset.val, dataset.test)
+    return _digest([split_digest(photos, dataset.classes) for photos in sides])
+
+
+def write_manifest(dataset: Dataset, path: Path) -> None:
+    """Write a dataset as one JSON file, one photo a line; the file is replaced whole.
+
+    Paths are relative to the dataset's root, so the manifest stays good when the root moves.
+    """
+    head = {
+        "schema_version": _SCHEMA_VERSION,
+        "name": dataset.name,
+        "digest": manifest_digest(dataset),
+        "classes": list(dataset.classes),
+    }
+    photos = [
+        _photo_row(photo, split, dataset) for split in _SPLITS for photo in getattr(dataset, split)
+    ]
+    unreadable = [
+        {"path": _relative(file.path, dataset.root), "code": file.code, "reason": file.reason}
+        for file in dataset.unreadable
+    ]
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+    lines += [_json_list("photos", photos), _json_list("unreadable", unreadable)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    scratch.replace(path)
+
+
+def read_manifest(path: Path, root: Path, *, verify: bool = False) -> Dataset:
+    """Rebuild the dataset a manifest records, with its photos under root.
+
+    verify: also hash every photo again. Raises ValueError when the file is no sound manifest, or
+    a photo is missing or (with verify) has other content than was recorded.
+    """
+    root = root.resolve()
+    try:
+        dataset, digest = _parse(path.read_text(encoding="utf-8"), root)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is not a manifest of schema version {_SCHEMA_VERSION} ({error!r}):"
+            " open the dataset again to write a new one"
+        ) from error
+    if manifest_digest(dataset) != digest:
+        raise ValueError(f"{path} was changed after it was written: restore it or write a new one")
+    _check_files(dataset, path, verify=verify)
+    return dataset
+
+
+def _parse(text: str, root: Path) -> tuple[Dataset, str]:
+    content = json.loads(text)
+    if content["schema_version"] != _SCHEMA_VERSION:
+        raise ValueError(f"schema version {content['schema_version']}")
+    classes = tuple(content["classes"])
+    labels = {name: label for label, name in enumerate(classes)} | {"": NOT_A_LANDMARK}
+    photos: dict[str, list[Photo]] = {split: [] for split in _SPLITS}
+    for row in content["photos"]:
+        photos[row["split"]].append(_photo(row, labels, root))
+    unreadable = tuple(
+        UnreadablePhoto(_absolute(row["path"], root), row["code"], row["reason"])
+        for row in content["unreadable"]
+    )
+    sides = {split: tuple(rows) for split, rows in photos.items()}
+    dataset = Dataset(content["name"], root, classes, unreadable=unreadable, **sides)
+    return dataset, content["digest"]
+
+
+def _photo(row: dict[str, Any], labels: dict[str, int], root: Path) -> Photo:
+    path = _absolute(row["path"], root)
+    return Photo(path, labels[row["label"]], row["sha256"], row["width"], row["height"])
+
+
+def _photo_row(photo: Photo, split: str, dataset: Dataset) -> dict[str, Any]:
+    return {
+        "sha256": photo.sha256,
+        "label": label_name(photo.label, dataset.classes),
+        "split": split,
+        "path": _relative(photo.path, dataset.root),
+        "width": photo.width,
+        "height": photo.height,
+    }
+
+
+def _check_files(dataset: Dataset, path: Path, *, verify: bool) -> None:
+    photos = [photo for split in _SPLITS for photo in getattr(dataset, split)]
+    missing = [photo.path for photo in photos if not photo.path.is_file()]
+    if missing:
+        raise ValueError(_name_files(missing, f"recorded in {path} are missing"))
+    if not verify:
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashes = pool.map(_content_hash, (photo.path for photo in photos))
+        found = list(tqdm(hashes, total=len(photos), desc="checking photos", unit="photo"))
+    changed = [
+        photo.path for photo, sha256 in zip(photos, found, strict=True) if photo.sha256 != sha256
+    ]
+    if changed:
+        raise ValueError(_name_files(changed, f"have other content than {path} records"))
+
+
+def _name_files(files: Sequence[Path], what: str) -> str:
+    names = ", ".join(str(file) for file in files[:5])
+    more = ", …" if len(files) > 5 else ""
+    return (
+        f"{len(files)} photos {what}: {names}{more}; bring them back, give the right root, or open"
+        " the dataset again to write a new manifest"
+    )
+
+
+def _content_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _json_list(key: str, rows: Sequence[dict[str, Any]]) -> str:
+    body = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    return f"{json.dumps(key)}: [\n{body}\n]"
+
+
+def _relative(path: Path, root: Path) -> str:
+    return Path(os.path.relpath(path, root)).as_posix()
+
+
+def _absolute(path: str, root: Path) -> Path:
+    return Path(os.path.normpath(root / path))
+
+
+def _digest(rows: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]

@@ -1,0 +1,58 @@
+"""Command line made from a configuration dataclass: the one place that parses arguments."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from landmark_ml.config import DataConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Config = TypeVar("Config", bound=DataConfig)
+
+
+def parse(defaults: Config, description: str, argv: Sequence[str] | None = None) -> Config:
+    """Configuration with every field overridable by a flag of its name.
+
+    Exits with status 2 and a sentence for an unknown flag or a value out of range.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, allow_abbrev=False, formatter_class=argparse.HelpFormatter
+    )
+    for item in fields(defaults):
+        _add_flag(parser, item.name, getattr(defaults, item.name), item.metadata)
+    arguments = vars(parser.parse_args(argv))
+    try:
+        return replace(defaults, **arguments)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def run(main: Callable[[], object]) -> None:
+    """Call an entry point; a mistake of the user ends as one sentence, not as a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        logging.getLogger(__name__).debug("traceback", exc_info=True)
+        sys.exit(f"error: {error}")
+
+
+def _add_flag(
+    parser: argparse.ArgumentParser, name: str, default: Any, metadata: Any
+) -> None:
+    unit = f" [{metadata['unit']}]" if metadata["unit"] else ""
+    shown = "empty" if default == "" else default
+    parser.add_argument(
+        f"--{name}",
+        type=type(default),
+        default=default,
+        metavar=name.upper(),
+        help=f"{metadata['help']}{unit} (default: {shown})".replace("%", "%%"),
+    )

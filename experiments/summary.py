@@ -1,0 +1,31 @@
+"""What a person reads in the terminal when a run is done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from landmark_ml.training import TrainResult
+
+
+def print_result(result: TrainResult) -> None:
+    """Test metrics with intervals, where the run is, and what to do next."""
+    print(f"\ntest top-1  {_interval(result.metrics, 'top1')}")
+    print(f"test top-3  {_interval(result.metrics, 'top3')}")
+    print(f"time        {result.seconds:.0f} s")
+    print(f"run         {result.location}")
+    if result.registered is not None:
+        version = result.registered
+        state = "is now the champion" if version.is_champion else "is not the champion"
+        print(f"registered  {version.name} version {version.version} {state}: {version.reason}")
+    print("\nnext:")
+    print("  make ui                      see the run, its figures and the model in MLflow")
+    print("  make serve                   serve the champion on 127.0.0.1")
+    print("  make query PHOTO=photo.jpg   ask it about a photo")
+    print("  mlflow run . -e transfer --env-manager local -P data=<folder>   use your own photos")
+
+
+def _interval(metrics: dict[str, float], name: str) -> str:
+    low, high = metrics[f"test/{name}_low"], metrics[f"test/{name}_high"]
+    photos = metrics["test/photos"]
+    return f"{metrics[f'test/{name}']:.3f}  (95% {low:.3f} to {high:.3f}, {photos:.0f} photos)"

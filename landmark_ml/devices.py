@@ -1,0 +1,69 @@
+"""Where the arithmetic runs, and in which precision and memory layout it is fastest there."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from torch import Tensor, nn
+
+Module = TypeVar("Module", bound="nn.Module")
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and whether its convolutions run in bfloat16 (weights stay float32)."""
+
+    device: torch.device
+    bf16: bool
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Context in which the forward pass uses the chosen precision."""
+        if not self.bf16:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def place(self, module: Module) -> Module:
+        """Module on the device, its convolution weights laid out channels last."""
+        return module.to(device=self.device, memory_format=torch.channels_last)
+
+    def send(self, tensor: Tensor) -> Tensor:
+        """Batch on the device; pictures channels last, as the weights are."""
+        if tensor.ndim == 4:
+            return tensor.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+        return tensor.to(self.device, non_blocking=True)
+
+
+def choose_compute(device: str = "auto", threads: int = 0) -> Compute:
+    """Best device of this machine, or the one asked for.
+
+    Raises ValueError when the asked-for device is not there.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    chosen = next(name for name in available if available[name]) if device == "auto" else device
+    if not available.get(chosen, False):
+        usable = ", ".join(name for name, usable in available.items() if usable)
+        raise ValueError(f"device {device!r} is not available here; choose one of auto, {usable}")
+    return Compute(torch.device(chosen), _bf16_pays(chosen))
+
+
+def _bf16_pays(device: str) -> bool:
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    if device != "cpu":
+        return False
+    # Emulated bfloat16 is slower than float32: only where the processor multiplies it itself.
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))

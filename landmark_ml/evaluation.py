@@ -1,0 +1,172 @@
+"""Judge a served model on photos: through its own predict, as a client would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from landmark_ml import metrics
+from landmark_ml.figures import Mistake
+from landmark_ml.manifest import NOT_A_LANDMARK
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from landmark_ml.manifest import Photo
+
+_BATCH = 64
+
+
+class ServedModel(Protocol):
+    """What `mlflow.pyfunc.load_model` returns, as far as an evaluation needs it."""
+
+    def predict(self, data: pd.DataFrame, params: dict[str, Any] | None = None) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Answers of a model on photos, some of which may show no landmark.
+
+    probabilities: float [N, classes]; labels: int [N], `NOT_A_LANDMARK` included;
+    landmark_scores: float [N]; accepted: bool [N], answered with a landmark.
+    """
+
+    photos: tuple[Photo, ...]
+    classes: tuple[str, ...]
+    probabilities: NDArray[np.float64]
+    landmark_scores: NDArray[np.float64]
+    accepted: NDArray[np.bool_]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Label of each photo."""
+        return np.array([photo.label for photo in self.photos], dtype=np.int64)
+
+    @property
+    def shows_landmark(self) -> NDArray[np.bool_]:
+        """Whether each photo shows one of the classes."""
+        return self.labels != NOT_A_LANDMARK
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        """Best class of each photo."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        """Probability of the best class of each photo."""
+        return self.probabilities.max(axis=1)
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether the best class is the label; False where there is no landmark."""
+        return self.predictions == self.labels
+
+
+def evaluate_served(
+    model: ServedModel, photos: Sequence[Photo], classes: Sequence[str], names: Sequence[str]
+) -> Evaluation:
+    """Ask a model about each photo; names are the landmarks as its answers spell them.
+
+    Raises ValueError when the model refuses a photo or answers with unknown names.
+    """
+    index = {name: position for position, name in enumerate(names)}
+    rows: list[dict[str, Any]] = []
+    progress = tqdm(total=len(photos), desc="evaluate", unit="photo", delay=1)
+    with progress:
+        for start in range(0, len(photos), _BATCH):
+            chunk = photos[start : start + _BATCH]
+            frame = pd.DataFrame({"image": [photo.path.read_bytes() for photo in chunk]})
+            answers = model.predict(frame, params={"top_k": len(names)})
+            rows += answers.to_dict(orient="records")
+            progress.update(len(chunk))
+    probabilities = np.zeros((len(rows), len(names)))
+    for position, (row, photo) in enumerate(zip(rows, photos, strict=True)):
+        if row["error"] is not None:
+            raise ValueError(f"the model refused {photo.path}: {row['error']['reason']}")
+        for candidate in row["candidates"]:
+            probabilities[position, index[candidate["landmark"]]] = candidate["confidence"]
+    return Evaluation(
+        photos=tuple(photos),
+        classes=tuple(classes),
+        probabilities=probabilities,
+        landmark_scores=np.array([row["landmark_score"] for row in rows], dtype=float),
+        accepted=np.array([row["is_landmark"] for row in rows], dtype=bool),
+    )
+
+
+def summarize(evaluation: Evaluation) -> dict[str, float]:
+    """Metrics of an evaluation by name, without a prefix; intervals are 95%."""
+    shows = evaluation.shows_landmark
+    labels, scores = evaluation.labels[shows], evaluation.probabilities[shows]
+    top1 = metrics.accuracy(scores, labels)
+    low, high = metrics.wilson_interval(top1, len(labels))
+    top3 = metrics.accuracy(scores, labels, 3)
+    low3, high3 = metrics.wilson_interval(top3, len(labels))
+    table = per_class(evaluation)
+    summary = {
+        "top1": top1, "top1_low": low, "top1_high": high,
+        "top3": top3, "top3_low": low3, "top3_high": high3,
+        "top5": metrics.accuracy(scores, labels, 5),
+        "macro_f1": float(table["f1"].mean()),
+        "ece": metrics.expected_calibration_error(
+            evaluation.confidence[shows], evaluation.correct[shows]
+        ),
+        "gap": metrics.global_average_precision(
+            evaluation.confidence, evaluation.correct, int(shows.sum())
+        ),
+        "landmarks_tagged": float(evaluation.accepted[shows].mean()),
+        "photos": float(len(labels)),
+        "distractors": float((~shows).sum()),
+    }
+    if not shows.all():
+        rejected = metrics.rejection(
+            evaluation.landmark_scores[shows], evaluation.landmark_scores[~shows]
+        )
+        summary |= rejected | {"distractors_tagged": float(evaluation.accepted[~shows].mean())}
+    return summary
+
+
+def per_class(evaluation: Evaluation) -> pd.DataFrame:
+    """Precision, recall and f1 of each class over the photos that show a landmark."""
+    shows = evaluation.shows_landmark
+    return metrics.per_class_table(
+        evaluation.labels[shows], evaluation.predictions[shows], evaluation.classes
+    )
+
+
+def mistakes(evaluation: Evaluation, most: int = 24) -> list[Mistake]:
+    """Wrong answers on landmark photos, the most confident first."""
+    wrong = np.flatnonzero(evaluation.shows_landmark & ~evaluation.correct)
+    order = wrong[np.argsort(-evaluation.confidence[wrong], kind="stable")][:most]
+    return [
+        Mistake(
+            path=evaluation.photos[row].path,
+            label=evaluation.classes[evaluation.labels[row]],
+            prediction=evaluation.classes[evaluation.predictions[row]],
+            confidence=float(evaluation.confidence[row]),
+        )
+        for row in order
+    ]
+
+
+def answers_table(evaluation: Evaluation) -> pd.DataFrame:
+    """One row a photo: content hash, label, prediction, confidence, scores; for later tests."""
+    names = [*evaluation.classes, ""]
+    return pd.DataFrame(
+        {
+            "sha256": [photo.sha256 for photo in evaluation.photos],
+            "label": [names[label] for label in evaluation.labels],
+            "prediction": [evaluation.classes[best] for best in evaluation.predictions],
+            "confidence": evaluation.confidence,
+            "landmark_score": evaluation.landmark_scores,
+            "accepted": evaluation.accepted,
+            "correct": evaluation.correct,
+        }
+    )

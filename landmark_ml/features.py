@@ -1,0 +1,163 @@
+"""Features of a frozen backbone, computed once per photo, view, preprocessing and weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from tqdm.auto import tqdm
+
+from landmark_ml.export import trace_features
+from landmark_ml.graph import Graph
+from landmark_ml.photos import decode_photo
+from landmark_ml.weights import state_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from landmark_ml.devices import Compute
+    from landmark_ml.manifest import Photo
+    from landmark_ml.models import LandmarkNetwork
+    from landmark_ml.preprocessing import Preprocessing
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 32
+_SMALLEST_CROP = 0.5
+
+Extractor = Callable[["NDArray[np.uint8]"], "NDArray[np.float32]"]
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Features on disk, one file for each view of one backbone; written whole or not at all."""
+
+    folder: Path
+
+    def load(self, key: str) -> dict[str, NDArray[np.float32]]:
+        """Features by content hash; empty when nothing, or nothing sound, is stored."""
+        path = self._path(key)
+        if not path.is_file():
+            return {}
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return dict(zip(stored["sha256"].tolist(), stored["features"], strict=True))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            logger.warning("feature cache %s is damaged (%s); its features are recomputed",
+                           path, error)
+            return {}
+
+    def store(self, key: str, features: dict[str, NDArray[np.float32]]) -> None:
+        """Replace the file of one view; a process that dies leaves the old one."""
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            np.savez(file, sha256=np.array(list(features)), features=np.stack([*features.values()]))
+        Path(file.name).replace(path)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / "features" / f"{key}.npz"
+
+
+def compute_features(
+    model: LandmarkNetwork,
+    photos: Sequence[Photo],
+    views: int,
+    compute: Compute,
+    cache: FeatureCache,
+) -> NDArray[np.float32]:
+    """Features of each view of each photo: float32 [views, N, num_features].
+
+    View 0 is the photo as it is served, view 1 its mirror image, later ones are random crops that
+    depend on the photo's content alone.
+    """
+    if not photos:
+        raise ValueError("features of 0 photos are undefined; give a split that has some")
+    weights = state_digest(model.network, skip=model.classifier)
+    extract: Extractor | None = None
+    rows = []
+    for view in range(views):
+        key = _cache_key(weights, model.preprocessing, view)
+        known = cache.load(key)
+        missing = list({p.sha256: p for p in photos if p.sha256 not in known}.values())
+        if missing:
+            extract = extract or create_extractor(model, compute)
+            known |= _extract(extract, missing, model.preprocessing, view)
+            cache.store(key, known)
+        rows.append(np.stack([known[photo.sha256] for photo in photos]))
+    return np.stack(rows)
+
+
+def create_extractor(model: LandmarkNetwork, compute: Compute) -> Extractor:
+    """Function from uint8 [N, H, W, 3] to features: the served runtime on CPU, else torch."""
+    if compute.device.type == "cpu":
+        graph = Graph(trace_features(model), threads=torch.get_num_threads())
+        return lambda pixels: graph.run(pixels)["features"]
+    compute.place(model).eval()
+
+    @torch.no_grad()
+    def extract(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with compute.autocast():
+            batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+            features: NDArray[np.float32] = model.features(compute.send(batch)).float().cpu().numpy()
+            return features
+
+    return extract
+
+
+def view_pixels(
+    photo: Image.Image, preprocessing: Preprocessing, view: int, sha256: str
+) -> NDArray[np.uint8]:
+    """Pixels of one view of a decoded photo: uint8 [resolution, resolution, 3]."""
+    if view == 0:
+        return preprocessing.pixels(photo)
+    if view == 1:
+        return preprocessing.pixels(ImageOps.mirror(photo))
+    rng = np.random.default_rng([view, int(sha256[:15], 16)])
+    share = np.sqrt(rng.uniform(_SMALLEST_CROP, 1.0))
+    width, height = round(photo.width * share), round(photo.height * share)
+    left = int(rng.integers(0, photo.width - width + 1))
+    top = int(rng.integers(0, photo.height - height + 1))
+    crop = photo.crop((left, top, left + width, top + height))
+    return preprocessing.pixels(ImageOps.mirror(crop) if rng.random() < 0.5 else crop)
+
+
+def _extract(
+    extract: Extractor, photos: Sequence[Photo], preprocessing: Preprocessing, view: int
+) -> dict[str, NDArray[np.float32]]:
+    def read(photo: Photo) -> NDArray[np.uint8]:
+        picture = decode_photo(photo.path, min_side=preprocessing.resize)
+        return view_pixels(picture, preprocessing, view, photo.sha256)
+
+    features: dict[str, NDArray[np.float32]] = {}
+    progress = tqdm(total=len(photos), desc=f"features, view {view}", unit="photo", delay=1)
+    with ThreadPoolExecutor() as pool, progress:
+        chunks = [photos[start : start + _BATCH] for start in range(0, len(photos), _BATCH)]
+        ahead = [pool.submit(read, photo) for photo in chunks[0]]
+        for index, chunk in enumerate(chunks):
+            pixels = np.stack([future.result() for future in ahead])
+            following = chunks[index + 1] if index + 1 < len(chunks) else ()
+            # The next photos decode while this batch runs through the network.
+            ahead = [pool.submit(read, photo) for photo in following]
+            found = extract(pixels)
+            features |= {photo.sha256: row for photo, row in zip(chunk, found, strict=True)}
+            progress.update(len(chunk))
+    return features
+
+
+def _cache_key(weights: str, preprocessing: Preprocessing, view: int) -> str:
+    identity = json.dumps([weights, preprocessing.to_dict(), view], sort_keys=True)
+    return hashlib.sha256(identity.encode()).hexdigest()[:24]

@@ -1,0 +1,63 @@
+"""Run an exported network on the CPU: the one runtime of features, evaluation and serving.
+
+Needs only numpy and openvino, so that the served artifact stays light.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import openvino as ov
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+PRECISIONS = ("f32", "bf16")
+
+
+class Graph:
+    """A compiled graph from uint8 pixels to named float32 outputs; safe to call from threads."""
+
+    def __init__(self, model: ov.Model, *, precision: str = "f32", threads: int = 0) -> None:
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
+        settings: dict[str, str | int] = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        self._compiled = ov.Core().compile_model(model, "CPU", settings)
+        self._names = [output.get_any_name() for output in self._compiled.outputs]
+        # An infer request holds the buffers of one call: each thread needs its own.
+        self._local = threading.local()
+
+    @classmethod
+    def load(cls, path: Path, *, precision: str = "f32", threads: int = 0) -> Graph:
+        """Graph of an ONNX file.
+
+        Raises FileNotFoundError for a missing file, ValueError for one that is no graph.
+        """
+        if not path.is_file():
+            raise FileNotFoundError(f"graph {path} does not exist; export the model again")
+        try:
+            model = ov.Core().read_model(path)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise ValueError(f"{path} is no ONNX graph ({reason}); export the model again") from None
+        return cls(model, precision=precision, threads=threads)
+
+    def run(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        """uint8 [N, H, W, 3] to outputs by name, each float32 [N, …]."""
+        if not hasattr(self._local, "request"):
+            self._local.request = self._compiled.create_infer_request()
+        results = self._local.request.infer({0: np.ascontiguousarray(pixels)}, share_inputs=True)
+        return {
+            name: np.array(results[index], dtype=np.float32)
+            for index, name in enumerate(self._names)
+        }

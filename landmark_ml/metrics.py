@@ -1,0 +1,104 @@
+"""Numbers that judge predictions: accuracy with intervals, per-class table, GAP, ECE, rejection."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import precision_recall_fscore_support, roc_auc_score, roc_curve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating]
+    Integers = NDArray[np.integer]
+
+_Z95 = 1.959963984540054
+
+
+def topk_correct(scores: Floats, labels: Integers, k: int) -> NDArray[np.bool_]:
+    """Whether the label is among the k best of scores [N, C]: bool [N]."""
+    k = min(k, scores.shape[1])
+    best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    hits: NDArray[np.bool_] = (best == labels[:, None]).any(axis=1)
+    return hits
+
+
+def accuracy(scores: Floats, labels: Integers, k: int = 1) -> float:
+    """Share of photos whose label is among the k best of scores [N, C].
+
+    Raises ValueError without photos.
+    """
+    if not len(labels):
+        raise ValueError("accuracy of 0 photos is undefined; evaluate on a split that has some")
+    return float(topk_correct(scores, labels, k).mean())
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """95% interval of a share seen on `count` photos (Wilson, 1927): right near 0 and 1 too."""
+    if count < 1:
+        raise ValueError(f"an interval needs at least 1 photo and count is {count}")
+    centre = share + _Z95**2 / (2 * count)
+    margin = _Z95 * math.sqrt(share * (1 - share) / count + _Z95**2 / (4 * count**2))
+    scale = 1 + _Z95**2 / count
+    return max(0.0, (centre - margin) / scale), min(1.0, (centre + margin) / scale)
+
+
+def per_class_table(
+    labels: Integers, predictions: Integers, classes: Sequence[str]
+) -> pd.DataFrame:
+    """Columns landmark, photos, precision, recall, f1: one row a class."""
+    precision, recall, f1, photos = precision_recall_fscore_support(
+        labels, predictions, labels=range(len(classes)), zero_division=0.0
+    )
+    return pd.DataFrame(
+        {"landmark": list(classes), "photos": photos, "precision": precision, "recall": recall,
+         "f1": f1}
+    )
+
+
+def global_average_precision(confidence: Floats, correct: NDArray[np.bool_], landmarks: int) -> float:
+    """Micro average precision over all answers, those on photos of no landmark included.
+
+    confidence, correct: [N] over landmark and other photos; correct is False on the others.
+    landmarks: number of photos that show one. Source: Weyand et al., Google Landmarks Dataset v2,
+    CVPR 2020 (the metric of the recognition challenge).
+    """
+    if landmarks < 1:
+        raise ValueError("GAP needs at least 1 photo that shows a landmark")
+    order = np.argsort(-confidence, kind="stable")
+    ranked = correct[order]
+    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+    return float((precision * ranked).sum() / landmarks)
+
+
+def expected_calibration_error(
+    confidence: Floats, correct: NDArray[np.bool_], num_bins: int = 15
+) -> float:
+    """Mean gap between confidence and accuracy over equal-width bins.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+    """
+    bins = np.clip((confidence * num_bins).astype(int), 0, num_bins - 1)
+    counts = np.bincount(bins, minlength=num_bins)
+    gaps = np.abs(
+        np.bincount(bins, weights=confidence, minlength=num_bins)
+        - np.bincount(bins, weights=correct.astype(float), minlength=num_bins)
+    )
+    return float(gaps.sum() / max(counts.sum(), 1))
+
+
+def rejection(landmark_scores: Floats, distractor_scores: Floats) -> dict[str, float]:
+    """AUROC and false positive rate at 95% recall of telling landmarks from other photos."""
+    truth = np.r_[np.ones(len(landmark_scores)), np.zeros(len(distractor_scores))]
+    scores = np.r_[landmark_scores, distractor_scores]
+    false_positives, recall, _ = roc_curve(truth, scores)
+    at_95 = int(np.argmax(recall >= 0.95))
+    return {
+        "auroc": float(roc_auc_score(truth, scores)),
+        "fpr_at_95_recall": float(false_positives[at_95]),
+    }

@@ -1,0 +1,126 @@
+"""Networks by name: timm backbones and our own, all behind `create_model`."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import timm
+import torch
+from timm.data import resolve_data_config
+from torch import nn
+
+from landmark_ml.preprocessing import Preprocessing
+from landmark_ml.weights import load_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What `create_model` needs to know; resolution 0 takes the backbone's own."""
+
+    backbone: str
+    num_outputs: int
+    weights: str = "pretrained"
+    resolution: int = 0
+    drop_rate: float = 0.0
+
+
+class LandmarkNetwork(nn.Module):
+    """A timm network that takes pixels: uint8 [N, 3, H, W] to logits float [N, num_outputs]."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.network = network
+        self.preprocessing = preprocessing
+        mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255
+        std = torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """The last layer, from features to logits."""
+        layer = self.network.get_classifier()  # type: ignore[operator]
+        if not isinstance(layer, nn.Linear):
+            raise TypeError(
+                f"the classifier is a {type(layer).__name__} and a linear layer is needed;"
+                " choose a backbone that pools its features before the classifier"
+            )
+        return layer
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """Pixels 0 to 255 of any dtype to the range the network was trained on."""
+        return (pixels.float() - self.mean) / self.std
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """What the classifier sees: float [N, num_features]."""
+        maps = self.network.forward_features(self.normalize(pixels))  # type: ignore[operator]
+        pooled: Tensor = self.network.forward_head(maps, pre_logits=True)  # type: ignore[operator]
+        return pooled
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        logits: Tensor = self.network(self.normalize(pixels))
+        return logits
+
+
+def create_model(options: ModelOptions) -> LandmarkNetwork:
+    """Network with a new classifier of `num_outputs` classes and its preprocessing.
+
+    Raises ValueError for an unknown backbone (naming near ones), WeightsError without weights.
+    """
+    if not timm.is_model(options.backbone):
+        near = difflib.get_close_matches(options.backbone, timm.list_models(), 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()"
+        raise ValueError(f"backbone {options.backbone!r} is unknown to timm; {hint}")
+    network = timm.create_model(options.backbone, drop_rate=options.drop_rate)
+    load_weights(network, options.backbone, options.weights)
+    network.reset_classifier(options.num_outputs)
+    return LandmarkNetwork(network, _preprocessing(network, options.resolution))
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of trainable and frozen parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def count_macs(model: LandmarkNetwork) -> int:
+    """Multiply-accumulates of one photo through convolutions and linear layers."""
+    total = 0
+
+    def add(module: nn.Module, _: object, output: Tensor) -> None:
+        nonlocal total
+        weight = module.weight
+        if isinstance(module, nn.Conv2d):
+            total += weight[0].numel() * output[0].numel()  # type: ignore[index, operator]
+        else:
+            total += weight.numel() * output[0].numel() // output.shape[-1]  # type: ignore[operator]
+
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(add) for layer in layers]
+    training = model.training
+    side = model.preprocessing.resolution
+    with torch.no_grad():
+        model.eval()(torch.zeros(1, 3, side, side, dtype=torch.uint8))
+    model.train(training)
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def _preprocessing(network: nn.Module, resolution: int) -> Preprocessing:
+    data_config = resolve_data_config({}, model=network)
+    side = resolution or int(data_config["input_size"][-1])
+    return Preprocessing(
+        resolution=side,
+        resize=round(side / float(data_config["crop_pct"])),
+        interpolation=str(data_config["interpolation"]),
+        mean=tuple(data_config["mean"]),
+        std=tuple(data_config["std"]),
+    )

@@ -1,0 +1,161 @@
+"""The two phases of training, a head on cached features and the whole network on pixels.
+
+Both end in the same `fit`; they differ by the batches they hand it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from landmark_ml.batches import TensorBatches
+from landmark_ml.engine import FitOptions, fit, predict_logits
+from landmark_ml.features import FeatureCache, compute_features
+from landmark_ml.head import Head
+from landmark_ml.manifest import NOT_A_LANDMARK
+from landmark_ml.pixels import load_served, load_squashed
+from landmark_ml.transforms import OVERSAMPLING, Augmentation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from landmark_ml.config import TrainConfig
+    from landmark_ml.devices import Compute
+    from landmark_ml.manifest import Dataset, Photo
+    from landmark_ml.models import LandmarkNetwork
+
+
+@dataclass(frozen=True)
+class ValidationLogits:
+    """What the trained network says of the validation photos, to calibrate it by."""
+
+    logits: Tensor
+    targets: Tensor
+
+
+def num_outputs(dataset: Dataset) -> int:
+    """Landmarks, and one output more when training photos show none of them."""
+    has_background = bool(dataset.distractors("train") and dataset.distractors("val"))
+    return dataset.num_classes + has_background
+
+
+def train_head(
+    model: LandmarkNetwork,
+    dataset: Dataset,
+    config: TrainConfig,
+    compute: Compute,
+    on_epoch_end: Callable[[dict[str, float]], None],
+) -> ValidationLogits:
+    """Train the classifier on features of the frozen backbone and write it into the network."""
+    cache = FeatureCache(Path(config.cache_dir))
+    train_photos, val_photos = _photos(dataset, "train"), _photos(dataset, "val")
+    train = compute_features(model, train_photos, config.views, compute, cache)
+    val = torch.from_numpy(compute_features(model, val_photos, 1, compute, cache)[0])
+    inputs = torch.from_numpy(train).flatten(0, 1)
+    targets = _targets(train_photos, dataset).repeat(config.views)
+    val_batches = TensorBatches(val, _targets(val_photos, dataset), config.batch_size)
+    head = Head(inputs, num_outputs(dataset), config.drop_rate)
+    # Small tensors: moving them to another device would cost more than it saves.
+    cpu = type(compute)(torch.device("cpu"), bf16=False)
+    fit(
+        head,
+        TensorBatches(inputs, targets, config.batch_size, _generator(config)),
+        val_batches,
+        _head_options(config, dataset),
+        cpu,
+        on_epoch_end,
+    )
+    head.fold_into(model.classifier)
+    return ValidationLogits(*predict_logits(head, val_batches, cpu))
+
+
+def finetune(
+    model: LandmarkNetwork,
+    dataset: Dataset,
+    config: TrainConfig,
+    compute: Compute,
+    on_epoch_end: Callable[[dict[str, float]], None],
+) -> ValidationLogits:
+    """Train the whole network on augmented pixels."""
+    train_photos, val_photos = _photos(dataset, "train"), _photos(dataset, "val")
+    augmentation = create_augmentation(config, model.preprocessing.resolution)
+    squares, aspects = load_squashed(train_photos, round(augmentation.size * OVERSAMPLING))
+    train = TensorBatches(
+        squares,
+        _targets(train_photos, dataset),
+        config.finetune_batch_size,
+        _generator(config),
+        augmentation,
+        aspects,
+    )
+    val_pixels = load_served(val_photos, model.preprocessing)
+    val = TensorBatches(val_pixels, _targets(val_photos, dataset), config.finetune_batch_size)
+    compute.place(model)
+    fit(model, train, val, _finetune_options(config, dataset), compute, on_epoch_end)
+    return ValidationLogits(*predict_logits(model, val, compute))
+
+
+def create_augmentation(config: TrainConfig, size: int) -> Augmentation:
+    """Augmentation of training crops of `size` pixels."""
+    return Augmentation(
+        size=size,
+        min_crop=config.min_crop,
+        color_jitter=config.color_jitter,
+        erasing=config.erasing,
+    )
+
+
+def _photos(dataset: Dataset, side: str) -> tuple[Photo, ...]:
+    every = dataset.train if side == "train" else dataset.val
+    if num_outputs(dataset) > dataset.num_classes:
+        return every
+    return tuple(photo for photo in every if photo.label != NOT_A_LANDMARK)
+
+
+def _targets(photos: Sequence[Photo], dataset: Dataset) -> Tensor:
+    """Class of each photo; those of no landmark get the output after the last landmark."""
+    background = dataset.num_classes
+    return torch.tensor(
+        [background if photo.label == NOT_A_LANDMARK else photo.label for photo in photos]
+    )
+
+
+def _generator(config: TrainConfig) -> torch.Generator:
+    return torch.Generator().manual_seed(config.seed)
+
+
+def _head_options(config: TrainConfig, dataset: Dataset) -> FitOptions:
+    return FitOptions(
+        name="head",
+        num_classes=dataset.num_classes,
+        epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        warmup_epochs=config.warmup_epochs,
+        label_smoothing=config.label_smoothing,
+        clip_grad=config.clip_grad,
+        patience=config.patience,
+    )
+
+
+def _finetune_options(config: TrainConfig, dataset: Dataset) -> FitOptions:
+    return FitOptions(
+        name="fine-tune",
+        num_classes=dataset.num_classes,
+        epochs=config.finetune_epochs,
+        learning_rate=config.finetune_learning_rate,
+        weight_decay=config.weight_decay,
+        layer_decay=config.layer_decay,
+        warmup_epochs=config.warmup_epochs,
+        label_smoothing=config.label_smoothing,
+        mixup=config.mixup,
+        cutmix=config.cutmix,
+        ema_decay=config.ema_decay,
+        clip_grad=config.clip_grad,
+        patience=config.patience,
+    )

@@ -1,0 +1,112 @@
+"""What a run shows: figures of its data, its curves and the evaluation of its model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from landmark_ml import figures
+from landmark_ml.evaluation import Evaluation, answers_table, mistakes, per_class, summarize
+from landmark_ml.manifest import split_digest
+from landmark_ml.model_card import NetworkFacts, model_card
+from landmark_ml.models import LandmarkNetwork, count_macs, count_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from landmark_ml.config import TrainConfig
+    from landmark_ml.manifest import Dataset
+    from landmark_ml.tracking import Run
+
+
+@dataclass(frozen=True)
+class Report:
+    """Test metrics (`test/top1` …), the model card, and what a registered version is tagged with."""
+
+    metrics: dict[str, float]
+    card: str
+    version_tags: dict[str, str]
+
+
+def network_facts(model: LandmarkNetwork, artifact: Path) -> NetworkFacts:
+    """Size and cost of a network and of its exported artifact."""
+    return NetworkFacts(
+        parameters=count_parameters(model),
+        macs=count_macs(model),
+        resolution=model.preprocessing.resolution,
+        artifact_bytes=sum(file.stat().st_size for file in artifact.iterdir()),
+    )
+
+
+def model_params(config: TrainConfig, facts: NetworkFacts) -> dict[str, str]:
+    """Parameters shown beside a logged model."""
+    return {
+        "recipe": config.recipe,
+        "backbone": config.backbone,
+        "data": config.data,
+        "parameters": str(facts.parameters),
+        "macs": str(facts.macs),
+        "resolution": str(facts.resolution),
+        "artifact_bytes": str(facts.artifact_bytes),
+    }
+
+
+def log_dataset_figures(run: Run, dataset: Dataset) -> None:
+    """Samples, counts, sizes and colours of a dataset."""
+    run.log_figure(figures.sample_grid(dataset), "data_samples")
+    run.log_figure(figures.class_counts(dataset), "data_class_counts")
+    run.log_figure(figures.image_sizes(dataset), "data_image_sizes")
+    run.log_figure(figures.channel_statistics(dataset), "data_channels")
+
+
+def log_history(run: Run, history: Sequence[dict[str, float]]) -> None:
+    """Learning curves over all phases."""
+    run.log_figure(figures.learning_curves(history), "learning_curves")
+
+
+def log_evaluation(
+    run: Run,
+    evaluation: Evaluation,
+    dataset: Dataset,
+    config: TrainConfig,
+    model_id: str,
+    facts: NetworkFacts,
+) -> Report:
+    """Metrics linked to model and test photos, figures, tables and the model card."""
+    for side in ("train", "val"):
+        run.log_dataset(dataset, side)
+    test = run.log_dataset(dataset, "test")
+    summary, table = summarize(evaluation), per_class(evaluation)
+    metrics = {f"test/{name}": value for name, value in summary.items()}
+    run.log_metrics(metrics, model_id=model_id, dataset=test)
+    run.log_table(table, "per_class")
+    run.log_table(answers_table(evaluation), "test_answers")
+    _log_evaluation_figures(run, evaluation, summary)
+    card = model_card(config, dataset, facts, summary, table)
+    run.log_text(card, "model_card.md")
+    run.describe(card)
+    digest = split_digest(dataset.test, dataset.classes)
+    run.set_tags({"test_digest": digest, **_counts(facts)})
+    tags = {"test_digest": digest, "top1": repr(summary["top1"]), **model_params(config, facts)}
+    return Report(metrics, card, tags)
+
+
+def _counts(facts: NetworkFacts) -> dict[str, str]:
+    return {"parameters": str(facts.parameters), "macs": str(facts.macs)}
+
+
+def _log_evaluation_figures(run: Run, evaluation: Evaluation, summary: dict[str, float]) -> None:
+    shows = evaluation.shows_landmark
+    labels, predictions = evaluation.labels[shows], evaluation.predictions[shows]
+    run.log_figure(
+        figures.confusion_matrix(labels, predictions, evaluation.classes), "confusion_matrix"
+    )
+    run.log_figure(figures.per_class_table(per_class(evaluation)), "per_class")
+    run.log_figure(
+        figures.worst_mistakes(mistakes(evaluation), photos=len(labels)), "worst_mistakes"
+    )
+    confidence, correct = evaluation.confidence[shows], evaluation.correct[shows]
+    run.log_figure(
+        figures.reliability_diagram(confidence, correct, ece=summary["ece"]), "reliability"
+    )

@@ -1,0 +1,138 @@
+"""What a run leaves in MLflow: the only file that logs runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow
+import pandas as pd
+from mlflow.entities import RunStatus
+
+from landmark_ml.config import to_json, to_params
+from landmark_ml.manifest import label_name, split_digest, write_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from matplotlib.figure import Figure
+    from mlflow.data.pandas_dataset import PandasDataset
+
+    from landmark_ml.config import DataConfig
+    from landmark_ml.manifest import Dataset, Side
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+DEFAULT_EXPERIMENT = "landmarks"
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open MLflow run."""
+
+    run_id: str
+
+    def log_metrics(
+        self,
+        metrics: Mapping[str, float],
+        step: int = 0,
+        *,
+        model_id: str | None = None,
+        dataset: PandasDataset | None = None,
+    ) -> None:
+        """Metrics at a step; linked to a logged model and a dataset when these are given."""
+        mlflow.log_metrics(dict(metrics), step=step, model_id=model_id, dataset=dataset)
+
+    def log_dataset(self, dataset: Dataset, side: Side) -> PandasDataset:
+        """Record the photos of one side as an input of the run."""
+        photos = dataset.split(side)
+        frame = pd.DataFrame(
+            {
+                "sha256": [photo.sha256 for photo in photos],
+                "landmark": [label_name(photo.label, dataset.classes) for photo in photos],
+                "width": [photo.width for photo in photos],
+                "height": [photo.height for photo in photos],
+            }
+        )
+        source = dataset.root.as_uri()
+        digest = split_digest(photos, dataset.classes)
+        logged: PandasDataset = mlflow.data.from_pandas(  # type: ignore[attr-defined]
+            frame, source=source, targets="landmark", name=f"{dataset.name}-{side}", digest=digest
+        )
+        mlflow.log_input(logged, context=side)
+        return logged
+
+    def log_manifest(self, dataset: Dataset) -> None:
+        """Record which photo stood on which side, for later runs to use again."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "split_manifest.json"
+            write_manifest(dataset, path)
+            mlflow.log_artifact(str(path))
+
+    def log_figure(self, figure: Figure, name: str) -> None:
+        """Figure as `figures/<name>.png`."""
+        mlflow.log_figure(figure, f"figures/{name}.png")
+
+    def log_table(self, table: pd.DataFrame, name: str) -> None:
+        """Table as `<name>.csv`."""
+        mlflow.log_text(table.to_csv(index=False), f"{name}.csv")
+
+    def log_text(self, text: str, path: str) -> None:
+        """Text as an artifact."""
+        mlflow.log_text(text, path)
+
+    def describe(self, text: str) -> None:
+        """Markdown shown at the top of the run's page."""
+        mlflow.set_tag("mlflow.note.content", text)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Tags to search runs by."""
+        mlflow.set_tags(dict(tags))
+
+    @property
+    def location(self) -> str:
+        """Where a person finds the run: experiment, run name and id."""
+        info = mlflow.get_run(self.run_id).info
+        experiment = mlflow.get_experiment(info.experiment_id).name
+        return f"experiment {experiment!r}, run {info.run_name!r} ({self.run_id})"
+
+
+def connect() -> None:
+    """Point MLflow at the database of the environment, by default one in this folder."""
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        mlflow.set_tracking_uri(DEFAULT_TRACKING_URI)
+    # Under `mlflow run` the run exists already and names its own experiment.
+    if not os.environ.get("MLFLOW_RUN_ID"):
+        mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT))
+
+
+@contextlib.contextmanager
+def start_run(config: DataConfig, run_name: str, tags: Mapping[str, str]) -> Iterator[Run]:
+    """Open a run, record the configuration, and end it as what happened.
+
+    An exception ends it FAILED with the reason as a tag, Ctrl-C ends it KILLED.
+    """
+    connect()
+    mlflow.enable_system_metrics_logging()  # type: ignore[no-untyped-call]
+    with mlflow.start_run() as active:
+        run = Run(active.info.run_id)
+        mlflow.set_tag("mlflow.runName", run_name)
+        # `mlflow run` has logged the flags as they were typed; a second spelling would raise.
+        known = active.data.params
+        mlflow.log_params({k: v for k, v in to_params(config).items() if k not in known})
+        mlflow.log_text(to_json(config), "config.json")
+        mlflow.set_tags(dict(tags))
+        try:
+            yield run
+        except KeyboardInterrupt:
+            mlflow.end_run(RunStatus.to_string(RunStatus.KILLED))
+            raise
+        except Exception as error:
+            mlflow.set_tag("error", f"{type(error).__name__}: {error}"[:4000])
+            raise

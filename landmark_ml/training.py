@@ -1,0 +1,167 @@
+"""A whole training run: data, training, artifact, evaluation through the artifact, registration."""
+
+from __future__ import annotations
+
+import logging
+import random
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow.pyfunc
+import numpy as np
+import torch
+
+from landmark_ml import reporting, tracking
+from landmark_ml.calibration import calibrate
+from landmark_ml.datasets import DatasetOptions, open_dataset
+from landmark_ml.devices import choose_compute
+from landmark_ml.evaluation import evaluate_served
+from landmark_ml.export import ArtifactInfo, export_network, shown_names
+from landmark_ml.models import ModelOptions, create_model
+from landmark_ml.phases import finetune, num_outputs, train_head
+from landmark_ml.places import Gazetteer
+from landmark_ml.registry import Registered, log_model, register
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from landmark_ml.config import DataConfig, TrainConfig
+    from landmark_ml.manifest import Dataset
+    from landmark_ml.models import LandmarkNetwork
+    from landmark_ml.phases import ValidationLogits
+    from landmark_ml.tracking import Run
+
+    OnEpochEnd = Callable[[dict[str, float]], None]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run gave: test metrics by name (`test/top1` …) and where its traces are."""
+
+    run_id: str
+    location: str
+    metrics: dict[str, float]
+    model_uri: str
+    registered: Registered | None
+    seconds: float
+
+
+@dataclass
+class History:
+    """Metrics of every epoch over all phases, logged as they come."""
+
+    run: Run
+    on_epoch_end: OnEpochEnd | None
+    rows: list[dict[str, float]]
+
+    def add(self, metrics: dict[str, float]) -> None:
+        """Record an epoch; its step goes on where the last phase ended."""
+        row = metrics | {"epoch": float(len(self.rows))}
+        self.rows.append(row)
+        logged = {name: value for name, value in row.items() if name != "epoch"}
+        self.run.log_metrics(logged, step=len(self.rows) - 1)
+        if self.on_epoch_end is not None:
+            self.on_epoch_end(row)
+
+
+def run_training(config: TrainConfig, on_epoch_end: OnEpochEnd | None = None) -> TrainResult:
+    """Train as the configuration says, and evaluate, log and register what would be served.
+
+    on_epoch_end gets the metrics of each epoch; what it raises ends the run.
+    Raises ValueError (or a subclass) for a configuration or dataset that cannot be trained on.
+    """
+    started = time.perf_counter()
+    tags = {"recipe": config.recipe, "backbone": config.backbone}
+    with tracking.start_run(config, f"{config.recipe}-{config.backbone}", tags) as run:
+        seed_everything(config.seed)
+        dataset = open_dataset(config.data, dataset_options(config))
+        run.log_manifest(dataset)
+        reporting.log_dataset_figures(run, dataset)
+        model = create_model(
+            ModelOptions(
+                backbone=config.backbone,
+                num_outputs=num_outputs(dataset),
+                weights=config.weights,
+                resolution=config.resolution,
+                drop_rate=config.drop_rate,
+            )
+        )
+        history = History(run, on_epoch_end, [])
+        validation = _train(model, dataset, config, history.add)
+        reporting.log_history(run, history.rows)
+        return _deliver(model, validation, dataset, config, run, started)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that training draws from."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - timm's mixup draws from the global one
+    torch.manual_seed(seed)
+
+
+def dataset_options(config: DataConfig) -> DatasetOptions:
+    """The part of a configuration that decides which photos stand on which side."""
+    return DatasetOptions(
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
+        seed=config.seed,
+        not_landmarks=config.not_landmarks or None,
+        cache_dir=Path(config.cache_dir),
+        max_unreadable=config.max_unreadable,
+    )
+
+
+def load_gazetteer(config: DataConfig, dataset: Dataset) -> Gazetteer:
+    """Built-in places, with those of the dataset or of the configuration laid over them."""
+    given = Path(config.places) if config.places else dataset.root / "places.csv"
+    return Gazetteer.load(given if config.places or given.is_file() else None)
+
+
+def _train(
+    model: LandmarkNetwork, dataset: Dataset, config: TrainConfig, on_epoch_end: OnEpochEnd
+) -> ValidationLogits:
+    compute = choose_compute(config.device, config.threads)
+    validation = None
+    if config.epochs:
+        validation = train_head(model, dataset, config, compute, on_epoch_end)
+    if config.finetune_epochs:
+        validation = finetune(model, dataset, config, compute, on_epoch_end)
+    if validation is None:
+        raise ValueError("epochs and finetune_epochs are both 0, so nothing was trained")
+    return validation
+
+
+def _deliver(
+    model: LandmarkNetwork,
+    validation: ValidationLogits,
+    dataset: Dataset,
+    config: TrainConfig,
+    run: Run,
+    started: float,
+) -> TrainResult:
+    """Export, log, evaluate what was logged, and register it."""
+    gazetteer = load_gazetteer(config, dataset)
+    calibration = calibrate(validation.logits, validation.targets, dataset.num_classes)
+    info = ArtifactInfo(dataset.classes, run.run_id)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = export_network(model, calibration, info, gazetteer, Path(scratch) / "artifact")
+        facts = reporting.network_facts(model, folder)
+        example = dataset.landmarks("test")[0].path.read_bytes()
+        logged = log_model(folder, example, reporting.model_params(config, facts))
+    served = mlflow.pyfunc.load_model(logged.model_uri)
+    names = shown_names(dataset.classes, gazetteer)
+    evaluation = evaluate_served(served, dataset.test, dataset.classes, names)
+    report = reporting.log_evaluation(run, evaluation, dataset, config, logged.model_id, facts)
+    registered = None
+    if config.register:
+        registered = register(logged, config.register, report.version_tags, report.card)
+    seconds = time.perf_counter() - started
+    run.log_metrics({"train_seconds": seconds})
+    return TrainResult(
+        run.run_id, run.location, report.metrics, logged.model_uri, registered, seconds
+    )
