@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import warnings
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,7 +37,10 @@ def parse(defaults: Config, description: str, argv: Sequence[str] | None = None)
 def run(main: Callable[[], object]) -> None:
     """Call an entry point; a mistake of the user ends as one sentence, not as a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for chatty in ("alembic", "mlflow", "onnx_ir", "onnxscript"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # MLflow warns of its own inference of schemas, which is not used here.
+    warnings.filterwarnings("ignore", module=r"mlflow\.")
     try:
         main()
     except (ValueError, OSError) as error:
@@ -51,8 +55,16 @@ def _add_flag(
     shown = "empty" if default == "" else default
     parser.add_argument(
         f"--{name}",
-        type=type(default),
+        type=_boolean if isinstance(default, bool) else type(default),
         default=default,
         metavar=name.upper(),
         help=f"{metadata['help']}{unit} (default: {shown})".replace("%", "%%"),
     )
+
+
+def _boolean(text: str) -> bool:
+    """`mlflow run` has no flags without a value, so a boolean is spelled out."""
+    spelled = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in spelled:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
+    return spelled[text.lower()]

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_curve
 from torch.nn import functional
-
-from landmark_ml.export import landmark_score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
 _RECALL = 0.95
+_LOG_TEMPERATURES = (math.log(0.02), math.log(20.0))
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ def calibrate(logits: Tensor, targets: Tensor, num_classes: int) -> Calibration:
     """Fit both on validation logits [N, outputs] and targets [N] (num_classes: no landmark)."""
     temperature = fit_temperature(logits, targets)
     probabilities = torch.softmax(logits / temperature, dim=1)[:, :num_classes]
-    scores = landmark_score(probabilities, logits.shape[1]).numpy()
+    has_background = logits.shape[1] > num_classes
+    scores = (probabilities.sum(dim=1) if has_background else probabilities.amax(dim=1)).numpy()
     shows_one = (targets < num_classes).numpy()
     return Calibration(temperature, choose_threshold(scores, shows_one))
 
@@ -41,9 +43,12 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
-    grid = torch.logspace(-1.5, 1.0, 251)
-    losses = torch.stack([functional.cross_entropy(logits / t, targets) for t in grid])
-    return float(grid[losses.argmin()])
+    def loss(log_temperature: float) -> float:
+        scaled = logits / math.exp(log_temperature)
+        return float(functional.cross_entropy(scaled, targets))
+
+    found = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded")
+    return math.exp(float(found.x))
 
 
 def choose_threshold(scores: NDArray[np.floating], shows_one: NDArray[np.bool_]) -> float:

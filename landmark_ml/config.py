@@ -52,10 +52,16 @@ class TrainConfig(DataConfig):
         "pretrained", "`pretrained`, `random`, or a local .pth/.safetensors file of the backbone"
     )
     resolution: int = option(0, "side of the square the network sees; 0: the backbone's", unit="px")
-    drop_rate: float = option(0.2, "dropout before the classifier")
+    framing: str = option(
+        "squash", "whole photo squashed to the square, or its centre", choices=("squash", "crop")
+    )
+    drop_rate: float = option(0.5, "dropout before the classifier")
 
-    epochs: int = option(60, "epochs of the head on cached features; 0: skip this phase")
-    views: int = option(2, "augmented views of each photo whose features are cached")
+    epochs: int = option(20, "epochs of the head on cached features; 0: skip this phase")
+    refit: bool = option(
+        True, "train the head again on train and validation photos once it is calibrated"
+    )
+    views: int = option(1, "augmented views of each photo whose features are cached")
     batch_size: int = option(256, "photos per step of the head phase")
     learning_rate: float = option(2e-3, "peak learning rate of the head phase")
     weight_decay: float = option(0.05, "decoupled weight decay (AdamW)")

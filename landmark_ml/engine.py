@@ -71,15 +71,16 @@ class Trainer:
 def fit(
     model: nn.Module,
     train: Batches,
-    val: Batches,
+    val: Batches | None,
     options: FitOptions,
     compute: Compute,
     on_epoch_end: Callable[[dict[str, float]], None],
 ) -> dict[str, float]:
     """Train in place and leave the weights of the epoch with the lowest val/loss.
 
-    on_epoch_end gets the metrics of each epoch; what it raises ends the training. Returns the
-    metrics of the best epoch. Raises TrainingError when the loss is no longer finite.
+    Without `val` the last epoch's weights stay. on_epoch_end gets the metrics of each epoch; what
+    it raises ends the training. Returns the metrics of the epoch whose weights were kept. Raises
+    TrainingError when a loss is no longer finite.
     """
     trainer = create_trainer(model, options, len(train))
     best: dict[str, float] = {"val/loss": math.inf}
@@ -88,18 +89,15 @@ def fit(
     for epoch in progress:
         metrics = {"epoch": float(epoch)}
         metrics |= train_one_epoch(trainer, train, options, compute)
-        metrics |= evaluate(trainer.averaged, val, options.num_classes, compute)
-        progress.set_postfix_str(_summary(metrics))
-        if not math.isfinite(metrics["val/loss"]):
-            raise TrainingError(
-                f"val/loss is {metrics['val/loss']} after epoch {epoch}; lower the learning rate"
-                f" {options.learning_rate:.3g}"
-            )
-        if metrics["val/loss"] < best["val/loss"]:
+        if val is not None:
+            metrics |= evaluate(trainer.averaged, val, options.num_classes, compute)
+            _check_finite(metrics["val/loss"], trainer)
+        if val is None or metrics["val/loss"] < best["val/loss"]:
             best, best_state = metrics, copy.deepcopy(trainer.averaged.state_dict())
+        progress.set_postfix_str(_summary(metrics))
         on_epoch_end(metrics)
         if options.patience and epoch - best["epoch"] >= options.patience:
-            logger.info("%s: early stop after epoch %d", options.name, epoch)
+            logger.info("%s: no better val/loss since epoch %.0f", options.name, best["epoch"])
             break
     model.load_state_dict(best_state)
     return best
@@ -144,7 +142,7 @@ def train_one_epoch(
         loss = functional.cross_entropy(
             logits.float(), targets, label_smoothing=options.label_smoothing
         )
-        _check_finite(loss, trainer)
+        _check_finite(float(loss.detach()), trainer)
         _update(trainer, loss, options.clip_grad)
         losses.append(loss.detach())
         photos += len(inputs)
@@ -196,11 +194,11 @@ def _update(trainer: Trainer, loss: Tensor, clip_grad: float) -> None:
         trainer.ema.update(trainer.model, step=trainer.step)
 
 
-def _check_finite(loss: Tensor, trainer: Trainer) -> None:
-    if not torch.isfinite(loss):
+def _check_finite(loss: float, trainer: Trainer) -> None:
+    if not math.isfinite(loss):
         rate = trainer.optimizer.param_groups[-1]["lr"]
         raise TrainingError(
-            f"the loss is {float(loss)} at step {trainer.step} with learning rate {rate:.3g};"
+            f"the loss is {loss} at step {trainer.step} with learning rate {rate:.3g};"
             " lower the learning rate or clip_grad"
         )
 
@@ -229,7 +227,5 @@ def _create_mixup(model: nn.Module, options: FitOptions) -> Mixup | None:
 
 
 def _summary(metrics: dict[str, float]) -> str:
-    return (
-        f"train/loss {metrics['train/loss']:.3f}, val/loss {metrics['val/loss']:.3f},"
-        f" val/top1 {metrics['val/top1']:.3f}, {metrics['train/photos_per_second']:.0f} photos/s"
-    )
+    shown = [f"{name} {value:.3f}" for name, value in metrics.items() if name.endswith(("loss", "top1"))]
+    return ", ".join([*shown, f"{metrics['train/photos_per_second']:.0f} photos/s"])

@@ -10,15 +10,15 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from landmark_ml import metrics
+from landmark_ml.datasets import NOT_A_LANDMARK
 from landmark_ml.figures import Mistake
-from landmark_ml.manifest import NOT_A_LANDMARK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from landmark_ml.manifest import Photo
+    from landmark_ml.datasets import Photo
 
 _BATCH = 64
 

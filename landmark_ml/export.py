@@ -1,92 +1,45 @@
-"""From a trained network to the served artifact: one portable graph and its metadata."""
+"""From a trained network to the served artifact: one portable graph and its metadata.
+
+The graph is the traced backbone with the classifier, the calibration and the softmax laid on top,
+so the features that were trained on are the features that are served.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import logging
-import warnings
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import openvino as ov
-import torch
-from torch import nn
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from landmark_ml.backbone_graph import FEATURES, trace_backbone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from torch import Tensor
+    from numpy.typing import NDArray
+    from torch import nn
 
     from landmark_ml.calibration import Calibration
     from landmark_ml.models import LandmarkNetwork
     from landmark_ml.places import Gazetteer
 
-logger = logging.getLogger(__name__)
-
 SCHEMA_VERSION = 1
 GRAPH_FILE = "model.onnx"
 METADATA_FILE = "metadata.json"
+PROBABILITIES, LANDMARK_SCORE = "probabilities", "landmark_score"
 
 
 @dataclass(frozen=True)
 class ArtifactInfo:
-    """What the metadata says about the network beside its preprocessing and calibration."""
+    """What the metadata says beside preprocessing and calibration."""
 
     classes: tuple[str, ...]
     run_id: str
     precision: str = "f32"
-
-
-class ServedNetwork(nn.Module):
-    """uint8 [N, H, W, 3] to calibrated probabilities [N, classes] and landmark score [N].
-
-    A network trained with photos of no landmark has one output more: its probability is what the
-    probabilities of the landmarks lack to 1.
-    """
-
-    def __init__(self, model: LandmarkNetwork, num_classes: int, temperature: float) -> None:
-        super().__init__()
-        self.model = model
-        self.num_classes = num_classes
-        self.temperature = temperature
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.model(images.permute(0, 3, 1, 2))
-        probabilities = torch.softmax(logits / self.temperature, dim=1)[:, : self.num_classes]
-        return probabilities, landmark_score(probabilities, logits.shape[1])
-
-
-class _FeatureNetwork(nn.Module):
-    def __init__(self, model: LandmarkNetwork) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model.features(images.permute(0, 3, 1, 2))
-
-
-def landmark_score(probabilities: Tensor, num_outputs: int) -> Tensor:
-    """How surely a photo shows a known landmark: [N] from probabilities [N, classes].
-
-    With a background output it is the mass on all landmarks, without it the largest probability.
-    """
-    if num_outputs > probabilities.shape[1]:
-        return probabilities.sum(dim=1)
-    return probabilities.amax(dim=1)
-
-
-def trace_features(model: LandmarkNetwork) -> ov.Model:
-    """Graph from uint8 [N, H, W, 3] to `features`, for the runtime that also serves."""
-    network = _FeatureNetwork(model).cpu().eval()
-    images = _example(model)
-    with _quiet():
-        program = torch.export.export(network, (images,), dynamic_shapes=(_BATCH_SHAPE,))
-        graph = ov.convert_model(program)
-    graph.outputs[0].get_tensor().set_names({"features"})
-    return graph
 
 
 def export_network(
@@ -94,24 +47,17 @@ def export_network(
     calibration: Calibration,
     info: ArtifactInfo,
     gazetteer: Gazetteer,
+    *,
     folder: Path,
+    cache: Path,
 ) -> Path:
     """Write `model.onnx` and `metadata.json` into a folder and return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    network = ServedNetwork(model, len(info.classes), calibration.temperature).cpu().eval()
-    with _quiet():
-        program = torch.onnx.export(
-            network,
-            (_example(model),),
-            dynamo=True,
-            dynamic_shapes=(_BATCH_SHAPE,),
-            input_names=["images"],
-            output_names=["probabilities", "landmark_score"],
-            verbose=False,
-        )
-        if program is None:
-            raise ValueError("the exporter returned no graph; update torch and onnxscript")
-        program.save(folder / GRAPH_FILE)
+    graph = lay_classifier(
+        trace_backbone(model, cache), model.classifier, len(info.classes), calibration.temperature
+    )
+    onnx.checker.check_model(graph)
+    onnx.save(graph, folder / GRAPH_FILE)
     metadata = {
         "schema_version": SCHEMA_VERSION,
         "run_id": info.run_id,
@@ -126,6 +72,46 @@ def export_network(
     return folder
 
 
+def lay_classifier(
+    backbone: onnx.ModelProto, classifier: nn.Linear, num_classes: int, temperature: float
+) -> onnx.ModelProto:
+    """Graph from pixels to `probabilities` [N, classes] and `landmark_score` [N].
+
+    A classifier with one output more than classes was trained with photos of no landmark: that
+    output is what the probabilities lack to 1, and the score is their sum. Without it the score is
+    the largest probability.
+    """
+    has_background = classifier.out_features > num_classes
+    reduce = "ReduceSum" if has_background else "ReduceMax"
+    nodes = [
+        helper.make_node("Gemm", [FEATURES, "weight", "bias"], ["logits"], transB=1),
+        helper.make_node("Div", ["logits", "temperature"], ["scaled"]),
+        helper.make_node("Softmax", ["scaled"], ["outputs"], axis=1),
+        helper.make_node("Slice", ["outputs", "first", "last", "axis"], [PROBABILITIES]),
+        helper.make_node(reduce, [PROBABILITIES, "axis"], [LANDMARK_SCORE], keepdims=0),
+    ]
+    constants = {
+        "weight": classifier.weight.detach().cpu().numpy(),
+        "bias": classifier.bias.detach().cpu().numpy(),
+        "temperature": np.array(temperature, dtype=np.float32),
+        "first": np.array([0], dtype=np.int64),
+        "last": np.array([num_classes], dtype=np.int64),
+        "axis": np.array([1], dtype=np.int64),
+    }
+    graph = onnx.ModelProto()
+    graph.CopyFrom(backbone)
+    graph.graph.node.extend(nodes)
+    graph.graph.initializer.extend(_initializer(name, v) for name, v in constants.items())
+    del graph.graph.output[:]
+    graph.graph.output.extend(
+        [
+            helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["batch", num_classes]),
+            helper.make_tensor_value_info(LANDMARK_SCORE, TensorProto.FLOAT, ["batch"]),
+        ]
+    )
+    return graph
+
+
 def shown_names(classes: Sequence[str], gazetteer: Gazetteer) -> list[str]:
     """Name of each class as predictions show it: the place's, unless two classes share it."""
     places = [gazetteer.find(landmark) for landmark in classes]
@@ -135,33 +121,13 @@ def shown_names(classes: Sequence[str], gazetteer: Gazetteer) -> list[str]:
     ]
 
 
+def _initializer(name: str, values: NDArray[Any]) -> TensorProto:
+    return numpy_helper.from_array(np.ascontiguousarray(values), name)
+
+
 def _described(classes: Sequence[str], gazetteer: Gazetteer) -> list[dict[str, Any]]:
     rows = []
     for landmark, name in zip(classes, shown_names(classes, gazetteer), strict=True):
         place = gazetteer.find(landmark)
-        rows.append(
-            {"landmark": landmark, "name": name, "place": asdict(place) if place else None}
-        )
+        rows.append({"landmark": landmark, "name": name, "place": asdict(place) if place else None})
     return rows
-
-
-_BATCH_SHAPE = {0: torch.export.Dim("batch", min=1, max=4096)}
-
-
-def _example(model: LandmarkNetwork) -> Tensor:
-    side = model.preprocessing.resolution
-    return torch.zeros(2, side, side, 3, dtype=torch.uint8)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    # The exporters print progress and internal deprecations that a user can do nothing about.
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        exporter = logging.getLogger("torch.onnx")
-        level = exporter.level
-        exporter.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            exporter.setLevel(level)

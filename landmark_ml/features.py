@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import tempfile
 import zipfile
@@ -18,18 +16,17 @@ import torch
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
-from landmark_ml.export import trace_features
+from landmark_ml.backbone_graph import FEATURES, backbone_digest, trace_backbone
 from landmark_ml.graph import Graph
 from landmark_ml.photos import decode_photo
-from landmark_ml.weights import state_digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from landmark_ml.datasets import Photo
     from landmark_ml.devices import Compute
-    from landmark_ml.manifest import Photo
     from landmark_ml.models import LandmarkNetwork
     from landmark_ml.preprocessing import Preprocessing
 
@@ -86,26 +83,27 @@ def compute_features(
     """
     if not photos:
         raise ValueError("features of 0 photos are undefined; give a split that has some")
-    weights = state_digest(model.network, skip=model.classifier)
+    backbone = backbone_digest(model)
     extract: Extractor | None = None
     rows = []
     for view in range(views):
-        key = _cache_key(weights, model.preprocessing, view)
+        key = f"{backbone}-{view}"
         known = cache.load(key)
         missing = list({p.sha256: p for p in photos if p.sha256 not in known}.values())
         if missing:
-            extract = extract or create_extractor(model, compute)
+            extract = extract or create_extractor(model, compute, cache.folder)
             known |= _extract(extract, missing, model.preprocessing, view)
             cache.store(key, known)
         rows.append(np.stack([known[photo.sha256] for photo in photos]))
     return np.stack(rows)
 
 
-def create_extractor(model: LandmarkNetwork, compute: Compute) -> Extractor:
+def create_extractor(model: LandmarkNetwork, compute: Compute, cache: Path) -> Extractor:
     """Function from uint8 [N, H, W, 3] to features: the served runtime on CPU, else torch."""
     if compute.device.type == "cpu":
-        graph = Graph(trace_features(model), threads=torch.get_num_threads())
-        return lambda pixels: graph.run(pixels)["features"]
+        traced = trace_backbone(model, cache).SerializeToString()
+        graph = Graph.load(traced, threads=torch.get_num_threads())
+        return lambda pixels: graph.run(pixels)[FEATURES]
     compute.place(model).eval()
 
     @torch.no_grad()
@@ -157,7 +155,3 @@ def _extract(
             progress.update(len(chunk))
     return features
 
-
-def _cache_key(weights: str, preprocessing: Preprocessing, view: int) -> str:
-    identity = json.dumps([weights, preprocessing.to_dict(), view], sort_keys=True)
-    return hashlib.sha256(identity.encode()).hexdigest()[:24]

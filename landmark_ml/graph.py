@@ -5,6 +5,7 @@ Needs only numpy and openvino, so that the served artifact stays light.
 
 from __future__ import annotations
 
+import io
 import threading
 from typing import TYPE_CHECKING
 
@@ -38,18 +39,19 @@ class Graph:
         self._local = threading.local()
 
     @classmethod
-    def load(cls, path: Path, *, precision: str = "f32", threads: int = 0) -> Graph:
-        """Graph of an ONNX file.
+    def load(cls, source: Path | bytes, *, precision: str = "f32", threads: int = 0) -> Graph:
+        """Graph of an ONNX file, or of its bytes.
 
         Raises FileNotFoundError for a missing file, ValueError for one that is no graph.
         """
-        if not path.is_file():
-            raise FileNotFoundError(f"graph {path} does not exist; export the model again")
+        if not isinstance(source, bytes) and not source.is_file():
+            raise FileNotFoundError(f"graph {source} does not exist; export the model again")
         try:
-            model = ov.Core().read_model(path)
+            content = io.BytesIO(source) if isinstance(source, bytes) else source
+            model = ov.Core().read_model(content)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
-            raise ValueError(f"{path} is no ONNX graph ({reason}); export the model again") from None
+            raise ValueError(f"{source!r:.200} is no ONNX graph ({reason}); export it again") from None
         return cls(model, precision=precision, threads=threads)
 
     def run(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from landmark_ml.config import TrainConfig
-    from landmark_ml.manifest import Dataset
+    from landmark_ml.datasets import Dataset
 
 
 @dataclass(frozen=True)

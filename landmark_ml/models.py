@@ -26,6 +26,7 @@ class ModelOptions:
     num_outputs: int
     weights: str = "pretrained"
     resolution: int = 0
+    framing: str = "squash"
     drop_rate: float = 0.0
 
 
@@ -82,7 +83,7 @@ def create_model(options: ModelOptions) -> LandmarkNetwork:
     network = timm.create_model(options.backbone, drop_rate=options.drop_rate)
     load_weights(network, options.backbone, options.weights)
     network.reset_classifier(options.num_outputs)
-    return LandmarkNetwork(network, _preprocessing(network, options.resolution))
+    return LandmarkNetwork(network, _preprocessing(network, options))
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -114,12 +115,13 @@ def count_macs(model: LandmarkNetwork) -> int:
     return total
 
 
-def _preprocessing(network: nn.Module, resolution: int) -> Preprocessing:
+def _preprocessing(network: nn.Module, options: ModelOptions) -> Preprocessing:
     data_config = resolve_data_config({}, model=network)
-    side = resolution or int(data_config["input_size"][-1])
+    side = options.resolution or int(data_config["input_size"][-1])
     return Preprocessing(
         resolution=side,
         resize=round(side / float(data_config["crop_pct"])),
+        framing=options.framing,
         interpolation=str(data_config["interpolation"]),
         mean=tuple(data_config["mean"]),
         std=tuple(data_config["std"]),

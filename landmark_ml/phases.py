@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from landmark_ml.batches import TensorBatches
+from landmark_ml.datasets import NOT_A_LANDMARK
+from landmark_ml.devices import Compute
 from landmark_ml.engine import FitOptions, fit, predict_logits
 from landmark_ml.features import FeatureCache, compute_features
 from landmark_ml.head import Head
-from landmark_ml.manifest import NOT_A_LANDMARK
 from landmark_ml.pixels import load_served, load_squashed
 from landmark_ml.transforms import OVERSAMPLING, Augmentation
 
@@ -25,9 +26,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landmark_ml.config import TrainConfig
+    from landmark_ml.datasets import Dataset, Photo
     from landmark_ml.devices import Compute
-    from landmark_ml.manifest import Dataset, Photo
     from landmark_ml.models import LandmarkNetwork
+
+    OnEpochEnd = Callable[[dict[str, float]], None]
+
+# Heads are small: moving their batches to another device would cost more than it saves.
+_CPU = Compute(torch.device("cpu"), bf16=False)
 
 
 @dataclass(frozen=True)
@@ -49,29 +55,22 @@ def train_head(
     dataset: Dataset,
     config: TrainConfig,
     compute: Compute,
-    on_epoch_end: Callable[[dict[str, float]], None],
+    on_epoch_end: OnEpochEnd,
 ) -> ValidationLogits:
     """Train the classifier on features of the frozen backbone and write it into the network."""
-    cache = FeatureCache(Path(config.cache_dir))
     train_photos, val_photos = _photos(dataset, "train"), _photos(dataset, "val")
-    train = compute_features(model, train_photos, config.views, compute, cache)
-    val = torch.from_numpy(compute_features(model, val_photos, 1, compute, cache)[0])
-    inputs = torch.from_numpy(train).flatten(0, 1)
-    targets = _targets(train_photos, dataset).repeat(config.views)
-    val_batches = TensorBatches(val, _targets(val_photos, dataset), config.batch_size)
-    head = Head(inputs, num_outputs(dataset), config.drop_rate)
-    # Small tensors: moving them to another device would cost more than it saves.
-    cpu = type(compute)(torch.device("cpu"), bf16=False)
-    fit(
-        head,
-        TensorBatches(inputs, targets, config.batch_size, _generator(config)),
-        val_batches,
-        _head_options(config, dataset),
-        cpu,
-        on_epoch_end,
-    )
+    train = _view_features(model, train_photos, config, compute)
+    val = _view_features(model, val_photos, config, compute)
+    train_targets, val_targets = _targets(train_photos, dataset), _targets(val_photos, dataset)
+    # View 0 is the photo as it is served: what to choose and to calibrate by.
+    held_out = TensorBatches(val[0], val_targets, config.batch_size)
+    head = _fit_head(train, train_targets, held_out, dataset, config, on_epoch_end)
+    validation = ValidationLogits(*predict_logits(head, held_out, _CPU))
+    if config.refit:
+        every, targets = torch.cat([train, val], dim=1), torch.cat([train_targets, val_targets])
+        head = _fit_head(every, targets, None, dataset, config, _ignore)
     head.fold_into(model.classifier)
-    return ValidationLogits(*predict_logits(head, val_batches, cpu))
+    return validation
 
 
 def finetune(
@@ -79,7 +78,7 @@ def finetune(
     dataset: Dataset,
     config: TrainConfig,
     compute: Compute,
-    on_epoch_end: Callable[[dict[str, float]], None],
+    on_epoch_end: OnEpochEnd,
 ) -> ValidationLogits:
     """Train the whole network on augmented pixels."""
     train_photos, val_photos = _photos(dataset, "train"), _photos(dataset, "val")
@@ -98,6 +97,35 @@ def finetune(
     compute.place(model)
     fit(model, train, val, _finetune_options(config, dataset), compute, on_epoch_end)
     return ValidationLogits(*predict_logits(model, val, compute))
+
+
+def _fit_head(
+    features: Tensor,
+    targets: Tensor,
+    val: TensorBatches | None,
+    dataset: Dataset,
+    config: TrainConfig,
+    on_epoch_end: OnEpochEnd,
+) -> Head:
+    """Head trained on features [views, N, F] and targets [N]."""
+    inputs = features.flatten(0, 1)
+    head = Head(inputs, num_outputs(dataset), config.drop_rate)
+    batches = TensorBatches(
+        inputs, targets.repeat(len(features)), config.batch_size, _generator(config)
+    )
+    fit(head, batches, val, _head_options(config, dataset), _CPU, on_epoch_end)
+    return head
+
+
+def _view_features(
+    model: LandmarkNetwork, photos: Sequence[Photo], config: TrainConfig, compute: Compute
+) -> Tensor:
+    cache = FeatureCache(Path(config.cache_dir))
+    return torch.from_numpy(compute_features(model, photos, config.views, compute, cache))
+
+
+def _ignore(_: dict[str, float]) -> None:
+    """A refit has no validation photos left to judge its epochs by."""
 
 
 def create_augmentation(config: TrainConfig, size: int) -> Augmentation:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from landmark_ml.manifest import Photo
+    from landmark_ml.datasets import Photo
     from landmark_ml.preprocessing import Preprocessing
 
 

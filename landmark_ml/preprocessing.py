@@ -5,7 +5,6 @@ Needs only numpy and PIL, so that the served artifact computes the very pixels o
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +25,21 @@ _RESAMPLING = {
 }
 
 
+FRAMINGS = ("squash", "crop")
+
+
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize the short side to `resize`, cut the centred square of `resolution` pixels.
+    """How a photo becomes a square of `resolution` pixels.
 
-    mean and std are per RGB channel on the scale 0 to 1 and are applied inside the network's graph.
+    framing: `squash` resizes the whole photo to the square, so that nothing at its edge is lost;
+    `crop` resizes the short side to `resize` pixels and cuts the centre. mean and std are per RGB
+    channel on the scale 0 to 1 and are applied inside the network's graph.
     """
 
     resolution: int
     resize: int
+    framing: str
     interpolation: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -44,6 +49,8 @@ class Preprocessing:
             raise ValueError(
                 f"resolution {self.resolution} must be from 1 to resize {self.resize} pixels"
             )
+        if self.framing not in FRAMINGS:
+            raise ValueError(f"framing {self.framing!r}; choose one of {', '.join(FRAMINGS)}")
         if self.interpolation not in _RESAMPLING:
             raise ValueError(
                 f"interpolation {self.interpolation!r}; choose one of {', '.join(_RESAMPLING)}"
@@ -63,6 +70,7 @@ class Preprocessing:
         return cls(
             resolution=int(values["resolution"]),
             resize=int(values["resize"]),
+            framing=str(values["framing"]),
             interpolation=str(values["interpolation"]),
             mean=_triple(values["mean"]),
             std=_triple(values["std"]),
@@ -72,26 +80,17 @@ class Preprocessing:
         """Constants as JSON-ready values."""
         return asdict(self)
 
-    def resized(self, photo: Image.Image) -> Image.Image:
-        """Photo with its short side at `resize` pixels, aspect ratio kept."""
-        width, height = photo.size
-        scale = self.resize / min(width, height)
-        # A panorama 100 times as wide as high would blow up in memory: only what the crop sees.
-        longest = 4 * self.resize
-        if max(width, height) * scale > longest:
-            photo = _cut_centre(photo, math.ceil(longest / scale))
-            width, height = photo.size
-        size = (max(self.resize, round(width * scale)), max(self.resize, round(height * scale)))
-        if size == photo.size:
-            return photo
-        return photo.resize(size, _RESAMPLING[self.interpolation], reducing_gap=3.0)
-
     def pixels(self, photo: Image.Image) -> NDArray[np.uint8]:
-        """Centred square of an RGB photo: uint8 [resolution, resolution, 3]."""
-        photo = self.resized(photo)
-        left = (photo.width - self.resolution) // 2
-        top = (photo.height - self.resolution) // 2
-        square = photo.crop((left, top, left + self.resolution, top + self.resolution))
+        """Square of an RGB photo: uint8 [resolution, resolution, 3]."""
+        side, resampling = self.resolution, _RESAMPLING[self.interpolation]
+        if self.framing == "crop":
+            # Cutting before resizing costs nothing for the pixels that are thrown away.
+            kept = min(photo.size) * side / self.resize
+            left, top = (photo.width - kept) / 2, (photo.height - kept) / 2
+            box = (left, top, left + kept, top + kept)
+            square = photo.resize((side, side), resampling, box=box, reducing_gap=3.0)
+        else:
+            square = photo.resize((side, side), resampling, reducing_gap=3.0)
         return np.asarray(square, dtype=np.uint8)
 
     def read(
@@ -106,12 +105,6 @@ class Preprocessing:
         Raises PhotoError for a photo that is refused.
         """
         return self.pixels(decode_photo(source, min_side=self.resize, limits=limits, name=name))
-
-
-def _cut_centre(photo: Image.Image, length: int) -> Image.Image:
-    width, height = min(photo.width, length), min(photo.height, length)
-    left, top = (photo.width - width) // 2, (photo.height - height) // 2
-    return photo.crop((left, top, left + width, top + height))
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from landmark_ml import figures
+from landmark_ml.datasets import split_digest
 from landmark_ml.evaluation import Evaluation, answers_table, mistakes, per_class, summarize
-from landmark_ml.manifest import split_digest
 from landmark_ml.model_card import NetworkFacts, model_card
 from landmark_ml.models import LandmarkNetwork, count_macs, count_parameters
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from landmark_ml.config import TrainConfig
-    from landmark_ml.manifest import Dataset
+    from landmark_ml.datasets import Dataset
     from landmark_ml.tracking import Run
 
 
@@ -52,11 +52,11 @@ def model_params(config: TrainConfig, facts: NetworkFacts) -> dict[str, str]:
     }
 
 
-def log_dataset_figures(run: Run, dataset: Dataset) -> None:
-    """Samples, counts, sizes and colours of a dataset."""
+def log_dataset_figures(run: Run, dataset: Dataset, *, target: int | None = None) -> None:
+    """Log samples, counts, sizes and colours; target: side in pixels that the network sees."""
     run.log_figure(figures.sample_grid(dataset), "data_samples")
     run.log_figure(figures.class_counts(dataset), "data_class_counts")
-    run.log_figure(figures.image_sizes(dataset), "data_image_sizes")
+    run.log_figure(figures.image_sizes(dataset, target=target), "data_image_sizes")
     run.log_figure(figures.channel_statistics(dataset), "data_channels")
 
 

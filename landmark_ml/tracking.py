@@ -15,7 +15,7 @@ import pandas as pd
 from mlflow.entities import RunStatus
 
 from landmark_ml.config import to_json, to_params
-from landmark_ml.manifest import label_name, split_digest, write_manifest
+from landmark_ml.datasets import label_name, split_digest, write_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow.data.pandas_dataset import PandasDataset
 
     from landmark_ml.config import DataConfig
-    from landmark_ml.manifest import Dataset, Side
+    from landmark_ml.datasets import Dataset, Side
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from landmark_ml.config import DataConfig, TrainConfig
-    from landmark_ml.manifest import Dataset
+    from landmark_ml.datasets import Dataset
     from landmark_ml.models import LandmarkNetwork
     from landmark_ml.phases import ValidationLogits
     from landmark_ml.tracking import Run
@@ -88,6 +88,7 @@ def run_training(config: TrainConfig, on_epoch_end: OnEpochEnd | None = None) ->
                 num_outputs=num_outputs(dataset),
                 weights=config.weights,
                 resolution=config.resolution,
+                framing=config.framing,
                 drop_rate=config.drop_rate,
             )
         )
@@ -149,7 +150,14 @@ def _deliver(
     calibration = calibrate(validation.logits, validation.targets, dataset.num_classes)
     info = ArtifactInfo(dataset.classes, run.run_id)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = export_network(model, calibration, info, gazetteer, Path(scratch) / "artifact")
+        folder = export_network(
+            model,
+            calibration,
+            info,
+            gazetteer,
+            folder=Path(scratch) / "artifact",
+            cache=Path(config.cache_dir),
+        )
         facts = reporting.network_facts(model, folder)
         example = dataset.landmarks("test")[0].path.read_bytes()
         logged = log_model(folder, example, reporting.model_params(config, facts))

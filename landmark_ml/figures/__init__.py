@@ -3,11 +3,12 @@
 from landmark_ml.figures.channels import ChannelStatistics, channel_statistics, measure_channels
 from landmark_ml.figures.confidence import rejection_histogram, reliability_diagram
 from landmark_ml.figures.confusion import confusion_matrix
-from landmark_ml.figures.dataset import augmented_batch, class_counts, sample_grid
+from landmark_ml.figures.dataset import FEW_PHOTOS, augmented_batch, class_counts, sample_grid
 from landmark_ml.figures.results import Mistake, learning_curves, per_class_table, worst_mistakes
 from landmark_ml.figures.sizes import image_sizes
 
 __all__ = [
+    "FEW_PHOTOS",
     "ChannelStatistics",
     "Mistake",
     "augmented_batch",

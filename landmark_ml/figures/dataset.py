@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from landmark_ml.datasets import NOT_A_LANDMARK
 from landmark_ml.figures.style import (
     BLUE,
     MOST_ROWS,
@@ -22,7 +23,6 @@ from landmark_ml.figures.style import (
     style_axes,
 )
 from landmark_ml.figures.thumbnails import Line, Thumbnail, in_rows, load_thumbnail, thumbnail_grid
-from landmark_ml.manifest import NOT_A_LANDMARK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from landmark_ml.manifest import Dataset, Photo
+    from landmark_ml.datasets import Dataset, Photo
 
 FEW_PHOTOS = 20
 """A class with fewer training photos than this is marked: too few to learn and to judge."""

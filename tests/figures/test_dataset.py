@@ -9,6 +9,7 @@ import pytest
 from matplotlib.colors import to_rgba
 from PIL import Image
 
+from landmark_ml.datasets import NOT_A_LANDMARK, Dataset, Photo
 from landmark_ml.figures import (
     augmented_batch,
     channel_statistics,
@@ -18,7 +19,6 @@ from landmark_ml.figures import (
     sample_grid,
 )
 from landmark_ml.figures.style import MOST_ROWS, SHOWN_ROWS, VERMILION
-from landmark_ml.manifest import NOT_A_LANDMARK, Dataset, Photo
 from tests.figures.figure_reading import bars, render, says, texts
 
 if TYPE_CHECKING:

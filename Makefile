@@ -1,0 +1,58 @@
+.DEFAULT_GOAL := help
+.PHONY: help install transfer data test check ui serve query clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# More flags for pip, such as an index that holds the CPU-only build of torch.
+PIP_FLAGS ?=
+# Values for the entry point, such as PARAMS="-P data=photos -P epochs=30".
+PARAMS ?=
+HOST := 127.0.0.1
+UI_PORT ?= 5000
+SERVE_PORT ?= 5001
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow run . --env-manager local
+
+export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
+export MLFLOW_EXPERIMENT_NAME ?= landmarks
+
+help: ## list what make can do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## create .venv and install the project with its test tools
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name it: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' $(PIP_FLAGS)
+	@touch $@
+
+transfer: $(INSTALLED) ## learn landmarks on a pretrained backbone and register the champion
+	$(RUN) -e transfer $(PARAMS)
+
+data: $(INSTALLED) ## show a dataset and what is wrong with it
+	$(RUN) -e data $(PARAMS)
+
+test: $(INSTALLED) ## run the fast test suite
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## lint, format and type checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+ui: $(INSTALLED) ## open the MLflow UI on http://127.0.0.1:5000
+	$(BIN)/mlflow ui --backend-store-uri "$$MLFLOW_TRACKING_URI" --host $(HOST) --port $(UI_PORT)
+
+serve: $(INSTALLED) ## serve the champion on http://127.0.0.1:5001
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow models serve -m models:/landmarks@champion \
+		--env-manager local --host $(HOST) --port $(SERVE_PORT)
+
+query: $(INSTALLED) ## ask the served model about a photo: make query PHOTO=photo.jpg
+	@test -n "$(PHOTO)" || { echo "name a photo: make query PHOTO=photo.jpg"; exit 1; }
+	@$(BIN)/python -m serving.query "$(PHOTO)" --url http://$(HOST):$(SERVE_PORT)
+
+clean: ## remove the environment and caches, keep runs and models
+	rm -rf $(VENV) .cache build *.egg-info

@@ -1,0 +1,32 @@
+"""`mlflow run . -e data`: look at a dataset and learn what is wrong with it before training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from experiments import cli, recipes
+from landmark_ml.config import DataConfig
+from landmark_ml.inspection import describe_dataset, run_inspection
+
+if TYPE_CHECKING:
+    from landmark_ml.inspection import InspectionResult
+
+
+def main() -> None:
+    """Log the figures and print the findings; findings are no failure."""
+    config = cli.parse(DataConfig(), __doc__ or "")
+    print_inspection(run_inspection(config, recipes.transfer()))
+
+
+def print_inspection(result: InspectionResult) -> None:
+    """Print what the dataset holds, what is wrong with it, and where the figures are."""
+    print(f"\n{describe_dataset(result.dataset)}\n")
+    print(result.findings.summary())
+    print(f"run  {result.location}")
+    print("\nnext:")
+    print("  make ui         see the figures and the findings in MLflow")
+    print("  make transfer   train on it: PARAMS='-P data=<folder>'")
+
+
+if __name__ == "__main__":
+    cli.run(main)

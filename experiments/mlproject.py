@@ -1,0 +1,113 @@
+"""`python -m experiments.mlproject`: write `MLproject`, `conda.yaml` and the README's tables.
+
+Everything in them that repeats a configuration or `pyproject.toml` is made from it, so that a
+field or a requirement is written down once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from experiments import cli, recipes
+from landmark_ml.config import DataConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+_HEAD = (
+    "# Written by `python -m experiments.mlproject` from {source}: change that, not this file.\n"
+)
+
+
+@dataclass(frozen=True)
+class EntryPoint:
+    """Module that `mlflow run` starts, and the configuration its parameters default to."""
+
+    module: str
+    defaults: DataConfig
+
+
+TRANSFER = EntryPoint("experiments.transfer", recipes.transfer())
+ENTRY_POINTS: dict[str, EntryPoint] = {
+    "main": TRANSFER,
+    "transfer": TRANSFER,
+    "data": EntryPoint("experiments.data", DataConfig()),
+}
+
+
+def mlproject() -> str:
+    """Text of `MLproject`, with every field of a configuration as a parameter."""
+    head = _HEAD.format(source="landmark_ml/config.py and experiments/recipes.py")
+    lines = ["name: landmarks", "conda_env: conda.yaml", "", "entry_points:"]
+    for name, entry in ENTRY_POINTS.items():
+        lines += [f"  {name}:", "    parameters:"]
+        lines += [f"      {key}: {_spec(value)}" for key, value in asdict(entry.defaults).items()]
+        lines += ["    command: >-", f"      python -m {entry.module}"]
+        # With a space, a value that starts with a dash would be taken for a flag.
+        lines += [f"      --{item.name}={{{item.name}}}" for item in fields(entry.defaults)]
+    return head + "\n".join(lines) + "\n"
+
+
+def conda_yaml(pyproject: Path = ROOT / "pyproject.toml") -> str:
+    """Text of `conda.yaml`: the lowest Python and the dependencies of `pyproject.toml`."""
+    project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+    python = project["requires-python"].removeprefix(">=")
+    lines = ["name: landmark-ml", "channels:", "  - conda-forge", "dependencies:"]
+    lines += [f"  - python={python}", "  - pip", "  - pip:"]
+    lines += [f'      - "{requirement}"' for requirement in project["dependencies"]]
+    return _HEAD.format(source="pyproject.toml") + "\n".join(lines) + "\n"
+
+
+def parameter_table(config: DataConfig) -> str:
+    """Markdown table of every field: name, default, unit and meaning."""
+    rows = ["| Parameter | Default | Unit | Meaning |", "|---|---|---|---|"]
+    for item in fields(config):
+        value = getattr(config, item.name)
+        default = "empty" if value == "" else f"`{value}`"
+        choices = item.metadata["choices"]
+        meaning = item.metadata["help"] + (f": {', '.join(choices)}" if choices else "")
+        escaped = meaning.replace("|", "\\|")
+        rows.append(f"| `{item.name}` | {default} | {item.metadata['unit']} | {escaped} |")
+    return "\n".join(rows) + "\n"
+
+
+def with_tables(readme: str) -> str:
+    """README with a fresh table wherever `<!-- parameters:NAME -->` … `<!-- end -->` stands.
+
+    Raises ValueError for the name of no entry point.
+    """
+
+    def table(match: re.Match[str]) -> str:
+        if match["name"] not in ENTRY_POINTS:
+            known = ", ".join(ENTRY_POINTS)
+            raise ValueError(f"README asks for the parameters of {match['name']!r}; known: {known}")
+        body = parameter_table(ENTRY_POINTS[match["name"]].defaults)
+        return f"{match['start']}\n{body}<!-- end -->"
+
+    pattern = r"(?P<start><!-- parameters:(?P<name>\w+) -->)\n.*?<!-- end -->"
+    return re.sub(pattern, table, readme, flags=re.DOTALL)
+
+
+def _spec(value: Any) -> str:
+    """Type and default of a parameter; `MLproject` knows one type of number."""
+    if isinstance(value, str):
+        return f"{{type: string, default: {json.dumps(value, ensure_ascii=False)}}}"
+    return f"{{type: float, default: {value}}}"
+
+
+def main() -> None:
+    """Write the files anew and name them."""
+    written = {"MLproject": mlproject(), "conda.yaml": conda_yaml()}
+    readme = ROOT / "README.md"
+    if readme.is_file():
+        written["README.md"] = with_tables(readme.read_text(encoding="utf-8"))
+    for name, text in written.items():
+        (ROOT / name).write_text(text, encoding="utf-8")
+        print(f"wrote {name}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

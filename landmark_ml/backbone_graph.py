@@ -1,0 +1,104 @@
+"""The traced backbone: one ONNX graph from pixels to features, for training and for serving."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+import torch
+from google.protobuf.message import DecodeError
+from torch import nn
+
+from landmark_ml.weights import state_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from landmark_ml.models import LandmarkNetwork
+
+logger = logging.getLogger(__name__)
+
+IMAGES, FEATURES = "images", "features"
+# Tracing specialises sizes 0 and 1, so the example batch holds 2 photos.
+_EXAMPLE_PHOTOS = 2
+
+
+class _Backbone(nn.Module):
+    def __init__(self, model: LandmarkNetwork) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model.features(images.permute(0, 3, 1, 2))
+
+
+def backbone_digest(model: LandmarkNetwork) -> str:
+    """Identity of what turns pixels into features: weights below the classifier, normalisation."""
+    weights = state_digest(model.network, skip=model.classifier)
+    identity = json.dumps([weights, model.preprocessing.to_dict(), torch.__version__])
+    return hashlib.sha256(identity.encode()).hexdigest()[:24]
+
+
+def trace_backbone(model: LandmarkNetwork, cache: Path) -> onnx.ModelProto:
+    """Graph from `images` uint8 [N, H, W, 3] to `features` float32 [N, F].
+
+    Tracing takes seconds, so the graph of the same weights is kept in the folder `cache`.
+    """
+    path = cache / "graphs" / f"{backbone_digest(model)}.onnx"
+    try:
+        return onnx.load(path)
+    except FileNotFoundError:
+        pass
+    except DecodeError as error:
+        logger.warning("cached graph %s is damaged (%s); tracing again", path, error)
+    graph = _trace(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        file.write(graph.SerializeToString())
+    Path(file.name).replace(path)
+    return graph
+
+
+def _trace(model: LandmarkNetwork) -> onnx.ModelProto:
+    side = model.preprocessing.resolution
+    images = torch.zeros(_EXAMPLE_PHOTOS, side, side, 3, dtype=torch.uint8)
+    device = model.mean.device
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    with _quiet():
+        program = torch.onnx.export(
+            _Backbone(model).cpu().eval(),
+            (images,),
+            dynamo=True,
+            dynamic_shapes=({0: batch},),
+            input_names=[IMAGES],
+            output_names=[FEATURES],
+            verbose=False,
+        )
+    model.to(device)
+    if program is None:
+        raise ValueError("the exporter returned no graph; update torch and onnxscript")
+    return program.model_proto
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # The exporter prints progress and internal deprecations that a user can do nothing about.
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        exporter.setLevel(level)

@@ -1,0 +1,32 @@
+"""Photos with labels, from a name or a folder to train, val and test sides and their manifest."""
+
+from landmark_ml.datasets.manifest import (
+    NOT_A_LANDMARK,
+    Dataset,
+    Photo,
+    Side,
+    UnreadablePhoto,
+    label_name,
+    manifest_digest,
+    read_manifest,
+    split_digest,
+    write_manifest,
+)
+from landmark_ml.datasets.opening import DatasetOptions, open_dataset
+from landmark_ml.datasets.sources import UDACITY50_URL
+
+__all__ = [
+    "NOT_A_LANDMARK",
+    "UDACITY50_URL",
+    "Dataset",
+    "DatasetOptions",
+    "Photo",
+    "Side",
+    "UnreadablePhoto",
+    "label_name",
+    "manifest_digest",
+    "open_dataset",
+    "read_manifest",
+    "split_digest",
+    "write_manifest",
+]

@@ -1,0 +1,104 @@
+"""`python -m serving.query photo.jpg`: ask the served model about photos, answers as a table."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from serving.predictor import Candidate, Prediction
+
+DEFAULT_URL = "http://127.0.0.1:5001"
+_TIMEOUT_SECONDS = 60
+
+
+class QueryError(ValueError):
+    """The server gave no answer; the message says why and what to do."""
+
+
+def ask(photo: Path, url: str = DEFAULT_URL, params: dict[str, Any] | None = None) -> Prediction:
+    """Send one photo to `mlflow models serve` and return its answer.
+
+    Raises QueryError when the server is not there, refuses, or answers in another form, OSError
+    when the photo cannot be read.
+    """
+    encoded = base64.b64encode(photo.read_bytes()).decode("ascii")
+    payload = {"dataframe_split": {"columns": ["image"], "data": [[encoded]]}}
+    if params:
+        payload["params"] = params
+    address = f"{url.rstrip('/')}/invocations"
+    try:
+        response = requests.post(address, json=payload, timeout=_TIMEOUT_SECONDS)
+    except requests.ConnectionError:
+        raise QueryError(f"nothing answers at {url}; start the server with: make serve") from None
+    except requests.RequestException as error:
+        raise QueryError(f"asking {url} failed: {error}; check the address") from None
+    if not response.ok:
+        raise QueryError(f"{url} refused with status {response.status_code}: {response.text[:500]}")
+    try:
+        answer: Prediction = response.json()["predictions"][0]
+    except (ValueError, KeyError, IndexError, TypeError):
+        raise QueryError(
+            f"{url} answered in another form than a landmark model: {response.text[:200]}"
+        ) from None
+    return answer
+
+
+def describe(photo: str, answer: Prediction) -> str:
+    """Answer for one photo as lines of text."""
+    if answer["error"] is not None:
+        return f"{photo}\n  no answer   {answer['error']['code']}: {answer['error']['reason']}"
+    best = answer["candidates"] or []
+    lines = [photo, *_headline(answer)]
+    if answer["latitude"] is not None and answer["longitude"] is not None:
+        where = f"{answer['latitude']:.4f}, {answer['longitude']:.4f}"
+        lines.append(f"  location    {where}  (from {answer['location_source']})")
+    if answer["tags"]:
+        lines.append(f"  tags        {', '.join(answer['tags'])}")
+    lines.append("  candidates")
+    lines += [f"    {candidate['confidence']:6.1%}  {_name(candidate)}" for candidate in best]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Ask about every photo given; 1 when one of them got no answer."""
+    parser = argparse.ArgumentParser(prog="python -m serving.query", description=__doc__)
+    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    parser.add_argument("--url", default=DEFAULT_URL, help="default: %(default)s")
+    parser.add_argument("--top_k", type=int, default=5, help="candidates shown (%(default)s)")
+    options = parser.parse_args(argv)
+    failed = False
+    for photo in options.photos:
+        try:
+            answer = ask(photo, options.url, {"top_k": options.top_k})
+        except (QueryError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = True
+            continue
+        print(describe(str(photo), answer))
+        failed = failed or answer["error"] is not None
+    return int(failed)
+
+
+def _headline(answer: Prediction) -> list[str]:
+    if not answer["is_landmark"]:
+        return [f"  landmark    none that I know (score {answer['landmark_score']:.1%})"]
+    place = ", ".join(part for part in (answer["city"], answer["country"]) if part)
+    lines = [f"  landmark    {answer['landmark']}  ({answer['confidence']:.1%})"]
+    return [*lines, f"  place       {place}"] if place else lines
+
+
+def _name(candidate: Candidate) -> str:
+    place = ", ".join(part for part in (candidate["city"], candidate["country"]) if part)
+    return f"{candidate['landmark']} ({place})" if place else candidate["landmark"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

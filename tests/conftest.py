@@ -1,0 +1,50 @@
+"""What every test runs in: no MLflow settings from outside, one database a session, no bars."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest import TempPathFactory  # noqa: PT013 - only a type
+
+
+def pytest_configure() -> None:
+    """Silence progress bars; tqdm reads this once, when it is first imported."""
+    os.environ["TQDM_DISABLE"] = "1"
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> Iterator[None]:
+    """Keep the settings of the caller's shell, and of `mlflow run`, out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+            if name != "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR":
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def tracking_uri(tmp_path_factory: TempPathFactory) -> Iterator[str]:
+    """MLflow database of this test session; its experiment keeps artifacts beside it.
+
+    One for all tests, because laying its tables takes seconds.
+    """
+    import mlflow  # noqa: PLC0415 - slow, and most tests do without
+
+    from landmark_ml.tracking import DEFAULT_EXPERIMENT  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    before = mlflow.get_tracking_uri()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        mlflow.set_tracking_uri(uri)
+        mlflow.create_experiment(DEFAULT_EXPERIMENT, str(folder / "artifacts"))
+        yield uri
+        mlflow.set_tracking_uri(before)

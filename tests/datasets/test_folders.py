@@ -1,0 +1,115 @@
+"""Folder layouts: class names and numbers, and what no dataset can be made of."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from landmark_ml.datasets.folders import class_name, list_folder
+from tests.photo_folders import write_class, write_two_classes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two classes of ten photos, one split."""
+    return write_two_classes(tmp_path / "data" / "photos")
+
+
+@pytest.mark.parametrize(
+    ("folder", "label"),
+    [
+        ("16.Eiffel_Tower", "Eiffel Tower"),
+        ("Eiffel Tower", "Eiffel Tower"),
+        ("00. Pont_d'Arc", "Pont d'Arc"),
+        ("42nd_Street", "42nd Street"),
+        ("7.", "7."),
+        ("Cha\u0302teau", "Ch\u00e2teau"),
+    ],
+)
+def test_class_folders_give_readable_labels(folder: str, label: str) -> None:
+    assert class_name(folder) == label
+
+
+def test_classes_stand_in_folder_name_order(tmp_path: Path) -> None:
+    for name in ("10.Zoo", "02.Tower", "Alley"):
+        write_class(tmp_path / name, range(1))
+    assert list_folder(tmp_path).classes == ("Tower", "Zoo", "Alley")
+
+
+def broken_empty(root: Path) -> str:
+    shutil.rmtree(root)
+    root.mkdir()
+    return "holds 0 class folders"
+
+
+def broken_one_class(root: Path) -> str:
+    shutil.rmtree(root / "3.Stonehenge")
+    return "holds 1 class folders and at least 2"
+
+
+def broken_nested(root: Path) -> str:
+    for folder in list(root.iterdir()):
+        shutil.move(folder, root / "inner" / "train" / folder.name)
+    return "inner looks like a dataset"
+
+
+def broken_empty_class(root: Path) -> str:
+    (root / "Empty").mkdir()
+    return "Empty holds no photos"
+
+
+def broken_same_label(root: Path) -> str:
+    write_class(root / "4.Stonehenge", range(3))
+    return "both mean 'Stonehenge'"
+
+
+def broken_unknown_test_class(root: Path) -> str:
+    shutil.copytree(root, root / "train")
+    write_class(root / "test" / "Atomium", range(3))
+    return "classes that train lacks: Atomium"
+
+
+def broken_no_train(root: Path) -> str:
+    write_class(root / "test" / "Stonehenge", range(3))
+    return "test but no train"
+
+
+def broken_inner_distractors(root: Path) -> str:
+    shutil.copytree(root, root / "train")
+    write_class(root / "train" / "not_landmarks", range(3))
+    return "is no class: move it to"
+
+
+def broken_two_validations(root: Path) -> str:
+    for side in ("train", "val", "valid"):
+        shutil.copytree(root / "3.Stonehenge", root / side / "3.Stonehenge")
+        shutil.copytree(root / "16.Eiffel_Tower", root / side / "16.Eiffel_Tower")
+    return "holds val and valid"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        broken_empty,
+        broken_one_class,
+        broken_nested,
+        broken_empty_class,
+        broken_same_label,
+        broken_unknown_test_class,
+        broken_no_train,
+        broken_two_validations,
+        broken_inner_distractors,
+    ],
+)
+def test_layouts_no_dataset_can_be_made_of_are_refused(
+    root: Path, damage: Callable[[Path], str]
+) -> None:
+    message = damage(root)
+    with pytest.raises(ValueError, match=message):
+        list_folder(root)
