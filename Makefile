@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# More flags for pip, such as an index that holds the CPU-only build of torch.
-PIP_FLAGS ?=
+# TORCH=cpu takes PyTorch's CPU-only build; empty takes the one of the package index.
+TORCH ?=
 # Values for the entry point, such as PARAMS="-P data=photos -P epochs=30".
 PARAMS ?=
 HOST := 127.0.0.1
@@ -26,7 +26,11 @@ $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name it: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]' $(PIP_FLAGS)
+ifneq ($(TORCH),)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --python $(BIN)/python --torch-backend $(TORCH) torch torchvision
+endif
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
 transfer: $(INSTALLED) ## learn landmarks on a pretrained backbone and register the champion

@@ -48,17 +48,17 @@ def run(main: Callable[[], object]) -> None:
         sys.exit(f"error: {error}")
 
 
-def _add_flag(
-    parser: argparse.ArgumentParser, name: str, default: Any, metadata: Any
-) -> None:
+def _add_flag(parser: argparse.ArgumentParser, name: str, default: Any, metadata: Any) -> None:
     unit = f" [{metadata['unit']}]" if metadata["unit"] else ""
+    choices = f": {', '.join(metadata['choices'])}" if metadata["choices"] else ""
+    choices = f"; one of {', '.join(metadata['choices'])}" if metadata["choices"] else ""
     shown = "empty" if default == "" else default
     parser.add_argument(
         f"--{name}",
         type=_boolean if isinstance(default, bool) else type(default),
         default=default,
         metavar=name.upper(),
-        help=f"{metadata['help']}{unit} (default: {shown})".replace("%", "%%"),
+        help=f"{metadata['help']}{choices}{unit} (default: {shown})".replace("%", "%%"),
     )
 
 

@@ -56,10 +56,13 @@ def trace_backbone(model: LandmarkNetwork, cache: Path) -> onnx.ModelProto:
     """
     path = cache / "graphs" / f"{backbone_digest(model)}.onnx"
     try:
-        return onnx.load(path)
+        cached = onnx.load(path)
+        # An empty file parses as a graph of nothing.
+        onnx.checker.check_model(cached)
+        return cached
     except FileNotFoundError:
         pass
-    except DecodeError as error:
+    except (DecodeError, onnx.checker.ValidationError) as error:
         logger.warning("cached graph %s is damaged (%s); tracing again", path, error)
     graph = _trace(model)
     path.parent.mkdir(parents=True, exist_ok=True)

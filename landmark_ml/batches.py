@@ -46,6 +46,8 @@ class TensorBatches:
                 f"{len(self.inputs)} inputs and {len(self.targets)} targets: give one target for"
                 " each of at least one input"
             )
+        if self.augment is not None and (self.generator is None or self.aspects is None):
+            raise ValueError("augment needs a generator to draw from and the aspects of the photos")
         # timm's mixup pairs a batch with its own mirror and needs an even number.
         largest = min(self.batch_size, len(self.inputs))
         self.batch_size = max(1, largest - largest % 2)

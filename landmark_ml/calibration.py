@@ -43,6 +43,7 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
+
     def loss(log_temperature: float) -> float:
         scaled = logits / math.exp(log_temperature)
         return float(functional.cross_entropy(scaled, targets))
@@ -56,7 +57,8 @@ def choose_threshold(scores: NDArray[np.floating], shows_one: NDArray[np.bool_])
 
     Without other photos it keeps 95% of the landmark photos.
     """
-    floor = float(np.quantile(scores[shows_one], 1 - _RECALL))
+    # An interpolated quantile would lie above more than 5% of few photos.
+    floor = float(np.quantile(scores[shows_one], 1 - _RECALL, method="lower"))
     if shows_one.all():
         return floor
     false_positives, recall, thresholds = roc_curve(shows_one, scores)

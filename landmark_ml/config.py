@@ -8,14 +8,31 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 _UNIT_INTERVAL = (
-    "max_unreadable", "drop_rate", "label_smoothing", "erasing", "ema_decay", "layer_decay",
+    "max_unreadable",
+    "drop_rate",
+    "label_smoothing",
+    "erasing",
+    "ema_decay",
+    "layer_decay",
 )
 _OPEN_SHARES = ("val_fraction", "test_fraction", "min_crop")
 _NOT_NEGATIVE = (
-    "seed", "resolution", "epochs", "finetune_epochs", "weight_decay", "mixup", "cutmix",
-    "warmup_epochs", "patience", "color_jitter", "finetune_learning_rate", "threads",
+    "seed",
+    "resolution",
+    "epochs",
+    "finetune_epochs",
+    "weight_decay",
+    "mixup",
+    "cutmix",
+    "warmup_epochs",
+    "patience",
+    "color_jitter",
+    "finetune_learning_rate",
+    "threads",
 )
 _POSITIVE = ("batch_size", "finetune_batch_size", "learning_rate", "views", "clip_grad")
+
+UDACITY50_URL = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
 
 
 def option(default: Any, meaning: str, *, unit: str = "", choices: tuple[str, ...] = ()) -> Any:
@@ -36,6 +53,7 @@ class DataConfig:
     test_fraction: float = option(0.15, "share held out to report, when the data has no `test/`")
     max_unreadable: float = option(0.05, "share of unreadable photos that fails the run")
     cache_dir: str = option(".cache", "folder of drawn and downloaded data and cached features")
+    udacity50_url: str = option(UDACITY50_URL, "where `data=udacity50` is downloaded from")
     seed: int = option(0, "seed of the split, the initial weights and the augmentation")
 
     def __post_init__(self) -> None:

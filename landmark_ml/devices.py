@@ -31,7 +31,7 @@ class Compute:
 
     def place(self, module: Module) -> Module:
         """Module on the device, its convolution weights laid out channels last."""
-        return module.to(device=self.device, memory_format=torch.channels_last)
+        return module.to(device=self.device).to(memory_format=torch.channels_last)
 
     def send(self, tensor: Tensor) -> Tensor:
         """Batch on the device; pictures channels last, as the weights are."""
@@ -64,6 +64,6 @@ def _bf16_pays(device: str) -> bool:
         return bool(torch.cuda.is_bf16_supported())
     if device != "cpu":
         return False
-    # Emulated bfloat16 is slower than float32: only where the processor multiplies it itself.
+    # Without tile instructions bfloat16 convolutions measured 2 to 3 times slower than float32.
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    return bool(capabilities.get("amx_bf16"))

@@ -117,9 +117,7 @@ def create_trainer(model: nn.Module, options: FitOptions, steps_per_epoch: int) 
         warmup_prefix=True,
         t_in_epochs=False,
     )
-    ema = (
-        ModelEmaV3(model, decay=options.ema_decay, use_warmup=True) if options.ema_decay else None
-    )
+    ema = ModelEmaV3(model, decay=options.ema_decay, use_warmup=True) if options.ema_decay else None
     return Trainer(model, optimizer, scheduler, ema, _create_mixup(model, options))
 
 
@@ -170,9 +168,7 @@ def evaluate(
 
 
 @torch.no_grad()
-def predict_logits(
-    model: nn.Module, batches: Batches, compute: Compute
-) -> tuple[Tensor, Tensor]:
+def predict_logits(model: nn.Module, batches: Batches, compute: Compute) -> tuple[Tensor, Tensor]:
     """Logits float32 [N, outputs] and targets int64 [N] of all batches, on the CPU."""
     model.eval()
     logits, targets = [], []
@@ -227,5 +223,7 @@ def _create_mixup(model: nn.Module, options: FitOptions) -> Mixup | None:
 
 
 def _summary(metrics: dict[str, float]) -> str:
-    shown = [f"{name} {value:.3f}" for name, value in metrics.items() if name.endswith(("loss", "top1"))]
+    shown = [
+        f"{name} {value:.3f}" for name, value in metrics.items() if name.endswith(("loss", "top1"))
+    ]
     return ", ".join([*shown, f"{metrics['train/photos_per_second']:.0f} photos/s"])

@@ -51,22 +51,26 @@ class Evaluation:
     @property
     def shows_landmark(self) -> NDArray[np.bool_]:
         """Whether each photo shows one of the classes."""
-        return self.labels != NOT_A_LANDMARK
+        shows: NDArray[np.bool_] = self.labels != NOT_A_LANDMARK
+        return shows
 
     @property
     def predictions(self) -> NDArray[np.int64]:
         """Best class of each photo."""
-        return self.probabilities.argmax(axis=1)
+        best: NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return best
 
     @property
     def confidence(self) -> NDArray[np.float64]:
         """Probability of the best class of each photo."""
-        return self.probabilities.max(axis=1)
+        largest: NDArray[np.float64] = self.probabilities.max(axis=1)
+        return largest
 
     @property
     def correct(self) -> NDArray[np.bool_]:
         """Whether the best class is the label; False where there is no landmark."""
-        return self.predictions == self.labels
+        correct: NDArray[np.bool_] = self.predictions == self.labels
+        return correct
 
 
 def evaluate_served(
@@ -76,7 +80,6 @@ def evaluate_served(
 
     Raises ValueError when the model refuses a photo or answers with unknown names.
     """
-    index = {name: position for position, name in enumerate(names)}
     rows: list[dict[str, Any]] = []
     progress = tqdm(total=len(photos), desc="evaluate", unit="photo", delay=1)
     with progress:
@@ -86,19 +89,31 @@ def evaluate_served(
             answers = model.predict(frame, params={"top_k": len(names)})
             rows += answers.to_dict(orient="records")
             progress.update(len(chunk))
+    return Evaluation(
+        photos=tuple(photos),
+        classes=tuple(classes),
+        probabilities=_probabilities(rows, photos, names),
+        landmark_scores=np.array([row["landmark_score"] for row in rows], dtype=float),
+        accepted=np.array([row["is_landmark"] for row in rows], dtype=bool),
+    )
+
+
+def _probabilities(
+    rows: Sequence[dict[str, Any]], photos: Sequence[Photo], names: Sequence[str]
+) -> NDArray[np.float64]:
+    index = {name: position for position, name in enumerate(names)}
     probabilities = np.zeros((len(rows), len(names)))
     for position, (row, photo) in enumerate(zip(rows, photos, strict=True)):
         if row["error"] is not None:
             raise ValueError(f"the model refused {photo.path}: {row['error']['reason']}")
         for candidate in row["candidates"]:
+            if candidate["landmark"] not in index:
+                raise ValueError(
+                    f"the model answers {photo.path} with {candidate['landmark']!r}, which is none"
+                    f" of the {len(names)} landmarks; evaluate it on the data it was trained for"
+                )
             probabilities[position, index[candidate["landmark"]]] = candidate["confidence"]
-    return Evaluation(
-        photos=tuple(photos),
-        classes=tuple(classes),
-        probabilities=probabilities,
-        landmark_scores=np.array([row["landmark_score"] for row in rows], dtype=float),
-        accepted=np.array([row["is_landmark"] for row in rows], dtype=bool),
-    )
+    return probabilities
 
 
 def summarize(evaluation: Evaluation) -> dict[str, float]:
@@ -111,8 +126,12 @@ def summarize(evaluation: Evaluation) -> dict[str, float]:
     low3, high3 = metrics.wilson_interval(top3, len(labels))
     table = per_class(evaluation)
     summary = {
-        "top1": top1, "top1_low": low, "top1_high": high,
-        "top3": top3, "top3_low": low3, "top3_high": high3,
+        "top1": top1,
+        "top1_low": low,
+        "top1_high": high,
+        "top3": top3,
+        "top3_low": low3,
+        "top3_high": high3,
         "top5": metrics.accuracy(scores, labels, 5),
         "macro_f1": float(table["f1"].mean()),
         "ece": metrics.expected_calibration_error(

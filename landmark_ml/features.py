@@ -52,9 +52,10 @@ class FeatureCache:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return dict(zip(stored["sha256"].tolist(), stored["features"], strict=True))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            logger.warning("feature cache %s is damaged (%s); its features are recomputed",
-                           path, error)
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            logger.warning(
+                "feature cache %s is damaged (%s); its features are recomputed", path, error
+            )
             return {}
 
     def store(self, key: str, features: dict[str, NDArray[np.float32]]) -> None:
@@ -110,7 +111,9 @@ def create_extractor(model: LandmarkNetwork, compute: Compute, cache: Path) -> E
     def extract(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         with compute.autocast():
             batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-            features: NDArray[np.float32] = model.features(compute.send(batch)).float().cpu().numpy()
+            features: NDArray[np.float32] = (
+                model.features(compute.send(batch)).float().cpu().numpy()
+            )
             return features
 
     return extract
@@ -154,4 +157,3 @@ def _extract(
             features |= {photo.sha256: row for photo, row in zip(chunk, found, strict=True)}
             progress.update(len(chunk))
     return features
-

@@ -105,7 +105,7 @@ def _refused(dataset: Dataset, max_unreadable: float) -> Iterator[Finding]:
     if unreadable > max_unreadable * total:
         share = f"{unreadable} of {total} files are unreadable"
         yield Finding(
-            "refused", dataset.name, f"{share}, more than max_unreadable {max_unreadable:.0%}"
+            "refused", dataset.name, f"{share}, more than max_unreadable {max_unreadable:g}"
         )
 
 

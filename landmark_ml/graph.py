@@ -51,7 +51,9 @@ class Graph:
             model = ov.Core().read_model(content)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
-            raise ValueError(f"{source!r:.200} is no ONNX graph ({reason}); export it again") from None
+            raise ValueError(
+                f"{source!r:.200} is no ONNX graph ({reason}); export it again"
+            ) from None
         return cls(model, precision=precision, threads=threads)
 
     def run(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:

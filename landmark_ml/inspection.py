@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from landmark_ml import figures, reporting, tracking
-from landmark_ml.datasets import open_dataset
+from landmark_ml.datasets import dataset_options, open_dataset
 from landmark_ml.findings import inspect_dataset
 from landmark_ml.models import ModelOptions, create_model
 from landmark_ml.phases import create_augmentation
 from landmark_ml.pixels import load_squashed
-from landmark_ml.training import dataset_options, load_gazetteer, seed_everything
+from landmark_ml.places import Gazetteer
+from landmark_ml.seeding import seed_everything
 from landmark_ml.transforms import OVERSAMPLING
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def run_inspection(config: DataConfig, training: TrainConfig) -> InspectionResul
         resolution = input_resolution(training)
         reporting.log_dataset_figures(run, dataset, target=resolution)
         run.log_figure(augmented_figure(dataset, training, resolution), "data_augmented")
-        gazetteer = load_gazetteer(config, dataset)
+        gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
         findings = inspect_dataset(dataset, gazetteer, config.max_unreadable)
         run.log_table(findings.table(), "findings")
         run.log_metrics({f"data/{key}": count for key, count in findings.counts().items()})

@@ -56,12 +56,19 @@ def per_class_table(
         labels, predictions, labels=range(len(classes)), zero_division=0.0
     )
     return pd.DataFrame(
-        {"landmark": list(classes), "photos": photos, "precision": precision, "recall": recall,
-         "f1": f1}
+        {
+            "landmark": list(classes),
+            "photos": photos,
+            "precision": precision,
+            "recall": recall,
+            "f1": f1,
+        }
     )
 
 
-def global_average_precision(confidence: Floats, correct: NDArray[np.bool_], landmarks: int) -> float:
+def global_average_precision(
+    confidence: Floats, correct: NDArray[np.bool_], landmarks: int
+) -> float:
     """Micro average precision over all answers, those on photos of no landmark included.
 
     confidence, correct: [N] over landmark and other photos; correct is False on the others.
@@ -81,22 +88,33 @@ def expected_calibration_error(
 ) -> float:
     """Mean gap between confidence and accuracy over equal-width bins.
 
-    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017. Raises ValueError
+    without photos.
     """
+    if not len(confidence):
+        raise ValueError("ECE of 0 photos is undefined; evaluate on a split that has some")
     bins = np.clip((confidence * num_bins).astype(int), 0, num_bins - 1)
-    counts = np.bincount(bins, minlength=num_bins)
     gaps = np.abs(
         np.bincount(bins, weights=confidence, minlength=num_bins)
         - np.bincount(bins, weights=correct.astype(float), minlength=num_bins)
     )
-    return float(gaps.sum() / max(counts.sum(), 1))
+    return float(gaps.sum() / len(confidence))
 
 
 def rejection(landmark_scores: Floats, distractor_scores: Floats) -> dict[str, float]:
-    """AUROC and false positive rate at 95% recall of telling landmarks from other photos."""
+    """AUROC and false positive rate at 95% recall of telling landmarks from other photos.
+
+    Raises ValueError when either kind is missing.
+    """
+    if not len(landmark_scores) or not len(distractor_scores):
+        raise ValueError(
+            f"rejection needs photos of both kinds: {len(landmark_scores)} show a landmark and"
+            f" {len(distractor_scores)} show none"
+        )
     truth = np.r_[np.ones(len(landmark_scores)), np.zeros(len(distractor_scores))]
     scores = np.r_[landmark_scores, distractor_scores]
-    false_positives, recall, _ = roc_curve(truth, scores)
+    # By default points inside a straight stretch are dropped, the one at 95% recall with them.
+    false_positives, recall, _ = roc_curve(truth, scores, drop_intermediate=False)
     at_95 = int(np.argmax(recall >= 0.95))
     return {
         "auroc": float(roc_auc_score(truth, scores)),

@@ -47,8 +47,14 @@ def model_card(
 
 def _results(metrics: Mapping[str, float]) -> str:
     rows = [
-        ("top-1", f"{metrics['top1']:.3f} ({metrics['top1_low']:.3f} to {metrics['top1_high']:.3f})"),
-        ("top-3", f"{metrics['top3']:.3f} ({metrics['top3_low']:.3f} to {metrics['top3_high']:.3f})"),
+        (
+            "top-1",
+            f"{metrics['top1']:.3f} ({metrics['top1_low']:.3f} to {metrics['top1_high']:.3f})",
+        ),
+        (
+            "top-3",
+            f"{metrics['top3']:.3f} ({metrics['top3_low']:.3f} to {metrics['top3_high']:.3f})",
+        ),
         ("macro F1", f"{metrics['macro_f1']:.3f}"),
         ("calibration error (ECE)", f"{metrics['ece']:.3f}"),
         ("GAP", f"{metrics['gap']:.3f}"),
@@ -72,9 +78,7 @@ def _network(config: TrainConfig, facts: NetworkFacts) -> str:
 
 
 def _data(dataset: Dataset) -> str:
-    sides = ", ".join(
-        f"{len(dataset.landmarks(side))} {side}" for side in ("train", "val", "test")
-    )
+    sides = ", ".join(f"{len(dataset.landmarks(side))} {side}" for side in ("train", "val", "test"))
     return (
         f"**Data.** {sides} photos; {len(dataset.unreadable)} unreadable,"
         f" {len(dataset.leaked)} left out because they (nearly) stand in the test or validation"
@@ -84,14 +88,13 @@ def _data(dataset: Dataset) -> str:
 
 def _weak_classes(table: pd.DataFrame) -> str:
     weakest = table[table["photos"] > 0].nsmallest(5, "recall")
-    rows = "\n".join(
-        f"| {row.landmark} | {row.photos} | {row.precision:.2f} | {row.recall:.2f} |"
-        for row in weakest.itertuples()
-    )
-    return (
-        "**Weakest landmarks**\n\n| landmark | test photos | precision | recall |\n|---|---|---|---|\n"
-        + rows
-    )
+    columns = ["landmark", "photos", "precision", "recall"]
+    rows = [
+        f"| {landmark} | {photos} | {precision:.2f} | {recall:.2f} |"
+        for landmark, photos, precision, recall in weakest[columns].itertuples(index=False)
+    ]
+    head = ["| landmark | test photos | precision | recall |", "|---|---|---|---|"]
+    return "**Weakest landmarks**\n\n" + "\n".join([*head, *rows])
 
 
 def _limits(metrics: Mapping[str, float]) -> str:
@@ -100,4 +103,7 @@ def _limits(metrics: Mapping[str, float]) -> str:
         if "auroc" in metrics
         else "It was trained without photos of no landmark, so it tells those apart poorly."
     )
-    return f"**Limits.** It knows only these landmarks. {known} Confidence is calibrated on photos like those it was trained on."
+    return (
+        f"**Limits.** It knows only these landmarks. {known} Confidence is calibrated on photos"
+        " like those it was trained on."
+    )

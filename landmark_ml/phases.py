@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from landmark_ml.config import TrainConfig
     from landmark_ml.datasets import Dataset, Photo
-    from landmark_ml.devices import Compute
     from landmark_ml.models import LandmarkNetwork
 
     OnEpochEnd = Callable[[dict[str, float]], None]

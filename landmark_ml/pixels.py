@@ -39,9 +39,7 @@ def load_served(photos: Sequence[Photo], preprocessing: Preprocessing) -> Tensor
     return _load(photos, preprocessing.resolution, lambda photo: preprocessing.read(photo.path))
 
 
-def _load(
-    photos: Sequence[Photo], side: int, read: Callable[[Photo], NDArray[np.uint8]]
-) -> Tensor:
+def _load(photos: Sequence[Photo], side: int, read: Callable[[Photo], NDArray[np.uint8]]) -> Tensor:
     pixels = np.empty((len(photos), 3, side, side), dtype=np.uint8)
     with ThreadPoolExecutor() as pool:
         decoded = pool.map(read, photos)

@@ -10,11 +10,11 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +99,12 @@ class Gazetteer:
         if extra is not None:
             places |= _parse(extra.read_bytes(), str(extra))
         return cls(places)
+
+    @classmethod
+    def of_dataset(cls, root: Path, given: str = "") -> Gazetteer:
+        """Built-in places under those of a given CSV, or else of `places.csv` in the dataset."""
+        own = root / "places.csv"
+        return cls.load(Path(given) if given else own if own.is_file() else None)
 
     def find(self, landmark: str) -> Place | None:
         """Return the place of a class label or folder name; None, warned of once, if unknown.

@@ -123,9 +123,7 @@ def register(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) ->
         if champion is not None:
             client.set_registered_model_alias(name, PREVIOUS, champion.version)
         client.set_registered_model_alias(name, CHAMPION, created.version)
-    return Registered(
-        name, int(created.version), bool(reason), reason or _why_not(champion, tags)
-    )
+    return Registered(name, int(created.version), bool(reason), reason or _why_not(champion, tags))
 
 
 def find_champion(name: str) -> ModelVersion | None:

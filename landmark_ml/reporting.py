@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """Test metrics (`test/top1` …), the model card, and what a registered version is tagged with."""
+    """Test metrics (`test/top1` …), the model card, and the tags of a registered version."""
 
     metrics: dict[str, float]
     card: str

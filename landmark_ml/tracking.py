@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 DEFAULT_EXPERIMENT = "landmarks"
+# Without it the MLflow UI opens the experiment in its view for language models.
+_EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def start_run(config: DataConfig, run_name: str, tags: Mapping[str, str]) -> Ite
     with mlflow.start_run() as active:
         run = Run(active.info.run_id)
         mlflow.set_tag("mlflow.runName", run_name)
+        mlflow.MlflowClient().set_experiment_tag(active.info.experiment_id, *_EXPERIMENT_KIND)
         # `mlflow run` has logged the flags as they were typed; a second spelling would raise.
         known = active.data.params
         mlflow.log_params({k: v for k, v in to_params(config).items() if k not in known})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import tempfile
 import time
 from dataclasses import dataclass
@@ -11,12 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow.pyfunc
-import numpy as np
-import torch
 
 from landmark_ml import reporting, tracking
 from landmark_ml.calibration import calibrate
-from landmark_ml.datasets import DatasetOptions, open_dataset
+from landmark_ml.datasets import dataset_options, open_dataset
 from landmark_ml.devices import choose_compute
 from landmark_ml.evaluation import evaluate_served
 from landmark_ml.export import ArtifactInfo, export_network, shown_names
@@ -24,11 +21,12 @@ from landmark_ml.models import ModelOptions, create_model
 from landmark_ml.phases import finetune, num_outputs, train_head
 from landmark_ml.places import Gazetteer
 from landmark_ml.registry import Registered, log_model, register
+from landmark_ml.seeding import seed_everything
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from landmark_ml.config import DataConfig, TrainConfig
+    from landmark_ml.config import TrainConfig
     from landmark_ml.datasets import Dataset
     from landmark_ml.models import LandmarkNetwork
     from landmark_ml.phases import ValidationLogits
@@ -98,31 +96,6 @@ def run_training(config: TrainConfig, on_epoch_end: OnEpochEnd | None = None) ->
         return _deliver(model, validation, dataset, config, run, started)
 
 
-def seed_everything(seed: int) -> None:
-    """Seed every generator that training draws from."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - timm's mixup draws from the global one
-    torch.manual_seed(seed)
-
-
-def dataset_options(config: DataConfig) -> DatasetOptions:
-    """The part of a configuration that decides which photos stand on which side."""
-    return DatasetOptions(
-        val_fraction=config.val_fraction,
-        test_fraction=config.test_fraction,
-        seed=config.seed,
-        not_landmarks=config.not_landmarks or None,
-        cache_dir=Path(config.cache_dir),
-        max_unreadable=config.max_unreadable,
-    )
-
-
-def load_gazetteer(config: DataConfig, dataset: Dataset) -> Gazetteer:
-    """Built-in places, with those of the dataset or of the configuration laid over them."""
-    given = Path(config.places) if config.places else dataset.root / "places.csv"
-    return Gazetteer.load(given if config.places or given.is_file() else None)
-
-
 def _train(
     model: LandmarkNetwork, dataset: Dataset, config: TrainConfig, on_epoch_end: OnEpochEnd
 ) -> ValidationLogits:
@@ -146,7 +119,7 @@ def _deliver(
     started: float,
 ) -> TrainResult:
     """Export, log, evaluate what was logged, and register it."""
-    gazetteer = load_gazetteer(config, dataset)
+    gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
     calibration = calibrate(validation.logits, validation.targets, dataset.num_classes)
     info = ArtifactInfo(dataset.classes, run.run_id)
     with tempfile.TemporaryDirectory() as scratch:

@@ -92,7 +92,10 @@ def erase_boxes(images: Tensor, probability: float, generator: torch.Generator) 
     chosen = torch.rand(len(images), generator=generator) < probability
     for index in chosen.nonzero().flatten().tolist():
         tall, wide, down, across = _uniform(4, 0, 1, generator).tolist()
-        box_height, box_width = int(height * (0.15 + 0.35 * tall)), int(width * (0.15 + 0.35 * wide))
+        box_height, box_width = (
+            int(height * (0.15 + 0.35 * tall)),
+            int(width * (0.15 + 0.35 * wide)),
+        )
         top, left = int(down * (height - box_height)), int(across * (width - box_width))
         mean = images[index].mean(dim=(1, 2))[:, None, None]
         images[index, :, top : top + box_height, left : left + box_width] = mean

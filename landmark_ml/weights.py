@@ -99,8 +99,11 @@ def _read_state(path: Path) -> dict[str, Tensor]:
 
 def _load_file(network: nn.Module, path: Path) -> None:
     state, own = _read_state(path), network.state_dict()
-    fits = {name: tensor for name, tensor in state.items()
-            if name in own and own[name].shape == tensor.shape}
+    fits = {
+        name: tensor
+        for name, tensor in state.items()
+        if name in own and own[name].shape == tensor.shape
+    }
     backbone_only = set(own) - set(fits)
     classifier = {name for name in own if name.startswith(_classifier_name(network))}
     if backbone_only - classifier:
@@ -114,13 +117,15 @@ def _load_file(network: nn.Module, path: Path) -> None:
 
 def _classifier_name(network: nn.Module) -> str:
     classifier = network.get_classifier()  # type: ignore[operator]
-    return next(name for name, module in network.named_modules() if module is classifier)
+    names: list[str] = [name for name, m in network.named_modules() if m is classifier]
+    return names[0]
 
 
 def _copy_in_order(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     own = network.state_dict()
     shapes_equal = len(own) == len(state) and all(
-        mine.shape == theirs.shape for mine, theirs in zip(own.values(), state.values(), strict=True)
+        mine.shape == theirs.shape
+        for mine, theirs in zip(own.values(), state.values(), strict=True)
     )
     if not shapes_equal:
         raise WeightsError(

@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.models",
         "landmark_ml.postcards",
         "landmark_ml.preprocessing",
+        "landmark_ml.seeding",
         "landmark_ml.transforms",
         "landmark_ml.weights",
     ),

@@ -53,7 +53,7 @@ def test_a_share_of_unreadable_files_that_training_refuses_is_said_first(tmp_pat
     (root / "train" / "Stonehenge" / "broken.jpg").touch()
     first, second = inspect(root, max_unreadable=0.01).found
     assert (first.problem, second.problem) == ("refused", "unreadable")
-    assert first.detail == "1 of 53 files are unreadable, more than max_unreadable 1%"
+    assert first.detail == "1 of 53 files are unreadable, more than max_unreadable 0.01"
 
 
 def test_a_photo_under_two_labels_is_conflicting(tmp_path: Path) -> None:

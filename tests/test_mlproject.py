@@ -97,7 +97,7 @@ def test_every_command_starts_a_module_that_exists(name: str) -> None:
 
 def test_conda_environment_and_package_need_the_same() -> None:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    conda: dict[str, Any] = read_yaml(ROOT, "conda.yaml")
+    conda: dict[str, Any] = read_yaml(ROOT, "conda.yaml")  # type: ignore[no-untyped-call]
     python, pip, packages = conda["dependencies"]
     lowest = python.removeprefix("python=")
     assert pip == "pip"

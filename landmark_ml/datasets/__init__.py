@@ -12,17 +12,16 @@ from landmark_ml.datasets.manifest import (
     split_digest,
     write_manifest,
 )
-from landmark_ml.datasets.opening import DatasetOptions, open_dataset
-from landmark_ml.datasets.sources import UDACITY50_URL
+from landmark_ml.datasets.opening import DatasetOptions, dataset_options, open_dataset
 
 __all__ = [
     "NOT_A_LANDMARK",
-    "UDACITY50_URL",
     "Dataset",
     "DatasetOptions",
     "Photo",
     "Side",
     "UnreadablePhoto",
+    "dataset_options",
     "label_name",
     "manifest_digest",
     "open_dataset",

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from landmark_ml.config import UDACITY50_URL
 from landmark_ml.datasets.folders import list_folder
 from landmark_ml.datasets.manifest import Dataset, Side
 from landmark_ml.datasets.near_duplicates import group_near_duplicates
 from landmark_ml.datasets.scanning import Scan, scan_files
-from landmark_ml.datasets.sources import UDACITY50_URL, find_root
+from landmark_ml.datasets.sources import find_root
 from landmark_ml.datasets.splits import Fractions, PlacedPhoto, Split, split_photos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from landmark_ml.config import DataConfig
     from landmark_ml.datasets.folders import FolderListing
     from landmark_ml.datasets.manifest import Photo
 
@@ -51,6 +53,19 @@ class DatasetOptions:
             )
         if not 0 <= self.max_unreadable <= 1:
             raise ValueError(f"max_unreadable {self.max_unreadable} must be a share from 0 to 1")
+
+
+def dataset_options(config: DataConfig) -> DatasetOptions:
+    """The part of a configuration that decides which photos stand on which side."""
+    return DatasetOptions(
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
+        seed=config.seed,
+        not_landmarks=config.not_landmarks or None,
+        cache_dir=Path(config.cache_dir),
+        max_unreadable=config.max_unreadable,
+        udacity50_url=config.udacity50_url,
+    )
 
 
 def open_dataset(data: str, options: DatasetOptions | None = None) -> Dataset:

@@ -10,7 +10,6 @@ from landmark_ml import postcards
 from landmark_ml.datasets.archives import unpack_zip
 from landmark_ml.datasets.download import download
 
-UDACITY50_URL = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
 _UDACITY50_CLASSES = 50
 _COMPLETE = ".complete"
 

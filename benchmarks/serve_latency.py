@@ -1,0 +1,129 @@
+"""`python -m benchmarks.serve_latency`: how long the served model takes to answer for one photo.
+
+Sends a full-size photo again and again over one connection to a running `mlflow models serve`, and
+between any two requests does the same work in this process, bare: decode, resize, network. Both
+see the same machine at the same moment, so their ratio holds even where others share the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import http.client
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import mlflow.pyfunc
+import numpy as np
+from tqdm.auto import tqdm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from serving.predictor import Predictor
+
+DEFAULT_PHOTOS = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "originals"
+PERCENTILES = (50, 95, 99)
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """Seconds of each repetition: over HTTP, and bare in this process."""
+
+    served: list[float]
+    bare: list[float]
+
+    def table(self) -> str:
+        """Percentiles of both in milliseconds, and how many times bare the server takes."""
+        rows = [f"{'':10}" + "".join(f"{f'p{share} ms':>10}" for share in PERCENTILES)]
+        for name, seconds in (("served", self.served), ("bare", self.bare)):
+            values = np.percentile(seconds, PERCENTILES) * 1000
+            rows.append(f"{name:10}" + "".join(f"{value:10.2f}" for value in values))
+        ratios = np.percentile(self.served, PERCENTILES) / np.percentile(self.bare, PERCENTILES)
+        rows.append(f"{'ratio':10}" + "".join(f"{value:10.2f}" for value in ratios))
+        return "\n".join(rows)
+
+
+class Client:
+    """One kept connection to a scoring server."""
+
+    def __init__(self, url: str, photo: bytes) -> None:
+        address = urlsplit(url)
+        self._connection = http.client.HTTPConnection(address.netloc, timeout=60)
+        encoded = base64.b64encode(photo).decode("ascii")
+        payload = {"dataframe_split": {"columns": ["image"], "data": [[encoded]]}}
+        self._body = json.dumps(payload).encode()
+
+    def ask(self) -> None:
+        """Send the photo and read the whole answer; raises ValueError when it is no prediction."""
+        headers = {"Content-Type": "application/json"}
+        self._connection.request("POST", "/invocations", self._body, headers)
+        response = self._connection.getresponse()
+        answer = response.read()
+        if response.status != 200 or json.loads(answer)["predictions"][0]["error"]:
+            raise ValueError(f"status {response.status}, no prediction: {answer[:300]!r}")
+
+
+def measure(
+    client: Client, predictor: Predictor, photo: bytes, requests: int, warmup: int
+) -> Latencies:
+    """Time requests and the bare work in turn, after a warm-up that is not counted."""
+    found = Latencies([], [])
+    for turn in tqdm(range(warmup + requests), desc="requests", delay=1):
+        served, bare = _seconds(client.ask), _seconds(lambda: _answer_bare(predictor, photo))
+        if turn >= warmup:
+            found.served.append(served)
+            found.bare.append(bare)
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure a running server; 1 when it does not answer."""
+    options = _parser().parse_args(argv)
+    path = options.photo or min(DEFAULT_PHOTOS.glob("*.jpg"), default=None)
+    if path is None:
+        sys.stderr.write(f"error: no photo under {DEFAULT_PHOTOS}; name one with --photo\n")
+        return 1
+    photo = path.read_bytes()
+    model = mlflow.pyfunc.load_model(options.model).unwrap_python_model()
+    try:
+        client = Client(options.url, photo)
+        found = measure(client, model.predictor, photo, options.requests, options.warmup)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        sys.stderr.write(f"error: {options.url}: {error}; start the server with: make serve\n")
+        return 1
+    title = f"{path.name}, {len(photo):,} bytes, {options.requests} requests"
+    sys.stdout.write(f"{title}\n{found.table()}\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serve_latency", description=__doc__)
+    parser.add_argument("--url", default="http://127.0.0.1:5001", help="default: %(default)s")
+    parser.add_argument("--photo", type=Path, help="default: the first of the shared originals")
+    parser.add_argument(
+        "--model", default="models:/landmarks@champion", help="for the bare work (%(default)s)"
+    )
+    parser.add_argument("--requests", type=int, default=200, help="default: %(default)s")
+    parser.add_argument("--warmup", type=int, default=10, help="default: %(default)s")
+    return parser
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _answer_bare(predictor: Predictor, photo: bytes) -> None:
+    pixels = predictor.metadata.preprocessing.read(photo)
+    predictor.graph.run(pixels[np.newaxis])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Temperature and threshold: what was put in comes out, and recall is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from landmark_ml.calibration import calibrate, choose_threshold, fit_temperature
+
+
+def honest_logits(count: int, num_outputs: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Logits whose softmax is the very chance of each target."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(count, num_outputs, generator=generator)
+    targets = torch.multinomial(logits.softmax(dim=1), 1, generator=generator).flatten()
+    return logits, targets
+
+
+def scores_of(logits: Tensor, temperature: float, num_classes: int) -> Tensor:
+    probabilities = (logits / temperature).softmax(dim=1)[:, :num_classes]
+    return probabilities.sum(1) if logits.shape[1] > num_classes else probabilities.amax(1)
+
+
+@pytest.mark.parametrize("scale", [0.25, 1.0, 4.0])
+def test_temperature_recovers_a_known_scale(scale: float) -> None:
+    logits, targets = honest_logits(6000, 5)
+    assert fit_temperature(logits * scale, targets) == pytest.approx(scale, rel=0.08)
+
+
+def test_temperature_stays_finite_where_every_answer_is_right() -> None:
+    logits = torch.eye(4) * 10
+    assert 0 < fit_temperature(logits, torch.arange(4)) < 1
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_calibrated_threshold_keeps_95_percent_of_the_landmarks(background: bool) -> None:
+    logits, targets = honest_logits(400, 4 + background, seed=1)
+    found = calibrate(logits, targets, 4)
+    kept = scores_of(logits, found.temperature, 4)[targets < 4] >= found.threshold
+    assert float(kept.float().mean()) >= 0.95
+    assert 0 < found.threshold < 1
+
+
+def test_threshold_rejects_background_that_stands_apart() -> None:
+    targets = torch.tensor([0, 1, 2] * 20)
+    logits = 8 * torch.eye(3)[targets]
+    logits += 0.5 * torch.randn(60, 3, generator=torch.Generator().manual_seed(2))
+    found = calibrate(logits, targets, 2)
+    accepted = scores_of(logits, found.temperature, 2) >= found.threshold
+    assert accepted.tolist() == (targets < 2).tolist()
+
+
+@pytest.mark.parametrize("count", [1, 5, 10, 21, 30, 333])
+def test_recall_is_kept_on_few_photos_too(count: int) -> None:
+    scores = np.random.default_rng(count).random(count)
+    threshold = choose_threshold(scores, np.ones(count, dtype=bool))
+    assert (scores >= threshold).mean() >= 0.95
+
+
+def test_threshold_parts_what_can_be_parted() -> None:
+    scores = np.array([0.9, 0.8, 0.7, 0.4, 0.3])
+    shows_one = np.array([True, True, True, False, False])
+    assert 0.4 < choose_threshold(scores, shows_one) <= 0.7
+
+
+def test_threshold_keeps_recall_where_others_score_higher() -> None:
+    landmarks, others = np.linspace(0.1, 0.5, 40), np.linspace(0.6, 0.9, 40)
+    scores = np.r_[landmarks, others]
+    threshold = choose_threshold(scores, np.arange(80) < 40)
+    assert np.isfinite(threshold)
+    assert (landmarks >= threshold).mean() >= 0.95

@@ -1,0 +1,62 @@
+"""A network small enough to trace and train in a blink, behind the interface of timm's."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from landmark_ml.devices import Compute
+from landmark_ml.models import LandmarkNetwork
+from landmark_ml.preprocessing import Preprocessing
+
+CPU = Compute(torch.device("cpu"), bf16=False)
+SIDE = 16
+
+
+class TinyBackbone(nn.Module):
+    """One convolution, pooled: what it sees is little more than the colours of a photo."""
+
+    def __init__(self, num_outputs: int, width: int = 8) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 4, stride=4, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.head = nn.Linear(width, num_outputs)
+
+    def forward_features(self, pixels: Tensor) -> Tensor:
+        maps: Tensor = self.norm(self.stem(pixels)).relu()
+        return maps
+
+    def forward_head(self, maps: Tensor, pre_logits: bool = False) -> Tensor:
+        pooled = maps.mean(dim=(2, 3))
+        return pooled if pre_logits else self.head(pooled)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(pixels))
+
+    def get_classifier(self) -> nn.Module:
+        return self.head
+
+
+def tiny_preprocessing(framing: str = "squash", mean: float = 0.5) -> Preprocessing:
+    return Preprocessing(
+        resolution=SIDE,
+        resize=SIDE + 4,
+        framing=framing,
+        interpolation="bicubic",
+        mean=(mean, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+    )
+
+
+def tiny_model(num_outputs: int = 3, seed: int = 0) -> LandmarkNetwork:
+    """Network of `SIDE` pixels whose weights are those of the seed, in evaluation mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = LandmarkNetwork(TinyBackbone(num_outputs), tiny_preprocessing())
+    return model.eval()
+
+
+def random_pixels(count: int, seed: int = 0, side: int = SIDE) -> Tensor:
+    """Noise as photos come out of the preprocessing: uint8 [N, side, side, 3]."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8, generator=generator)
