@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install transfer data test check ui serve query clean
+.PHONY: help install transfer data compare test check ui serve query clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -38,6 +38,9 @@ transfer: $(INSTALLED) ## learn landmarks on a pretrained backbone and register 
 
 data: $(INSTALLED) ## show a dataset and what is wrong with it
 	$(RUN) -e data $(PARAMS)
+
+compare: $(INSTALLED) ## set the finished runs side by side in one HTML report
+	$(RUN) -e compare $(PARAMS)
 
 test: $(INSTALLED) ## run the fast test suite
 	$(BIN)/python -m pytest

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import signal
 import sys
 import warnings
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from landmark_ml.config import DataConfig
+from landmark_ml.config import Configuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-Config = TypeVar("Config", bound=DataConfig)
+Config = TypeVar("Config", bound=Configuration)
 
 
 def parse(defaults: Config, description: str, argv: Sequence[str] | None = None) -> Config:
@@ -41,8 +43,14 @@ def run(main: Callable[[], object]) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # MLflow warns of its own inference of schemas, which is not used here.
     warnings.filterwarnings("ignore", module=r"mlflow\.")
+    # Its bar for every single file would drown ours.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # A scheduler ends a job with SIGTERM: the run then ends as one that was interrupted.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted; go on with the same command and resume=auto")
     except (ValueError, OSError) as error:
         logging.getLogger(__name__).debug("traceback", exc_info=True)
         sys.exit(f"error: {error}")

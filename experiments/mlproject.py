@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import cli, recipes
-from landmark_ml.config import DataConfig
+from landmark_ml.config import CompareConfig, Configuration, DataConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 _HEAD = (
@@ -27,7 +27,7 @@ class EntryPoint:
     """Module that `mlflow run` starts, and the configuration its parameters default to."""
 
     module: str
-    defaults: DataConfig
+    defaults: Configuration
 
 
 TRANSFER = EntryPoint("experiments.transfer", recipes.transfer())
@@ -35,6 +35,7 @@ ENTRY_POINTS: dict[str, EntryPoint] = {
     "main": TRANSFER,
     "transfer": TRANSFER,
     "data": EntryPoint("experiments.data", DataConfig()),
+    "compare": EntryPoint("experiments.compare", CompareConfig()),
 }
 
 
@@ -61,7 +62,7 @@ def conda_yaml(pyproject: Path = ROOT / "pyproject.toml") -> str:
     return _HEAD.format(source="pyproject.toml") + "\n".join(lines) + "\n"
 
 
-def parameter_table(config: DataConfig) -> str:
+def parameter_table(config: Configuration) -> str:
     """Markdown table of every field: name, default, unit and meaning."""
     rows = ["| Parameter | Default | Unit | Meaning |", "|---|---|---|---|"]
     for item in fields(config):

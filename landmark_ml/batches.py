@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Batches(Protocol):
     """Pairs of inputs [B, …] and targets int64 [B], a new pass at every iteration."""
 
+    generator: torch.Generator | None
+
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...

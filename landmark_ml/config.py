@@ -1,4 +1,4 @@
-"""Configuration: one frozen dataclass, the only source of flags and `MLproject` parameters."""
+"""Configuration: frozen dataclasses, the only source of flags and `MLproject` parameters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NOT_NEGATIVE = (
     "finetune_learning_rate",
     "threads",
 )
-_POSITIVE = ("batch_size", "finetune_batch_size", "learning_rate", "views", "clip_grad")
+_POSITIVE = ("batch_size", "finetune_batch_size", "learning_rate", "views", "clip_grad", "most")
 
 UDACITY50_URL = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
 
@@ -41,7 +41,15 @@ def option(default: Any, meaning: str, *, unit: str = "", choices: tuple[str, ..
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class Configuration:
+    """What all configurations share: their values are checked when they are set."""
+
+    def __post_init__(self) -> None:
+        _check_ranges(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Configuration):
     """Which photos, and how they are split."""
 
     data: str = option("postcards", "`postcards`, `udacity50` or a folder of class folders")
@@ -55,9 +63,6 @@ class DataConfig:
     cache_dir: str = option(".cache", "folder of drawn and downloaded data and cached features")
     udacity50_url: str = option(UDACITY50_URL, "where `data=udacity50` is downloaded from")
     seed: int = option(0, "seed of the split, the initial weights and the augmentation")
-
-    def __post_init__(self) -> None:
-        _check_ranges(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +82,7 @@ class TrainConfig(DataConfig):
 
     epochs: int = option(20, "epochs of the head on cached features; 0: skip this phase")
     refit: bool = option(
-        True, "train the head again on train and validation photos once it is calibrated"
+        True, "train a frozen backbone's head again on train and validation photos once calibrated"
     )
     views: int = option(1, "augmented views of each photo whose features are cached")
     batch_size: int = option(256, "photos per step of the head phase")
@@ -101,6 +106,9 @@ class TrainConfig(DataConfig):
 
     device: str = option("auto", "where to train", choices=("auto", "cpu", "cuda", "mps"))
     threads: int = option(0, "CPU threads; 0: all cores")
+    resume: str = option(
+        "", "id of an interrupted run to go on with, or `auto`: the last one of these parameters"
+    )
     register: str = option("landmarks", "registered model that gets the version; empty: none")
 
     def __post_init__(self) -> None:
@@ -116,22 +124,32 @@ class TrainConfig(DataConfig):
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(Configuration):
+    """Which runs to set side by side."""
+
+    experiment: str = option("landmarks", "MLflow experiment whose runs are compared")
+    filter: str = option("", "MLflow search string the runs meet; empty: all that were tested")
+    most: int = option(20, "runs to compare, the newest first", unit="runs")
+    seed: int = option(0, "seed of the bootstrap")
+
+
 def canonical(value: object) -> str:
     """One spelling for a value in MLflow and on command lines: `0.001`, `True`, `postcards`."""
     return str(value)
 
 
-def to_params(config: DataConfig) -> dict[str, str]:
+def to_params(config: Configuration) -> dict[str, str]:
     """Parameters of a run as MLflow records them."""
     return {name: canonical(value) for name, value in asdict(config).items()}
 
 
-def to_json(config: DataConfig) -> str:
+def to_json(config: Configuration) -> str:
     """Whole configuration as JSON, logged beside the parameters."""
     return json.dumps(asdict(config), indent=2, sort_keys=True)
 
 
-def default_of(config_class: type[DataConfig], name: str) -> Any:
+def default_of(config_class: type[Configuration], name: str) -> Any:
     """Default value of one field."""
     found = next(item for item in fields(config_class) if item.name == name)
     if found.default is MISSING:
@@ -139,7 +157,7 @@ def default_of(config_class: type[DataConfig], name: str) -> Any:
     return found.default
 
 
-def _check_ranges(config: DataConfig) -> None:
+def _check_ranges(config: Configuration) -> None:
     for item in fields(config):
         value = getattr(config, item.name)
         if isinstance(value, float) and not math.isfinite(value):

@@ -6,16 +6,19 @@ import copy
 import logging
 import math
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from timm.data import Mixup
-from timm.optim import param_groups_layer_decay, param_groups_weight_decay
-from timm.scheduler import CosineLRScheduler
-from timm.utils import ModelEmaV3
 from torch.nn import functional
 from tqdm.auto import tqdm
+
+from landmark_ml.trainer import (
+    FitOptions,
+    Trainer,
+    create_trainer,
+    restore_trainer,
+    trainer_state,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,40 +35,14 @@ class TrainingError(ValueError):
     """Training cannot go on; the message says at which step and why."""
 
 
-@dataclass(frozen=True)
-class FitOptions:
-    """How a phase of training runs; num_classes counts landmarks, outputs may be one more."""
+class EpochSaver(Protocol):
+    """Keeps the state of a fit after each epoch."""
 
-    name: str
-    num_classes: int
-    epochs: int
-    learning_rate: float
-    weight_decay: float = 0.05
-    layer_decay: float = 1.0
-    warmup_epochs: float = 1.0
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    ema_decay: float = 0.0
-    clip_grad: float = 1.0
-    patience: int = 0
+    def restore(self) -> dict[str, Any] | None:
+        """State saved last, None when there is none."""
 
-
-@dataclass
-class Trainer:
-    """What changes while a network trains."""
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    scheduler: CosineLRScheduler
-    ema: ModelEmaV3 | None
-    mixup: Mixup | None
-    step: int = 0
-
-    @property
-    def averaged(self) -> nn.Module:
-        """The network to evaluate: the moving average where there is one."""
-        return self.model if self.ema is None else self.ema.module
+    def save(self, epoch: int, state: dict[str, Any]) -> None:
+        """Keep the state after an epoch."""
 
 
 def fit(
@@ -75,17 +52,23 @@ def fit(
     options: FitOptions,
     compute: Compute,
     on_epoch_end: Callable[[dict[str, float]], None],
+    saver: EpochSaver | None = None,
 ) -> dict[str, float]:
     """Train in place and leave the weights of the epoch with the lowest val/loss.
 
     Without `val` the last epoch's weights stay. on_epoch_end gets the metrics of each epoch; what
-    it raises ends the training. Returns the metrics of the epoch whose weights were kept. Raises
-    TrainingError when a loss is no longer finite.
+    it raises ends the training. saver: keeps the state after each epoch and gives it back, so that
+    an interrupted fit goes on as if it had never stopped. Returns the metrics of the epoch whose
+    weights were kept. Raises TrainingError when a loss is no longer finite.
     """
     trainer = create_trainer(model, options, len(train))
     best: dict[str, float] = {"val/loss": math.inf}
     best_state: dict[str, Tensor] = {}
-    progress = tqdm(range(options.epochs), desc=options.name, unit="epoch", leave=True)
+    done = 0
+    if saver is not None and (saved := saver.restore()) is not None:
+        done, best, best_state = saved["done"], saved["best"], saved["best_state"]
+        restore_trainer(trainer, train, saved)
+    progress = tqdm(range(done, options.epochs), desc=options.name, unit="epoch", leave=True)
     for epoch in progress:
         metrics = {"epoch": float(epoch)}
         metrics |= train_one_epoch(trainer, train, options, compute)
@@ -96,29 +79,14 @@ def fit(
             best, best_state = metrics, copy.deepcopy(trainer.averaged.state_dict())
         progress.set_postfix_str(_summary(metrics))
         on_epoch_end(metrics)
+        if saver is not None:
+            kept = {"done": epoch + 1, "best": best, "best_state": best_state}
+            saver.save(epoch, kept | trainer_state(trainer, train))
         if options.patience and epoch - best["epoch"] >= options.patience:
             logger.info("%s: no better val/loss since epoch %.0f", options.name, best["epoch"])
             break
     model.load_state_dict(best_state)
     return best
-
-
-def create_trainer(model: nn.Module, options: FitOptions, steps_per_epoch: int) -> Trainer:
-    """Optimiser, schedule, average and mixing as the options say."""
-    optimizer = torch.optim.AdamW(_parameter_groups(model, options), lr=options.learning_rate)
-    total = options.epochs * steps_per_epoch
-    warmup = min(round(options.warmup_epochs * steps_per_epoch), total // 2)
-    scheduler = CosineLRScheduler(
-        optimizer,
-        t_initial=max(total - warmup, 1),
-        lr_min=options.learning_rate * 1e-3,
-        warmup_t=warmup,
-        warmup_lr_init=options.learning_rate * 1e-2,
-        warmup_prefix=True,
-        t_in_epochs=False,
-    )
-    ema = ModelEmaV3(model, decay=options.ema_decay, use_warmup=True) if options.ema_decay else None
-    return Trainer(model, optimizer, scheduler, ema, _create_mixup(model, options))
 
 
 def train_one_epoch(
@@ -197,29 +165,6 @@ def _check_finite(loss: float, trainer: Trainer) -> None:
             f"the loss is {loss} at step {trainer.step} with learning rate {rate:.3g};"
             " lower the learning rate or clip_grad"
         )
-
-
-def _parameter_groups(model: nn.Module, options: FitOptions) -> list[dict[str, Any]]:
-    network = getattr(model, "network", None)
-    if network is None or options.layer_decay == 1.0:
-        return list(param_groups_weight_decay(model, weight_decay=options.weight_decay))
-    return list(
-        param_groups_layer_decay(
-            network, weight_decay=options.weight_decay, layer_decay=options.layer_decay
-        )
-    )
-
-
-def _create_mixup(model: nn.Module, options: FitOptions) -> Mixup | None:
-    if not (options.mixup or options.cutmix):
-        return None
-    return Mixup(
-        mixup_alpha=options.mixup,
-        cutmix_alpha=options.cutmix,
-        # Smoothing is the loss's own, with and without mixing.
-        label_smoothing=0.0,
-        num_classes=model.classifier.out_features,  # type: ignore[union-attr]
-    )
 
 
 def _summary(metrics: dict[str, float]) -> str:

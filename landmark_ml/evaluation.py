@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,16 +12,17 @@ from tqdm.auto import tqdm
 
 from landmark_ml import metrics
 from landmark_ml.datasets import NOT_A_LANDMARK
-from landmark_ml.figures import Mistake
+from landmark_ml.figures import Answer, Mistake
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from landmark_ml.datasets import Photo
 
 _BATCH = 64
+_TIMED_PHOTOS = 30
 
 
 class ServedModel(Protocol):
@@ -34,7 +36,9 @@ class Evaluation:
     """Answers of a model on photos, some of which may show no landmark.
 
     probabilities: float [N, classes]; labels: int [N], `NOT_A_LANDMARK` included;
-    landmark_scores: float [N]; accepted: bool [N], answered with a landmark.
+    landmark_scores: float [N]; accepted: bool [N], answered with a landmark. ms_per_photo: median
+    milliseconds from a photo's bytes to its answer, asked one at a time. where: city and country
+    of the best candidate of each photo, empty when unknown.
     """
 
     photos: tuple[Photo, ...]
@@ -42,6 +46,8 @@ class Evaluation:
     probabilities: NDArray[np.float64]
     landmark_scores: NDArray[np.float64]
     accepted: NDArray[np.bool_]
+    ms_per_photo: float
+    where: tuple[str, ...] = ()
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -78,8 +84,10 @@ def evaluate_served(
 ) -> Evaluation:
     """Ask a model about each photo; names are the landmarks as its answers spell them.
 
-    Raises ValueError when the model refuses a photo or answers with unknown names.
+    Raises ValueError without photos, and when the model refuses one or answers with unknown names.
     """
+    if not photos:
+        raise ValueError("there are 0 photos to evaluate on; give a split that has some")
     rows: list[dict[str, Any]] = []
     progress = tqdm(total=len(photos), desc="evaluate", unit="photo", delay=1)
     with progress:
@@ -95,7 +103,25 @@ def evaluate_served(
         probabilities=_probabilities(rows, photos, names),
         landmark_scores=np.array([row["landmark_score"] for row in rows], dtype=float),
         accepted=np.array([row["is_landmark"] for row in rows], dtype=bool),
+        ms_per_photo=_measure_latency(model, photos),
+        where=tuple(_where(row["candidates"][0]) for row in rows),
     )
+
+
+def _measure_latency(model: ServedModel, photos: Sequence[Photo]) -> float:
+    """Median over a few photos spread over all; the model is warm from answering them."""
+    spread = photos[:: max(1, len(photos) // _TIMED_PHOTOS)]
+    seconds = []
+    for photo in spread:
+        frame = pd.DataFrame({"image": [photo.path.read_bytes()]})
+        started = time.perf_counter()
+        model.predict(frame)
+        seconds.append(time.perf_counter() - started)
+    return 1000 * float(np.median(seconds))
+
+
+def _where(candidate: Mapping[str, Any]) -> str:
+    return ", ".join(part for part in (candidate.get("city"), candidate.get("country")) if part)
 
 
 def _probabilities(
@@ -143,6 +169,7 @@ def summarize(evaluation: Evaluation) -> dict[str, float]:
         "landmarks_tagged": float(evaluation.accepted[shows].mean()),
         "photos": float(len(labels)),
         "distractors": float((~shows).sum()),
+        "ms_per_photo": evaluation.ms_per_photo,
     }
     if not shows.all():
         rejected = metrics.rejection(
@@ -173,6 +200,23 @@ def mistakes(evaluation: Evaluation, most: int = 24) -> list[Mistake]:
         )
         for row in order
     ]
+
+
+def sample_answers(evaluation: Evaluation, most: int = 12) -> list[Answer]:
+    """Answer for the first test photo of each of the first classes."""
+    labels = evaluation.labels
+    rows = [np.flatnonzero(labels == label) for label in range(len(evaluation.classes))]
+    return [
+        Answer(
+            path=evaluation.photos[found[0]].path,
+            landmark=evaluation.classes[evaluation.predictions[found[0]]],
+            confidence=float(evaluation.confidence[found[0]]),
+            where=evaluation.where[found[0]],
+            correct=bool(evaluation.correct[found[0]]),
+        )
+        for found in rows
+        if len(found)
+    ][:most]
 
 
 def answers_table(evaluation: Evaluation) -> pd.DataFrame:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import tempfile
 import zipfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from landmark_ml.graph import Graph
 from landmark_ml.photos import decode_photo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,10 +31,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_BATCH = 32
 _SMALLEST_CROP = 0.5
 
-Extractor = Callable[["NDArray[np.uint8]"], "NDArray[np.float32]"]
+
+@dataclass(frozen=True)
+class Extractor:
+    """run: from uint8 [N, H, W, 3] to features, best in batches of `batch` on `workers` threads."""
+
+    run: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    batch: int
+    workers: int
 
 
 @dataclass(frozen=True)
@@ -100,23 +105,23 @@ def compute_features(
 
 
 def create_extractor(model: LandmarkNetwork, compute: Compute, cache: Path) -> Extractor:
-    """Function from uint8 [N, H, W, 3] to features: the served runtime on CPU, else torch."""
+    """Function from pixels to features: the served graph on a CPU, else torch."""
     if compute.device.type == "cpu":
+        # One core a call and a call a core: measured 1.4 times the speed of all cores on one call.
+        cores = torch.get_num_threads()
         traced = trace_backbone(model, cache).SerializeToString()
-        graph = Graph.load(traced, threads=torch.get_num_threads())
-        return lambda pixels: graph.run(pixels)[FEATURES]
+        graph = Graph.load(traced, threads=cores, streams=cores)
+        return Extractor(lambda pixels: graph.run(pixels)[FEATURES], batch=4, workers=cores)
     compute.place(model).eval()
 
     @torch.no_grad()
-    def extract(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         with compute.autocast():
-            batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-            features: NDArray[np.float32] = (
-                model.features(compute.send(batch)).float().cpu().numpy()
-            )
-            return features
+            features = model.features(compute.send(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+        found: NDArray[np.float32] = features.float().cpu().numpy()
+        return found
 
-    return extract
+    return Extractor(run, batch=64, workers=4)
 
 
 def view_pixels(
@@ -140,20 +145,17 @@ def _extract(
     extract: Extractor, photos: Sequence[Photo], preprocessing: Preprocessing, view: int
 ) -> dict[str, NDArray[np.float32]]:
     def read(photo: Photo) -> NDArray[np.uint8]:
-        picture = decode_photo(photo.path, min_side=preprocessing.resize)
+        picture = decode_photo(photo.path, min_side=preprocessing.resolution)
         return view_pixels(picture, preprocessing, view, photo.sha256)
 
+    def run(chunk: Sequence[Photo]) -> NDArray[np.float32]:
+        return extract.run(np.stack([read(photo) for photo in chunk]))
+
+    chunks = [photos[i : i + extract.batch] for i in range(0, len(photos), extract.batch)]
     features: dict[str, NDArray[np.float32]] = {}
     progress = tqdm(total=len(photos), desc=f"features, view {view}", unit="photo", delay=1)
-    with ThreadPoolExecutor() as pool, progress:
-        chunks = [photos[start : start + _BATCH] for start in range(0, len(photos), _BATCH)]
-        ahead = [pool.submit(read, photo) for photo in chunks[0]]
-        for index, chunk in enumerate(chunks):
-            pixels = np.stack([future.result() for future in ahead])
-            following = chunks[index + 1] if index + 1 < len(chunks) else ()
-            # The next photos decode while this batch runs through the network.
-            ahead = [pool.submit(read, photo) for photo in following]
-            found = extract(pixels)
+    with ThreadPoolExecutor(extract.workers) as pool, progress:
+        for chunk, found in zip(chunks, pool.map(run, chunks), strict=True):
             features |= {photo.sha256: row for photo, row in zip(chunk, found, strict=True)}
             progress.update(len(chunk))
     return features

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from landmark_ml.config import TrainConfig
     from landmark_ml.datasets import Dataset, Photo
+    from landmark_ml.engine import EpochSaver
     from landmark_ml.models import LandmarkNetwork
 
     OnEpochEnd = Callable[[dict[str, float]], None]
@@ -65,7 +66,8 @@ def train_head(
     held_out = TensorBatches(val[0], val_targets, config.batch_size)
     head = _fit_head(train, train_targets, held_out, dataset, config, on_epoch_end)
     validation = ValidationLogits(*predict_logits(head, held_out, _CPU))
-    if config.refit:
+    # Fine-tuning goes on from this head and chooses by validation photos it must not have seen.
+    if config.refit and not config.finetune_epochs:
         every, targets = torch.cat([train, val], dim=1), torch.cat([train_targets, val_targets])
         head = _fit_head(every, targets, None, dataset, config, _ignore)
     head.fold_into(model.classifier)
@@ -78,8 +80,9 @@ def finetune(
     config: TrainConfig,
     compute: Compute,
     on_epoch_end: OnEpochEnd,
+    saver: EpochSaver | None = None,
 ) -> ValidationLogits:
-    """Train the whole network on augmented pixels."""
+    """Train the whole network on augmented pixels; saver keeps its state after each epoch."""
     train_photos, val_photos = _photos(dataset, "train"), _photos(dataset, "val")
     augmentation = create_augmentation(config, model.preprocessing.resolution)
     squares, aspects = load_squashed(train_photos, round(augmentation.size * OVERSAMPLING))
@@ -94,7 +97,7 @@ def finetune(
     val_pixels = load_served(val_photos, model.preprocessing)
     val = TensorBatches(val_pixels, _targets(val_photos, dataset), config.finetune_batch_size)
     compute.place(model)
-    fit(model, train, val, _finetune_options(config, dataset), compute, on_epoch_end)
+    fit(model, train, val, _finetune_options(config, dataset), compute, on_epoch_end, saver)
     return ValidationLogits(*predict_logits(model, val, compute))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import shutil
 import tempfile
@@ -16,8 +17,10 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, Object, Property
+
+from landmark_ml.photos import decode_photo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,9 +41,12 @@ _SERVED_CODE = (
     "landmark_ml/photos",
     "landmark_ml/preprocessing.py",
     "serving/__init__.py",
+    "serving/prediction.py",
     "serving/predictor.py",
 )
-_SERVED_REQUIREMENTS = ("mlflow", "numpy", "openvino", "pandas", "pillow")
+# mlflow-skinny is MLflow with its scoring server and without all that trains, plots and stores.
+_SERVED_REQUIREMENTS = ("mlflow-skinny", "numpy", "openvino", "pandas", "pillow")
+_EXAMPLE_SIDE = 224
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ def signature(top_k: int = 5, threshold: float = -1.0) -> ModelSignature:
         Property("tags", Array(DataType.string)),
     ]
     refusal = [Property("code", DataType.string), Property("reason", DataType.string)]
-    outputs = [
+    outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "landmark", required=False),
         ColSpec(DataType.double, "confidence", required=False),
         ColSpec(DataType.boolean, "is_landmark", required=False),
@@ -94,19 +100,23 @@ def signature(top_k: int = 5, threshold: float = -1.0) -> ModelSignature:
 
 
 def log_model(artifact: Path, example: bytes, params: Mapping[str, str]) -> ModelInfo:
-    """Log an artifact folder to the active run as models-from-code; no pickle goes into it."""
+    """Log an artifact folder to the active run as models-from-code; no pickle goes into it.
+
+    example: bytes of a photo; a small copy of it, without its EXIF, becomes the input example.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         code = _stage_code(Path(scratch))
-        return mlflow.pyfunc.log_model(
+        logged: ModelInfo = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(_MODEL_CODE),
             artifacts={"landmark_model": str(artifact)},
             code_paths=[str(folder) for folder in code],
             signature=signature(),
-            input_example=pd.DataFrame({"image": [example]}),
+            input_example=pd.DataFrame({"image": [_shrink(example)]}),
             pip_requirements=served_requirements(),
             params=dict(params),
         )
+    return logged
 
 
 def register(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) -> Registered:
@@ -150,6 +160,15 @@ def _why_not(champion: ModelVersion | None, tags: Mapping[str, str]) -> str:
     if champion is None or champion.tags.get("test_digest") != tags["test_digest"]:
         return "the champion was measured on other test photos, so the two cannot be compared"
     return f"the champion, version {champion.version}, has top-1 {champion.tags['top1']}"
+
+
+def _shrink(photo: bytes) -> bytes:
+    """Copy of a photo as a JPEG of a few KB; without EXIF it tells nothing of who took it where."""
+    image = decode_photo(photo, min_side=_EXAMPLE_SIDE)
+    image.thumbnail((_EXAMPLE_SIDE, _EXAMPLE_SIDE))
+    jpeg = io.BytesIO()
+    image.save(jpeg, "JPEG", icc_profile=None)
+    return jpeg.getvalue()
 
 
 def _stage_code(scratch: Path) -> list[Path]:

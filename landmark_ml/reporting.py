@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from landmark_ml import figures
 from landmark_ml.datasets import split_digest
-from landmark_ml.evaluation import Evaluation, answers_table, mistakes, per_class, summarize
+from landmark_ml.evaluation import (
+    Evaluation,
+    answers_table,
+    mistakes,
+    per_class,
+    sample_answers,
+    summarize,
+)
 from landmark_ml.model_card import NetworkFacts, model_card
 from landmark_ml.models import LandmarkNetwork, count_macs, count_parameters
 
@@ -45,10 +52,8 @@ def model_params(config: TrainConfig, facts: NetworkFacts) -> dict[str, str]:
         "recipe": config.recipe,
         "backbone": config.backbone,
         "data": config.data,
-        "parameters": str(facts.parameters),
-        "macs": str(facts.macs),
         "resolution": str(facts.resolution),
-        "artifact_bytes": str(facts.artifact_bytes),
+        **_costs(facts),
     }
 
 
@@ -87,13 +92,17 @@ def log_evaluation(
     run.log_text(card, "model_card.md")
     run.describe(card)
     digest = split_digest(dataset.test, dataset.classes)
-    run.set_tags({"test_digest": digest, **_counts(facts)})
+    run.set_tags({"test_digest": digest, **_costs(facts)})
     tags = {"test_digest": digest, "top1": repr(summary["top1"]), **model_params(config, facts)}
     return Report(metrics, card, tags)
 
 
-def _counts(facts: NetworkFacts) -> dict[str, str]:
-    return {"parameters": str(facts.parameters), "macs": str(facts.macs)}
+def _costs(facts: NetworkFacts) -> dict[str, str]:
+    return {
+        "parameters": str(facts.parameters),
+        "macs": str(facts.macs),
+        "artifact_bytes": str(facts.artifact_bytes),
+    }
 
 
 def _log_evaluation_figures(run: Run, evaluation: Evaluation, summary: dict[str, float]) -> None:
@@ -106,6 +115,7 @@ def _log_evaluation_figures(run: Run, evaluation: Evaluation, summary: dict[str,
     run.log_figure(
         figures.worst_mistakes(mistakes(evaluation), photos=len(labels)), "worst_mistakes"
     )
+    run.log_figure(figures.answer_gallery(sample_answers(evaluation)), "answers")
     confidence, correct = evaluation.confidence[shows], evaluation.correct[shows]
     run.log_figure(
         figures.reliability_diagram(confidence, correct, ece=summary["ece"]), "reliability"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import mlflow
 import pandas as pd
 from mlflow.entities import RunStatus
+from mlflow.exceptions import MlflowException
 
 from landmark_ml.config import to_json, to_params
 from landmark_ml.datasets import label_name, split_digest, write_manifest
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow.data.pandas_dataset import PandasDataset
 
-    from landmark_ml.config import DataConfig
+    from landmark_ml.config import Configuration
     from landmark_ml.datasets import Dataset, Side
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,10 @@ class Run:
         """Text as an artifact."""
         mlflow.log_text(text, path)
 
+    def artifact_uri(self, path: str) -> str:
+        """Where an artifact of the run lies: a path when the store is a folder."""
+        return str(mlflow.get_artifact_uri(path))
+
     def describe(self, text: str) -> None:
         """Markdown shown at the top of the run's page."""
         mlflow.set_tag("mlflow.note.content", text)
@@ -114,15 +119,52 @@ def connect() -> None:
         mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT))
 
 
+def find_unfinished(config_digest: str, resume: str) -> str | None:
+    """Id of the run to go on with: the one named, or with `auto` the last unfinished of its kind.
+
+    None when `auto` finds none. Raises ValueError when the named run is not there, has finished,
+    or was started with another configuration.
+    """
+    connect()
+    if resume == "auto":
+        experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT)
+        found = mlflow.search_runs(
+            experiment_names=[experiment],
+            filter_string=f"tags.config_digest = '{config_digest}' and status != 'FINISHED'",
+            order_by=["attributes.start_time DESC"],
+            max_results=1,
+            output_format="list",
+        )
+        return str(found[0].info.run_id) if found else None
+    try:
+        run = mlflow.get_run(resume)
+    except MlflowException:
+        raise ValueError(f"resume={resume}: there is no such run; see the MLflow UI") from None
+    if run.info.status == RunStatus.to_string(RunStatus.FINISHED):
+        raise ValueError(f"resume={resume}: this run has finished, there is nothing to go on with")
+    if run.data.tags.get("config_digest") != config_digest:
+        raise ValueError(
+            f"resume={resume}: this run was started with other parameters; give the ones in its"
+            " config.json"
+        )
+    return resume
+
+
 @contextlib.contextmanager
-def start_run(config: DataConfig, run_name: str, tags: Mapping[str, str]) -> Iterator[Run]:
+def start_run(
+    config: Configuration, run_name: str, tags: Mapping[str, str], run_id: str | None = None
+) -> Iterator[Run]:
     """Open a run, record the configuration, and end it as what happened.
 
+    run_id: an unfinished run to go on with, instead of a new one (or the one of `mlflow run`).
     An exception ends it FAILED with the reason as a tag, Ctrl-C ends it KILLED.
     """
     connect()
     mlflow.enable_system_metrics_logging()  # type: ignore[no-untyped-call]
-    with mlflow.start_run() as active:
+    launched = os.environ.get("MLFLOW_RUN_ID")
+    if run_id and launched and launched != run_id:
+        mlflow.MlflowClient().set_tag(launched, "resumed_run", run_id)
+    with mlflow.start_run(run_id=run_id) as active:
         run = Run(active.info.run_id)
         mlflow.set_tag("mlflow.runName", run_name)
         mlflow.MlflowClient().set_experiment_tag(active.info.experiment_id, *_EXPERIMENT_KIND)

@@ -13,7 +13,7 @@ import mlflow.pyfunc
 
 from landmark_ml import reporting, tracking
 from landmark_ml.calibration import calibrate
-from landmark_ml.datasets import dataset_options, open_dataset
+from landmark_ml.datasets import dataset_options, manifest_digest, open_dataset
 from landmark_ml.devices import choose_compute
 from landmark_ml.evaluation import evaluate_served
 from landmark_ml.export import ArtifactInfo, export_network, shown_names
@@ -21,6 +21,7 @@ from landmark_ml.models import ModelOptions, create_model
 from landmark_ml.phases import finetune, num_outputs, train_head
 from landmark_ml.places import Gazetteer
 from landmark_ml.registry import Registered, log_model, register
+from landmark_ml.resuming import RunSaver, config_digest, hold_run
 from landmark_ml.seeding import seed_everything
 
 if TYPE_CHECKING:
@@ -74,8 +75,14 @@ def run_training(config: TrainConfig, on_epoch_end: OnEpochEnd | None = None) ->
     Raises ValueError (or a subclass) for a configuration or dataset that cannot be trained on.
     """
     started = time.perf_counter()
-    tags = {"recipe": config.recipe, "backbone": config.backbone}
-    with tracking.start_run(config, f"{config.recipe}-{config.backbone}", tags) as run:
+    digest = config_digest(config)
+    run_id = tracking.find_unfinished(digest, config.resume) if config.resume else None
+    tags = {"recipe": config.recipe, "backbone": config.backbone, "config_digest": digest}
+    name = f"{config.recipe}-{config.backbone}"
+    with (
+        tracking.start_run(config, name, tags, run_id) as run,
+        hold_run(Path(config.cache_dir), run.run_id) as checkpoints,
+    ):
         seed_everything(config.seed)
         dataset = open_dataset(config.data, dataset_options(config))
         run.log_manifest(dataset)
@@ -91,20 +98,30 @@ def run_training(config: TrainConfig, on_epoch_end: OnEpochEnd | None = None) ->
             )
         )
         history = History(run, on_epoch_end, [])
-        validation = _train(model, dataset, config, history.add)
-        reporting.log_history(run, history.rows)
+        saver = RunSaver(checkpoints, history.rows, manifest_digest(dataset))
+        try:
+            validation = _train(model, dataset, config, history.add, saver)
+        finally:
+            # An interrupted run shows what it has.
+            if history.rows:
+                reporting.log_history(run, history.rows)
         return _deliver(model, validation, dataset, config, run, started)
 
 
 def _train(
-    model: LandmarkNetwork, dataset: Dataset, config: TrainConfig, on_epoch_end: OnEpochEnd
+    model: LandmarkNetwork,
+    dataset: Dataset,
+    config: TrainConfig,
+    on_epoch_end: OnEpochEnd,
+    saver: RunSaver,
 ) -> ValidationLogits:
     compute = choose_compute(config.device, config.threads)
     validation = None
-    if config.epochs:
+    # A saved fine-tuning brings the head it began with.
+    if config.epochs and not saver.checkpoints.any():
         validation = train_head(model, dataset, config, compute, on_epoch_end)
     if config.finetune_epochs:
-        validation = finetune(model, dataset, config, compute, on_epoch_end)
+        validation = finetune(model, dataset, config, compute, on_epoch_end, saver)
     if validation is None:
         raise ValueError("epochs and finetune_epochs are both 0, so nothing was trained")
     return validation

@@ -1,20 +1,22 @@
-"""The model MLflow serves: photos in, predictions out. Logged as code, nothing pickled."""
+"""The model MLflow serves: photos in, predictions out. Logged as code, nothing pickled.
+
+This file runs when the model is logged and again when it is loaded, so its top level only defines.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+# MLflow resolves the annotations of `predict`, so these are imported for real.
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-if TYPE_CHECKING:
-    from mlflow.pyfunc import PythonModelContext
-
-    from serving.predictor import Predictor
+from serving.predictor import DEFAULT_TOP_K, Predictor
 
 ARTIFACT = "landmark_model"
 INPUT_COLUMN = "image"
@@ -29,10 +31,8 @@ class LandmarkModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the graph; called once before the first prediction."""
-        # Imported here because this file is also run, inert, when the model is logged.
-        from serving.predictor import Predictor  # noqa: PLC0415
-
         self.predictor = Predictor.load(Path(context.artifacts[ARTIFACT]))
+        self.predictor.warm_up()
 
     def predict(
         self,
@@ -40,28 +40,41 @@ class LandmarkModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Predictions as columns; params: `top_k` and `threshold`."""
+        """Predictions as columns; params: `top_k` and `threshold`.
+
+        Raises MlflowException, which the server answers with status 400, for values out of range.
+        """
         chosen = params or {}
-        photos = [_photo_bytes(value) for value in model_input[INPUT_COLUMN]]
         threshold = float(chosen.get("threshold", DEFAULT_THRESHOLD))
-        answers = self.predictor.predict(
-            photos,
-            top_k=int(chosen.get("top_k", 5)),
-            threshold=None if threshold == DEFAULT_THRESHOLD else threshold,
-        )
+        try:
+            answers = self.predictor.predict(
+                [_photo_bytes(value) for value in model_input[INPUT_COLUMN]],
+                top_k=int(chosen.get("top_k", DEFAULT_TOP_K)),
+                threshold=None if threshold == DEFAULT_THRESHOLD else threshold,
+            )
+        except ValueError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
         # dtype object keeps None as null; pandas would make it NaN, which is not JSON.
         return pd.DataFrame(answers, dtype=object)
 
 
 def _photo_bytes(value: object) -> bytes:
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value)
-    if isinstance(value, str):
-        try:
-            return base64.b64decode(value, validate=True)
-        except binascii.Error as error:
-            raise ValueError(f"image is no base64 text: {error}; encode the photo's bytes") from None
-    raise ValueError(f"image is a {type(value).__name__}; give the photo's bytes or their base64")
+    """Bytes of a photo given as bytes or as base64 text.
+
+    MLflow decodes base64 in its `dataframe_…` forms of a request, and leaves it as ASCII in
+    `inputs` and `instances`. Text that is no base64 stays what it is: no photo, refused in its row.
+    """
+    photo = value.encode() if isinstance(value, str) else value
+    if not isinstance(photo, bytes | bytearray | memoryview):
+        given = type(value).__name__
+        raise ValueError(f"image is a {given}; give the photo's bytes or their base64")
+    photo = bytes(photo)
+    if not photo.isascii():
+        return photo
+    try:
+        return base64.b64decode(b"".join(photo.split()), validate=True)
+    except binascii.Error:
+        return photo
 
 
 set_model(LandmarkModel())

@@ -6,15 +6,17 @@ Needs numpy, PIL and openvino, nothing that trains.
 from __future__ import annotations
 
 import json
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from landmark_ml.graph import Graph
-from landmark_ml.photos import PhotoError, decode_photo, read_location
+from landmark_ml.photos import PhotoError, read_location
 from landmark_ml.preprocessing import Preprocessing
+from serving.prediction import Candidate, Prediction, answer, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,51 +28,27 @@ SCHEMA_VERSION = 1
 DEFAULT_TOP_K = 5
 _BATCH = 32
 
-_Decoded: TypeAlias = "NDArray[np.uint8] | PhotoError"
-
-
-class Candidate(TypedDict):
-    """One landmark a photo may show."""
-
-    landmark: str
-    confidence: float
-    latitude: float | None
-    longitude: float | None
-    city: str | None
-    country: str | None
-    tags: list[str]
-
-
-class Refusal(TypedDict):
-    """Why a photo got no answer."""
-
-    code: str
-    reason: str
-
-
-class Prediction(TypedDict):
-    """Answer for one photo; for a refused photo all is null but `error`."""
-
-    landmark: str | None
-    confidence: float | None
-    is_landmark: bool | None
-    landmark_score: float | None
-    latitude: float | None
-    longitude: float | None
-    city: str | None
-    country: str | None
-    tags: list[str] | None
-    candidates: list[Candidate] | None
-    location_source: str | None
-    error: Refusal | None
-
 
 @dataclass(frozen=True)
 class Scores:
-    """What the network says of one photo: probabilities float32 [classes], landmark score."""
+    """What is known of one photo.
+
+    probabilities: float32 [classes]; landmark_score: 0 to 1, that it shows one of them;
+    location: (latitude, longitude) in degrees from its EXIF, if any.
+    """
 
     probabilities: NDArray[np.float32]
     landmark_score: float
+    location: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    pixels: NDArray[np.uint8]
+    location: tuple[float, float] | None
+
+
+_Read: TypeAlias = _Decoded | PhotoError
 
 
 @dataclass(frozen=True)
@@ -89,14 +67,22 @@ class Metadata:
     def read(cls, path: Path) -> Metadata:
         """Metadata of an artifact folder.
 
-        Raises ValueError for another schema version, KeyError naming a missing field.
+        Raises ValueError for another schema version or a missing field, FileNotFoundError for a
+        missing file.
         """
         values = json.loads(path.read_text(encoding="utf-8"))
         if values.get("schema_version") != SCHEMA_VERSION:
             raise ValueError(
-                f"{path.name} has schema version {values.get('schema_version')} and this code reads"
+                f"{path} has schema version {values.get('schema_version')} and this code reads"
                 f" {SCHEMA_VERSION}; export the model again with this version"
             )
+        try:
+            return cls._from_dict(values)
+        except KeyError as error:
+            raise ValueError(f"{path} lacks {error}; export the model again") from None
+
+    @classmethod
+    def _from_dict(cls, values: dict[str, Any]) -> Metadata:
         return cls(
             classes=tuple(row["landmark"] for row in values["classes"]),
             names=tuple(row["name"] for row in values["classes"]),
@@ -114,14 +100,23 @@ class Predictor:
     def __init__(self, graph: Graph, metadata: Metadata) -> None:
         self.graph = graph
         self.metadata = metadata
-        self._decoders = ThreadPoolExecutor(thread_name_prefix="decode")
+        # A photo may take hundreds of MB while it is decoded: never more of them than cores.
+        self._decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 0) -> Predictor:
-        """Predictor of an artifact folder with `model.onnx` and `metadata.json`."""
+        """Predictor of an artifact folder with `model.onnx` and `metadata.json`.
+
+        Raises FileNotFoundError when one of them is missing, ValueError when it cannot be read.
+        """
         metadata = Metadata.read(folder / "metadata.json")
         graph = Graph.load(folder / "model.onnx", precision=metadata.precision, threads=threads)
         return cls(graph, metadata)
+
+    def warm_up(self) -> None:
+        """Run the network once, so that the first photo need not wait for its memory layout."""
+        side = self.metadata.preprocessing.resolution
+        self.graph.run(np.zeros((1, side, side, 3), dtype=np.uint8))
 
     def predict(
         self, photos: Sequence[bytes], *, top_k: int = DEFAULT_TOP_K, threshold: float | None = None
@@ -135,16 +130,20 @@ class Predictor:
         limit = self.metadata.threshold if threshold is None else threshold
         if not 0 <= limit <= 1:
             raise ValueError(f"threshold is {limit}; give a number from 0 to 1")
-        answers: list[Prediction] = []
-        for photo, scores in zip(photos, self.score(photos), strict=True):
-            if isinstance(scores, PhotoError):
-                answers.append(_refused(scores))
-            else:
-                answers.append(self._answer(photo, scores, top_k, limit))
-        return answers
+        return [
+            refuse(scores)
+            if isinstance(scores, PhotoError)
+            else answer(
+                self._candidates(scores, top_k), scores.landmark_score, limit, scores.location
+            )
+            for scores in self.score(photos)
+        ]
 
     def score(self, photos: Sequence[bytes]) -> list[Scores | PhotoError]:
         """Probabilities of all classes for each photo, or why it was refused."""
+        if len(photos) == 1:
+            # Handing a single photo to another thread costs more than it saves.
+            return self._run([self._read(photos[0])])
         found: list[Scores | PhotoError] = []
         ahead = self._submit(photos[:_BATCH])
         for start in range(0, len(photos), _BATCH):
@@ -154,51 +153,33 @@ class Predictor:
             found += self._run(decoded)
         return found
 
-    def _submit(self, photos: Sequence[bytes]) -> list[Future[_Decoded]]:
+    def _submit(self, photos: Sequence[bytes]) -> list[Future[_Read]]:
         return [self._decoders.submit(self._read, photo) for photo in photos]
 
-    def _read(self, photo: bytes) -> _Decoded:
-        preprocessing = self.metadata.preprocessing
+    def _read(self, photo: bytes) -> _Read:
         try:
-            return preprocessing.pixels(decode_photo(photo, min_side=preprocessing.resize))
+            return _Decoded(self.metadata.preprocessing.read(photo), read_location(photo))
         except PhotoError as error:
             return error
 
-    def _run(self, decoded: Sequence[_Decoded]) -> list[Scores | PhotoError]:
-        readable = [pixels for pixels in decoded if not isinstance(pixels, PhotoError)]
+    def _run(self, decoded: Sequence[_Read]) -> list[Scores | PhotoError]:
+        readable = [item.pixels for item in decoded if isinstance(item, _Decoded)]
         if not readable:
             return [item for item in decoded if isinstance(item, PhotoError)]
         outputs = self.graph.run(np.stack(readable))
         rows = zip(outputs["probabilities"], outputs["landmark_score"], strict=True)
-        return [
-            item if isinstance(item, PhotoError) else Scores(*_plain(next(rows)))
-            for item in decoded
-        ]
+        found: list[Scores | PhotoError] = []
+        for item in decoded:
+            if isinstance(item, PhotoError):
+                found.append(item)
+            else:
+                probabilities, landmark_score = next(rows)
+                found.append(Scores(probabilities, float(landmark_score), item.location))
+        return found
 
-    def _answer(self, photo: bytes, scores: Scores, top_k: int, threshold: float) -> Prediction:
+    def _candidates(self, scores: Scores, top_k: int) -> list[Candidate]:
         order = np.argsort(-scores.probabilities, kind="stable")[:top_k]
-        candidates = [self._candidate(int(index), scores) for index in order]
-        best = candidates[0]
-        is_landmark = scores.landmark_score >= threshold
-        located = best if is_landmark and best["latitude"] is not None else None
-        latitude, longitude = (located["latitude"], located["longitude"]) if located else (None,) * 2
-        real = read_location(photo)
-        if real is not None:
-            latitude, longitude = real
-        return Prediction(
-            landmark=best["landmark"] if is_landmark else None,
-            confidence=best["confidence"],
-            is_landmark=is_landmark,
-            landmark_score=scores.landmark_score,
-            latitude=latitude,
-            longitude=longitude,
-            city=best["city"] if is_landmark else None,
-            country=best["country"] if is_landmark else None,
-            tags=best["tags"] if is_landmark else [],
-            candidates=candidates,
-            location_source="exif" if real else "landmark" if located else None,
-            error=None,
-        )
+        return [self._candidate(index, scores) for index in order.tolist()]
 
     def _candidate(self, index: int, scores: Scores) -> Candidate:
         place = self.metadata.places[index] or {}
@@ -211,13 +192,3 @@ class Predictor:
             country=place.get("country"),
             tags=list(place.get("tags", ())),
         )
-
-
-def _plain(row: tuple[NDArray[np.float32], np.float32]) -> tuple[NDArray[np.float32], float]:
-    return row[0], float(row[1])
-
-
-def _refused(error: PhotoError) -> Prediction:
-    empty: dict[str, Any] = dict.fromkeys(Prediction.__annotations__)
-    empty["error"] = Refusal(code=error.code, reason=error.reason)
-    return Prediction(**empty)  # type: ignore[typeddict-item]

@@ -6,14 +6,16 @@ import argparse
 import base64
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import requests
+
+from serving.prediction import Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serving.predictor import Candidate, Prediction
+    from serving.prediction import Candidate
 
 DEFAULT_URL = "http://127.0.0.1:5001"
 _TIMEOUT_SECONDS = 60
@@ -43,12 +45,13 @@ def ask(photo: Path, url: str = DEFAULT_URL, params: dict[str, Any] | None = Non
     if not response.ok:
         raise QueryError(f"{url} refused with status {response.status_code}: {response.text[:500]}")
     try:
-        answer: Prediction = response.json()["predictions"][0]
+        answer = response.json()["predictions"][0]
+        fields = {name: answer[name] for name in Prediction.__annotations__}
     except (ValueError, KeyError, IndexError, TypeError):
         raise QueryError(
             f"{url} answered in another form than a landmark model: {response.text[:200]}"
         ) from None
-    return answer
+    return cast(Prediction, fields)
 
 
 def describe(photo: str, answer: Prediction) -> str:

@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.graph",
         "landmark_ml.metrics",
         "landmark_ml.models",
+        "landmark_ml.paired_tests",
         "landmark_ml.postcards",
         "landmark_ml.preprocessing",
         "landmark_ml.seeding",
@@ -33,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "landmark_ml.backbone_graph",
         "landmark_ml.calibration",
+        "landmark_ml.checkpoint",
         "landmark_ml.engine",
         "landmark_ml.evaluation",
         "landmark_ml.export",
@@ -42,9 +44,23 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.head",
         "landmark_ml.model_card",
         "landmark_ml.pixels",
+        "landmark_ml.resuming",
+        "landmark_ml.trainer",
     ),
-    ("landmark_ml.phases", "landmark_ml.registry", "landmark_ml.reporting", "landmark_ml.tracking"),
-    ("landmark_ml.training", "landmark_ml.inspection"),
+    (
+        "landmark_ml.evaluated_runs",
+        "landmark_ml.phases",
+        "landmark_ml.registry",
+        "landmark_ml.reporting",
+        "landmark_ml.tracking",
+    ),
+    (
+        "landmark_ml.comparison",
+        "landmark_ml.comparison_report",
+        "landmark_ml.comparison_run",
+        "landmark_ml.inspection",
+        "landmark_ml.training",
+    ),
     ("serving",),
     ("experiments",),
 )
@@ -59,15 +75,17 @@ SERVING_MAY_IMPORT = ("landmark_ml.graph", "landmark_ml.photos", "landmark_ml.pr
 
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "mlflow": (
+        "landmark_ml.evaluated_runs",
         "landmark_ml.registry",
         "landmark_ml.tracking",
         "landmark_ml.training",
         "serving.landmark_model",
     ),
     "optuna": ("landmark_ml.tuning", "experiments.tune"),
+    "jinja2": ("landmark_ml.comparison_report",),
     "argparse": ("experiments.cli", "serving.query"),
     "matplotlib": ("landmark_ml.figures",),
-    "timm": ("landmark_ml.models", "landmark_ml.weights", "landmark_ml.engine"),
+    "timm": ("landmark_ml.models", "landmark_ml.weights", "landmark_ml.trainer"),
     "matplotlib.pyplot": (),
     "pickle": (),
 }

@@ -46,9 +46,7 @@ def test_equal_scores_give_exactly_k_hits_a_photo() -> None:
         (0.9, 522, 0.8713, 0.9229),
     ],
 )
-def test_wilson_interval_of_known_shares(
-    share: float, count: int, low: float, high: float
-) -> None:
+def test_wilson_interval_of_known_shares(share: float, count: int, low: float, high: float) -> None:
     assert metrics.wilson_interval(share, count) == pytest.approx((low, high), abs=1e-4)
 
 

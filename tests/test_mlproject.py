@@ -15,7 +15,7 @@ from mlflow.utils.yaml_utils import read_yaml
 
 from experiments import cli, mlproject, recipes
 from experiments.mlproject import ENTRY_POINTS, ROOT
-from landmark_ml.config import DataConfig, TrainConfig, to_params
+from landmark_ml.config import Configuration, DataConfig, TrainConfig, to_params
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def run_command(name: str, given: dict[str, str]) -> list[str]:
     return shlex.split(entry.compute_command(given, None))[1:]
 
 
-def parse_command(name: str, given: dict[str, str]) -> DataConfig:
+def parse_command(name: str, given: dict[str, str]) -> Configuration:
     _, module, *flags = run_command(name, given)
     assert module == ENTRY_POINTS[name].module
     return cli.parse(ENTRY_POINTS[name].defaults, "", flags)
@@ -79,7 +79,7 @@ def test_every_field_is_a_parameter_with_its_default(name: str) -> None:
     "value", ["my photos", "-photos", "a'b", 'a"b', "$HOME", "{data}", "", "naïve; echo no", "a=b"]
 )
 def test_awkward_values_arrive_as_typed(value: str) -> None:
-    assert parse_command("data", {"data": value}).data == value
+    assert parse_command("data", {"data": value}) == DataConfig(data=value)
 
 
 def test_numbers_arrive_as_numbers() -> None:

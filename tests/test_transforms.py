@@ -61,7 +61,10 @@ def test_photos_are_left_as_they_were() -> None:
 def test_no_strength_leaves_the_photo_or_its_mirror_image() -> None:
     photos = noise(16)
     images = STILL(photos, torch.ones(16), seeded())
-    kept = [torch.allclose(image, photo.float(), atol=0.1) for image, photo in zip(images, photos, strict=True)]
+    kept = [
+        torch.allclose(image, photo.float(), atol=0.1)
+        for image, photo in zip(images, photos, strict=True)
+    ]
     mirrored = [
         torch.allclose(image, photo.flip(2).float(), atol=0.1)
         for image, photo in zip(images, photos, strict=True)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
+from landmark_ml.backbone_graph import trace_backbone
 from landmark_ml.devices import Compute
 from landmark_ml.models import LandmarkNetwork
 from landmark_ml.preprocessing import Preprocessing
@@ -60,3 +65,20 @@ def random_pixels(count: int, seed: int = 0, side: int = SIDE) -> Tensor:
     """Noise as photos come out of the preprocessing: uint8 [N, side, side, 3]."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8, generator=generator)
+
+
+def lay_traced(cache: Path) -> Path:
+    """Put the graph of `tiny_model()` into a cache folder, traced once in all the tests."""
+    name, content = _traced()
+    path = cache / "graphs" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return cache
+
+
+@functools.cache
+def _traced() -> tuple[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        trace_backbone(tiny_model(), Path(folder))
+        (path,) = Path(folder).rglob("*.onnx")
+        return path.name, path.read_bytes()

@@ -1,0 +1,179 @@
+"""Asking about photos from the command line: what is sent, what is shown, what goes wrong."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from landmark_ml.photos import PhotoError
+from serving.prediction import Candidate, Prediction, answer, refuse
+from serving.query import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TOWER = Candidate(
+    landmark="Eiffel Tower",
+    confidence=0.9,
+    latitude=48.8584,
+    longitude=2.2945,
+    city="Paris",
+    country="France",
+    tags=["tower", "paris"],
+)
+NOWHERE = Candidate(
+    landmark="Château d'If",
+    confidence=0.05,
+    latitude=None,
+    longitude=None,
+    city=None,
+    country=None,
+    tags=[],
+)
+
+
+@dataclass
+class Answers:
+    """What the server answers next, and the bodies it was sent."""
+
+    url: str = ""
+    status: int = 200
+    body: str = ""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    def set(self, *predictions: Prediction) -> None:
+        self.body = json.dumps({"predictions": predictions})
+
+
+@pytest.fixture
+def server() -> Iterator[Answers]:
+    answers = Answers()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            pass
+
+        def do_POST(self) -> None:
+            answers.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            found = self.path == "/invocations"
+            body = answers.body.encode()
+            self.send_response(answers.status if found else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        answers.url = f"http://127.0.0.1:{http.server_port}"
+        yield answers
+        http.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "tower.jpg"
+    path.write_bytes(b"\xff\xd8 bytes of a photo")
+    return path
+
+
+def test_a_landmark_is_shown_with_its_place(
+    server: Answers, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.set(answer([TOWER, NOWHERE], 0.95, 0.5, None))
+    assert main([str(photo), "--url", f"{server.url}/", "--top_k", "2"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.splitlines() == [
+        str(photo),
+        "  landmark    Eiffel Tower  (90.0%)",
+        "  place       Paris, France",
+        "  location    48.8584, 2.2945  (from landmark)",
+        "  tags        tower, paris",
+        "  candidates",
+        "     90.0%  Eiffel Tower (Paris, France)",
+        "      5.0%  Château d'If",
+    ]
+    assert shown.err == ""
+    (sent,) = server.asked
+    assert sent["params"] == {"top_k": 2}
+    assert sent["dataframe_split"]["columns"] == ["image"]
+    assert base64.b64decode(sent["dataframe_split"]["data"][0][0]) == photo.read_bytes()
+
+
+def test_no_landmark_is_no_failure(
+    server: Answers, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.set(answer([TOWER], 0.125, 0.5, (12.0, 34.0)))
+    assert main([str(photo), "--url", server.url]) == 0
+    shown = capsys.readouterr().out
+    assert "none that I know (score 12.5%)" in shown
+    assert "12.0000, 34.0000  (from exif)" in shown
+    assert "tags" not in shown
+
+
+def test_a_refused_photo_is_a_failure_and_the_next_is_asked(
+    server: Answers, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.set(refuse(PhotoError("truncated", "pixels are missing: copy it again")))
+    assert main([str(photo), str(photo), "--url", server.url]) == 1
+    line = "  no answer   truncated: pixels are missing: copy it again"
+    assert capsys.readouterr().out.splitlines() == [str(photo), line] * 2
+
+
+def test_a_missing_photo_does_not_stop_the_next(
+    server: Answers, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.set(answer([TOWER], 0.95, 0.5, None))
+    assert main([str(photo.with_name("nowhere.jpg")), str(photo), "--url", server.url]) == 1
+    shown = capsys.readouterr()
+    assert "nowhere.jpg" in shown.err
+    assert "Eiffel Tower" in shown.out
+
+
+def test_nobody_at_the_address(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as http:
+        url = f"http://127.0.0.1:{http.server_port}"
+    assert main([str(photo), "--url", url]) == 1
+    expected = f"error: nothing answers at {url}; start the server with: make serve\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_an_address_that_is_none(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(photo), "--url", "localhost"]) == 1
+    assert "check the address" in capsys.readouterr().err
+
+
+def test_the_reason_of_a_refusal_is_shown(
+    server: Answers, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.status, server.body = 400, '{"message": "top_k is 0; give 1 or more"}'
+    assert main([str(photo), "--url", server.url, "--top_k", "0"]) == 1
+    shown = capsys.readouterr().err
+    assert "refused with status 400" in shown
+    assert "top_k is 0; give 1 or more" in shown
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html>hello</html>",
+        "[]",
+        '{"predictions": []}',
+        '{"predictions": [0.5]}',
+        '{"predictions": [{"landmark": "Eiffel Tower"}]}',
+    ],
+)
+def test_another_service_is_told_from_a_landmark_model(
+    body: str, server: Answers, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.body = body
+    assert main([str(photo), "--url", server.url]) == 1
+    assert "answered in another form than a landmark model" in capsys.readouterr().err

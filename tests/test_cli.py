@@ -1,0 +1,152 @@
+"""The command line is the configuration: each field a flag, each mistake a sentence."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import pytest
+
+from experiments import cli
+from landmark_ml.config import DataConfig, TrainConfig, canonical, to_params
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULTS = TrainConfig(recipe="mine", batch_size=77)
+FIELDS = [item.name for item in fields(TrainConfig)]
+
+
+def parsed(*argv: str) -> TrainConfig:
+    return cli.parse(DEFAULTS, "what it does", argv)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """Sentence that a command line is refused with."""
+    with pytest.raises(SystemExit) as exited:
+        parsed(*argv)
+    assert exited.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_without_flags_the_defaults_stay() -> None:
+    assert parsed() == DEFAULTS
+
+
+def test_flags_override_single_values() -> None:
+    config = parsed("--epochs", "3", "--learning_rate=1e-3", "--data=my photos", "--places=")
+    assert (config.epochs, config.learning_rate, config.data) == (3, 0.001, "my photos")
+    assert (config.recipe, config.batch_size, config.places) == ("mine", 77, "")
+
+
+def test_other_configurations_have_flags_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.parse(DataConfig(), "", ["--seed=4"]) == DataConfig(seed=4)
+    with pytest.raises(SystemExit):
+        cli.parse(DataConfig(), "", ["--epochs=4"])
+    assert "--epochs=4" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--nonsense=1", "--epoch=3", "stray"])
+def test_an_unknown_flag_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"unrecognized arguments: {flag}" in refused(capsys, flag)
+
+
+@pytest.mark.parametrize(
+    ("flag", "sentence"),
+    [
+        ("--min_crop=0", "min_crop is 0.0; give a number above 0 and below 1"),
+        ("--framing=stretch", "framing is 'stretch'; choose one of squash, crop"),
+        ("--learning_rate=nan", "learning_rate is nan; give a finite number"),
+        ("--epochs=many", "argument --epochs: invalid int value: 'many'"),
+        ("--refit=maybe", "'maybe' is neither True nor False"),
+        ("--epochs=0", "nothing would be trained"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(
+    flag: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = refused(capsys, flag)
+    assert sentence in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("spelling", "value"),
+    [
+        ("True", True),
+        ("true", True),
+        ("1", True),
+        ("yes", True),
+        ("False", False),
+        ("FALSE", False),
+        ("0", False),
+        ("no", False),
+    ],
+)
+def test_booleans_are_spelled_out(spelling: str, value: bool) -> None:
+    assert parsed(f"--refit={spelling}").refit is value
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_the_recorded_spelling_of_every_value_reads_back_as_itself(name: str) -> None:
+    value = getattr(DEFAULTS, name)
+    assert parsed(f"--{name}={canonical(value)}") == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("typed", "recorded"), [("1e-3", "0.001"), (".5", "0.5"), ("2", "2.0"), ("1e-7", "1e-07")]
+)
+def test_numbers_are_recorded_in_one_spelling(typed: str, recorded: str) -> None:
+    config = parsed(f"--learning_rate={typed}")
+    assert to_params(config)["learning_rate"] == recorded
+    assert to_params(parsed(f"--learning_rate={recorded}")) == to_params(config)
+
+
+def test_help_lists_every_field_with_its_default_and_choices(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    with pytest.raises(SystemExit) as exited:
+        parsed("--help")
+    assert exited.value.code == 0
+    text = capsys.readouterr().out
+    assert "what it does" in text
+    for item in fields(TrainConfig):
+        shown = getattr(DEFAULTS, item.name)
+        _, after = text.split(f"\n  --{item.name} ")
+        line = " ".join(after.split("\n  --")[0].split())
+        assert item.metadata["help"] in line
+        assert f"(default: {'empty' if shown == '' else shown})" in line
+        assert all(choice in line for choice in item.metadata["choices"])
+
+
+@pytest.fixture
+def _logging_as_before() -> Iterator[None]:
+    names = (None, "alembic", "mlflow", "onnx_ir", "onnxscript")
+    levels = {name: logging.getLogger(name).level for name in names}
+    handlers = logging.getLogger().handlers[:]
+    yield
+    logging.getLogger().handlers[:] = handlers
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.mark.usefixtures("_logging_as_before")
+@pytest.mark.parametrize("error", [ValueError("epochs is -1"), FileNotFoundError("no such data")])
+def test_a_mistake_of_the_user_ends_as_one_sentence(error: Exception) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as exited:
+        cli.run(main)
+    assert exited.value.code == f"error: {error}"
+
+
+@pytest.mark.usefixtures("_logging_as_before")
+def test_a_bug_keeps_its_traceback() -> None:
+    def main() -> None:
+        raise TypeError("a bug")
+
+    with pytest.raises(TypeError, match="a bug"):
+        cli.run(main)

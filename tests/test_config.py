@@ -1,0 +1,126 @@
+"""Configurations: values out of range are refused by a sentence, spellings are one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from experiments import recipes
+from landmark_ml.config import (
+    CompareConfig,
+    Configuration,
+    DataConfig,
+    TrainConfig,
+    canonical,
+    default_of,
+    to_json,
+    to_params,
+)
+
+NUMBERS = [item.name for item in fields(TrainConfig) if type(item.default) in (int, float)]
+FLOATS = [item.name for item in fields(TrainConfig) if isinstance(item.default, float)]
+
+
+def configured(**values: Any) -> TrainConfig:
+    return TrainConfig(**values)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_no_number_may_be_negative(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} is -1; give a number "):
+        configured(**{name: -1})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", FLOATS)
+def test_numbers_are_finite(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} is {value}; give a finite number"):
+        configured(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fix"),
+    [
+        ("max_unreadable", 1.01, "from 0 to 1"),
+        ("drop_rate", 1.5, "from 0 to 1"),
+        ("label_smoothing", 2.0, "from 0 to 1"),
+        ("erasing", 1.1, "from 0 to 1"),
+        ("ema_decay", 1.1, "from 0 to 1"),
+        ("layer_decay", 1.1, "from 0 to 1"),
+        ("val_fraction", 0.0, "above 0 and below 1"),
+        ("val_fraction", 1.0, "above 0 and below 1"),
+        ("test_fraction", 1.0, "above 0 and below 1"),
+        ("min_crop", 0.0, "above 0 and below 1"),
+        ("batch_size", 0, "above 0"),
+        ("finetune_batch_size", 0, "above 0"),
+        ("learning_rate", 0.0, "above 0"),
+        ("views", 0, "above 0"),
+        ("clip_grad", 0.0, "above 0"),
+        ("device", "tpu", "one of auto, cpu, cuda, mps"),
+        ("framing", "stretch", "one of squash, crop"),
+    ],
+)
+def test_a_value_out_of_range_names_field_value_and_fix(name: str, value: Any, fix: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} is {value!r}; .*{fix}"):
+        configured(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("drop_rate", 0.0),
+        ("layer_decay", 1.0),
+        ("label_smoothing", 0.0),
+        ("patience", 0),
+        ("resolution", 0),
+        ("warmup_epochs", 0.0),
+        ("weight_decay", 0.0),
+        ("max_unreadable", 1.0),
+    ],
+)
+def test_the_ends_of_a_range_belong_to_it(name: str, value: float) -> None:
+    assert getattr(configured(**{name: value}), name) == value
+
+
+def test_other_configurations_are_checked_too() -> None:
+    with pytest.raises(ValueError, match=r"^most is 0; give a number above 0"):
+        CompareConfig(most=0)
+
+
+def test_training_nothing_and_training_on_noise_are_refused() -> None:
+    with pytest.raises(ValueError, match="epochs and finetune_epochs are both 0"):
+        configured(epochs=0)
+    with pytest.raises(ValueError, match="weights 'random' with finetune_epochs 0"):
+        configured(weights="random")
+    assert configured(weights="random", epochs=0, finetune_epochs=1).finetune_epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "spelling"), [(1e-3, "0.001"), (True, "True"), (20, "20"), ("postcards", "postcards")]
+)
+def test_a_value_has_one_spelling(value: object, spelling: str) -> None:
+    assert canonical(value) == spelling
+
+
+def test_every_field_is_a_parameter_and_stands_in_the_json() -> None:
+    config = configured(learning_rate=0.001, refit=False)
+    params, values = to_params(config), json.loads(to_json(config))
+    names = {item.name for item in fields(TrainConfig)}
+    assert set(params) == set(values) == names
+    assert (params["learning_rate"], params["refit"]) == ("0.001", "False")
+    assert TrainConfig(**values) == config
+
+
+@pytest.mark.parametrize("config_class", [DataConfig, TrainConfig, CompareConfig])
+def test_every_field_has_a_default_and_a_meaning(config_class: type[Configuration]) -> None:
+    for item in fields(config_class):
+        assert item.metadata["help"]
+        assert default_of(config_class, item.name) == getattr(config_class(), item.name)
+
+
+def test_a_recipe_is_a_complete_configuration_that_bears_its_name() -> None:
+    assert recipes.transfer().recipe == "transfer"
+    assert recipes.transfer() == TrainConfig(recipe="transfer")

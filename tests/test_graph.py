@@ -1,0 +1,85 @@
+"""The runtime: a graph from a file or from memory, called from many threads."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from landmark_ml.graph import Graph
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def sums_graph() -> onnx.ModelProto:
+    """Graph from uint8 [N, 2, 2, 3] to the sum of each picture."""
+    nodes = [
+        helper.make_node("Cast", ["images"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["values", "axes"], ["sums"], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "sums",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 2, 2, 3])],
+        [helper.make_tensor_value_info("sums", TensorProto.FLOAT, ["batch"])],
+        [helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def pictures(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(count).integers(0, 256, (count, 2, 2, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_file_and_its_bytes_compute_the_same(count: int, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(sums_graph(), path)
+    pixels = pictures(count)
+    for graph in (Graph.load(path), Graph.load(path.read_bytes(), threads=1)):
+        sums = graph.run(pixels)["sums"]
+        assert sums.dtype == np.float32
+        assert sums.tolist() == pixels.sum(axis=(1, 2, 3)).tolist()
+
+
+def test_answers_are_not_overwritten_by_the_next_call() -> None:
+    graph = Graph.load(sums_graph().SerializeToString())
+    first = graph.run(pictures(3))["sums"]
+    kept = first.copy()
+    graph.run(pictures(3)[::-1])
+    assert np.array_equal(first, kept)
+
+
+def test_views_of_other_arrays_are_read_as_they_look() -> None:
+    graph = Graph.load(sums_graph().SerializeToString())
+    flipped = pictures(4)[::-1]
+    assert graph.run(flipped)["sums"].tolist() == flipped.sum(axis=(1, 2, 3)).tolist()
+
+
+def test_threads_do_not_mix_their_answers() -> None:
+    graph = Graph.load(sums_graph().SerializeToString(), threads=1)
+    batches = [pictures(1 + index % 7) for index in range(64)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda pixels: graph.run(pixels)["sums"].tolist(), batches))
+    assert answers == [pixels.sum(axis=(1, 2, 3)).tolist() for pixels in batches]
+
+
+def test_a_missing_file_and_a_broken_one_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.onnx does not exist; export"):
+        Graph.load(tmp_path / "nowhere.onnx")
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no graph at all")
+    with pytest.raises(ValueError, match=r"broken\.onnx.* is no ONNX graph"):
+        Graph.load(broken)
+    with pytest.raises(ValueError, match="is no ONNX graph"):
+        Graph.load(b"no graph at all")
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="'f8'; choose one of f32, bf16"):
+        Graph.load(sums_graph().SerializeToString(), precision="f8")

@@ -1,0 +1,93 @@
+"""Networks by name: their preprocessing travels with them, and they can be counted."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from landmark_ml.models import (
+    LandmarkNetwork,
+    ModelOptions,
+    count_macs,
+    count_parameters,
+    create_model,
+)
+from tests.tiny_networks import SIDE, TinyBackbone, tiny_model, tiny_preprocessing
+
+
+def small(backbone: str = "test_efficientnet", **changes: object) -> LandmarkNetwork:
+    options = {"num_outputs": 3, "weights": "random", "resolution": 32} | changes
+    return create_model(ModelOptions(backbone, **options))  # type: ignore[arg-type]
+
+
+def test_an_unknown_backbone_suggests_near_names() -> None:
+    with pytest.raises(
+        ValueError, match=r"'tf_eficientnet_lite0' is unknown.*tf_efficientnet_lite0"
+    ):
+        small("tf_eficientnet_lite0")
+    with pytest.raises(ValueError, match=r"'zzzzzz' is unknown.*list_models"):
+        small("zzzzzz")
+
+
+def test_the_classifier_is_new_and_of_the_size_asked_for() -> None:
+    model = small(num_outputs=7)
+    assert model.classifier.out_features == 7
+    assert model(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).shape == (2, 7)
+
+
+def test_preprocessing_comes_from_the_backbone() -> None:
+    plain = small("test_efficientnet").preprocessing
+    halves = small("test_efficientnet_gn", framing="crop", resolution=0).preprocessing
+    assert plain.mean == (0.485, 0.456, 0.406)
+    assert plain.std == (0.229, 0.224, 0.225)
+    assert (plain.resolution, plain.framing) == (32, "squash")
+    assert halves.mean == halves.std == (0.5, 0.5, 0.5)
+    assert (halves.resolution, halves.framing) == (160, "crop")
+    assert halves.resize == round(160 / 0.95)
+
+
+def test_pixels_are_normalised_inside_the_network() -> None:
+    model = small()
+    white = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
+    expected = torch.tensor([(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225])
+    assert torch.allclose(model.normalize(white)[0, :, 0, 0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["test_efficientnet", "test_byobnet", "test_resnet"])
+def test_logits_are_the_classifier_on_the_features(backbone: str) -> None:
+    model = small(backbone, drop_rate=0.5).eval()
+    pixels = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    features = model.features(pixels)
+    assert features.shape == (3, model.classifier.in_features)
+    assert torch.allclose(model.classifier(features), model(pixels), atol=1e-5)
+
+
+def test_macs_and_parameters_of_a_network_counted_by_hand() -> None:
+    model = tiny_model(num_outputs=3)
+    positions = (SIDE // 4) ** 2
+    assert count_macs(model) == positions * 8 * (3 * 4 * 4) + 8 * 3
+    assert count_parameters(model) == 8 * 3 * 4 * 4 + 2 * 8 + 8 * 3 + 3
+
+
+def test_macs_of_grouped_convolutions_count_their_own_inputs_only() -> None:
+    backbone = TinyBackbone(3)
+    backbone.norm = nn.Conv2d(8, 8, 3, padding=1, groups=8)  # type: ignore[assignment]
+    model = LandmarkNetwork(backbone, tiny_preprocessing())
+    assert count_macs(model) - count_macs(tiny_model()) == (SIDE // 4) ** 2 * 8 * 9
+
+
+def test_counting_leaves_the_network_as_it_was() -> None:
+    model = tiny_model().train()
+    before = model.network.norm.running_mean.clone()  # type: ignore[union-attr, operator]
+    count_macs(model)
+    assert model.training
+    assert torch.equal(model.network.norm.running_mean, before)  # type: ignore[union-attr, arg-type]
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_classifier_that_is_not_linear_is_refused() -> None:
+    backbone = TinyBackbone(3)
+    backbone.head = nn.Identity()  # type: ignore[assignment]
+    with pytest.raises(TypeError, match=r"Identity and a linear layer is needed"):
+        _ = LandmarkNetwork(backbone, tiny_preprocessing()).classifier
