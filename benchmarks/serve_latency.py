@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import mlflow.pyfunc
 import numpy as np
+from mlflow.exceptions import MlflowException
 from tqdm.auto import tqdm
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from serving.predictor import Predictor
 
-DEFAULT_PHOTOS = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "originals"
+DEFAULT_PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "originals"
 PERCENTILES = (50, 95, 99)
 
 
@@ -90,9 +91,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: no photo under {DEFAULT_PHOTOS}; name one with --photo\n")
         return 1
     photo = path.read_bytes()
-    model = mlflow.pyfunc.load_model(options.model).unwrap_python_model()
     try:
-        client = Client(options.url, photo)
+        model = mlflow.pyfunc.load_model(options.model).unwrap_python_model()
+    except MlflowException as error:
+        sys.stderr.write(f"error: {options.model}: {error}; name a model with --model\n")
+        return 1
+    client = Client(options.url, photo)
+    try:
         found = measure(client, model.predictor, photo, options.requests, options.warmup)
     except (OSError, http.client.HTTPException, ValueError) as error:
         sys.stderr.write(f"error: {options.url}: {error}; start the server with: make serve\n")

@@ -9,12 +9,13 @@ import signal
 import sys
 import warnings
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from landmark_ml.config import Configuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import FrameType
 
 Config = TypeVar("Config", bound=Configuration)
 
@@ -45,20 +46,28 @@ def run(main: Callable[[], object]) -> None:
     warnings.filterwarnings("ignore", module=r"mlflow\.")
     # Its bar for every single file would drown ours.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # A scheduler ends a job with SIGTERM: the run then ends as one that was interrupted.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A parent that wants a signal ignored, as nohup does, knows why.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("interrupted; go on with the same command and resume=auto")
+        sys.exit("interrupted")
     except (ValueError, OSError) as error:
         logging.getLogger(__name__).debug("traceback", exc_info=True)
         sys.exit(f"error: {error}")
 
 
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """End what runs, on Ctrl-C or when a scheduler ends the job."""
+    # `mlflow run` answers Ctrl-C with SIGTERM, which would cut the ending of the run short.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def _add_flag(parser: argparse.ArgumentParser, name: str, default: Any, metadata: Any) -> None:
     unit = f" [{metadata['unit']}]" if metadata["unit"] else ""
-    choices = f": {', '.join(metadata['choices'])}" if metadata["choices"] else ""
     choices = f"; one of {', '.join(metadata['choices'])}" if metadata["choices"] else ""
     shown = "empty" if default == "" else default
     parser.add_argument(

@@ -8,3 +8,28 @@ from landmark_ml.config import TrainConfig
 def transfer() -> TrainConfig:
     """A head on the features of a frozen ImageNet backbone: good in a minute."""
     return TrainConfig(recipe="transfer")
+
+
+def scratch() -> TrainConfig:
+    """Our own CNN from random weights: no pretrained anything."""
+    return TrainConfig(
+        recipe="scratch",
+        backbone="landmark_cnn",
+        weights="random",
+        resolution=128,
+        start_resolution=64,
+        drop_rate=0.1,
+        epochs=0,
+        finetune_epochs=30,
+        finetune_batch_size=64,
+        finetune_learning_rate=4e-3,
+        optimizer="muon",
+        layer_decay=1.0,
+        min_crop=0.3,
+        erasing=0.1,
+        mixup=0.2,
+        cutmix=1.0,
+        mix_probability=0.25,
+        ema_decay=0.99,
+        warmup_epochs=2.0,
+    )

@@ -20,6 +20,7 @@ class Batches(Protocol):
     """Pairs of inputs [B, …] and targets int64 [B], a new pass at every iteration."""
 
     generator: torch.Generator | None
+    progress: float
 
     def __len__(self) -> int: ...
 
@@ -32,7 +33,7 @@ class TensorBatches:
 
     inputs: [N, …]; targets: int64 [N]. generator: shuffles and drops the last, uneven batch; None
     keeps the order and every photo. augment: from inputs and aspects [N] of a batch to its
-    training inputs; needs a generator.
+    training inputs; needs a generator. progress: share of the training done before this pass.
     """
 
     inputs: Tensor
@@ -41,6 +42,7 @@ class TensorBatches:
     generator: torch.Generator | None = None
     augment: Augmentation | None = None
     aspects: Tensor | None = None
+    progress: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.targets) or not len(self.inputs):
@@ -70,4 +72,4 @@ class TensorBatches:
         inputs = self.inputs[chosen]
         if self.augment is None or self.generator is None or self.aspects is None:
             return inputs
-        return self.augment(inputs, self.aspects[chosen], self.generator)
+        return self.augment(inputs, self.aspects[chosen], self.generator, self.progress)

@@ -6,7 +6,9 @@ import hashlib
 import io
 import logging
 import os
+import pickle
 import re
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"epoch-(\d{6})-([0-9a-f]{16})\.pt")
-_KEPT = 2
+_SCRATCH = "next.tmp"
+_NEXT = "; the one before it is used if there is one"
+_FOREIGN = f" and was not written by this program{_NEXT}"
 
 
 class CheckpointError(ValueError):
@@ -27,12 +31,15 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one run in a folder, named by epoch and a hash of their content."""
+    """The checkpoints of one run in a folder, named by epoch and a hash of their content.
+
+    One process at a time may save to a folder.
+    """
 
     folder: Path
 
     def save(self, epoch: int, state: dict[str, Any]) -> Path:
-        """Write the state after an epoch; the one before stays until this one is safe.
+        """Write the state after an epoch and keep the one before it.
 
         state: tensors, numbers, strings and containers of these. Raises CheckpointError when the
         disk refuses; earlier checkpoints are then intact.
@@ -44,19 +51,14 @@ class Checkpoints:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             _write_whole(path, content)
+            self._prune(epoch, path)
         except OSError as error:
             raise CheckpointError(
                 f"checkpoint {path} was not written: {error.strerror or error}; free"
                 f" {len(content) / 1e6:.0f} MB there or give another cache_dir. Earlier"
                 " checkpoints are intact"
             ) from error
-        for old in self._sorted()[:-_KEPT]:
-            old.unlink(missing_ok=True)
         return path
-
-    def any(self) -> bool:
-        """Whether a checkpoint was ever written here, sound or not."""
-        return bool(self._sorted())
 
     def load(self) -> tuple[int, dict[str, Any]] | None:
         """Epoch and state of the newest sound checkpoint; None when there is none at all.
@@ -67,14 +69,27 @@ class Checkpoints:
         found = self._sorted()
         for path in reversed(found):
             try:
-                return int(_NAME.fullmatch(path.name)[1]), read_checkpoint(path)  # type: ignore[index]
+                return _epoch(path), read_checkpoint(path)
             except CheckpointError as error:
                 logger.warning("%s", error)
         if found:
             raise CheckpointError(
-                f"every checkpoint in {self.folder} is damaged; remove the folder and start anew"
+                f"every checkpoint in {self.folder} is damaged; remove the folder, and the run"
+                " begins again"
             )
         return None
+
+    def remove(self) -> None:
+        """Remove the folder and all in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _prune(self, epoch: int, written: Path) -> None:
+        others = [path for path in self._sorted() if path != written]
+        # Those of this epoch and later are damaged, or the fit would not have come back to it.
+        before = [path for path in others if _epoch(path) < epoch]
+        for path in others:
+            if path not in before[-1:]:
+                path.unlink(missing_ok=True)
 
     def _sorted(self) -> list[Path]:
         if not self.folder.is_dir():
@@ -85,21 +100,34 @@ class Checkpoints:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """State of one file, tensors and plain values only: no code is ever run.
 
-    Raises CheckpointError when its content is not what its name promises.
+    Raises CheckpointError when it cannot be read or its content is not what its name promises.
     """
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"checkpoint {path} cannot be read: {error.strerror or error}{_NEXT}"
+        ) from error
     name = _NAME.fullmatch(path.name)
     if name is None or _digest(content) != name[2]:
         raise CheckpointError(
             f"checkpoint {path} is truncated or was changed: its content does not match the hash"
-            " in its name; the one before it is used if there is one"
+            f" in its name{_NEXT}"
         )
-    state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError) as error:
+        raise CheckpointError(
+            f"checkpoint {path} holds something else than tensors and plain values{_FOREIGN}"
+        ) from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"checkpoint {path} holds a {type(state).__name__}{_FOREIGN}")
     return state
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    scratch = path.with_suffix(f".{os.getpid()}.tmp")
+    # One name for all, so that what a killed process left is overwritten.
+    scratch = path.with_name(_SCRATCH)
     try:
         with scratch.open("wb") as file:
             file.write(content)
@@ -114,6 +142,10 @@ def _write_whole(path: Path, content: bytes) -> None:
             os.close(folder)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _epoch(path: Path) -> int:
+    return int(path.name.split("-")[1])
 
 
 def _digest(content: bytes) -> str:

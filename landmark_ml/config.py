@@ -13,12 +13,14 @@ _UNIT_INTERVAL = (
     "label_smoothing",
     "erasing",
     "ema_decay",
+    "mix_probability",
     "layer_decay",
 )
 _OPEN_SHARES = ("val_fraction", "test_fraction", "min_crop")
 _NOT_NEGATIVE = (
     "seed",
     "resolution",
+    "start_resolution",
     "epochs",
     "finetune_epochs",
     "weight_decay",
@@ -94,11 +96,18 @@ class TrainConfig(DataConfig):
     finetune_batch_size: int = option(32, "photos per step of the fine-tuning phase")
     finetune_learning_rate: float = option(5e-4, "peak learning rate of the fine-tuning phase")
     layer_decay: float = option(0.8, "factor on the learning rate per group towards the input")
+    optimizer: str = option(
+        "adamw", "optimiser of the fine-tuning phase", choices=("adamw", "muon")
+    )
+    start_resolution: int = option(
+        0, "side of the training crops at first, growing to `resolution`; 0: constant", unit="px"
+    )
     min_crop: float = option(0.35, "smallest share of the photo a training crop may cover")
     color_jitter: float = option(0.3, "strength of brightness, contrast and saturation jitter")
     erasing: float = option(0.0, "probability of erasing a rectangle")
     mixup: float = option(0.0, "alpha of mixup; 0: off")
     cutmix: float = option(0.0, "alpha of CutMix; 0: off")
+    mix_probability: float = option(1.0, "share of the batches that mixup or CutMix changes")
     ema_decay: float = option(0.0, "decay of the averaged weights per step; 0: off")
     warmup_epochs: float = option(1.0, "epochs of linear warm-up before the cosine", unit="epochs")
     clip_grad: float = option(1.0, "largest norm of the gradient")

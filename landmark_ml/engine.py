@@ -62,7 +62,7 @@ def fit(
     weights were kept. Raises TrainingError when a loss is no longer finite.
     """
     trainer = create_trainer(model, options, len(train))
-    best: dict[str, float] = {"val/loss": math.inf}
+    best: dict[str, float] = {"val/loss": math.inf, "epoch": -1.0}
     best_state: dict[str, Tensor] = {}
     done = 0
     if saver is not None and (saved := saver.restore()) is not None:
@@ -70,7 +70,11 @@ def fit(
         restore_trainer(trainer, train, saved)
     progress = tqdm(range(done, options.epochs), desc=options.name, unit="epoch", leave=True)
     for epoch in progress:
+        if options.patience and epoch - best["epoch"] > options.patience:
+            logger.info("%s: no better val/loss since epoch %.0f", options.name, best["epoch"])
+            break
         metrics = {"epoch": float(epoch)}
+        train.progress = epoch / options.epochs
         metrics |= train_one_epoch(trainer, train, options, compute)
         if val is not None:
             metrics |= evaluate(trainer.averaged, val, options.num_classes, compute)
@@ -82,9 +86,6 @@ def fit(
         if saver is not None:
             kept = {"done": epoch + 1, "best": best, "best_state": best_state}
             saver.save(epoch, kept | trainer_state(trainer, train))
-        if options.patience and epoch - best["epoch"] >= options.patience:
-            logger.info("%s: no better val/loss since epoch %.0f", options.name, best["epoch"])
-            break
     model.load_state_dict(best_state)
     return best
 

@@ -11,6 +11,7 @@ import torch
 from timm.data import resolve_data_config
 from torch import nn
 
+import landmark_ml.landmark_cnn  # noqa: F401 - registers itself with timm
 from landmark_ml.preprocessing import Preprocessing
 from landmark_ml.weights import load_weights
 
@@ -99,7 +100,7 @@ def count_macs(model: LandmarkNetwork) -> int:
         nonlocal total
         weight = module.weight
         if isinstance(module, nn.Conv2d):
-            total += weight[0].numel() * output[0].numel()  # type: ignore[index, operator]
+            total += weight[0].numel() * output[0].numel()  # type: ignore[index]
         else:
             total += weight.numel() * output[0].numel() // output.shape[-1]  # type: ignore[operator]
 

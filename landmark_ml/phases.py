@@ -14,10 +14,11 @@ import torch
 from landmark_ml.batches import TensorBatches
 from landmark_ml.datasets import NOT_A_LANDMARK
 from landmark_ml.devices import Compute
-from landmark_ml.engine import FitOptions, fit, predict_logits
+from landmark_ml.engine import fit, predict_logits
 from landmark_ml.features import FeatureCache, compute_features
 from landmark_ml.head import Head
 from landmark_ml.pixels import load_served, load_squashed
+from landmark_ml.trainer import FitOptions
 from landmark_ml.transforms import OVERSAMPLING, Augmentation
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def create_augmentation(config: TrainConfig, size: int) -> Augmentation:
     """Augmentation of training crops of `size` pixels."""
     return Augmentation(
         size=size,
+        start_size=config.start_resolution,
         min_crop=config.min_crop,
         color_jitter=config.color_jitter,
         erasing=config.erasing,
@@ -181,10 +183,12 @@ def _finetune_options(config: TrainConfig, dataset: Dataset) -> FitOptions:
         learning_rate=config.finetune_learning_rate,
         weight_decay=config.weight_decay,
         layer_decay=config.layer_decay,
+        optimizer=config.optimizer,
         warmup_epochs=config.warmup_epochs,
         label_smoothing=config.label_smoothing,
         mixup=config.mixup,
         cutmix=config.cutmix,
+        mix_probability=config.mix_probability,
         ema_decay=config.ema_decay,
         clip_grad=config.clip_grad,
         patience=config.patience,

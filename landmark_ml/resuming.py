@@ -10,8 +10,8 @@ import contextlib
 import hashlib
 import json
 import logging
-import shutil
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
@@ -33,33 +33,54 @@ class ResumeError(ValueError):
 
 @dataclass
 class RunSaver:
-    """Saves a fit after each epoch beside the history of its run; see `engine.EpochSaver`."""
+    """Saves a fit after each epoch beside the history of its run; see `engine.EpochSaver`.
+
+    started: `time.perf_counter()` when the run began, earlier sessions of it included. state: what
+    the fit goes on from, None for a new one.
+    """
 
     checkpoints: Checkpoints
-    history: list[dict[str, float]]
     manifest: str
+    started: float
+    history: list[dict[str, float]] = field(default_factory=list)
+    state: dict[str, Any] | None = None
 
     def restore(self) -> dict[str, Any] | None:
-        """State of the newest sound checkpoint, its history taken over.
-
-        Raises ResumeError when the photos are no longer those the run was split on.
-        """
-        found = self.checkpoints.load()
-        if found is None:
-            return None
-        epoch, state = found
-        if state["manifest"] != self.manifest:
-            raise ResumeError(
-                f"the photos changed since the run began: manifest {state['manifest']} then,"
-                f" {self.manifest} now; bring them back, or start a new run without resume"
-            )
-        self.history[:] = state["history"]
-        logger.info("going on after epoch %d of fine-tuning", epoch)
+        """State to go on from; it is handed out once, so that it does not fill memory."""
+        state, self.state = self.state, None
         return state
 
     def save(self, epoch: int, state: dict[str, Any]) -> None:
         """Write a checkpoint of an epoch."""
-        self.checkpoints.save(epoch, state | {"history": self.history, "manifest": self.manifest})
+        run = {
+            "history": self.history,
+            "manifest": self.manifest,
+            "run_id": self.checkpoints.folder.name,
+            "seconds": time.perf_counter() - self.started,
+        }
+        self.checkpoints.save(epoch, state | run)
+
+
+def open_saver(checkpoints: Checkpoints, manifest: str, started: float) -> RunSaver:
+    """Saver of a run; it holds the newest sound checkpoint and its history where there is one.
+
+    manifest: digest of the photos and their sides. Raises ResumeError when they are no longer those
+    the run began with, CheckpointError when every checkpoint is damaged.
+    """
+    saver = RunSaver(checkpoints, manifest, started)
+    found = checkpoints.load()
+    if found is None:
+        return saver
+    epoch, state = found
+    if state["manifest"] != manifest:
+        raise ResumeError(
+            f"the photos changed since the run began: manifest {state['manifest']} then,"
+            f" {manifest} now; bring them back, or start a new run without resume"
+        )
+    logger.info("going on after %d epochs of fine-tuning", epoch + 1)
+    saver.state, saver.history = state, state["history"]
+    saver.started -= state["seconds"]
+    return saver
 
 
 def config_digest(config: TrainConfig) -> str:
@@ -70,13 +91,13 @@ def config_digest(config: TrainConfig) -> str:
 
 @contextlib.contextmanager
 def hold_run(cache: Path, run_id: str) -> Iterator[Checkpoints]:
-    """Checkpoints of a run, held by this process alone and removed when the run is finished.
+    """Checkpoints of a run, held by this process alone.
 
     Raises ResumeError when another process is still training the run.
     """
     folder = cache / "checkpoints" / run_id
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_suffix(".lock"))
+    lock = FileLock(folder / "held.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -85,6 +106,5 @@ def hold_run(cache: Path, run_id: str) -> Iterator[Checkpoints]:
         ) from None
     try:
         yield Checkpoints(folder)
-        shutil.rmtree(folder, ignore_errors=True)
     finally:
         lock.release()

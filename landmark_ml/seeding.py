@@ -17,12 +17,13 @@ def seed_everything(seed: int) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """State of all three generators as tensors and plain values, fit for a checkpoint."""
+    """State of all generators, on every device, as tensors and plain values for a checkpoint."""
     name, keys, position, has_gauss, gauss = np.random.get_state()
     return {
         "python": random.getstate(),
         "numpy": (str(name), torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
         "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all(),
     }
 
 
@@ -33,3 +34,6 @@ def restore_random_state(state: dict[str, Any]) -> None:
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state["torch"])
+    # The run may go on where there are fewer devices, or none.
+    for device, drawn in zip(range(torch.cuda.device_count()), state["cuda"], strict=False):
+        torch.cuda.set_rng_state(drawn, device)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import mlflow
 import pandas as pd
-from mlflow.entities import RunStatus
+from mlflow.entities import LifecycleStage, RunStatus
 from mlflow.exceptions import MlflowException
 
 from landmark_ml.config import to_json, to_params
@@ -127,9 +127,7 @@ def find_unfinished(config_digest: str, resume: str) -> str | None:
     """
     connect()
     if resume == "auto":
-        experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT)
         found = mlflow.search_runs(
-            experiment_names=[experiment],
             filter_string=f"tags.config_digest = '{config_digest}' and status != 'FINISHED'",
             order_by=["attributes.start_time DESC"],
             max_results=1,
@@ -140,6 +138,8 @@ def find_unfinished(config_digest: str, resume: str) -> str | None:
         run = mlflow.get_run(resume)
     except MlflowException:
         raise ValueError(f"resume={resume}: there is no such run; see the MLflow UI") from None
+    if run.info.lifecycle_stage == LifecycleStage.DELETED:
+        raise ValueError(f"resume={resume}: this run was deleted; restore it in the MLflow UI")
     if run.info.status == RunStatus.to_string(RunStatus.FINISHED):
         raise ValueError(f"resume={resume}: this run has finished, there is nothing to go on with")
     if run.data.tags.get("config_digest") != config_digest:
@@ -161,23 +161,40 @@ def start_run(
     """
     connect()
     mlflow.enable_system_metrics_logging()  # type: ignore[no-untyped-call]
-    launched = os.environ.get("MLFLOW_RUN_ID")
-    if run_id and launched and launched != run_id:
-        mlflow.MlflowClient().set_tag(launched, "resumed_run", run_id)
+    if run_id:
+        _turn_to(run_id)
     with mlflow.start_run(run_id=run_id) as active:
-        run = Run(active.info.run_id)
-        mlflow.set_tag("mlflow.runName", run_name)
-        mlflow.MlflowClient().set_experiment_tag(active.info.experiment_id, *_EXPERIMENT_KIND)
-        # `mlflow run` has logged the flags as they were typed; a second spelling would raise.
-        known = active.data.params
-        mlflow.log_params({k: v for k, v in to_params(config).items() if k not in known})
-        mlflow.log_text(to_json(config), "config.json")
-        mlflow.set_tags(dict(tags))
         try:
-            yield run
+            if not run_id:
+                _describe_run(active, config, run_name, tags)
+            yield Run(active.info.run_id)
         except KeyboardInterrupt:
             mlflow.end_run(RunStatus.to_string(RunStatus.KILLED))
             raise
         except Exception as error:
             mlflow.set_tag("error", f"{type(error).__name__}: {error}"[:4000])
             raise
+
+
+def _describe_run(
+    active: mlflow.ActiveRun, config: Configuration, run_name: str, tags: Mapping[str, str]
+) -> None:
+    mlflow.set_tag("mlflow.runName", run_name)
+    mlflow.MlflowClient().set_experiment_tag(active.info.experiment_id, *_EXPERIMENT_KIND)
+    # `mlflow run` has logged the flags as they were typed; a second spelling would raise.
+    known = active.data.params
+    mlflow.log_params({k: v for k, v in to_params(config).items() if k not in known})
+    mlflow.log_text(to_json(config), "config.json")
+    mlflow.set_tags(dict(tags))
+
+
+def _turn_to(run_id: str) -> None:
+    """Make ready to go on with a run: in its experiment, without the error that ended it."""
+    client = mlflow.MlflowClient()
+    run = client.get_run(run_id)
+    mlflow.set_experiment(experiment_id=run.info.experiment_id)
+    if "error" in run.data.tags:
+        client.delete_tag(run_id, "error")
+    launched = os.environ.get("MLFLOW_RUN_ID")
+    if launched and launched != run_id:
+        client.set_tag(launched, "resumed_run", run_id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from timm.data import Mixup
-from timm.optim import param_groups_layer_decay, param_groups_weight_decay
+from timm.optim import Muon, param_groups_layer_decay, param_groups_weight_decay
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from landmark_ml.batches import Batches
+
+
+# timm's Muon (Jordan et al., 2024) scales its steps like AdamW's, so that rates mean the same.
+_OPTIMIZERS = {"adamw": torch.optim.AdamW, "muon": Muon}
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,12 @@ class FitOptions:
     learning_rate: float
     weight_decay: float = 0.05
     layer_decay: float = 1.0
+    optimizer: str = "adamw"
     warmup_epochs: float = 1.0
     label_smoothing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    mix_probability: float = 1.0
     ema_decay: float = 0.0
     clip_grad: float = 1.0
     patience: int = 0
@@ -57,7 +63,9 @@ class Trainer:
 
 def create_trainer(model: nn.Module, options: FitOptions, steps_per_epoch: int) -> Trainer:
     """Optimiser, schedule, average and mixing as the options say."""
-    optimizer = torch.optim.AdamW(_parameter_groups(model, options), lr=options.learning_rate)
+    optimizer = _OPTIMIZERS[options.optimizer](
+        _parameter_groups(model, options), lr=options.learning_rate
+    )
     total = options.epochs * steps_per_epoch
     warmup = min(round(options.warmup_epochs * steps_per_epoch), total // 2)
     scheduler = CosineLRScheduler(
@@ -116,6 +124,7 @@ def _create_mixup(model: nn.Module, options: FitOptions) -> Mixup | None:
     return Mixup(
         mixup_alpha=options.mixup,
         cutmix_alpha=options.cutmix,
+        prob=options.mix_probability,
         # Smoothing is the loss's own, with and without mixing.
         label_smoothing=0.0,
         num_classes=model.classifier.out_features,  # type: ignore[union-attr]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 import time
@@ -21,12 +22,13 @@ from landmark_ml.models import ModelOptions, create_model
 from landmark_ml.phases import finetune, num_outputs, train_head
 from landmark_ml.places import Gazetteer
 from landmark_ml.registry import Registered, log_model, register
-from landmark_ml.resuming import RunSaver, config_digest, hold_run
+from landmark_ml.resuming import RunSaver, config_digest, hold_run, open_saver
 from landmark_ml.seeding import seed_everything
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from landmark_ml.checkpoint import Checkpoints
     from landmark_ml.config import TrainConfig
     from landmark_ml.datasets import Dataset
     from landmark_ml.models import LandmarkNetwork
@@ -75,16 +77,10 @@ def run_training(config: TrainConfig, on_epoch_end: OnEpochEnd | None = None) ->
     Raises ValueError (or a subclass) for a configuration or dataset that cannot be trained on.
     """
     started = time.perf_counter()
-    digest = config_digest(config)
-    run_id = tracking.find_unfinished(digest, config.resume) if config.resume else None
-    tags = {"recipe": config.recipe, "backbone": config.backbone, "config_digest": digest}
-    name = f"{config.recipe}-{config.backbone}"
-    with (
-        tracking.start_run(config, name, tags, run_id) as run,
-        hold_run(Path(config.cache_dir), run.run_id) as checkpoints,
-    ):
+    with _open_run(config) as (run, checkpoints):
         seed_everything(config.seed)
         dataset = open_dataset(config.data, dataset_options(config))
+        saver = open_saver(checkpoints, manifest_digest(dataset), started)
         run.log_manifest(dataset)
         reporting.log_dataset_figures(run, dataset)
         model = create_model(
@@ -97,15 +93,37 @@ def run_training(config: TrainConfig, on_epoch_end: OnEpochEnd | None = None) ->
                 drop_rate=config.drop_rate,
             )
         )
-        history = History(run, on_epoch_end, [])
-        saver = RunSaver(checkpoints, history.rows, manifest_digest(dataset))
+        history = History(run, on_epoch_end, saver.history)
         try:
             validation = _train(model, dataset, config, history.add, saver)
         finally:
             # An interrupted run shows what it has.
             if history.rows:
                 reporting.log_history(run, history.rows)
-        return _deliver(model, validation, dataset, config, run, started)
+        return _deliver(model, validation, dataset, config, run, saver.started)
+
+
+@contextlib.contextmanager
+def _open_run(config: TrainConfig) -> Iterator[tuple[Run, Checkpoints]]:
+    """A new run or the one to go on with, and its checkpoints, held by this process alone."""
+    digest, cache = config_digest(config), Path(config.cache_dir)
+    tags = {"recipe": config.recipe, "backbone": config.backbone, "config_digest": digest}
+    run_id = tracking.find_unfinished(digest, config.resume) if config.resume else None
+    with contextlib.ExitStack() as held:
+        if run_id:
+            # Before the run is touched: another process may be training it.
+            checkpoints = held.enter_context(hold_run(cache, run_id))
+        name = f"{config.recipe}-{config.backbone}"
+        run = held.enter_context(tracking.start_run(config, name, tags, run_id))
+        if not run_id:
+            checkpoints = held.enter_context(hold_run(cache, run.run_id))
+        try:
+            yield run, checkpoints
+        except KeyboardInterrupt:
+            logger.warning("run %s stops here; resume=auto goes on with it", run.run_id)
+            raise
+    # Not before the run counts as finished: until then they are all there is to go on from.
+    checkpoints.remove()
 
 
 def _train(
@@ -118,7 +136,7 @@ def _train(
     compute = choose_compute(config.device, config.threads)
     validation = None
     # A saved fine-tuning brings the head it began with.
-    if config.epochs and not saver.checkpoints.any():
+    if config.epochs and saver.state is None:
         validation = train_head(model, dataset, config, compute, on_epoch_end)
     if config.finetune_epochs:
         validation = finetune(model, dataset, config, compute, on_epoch_end, saver)

@@ -8,7 +8,7 @@ batch costs a single resampling.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,27 +16,48 @@ from torch.nn import functional
 
 OVERSAMPLING = 1.3
 """Side of the stored squares as a multiple of the crop's: more would alias when sampled."""
+_SIZE_STEP = 32
+_FULL_SIZE_FROM = 0.75
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Strength of each step and the side of the crops in pixels."""
+    """Strength of each step and the side of the crops in pixels.
+
+    start_size: side of the crops at first; they grow to `size` in steps of 32 pixels and have it
+    for the last quarter of the training. 0: always `size`. Source: Howard, fast.ai's progressive
+    resizing, 2018.
+    """
 
     size: int
+    start_size: int = 0
     min_crop: float = 0.35
     max_ratio: float = 4 / 3
     degrees: float = 5.0
     color_jitter: float = 0.3
     erasing: float = 0.0
 
-    def __call__(self, photos: Tensor, aspects: Tensor, generator: torch.Generator) -> Tensor:
-        """uint8 [N, 3, S, S] and aspects [N] to float [N, 3, size, size] from 0 to 255."""
-        images = random_resized_crop(photos, aspects, self, generator)
+    def __call__(
+        self, photos: Tensor, aspects: Tensor, generator: torch.Generator, progress: float = 1.0
+    ) -> Tensor:
+        """uint8 [N, 3, S, S] and aspects [N] to float [N, 3, side, side] from 0 to 255.
+
+        progress: share of the training that is done, 0 to 1; it decides the side.
+        """
+        sized = replace(self, size=self.size_at(progress), start_size=0)
+        images = random_resized_crop(photos, aspects, sized, generator)
         if self.color_jitter:
             images = jitter_colors(images, self.color_jitter, generator)
         if self.erasing:
             images = erase_boxes(images, self.erasing, generator)
         return images
+
+    def size_at(self, progress: float) -> int:
+        """Side of the crops when this share of the training is done."""
+        if not self.start_size:
+            return self.size
+        grown = self.start_size + (self.size - self.start_size) * progress / _FULL_SIZE_FROM
+        return min(self.size, max(self.start_size, round(grown / _SIZE_STEP) * _SIZE_STEP))
 
 
 def random_resized_crop(

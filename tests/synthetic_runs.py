@@ -82,7 +82,7 @@ def log_run(
         "macs": str(int(run.macs)),
         "artifact_bytes": str(int(run.artifact_bytes)),
     }
-    run_id = client.create_run(
+    run_id: str = client.create_run(
         _experiment_id(client, experiment),
         start_time=run.started,
         tags=tags,
@@ -104,12 +104,11 @@ def log_run(
 def _experiment_id(client: mlflow.MlflowClient, name: str) -> str:
     """Open an experiment; a new one keeps its artifacts beside those of the test session."""
     found = client.get_experiment_by_name(name)
-    if found is not None:
-        return found.experiment_id
     session = client.get_experiment_by_name(DEFAULT_EXPERIMENT)
     assert session is not None, "ask for the fixture tracking_uri"
-    created: str = client.create_experiment(name, f"{session.artifact_location}/{name}")
-    return created
+    location = f"{session.artifact_location}/{name}"
+    opened: str = found.experiment_id if found else client.create_experiment(name, location)
+    return opened
 
 
 def answers_csv(run: EvaluatedRun) -> str:

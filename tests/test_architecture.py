@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.datasets",
         "landmark_ml.devices",
         "landmark_ml.graph",
+        "landmark_ml.landmark_cnn",
         "landmark_ml.metrics",
         "landmark_ml.models",
         "landmark_ml.paired_tests",
@@ -85,7 +86,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "jinja2": ("landmark_ml.comparison_report",),
     "argparse": ("experiments.cli", "serving.query"),
     "matplotlib": ("landmark_ml.figures",),
-    "timm": ("landmark_ml.models", "landmark_ml.weights", "landmark_ml.trainer"),
+    "timm": ("landmark_ml.landmark_cnn", "landmark_ml.models", "landmark_ml.weights", "landmark_ml.trainer"),
     "matplotlib.pyplot": (),
     "pickle": (),
 }

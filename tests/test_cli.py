@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -122,17 +123,20 @@ def test_help_lists_every_field_with_its_default_and_choices(
 
 
 @pytest.fixture
-def _logging_as_before() -> Iterator[None]:
+def _process_as_before() -> Iterator[None]:
     names = (None, "alembic", "mlflow", "onnx_ir", "onnxscript")
     levels = {name: logging.getLogger(name).level for name in names}
     handlers = logging.getLogger().handlers[:]
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
+    for number, handler in signals.items():
+        signal.signal(number, handler)
     logging.getLogger().handlers[:] = handlers
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
 
 
-@pytest.mark.usefixtures("_logging_as_before")
+@pytest.mark.usefixtures("_process_as_before")
 @pytest.mark.parametrize("error", [ValueError("epochs is -1"), FileNotFoundError("no such data")])
 def test_a_mistake_of_the_user_ends_as_one_sentence(error: Exception) -> None:
     def main() -> None:
@@ -143,10 +147,18 @@ def test_a_mistake_of_the_user_ends_as_one_sentence(error: Exception) -> None:
     assert exited.value.code == f"error: {error}"
 
 
-@pytest.mark.usefixtures("_logging_as_before")
+@pytest.mark.usefixtures("_process_as_before")
 def test_a_bug_keeps_its_traceback() -> None:
     def main() -> None:
         raise TypeError("a bug")
 
     with pytest.raises(TypeError, match="a bug"):
         cli.run(main)
+
+
+@pytest.mark.usefixtures("_process_as_before")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_so(number: signal.Signals) -> None:
+    with pytest.raises(SystemExit) as exited:
+        cli.run(lambda: signal.raise_signal(number))
+    assert exited.value.code == "interrupted"

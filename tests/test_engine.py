@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from landmark_ml.batches import TensorBatches
-from landmark_ml.engine import FitOptions, TrainingError, evaluate, fit
+from landmark_ml.engine import TrainingError, evaluate, fit
 from landmark_ml.head import Head
+from landmark_ml.trainer import FitOptions
 from tests.tiny_networks import CPU, SIDE, tiny_model
 
 if TYPE_CHECKING:
@@ -172,6 +173,9 @@ def test_the_epoch_reports_the_rate() -> None:
 
 class BrokenBatches:
     """Two sound batches, then one that holds a value that is no number."""
+
+    generator: torch.Generator | None = None
+    progress = 0.0
 
     def __len__(self) -> int:
         return 3

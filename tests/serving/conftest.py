@@ -34,4 +34,5 @@ def model_folder(tracking_uri: str) -> Path:
 
 @pytest.fixture(scope="session")
 def served(model_folder: Path) -> PyFuncModel:
-    return mlflow.pyfunc.load_model(str(model_folder))
+    model: PyFuncModel = mlflow.pyfunc.load_model(str(model_folder))
+    return model

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import mlflow
 import pandas as pd
 import pytest
-import yaml
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 
@@ -38,9 +37,11 @@ def split(*values: Any, column: str = "image") -> dict[str, Any]:
 
 def ask(served: PyFuncModel, payload: dict[str, Any]) -> list[Any]:
     """Answers to a request body, through the functions of MLflow's scoring server."""
-    schema = served.metadata.get_input_schema()
+    schema = served.metadata.get_input_schema()  # type: ignore[no-untyped-call]
     body = json.dumps(payload).encode()
-    answer = scoring_server.invocations(body, "application/json", served, schema)
+    answer = scoring_server.invocations(  # type: ignore[no-untyped-call]
+        body, "application/json", served, schema
+    )
     assert (answer.status, answer.mimetype) == (200, "application/json")
 
     def refuse(name: str) -> None:
@@ -58,6 +59,7 @@ def test_bytes_and_base64_text_get_the_answers_of_the_predictor(
     wrapped = [base64.encodebytes(photo).decode("ascii") for photo in PHOTOS]
     for images in (PHOTOS, encoded, wrapped):
         answers = served.predict(pd.DataFrame({"image": images}))
+        assert isinstance(answers, pd.DataFrame)
         assert list(answers.columns) == list(Prediction.__annotations__)
         assert answers.to_dict(orient="records") == expected
 
@@ -137,7 +139,7 @@ def test_a_request_that_makes_no_sense_is_the_clients_error(
 ) -> None:
     with pytest.raises(MlflowException, match=message) as caught:
         ask(served, payload)
-    assert caught.value.get_http_status_code() == 400
+    assert caught.value.get_http_status_code() == 400  # type: ignore[no-untyped-call]
 
 
 def test_the_folder_holds_code_and_no_pickle(model_folder: Path) -> None:
@@ -176,12 +178,12 @@ def test_little_is_required_and_all_of_it_pinned(model_folder: Path) -> None:
 
 
 def test_the_signature_tells_clients_what_comes_back(model_folder: Path) -> None:
-    signature = yaml.safe_load((model_folder / "MLmodel").read_text(encoding="utf-8"))["signature"]
-    outputs = [column["name"] for column in json.loads(signature["outputs"])]
-    assert outputs == list(Prediction.__annotations__)
-    assert json.loads(signature["inputs"]) == [
-        {"type": "binary", "name": "image", "required": True}
-    ]
+    signature = mlflow.models.get_model_info(str(model_folder)).signature
+    assert signature is not None
+    columns = {side: json.loads(text) for side, text in signature.to_dict().items()}
+    assert columns["inputs"] == [{"type": "binary", "name": "image", "required": True}]
+    assert [column["name"] for column in columns["outputs"]] == list(Prediction.__annotations__)
+    assert [column["name"] for column in columns["params"]] == ["top_k", "threshold"]
 
 
 def test_loading_says_nothing(

@@ -101,10 +101,10 @@ def url(model: Path, programs: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = ["mlflow", "models", "serve", "-m", model, "--env-manager", "local", "--port", port]
+    options = ["-m", str(model), "--env-manager", "local", "--host", "127.0.0.1", "--port", port]
     with (model.parent / "server.log").open("w+") as log:
         server = subprocess.Popen(  # noqa: S603 - the program just installed
-            [programs / command[0], *command[1:], "--host", "127.0.0.1"],
+            [programs / "mlflow", "models", "serve", *options],
             env=outside(programs),
             cwd=model.parent,
             stdout=log,

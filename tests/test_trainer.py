@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from landmark_ml.engine import FitOptions, create_trainer
 from landmark_ml.models import ModelOptions, create_model
+from landmark_ml.trainer import FitOptions, create_trainer
 from tests.tiny_networks import tiny_model
 
 if TYPE_CHECKING:
