@@ -7,9 +7,7 @@ import hashlib
 import io
 import json
 import logging
-import tempfile
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
@@ -17,10 +15,12 @@ import torch
 from google.protobuf.message import DecodeError
 from torch import nn
 
+from landmark_ml.atomic_file import write_whole
 from landmark_ml.weights import state_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -65,10 +65,7 @@ def trace_backbone(model: LandmarkNetwork, cache: Path) -> onnx.ModelProto:
     except (DecodeError, onnx.checker.ValidationError) as error:
         logger.warning("cached graph %s is damaged (%s); tracing again", path, error)
     graph = _trace(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        file.write(graph.SerializeToString())
-    Path(file.name).replace(path)
+    write_whole(path, graph.SerializeToString())
     return graph
 
 

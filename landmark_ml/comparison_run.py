@@ -33,8 +33,9 @@ def run_comparison(config: CompareConfig) -> ComparisonResult:
     Raises ValueError when the experiment does not exist or holds nothing to show.
     """
     with tracking.start_run(config, "compare", {"kind": "compare"}) as run:
-        runs, left_out = read_evaluated_runs(config.experiment, config.filter, config.most)
-        comparison = compare_runs(config.experiment, runs, left_out, seed=config.seed)
+        experiment = config.experiment or run.experiment
+        runs, left_out = read_evaluated_runs(experiment, config.filter, config.most)
+        comparison = compare_runs(experiment, runs, left_out, seed=config.seed)
         run.log_table(comparison_table(comparison), "comparison")
         run.log_text(render_report(comparison), REPORT)
         run.set_tags({"test_digest": comparison.test_digest})

@@ -62,12 +62,7 @@ def fit(
     weights were kept. Raises TrainingError when a loss is no longer finite.
     """
     trainer = create_trainer(model, options, len(train))
-    best: dict[str, float] = {"val/loss": math.inf, "epoch": -1.0}
-    best_state: dict[str, Tensor] = {}
-    done = 0
-    if saver is not None and (saved := saver.restore()) is not None:
-        done, best, best_state = saved["done"], saved["best"], saved["best_state"]
-        restore_trainer(trainer, train, saved)
+    done, best, best_state = _begin(trainer, train, saver)
     progress = tqdm(range(done, options.epochs), desc=options.name, unit="epoch", leave=True)
     for epoch in progress:
         if options.patience and epoch - best["epoch"] > options.patience:
@@ -88,6 +83,17 @@ def fit(
             saver.save(epoch, kept | trainer_state(trainer, train))
     model.load_state_dict(best_state)
     return best
+
+
+def _begin(
+    trainer: Trainer, train: Batches, saver: EpochSaver | None
+) -> tuple[int, dict[str, float], dict[str, Tensor]]:
+    """Epochs done, metrics and weights of the best one: none yet, or those that were saved."""
+    saved = saver.restore() if saver is not None else None
+    if saved is None:
+        return 0, {"val/loss": math.inf, "epoch": -1.0}, {}
+    restore_trainer(trainer, train, saved)
+    return saved["done"], saved["best"], saved["best_state"]
 
 
 def train_one_epoch(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
-import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +14,14 @@ import torch
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
+from landmark_ml.atomic_file import write_whole
 from landmark_ml.backbone_graph import FEATURES, backbone_digest, trace_backbone
 from landmark_ml.graph import Graph
 from landmark_ml.photos import decode_photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -65,11 +66,9 @@ class FeatureCache:
 
     def store(self, key: str, features: dict[str, NDArray[np.float32]]) -> None:
         """Replace the file of one view; a process that dies leaves the old one."""
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            np.savez(file, sha256=np.array(list(features)), features=np.stack([*features.values()]))
-        Path(file.name).replace(path)
+        content = io.BytesIO()
+        np.savez(content, sha256=np.array(list(features)), features=np.stack([*features.values()]))
+        write_whole(self._path(key), content.getvalue())
 
     def _path(self, key: str) -> Path:
         return self.folder / "features" / f"{key}.npz"

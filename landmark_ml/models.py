@@ -84,7 +84,29 @@ def create_model(options: ModelOptions) -> LandmarkNetwork:
     network = timm.create_model(options.backbone, drop_rate=options.drop_rate)
     load_weights(network, options.backbone, options.weights)
     network.reset_classifier(options.num_outputs)
-    return LandmarkNetwork(network, _preprocessing(network, options))
+    model = LandmarkNetwork(network, _preprocessing(network, options))
+    _check_runs(model, options)
+    return model
+
+
+@torch.no_grad()
+def _check_runs(model: LandmarkNetwork, options: ModelOptions) -> None:
+    """Refuse now what would fail after the data was read: a size the backbone cannot take."""
+    side = model.preprocessing.resolution
+    pixels = torch.zeros(1, 3, side, side, dtype=torch.uint8)
+    try:
+        features = model.eval().features(pixels)
+    # timm's networks assert their input size, or fail in a convolution.
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(
+            f"backbone {options.backbone!r} cannot take photos of {side} px ({error}); give"
+            " resolution 0 for the backbone's own"
+        ) from error
+    if features.shape != (1, model.classifier.in_features):
+        raise ValueError(
+            f"backbone {options.backbone!r} gives features of shape {tuple(features.shape)} where"
+            f" its classifier takes {model.classifier.in_features}; choose another backbone"
+        )
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -87,6 +87,9 @@ def finetune(
     train_photos, val_photos = _photos(dataset, "train"), _photos(dataset, "val")
     augmentation = create_augmentation(config, model.preprocessing.resolution)
     squares, aspects = load_squashed(train_photos, round(augmentation.size * OVERSAMPLING))
+    if model.preprocessing.framing == "squash":
+        # The network is served squashed photos: its crops are squares of those.
+        aspects = torch.ones_like(aspects)
     train = TensorBatches(
         squares,
         _targets(train_photos, dataset),

@@ -103,11 +103,15 @@ class Run:
         mlflow.set_tags(dict(tags))
 
     @property
+    def experiment(self) -> str:
+        """Name of the experiment the run belongs to."""
+        return str(mlflow.get_experiment(mlflow.get_run(self.run_id).info.experiment_id).name)
+
+    @property
     def location(self) -> str:
         """Where a person finds the run: experiment, run name and id."""
-        info = mlflow.get_run(self.run_id).info
-        experiment = mlflow.get_experiment(info.experiment_id).name
-        return f"experiment {experiment!r}, run {info.run_name!r} ({self.run_id})"
+        name = mlflow.get_run(self.run_id).info.run_name
+        return f"experiment {self.experiment!r}, run {name!r} ({self.run_id})"
 
 
 def connect() -> None:

@@ -61,7 +61,8 @@ def state_digest(network: nn.Module, skip: nn.Module | None = None) -> str:
 
 
 def _packaged_file(backbone: str) -> Path | None:
-    package = PACKAGED_WEIGHTS.get(backbone)
+    # timm's names may end in the weights they mean: the packages hold those of ImageNet-1k.
+    package = PACKAGED_WEIGHTS.get(backbone.removesuffix(".in1k"))
     spec = importlib.util.find_spec(package) if package else None
     if spec is None or spec.origin is None:
         return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 DEFAULT_TOP_K = 5
-_BATCH = 32
+_BATCH = 4
+_OUTPUTS = ("probabilities", "landmark_score")
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,12 @@ class Metadata:
 class Predictor:
     """Answers for photos; safe to call from several threads."""
 
-    def __init__(self, graph: Graph, metadata: Metadata) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, batch_graph: Graph, metadata: Metadata) -> None:
         self.metadata = metadata
+        self.graph = graph
+        self.batch_graph = batch_graph
         # A photo may take hundreds of MB while it is decoded: never more of them than cores.
-        self._decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
+        self._workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="predict")
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 0) -> Predictor:
@@ -110,8 +112,17 @@ class Predictor:
         Raises FileNotFoundError when one of them is missing, ValueError when it cannot be read.
         """
         metadata = Metadata.read(folder / "metadata.json")
-        graph = Graph.load(folder / "model.onnx", precision=metadata.precision, threads=threads)
-        return cls(graph, metadata)
+        # All cores on one photo answer it soonest; a photo a core answers the most photos.
+        graphs = [
+            Graph.load(
+                folder / "model.onnx",
+                precision=metadata.precision,
+                threads=threads,
+                streams=streams,
+            )
+            for streams in (1, threads or os.cpu_count() or 1)
+        ]
+        return cls(graphs[0], graphs[1], metadata)
 
     def warm_up(self) -> None:
         """Run the network once, so that the first photo need not wait for its memory layout."""
@@ -143,39 +154,28 @@ class Predictor:
         """Probabilities of all classes for each photo, or why it was refused."""
         if len(photos) == 1:
             # Handing a single photo to another thread costs more than it saves.
-            return self._run([self._read(photos[0])])
-        found: list[Scores | PhotoError] = []
-        ahead = self._submit(photos[:_BATCH])
-        for start in range(0, len(photos), _BATCH):
-            decoded = [future.result() for future in ahead]
-            # The next photos decode while this batch runs through the network.
-            ahead = self._submit(photos[start + _BATCH : start + 2 * _BATCH])
-            found += self._run(decoded)
-        return found
+            return self._read_and_run(photos, self.graph)
+        chunks = [photos[start : start + _BATCH] for start in range(0, len(photos), _BATCH)]
+        found = self._workers.map(
+            lambda chunk: self._read_and_run(chunk, self.batch_graph), chunks
+        )
+        return [scores for chunk in found for scores in chunk]
 
-    def _submit(self, photos: Sequence[bytes]) -> list[Future[_Read]]:
-        return [self._decoders.submit(self._read, photo) for photo in photos]
+    def _read_and_run(self, photos: Sequence[bytes], graph: Graph) -> list[Scores | PhotoError]:
+        read = [self._read(photo) for photo in photos]
+        readable = [item.pixels for item in read if isinstance(item, _Decoded)]
+        outputs = graph.run(np.stack(readable)) if readable else {}
+        rows = zip(*(outputs.get(name, ()) for name in _OUTPUTS), strict=True)
+        return [
+            item if isinstance(item, PhotoError) else _scores(next(rows), item.location)
+            for item in read
+        ]
 
     def _read(self, photo: bytes) -> _Read:
         try:
             return _Decoded(self.metadata.preprocessing.read(photo), read_location(photo))
         except PhotoError as error:
             return error
-
-    def _run(self, decoded: Sequence[_Read]) -> list[Scores | PhotoError]:
-        readable = [item.pixels for item in decoded if isinstance(item, _Decoded)]
-        if not readable:
-            return [item for item in decoded if isinstance(item, PhotoError)]
-        outputs = self.graph.run(np.stack(readable))
-        rows = zip(outputs["probabilities"], outputs["landmark_score"], strict=True)
-        found: list[Scores | PhotoError] = []
-        for item in decoded:
-            if isinstance(item, PhotoError):
-                found.append(item)
-            else:
-                probabilities, landmark_score = next(rows)
-                found.append(Scores(probabilities, float(landmark_score), item.location))
-        return found
 
     def _candidates(self, scores: Scores, top_k: int) -> list[Candidate]:
         order = np.argsort(-scores.probabilities, kind="stable")[:top_k]
@@ -192,3 +192,10 @@ class Predictor:
             country=place.get("country"),
             tags=list(place.get("tags", ())),
         )
+
+
+def _scores(
+    row: tuple[NDArray[np.float32], np.float32], location: tuple[float, float] | None
+) -> Scores:
+    probabilities, landmark_score = row
+    return Scores(probabilities, float(landmark_score), location)

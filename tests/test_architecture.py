@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("landmark_ml.config", "landmark_ml.photos", "landmark_ml.places"),
+    ("landmark_ml.atomic_file", "landmark_ml.config", "landmark_ml.photos", "landmark_ml.places"),
     (
         "landmark_ml.batches",
         "landmark_ml.datasets",
@@ -86,7 +86,12 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "jinja2": ("landmark_ml.comparison_report",),
     "argparse": ("experiments.cli", "serving.query"),
     "matplotlib": ("landmark_ml.figures",),
-    "timm": ("landmark_ml.landmark_cnn", "landmark_ml.models", "landmark_ml.weights", "landmark_ml.trainer"),
+    "timm": (
+        "landmark_ml.landmark_cnn",
+        "landmark_ml.models",
+        "landmark_ml.weights",
+        "landmark_ml.trainer",
+    ),
     "matplotlib.pyplot": (),
     "pickle": (),
 }

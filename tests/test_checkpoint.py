@@ -135,7 +135,7 @@ def test_code_in_a_file_with_a_proper_name_is_never_run(
 ) -> None:
     checkpoints.save(0, {"epoch": 0})
     victim = tmp_path / "victim"
-    plain = write_named(checkpoints.folder, 1, pickle.dumps(Trap(victim)))
+    plain = write_named(checkpoints.folder, 1, pickle.dumps(Trap(victim), protocol=2))
     torch.save({"model": Trap(victim)}, tmp_path / "zipped")
     zipped = write_named(checkpoints.folder, 2, (tmp_path / "zipped").read_bytes())
     for path in (plain, zipped):

@@ -17,7 +17,7 @@ Draws = tuple[list[float], list[float], list[float], list[float]]
 
 def draws() -> Draws:
     return (
-        [random.random() for _ in range(5)],
+        [random.gauss() for _ in range(5)],
         np.random.random(5).tolist(),
         np.random.standard_normal(3).tolist(),
         torch.randn(5).tolist(),

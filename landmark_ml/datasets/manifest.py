@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tqdm import tqdm
 
+from landmark_ml.atomic_file import write_whole
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -135,10 +137,7 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
     ]
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
     lines += [_json_list("photos", photos), _json_list("unreadable", unreadable)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-    scratch.replace(path)
+    write_whole(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 def read_manifest(path: Path, root: Path, *, verify: bool = False) -> Dataset:

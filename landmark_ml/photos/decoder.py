@@ -47,6 +47,7 @@ _PLUGINS: dict[str, _Plugin] = {
     "BMP": BmpImageFile,
 }
 _READABLE = "JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP or HEIC"
+_JPEG_EXIF = b"Exif\x00\x00"
 _UNSUPPORTED = re.compile(r"unsupported|not .*(support|install)|unknown pixel mode", re.IGNORECASE)
 
 
@@ -86,6 +87,9 @@ def read_location(source: bytes | Path) -> tuple[float, float] | None:
     """
     try:
         data = _read(source, DEFAULT_LIMITS)
+        # Most photos of a service carry no EXIF: looking for it costs less than opening them.
+        if photo_format(data) == "JPEG" and _JPEG_EXIF not in data:
+            return None
         image = _open(data, DEFAULT_LIMITS)
     except PhotoError:
         return None
