@@ -62,8 +62,12 @@ def run(main: Callable[[], object]) -> None:
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     """End what runs, on Ctrl-C or when a scheduler ends the job."""
     # `mlflow run` answers Ctrl-C with SIGTERM, which would cut the ending of the run short.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _pass_over)
     raise KeyboardInterrupt
+
+
+def _pass_over(_number: int, _frame: FrameType | None) -> None:
+    """Take a signal and go on; SIG_IGN would print a warning if the signal is on its way."""
 
 
 def _add_flag(parser: argparse.ArgumentParser, name: str, default: Any, metadata: Any) -> None:

@@ -137,7 +137,9 @@ class TrainConfig(DataConfig):
 class CompareConfig(Configuration):
     """Which runs to set side by side."""
 
-    experiment: str = option("", "MLflow experiment whose runs are compared; empty: the one this runs in")
+    experiment: str = option(
+        "", "MLflow experiment whose runs are compared; empty: the one this runs in"
+    )
     filter: str = option("", "MLflow search string the runs meet; empty: all that were tested")
     most: int = option(20, "runs to compare, the newest first", unit="runs")
     seed: int = option(0, "seed of the bootstrap")

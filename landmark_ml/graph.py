@@ -5,6 +5,7 @@ Needs only numpy and openvino, so that the served artifact stays light.
 
 from __future__ import annotations
 
+import functools
 import io
 from collections import deque
 from typing import TYPE_CHECKING
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRECISIONS = ("f32", "bf16")
+
+
+@functools.cache
+def _core() -> ov.Core:
+    # Kept for the life of the process: a core gives the thread that makes it a signal stack, and
+    # takes it away when it is freed. Freed on another thread, the next Ctrl-C would crash.
+    return ov.Core()
 
 
 class Graph:
@@ -40,7 +48,7 @@ class Graph:
         }
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
-        self._compiled = ov.Core().compile_model(model, "CPU", settings)
+        self._compiled = _core().compile_model(model, "CPU", settings)
         self._names = [output.get_any_name() for output in self._compiled.outputs]
         # An infer request holds the buffers of one call, so concurrent calls need one each. They
         # are kept, because the first call of a new one is many times slower.
@@ -58,7 +66,7 @@ class Graph:
             raise FileNotFoundError(f"graph {source} does not exist; export the model again")
         try:
             content = io.BytesIO(source) if isinstance(source, bytes) else source
-            model = ov.Core().read_model(content)
+            model = _core().read_model(content)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise ValueError(

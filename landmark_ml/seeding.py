@@ -18,10 +18,11 @@ def seed_everything(seed: int) -> None:
 
 def random_state() -> dict[str, Any]:
     """State of all generators, on every device, as tensors and plain values for a checkpoint."""
-    name, keys, position, has_gauss, gauss = np.random.get_state()
+    drawn = np.random.get_state(legacy=False)
+    keys = torch.from_numpy(drawn["state"]["key"].astype(np.int64))
     return {
         "python": random.getstate(),
-        "numpy": (str(name), torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
+        "numpy": (keys, drawn["state"]["pos"], drawn["has_gauss"], drawn["gauss"]),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all(),
     }
@@ -31,8 +32,8 @@ def restore_random_state(state: dict[str, Any]) -> None:
     """Go on drawing where `random_state` was taken."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    keys, *rest = state["numpy"]
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), *rest))
     torch.set_rng_state(state["torch"])
     # The run may go on where there are fewer devices, or none.
     for device, drawn in zip(range(torch.cuda.device_count()), state["cuda"], strict=False):

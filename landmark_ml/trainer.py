@@ -99,9 +99,8 @@ def restore_trainer(trainer: Trainer, train: Batches, state: dict[str, Any]) -> 
     trainer.optimizer.load_state_dict(state["optimizer"])
     if trainer.ema is not None:
         trainer.ema.load_state_dict(state["ema"])
+    # The schedule is a function of the step alone; the rate it last set came with the optimiser.
     trainer.step = state["step"]
-    # The schedule is a function of the step alone.
-    trainer.scheduler.step_update(trainer.step)
     if train.generator is not None:
         train.generator.set_state(state["order"])
     restore_random_state(state["random"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,9 +13,6 @@ import pytest
 from onnx import TensorProto, helper
 
 from landmark_ml.graph import Graph
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def sums_graph() -> onnx.ModelProto:
@@ -83,3 +82,34 @@ def test_a_missing_file_and_a_broken_one_are_refused(tmp_path: Path) -> None:
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(ValueError, match="'f8'; choose one of f32, bf16"):
         Graph.load(sums_graph().SerializeToString(), precision="f8")
+
+
+CTRL_C = """
+import signal, sys, threading
+from pathlib import Path
+import numpy as np
+from landmark_ml.graph import Graph
+
+graphs = [Graph.load(Path(sys.argv[1]))]
+graphs[0].run(np.zeros((1, 2, 2, 3), dtype=np.uint8))
+freeing = threading.Thread(target=graphs.clear)
+freeing.start()
+freeing.join()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_reaches_a_process_that_freed_a_graph_on_another_thread(tmp_path: Path) -> None:
+    onnx.save(sums_graph(), tmp_path / "sums.onnx")
+    done = subprocess.run(  # noqa: S603 - our own interpreter on our own script
+        [sys.executable, "-c", CTRL_C, str(tmp_path / "sums.onnx")],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
-EPOCHS = 6
+EPOCHS = 8
 LONGEST = 240.0
 
 
@@ -68,10 +68,14 @@ class Workplace:
         found = (self.folder / "cache" / "checkpoints").glob("*/*.pt")
         return sorted(found, key=lambda path: path.name)
 
+    def last_epoch(self) -> int:
+        """Epoch of fine-tuning that the newest checkpoint was written after."""
+        return int(self.checkpoints()[-1].name.split("-")[1])
+
     def wait_for_checkpoint(self, epoch: int, process: subprocess.Popen[str]) -> None:
-        """Return while the epoch after the given one is being trained."""
+        """Return while an epoch after the given one is being trained."""
         deadline = time.monotonic() + LONGEST
-        while not any(f"epoch-{epoch:06d}" in path.name for path in self.checkpoints()):
+        while not self.checkpoints() or self.last_epoch() < epoch:
             assert process.poll() is None, "it ended before it could be interrupted"
             assert time.monotonic() < deadline
             time.sleep(0.002)
@@ -91,7 +95,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tracking_uri: str) -> Workpl
         cache_dir=str(folder / "cache"),
         epochs=2,
         finetune_epochs=EPOCHS,
-        **QUICK,
+        **QUICK | {"resolution": 64},
     )
     environment = os.environ | {"MLFLOW_TRACKING_URI": tracking_uri}
     return Workplace(folder, config, environment)
@@ -119,14 +123,14 @@ def whole(place: Workplace) -> str:
 
 @pytest.fixture
 def killed(place: Workplace, whole: str) -> Iterator[str]:
-    """Id of a run of the same seed that got SIGKILL in its fourth epoch of fine-tuning."""
+    """Id of a run of the same seed that got SIGKILL in the middle of fine-tuning."""
     process = place.start(seed=0)
     place.wait_for_checkpoint(2, process)
     process.send_signal(signal.SIGKILL)
     assert process.wait(10) == -signal.SIGKILL
     run_id = runs_of(place, 0)[-1]
-    names = [path.name[:12] for path in place.checkpoints()]
-    assert names == ["epoch-000001", "epoch-000002"]
+    assert len(place.checkpoints()) == 2
+    assert 2 <= place.last_epoch() < EPOCHS - 1
     assert {path.parent.name for path in place.checkpoints()} == {run_id}
     yield run_id
     assert place.checkpoints() == []
@@ -151,20 +155,21 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_as_if_it_had_not_been(
     place: Workplace, whole: str, killed: str
 ) -> None:
     assert status(killed) == "RUNNING"
+    done = place.last_epoch() + 1
     said = place.finish(seed=0, resume="auto")
-    assert "going on after 3 epochs of fine-tuning" in said
+    assert f"going on after {done} epochs of fine-tuning" in said
     assert_same(killed, whole)
 
 
 def test_without_its_newest_checkpoint_it_goes_on_from_the_one_before(
     place: Workplace, whole: str, killed: str
 ) -> None:
-    newest = place.checkpoints()[-1]
+    newest, done = place.checkpoints()[-1], place.last_epoch()
     with newest.open("r+b") as file:
         file.truncate(newest.stat().st_size // 2)
     said = place.finish(seed=0, resume=killed)
     assert f"{newest} is truncated or was changed" in said
-    assert "going on after 2 epochs of fine-tuning" in said
+    assert f"going on after {done} epochs of fine-tuning" in said
     assert_same(killed, whole)
 
 
@@ -190,3 +195,39 @@ def test_a_run_that_is_told_to_stop_ends_as_killed(
     assert "figures/learning_curves.png" in [item.path for item in figures]
     for path in place.checkpoints():
         path.unlink()
+
+
+LAUNCHED = """
+import sys
+from landmark_ml import tracking
+from landmark_ml.config import TrainConfig
+found = tracking.find_unfinished(sys.argv[1], "auto")
+with tracking.start_run(TrainConfig(), "name", {}, found) as run:
+    print(run.run_id)
+"""
+
+
+def test_under_mlflow_run_the_unfinished_run_of_its_experiment_goes_on(
+    tracking_uri: str, tmp_path: Path
+) -> None:
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment("launched", str(tmp_path))
+    unfinished = client.create_run(experiment, tags={"config_digest": "abc"}).info.run_id
+    launched = client.create_run(experiment).info.run_id
+    said = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-c", LAUNCHED, "abc"],
+        cwd=ROOT,
+        env=os.environ
+        | {
+            "MLFLOW_TRACKING_URI": tracking_uri,
+            "MLFLOW_RUN_ID": launched,
+            "MLFLOW_EXPERIMENT_ID": experiment,
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said.split() == [unfinished]
+    assert status(unfinished) == "FINISHED"
+    # What `mlflow run` opened for itself says where the training went.
+    assert client.get_run(launched).data.tags["resumed_run"] == unfinished

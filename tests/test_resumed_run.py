@@ -22,12 +22,15 @@ from tests.interrupted_runs import (
     answers,
     final_metrics,
     history,
+    one_thread,
     status,
     unfinished_run,
     write_colour_folders,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mlflow.entities import Run
 
     Rows = list[dict[str, float]]
@@ -40,6 +43,12 @@ class Interrupted:
     run: Run
     artifacts: set[str]
     checkpoints: list[str]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
