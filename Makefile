@@ -43,7 +43,7 @@ compare: $(INSTALLED) ## set the finished runs side by side in one HTML report
 	$(RUN) -e compare $(PARAMS)
 
 test: $(INSTALLED) ## run the fast test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(INSTALLED) ## lint, format and type checks
 	$(BIN)/ruff check .
