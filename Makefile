@@ -9,6 +9,8 @@ INSTALLED := $(VENV)/.installed
 TORCH ?=
 # Values for the entry point, such as PARAMS="-P data=photos -P epochs=30".
 PARAMS ?=
+# Registered model that is served.
+MODEL ?= landmarks
 HOST := 127.0.0.1
 UI_PORT ?= 5000
 SERVE_PORT ?= 5001
@@ -28,9 +30,10 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 ifneq ($(TORCH),)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --python $(BIN)/python --torch-backend $(TORCH) torch torchvision
-endif
+	$(BIN)/uv pip install --python $(BIN)/python --torch-backend $(TORCH) --editable '.[dev]'
+else
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+endif
 	@touch $@
 
 transfer: $(INSTALLED) ## learn landmarks on a pretrained backbone and register the champion
@@ -54,12 +57,12 @@ ui: $(INSTALLED) ## open the MLflow UI on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri "$$MLFLOW_TRACKING_URI" --host $(HOST) --port $(UI_PORT)
 
 serve: $(INSTALLED) ## serve the champion on http://127.0.0.1:5001
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow models serve -m models:/landmarks@champion \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow models serve -m models:/$(MODEL)@champion \
 		--env-manager local --host $(HOST) --port $(SERVE_PORT)
 
 query: $(INSTALLED) ## ask the served model about a photo: make query PHOTO=photo.jpg
 	@test -n "$(PHOTO)" || { echo "name a photo: make query PHOTO=photo.jpg"; exit 1; }
 	@$(BIN)/python -m serving.query "$(PHOTO)" --url http://$(HOST):$(SERVE_PORT)
 
-clean: ## remove the environment and caches, keep runs and models
-	rm -rf $(VENV) .cache build *.egg-info
+clean: ## remove the environment and what is quickly computed again; keep runs, models and data
+	rm -rf $(VENV) .cache/features .cache/graphs build *.egg-info

@@ -9,13 +9,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, scratch_name: str = "") -> None:
     """Write a file beside its place, flush it to the disk and move it there.
+
+    scratch_name: name it has until then, where one process alone writes and what a killed one left
+    should be overwritten; empty: one of this process.
 
     Raises OSError when the disk refuses; the file that was there before is then intact.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    scratch = path.with_name(scratch_name or f".{path.name}.{os.getpid()}.tmp")
     try:
         with scratch.open("wb") as file:
             file.write(content)

@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import warnings
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import onnx
@@ -45,7 +46,10 @@ class _Backbone(nn.Module):
 def backbone_digest(model: LandmarkNetwork) -> str:
     """Identity of what turns pixels into features: weights below the classifier, normalisation."""
     weights = state_digest(model.network, skip=model.classifier)
-    identity = json.dumps([weights, model.preprocessing.to_dict(), torch.__version__])
+    # Two architectures may share their weights and differ in padding or activation.
+    versions = [version(name) for name in ("torch", "timm", "openvino")]
+    layers = [repr(layer) for layer in model.network.children() if layer is not model.classifier]
+    identity = json.dumps([weights, layers, model.preprocessing.to_dict(), versions])
     return hashlib.sha256(identity.encode()).hexdigest()[:24]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import os
 import re
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from landmark_ml.atomic_file import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,8 +49,8 @@ class Checkpoints:
         content = buffer.getvalue()
         path = self.folder / f"epoch-{epoch:06d}-{_digest(content)}.pt"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, content)
+            # One name for all, so that what a killed process left is overwritten.
+            write_whole(path, content, _SCRATCH)
             self._prune(epoch, path)
         except OSError as error:
             raise CheckpointError(
@@ -123,25 +124,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise CheckpointError(f"checkpoint {path} holds a {type(state).__name__}{_FOREIGN}")
     return state
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    # One name for all, so that what a killed process left is overwritten.
-    scratch = path.with_name(_SCRATCH)
-    try:
-        with scratch.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            # The new name itself must reach the disk too.
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _epoch(path: Path) -> int:

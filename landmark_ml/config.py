@@ -126,6 +126,13 @@ class TrainConfig(DataConfig):
             raise ValueError(
                 "epochs and finetune_epochs are both 0, so nothing would be trained; raise one"
             )
+        if self.start_resolution % 32 or (
+            self.resolution and self.start_resolution > self.resolution
+        ):
+            raise ValueError(
+                f"start_resolution is {self.start_resolution}; give a multiple of 32 that is at"
+                f" most resolution {self.resolution}, or 0"
+            )
         if self.weights == "random" and not self.finetune_epochs:
             raise ValueError(
                 "weights 'random' with finetune_epochs 0 would train a head on noise;"

@@ -17,7 +17,6 @@ from tqdm.auto import tqdm
 from landmark_ml.atomic_file import write_whole
 from landmark_ml.backbone_graph import FEATURES, backbone_digest, trace_backbone
 from landmark_ml.graph import Graph
-from landmark_ml.photos import decode_photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SMALLEST_CROP = 0.5
+# Raise it when the way from photo bytes to pixels changes: cached features are then computed anew.
+_PIXELS = 2
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def compute_features(
     extract: Extractor | None = None
     rows = []
     for view in range(views):
-        key = f"{backbone}-{view}"
+        key = f"{backbone}-{compute.device.type}-{_PIXELS}-{view}"
         known = cache.load(key)
         missing = list({p.sha256: p for p in photos if p.sha256 not in known}.values())
         if missing:
@@ -115,8 +116,8 @@ def create_extractor(model: LandmarkNetwork, compute: Compute, cache: Path) -> E
 
     @torch.no_grad()
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with compute.autocast():
-            features = model.features(compute.send(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+        # In full precision: the classifier that learns on them is served in it.
+        features = model.features(compute.send(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
         found: NDArray[np.float32] = features.float().cpu().numpy()
         return found
 
@@ -144,8 +145,7 @@ def _extract(
     extract: Extractor, photos: Sequence[Photo], preprocessing: Preprocessing, view: int
 ) -> dict[str, NDArray[np.float32]]:
     def read(photo: Photo) -> NDArray[np.uint8]:
-        picture = decode_photo(photo.path, min_side=preprocessing.resolution)
-        return view_pixels(picture, preprocessing, view, photo.sha256)
+        return view_pixels(preprocessing.decode(photo.path), preprocessing, view, photo.sha256)
 
     def run(chunk: Sequence[Photo]) -> NDArray[np.float32]:
         return extract.run(np.stack([read(photo) for photo in chunk]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
+import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,16 @@ if TYPE_CHECKING:
 PRECISIONS = ("f32", "bf16")
 
 
-@functools.cache
+_core_lock = threading.Lock()
+
+
 def _core() -> ov.Core:
+    with _core_lock:
+        return _only_core()
+
+
+@functools.cache
+def _only_core() -> ov.Core:
     # Kept for the life of the process: a core gives the thread that makes it a signal stack, and
     # takes it away when it is freed. Freed on another thread, the next Ctrl-C would crash.
     return ov.Core()

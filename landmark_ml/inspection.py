@@ -6,28 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
-from landmark_ml import figures, reporting, tracking
+from landmark_ml import reporting, tracking
 from landmark_ml.datasets import dataset_options, open_dataset
 from landmark_ml.findings import inspect_dataset
 from landmark_ml.models import ModelOptions, create_model
-from landmark_ml.phases import create_augmentation
-from landmark_ml.pixels import load_squashed
 from landmark_ml.places import Gazetteer
 from landmark_ml.seeding import seed_everything
-from landmark_ml.transforms import OVERSAMPLING
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from landmark_ml.config import DataConfig, TrainConfig
     from landmark_ml.datasets import Dataset, Side
     from landmark_ml.findings import Findings
-
-AUGMENTED_PHOTOS = 6
-AUGMENTED_VIEWS = 4
 
 
 @dataclass(frozen=True)
@@ -56,8 +45,7 @@ def run_inspection(config: DataConfig, training: TrainConfig) -> InspectionResul
             run.log_dataset(dataset, side)
         run.log_manifest(dataset)
         resolution = input_resolution(training)
-        reporting.log_dataset_figures(run, dataset, target=resolution)
-        run.log_figure(augmented_figure(dataset, training, resolution), "data_augmented")
+        reporting.log_dataset_figures(run, dataset, training, resolution)
         gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
         findings = inspect_dataset(dataset, gazetteer, config.max_unreadable)
         run.log_table(findings.table(), "findings")
@@ -82,19 +70,3 @@ def input_resolution(training: TrainConfig) -> int:
         training.backbone, num_outputs=1, weights="random", resolution=training.resolution
     )
     return create_model(options).preprocessing.resolution
-
-
-def augmented_figure(dataset: Dataset, training: TrainConfig, resolution: int) -> Figure:
-    """Show a few training photos, one a column, each as several epochs would see it."""
-    photos = dataset.landmarks("train")
-    rng = np.random.default_rng(training.seed)
-    chosen = [photos[i] for i in rng.permutation(len(photos))[:AUGMENTED_PHOTOS]]
-    augment = create_augmentation(training, resolution)
-    squares, aspects = load_squashed(chosen, round(resolution * OVERSAMPLING))
-    generator = torch.Generator().manual_seed(training.seed)
-    crops = augment(
-        squares.repeat(AUGMENTED_VIEWS, 1, 1, 1), aspects.repeat(AUGMENTED_VIEWS), generator
-    )
-    pixels = crops.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-    titles = [dataset.classes[photo.label] for photo in chosen]
-    return figures.augmented_batch(pixels, titles * AUGMENTED_VIEWS)

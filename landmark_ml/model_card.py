@@ -22,6 +22,7 @@ class NetworkFacts:
     macs: int
     resolution: int
     artifact_bytes: int
+    has_background: bool
 
 
 def model_card(
@@ -40,7 +41,7 @@ def model_card(
         _network(config, facts),
         _data(dataset),
         _weak_classes(table),
-        _limits(metrics),
+        _limits(facts.has_background),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -97,10 +98,10 @@ def _weak_classes(table: pd.DataFrame) -> str:
     return "**Weakest landmarks**\n\n" + "\n".join([*head, *rows])
 
 
-def _limits(metrics: Mapping[str, float]) -> str:
+def _limits(has_background: bool) -> str:
     known = (
         "A photo that shows none of these landmarks is told apart by a background class."
-        if "auroc" in metrics
+        if has_background
         else "It was trained without photos of no landmark, so it tells those apart poorly."
     )
     return (

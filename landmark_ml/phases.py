@@ -5,7 +5,7 @@ Both end in the same `fit`; they differ by the batches they hand it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,12 +65,17 @@ def train_head(
     train_targets, val_targets = _targets(train_photos, dataset), _targets(val_photos, dataset)
     # View 0 is the photo as it is served: what to choose and to calibrate by.
     held_out = TensorBatches(val[0], val_targets, config.batch_size)
-    head = _fit_head(train, train_targets, held_out, dataset, config, on_epoch_end)
+    options = _head_options(config, dataset)
+    head, best = _fit_head(
+        train, train_targets, held_out, options, config, num_outputs(dataset), on_epoch_end
+    )
     validation = ValidationLogits(*predict_logits(head, held_out, _CPU))
     # Fine-tuning goes on from this head and chooses by validation photos it must not have seen.
     if config.refit and not config.finetune_epochs:
         every, targets = torch.cat([train, val], dim=1), torch.cat([train_targets, val_targets])
-        head = _fit_head(every, targets, None, dataset, config, _ignore)
+        # As long as validation showed to be good, no longer.
+        chosen = replace(options, epochs=int(best["epoch"]) + 1, patience=0)
+        head, _ = _fit_head(every, targets, None, chosen, config, num_outputs(dataset), _ignore)
     head.fold_into(model.classifier)
     return validation
 
@@ -86,10 +91,7 @@ def finetune(
     """Train the whole network on augmented pixels; saver keeps its state after each epoch."""
     train_photos, val_photos = _photos(dataset, "train"), _photos(dataset, "val")
     augmentation = create_augmentation(config, model.preprocessing.resolution)
-    squares, aspects = load_squashed(train_photos, round(augmentation.size * OVERSAMPLING))
-    if model.preprocessing.framing == "squash":
-        # The network is served squashed photos: its crops are squares of those.
-        aspects = torch.ones_like(aspects)
+    squares, aspects = load_training_squares(train_photos, augmentation, config.framing)
     train = TensorBatches(
         squares,
         _targets(train_photos, dataset),
@@ -102,25 +104,28 @@ def finetune(
     val = TensorBatches(val_pixels, _targets(val_photos, dataset), config.finetune_batch_size)
     compute.place(model)
     fit(model, train, val, _finetune_options(config, dataset), compute, on_epoch_end, saver)
-    return ValidationLogits(*predict_logits(model, val, compute))
+    # Calibrated in full precision, as it is served.
+    exact = Compute(compute.device, bf16=False)
+    return ValidationLogits(*predict_logits(model, val, exact))
 
 
 def _fit_head(
     features: Tensor,
     targets: Tensor,
     val: TensorBatches | None,
-    dataset: Dataset,
+    options: FitOptions,
     config: TrainConfig,
+    outputs: int,
     on_epoch_end: OnEpochEnd,
-) -> Head:
-    """Head trained on features [views, N, F] and targets [N]."""
+) -> tuple[Head, dict[str, float]]:
+    """Head trained on features [views, N, F] and targets [N], and the metrics of its epoch."""
     inputs = features.flatten(0, 1)
-    head = Head(inputs, num_outputs(dataset), config.drop_rate)
+    head = Head(inputs, outputs, config.drop_rate)
     batches = TensorBatches(
         inputs, targets.repeat(len(features)), config.batch_size, _generator(config)
     )
-    fit(head, batches, val, _head_options(config, dataset), _CPU, on_epoch_end)
-    return head
+    best = fit(head, batches, val, options, _CPU, on_epoch_end)
+    return head, best
 
 
 def _view_features(
@@ -132,6 +137,15 @@ def _view_features(
 
 def _ignore(_: dict[str, float]) -> None:
     """A refit has no validation photos left to judge its epochs by."""
+
+
+def load_training_squares(
+    photos: Sequence[Photo], augmentation: Augmentation, framing: str
+) -> tuple[Tensor, Tensor]:
+    """What the augmentation takes: uint8 [N, 3, side, side] and the aspect of its crops [N]."""
+    squares, aspects = load_squashed(photos, round(augmentation.size * OVERSAMPLING))
+    # A network that is served squashed photos learns from squares of those.
+    return squares, torch.ones_like(aspects) if framing == "squash" else aspects
 
 
 def create_augmentation(config: TrainConfig, size: int) -> Augmentation:

@@ -104,7 +104,7 @@ class Gazetteer:
     def of_dataset(cls, root: Path, given: str = "") -> Gazetteer:
         """Built-in places under those of a given CSV, or else of `places.csv` in the dataset."""
         own = root / "places.csv"
-        return cls.load(Path(given) if given else own if own.is_file() else None)
+        return cls.load(Path(given).expanduser() if given else own if own.is_file() else None)
 
     def find(self, landmark: str) -> Place | None:
         """Return the place of a class label or folder name; None, warned of once, if unknown.

@@ -93,6 +93,19 @@ class Preprocessing:
             square = photo.resize((side, side), resampling, reducing_gap=3.0)
         return np.asarray(square, dtype=np.uint8)
 
+    def decode(
+        self,
+        source: bytes | Path,
+        *,
+        limits: PhotoLimits = DEFAULT_LIMITS,
+        name: str | None = None,
+    ) -> Image.Image:
+        """Photo bytes or file to RGB, a JPEG at the smallest scale that `pixels` needs.
+
+        Raises PhotoError for a photo that is refused.
+        """
+        return decode_photo(source, min_side=self.resize, limits=limits, name=name)
+
     def read(
         self,
         source: bytes | Path,
@@ -104,7 +117,7 @@ class Preprocessing:
 
         Raises PhotoError for a photo that is refused.
         """
-        return self.pixels(decode_photo(source, min_side=self.resize, limits=limits, name=name))
+        return self.pixels(self.decode(source, limits=limits, name=name))
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models.model import ModelInfo
 
+    from landmark_ml.evaluation import ServedModel
+
 logger = logging.getLogger(__name__)
 
 CHAMPION = "champion"
@@ -117,6 +119,12 @@ def log_model(artifact: Path, example: bytes, params: Mapping[str, str]) -> Mode
             params=dict(params),
         )
     return logged
+
+
+def load_served(model_uri: str) -> ServedModel:
+    """The logged model as `mlflow models serve` loads it."""
+    loaded: ServedModel = mlflow.pyfunc.load_model(model_uri)
+    return loaded
 
 
 def register(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) -> Registered:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+
 from landmark_ml import figures
 from landmark_ml.datasets import split_digest
 from landmark_ml.evaluation import (
@@ -17,14 +20,21 @@ from landmark_ml.evaluation import (
 )
 from landmark_ml.model_card import NetworkFacts, model_card
 from landmark_ml.models import LandmarkNetwork, count_macs, count_parameters
+from landmark_ml.phases import create_augmentation, load_training_squares
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from matplotlib.figure import Figure
+
     from landmark_ml.config import TrainConfig
     from landmark_ml.datasets import Dataset
     from landmark_ml.tracking import Run
+
+
+AUGMENTED_PHOTOS = 6
+AUGMENTED_VIEWS = 4
 
 
 @dataclass(frozen=True)
@@ -36,13 +46,14 @@ class Report:
     version_tags: dict[str, str]
 
 
-def network_facts(model: LandmarkNetwork, artifact: Path) -> NetworkFacts:
+def network_facts(model: LandmarkNetwork, artifact: Path, num_classes: int) -> NetworkFacts:
     """Size and cost of a network and of its exported artifact."""
     return NetworkFacts(
         parameters=count_parameters(model),
         macs=count_macs(model),
         resolution=model.preprocessing.resolution,
         artifact_bytes=sum(file.stat().st_size for file in artifact.iterdir()),
+        has_background=model.classifier.out_features > num_classes,
     )
 
 
@@ -57,12 +68,13 @@ def model_params(config: TrainConfig, facts: NetworkFacts) -> dict[str, str]:
     }
 
 
-def log_dataset_figures(run: Run, dataset: Dataset, *, target: int | None = None) -> None:
-    """Log samples, counts, sizes and colours; target: side in pixels that the network sees."""
+def log_dataset_figures(run: Run, dataset: Dataset, config: TrainConfig, resolution: int) -> None:
+    """Samples, counts, sizes and colours of a dataset, and its photos as training sees them."""
     run.log_figure(figures.sample_grid(dataset), "data_samples")
     run.log_figure(figures.class_counts(dataset), "data_class_counts")
-    run.log_figure(figures.image_sizes(dataset, target=target), "data_image_sizes")
+    run.log_figure(figures.image_sizes(dataset, target=resolution), "data_image_sizes")
     run.log_figure(figures.channel_statistics(dataset), "data_channels")
+    run.log_figure(_augmented_figure(dataset, config, resolution), "data_augmented")
 
 
 def log_history(run: Run, history: Sequence[dict[str, float]]) -> None:
@@ -120,3 +132,19 @@ def _log_evaluation_figures(run: Run, evaluation: Evaluation, summary: dict[str,
     run.log_figure(
         figures.reliability_diagram(confidence, correct, ece=summary["ece"]), "reliability"
     )
+
+
+def _augmented_figure(dataset: Dataset, config: TrainConfig, resolution: int) -> Figure:
+    """Show a few training photos, one a column, each as several epochs would see it."""
+    photos = dataset.landmarks("train")
+    rng = np.random.default_rng(config.seed)
+    chosen = [photos[i] for i in rng.permutation(len(photos))[:AUGMENTED_PHOTOS]]
+    augment = create_augmentation(config, resolution)
+    squares, aspects = load_training_squares(chosen, augment, config.framing)
+    generator = torch.Generator().manual_seed(config.seed)
+    crops = augment(
+        squares.repeat(AUGMENTED_VIEWS, 1, 1, 1), aspects.repeat(AUGMENTED_VIEWS), generator
+    )
+    pixels = crops.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    titles = [dataset.classes[photo.label] for photo in chosen]
+    return figures.augmented_batch(pixels, titles * AUGMENTED_VIEWS)

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import mlflow.pyfunc
-
 from landmark_ml import reporting, tracking
 from landmark_ml.calibration import calibrate
 from landmark_ml.datasets import dataset_options, manifest_digest, open_dataset
@@ -21,16 +19,20 @@ from landmark_ml.export import ArtifactInfo, export_network, shown_names
 from landmark_ml.models import ModelOptions, create_model
 from landmark_ml.phases import finetune, num_outputs, train_head
 from landmark_ml.places import Gazetteer
-from landmark_ml.registry import Registered, log_model, register
+from landmark_ml.registry import Registered, load_served, log_model, register
 from landmark_ml.resuming import RunSaver, config_digest, hold_run, open_saver
 from landmark_ml.seeding import seed_everything
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mlflow.models.model import ModelInfo
+
     from landmark_ml.checkpoint import Checkpoints
     from landmark_ml.config import TrainConfig
     from landmark_ml.datasets import Dataset
+    from landmark_ml.devices import Compute
+    from landmark_ml.model_card import NetworkFacts
     from landmark_ml.models import LandmarkNetwork
     from landmark_ml.phases import ValidationLogits
     from landmark_ml.tracking import Run
@@ -79,10 +81,13 @@ def run_training(config: TrainConfig, on_epoch_end: OnEpochEnd | None = None) ->
     started = time.perf_counter()
     with _open_run(config) as (run, checkpoints):
         seed_everything(config.seed)
+        compute = choose_compute(config.device, config.threads)
         dataset = open_dataset(config.data, dataset_options(config))
+        _check_sides(dataset)
+        # Read now: a mistake in a file of places must not cost a training.
+        gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
         saver = open_saver(checkpoints, manifest_digest(dataset), started)
         run.log_manifest(dataset)
-        reporting.log_dataset_figures(run, dataset)
         model = create_model(
             ModelOptions(
                 backbone=config.backbone,
@@ -93,14 +98,17 @@ def run_training(config: TrainConfig, on_epoch_end: OnEpochEnd | None = None) ->
                 drop_rate=config.drop_rate,
             )
         )
+        resolution = model.preprocessing.resolution
+        reporting.log_dataset_figures(run, dataset, config, resolution)
         history = History(run, on_epoch_end, saver.history)
         try:
-            validation = _train(model, dataset, config, history.add, saver)
+            validation = _train(model, dataset, config, compute, history.add, saver)
         finally:
             # An interrupted run shows what it has.
             if history.rows:
                 reporting.log_history(run, history.rows)
-        return _deliver(model, validation, dataset, config, run, saver.started)
+        artifact = _export(model, validation, dataset, gazetteer, config, run)
+        return _deliver(artifact, dataset, config, run, saver.started)
 
 
 @contextlib.contextmanager
@@ -130,10 +138,10 @@ def _train(
     model: LandmarkNetwork,
     dataset: Dataset,
     config: TrainConfig,
+    compute: Compute,
     on_epoch_end: OnEpochEnd,
     saver: RunSaver,
 ) -> ValidationLogits:
-    compute = choose_compute(config.device, config.threads)
     validation = None
     # A saved fine-tuning brings the head it began with.
     if config.epochs and saver.state is None:
@@ -145,16 +153,34 @@ def _train(
     return validation
 
 
-def _deliver(
+def _check_sides(dataset: Dataset) -> None:
+    for side in ("val", "test"):
+        if not dataset.landmarks(side):
+            raise ValueError(
+                f"{dataset.name} has no readable {side} photo of a landmark, so nothing could be"
+                f" {'chosen' if side == 'val' else 'reported'} by; add photos: a class needs at"
+                " least 4 to stand on every side"
+            )
+
+
+@dataclass(frozen=True)
+class _Artifact:
+    """A logged model, what it costs, and the landmarks as its answers spell them."""
+
+    logged: ModelInfo
+    facts: NetworkFacts
+    names: list[str]
+
+
+def _export(
     model: LandmarkNetwork,
     validation: ValidationLogits,
     dataset: Dataset,
+    gazetteer: Gazetteer,
     config: TrainConfig,
     run: Run,
-    started: float,
-) -> TrainResult:
-    """Export, log, evaluate what was logged, and register it."""
-    gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
+) -> _Artifact:
+    """Calibrate the network, export it and log it as the model of the run."""
     calibration = calibrate(validation.logits, validation.targets, dataset.num_classes)
     info = ArtifactInfo(dataset.classes, run.run_id)
     with tempfile.TemporaryDirectory() as scratch:
@@ -166,13 +192,22 @@ def _deliver(
             folder=Path(scratch) / "artifact",
             cache=Path(config.cache_dir),
         )
-        facts = reporting.network_facts(model, folder)
+        facts = reporting.network_facts(model, folder, dataset.num_classes)
         example = dataset.landmarks("test")[0].path.read_bytes()
         logged = log_model(folder, example, reporting.model_params(config, facts))
-    served = mlflow.pyfunc.load_model(logged.model_uri)
-    names = shown_names(dataset.classes, gazetteer)
-    evaluation = evaluate_served(served, dataset.test, dataset.classes, names)
-    report = reporting.log_evaluation(run, evaluation, dataset, config, logged.model_id, facts)
+    return _Artifact(logged, facts, shown_names(dataset.classes, gazetteer))
+
+
+def _deliver(
+    artifact: _Artifact, dataset: Dataset, config: TrainConfig, run: Run, started: float
+) -> TrainResult:
+    """Evaluate the model that was logged, through its own predict, and register it."""
+    logged = artifact.logged
+    served = load_served(logged.model_uri)
+    evaluation = evaluate_served(served, dataset.test, dataset.classes, artifact.names)
+    report = reporting.log_evaluation(
+        run, evaluation, dataset, config, logged.model_id, artifact.facts
+    )
     registered = None
     if config.register:
         registered = register(logged, config.register, report.version_tags, report.card)

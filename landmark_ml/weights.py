@@ -41,7 +41,7 @@ def load_weights(network: nn.Module, backbone: str, weights: str) -> None:
     if weights == "random":
         return
     if weights != "pretrained":
-        _load_file(network, Path(weights))
+        _load_file(network, Path(weights).expanduser())
     elif (packaged := _packaged_file(backbone)) is not None:
         logger.info("%s: ImageNet weights of %s", backbone, packaged.parent.parent.name)
         _copy_in_order(network, _read_state(packaged), packaged)

@@ -156,9 +156,7 @@ class Predictor:
             # Handing a single photo to another thread costs more than it saves.
             return self._read_and_run(photos, self.graph)
         chunks = [photos[start : start + _BATCH] for start in range(0, len(photos), _BATCH)]
-        found = self._workers.map(
-            lambda chunk: self._read_and_run(chunk, self.batch_graph), chunks
-        )
+        found = self._workers.map(lambda chunk: self._read_and_run(chunk, self.batch_graph), chunks)
         return [scores for chunk in found for scores in chunk]
 
     def _read_and_run(self, photos: Sequence[bytes], graph: Graph) -> list[Scores | PhotoError]:

@@ -124,3 +124,10 @@ def test_every_field_has_a_default_and_a_meaning(config_class: type[Configuratio
 def test_a_recipe_is_a_complete_configuration_that_bears_its_name() -> None:
     assert recipes.transfer().recipe == "transfer"
     assert recipes.transfer() == TrainConfig(recipe="transfer")
+
+
+@pytest.mark.parametrize("side", [41, 160])
+def test_crops_begin_at_a_size_networks_take(side: int) -> None:
+    with pytest.raises(ValueError, match=f"start_resolution is {side}; give a multiple of 32"):
+        configured(resolution=128, start_resolution=side)
+    assert configured(resolution=128, start_resolution=64).start_resolution == 64

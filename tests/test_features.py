@@ -10,8 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from landmark_ml import features as features_module
+from landmark_ml import preprocessing as preprocessing_module
+from landmark_ml.datasets import Photo
 from landmark_ml.features import FeatureCache, compute_features, view_pixels
+from landmark_ml.models import LandmarkNetwork
 from landmark_ml.photos import decode_photo
 from tests.colour_photos import write_colours
 from tests.photo_folders import random_picture
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-    from landmark_ml.datasets import Photo
 
 SHA256 = "0123456789abcdef" * 4
 
@@ -46,7 +46,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return decode_photo(path, **options)
 
-    monkeypatch.setattr(features_module, "decode_photo", count)
+    monkeypatch.setattr(preprocessing_module, "decode_photo", count)
     return names
 
 
@@ -193,3 +193,20 @@ def test_the_smallest_photos_have_views_too(size: tuple[int, int]) -> None:
 def test_no_photos_have_no_features(cache: FeatureCache) -> None:
     with pytest.raises(ValueError, match="features of 0 photos"):
         computed((), cache)
+
+
+def test_features_see_the_pixels_that_are_served(tmp_path: Path, cache: FeatureCache) -> None:
+    # Its short side lies between the network's side and the size it is resized to, so that a
+    # decoder asked for the wrong one of the two would take another JPEG scale.
+    noise = np.random.default_rng(0).integers(0, 256, (72, 96, 3), dtype=np.uint8)
+    path = tmp_path / "noise.jpg"
+    Image.fromarray(noise).save(path, quality=95)
+    photo = Photo(path, 0, "0" * 64, 96, 72)
+    network = tiny_model().network
+    preprocessing = replace(tiny_preprocessing("crop"), resolution=34, resize=40)
+    model = LandmarkNetwork(network, preprocessing)
+    found = compute_features(model, (photo,), 1, CPU, cache)[0]
+    pixels = torch.from_numpy(preprocessing.read(path)).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        expected = model.eval().features(pixels).numpy()
+    assert np.allclose(found, expected, atol=1e-4)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from landmark_ml import phases
 from landmark_ml.config import TrainConfig
 from landmark_ml.datasets import NOT_A_LANDMARK, Dataset
 from landmark_ml.phases import finetune, num_outputs, train_head
@@ -19,7 +20,10 @@ from tests.tiny_networks import CPU, lay_traced, tiny_model
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import nn
+
     from landmark_ml.models import LandmarkNetwork
+    from landmark_ml.trainer import FitOptions
 
     Rows = list[dict[str, float]]
 
@@ -165,3 +169,19 @@ def test_the_same_seed_gives_the_same_run(mixed: Dataset, config: TrainConfig) -
     assert torch.equal(first[0].classifier.weight, second[0].classifier.weight)
     assert [row["val/loss"] for row in first[2]] == [row["val/loss"] for row in second[2]]
     assert not torch.equal(first[0].classifier.weight, other[0].classifier.weight)
+
+
+def test_a_refit_stops_where_validation_was_best(
+    plain: Dataset, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits: list[tuple[int, bool]] = []
+
+    def best_at_the_third(
+        model: nn.Module, _train: object, val: object, options: FitOptions, *_: object
+    ) -> dict[str, float]:
+        fits.append((options.epochs, val is not None))
+        return {"epoch": 2.0}
+
+    monkeypatch.setattr(phases, "fit", best_at_the_third)
+    head_trained(plain, replace(config, refit=True, patience=1))
+    assert fits == [(12, True), (3, False)]

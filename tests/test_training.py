@@ -1,0 +1,44 @@
+"""A whole run refuses early what would cost the training later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from landmark_ml import training
+from landmark_ml.config import TrainConfig
+from landmark_ml.places import GazetteerError
+from landmark_ml.training import run_training
+from tests.interrupted_runs import QUICK, write_colour_folders
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _no_training(monkeypatch: pytest.MonkeyPatch, tracking_uri: str) -> None:
+    def too_late(*_: object) -> None:
+        pytest.fail("the training began")
+
+    monkeypatch.setattr(training, "finetune", too_late)
+
+
+def config(folder: Path, **values: str) -> TrainConfig:
+    cache = str(folder / "cache")
+    return TrainConfig(cache_dir=cache, epochs=0, finetune_epochs=1, **QUICK, **values)
+
+
+def test_a_dataset_without_test_photos_is_refused(tmp_path: Path) -> None:
+    photos = write_colour_folders(tmp_path / "photos")
+    for photo in (photos / "test").rglob("*.*"):
+        photo.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="has no readable test photo of a landmark"):
+        run_training(config(tmp_path, data=str(photos), **{"max_unreadable": 1.0}))  # type: ignore[arg-type]
+
+
+def test_a_mistake_in_the_places_is_found_before_training(tmp_path: Path) -> None:
+    photos = write_colour_folders(tmp_path / "photos")
+    (photos / "places.csv").write_text("landmark,latitude,longitude\nred,95,0\n")
+    with pytest.raises(GazetteerError, match="line 2, column latitude"):
+        run_training(config(tmp_path, data=str(photos)))
