@@ -20,9 +20,17 @@ def print_result(result: TrainResult) -> None:
         print(f"registered  {version.name} version {version.version} {state}: {version.reason}")
     print("\nnext:")
     print("  make ui                      see the run, its figures and the model in MLflow")
-    print("  make serve                   serve the champion on 127.0.0.1")
+    print(f"  {_serve(result)}")
     print("  make query PHOTO=photo.jpg   ask it about a photo")
-    print("  mlflow run . -e transfer --env-manager local -P data=<folder>   use your own photos")
+    print('  make transfer PARAMS="-P data=<folder> -P register=photos"   use your own photos')
+
+
+def _serve(result: TrainResult) -> str:
+    version = result.registered
+    if version is None or not version.is_champion:
+        return f"mlflow models serve -m {result.model_uri} --env-manager local   serve this model"
+    name = "" if version.name == "landmarks" else f" MODEL={version.name}"
+    return f"make serve{name:<18} serve the champion on 127.0.0.1"
 
 
 def _interval(metrics: dict[str, float], name: str) -> str:
