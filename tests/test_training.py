@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,7 +24,7 @@ def _no_training(monkeypatch: pytest.MonkeyPatch, tracking_uri: str) -> None:
     monkeypatch.setattr(training, "finetune", too_late)
 
 
-def config(folder: Path, **values: str) -> TrainConfig:
+def config(folder: Path, **values: Any) -> TrainConfig:
     cache = str(folder / "cache")
     return TrainConfig(cache_dir=cache, epochs=0, finetune_epochs=1, **QUICK, **values)
 
@@ -34,7 +34,7 @@ def test_a_dataset_without_test_photos_is_refused(tmp_path: Path) -> None:
     for photo in (photos / "test").rglob("*.*"):
         photo.write_bytes(b"no picture")
     with pytest.raises(ValueError, match="has no readable test photo of a landmark"):
-        run_training(config(tmp_path, data=str(photos), **{"max_unreadable": 1.0}))  # type: ignore[arg-type]
+        run_training(config(tmp_path, data=str(photos), max_unreadable=1.0))
 
 
 def test_a_mistake_in_the_places_is_found_before_training(tmp_path: Path) -> None:
