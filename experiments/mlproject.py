@@ -1,4 +1,4 @@
-"""`python -m experiments.mlproject`: write `MLproject`, `conda.yaml` and the README's tables.
+"""`python -m experiments.mlproject`: write `MLproject`, `conda.yaml` and the tables of the docs.
 
 Everything in them that repeats a configuration or `pyproject.toml` is made from it, so that a
 field or a requirement is written down once.
@@ -42,7 +42,7 @@ ENTRY_POINTS: dict[str, EntryPoint] = {
 
 def mlproject() -> str:
     """Text of `MLproject`, with every field of a configuration as a parameter."""
-    head = _HEAD.format(source="landmark_ml/config.py and experiments/recipes.py")
+    head = _HEAD.format(source="landmark_ml/config and experiments/recipes.py")
     lines = ["name: landmarks", "conda_env: conda.yaml", "", "entry_points:"]
     for name, entry in ENTRY_POINTS.items():
         lines += [f"  {name}:", "    parameters:"]
@@ -76,8 +76,14 @@ def parameter_table(config: Configuration) -> str:
     return "\n".join(rows) + "\n"
 
 
-def with_tables(readme: str) -> str:
-    """README with a fresh table wherever `<!-- parameters:NAME -->` … `<!-- end -->` stands.
+def documents() -> list[Path]:
+    """The README, where it is there, and every page in `docs/`."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [page for page in pages if page.is_file()]
+
+
+def with_tables(document: str) -> str:
+    """Document with a fresh table wherever `<!-- parameters:NAME -->` … `<!-- end -->` stands.
 
     Raises ValueError for the name of no entry point.
     """
@@ -85,12 +91,14 @@ def with_tables(readme: str) -> str:
     def table(match: re.Match[str]) -> str:
         if match["name"] not in ENTRY_POINTS:
             known = ", ".join(ENTRY_POINTS)
-            raise ValueError(f"README asks for the parameters of {match['name']!r}; known: {known}")
+            raise ValueError(
+                f"a document asks for the parameters of {match['name']!r}; known: {known}"
+            )
         body = parameter_table(ENTRY_POINTS[match["name"]].defaults)
         return f"{match['start']}\n{body}<!-- end -->"
 
     pattern = r"(?P<start><!-- parameters:(?P<name>\w+) -->)\n.*?<!-- end -->"
-    return re.sub(pattern, table, readme, flags=re.DOTALL)
+    return re.sub(pattern, table, document, flags=re.DOTALL)
 
 
 def _spec(value: Any) -> str:
@@ -103,9 +111,8 @@ def _spec(value: Any) -> str:
 def main() -> None:
     """Write the files anew and name them."""
     written = {"MLproject": mlproject(), "conda.yaml": conda_yaml()}
-    readme = ROOT / "README.md"
-    if readme.is_file():
-        written["README.md"] = with_tables(readme.read_text(encoding="utf-8"))
+    for path in documents():
+        written[str(path.relative_to(ROOT))] = with_tables(path.read_text(encoding="utf-8"))
     for name, text in written.items():
         (ROOT / name).write_text(text, encoding="utf-8")
         print(f"wrote {name}")

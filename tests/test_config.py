@@ -45,10 +45,10 @@ def test_numbers_are_finite(name: str, value: float) -> None:
     ("name", "value", "fix"),
     [
         ("max_unreadable", 1.01, "from 0 to 1"),
-        ("drop_rate", 1.5, "from 0 to 1"),
+        ("drop_rate", 1.0, "from 0 to below 1"),
         ("label_smoothing", 2.0, "from 0 to 1"),
         ("erasing", 1.1, "from 0 to 1"),
-        ("ema_decay", 1.1, "from 0 to 1"),
+        ("ema_decay", 1.0, "from 0 to below 1"),
         ("layer_decay", 1.1, "from 0 to 1"),
         ("val_fraction", 0.0, "above 0 and below 1"),
         ("val_fraction", 1.0, "above 0 and below 1"),

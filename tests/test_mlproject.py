@@ -45,12 +45,12 @@ def test_the_written_files_are_fresh() -> None:
     assert (ROOT / "conda.yaml").read_text(encoding="utf-8") == mlproject.conda_yaml(), STALE
 
 
-def test_the_tables_of_the_readme_are_fresh() -> None:
-    readme = ROOT / "README.md"
-    if not readme.is_file():
+def test_the_tables_of_the_documents_are_fresh() -> None:
+    if not mlproject.documents():
         pytest.skip("no README here")
-    text = readme.read_text(encoding="utf-8")
-    assert text == mlproject.with_tables(text), STALE
+    for page in mlproject.documents():
+        text = page.read_text(encoding="utf-8")
+        assert text == mlproject.with_tables(text), f"{page.name}: {STALE}"
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)

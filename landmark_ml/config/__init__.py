@@ -1,0 +1,17 @@
+"""Configuration: frozen dataclasses, the only source of flags and `MLproject` parameters."""
+
+from landmark_ml.config.comparing import CompareConfig
+from landmark_ml.config.options import Configuration, canonical, default_of, to_json, to_params
+from landmark_ml.config.training import UDACITY50_URL, DataConfig, TrainConfig
+
+__all__ = [
+    "UDACITY50_URL",
+    "CompareConfig",
+    "Configuration",
+    "DataConfig",
+    "TrainConfig",
+    "canonical",
+    "default_of",
+    "to_json",
+    "to_params",
+]

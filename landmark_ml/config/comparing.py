@@ -1,0 +1,19 @@
+"""Which runs a comparison sets side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from landmark_ml.config.options import NOT_NEGATIVE, POSITIVE, Configuration, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(Configuration):
+    """Which runs to set side by side."""
+
+    experiment: str = option(
+        "", "MLflow experiment whose runs are compared; empty: the one this runs in"
+    )
+    filter: str = option("", "MLflow search string the runs meet; empty: all that were tested")
+    most: int = option(20, "runs to compare, the newest first", unit="runs", within=POSITIVE)
+    seed: int = option(0, "seed of the bootstrap", within=NOT_NEGATIVE)

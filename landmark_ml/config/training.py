@@ -1,0 +1,144 @@
+"""What decides a training run: which photos, and how the network learns from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from landmark_ml.config.options import (
+    BELOW_ONE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    UNIT,
+    Configuration,
+    option,
+)
+
+UDACITY50_URL = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Configuration):
+    """Which photos, and how they are split."""
+
+    data: str = option("postcards", "`postcards`, `udacity50` or a folder of class folders")
+    not_landmarks: str = option(
+        "", "folder of photos that show no landmark; empty: `not_landmarks/` in or beside the data"
+    )
+    places: str = option("", "CSV of places laid over the built-in gazetteer; empty: `places.csv`")
+    val_fraction: float = option(
+        0.15, "share of training photos held out to choose by", within=SHARE
+    )
+    test_fraction: float = option(
+        0.15, "share held out to report, when the data has no `test/`", within=SHARE
+    )
+    max_unreadable: float = option(
+        0.05, "share of unreadable photos that fails the run", within=UNIT
+    )
+    cache_dir: str = option(".cache", "folder of drawn and downloaded data and cached features")
+    udacity50_url: str = option(UDACITY50_URL, "where `data=udacity50` is downloaded from")
+    seed: int = option(
+        0, "seed of the split, the initial weights and the augmentation", within=NOT_NEGATIVE
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(DataConfig):
+    """Everything that decides a training run: the recipes differ by these values alone."""
+
+    recipe: str = option("transfer", "name of the recipe, shown and searched in MLflow")
+    backbone: str = option("tf_efficientnet_lite0", "timm model name, or `landmark_cnn`")
+    weights: str = option(
+        "pretrained", "`pretrained`, `random`, or a local .pth/.safetensors file of the backbone"
+    )
+    resolution: int = option(
+        0, "side of the square the network sees; 0: the backbone's", unit="px", within=NOT_NEGATIVE
+    )
+    framing: str = option(
+        "squash", "whole photo squashed to the square, or its centre", choices=("squash", "crop")
+    )
+    drop_rate: float = option(0.5, "dropout before the classifier", within=BELOW_ONE)
+
+    epochs: int = option(
+        20, "epochs of the head on cached features; 0: skip this phase", within=NOT_NEGATIVE
+    )
+    refit: bool = option(
+        True, "train a frozen backbone's head again on train and validation photos once calibrated"
+    )
+    views: int = option(
+        1, "augmented views of each photo whose features are cached", within=POSITIVE
+    )
+    batch_size: int = option(256, "photos per step of the head phase", within=POSITIVE)
+    learning_rate: float = option(2e-3, "peak learning rate of the head phase", within=POSITIVE)
+    weight_decay: float = option(0.05, "decoupled weight decay (AdamW)", within=NOT_NEGATIVE)
+    label_smoothing: float = option(0.1, "share of the target spread over all classes", within=UNIT)
+
+    finetune_epochs: int = option(
+        0, "epochs of the whole network on pixels; 0: stays frozen", within=NOT_NEGATIVE
+    )
+    finetune_batch_size: int = option(
+        32, "photos per step of the fine-tuning phase", within=POSITIVE
+    )
+    finetune_learning_rate: float = option(
+        5e-4, "peak learning rate of the fine-tuning phase", within=NOT_NEGATIVE
+    )
+    layer_decay: float = option(
+        0.8, "factor on the learning rate per group towards the input", within=UNIT
+    )
+    optimizer: str = option(
+        "adamw", "optimiser of the fine-tuning phase", choices=("adamw", "muon")
+    )
+    start_resolution: int = option(
+        0,
+        "side of the training crops at first, growing to `resolution`; 0: constant",
+        unit="px",
+        within=NOT_NEGATIVE,
+    )
+    min_crop: float = option(
+        0.35, "smallest share of the photo a training crop may cover", within=SHARE
+    )
+    color_jitter: float = option(
+        0.3, "strength of brightness, contrast and saturation jitter", within=NOT_NEGATIVE
+    )
+    erasing: float = option(0.0, "probability of erasing a rectangle", within=UNIT)
+    mixup: float = option(0.0, "alpha of mixup; 0: off", within=NOT_NEGATIVE)
+    cutmix: float = option(0.0, "alpha of CutMix; 0: off", within=NOT_NEGATIVE)
+    mix_probability: float = option(
+        1.0, "share of the batches that mixup or CutMix changes", within=UNIT
+    )
+    ema_decay: float = option(
+        0.0, "decay of the averaged weights per step; 0: off", within=BELOW_ONE
+    )
+    warmup_epochs: float = option(
+        1.0, "epochs of linear warm-up before the cosine", unit="epochs", within=NOT_NEGATIVE
+    )
+    clip_grad: float = option(1.0, "largest norm of the gradient", within=POSITIVE)
+    patience: int = option(
+        0, "epochs without a better val/loss before stopping; 0: never stop", within=NOT_NEGATIVE
+    )
+
+    device: str = option("auto", "where to train", choices=("auto", "cpu", "cuda", "mps"))
+    threads: int = option(0, "CPU threads; 0: all cores", within=NOT_NEGATIVE)
+    resume: str = option(
+        "", "id of an interrupted run to go on with, or `auto`: the last one of these parameters"
+    )
+    register: str = option("landmarks", "registered model that gets the version; empty: none")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.epochs and not self.finetune_epochs:
+            raise ValueError(
+                "epochs and finetune_epochs are both 0, so nothing would be trained; raise one"
+            )
+        if self.start_resolution % 32 or (
+            self.resolution and self.start_resolution > self.resolution
+        ):
+            raise ValueError(
+                f"start_resolution is {self.start_resolution}; give a multiple of 32 that is at"
+                f" most resolution {self.resolution}, or 0"
+            )
+        if self.weights == "random" and not self.finetune_epochs:
+            raise ValueError(
+                "weights 'random' with finetune_epochs 0 would train a head on noise;"
+                " give finetune_epochs, or weights 'pretrained'"
+            )
