@@ -17,15 +17,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _RECALL = 0.95
+_PRECISION = 0.95
+_SURE_ENOUGH = 0.5
 _LOG_TEMPERATURES = (math.log(0.02), math.log(20.0))
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """temperature divides the logits; photos whose score is below threshold show no landmark."""
+    """temperature divides the logits; photos whose score is below threshold show no landmark.
+
+    min_confidence: confidence from which an answer names its landmark; below it the city or the
+    country is answered where that is surer. 0 always names the landmark.
+    """
 
     temperature: float
     threshold: float
+    min_confidence: float = 0.0
 
 
 def calibrate(logits: Tensor, targets: Tensor, num_classes: int) -> Calibration:
@@ -35,7 +42,13 @@ def calibrate(logits: Tensor, targets: Tensor, num_classes: int) -> Calibration:
     has_background = logits.shape[1] > num_classes
     scores = (probabilities.sum(dim=1) if has_background else probabilities.amax(dim=1)).numpy()
     shows_one = (targets < num_classes).numpy()
-    return Calibration(temperature, choose_threshold(scores, shows_one))
+    confidence, best = probabilities.max(dim=1)
+    correct = (best == targets).numpy()[shows_one]
+    return Calibration(
+        temperature,
+        choose_threshold(scores, shows_one),
+        choose_min_confidence(confidence.numpy()[shows_one], correct),
+    )
 
 
 def fit_temperature(logits: Tensor, targets: Tensor) -> float:
@@ -64,3 +77,18 @@ def choose_threshold(scores: NDArray[np.floating], shows_one: NDArray[np.bool_])
     false_positives, recall, thresholds = roc_curve(shows_one, scores)
     best = float(thresholds[np.argmax(recall - false_positives)])
     return min(best, floor) if np.isfinite(best) else floor
+
+
+def choose_min_confidence(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> float:
+    """Lowest confidence from which 95% of the answers on landmark photos are right, at most 0.5.
+
+    confidence, correct: [N]. What is calibrated and above 0.5 is likelier right than wrong, so it
+    is always said; 0 where all answers together are right that often.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    precision = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
+    precise = np.flatnonzero(precision >= _PRECISION)
+    if len(precise) and precise[-1] == len(order) - 1:
+        return 0.0
+    lowest = float(confidence[order[precise[-1]]]) if len(precise) else _SURE_ENOUGH
+    return min(lowest, _SURE_ENOUGH)

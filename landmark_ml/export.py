@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from landmark_ml.models import LandmarkNetwork
     from landmark_ml.places import Gazetteer
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 GRAPH_FILE = "model.onnx"
 METADATA_FILE = "metadata.json"
 PROBABILITIES, LANDMARK_SCORE = "probabilities", "landmark_score"
@@ -65,6 +65,7 @@ def export_network(
         "preprocessing": model.preprocessing.to_dict(),
         "temperature": calibration.temperature,
         "threshold": calibration.threshold,
+        "min_confidence": calibration.min_confidence,
         "classes": _described(info.classes, gazetteer),
     }
     text = json.dumps(metadata, indent=1, ensure_ascii=False)

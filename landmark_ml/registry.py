@@ -43,6 +43,7 @@ _SERVED_CODE = (
     "landmark_ml/photos",
     "landmark_ml/preprocessing.py",
     "serving/__init__.py",
+    "serving/areas.py",
     "serving/prediction.py",
     "serving/predictor.py",
 )
@@ -77,6 +78,7 @@ def signature(top_k: int = 5, threshold: float = -1.0) -> ModelSignature:
     ]
     refusal = [Property("code", DataType.string), Property("reason", DataType.string)]
     outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string, "level", required=False),
         ColSpec(DataType.string, "landmark", required=False),
         ColSpec(DataType.double, "confidence", required=False),
         ColSpec(DataType.boolean, "is_landmark", required=False),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
+from serving.areas import Area
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -32,11 +34,15 @@ class Refusal(TypedDict):
 class Prediction(TypedDict):
     """Answer for one photo; for a refused photo all is null but `error`.
 
-    Where `is_landmark` is false, `landmark`, `city` and `country` are null and `tags` is empty, but
-    `confidence` and `candidates` still tell what came nearest. `location_source` says where
-    latitude and longitude are from: `exif` (the photo), `landmark` (the gazetteer) or null.
+    Where `is_landmark` is false, `level`, `landmark`, `city` and `country` are null and `tags` is
+    empty, but `confidence` and `candidates` still tell what came nearest. `level` says what is
+    answered: the `landmark`, or its `city` or `country` alone when the confidence is spread over
+    several landmarks there; `confidence` is theirs together and `landmark` is null then.
+    `location_source` says where latitude and longitude are from: `exif` (the photo), `landmark`
+    (the gazetteer), `city` (the middle of the candidates there) or null.
     """
 
+    level: str | None
     landmark: str | None
     confidence: float | None
     is_landmark: bool | None
@@ -56,26 +62,30 @@ def answer(
     landmark_score: float,
     threshold: float,
     location: tuple[float, float] | None,
+    area: Area | None = None,
 ) -> Prediction:
-    """Answer from candidates, best first, and the place the photo itself carries, if any."""
+    """Answer from candidates, best first, and the place the photo itself carries, if any.
+
+    area: answered in place of the best candidate, whose landmark is too uncertain.
+    """
     best = candidates[0]
     is_landmark = landmark_score >= threshold
-    source = "exif" if location else None
-    latitude, longitude = location or (None, None)
-    if location is None and is_landmark and best["latitude"] is not None:
-        source, latitude, longitude = "landmark", best["latitude"], best["longitude"]
+    shown = (area or _area_of(best)) if is_landmark else _nowhere(best["confidence"])
+    latitude, longitude = location or (shown.latitude, shown.longitude)
+    source = "exif" if location else shown.level
     return Prediction(
-        landmark=best["landmark"] if is_landmark else None,
-        confidence=best["confidence"],
+        level=shown.level,
+        landmark=best["landmark"] if shown.level == "landmark" else None,
+        confidence=shown.confidence,
         is_landmark=is_landmark,
         landmark_score=landmark_score,
         latitude=latitude,
         longitude=longitude,
-        city=best["city"] if is_landmark else None,
-        country=best["country"] if is_landmark else None,
-        tags=best["tags"] if is_landmark else [],
+        city=shown.city,
+        country=shown.country,
+        tags=list(shown.tags),
         candidates=list(candidates),
-        location_source=source,
+        location_source=None if latitude is None else source,
         error=None,
     )
 
@@ -85,3 +95,19 @@ def refuse(error: PhotoError) -> Prediction:
     empty: dict[str, Any] = dict.fromkeys(Prediction.__annotations__)
     empty["error"] = Refusal(code=error.code, reason=error.reason)
     return cast(Prediction, empty)
+
+
+def _area_of(landmark: Candidate) -> Area:
+    return Area(
+        level="landmark",
+        confidence=landmark["confidence"],
+        city=landmark["city"],
+        country=landmark["country"],
+        latitude=landmark["latitude"],
+        longitude=landmark["longitude"],
+        tags=tuple(landmark["tags"]),
+    )
+
+
+def _nowhere(confidence: float) -> Area:
+    return Area(None, confidence, city=None, country=None, latitude=None, longitude=None, tags=())

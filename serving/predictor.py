@@ -16,6 +16,7 @@ import numpy as np
 from landmark_ml.graph import Graph
 from landmark_ml.photos import PhotoError, read_location
 from landmark_ml.preprocessing import Preprocessing
+from serving.areas import Areas
 from serving.prediction import Candidate, Prediction, answer, refuse
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DEFAULT_TOP_K = 5
 _BATCH = 4
 _OUTPUTS = ("probabilities", "landmark_score")
@@ -61,6 +62,7 @@ class Metadata:
     places: tuple[dict[str, Any] | None, ...]
     preprocessing: Preprocessing
     threshold: float
+    min_confidence: float
     precision: str
     run_id: str
 
@@ -90,6 +92,7 @@ class Metadata:
             places=tuple(row["place"] for row in values["classes"]),
             preprocessing=Preprocessing.from_dict(values["preprocessing"]),
             threshold=float(values["threshold"]),
+            min_confidence=float(values["min_confidence"]),
             precision=str(values["precision"]),
             run_id=str(values["run_id"]),
         )
@@ -100,6 +103,7 @@ class Predictor:
 
     def __init__(self, graph: Graph, batch_graph: Graph, metadata: Metadata) -> None:
         self.metadata = metadata
+        self._areas = Areas(metadata.places, metadata.min_confidence)
         self.graph = graph
         self.batch_graph = batch_graph
         # A photo may take hundreds of MB while it is decoded: never more of them than cores.
@@ -145,7 +149,11 @@ class Predictor:
             refuse(scores)
             if isinstance(scores, PhotoError)
             else answer(
-                self._candidates(scores, top_k), scores.landmark_score, limit, scores.location
+                self._candidates(scores, top_k),
+                scores.landmark_score,
+                limit,
+                scores.location,
+                self._areas.find(scores.probabilities),
             )
             for scores in self.score(photos)
         ]

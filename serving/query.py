@@ -94,6 +94,11 @@ def _headline(answer: Prediction) -> list[str]:
     if not answer["is_landmark"]:
         return [f"  landmark    none that I know (score {answer['landmark_score']:.1%})"]
     place = ", ".join(part for part in (answer["city"], answer["country"]) if part)
+    if answer["level"] != "landmark":
+        return [
+            "  landmark    not sure which",
+            f"  place       {place}  ({answer['confidence']:.1%})",
+        ]
     lines = [f"  landmark    {answer['landmark']}  ({answer['confidence']:.1%})"]
     return [*lines, f"  place       {place}"] if place else lines
 

@@ -7,7 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from landmark_ml.calibration import calibrate, choose_threshold, fit_temperature
+from landmark_ml.calibration import (
+    calibrate,
+    choose_min_confidence,
+    choose_threshold,
+    fit_temperature,
+)
 
 
 def honest_logits(count: int, num_outputs: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -71,3 +76,22 @@ def test_threshold_keeps_recall_where_others_score_higher() -> None:
     threshold = choose_threshold(scores, np.arange(80) < 40)
     assert np.isfinite(threshold)
     assert (landmarks >= threshold).mean() >= 0.95
+
+
+def test_answers_from_the_least_confidence_up_are_right_19_times_in_20() -> None:
+    confidence = np.linspace(0.01, 0.4, 100)
+    correct = np.arange(100) >= 40
+    limit = choose_min_confidence(confidence, correct)
+    assert correct[confidence >= limit].mean() >= 0.95
+    assert correct[confidence >= limit - 0.005].mean() < 0.95
+
+
+def test_a_model_that_is_right_that_often_always_names_the_landmark() -> None:
+    correct = np.arange(100) >= 4
+    assert choose_min_confidence(np.linspace(0.3, 1, 100), correct) == 0
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_what_is_likelier_right_than_wrong_is_always_said(right: bool) -> None:
+    confidence = np.array([0.99, 0.9, 0.8, 0.7])
+    assert choose_min_confidence(confidence, np.array([right, False, True, False])) == 0.5

@@ -19,7 +19,7 @@ from tests.tiny_networks import lay_traced, random_pixels, tiny_model, tiny_prep
 if TYPE_CHECKING:
     from pathlib import Path
 
-CALIBRATION = Calibration(temperature=0.37, threshold=0.61)
+CALIBRATION = Calibration(temperature=0.37, threshold=0.61, min_confidence=0.4)
 TOWER = Place("Eiffel Tower", "Paris", "France", "FR", 48.8584, 2.2945, ("tower", "paris"))
 BRIDGE = Place("Tower Bridge", "London", "United Kingdom", "GB", 51.5055, -0.0754, ("bridge",))
 PLACES = Gazetteer({"Tour Eiffel": TOWER, "Iron Lady": TOWER, "Tower Bridge": BRIDGE})
@@ -64,11 +64,12 @@ def test_metadata_says_what_the_graph_does_not(cache: Path) -> None:
     metadata: dict[str, Any] = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
     assert Preprocessing.from_dict(metadata.pop("preprocessing")) == tiny_preprocessing()
     assert metadata == {
-        "schema_version": 1,
+        "schema_version": 2,
         "run_id": "abc",
         "precision": "bf16",
         "temperature": 0.37,
         "threshold": 0.61,
+        "min_confidence": 0.4,
         "classes": [
             {
                 "landmark": "Tour Eiffel",

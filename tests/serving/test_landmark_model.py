@@ -152,6 +152,7 @@ def test_the_folder_holds_code_and_no_pickle(model_folder: Path) -> None:
         "landmark_ml/graph.py",
         "landmark_ml/preprocessing.py",
         "serving/__init__.py",
+        "serving/areas.py",
         "serving/prediction.py",
         "serving/predictor.py",
     }

@@ -52,6 +52,7 @@ def test_an_answer_tells_where_and_what(predictor: Predictor) -> None:
     )
     assert (answer["latitude"], answer["longitude"]) == (TOWER.latitude, TOWER.longitude)
     assert answer["location_source"] == "landmark"
+    assert answer["level"] == "landmark"
     assert answer["tags"] == list(TOWER.tags)
     assert answer["error"] is None
     assert answer["confidence"] is not None
@@ -112,7 +113,16 @@ def test_a_photo_of_no_landmark_has_no_place_and_no_tags(predictor: Predictor) -
     assert answer["landmark_score"] is not None
     assert answer["landmark_score"] < 0.1
     assert answer["tags"] == []
-    absent = ("landmark", "city", "country", "latitude", "longitude", "location_source", "error")
+    absent = (
+        "level",
+        "landmark",
+        "city",
+        "country",
+        "latitude",
+        "longitude",
+        "location_source",
+        "error",
+    )
     assert {name: answer[name] for name in absent} == dict.fromkeys(absent)  # type: ignore[literal-required]
     assert answer["candidates"]
     assert answer["confidence"] == answer["candidates"][0]["confidence"]
@@ -147,6 +157,19 @@ def test_a_landmark_of_unknown_place_is_named_all_the_same(predictor: Predictor)
     assert (answer["latitude"], answer["location_source"], answer["city"]) == (None, None, None)
 
 
+def test_an_uncertain_landmark_is_answered_with_its_country(artifact: Path, tmp_path: Path) -> None:
+    unsure = Predictor.load(copy_with(artifact, tmp_path / "unsure", min_confidence=0.5))
+    khaki, red = unsure.predict([colour_photo((130, 130, 100)), colour_photo(RED)], top_k=1)
+    assert (khaki["level"], khaki["landmark"], khaki["country"]) == ("country", None, "France")
+    assert (khaki["is_landmark"], khaki["city"], khaki["latitude"]) == (True, None, None)
+    assert khaki["location_source"] is None
+    assert khaki["candidates"] is not None
+    assert khaki["confidence"] is not None
+    assert 0.5 <= khaki["confidence"] <= (khaki["landmark_score"] or 0)
+    assert khaki["confidence"] > khaki["candidates"][0]["confidence"]
+    assert (red["level"], red["landmark"]) == ("landmark", "Eiffel Tower")
+
+
 def test_threads_do_not_mix_their_answers(predictor: Predictor) -> None:
     colours = [RED, GREEN, BLUE, WHITE]
     batches = [
@@ -171,12 +194,12 @@ def test_a_threshold_is_a_share(threshold: float, predictor: Predictor) -> None:
 
 
 def test_metadata_of_another_version_is_refused(artifact: Path, tmp_path: Path) -> None:
-    folder = copy_with(artifact, tmp_path / "new", schema_version=2)
-    with pytest.raises(ValueError, match=r"schema version 2 and this code reads 1; export"):
+    folder = copy_with(artifact, tmp_path / "new", schema_version=1)
+    with pytest.raises(ValueError, match=r"schema version 1 and this code reads 2; export"):
         Predictor.load(folder)
 
 
-@pytest.mark.parametrize("field", ["classes", "preprocessing", "threshold"])
+@pytest.mark.parametrize("field", ["classes", "preprocessing", "threshold", "min_confidence"])
 def test_metadata_that_lacks_a_field_is_refused(field: str, artifact: Path, tmp_path: Path) -> None:
     folder = copy_with(artifact, tmp_path / "less", **{field: None})
     with pytest.raises(ValueError, match=rf"metadata\.json lacks '{field}'; export"):

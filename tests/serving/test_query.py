@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from landmark_ml.photos import PhotoError
+from serving.areas import Area
 from serving.prediction import Candidate, Prediction, answer, refuse
 from serving.query import main
 
@@ -106,6 +107,20 @@ def test_a_landmark_is_shown_with_its_place(
     assert sent["params"] == {"top_k": 2}
     assert sent["dataframe_split"]["columns"] == ["image"]
     assert base64.b64decode(sent["dataframe_split"]["data"][0][0]) == photo.read_bytes()
+
+
+def test_an_uncertain_landmark_is_shown_as_its_city(
+    server: Answers, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    area = Area("city", 0.7, "Marseille", "France", 43.3, 5.4, ("marseille",))
+    server.set(answer([TOWER], 0.95, 0.5, None, area))
+    assert main([str(photo), "--url", server.url]) == 0
+    assert capsys.readouterr().out.splitlines()[1:5] == [
+        "  landmark    not sure which",
+        "  place       Marseille, France  (70.0%)",
+        "  location    43.3000, 5.4000  (from city)",
+        "  tags        marseille",
+    ]
 
 
 def test_no_landmark_is_no_failure(
