@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.postgres_server import run_postgres
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest import TempPathFactory  # noqa: PT013 - only a type
+
+    from tests.postgres_server import PostgresServer
 
 
 def pytest_configure() -> None:
@@ -48,3 +52,10 @@ def tracking_uri(tmp_path_factory: TempPathFactory) -> Iterator[str]:
         mlflow.create_experiment(DEFAULT_EXPERIMENT, str(folder / "artifacts"))
         yield uri
         mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """PostgreSQL server of this test session; a test makes its own databases in it."""
+    with run_postgres() as server:
+        yield server
