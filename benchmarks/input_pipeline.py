@@ -1,0 +1,133 @@
+"""`python -m benchmarks.input_pipeline --photos <folder>`: full-size JPEG files to ready batches.
+
+Ours, torchvision's `ImageFolder` with a `DataLoader`, and the bound: libjpeg-turbo decoding at
+reduced scale and nothing else, on all cores. Round by round, so that all see the same machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+from tqdm.auto import tqdm
+
+from benchmarks.tables import machine, table, write_json
+from landmark_ml.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+SIDE = 224
+BATCH = 32
+CORES = os.cpu_count() or 1
+PREPROCESSING = Preprocessing(SIDE, SIDE, "squash", "bicubic", (0.5,) * 3, (0.5,) * 3)
+
+
+def read_ours(paths: Sequence[Path]) -> int:
+    """Batches uint8 [N, 224, 224, 3] as training and serving make them; number of photos."""
+    chunks = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
+    with ThreadPoolExecutor(CORES) as pool:
+        return sum(len(np.stack(list(pool.map(PREPROCESSING.read, chunk)))) for chunk in chunks)
+
+
+def read_torchvision(paths: Sequence[Path]) -> int:
+    """Batches float32 [N, 3, 224, 224] as torchvision's references make them."""
+    steps = [
+        v2.Resize(256),
+        v2.CenterCrop(SIDE),
+        v2.PILToTensor(),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize([0.5] * 3, [0.5] * 3),
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "photos"
+        folder.mkdir()
+        for number, path in enumerate(paths):
+            (folder / f"{number}{path.suffix}").symlink_to(path.resolve())
+        photos = ImageFolder(scratch, v2.Compose(steps))
+        return sum(len(batch) for batch, _ in DataLoader(photos, BATCH, num_workers=CORES))
+
+
+def decode_only(paths: Sequence[Path]) -> int:
+    """The bound: every photo decoded at the smallest scale that still has 224 pixels."""
+    with ThreadPoolExecutor(CORES) as pool:
+        return sum(pool.map(_decode, paths))
+
+
+READERS: dict[str, Callable[[Sequence[Path]], int]] = {
+    "ours": read_ours,
+    "torchvision": read_torchvision,
+    "scaled decode alone": decode_only,
+}
+
+
+def measure(paths: Sequence[Path], repeats: int) -> dict[str, list[float]]:
+    """Photos a second of every reader in every round, after one round that is not counted."""
+    found: dict[str, list[float]] = {name: [] for name in READERS}
+    for turn in tqdm(range(repeats + 1), desc="rounds"):
+        for name, read in READERS.items():
+            started = time.perf_counter()
+            photos = read(paths)
+            if turn:
+                found[name].append(photos / (time.perf_counter() - started))
+    return found
+
+
+def report(found: dict[str, list[float]]) -> str:
+    """Median photos a second, their spread, and our ratio to each."""
+    ours = median(found["ours"])
+    rows = [
+        [name, f"{median(s):.1f}", f"{min(s):.1f} to {max(s):.1f}", f"{ours / median(s):.2f}"]
+        for name, s in found.items()
+    ]
+    return table(["", "photos/s", "spread", "ours is times"], rows)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure a folder of JPEG files; 1 when it holds none."""
+    options = _parser().parse_args(argv)
+    paths = sorted(options.photos.glob("*.jpg"))
+    if not paths:
+        sys.stderr.write(f"error: no .jpg file in {options.photos}; name another with --photos\n")
+        return 1
+    # torchvision gets threads of its own from its worker processes.
+    found = measure(paths * options.times, options.repeats)
+    facts = {"machine": machine(("pillow", "torch", "torchvision")), "photos": len(paths)}
+    write_json(options.out, facts | {"photos_per_second": found})
+    sys.stdout.write(report(found) + "\n")
+    return 0
+
+
+def _decode(path: Path) -> int:
+    with Image.open(path) as photo:
+        photo.draft("RGB", (SIDE, SIDE))
+        photo.load()
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.input_pipeline", description=__doc__
+    )
+    parser.add_argument("--photos", type=Path, required=True, help="folder of JPEG files")
+    parser.add_argument("--times", type=int, default=2, help="how often each file is read a round")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/input_pipeline.json"))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

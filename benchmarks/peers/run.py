@@ -1,0 +1,44 @@
+"""`python -m benchmarks.peers.run PEER --data …`: one peer in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.peers.contract import BACKBONES, Stopwatch, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PEERS = {
+    "landmark-ml": "landmark_ml_run",
+    "plain loop": "plain_loop",
+    "fastai": "fastai_learner",
+    "transformers": "huggingface_trainer",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train one peer; its points go to standard output."""
+    options = _parser().parse_args(argv)
+    task = Task(options.data.resolve(), options.recipe, options.epochs, options.minutes)
+    peer = importlib.import_module(f"benchmarks.peers.{PEERS[options.peer]}")
+    peer.train(task, Stopwatch(options.peer, options.minutes))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers.run", description=__doc__)
+    parser.add_argument("peer", choices=PEERS)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--recipe", choices=BACKBONES, default="transfer")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

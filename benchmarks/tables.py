@@ -1,0 +1,55 @@
+"""How every benchmark tells its findings: one table to read, one JSON file to compare later."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown table; the first column is a name, the others are numbers."""
+    align = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, align, *rows))
+
+
+def machine(packages: Sequence[str] = ()) -> dict[str, Any]:
+    """Cores, processor and versions that a figure was measured with."""
+    return {
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in packages},
+    }
+
+
+def write_json(path: Path, findings: dict[str, Any]) -> None:
+    """Write findings where later runs, or a person, can compare them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(findings, indent=1) + "\n", encoding="utf-8")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """Model and vector instructions, which decide more than the clock does."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - Linux alone has it
+            lines = dict(line.split(":", 1) for line in file.read().split("\n\n")[0].splitlines())
+    except OSError:
+        return platform.processor()
+    facts = {name.strip(): value.strip() for name, value in lines.items()}
+    flags = facts.get("flags", "").split()
+    widest = [name for name in ("avx2", "avx512f", "avx512_vnni", "amx_bf16") if name in flags]
+    return f"{facts.get('model name', 'unknown')} ({', '.join(widest)})"

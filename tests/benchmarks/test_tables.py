@@ -1,0 +1,29 @@
+"""Benchmarks tell what they found: a table for people, JSON for later."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from benchmarks.tables import machine, table, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_table_is_markdown_with_a_column_a_header() -> None:
+    lines = table(["", "photos/s"], [["ours", "23"], ["theirs", "5"]]).splitlines()
+    assert lines == ["|  | photos/s |", "| --- | ---: |", "| ours | 23 |", "| theirs | 5 |"]
+
+
+def test_the_machine_names_versions_and_says_what_is_not_installed() -> None:
+    facts = machine(("numpy", "no-such-package"))
+    assert facts["packages"]["numpy"]
+    assert facts["packages"]["no-such-package"] is None
+    assert facts["cores"] >= 1
+
+
+def test_findings_are_read_back_as_written(tmp_path: Path) -> None:
+    path = tmp_path / "build" / "found.json"
+    write_json(path, {"ratio": 1.5})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"ratio": 1.5}
