@@ -30,7 +30,7 @@ def train(task: Task, stopwatch: Stopwatch) -> None:
 
 def _config(task: Task, cache: Path) -> TrainConfig:
     """The recipe as it is; from scratch for as many epochs as the peers get."""
-    shared = {"data": str(task.data), "cache_dir": str(cache), "register": ""}
+    recipe = recipes.transfer()
     if task.recipe == "scratch":
-        return replace(recipes.scratch(), finetune_epochs=task.epochs, **shared)
-    return replace(recipes.transfer(), backbone=task.backbone, **shared)
+        recipe = replace(recipes.scratch(), finetune_epochs=task.epochs)
+    return replace(recipe, data=str(task.data), cache_dir=str(cache), register="")
