@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install transfer data compare test check ui serve query clean
+.PHONY: help install transfer data compare tag test check ui serve query clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -44,6 +44,10 @@ data: $(INSTALLED) ## show a dataset and what is wrong with it
 
 compare: $(INSTALLED) ## set the finished runs side by side in one HTML report
 	$(RUN) -e compare $(PARAMS)
+
+tag: $(INSTALLED) ## tag a photo library: make tag PHOTOS=folder
+	@test -n "$(PHOTOS)" || { echo "name a folder: make tag PHOTOS=folder"; exit 1; }
+	$(RUN) -e tag -P photos="$(PHOTOS)" $(PARAMS)
 
 test: $(INSTALLED) ## run the fast test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

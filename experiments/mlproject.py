@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import cli, recipes
-from landmark_ml.config import CompareConfig, Configuration, DataConfig
+from landmark_ml.config import CompareConfig, Configuration, DataConfig, TagConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 _HEAD = (
@@ -37,6 +37,7 @@ ENTRY_POINTS: dict[str, EntryPoint] = {
     "scratch": EntryPoint("experiments.scratch", recipes.scratch()),
     "data": EntryPoint("experiments.data", DataConfig()),
     "compare": EntryPoint("experiments.compare", CompareConfig()),
+    "tag": EntryPoint("experiments.tag", TagConfig()),
 }
 
 

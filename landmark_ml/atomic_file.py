@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -17,12 +19,21 @@ def write_whole(path: Path, content: bytes, scratch_name: str = "") -> None:
 
     Raises OSError when the disk refuses; the file that was there before is then intact.
     """
+    with whole_file(path, scratch_name) as scratch:
+        scratch.write_bytes(content)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, scratch_name: str = "") -> Iterator[Path]:
+    """Path to write a file of any size to; when the block ends well, it moves to its place.
+
+    Parameters and errors as of `write_whole`; a block that raises leaves nothing behind.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(scratch_name or f".{path.name}.{os.getpid()}.tmp")
     try:
-        with scratch.open("wb") as file:
-            file.write(content)
-            file.flush()
+        yield scratch
+        with scratch.open("rb+") as file:
             os.fsync(file.fileno())
         scratch.replace(path)
     finally:

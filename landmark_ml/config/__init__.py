@@ -2,6 +2,7 @@
 
 from landmark_ml.config.comparing import CompareConfig
 from landmark_ml.config.options import Configuration, canonical, default_of, to_json, to_params
+from landmark_ml.config.tagging import TagConfig
 from landmark_ml.config.training import UDACITY50_URL, DataConfig, TrainConfig
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "CompareConfig",
     "Configuration",
     "DataConfig",
+    "TagConfig",
     "TrainConfig",
     "canonical",
     "default_of",

@@ -1,0 +1,47 @@
+"""`mlflow run . -e tag -P photos=<folder>`: a table of what a photo library shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from experiments import cli
+from landmark_ml.config import TagConfig
+from serving.tagging import run_tagging
+
+if TYPE_CHECKING:
+    from serving.tagging import TagResult
+
+MOST_SHOWN = 20
+
+
+def main() -> None:
+    """Tag the library and print what it holds; refused photos are no failure."""
+    print_tagging(run_tagging(cli.parse(TagConfig(), __doc__ or "")))
+
+
+def print_tagging(result: TagResult) -> None:
+    """Print the landmarks found, the photos that have no answer, and where the table is."""
+    for landmark, count in result.landmarks.most_common(MOST_SHOWN):
+        print(f"{count:8,}  {landmark}")
+    print(f"\nphotos      {result.photos:,}, of a landmark {result.landmarks.total():,}")
+    if result.recognised:
+        rate = result.photos_per_second
+        print(f"recognised  {result.recognised:,} in {result.seconds:.1f} s, {rate:.1f} photos/s")
+    _print_refused(result)
+    print(f"table       {result.out}/tags.parquet and tags.csv")
+    print(f"run         {result.location}")
+
+
+def _print_refused(result: TagResult) -> None:
+    for photo in result.examples:
+        error = photo.answer["error"]
+        if error is not None:
+            print(f"no answer   {photo.path}: {error['code']}: {error['reason']}")
+    if (more := result.refused.total() - len(result.examples)) > 0:
+        print(f"no answer   and {more:,} more: error_code in the table says which and why")
+    for suffix, count in sorted(result.other_pictures.items()):
+        print(f"not read    {count:,} files *{suffix}; export them as JPEG to have them tagged")
+
+
+if __name__ == "__main__":
+    cli.run(main)

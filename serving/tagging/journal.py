@@ -1,0 +1,130 @@
+"""What is known of each photo of a library so far, kept on the disk: a killed run loses seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+
+    from serving.prediction import Prediction
+    from serving.tagging.walk import Found
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS photos (
+    path BLOB PRIMARY KEY,   -- as the file system spells it, which need not be UTF-8
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    scan INTEGER NOT NULL,   -- the last scan that met it
+    asked TEXT,              -- who answered and how it was asked; NULL: ask again
+    answer TEXT
+) WITHOUT ROWID
+"""
+# A photo that was changed since it was answered is a new photo.
+_MEET = """
+INSERT INTO photos (path, size, mtime_ns, scan) VALUES (?, ?, ?, ?)
+ON CONFLICT (path) DO UPDATE SET
+    asked = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns THEN asked END,
+    size = excluded.size, mtime_ns = excluded.mtime_ns, scan = excluded.scan
+"""
+_COUNT_WAITING = "SELECT count(*) FROM photos WHERE scan = :scan AND asked IS NOT :asked"
+_NEXT_WAITING = """
+SELECT path FROM photos WHERE scan = :scan AND asked IS NOT :asked AND path > :last
+ORDER BY path LIMIT 1000
+"""
+_NEXT_ANSWERED = """
+SELECT path, answer FROM photos WHERE scan = :scan AND answer IS NOT NULL AND path > :last
+ORDER BY path LIMIT 1000
+"""
+
+
+class Tagged(NamedTuple):
+    """A photo by its path within the library, and what was answered."""
+
+    path: Path
+    answer: Prediction
+
+
+class Journal:
+    """The photos of one library in an SQLite file, for one process at a time.
+
+    A process that is killed leaves all that was recorded; only a power cut may take the last
+    moments with it. No more than a few rows are held in memory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute(_TABLES)
+        self._scan = 1 + (self._one("SELECT max(scan) FROM photos") or 0)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._db.close()
+
+    def meet(self, photos: Iterable[Found]) -> int:
+        """Take in what the library holds now, and return how many photos that is.
+
+        What was recorded of photos that are gone stays, for the day they come back.
+        """
+        self._db.execute("BEGIN")
+        count = 0
+        for photo in photos:
+            row = (os.fsencode(photo.path), photo.size, photo.mtime_ns, self._scan)
+            self._db.execute(_MEET, row)
+            count += 1
+        self._db.execute("COMMIT")
+        return count
+
+    def count_waiting(self, asked: str) -> int:
+        """How many photos of the library have no answer to this question."""
+        return self._one(_COUNT_WAITING, scan=self._scan, asked=asked) or 0
+
+    def waiting(self, asked: str) -> Iterator[Path]:
+        """Photos of the library without an answer to this question, in order of path."""
+        for (path,) in self._pages(_NEXT_WAITING, asked=asked):
+            yield Path(os.fsdecode(path))
+
+    def record(self, answered: Iterable[Tagged], asked: str | None) -> None:
+        """Keep answers; asked None: show them, and ask again next time."""
+        self._db.execute("BEGIN")
+        self._db.executemany(
+            "UPDATE photos SET answer = ?, asked = ? WHERE path = ?",
+            [
+                (json.dumps(answer, ensure_ascii=False), asked, os.fsencode(path))
+                for path, answer in answered
+            ],
+        )
+        self._db.execute("COMMIT")
+
+    def answers(self) -> Iterator[Tagged]:
+        """All photos of the library that were answered, in order of path."""
+        for path, answer in self._pages(_NEXT_ANSWERED):
+            yield Tagged(Path(os.fsdecode(path)), cast("Prediction", json.loads(answer)))
+
+    def _pages(self, query: str, **values: object) -> Iterator[tuple[Any, ...]]:
+        """Rows that start with their path, page by page: rows may be written in between."""
+        last = b""
+        while rows := self._db.execute(
+            query, {"scan": self._scan, "last": last, **values}
+        ).fetchall():
+            yield from rows
+            last = rows[-1][0]
+
+    def _one(self, query: str, **values: object) -> int | None:
+        (value,) = self._db.execute(query, values).fetchone()
+        return cast("int | None", value)

@@ -1,0 +1,76 @@
+"""Photos to answers with all cores busy and few photos in memory."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
+
+from landmark_ml.photos import DEFAULT_LIMITS
+from serving.prediction import Prediction, Refusal
+from serving.tagging.journal import Tagged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from serving.predictor import Predictor
+
+CANNOT_BE_READ = "cannot_be_read"
+"""Code of a photo whose file the system does not give; the decoder's codes are the others."""
+
+CHUNK = 4
+TOP_K = 3
+
+
+def recognise(
+    predictor: Predictor, root: Path, photos: Iterable[Path], threshold: float | None = None
+) -> Iterator[list[Tagged]]:
+    """Answers for photos by their paths within a root, a few at a time and in order.
+
+    Files are read while other photos are decoded and recognised; at most four photos for each core
+    and each of two waiting places are held at once, however many there are.
+    """
+    cores = os.cpu_count() or 1
+    waiting: deque[Future[list[Tagged]]] = deque()
+    remaining = iter(photos)
+    pool = ThreadPoolExecutor(cores + 1, thread_name_prefix="tag")
+    try:
+        while chunk := list(islice(remaining, CHUNK)):
+            waiting.append(pool.submit(_answer, predictor, root, chunk, threshold))
+            if len(waiting) > cores + 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _answer(
+    predictor: Predictor, root: Path, paths: list[Path], threshold: float | None
+) -> list[Tagged]:
+    contents = [_read(root / path) for path in paths]
+    photos = [content for content in contents if isinstance(content, bytes)]
+    answers = iter(predictor.predict(photos, top_k=TOP_K, threshold=threshold))
+    return [
+        Tagged(path, next(answers) if isinstance(content, bytes) else _refuse(content))
+        for path, content in zip(paths, contents, strict=True)
+    ]
+
+
+def _read(path: Path) -> bytes | OSError:
+    try:
+        with path.open("rb") as file:
+            # One byte more than allowed is enough for the decoder to refuse it.
+            return file.read(DEFAULT_LIMITS.max_bytes + 1)
+    except OSError as error:
+        return error
+
+
+def _refuse(error: OSError) -> Prediction:
+    empty: dict[str, Any] = dict.fromkeys(Prediction.__annotations__)
+    empty["error"] = Refusal(code=CANNOT_BE_READ, reason=error.strerror or str(error))
+    return cast("Prediction", empty)

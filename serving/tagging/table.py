@@ -1,0 +1,82 @@
+"""The table of a library's answers: one row a photo, as Parquet and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import os
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from landmark_ml.atomic_file import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from serving.tagging.journal import Tagged
+
+PARQUET, CSV = "tags.parquet", "tags.csv"
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("is_landmark", pa.bool_()),
+        ("landmark", pa.string()),
+        ("confidence", pa.float64()),
+        ("landmark_score", pa.float64()),
+        ("latitude", pa.float64()),
+        ("longitude", pa.float64()),
+        ("location_source", pa.string()),
+        ("city", pa.string()),
+        ("country", pa.string()),
+        ("tags", pa.list_(pa.string())),
+        ("runners_up", pa.list_(pa.string())),
+        ("error_code", pa.string()),
+        ("error_reason", pa.string()),
+        ("model", pa.string()),
+    ]
+)
+_ROWS_AT_ONCE = 4096
+
+
+def table_row(photo: Tagged, model: str) -> dict[str, Any]:
+    """One photo's answer under the names of `SCHEMA`."""
+    answer: Mapping[str, Any] = photo.answer
+    error = answer["error"] or {}
+    fields = {name: answer[name] for name in SCHEMA.names if name in answer}
+    return fields | {
+        # A name that is not UTF-8 is shown with its odd bytes escaped.
+        "path": os.fsencode(photo.path).decode("utf-8", "backslashreplace"),
+        "runners_up": [item["landmark"] for item in (answer["candidates"] or [])[1:]],
+        "error_code": error.get("code"),
+        "error_reason": error.get("reason"),
+        "model": model,
+    }
+
+
+def write_tables(rows: Iterable[Mapping[str, Any]], folder: Path) -> None:
+    """Write both files, each whole or not at all, holding few rows in memory."""
+    with (
+        whole_file(folder / PARQUET) as parquet,
+        whole_file(folder / CSV) as plain,
+        pq.ParquetWriter(parquet, SCHEMA) as writer,
+        plain.open("w", encoding="utf-8", newline="") as file,
+    ):
+        lines = csv.DictWriter(file, SCHEMA.names)
+        lines.writeheader()
+        for some in _in_parts(rows):
+            writer.write_table(pa.Table.from_pylist(some, schema=SCHEMA))
+            lines.writerows(_plain(row) for row in some)
+
+
+def _in_parts(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    remaining = iter(rows)
+    while some := list(islice(remaining, _ROWS_AT_ONCE)):
+        yield some
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Row of a CSV: lists joined as in places.csv."""
+    return {name: ";".join(v) if isinstance(v, list) else v for name, v in row.items()}

@@ -1,0 +1,159 @@
+"""Tag a photo library: recognise what is new in it and write the table of all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
+
+from landmark_ml import tracking
+from serving.tagging.answering import load_answering
+from serving.tagging.journal import Journal
+from serving.tagging.recognition import CANNOT_BE_READ, recognise
+from serving.tagging.table import CSV, PARQUET, table_row, write_tables
+from serving.tagging.walk import Library
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from landmark_ml.config import TagConfig
+    from landmark_ml.tracking import Run
+    from serving.tagging.answering import Answering
+    from serving.tagging.journal import Tagged
+
+JOURNAL = "journal.sqlite"
+MOST_EXAMPLES = 20
+
+
+@dataclass
+class TagResult:
+    """What a library holds and what was done about it.
+
+    seconds: of recognition; landmarks: photos of each; refused: photos without an answer by code,
+    of which `examples` are the first few; other_pictures: files of suffixes that are not read.
+    """
+
+    out: Path
+    model: str
+    photos: int = 0
+    recognised: int = 0
+    seconds: float = 0.0
+    landmarks: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    examples: list[Tagged] = field(default_factory=list)
+    other_pictures: Counter[str] = field(default_factory=Counter)
+    location: str = ""
+
+    @property
+    def photos_per_second(self) -> float:
+        """Rate of recognition; 0 when nothing was new."""
+        return self.recognised / self.seconds if self.seconds else 0.0
+
+    def count(self, photo: Tagged) -> None:
+        """Take one answered photo into the counts."""
+        if photo.answer["landmark"]:
+            self.landmarks[photo.answer["landmark"]] += 1
+        if photo.answer["error"]:
+            self.refused[photo.answer["error"]["code"]] += 1
+            if len(self.examples) < MOST_EXAMPLES:
+                self.examples.append(photo)
+
+    def metrics(self) -> dict[str, float]:
+        """Counts for the MLflow run."""
+        return {
+            "tag/photos": self.photos,
+            "tag/recognised": self.recognised,
+            "tag/showing_a_landmark": self.landmarks.total(),
+            "tag/refused": self.refused.total(),
+            "tag/seconds": self.seconds,
+            "tag/photos_per_second": self.photos_per_second,
+        }
+
+
+def run_tagging(config: TagConfig) -> TagResult:
+    """Tag a library and record the counts, no photo and no path, in an MLflow run.
+
+    Raises ValueError when the folder or the model is not there or another process tags to `out`.
+    """
+    if not config.photos:
+        raise ValueError("photos is empty; name the folder of your photos: --photos=<folder>")
+    out = Path(config.out).expanduser()
+    library = Library(Path(config.photos).expanduser(), skip=frozenset([out.resolve()]))
+    with _alone(out), tracking.start_run(config, "tag", {"kind": "tag"}) as run:
+        answering = load_answering(config.model)
+        result = tag_library(library, answering, config)
+        _log(run, result)
+        result.location = run.location
+        return result
+
+
+def tag_library(library: Library, answering: Answering, config: TagConfig) -> TagResult:
+    """Recognise the photos that have no answer yet, and write the table of all.
+
+    A photo is recognised again when it was changed, or when another model version or threshold is
+    asked for.
+    """
+    result = TagResult(Path(config.out).expanduser(), answering.version)
+    with Journal(result.out / JOURNAL) as journal:
+        result.photos = journal.meet(tqdm(library.walk(), desc="looking", unit=" photos", delay=1))
+        result.other_pictures = library.other_pictures
+        _recognise_new(library, answering, config, journal, result)
+        write_tables(_rows(journal, result), result.out)
+    return result
+
+
+def _recognise_new(
+    library: Library, answering: Answering, config: TagConfig, journal: Journal, result: TagResult
+) -> None:
+    threshold = None if config.threshold == -1 else config.threshold
+    asked = f"{answering.identity} {threshold}"
+    waiting = journal.count_waiting(asked)
+    started = time.perf_counter()
+    with tqdm(total=waiting, desc="recognising", unit="photos", smoothing=0.05, delay=1) as bar:
+        for some in recognise(answering.predictor, library.root, journal.waiting(asked), threshold):
+            # What the system did not give today it may give tomorrow.
+            journal.record([photo for photo in some if not _is_missing(photo)], asked)
+            journal.record([photo for photo in some if _is_missing(photo)], None)
+            result.recognised += len(some)
+            bar.update(len(some))
+    result.seconds = time.perf_counter() - started if waiting else 0.0
+
+
+def _is_missing(photo: Tagged) -> bool:
+    error = photo.answer["error"]
+    return error is not None and error["code"] == CANNOT_BE_READ
+
+
+def _rows(journal: Journal, result: TagResult) -> Iterator[dict[str, object]]:
+    """Rows of the table; the counts are taken as they pass."""
+    for photo in journal.answers():
+        result.count(photo)
+        yield table_row(photo, result.model)
+
+
+def _log(run: Run, result: TagResult) -> None:
+    run.log_metrics(result.metrics())
+    run.set_tags({"model": result.model})
+    counts = [f"{name},{count}" for name, count in result.landmarks.most_common()]
+    run.log_text("\n".join(["landmark,photos", *counts]) + "\n", "landmarks.csv")
+    run.describe(
+        f"{result.photos} photos, {result.landmarks.total()} of them of {len(result.landmarks)}"
+        f" landmarks; the table ({PARQUET}, {CSV}) stays on the machine that made it."
+    )
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep a second tagger away from the journal and the tables while this one writes them."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise ValueError(f"out={out}: another tagger writes there; wait or give another") from None

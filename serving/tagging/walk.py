@@ -1,0 +1,107 @@
+"""The photos of a library: every folder once, however its links run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+_READ = "jpg jpeg jpe jfif png apng webp avif gif tif tiff bmp heic heif hif"
+_NOT_READ = "3fr arw cr2 cr3 dng erf jp2 jxl kdc mrw nef nrw orf pef psd raf raw rw2 srw svg x3f"
+PHOTO_SUFFIXES = frozenset(f".{name}" for name in _READ.split())
+OTHER_PICTURES = frozenset(f".{name}" for name in _NOT_READ.split())
+"""Pictures of formats that are not read: counted, so that nobody misses them unawares."""
+
+_NO_PHOTOS_OF_THE_USER = frozenset(("@eadir", "#recycle", "$recycle.bin", "lost+found"))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A photo file: path within the library, bytes, and time of its last change."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+
+@dataclass
+class Library:
+    """A folder of photos; hidden files and folders are left alone, and what `skip` names.
+
+    `other_pictures` counts the suffixes that were met and are not read; `unreadable` the folders
+    that could not be opened.
+    """
+
+    root: Path
+    skip: frozenset[Path] = frozenset()
+    other_pictures: Counter[str] = field(default_factory=Counter)
+    unreadable: list[Path] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.root.is_dir():
+            raise ValueError(f"photos={self.root} is no folder; name the folder of your photos")
+
+    def walk(self) -> Iterator[Found]:
+        """Photos, each folder's own before those of its subfolders, both in order of name.
+
+        Links to folders are followed; a folder that was walked already, a loop among them, is not
+        walked again. Pipes and devices are passed over.
+        """
+        walked: set[tuple[int, int]] = set()
+        waiting = [self.root]
+        while waiting:
+            folder = waiting.pop()
+            entries = self._enter(folder, walked)
+            subfolders = [Path(entry) for entry in entries if _is_folder(entry)]
+            waiting.extend(reversed(subfolders))
+            for entry in entries:
+                if found := self._photo(entry):
+                    yield found
+
+    def _enter(self, folder: Path, walked: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+        """Visible entries of a folder that was not walked yet."""
+        try:
+            state = folder.stat()
+            if (state.st_dev, state.st_ino) in walked or folder.resolve() in self.skip:
+                return []
+            walked.add((state.st_dev, state.st_ino))
+            with os.scandir(folder) as entries:
+                return sorted((e for e in entries if _is_visible(e.name)), key=lambda e: e.name)
+        except OSError as error:
+            logger.warning("%s cannot be opened, its photos are passed over: %s", folder, error)
+            self.unreadable.append(folder)
+            return []
+
+    def _photo(self, entry: os.DirEntry[str]) -> Found | None:
+        suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - once for every file
+        if suffix in OTHER_PICTURES:
+            self.other_pictures[suffix] += 1
+        if suffix not in PHOTO_SUFFIXES:
+            return None
+        try:
+            if not entry.is_file():
+                return None
+            state = entry.stat()
+        except OSError as error:
+            logger.warning("%s is passed over: %s", entry.path, error)
+            return None
+        return Found(Path(entry).relative_to(self.root), state.st_size, state.st_mtime_ns)
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in _NO_PHOTOS_OF_THE_USER
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

@@ -1,0 +1,48 @@
+"""A small photo library of one-colour photos, and the model that knows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from serving.tagging.answering import Answering
+from tests.colour_artifact import BLUE, GREEN, RED, WHITE, colour_photo, gps_exif
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from serving.predictor import Predictor
+
+
+@pytest.fixture
+def answering(predictor: Predictor) -> Answering:
+    return Answering(predictor, "landmarks/1")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Folder with a photo of each kind, two that are none, and things that are not for us."""
+    return write_library(tmp_path / "photos")
+
+
+def write_library(root: Path) -> Path:
+    files = {
+        "2024/paris/tower.jpg": colour_photo(RED),
+        "2024/paris/tower with gps.JPG": colour_photo(RED, exif=gps_exif(12, 34)),
+        "2024/castle.jpeg": colour_photo(GREEN),
+        "2023/nowhere.jpg": colour_photo(BLUE),
+        "2023/nothing.jpg": colour_photo(WHITE),
+        "2023/cut.jpg": colour_photo(RED, (400, 300))[:700],
+        "empty.png": b"",
+        "raw.CR2": b"raw",
+        "notes.txt": b"notes",
+        ".hidden.jpg": colour_photo(RED),
+        ".thumbnails/small.jpg": colour_photo(RED),
+        "2024/@eaDir/small.jpg": colour_photo(RED),
+    }
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root

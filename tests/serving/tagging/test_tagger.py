@@ -1,0 +1,243 @@
+"""A library tagged: the table, what is done again and what is not, the run, a killed process."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import pyarrow.parquet as pq
+import pytest
+
+from experiments import tag
+from landmark_ml.config import TagConfig
+from landmark_ml.tracking import DEFAULT_EXPERIMENT
+from serving.tagging import TagResult, run_tagging, tagger
+from serving.tagging.answering import Answering, find_version, load_answering
+from serving.tagging.table import CSV, PARQUET, SCHEMA
+from serving.tagging.walk import Library
+from tests.colour_artifact import BLUE, GREEN, RED, TOWER, colour_photo, log_artifact
+
+if TYPE_CHECKING:
+    from serving.predictor import Predictor
+
+NO_PHOTOS = 7
+
+
+@pytest.fixture
+def config(photos: Path, tmp_path: Path) -> TagConfig:
+    return TagConfig(photos=str(photos), out=str(tmp_path / "tags"))
+
+
+def run(config: TagConfig, answering: Answering) -> TagResult:
+    return tagger.tag_library(Library(Path(config.photos)), answering, config)
+
+
+def parquet(config: TagConfig) -> dict[str, dict[str, Any]]:
+    """Rows by path."""
+    table = pq.read_table(Path(config.out) / PARQUET)
+    assert table.schema.equals(SCHEMA)
+    rows = table.to_pylist()
+    assert len({row["path"] for row in rows}) == len(rows)
+    return {row["path"]: row for row in rows}
+
+
+def test_every_photo_gets_a_row(config: TagConfig, answering: Answering) -> None:
+    result = run(config, answering)
+    rows = parquet(config)
+    assert len(rows) == result.photos == result.recognised == NO_PHOTOS
+    tower = rows["2024/paris/tower.jpg"]
+    assert (tower["landmark"], tower["city"], tower["country"]) == (
+        "Eiffel Tower",
+        "Paris",
+        "France",
+    )
+    assert (tower["latitude"], tower["location_source"]) == (TOWER.latitude, "landmark")
+    assert tower["tags"] == list(TOWER.tags)
+    assert tower["model"] == "landmarks/1"
+    assert len(tower["runners_up"]) == 2
+    assert rows["2024/paris/tower with gps.JPG"]["latitude"] == 12
+    assert rows["2023/nothing.jpg"]["landmark"] is None
+    assert rows["2023/nothing.jpg"]["is_landmark"] is False
+    assert rows["2023/cut.jpg"]["error_code"] == "truncated"
+    assert rows["empty.png"]["error_code"] == "empty"
+    assert result.landmarks == {"Eiffel Tower": 2, "Château d'If": 1, "Nowhere": 1}
+    assert result.refused == {"truncated": 1, "empty": 1}
+    assert result.other_pictures == {".cr2": 1}
+
+
+def test_the_csv_says_what_the_parquet_says(config: TagConfig, answering: Answering) -> None:
+    run(config, answering)
+    rows = parquet(config)
+    with (Path(config.out) / CSV).open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["path"] for line in lines] == list(rows)
+    for line in lines:
+        for name, value in rows[line["path"]].items():
+            text = ";".join(value) if isinstance(value, list) else value
+            assert line[name] == ("" if text is None else str(text))
+
+
+class Counting:
+    """A predictor that remembers how many photos it was asked about."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.asked = 0
+        self.metadata = predictor.metadata
+        self._predictor = predictor
+
+    def predict(self, photos: list[bytes], **options: Any) -> Any:
+        self.asked += len(photos)
+        return self._predictor.predict(photos, **options)
+
+
+@pytest.fixture
+def counting(predictor: Predictor) -> Counting:
+    return Counting(predictor)
+
+
+def asked(config: TagConfig, counting: Counting, version: str = "landmarks/1") -> int:
+    """How many photos were recognised by a run."""
+    before = counting.asked
+    run(config, Answering(counting, version))  # type: ignore[arg-type]
+    return counting.asked - before
+
+
+def test_only_what_is_new_or_changed_is_recognised_again(
+    config: TagConfig, counting: Counting, photos: Path
+) -> None:
+    assert asked(config, counting) == NO_PHOTOS
+    assert asked(config, counting) == 0
+    (photos / "new.jpg").write_bytes(colour_photo(BLUE))
+    (photos / "2024/castle.jpeg").write_bytes(colour_photo(RED, (64, 64)))
+    assert asked(config, counting) == 2
+    assert parquet(config)["2024/castle.jpeg"]["landmark"] == "Eiffel Tower"
+    assert parquet(config)["new.jpg"]["landmark"] == "Nowhere"
+
+
+def test_a_photo_that_is_gone_leaves_the_table_and_may_come_back(
+    config: TagConfig, counting: Counting, photos: Path, tmp_path: Path
+) -> None:
+    asked(config, counting)
+    (photos / "2024").rename(tmp_path / "moved")
+    assert asked(config, counting) == 0
+    assert not [path for path in parquet(config) if path.startswith("2024")]
+    (tmp_path / "moved").rename(photos / "2024")
+    assert asked(config, counting) == 0
+    assert len(parquet(config)) == NO_PHOTOS
+
+
+def test_another_model_or_threshold_asks_again(config: TagConfig, counting: Counting) -> None:
+    assert asked(config, counting) == NO_PHOTOS
+    assert asked(config, counting, "landmarks/2") == NO_PHOTOS
+    strict = TagConfig(photos=config.photos, out=config.out, threshold=1.0)
+    assert asked(strict, counting, "landmarks/2") == NO_PHOTOS
+    assert {row["landmark"] for row in parquet(strict).values()} == {None}
+
+
+def test_a_file_that_the_system_does_not_give_is_asked_for_again(
+    config: TagConfig, counting: Counting, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = photos / "2024/castle.jpeg"
+    opened = Path.open
+
+    def open_or_refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == refused:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", open_or_refuse)
+        asked(config, counting)
+    row = parquet(config)["2024/castle.jpeg"]
+    assert (row["error_code"], row["error_reason"]) == ("cannot_be_read", "Permission denied")
+    assert asked(config, counting) == 1
+    assert parquet(config)["2024/castle.jpeg"]["landmark"] == "Château d'If"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are text here")
+def test_a_name_that_is_no_text_is_tagged_all_the_same(
+    config: TagConfig, answering: Answering, photos: Path
+) -> None:
+    path = os.fsencode(photos) + b"/odd\xff.jpg"
+    Path(os.fsdecode(path)).write_bytes(colour_photo(GREEN))
+    run(config, answering)
+    assert parquet(config)["odd\\xff.jpg"]["landmark"] == "Château d'If"
+
+
+def test_an_empty_library_has_an_empty_table(
+    config: TagConfig, answering: Answering, tmp_path: Path
+) -> None:
+    (tmp_path / "none").mkdir()
+    empty = TagConfig(photos=str(tmp_path / "none"), out=config.out)
+    assert run(empty, answering).photos == 0
+    assert parquet(empty) == {}
+
+
+def test_what_is_written_into_the_library_is_no_photo_of_it(
+    config: TagConfig, answering: Answering, photos: Path
+) -> None:
+    inside = TagConfig(photos=config.photos, out=str(photos / "tags"))
+    (photos / "tags").mkdir()
+    (photos / "tags/thumbnail.jpg").write_bytes(colour_photo(RED))
+    library = Library(photos, skip=frozenset([photos / "tags"]))
+    assert tagger.tag_library(library, answering, inside).photos == NO_PHOTOS
+
+
+@pytest.fixture(scope="module")
+def registered(tracking_uri: str) -> str:
+    """Name of a registered model with a champion."""
+    name = "tagged_with"
+    client = mlflow.MlflowClient()
+    version = mlflow.register_model(log_artifact(tracking_uri).model_uri, name)
+    client.set_registered_model_alias(name, "champion", version.version)
+    return name
+
+
+def test_the_run_holds_counts_and_no_paths(
+    config: TagConfig, registered: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run_tagging(TagConfig(photos=config.photos, out=config.out, model=registered))
+    found = mlflow.search_runs(
+        experiment_names=[DEFAULT_EXPERIMENT],
+        filter_string="tags.kind = 'tag'",
+        max_results=1,
+        output_format="list",
+    )[0]
+    assert found.data.metrics["tag/photos"] == NO_PHOTOS
+    assert found.data.metrics["tag/showing_a_landmark"] == 4
+    assert found.data.tags["model"] == f"{registered}/1"
+    counts = mlflow.artifacts.load_text(f"runs:/{found.info.run_id}/landmarks.csv")
+    assert counts.splitlines()[:2] == ["landmark,photos", "Eiffel Tower,2"]
+    tag.print_tagging(result)
+    said = capsys.readouterr().out
+    assert "7, of a landmark 4" in said
+    assert "empty.png: empty:" in said
+    assert "1 files *.cr2" in said
+    assert found.info.run_id in said
+
+
+def test_the_model_may_be_named_in_three_ways(registered: str) -> None:
+    expected = (registered, "1")
+    assert find_version(registered) == expected
+    assert find_version(f"{registered}@champion") == expected
+    assert find_version(f"{registered}/1") == expected
+    assert load_answering(registered).identity == f"{registered}/1 abc"
+
+
+@pytest.mark.parametrize("model", ["unheard_of", "unheard_of/3", "tagged_with@second"])
+def test_a_model_that_is_not_there_is_named(model: str, registered: str) -> None:
+    with pytest.raises(ValueError, match=f"model={model} is not in the registry"):
+        load_answering(model)
+
+
+def test_a_library_must_be_named() -> None:
+    with pytest.raises(ValueError, match="photos is empty; name the folder"):
+        run_tagging(TagConfig())
+
+
+def test_two_taggers_do_not_write_to_one_place(config: TagConfig, registered: str) -> None:
+    with tagger._alone(Path(config.out)), pytest.raises(ValueError, match="another tagger writes"):
+        run_tagging(config)

@@ -1,0 +1,85 @@
+"""Which files of a library are photos, and that every folder is walked once."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from serving.tagging.walk import Library
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OWN = [
+    "empty.png",
+    "2023/cut.jpg",
+    "2023/nothing.jpg",
+    "2023/nowhere.jpg",
+    "2024/castle.jpeg",
+    "2024/paris/tower with gps.JPG",
+    "2024/paris/tower.jpg",
+]
+
+
+def names(library: Library) -> list[str]:
+    return [found.path.as_posix() for found in library.walk()]
+
+
+def test_photos_are_found_at_any_depth_and_hidden_files_are_not(photos: Path) -> None:
+    library = Library(photos)
+    assert names(library) == OWN
+    assert library.other_pictures == {".cr2": 1}
+
+
+def test_each_photo_comes_with_its_size_and_change(photos: Path) -> None:
+    for found in Library(photos).walk():
+        state = (photos / found.path).stat()
+        assert (found.size, found.mtime_ns) == (state.st_size, state.st_mtime_ns)
+
+
+def test_links_in_circles_end(photos: Path) -> None:
+    (photos / "2024" / "again").symlink_to(photos, target_is_directory=True)
+    (photos / "2024" / "self").symlink_to(photos / "2024" / "self")
+    (photos / "gone.jpg").symlink_to(photos / "nowhere to be found.jpg")
+    assert names(Library(photos)) == OWN
+
+
+def test_linked_folders_and_photos_belong_to_the_library(photos: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (photos / "2024/castle.jpeg").rename(outside / "castle.jpeg")
+    (photos / "2023/linked").symlink_to(outside, target_is_directory=True)
+    (photos / "top.jpg").symlink_to(outside / "castle.jpeg")
+    found = names(Library(photos))
+    assert "2023/linked/castle.jpeg" in found
+    assert "top.jpg" in found
+
+
+def test_what_is_to_be_skipped_is_skipped(photos: Path) -> None:
+    library = Library(photos, skip=frozenset([(photos / "2023").resolve()]))
+    assert not [name for name in names(library) if name.startswith("2023")]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no pipes here")
+def test_a_pipe_is_no_photo(photos: Path) -> None:
+    os.mkfifo(photos / "pipe.jpg")
+    assert names(Library(photos)) == OWN
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may open any folder")
+def test_a_folder_that_cannot_be_opened_is_named(photos: Path) -> None:
+    closed = photos / "2023"
+    closed.chmod(0)
+    library = Library(photos)
+    try:
+        assert "2024/castle.jpeg" in names(library)
+    finally:
+        closed.chmod(0o755)
+    assert library.unreadable == [closed]
+
+
+def test_a_library_is_a_folder(photos: Path) -> None:
+    with pytest.raises(ValueError, match=r"empty\.png is no folder; name the folder"):
+        Library(photos / "empty.png")
