@@ -89,6 +89,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "landmark_ml.registry",
         "landmark_ml.tracking",
         "landmark_ml.training",
+        "serving.champion",
         "serving.landmark_model",
         "serving.tagging.answering",
     ),
