@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 IMAGES, FEATURES = "images", "features"
+FEATURE_MAPS = "feature_maps"
+"""Tensor inside the graph, float32 [N, F, h, w], where the features are its plain average."""
+
+# Raise it when the graph of the same weights changes, so that stored ones are traced again.
+_TRACING = 2
 # Tracing specialises sizes 0 and 1, so the example batch holds 2 photos.
 _EXAMPLE_PHOTOS = 2
 
@@ -39,8 +44,9 @@ class _Backbone(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model.features(images.permute(0, 3, 1, 2))
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self.model.feature_maps(images.permute(0, 3, 1, 2))
+        return self.model.pool(maps), maps
 
 
 def backbone_digest(model: LandmarkNetwork) -> str:
@@ -56,9 +62,10 @@ def backbone_digest(model: LandmarkNetwork) -> str:
 def trace_backbone(model: LandmarkNetwork, cache: Path) -> onnx.ModelProto:
     """Graph from `images` uint8 [N, H, W, 3] to `features` float32 [N, F].
 
-    Tracing takes seconds, so the graph of the same weights is kept in the folder `cache`.
+    Inside it, `has_feature_maps` tells, stands what the features are the average of. Tracing takes
+    seconds, so the graph of the same weights is kept in the folder `cache`.
     """
-    path = cache / "graphs" / f"{backbone_digest(model)}.onnx"
+    path = cache / "graphs" / f"{backbone_digest(model)}-{_TRACING}.onnx"
     try:
         cached = onnx.load(path)
         # An empty file parses as a graph of nothing.
@@ -73,25 +80,46 @@ def trace_backbone(model: LandmarkNetwork, cache: Path) -> onnx.ModelProto:
     return graph
 
 
+def has_feature_maps(graph: onnx.ModelProto) -> bool:
+    """Whether the features are the plain average over the places of a map in the graph.
+
+    Not so where a network pools by a token or puts layers between pooling and classifier.
+    """
+    return any(FEATURE_MAPS in node.output for node in graph.graph.node)
+
+
 def _trace(model: LandmarkNetwork) -> onnx.ModelProto:
     side = model.preprocessing.resolution
-    images = torch.zeros(_EXAMPLE_PHOTOS, side, side, 3, dtype=torch.uint8)
+    images = torch.randint(0, 256, (_EXAMPLE_PHOTOS, side, side, 3), dtype=torch.uint8)
     device = model.mean.device
     batch = torch.export.Dim("batch", min=1, max=4096)
+    backbone = _Backbone(model).cpu().eval()
+    maps_name = FEATURE_MAPS if _averages(backbone, images) else "unpooled"
     with _quiet():
         program = torch.onnx.export(
-            _Backbone(model).cpu().eval(),
+            backbone,
             (images,),
             dynamo=True,
             dynamic_shapes=({0: batch},),
             input_names=[IMAGES],
-            output_names=[FEATURES],
+            output_names=[FEATURES, maps_name],
             verbose=False,
         )
     model.to(device)
     if program is None:
         raise ValueError("the exporter returned no graph; update torch and onnxscript")
-    return program.model_proto
+    graph = program.model_proto
+    # The maps stay inside: given out, they would be copied for every photo whose features we want.
+    del graph.graph.output[1:]
+    return graph
+
+
+@torch.no_grad()
+def _averages(backbone: _Backbone, images: Tensor) -> bool:
+    features, maps = backbone(images)
+    if maps.dim() != 4 or maps.shape[1] != features.shape[1]:
+        return False
+    return torch.allclose(maps.mean(dim=(2, 3)), features, rtol=1e-3, atol=1e-4)
 
 
 @contextlib.contextmanager

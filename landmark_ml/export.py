@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from landmark_ml.backbone_graph import FEATURES, trace_backbone
+from landmark_ml.backbone_graph import FEATURE_MAPS, FEATURES, has_feature_maps, trace_backbone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,7 @@ SCHEMA_VERSION = 2
 GRAPH_FILE = "model.onnx"
 METADATA_FILE = "metadata.json"
 PROBABILITIES, LANDMARK_SCORE = "probabilities", "landmark_score"
+ATTENTION = "attention"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def export_network(
 def lay_classifier(
     backbone: onnx.ModelProto, classifier: nn.Linear, num_classes: int, temperature: float
 ) -> onnx.ModelProto:
-    """Graph from pixels to `probabilities` [N, classes] and `landmark_score` [N].
+    """Graph from pixels to `probabilities` [N, classes], `landmark_score` [N] and `attention`.
 
     A classifier with one output more than classes was trained with photos of no landmark: that
     output is what the probabilities lack to 1, and the score is their sum. Without it the score is
@@ -110,7 +111,41 @@ def lay_classifier(
             helper.make_tensor_value_info(LANDMARK_SCORE, TensorProto.FLOAT, ["batch"]),
         ]
     )
+    if has_feature_maps(backbone):
+        _lay_attention(graph, classifier)
     return graph
+
+
+def _lay_attention(graph: onnx.ModelProto, classifier: nn.Linear) -> None:
+    """Add the output `attention` [N, h, w]: how much each place spoke for the best landmark.
+
+    The class activation map of Zhou et al., Learning deep features for discriminative localization
+    (CVPR 2016). What speaks for all classes alike is taken off, as the softmax does not see it.
+    """
+    weight = classifier.weight.detach().cpu().numpy()
+    constants = {
+        "weight_mean": weight.mean(axis=0, keepdims=True),
+        "row_shape": np.array([0, 1, weight.shape[1]], dtype=np.int64),
+        "places_shape": np.array([0, 0, -1], dtype=np.int64),
+    }
+    graph.graph.node.extend(
+        [
+            helper.make_node("ArgMax", [PROBABILITIES], ["best"], axis=1, keepdims=0),
+            helper.make_node("Gather", ["weight", "best"], ["best_weight"], axis=0),
+            helper.make_node("Sub", ["best_weight", "weight_mean"], ["evidence"]),
+            helper.make_node("Reshape", ["evidence", "row_shape"], ["evidence_row"]),
+            helper.make_node("Reshape", [FEATURE_MAPS, "places_shape"], ["places"]),
+            helper.make_node("MatMul", ["evidence_row", "places"], ["attention_row"]),
+            helper.make_node("Shape", [FEATURE_MAPS], ["map_shape"], start=2),
+            helper.make_node("Shape", [FEATURE_MAPS], ["batch_shape"], end=1),
+            helper.make_node("Concat", ["batch_shape", "map_shape"], ["attention_shape"], axis=0),
+            helper.make_node("Reshape", ["attention_row", "attention_shape"], [ATTENTION]),
+        ]
+    )
+    graph.graph.initializer.extend(_initializer(name, v) for name, v in constants.items())
+    graph.graph.output.append(
+        helper.make_tensor_value_info(ATTENTION, TensorProto.FLOAT, ["batch", "height", "width"])
+    )
 
 
 def shown_names(classes: Sequence[str], gazetteer: Gazetteer) -> list[str]:

@@ -61,11 +61,19 @@ class LandmarkNetwork(nn.Module):
         """Pixels 0 to 255 of any dtype to the range the network was trained on."""
         return (pixels.float() - self.mean) / self.std
 
-    def features(self, pixels: Tensor) -> Tensor:
-        """What the classifier sees: float [N, num_features]."""
-        maps = self.network.forward_features(self.normalize(pixels))  # type: ignore[operator]
+    def feature_maps(self, pixels: Tensor) -> Tensor:
+        """What the network sees before it pools: of most networks float [N, channels, h, w]."""
+        maps: Tensor = self.network.forward_features(self.normalize(pixels))  # type: ignore[operator]
+        return maps
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Feature maps to what the classifier sees: float [N, num_features]."""
         pooled: Tensor = self.network.forward_head(maps, pre_logits=True)  # type: ignore[operator]
         return pooled
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """What the classifier sees: float [N, num_features]."""
+        return self.pool(self.feature_maps(pixels))
 
     def forward(self, pixels: Tensor) -> Tensor:
         logits: Tensor = self.network(self.normalize(pixels))

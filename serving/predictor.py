@@ -29,6 +29,7 @@ SCHEMA_VERSION = 2
 DEFAULT_TOP_K = 5
 _BATCH = 4
 _OUTPUTS = ("probabilities", "landmark_score")
+_ATTENTION = "attention"
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,14 @@ class Scores:
     """What is known of one photo.
 
     probabilities: float32 [classes]; landmark_score: 0 to 1, that it shows one of them;
-    location: (latitude, longitude) in degrees from its EXIF, if any.
+    location: (latitude, longitude) in degrees from its EXIF, if any; attention: float32 [h, w],
+    how much each place of the pixels spoke for the best landmark, None where a network cannot tell.
     """
 
     probabilities: NDArray[np.float32]
     landmark_score: float
     location: tuple[float, float] | None
+    attention: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -145,18 +148,19 @@ class Predictor:
         limit = self.metadata.threshold if threshold is None else threshold
         if not 0 <= limit <= 1:
             raise ValueError(f"threshold is {limit}; give a number from 0 to 1")
-        return [
-            refuse(scores)
-            if isinstance(scores, PhotoError)
-            else answer(
-                self._candidates(scores, top_k),
-                scores.landmark_score,
-                limit,
-                scores.location,
-                self._areas.find(scores.probabilities),
-            )
-            for scores in self.score(photos)
-        ]
+        return [self.answer(scores, top_k, limit) for scores in self.score(photos)]
+
+    def answer(self, scores: Scores | PhotoError, top_k: int, threshold: float) -> Prediction:
+        """Answer for what `score` found of one photo."""
+        if isinstance(scores, PhotoError):
+            return refuse(scores)
+        return answer(
+            self._candidates(scores, top_k),
+            scores.landmark_score,
+            threshold,
+            scores.location,
+            self._areas.find(scores.probabilities),
+        )
 
     def score(self, photos: Sequence[bytes]) -> list[Scores | PhotoError]:
         """Probabilities of all classes for each photo, or why it was refused."""
@@ -171,7 +175,8 @@ class Predictor:
         read = [self._read(photo) for photo in photos]
         readable = [item.pixels for item in read if isinstance(item, _Decoded)]
         outputs = graph.run(np.stack(readable)) if readable else {}
-        rows = zip(*(outputs.get(name, ()) for name in _OUTPUTS), strict=True)
+        attention = outputs.get(_ATTENTION, [None] * len(readable))
+        rows = zip(*(outputs.get(name, ()) for name in _OUTPUTS), attention, strict=True)
         return [
             item if isinstance(item, PhotoError) else _scores(next(rows), item.location)
             for item in read
@@ -201,7 +206,8 @@ class Predictor:
 
 
 def _scores(
-    row: tuple[NDArray[np.float32], np.float32], location: tuple[float, float] | None
+    row: tuple[NDArray[np.float32], np.float32, NDArray[np.float32] | None],
+    location: tuple[float, float] | None,
 ) -> Scores:
-    probabilities, landmark_score = row
-    return Scores(probabilities, float(landmark_score), location)
+    probabilities, landmark_score, attention = row
+    return Scores(probabilities, float(landmark_score), location, attention)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from landmark_ml.backbone_graph import FEATURES, backbone_digest, trace_backbone
+from landmark_ml.backbone_graph import FEATURES, backbone_digest, has_feature_maps, trace_backbone
 from landmark_ml.graph import Graph
 from landmark_ml.models import LandmarkNetwork, ModelOptions, create_model
 from tests.tiny_networks import (
@@ -54,9 +54,19 @@ def test_the_graph_computes_the_features_of_torch(cache: Path) -> None:
     assert_computes_features(tiny_model(), cache, 16)
 
 
-def test_a_network_of_timm_is_traced_whole(tmp_path: Path) -> None:
-    model = create_model(ModelOptions("test_efficientnet", 3, "random", 32, drop_rate=0.5))
-    assert_computes_features(model.train(), tmp_path, 32)
+@pytest.mark.parametrize(
+    ("backbone", "side", "averages"),
+    [
+        ("test_efficientnet", 32, True),
+        pytest.param("test_vit", 160, False, marks=pytest.mark.slow),
+    ],
+)
+def test_a_network_of_timm_is_traced_whole(
+    backbone: str, side: int, averages: bool, tmp_path: Path
+) -> None:
+    model = create_model(ModelOptions(backbone, 3, "random", side, drop_rate=0.5))
+    assert_computes_features(model.train(), tmp_path, side)
+    assert has_feature_maps(trace_backbone(model, tmp_path)) == averages
 
 
 @pytest.mark.usefixtures("no_tracing")

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from landmark_ml.backbone_graph import FEATURE_MAPS, trace_backbone
 from landmark_ml.calibration import Calibration
-from landmark_ml.export import ArtifactInfo, export_network, shown_names
+from landmark_ml.export import ArtifactInfo, export_network, lay_classifier, shown_names
 from landmark_ml.graph import Graph
 from landmark_ml.places import Gazetteer, Place
 from landmark_ml.preprocessing import Preprocessing
-from tests.tiny_networks import lay_traced, random_pixels, tiny_model, tiny_preprocessing
+from tests.tiny_networks import SIDE, lay_traced, random_pixels, tiny_model, tiny_preprocessing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,7 @@ def test_the_graph_gives_the_calibrated_probabilities_of_torch(
         logits = tiny_model(num_outputs)(pixels.permute(0, 3, 1, 2))
     expected = (logits / CALIBRATION.temperature).softmax(dim=1)[:, :3].numpy()
     found = graph.run(pixels.numpy())
-    assert set(found) == {"probabilities", "landmark_score"}
+    assert set(found) == {"probabilities", "landmark_score", "attention"}
     assert found["probabilities"].shape == (count, 3)
     assert np.allclose(found["probabilities"], expected, atol=1e-4)
     score = expected.sum(axis=1) if num_outputs == 4 else expected.max(axis=1)
@@ -56,6 +57,30 @@ def test_the_graph_gives_the_calibrated_probabilities_of_torch(
     assert np.allclose(found["landmark_score"], score, atol=1e-4)
     # What is left to 1 is the background's.
     assert bool((found["probabilities"].sum(axis=1) < 0.999).all()) == (num_outputs == 4)
+
+
+@pytest.mark.parametrize("num_outputs", [3, 4], ids=["landmarks alone", "with background"])
+def test_attention_says_how_much_each_place_spoke_for_the_best_landmark(
+    num_outputs: int, cache: Path
+) -> None:
+    model, pixels = tiny_model(num_outputs), random_pixels(5)
+    found = Graph.load(exported(num_outputs, cache) / "model.onnx").run(pixels.numpy())
+    with torch.no_grad():
+        maps = model.feature_maps(pixels.permute(0, 3, 1, 2))
+    best = model.classifier.weight[found["probabilities"].argmax(axis=1)]
+    evidence = (best - model.classifier.weight.mean(dim=0)).detach()
+    expected = torch.einsum("nc,nchw->nhw", evidence, maps).numpy()
+    assert found["attention"].shape == (5, SIDE // 4, SIDE // 4)
+    assert np.allclose(found["attention"], expected, atol=1e-4)
+
+
+def test_a_backbone_that_does_not_average_its_maps_has_no_attention(cache: Path) -> None:
+    backbone = trace_backbone(tiny_model(), cache)
+    for node in backbone.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["unpooled" if name == FEATURE_MAPS else name for name in names]
+    graph = lay_classifier(backbone, tiny_model().classifier, 3, temperature=1.0)
+    assert [output.name for output in graph.graph.output] == ["probabilities", "landmark_score"]
 
 
 def test_metadata_says_what_the_graph_does_not(cache: Path) -> None:

@@ -7,10 +7,13 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import onnx
 import pytest
 
+from landmark_ml.photos import PhotoError
 from serving.prediction import Prediction
-from serving.predictor import Predictor
+from serving.predictor import Predictor, Scores
 from tests.colour_artifact import (
     BLUE,
     CASTLE,
@@ -212,6 +215,31 @@ def test_a_missing_file_is_named(name: str, artifact: Path, tmp_path: Path) -> N
     (folder / name).unlink()
     with pytest.raises(FileNotFoundError, match=name):
         Predictor.load(folder)
+
+
+def test_scores_tell_where_the_network_looked(predictor: Predictor) -> None:
+    photos = [colour_photo(RED), b"no photo", colour_photo(GREEN)]
+    red, refused, green = predictor.score(photos)
+    assert isinstance(red, Scores)
+    assert isinstance(green, Scores)
+    assert isinstance(refused, PhotoError)
+    assert red.attention is not None
+    assert red.attention.shape == (4, 4)
+    # One colour looks the same everywhere.
+    assert np.allclose(red.attention, red.attention.mean(), rtol=0.05)
+
+
+def test_an_artifact_without_attention_still_answers(artifact: Path, tmp_path: Path) -> None:
+    folder = copy_with(artifact, tmp_path / "old")
+    graph = onnx.load(folder / "model.onnx")
+    (index,) = [i for i, out in enumerate(graph.graph.output) if out.name == "attention"]
+    del graph.graph.output[index]
+    onnx.save(graph, folder / "model.onnx")
+    old = Predictor.load(folder)
+    assert landmarks(old.predict([colour_photo(RED)])) == ["Eiffel Tower"]
+    (scores,) = old.score([colour_photo(RED)])
+    assert isinstance(scores, Scores)
+    assert scores.attention is None
 
 
 def test_warming_up_changes_no_answer(artifact: Path, predictor: Predictor) -> None:
