@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
 import sys
 import warnings
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from landmark_ml.config import Configuration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
 Config = TypeVar("Config", bound=Configuration)
@@ -39,7 +41,9 @@ def parse(defaults: Config, description: str, argv: Sequence[str] | None = None)
 
 def run(main: Callable[[], object]) -> None:
     """Call an entry point; a mistake of the user ends as one sentence, not as a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    rank = int(os.environ.get("RANK", "0"))
+    level = logging.ERROR if rank else logging.INFO
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     for chatty in ("alembic", "mlflow", "onnx_ir", "onnxscript"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # MLflow warns of its own inference of schemas, which is not used here.
@@ -51,12 +55,24 @@ def run(main: Callable[[], object]) -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
     try:
-        main()
+        with _quiet() if rank else contextlib.nullcontext():
+            main()
     except KeyboardInterrupt:
-        sys.exit("interrupted")
+        sys.exit(1 if rank else "interrupted")
     except (ValueError, OSError) as error:
         logging.getLogger(__name__).debug("traceback", exc_info=True)
-        sys.exit(f"error: {error}")
+        sys.exit(f"error{f' in process {rank}' if rank else ''}: {error}")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Show no bars, warnings or results: the first of several processes shows them for all."""
+    with (
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from experiments import launch
+from landmark_ml.distributed_training import train_together
+
 if TYPE_CHECKING:
+    from landmark_ml.config import TrainConfig
     from landmark_ml.training import TrainResult
+
+
+def train_and_print(config: TrainConfig) -> None:
+    """Train, in as many processes as asked for; the first says what came of it."""
+    launch.share_among(config.processes)
+    result = train_together(config)
+    if result is not None:
+        print_result(result)
 
 
 def print_result(result: TrainResult) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from landmark_ml.processes import ALONE, Processes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -34,6 +36,8 @@ class TensorBatches:
     inputs: [N, …]; targets: int64 [N]. generator: shuffles and drops the last, uneven batch; None
     keeps the order and every photo. augment: from inputs and aspects [N] of a batch to its
     training inputs; needs a generator. progress: share of the training done before this pass.
+    processes: each gets its part of every shuffled batch of batch_size photos, or every count-th
+    photo of those in order. Raises ValueError when a batch does not part evenly.
     """
 
     inputs: Tensor
@@ -43,6 +47,7 @@ class TensorBatches:
     augment: Augmentation | None = None
     aspects: Tensor | None = None
     progress: float = 0.0
+    processes: Processes = ALONE
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.targets) or not len(self.inputs):
@@ -53,23 +58,65 @@ class TensorBatches:
         if self.augment is not None and (self.generator is None or self.aspects is None):
             raise ValueError("augment needs a generator to draw from and the aspects of the photos")
         # timm's mixup pairs a batch with its own mirror and needs an even number.
+        even = 2 * self.processes.count
+        if self.processes.count > 1:
+            self._check_parts(even)
         largest = min(self.batch_size, len(self.inputs))
-        self.batch_size = max(1, largest - largest % 2)
+        self.batch_size = max(1, largest - largest % even)
 
     def __len__(self) -> int:
-        count = len(self.inputs) / self.batch_size
-        return math.ceil(count) if self.generator is None else math.floor(count)
+        if self.generator is None:
+            return math.ceil(len(self._own_photos()) / self._own_size)
+        return len(self.inputs) // self.batch_size
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.arange(len(self.inputs))
-        if self.generator is not None:
-            order = torch.randperm(len(self.inputs), generator=self.generator)
+        for chosen in self._in_order() if self.generator is None else self._shuffled():
+            yield self._training_inputs(chosen), self.targets[chosen]
+
+    @property
+    def _own_size(self) -> int:
+        return max(1, self.batch_size // self.processes.count)
+
+    def _own_photos(self) -> Tensor:
+        return torch.arange(len(self.inputs))[self.processes.rank :: self.processes.count]
+
+    def _in_order(self) -> Iterator[Tensor]:
+        yield from torch.split(self._own_photos(), self._own_size)
+
+    def _shuffled(self) -> Iterator[Tensor]:
+        order = torch.randperm(len(self.inputs), generator=self.generator)
+        half, rank = self._own_size // 2, self.processes.rank
         for step in range(len(self)):
             chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield self._training_inputs(chosen), self.targets[chosen]
+            if self.processes.count > 1:
+                # From both ends, so that mixup pairs the same photos as in one process.
+                start, mirrored = rank * half, len(chosen) - (rank + 1) * half
+                first, last = chosen[start : start + half], chosen[mirrored : mirrored + half]
+                chosen = torch.cat([first, last])
+            yield chosen
 
     def _training_inputs(self, chosen: Tensor) -> Tensor:
         inputs = self.inputs[chosen]
         if self.augment is None or self.generator is None or self.aspects is None:
             return inputs
-        return self.augment(inputs, self.aspects[chosen], self.generator, self.progress)
+        own = self._own_draws(self.generator)
+        return self.augment(inputs, self.aspects[chosen], own, self.progress)
+
+    def _own_draws(self, shared: torch.Generator) -> torch.Generator:
+        """Draws of this process: all draw the same seed for a batch, each adds its rank."""
+        if self.processes.count == 1:
+            return shared
+        seed = int(torch.randint(2**62, (1,), generator=shared))
+        return torch.Generator().manual_seed(seed + self.processes.rank)
+
+    def _check_parts(self, even: int) -> None:
+        count = self.processes.count
+        if self.generator is not None and self.batch_size % even:
+            raise ValueError(
+                f"a batch of {self.batch_size} photos does not part evenly among {count} processes;"
+                f" give a multiple of {even}: it is the batch of all processes together"
+            )
+        if len(self.inputs) < even:
+            raise ValueError(
+                f"{len(self.inputs)} photos are too few for {count} processes; start fewer"
+            )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from landmark_ml.processes import ALONE, Processes
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
@@ -18,10 +20,14 @@ Module = TypeVar("Module", bound="nn.Module")
 
 @dataclass(frozen=True)
 class Compute:
-    """A device and whether its convolutions run in bfloat16 (weights stay float32)."""
+    """A device, whether its convolutions run in bfloat16 (weights stay float32), and beside whom.
+
+    processes: those that train the same network, this one alone by default.
+    """
 
     device: torch.device
     bf16: bool
+    processes: Processes = ALONE
 
     def autocast(self) -> AbstractContextManager[object]:
         """Context in which the forward pass uses the chosen precision."""
@@ -40,10 +46,10 @@ class Compute:
         return tensor.to(self.device, non_blocking=True)
 
 
-def choose_compute(device: str = "auto", threads: int = 0) -> Compute:
-    """Best device of this machine, or the one asked for.
+def choose_compute(device: str = "auto", threads: int = 0, processes: Processes = ALONE) -> Compute:
+    """Best device of this machine, or the one asked for; of several GPUs that of this process.
 
-    Raises ValueError when the asked-for device is not there.
+    Raises ValueError when the asked-for device is not there, or takes no more than one process.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -56,7 +62,10 @@ def choose_compute(device: str = "auto", threads: int = 0) -> Compute:
     if not available.get(chosen, False):
         usable = ", ".join(name for name, usable in available.items() if usable)
         raise ValueError(f"device {device!r} is not available here; choose one of auto, {usable}")
-    return Compute(torch.device(chosen), _bf16_pays(chosen))
+    if chosen == "mps" and processes.count > 1:
+        raise ValueError("device 'mps' takes one process; give device=cpu, or start one process")
+    own = f"cuda:{processes.local_rank}" if chosen == "cuda" else chosen
+    return Compute(torch.device(own), _bf16_pays(chosen), processes)
 
 
 def _bf16_pays(device: str) -> bool:

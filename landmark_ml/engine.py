@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 from tqdm.auto import tqdm
 
+from landmark_ml.seeding import align_random_state
 from landmark_ml.trainer import (
     FitOptions,
     Trainer,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from landmark_ml.batches import Batches
     from landmark_ml.devices import Compute
+    from landmark_ml.processes import Processes
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +60,13 @@ def fit(
 
     Without `val` the last epoch's weights stay. on_epoch_end gets the metrics of each epoch; what
     it raises ends the training. saver: keeps the state after each epoch and gives it back, so that
-    an interrupted fit goes on as if it had never stopped. Returns the metrics of the epoch whose
-    weights were kept. Raises TrainingError when a loss is no longer finite.
+    an interrupted fit goes on as if it had never stopped. All of compute.processes call this at
+    once, each with its part of the batches, and all end with the same weights. Returns the metrics
+    of the epoch whose weights were kept. Raises TrainingError when a loss is no longer finite.
     """
-    trainer = create_trainer(model, options, len(train))
-    done, best, best_state = _begin(trainer, train, saver)
+    processes = compute.processes
+    trainer = create_trainer(model, options, len(train), processes)
+    done, best, best_state = _begin(trainer, train, saver, processes)
     progress = tqdm(range(done, options.epochs), desc=options.name, unit="epoch", leave=True)
     for epoch in progress:
         if options.patience and epoch - best["epoch"] > options.patience:
@@ -71,6 +75,7 @@ def fit(
         metrics = {"epoch": float(epoch)}
         train.progress = epoch / options.epochs
         metrics |= train_one_epoch(trainer, train, options, compute)
+        processes.average_statistics(trainer.model, trainer.averaged)
         if val is not None:
             metrics |= evaluate(trainer.averaged, val, options.num_classes, compute)
             _check_finite(metrics["val/loss"], trainer)
@@ -80,19 +85,20 @@ def fit(
         on_epoch_end(metrics)
         if saver is not None:
             kept = {"done": epoch + 1, "best": best, "best_state": best_state}
-            saver.save(epoch, kept | trainer_state(trainer, train))
+            saver.save(epoch, kept | trainer_state(trainer, train, processes))
     model.load_state_dict(best_state)
     return best
 
 
 def _begin(
-    trainer: Trainer, train: Batches, saver: EpochSaver | None
+    trainer: Trainer, train: Batches, saver: EpochSaver | None, processes: Processes
 ) -> tuple[int, dict[str, float], dict[str, Tensor]]:
     """Epochs done, metrics and weights of the best one: none yet, or those that were saved."""
-    saved = saver.restore() if saver is not None else None
+    saved = processes.share(saver.restore() if saver is not None else None)
     if saved is None:
+        align_random_state(processes)
         return 0, {"val/loss": math.inf, "epoch": -1.0}, {}
-    restore_trainer(trainer, train, saved)
+    restore_trainer(trainer, train, saved, processes)
     return saved["done"], saved["best"], saved["best_state"]
 
 
@@ -103,7 +109,7 @@ def train_one_epoch(
 
     Returns train/loss, train/photos_per_second and learning_rate.
     """
-    trainer.model.train()
+    trainer.parallel.train()
     started, photos = time.perf_counter(), 0
     losses = []
     for batch, labels in tqdm(batches, desc="  train", unit="batch", leave=False, delay=2):
@@ -111,14 +117,14 @@ def train_one_epoch(
         if trainer.mixup is not None:
             inputs, targets = trainer.mixup(inputs.float(), targets)
         with compute.autocast():
-            logits = trainer.model(inputs)
+            logits = trainer.parallel(inputs)
         loss = functional.cross_entropy(
             logits.float(), targets, label_smoothing=options.label_smoothing
         )
-        _check_finite(float(loss.detach()), trainer)
+        losses.append(compute.processes.mean(loss.detach()))
+        _check_finite(float(losses[-1]), trainer)
         _update(trainer, loss, options.clip_grad)
-        losses.append(loss.detach())
-        photos += len(inputs)
+        photos += len(inputs) * compute.processes.count
     return {
         "train/loss": float(torch.stack(losses).mean()),
         "train/photos_per_second": photos / (time.perf_counter() - started),
@@ -144,14 +150,18 @@ def evaluate(
 
 @torch.no_grad()
 def predict_logits(model: nn.Module, batches: Batches, compute: Compute) -> tuple[Tensor, Tensor]:
-    """Logits float32 [N, outputs] and targets int64 [N] of all batches, on the CPU."""
+    """Logits float32 [N, outputs] and targets int64 [N] of all batches, on the CPU.
+
+    Those of every process, in every process.
+    """
     model.eval()
     logits, targets = [], []
     for batch, labels in batches:
         with compute.autocast():
             logits.append(model(compute.send(batch)).float().cpu())
         targets.append(labels)
-    return torch.cat(logits), torch.cat(targets)
+    gather = compute.processes.gather_rows
+    return gather(torch.cat(logits)), gather(torch.cat(targets))
 
 
 def _update(trainer: Trainer, loss: Tensor, clip_grad: float) -> None:

@@ -18,6 +18,8 @@ from landmark_ml.weights import load_weights
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from landmark_ml.config import TrainConfig
+
 
 @dataclass(frozen=True)
 class ModelOptions:
@@ -29,6 +31,18 @@ class ModelOptions:
     resolution: int = 0
     framing: str = "squash"
     drop_rate: float = 0.0
+
+
+def model_options(config: TrainConfig, num_outputs: int) -> ModelOptions:
+    """The part of a configuration that decides which network is trained."""
+    return ModelOptions(
+        backbone=config.backbone,
+        num_outputs=num_outputs,
+        weights=config.weights,
+        resolution=config.resolution,
+        framing=config.framing,
+        drop_rate=config.drop_rate,
+    )
 
 
 class LandmarkNetwork(nn.Module):

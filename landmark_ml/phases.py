@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from landmark_ml.batches import TensorBatches
-from landmark_ml.datasets import NOT_A_LANDMARK
+from landmark_ml.datasets import NOT_A_LANDMARK, manifest_digest
 from landmark_ml.devices import Compute
 from landmark_ml.engine import fit, predict_logits
 from landmark_ml.features import FeatureCache, compute_features
@@ -88,10 +88,16 @@ def finetune(
     on_epoch_end: OnEpochEnd,
     saver: EpochSaver | None = None,
 ) -> ValidationLogits:
-    """Train the whole network on augmented pixels; saver keeps its state after each epoch."""
+    """Train the whole network on augmented pixels; saver keeps its state after each epoch.
+
+    Called by all of compute.processes at once.
+    """
+    compute.processes.agree(manifest_digest(dataset), "photos and their sides")
     train_photos, val_photos = _photos(dataset, "train"), _photos(dataset, "val")
     augmentation = create_augmentation(config, model.preprocessing.resolution)
-    squares, aspects = load_training_squares(train_photos, augmentation, config.framing)
+    with compute.processes.first_on_host():
+        squares, aspects = load_training_squares(train_photos, augmentation, config.framing)
+        val_pixels = load_served(val_photos, model.preprocessing)
     train = TensorBatches(
         squares,
         _targets(train_photos, dataset),
@@ -99,13 +105,18 @@ def finetune(
         _generator(config),
         augmentation,
         aspects,
+        processes=compute.processes,
     )
-    val_pixels = load_served(val_photos, model.preprocessing)
-    val = TensorBatches(val_pixels, _targets(val_photos, dataset), config.finetune_batch_size)
+    val = TensorBatches(
+        val_pixels,
+        _targets(val_photos, dataset),
+        config.finetune_batch_size,
+        processes=compute.processes,
+    )
     compute.place(model)
     fit(model, train, val, _finetune_options(config, dataset), compute, on_epoch_end, saver)
     # Calibrated in full precision, as it is served.
-    exact = Compute(compute.device, bf16=False)
+    exact = replace(compute, bf16=False)
     return ValidationLogits(*predict_logits(model, val, exact))
 
 

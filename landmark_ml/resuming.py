@@ -85,7 +85,9 @@ def open_saver(checkpoints: Checkpoints, manifest: str, started: float) -> RunSa
 
 def config_digest(config: TrainConfig) -> str:
     """Identity of what is trained: equal for a run and for the command that goes on with it."""
-    values = {name: value for name, value in asdict(config).items() if name != "resume"}
+    # The batch is that of all processes together, so their number changes nothing that is learnt.
+    ways = ("resume", "processes")
+    values = {name: value for name, value in asdict(config).items() if name not in ways}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from landmark_ml.processes import Processes
 
 
 def seed_everything(seed: int) -> None:
@@ -38,3 +41,13 @@ def restore_random_state(state: dict[str, Any]) -> None:
     # The run may go on where there are fewer devices, or none.
     for device, drawn in zip(range(torch.cuda.device_count()), state["cuda"], strict=False):
         torch.cuda.set_rng_state(drawn, device)
+
+
+def align_random_state(processes: Processes) -> None:
+    """Go on drawing as the first process does, but for dropout: there each draws on its own.
+
+    Mixup and CutMix draw from numpy, and all parts of a batch are mixed alike.
+    """
+    restore_random_state(processes.share(random_state()))
+    if processes.rank:
+        torch.manual_seed(torch.initial_seed() + processes.rank)

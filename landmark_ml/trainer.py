@@ -11,12 +11,14 @@ from timm.optim import Muon, param_groups_layer_decay, param_groups_weight_decay
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 
+from landmark_ml.processes import ALONE
 from landmark_ml.seeding import random_state, restore_random_state
 
 if TYPE_CHECKING:
     from torch import nn
 
     from landmark_ml.batches import Batches
+    from landmark_ml.processes import Processes
 
 
 # timm's Muon (Jordan et al., 2024) scales its steps like AdamW's, so that rates mean the same.
@@ -46,9 +48,13 @@ class FitOptions:
 
 @dataclass
 class Trainer:
-    """What changes while a network trains."""
+    """What changes while a network trains.
+
+    parallel: the network itself, or around it what averages its gradients over all processes.
+    """
 
     model: nn.Module
+    parallel: nn.Module
     optimizer: torch.optim.Optimizer
     scheduler: CosineLRScheduler
     ema: ModelEmaV3 | None
@@ -61,8 +67,12 @@ class Trainer:
         return self.model if self.ema is None else self.ema.module
 
 
-def create_trainer(model: nn.Module, options: FitOptions, steps_per_epoch: int) -> Trainer:
-    """Optimiser, schedule, average and mixing as the options say."""
+def create_trainer(
+    model: nn.Module, options: FitOptions, steps_per_epoch: int, processes: Processes = ALONE
+) -> Trainer:
+    """Optimiser, schedule, average and mixing as the options say; in all processes the same."""
+    # First of all: it gives every process the weights that the others then start from.
+    parallel = processes.parallel(model)
     optimizer = _OPTIMIZERS[options.optimizer](
         _parameter_groups(model, options), lr=options.learning_rate
     )
@@ -78,10 +88,10 @@ def create_trainer(model: nn.Module, options: FitOptions, steps_per_epoch: int) 
         t_in_epochs=False,
     )
     ema = ModelEmaV3(model, decay=options.ema_decay, use_warmup=True) if options.ema_decay else None
-    return Trainer(model, optimizer, scheduler, ema, _create_mixup(model, options))
+    return Trainer(model, parallel, optimizer, scheduler, ema, _create_mixup(model, options))
 
 
-def trainer_state(trainer: Trainer, train: Batches) -> dict[str, Any]:
+def trainer_state(trainer: Trainer, train: Batches, processes: Processes = ALONE) -> dict[str, Any]:
     """Everything that decides the next step, as tensors and plain values."""
     return {
         "model": trainer.model.state_dict(),
@@ -89,11 +99,13 @@ def trainer_state(trainer: Trainer, train: Batches) -> dict[str, Any]:
         "ema": None if trainer.ema is None else trainer.ema.state_dict(),
         "step": trainer.step,
         "order": None if train.generator is None else train.generator.get_state(),
-        "random": random_state(),
+        "random": processes.gather(random_state()),
     }
 
 
-def restore_trainer(trainer: Trainer, train: Batches, state: dict[str, Any]) -> None:
+def restore_trainer(
+    trainer: Trainer, train: Batches, state: dict[str, Any], processes: Processes = ALONE
+) -> None:
     """Put a trainer and its batches where `trainer_state` found them."""
     trainer.model.load_state_dict(state["model"])
     trainer.optimizer.load_state_dict(state["optimizer"])
@@ -103,7 +115,8 @@ def restore_trainer(trainer: Trainer, train: Batches, state: dict[str, Any]) -> 
     trainer.step = state["step"]
     if train.generator is not None:
         train.generator.set_state(state["order"])
-    restore_random_state(state["random"])
+    # The run may go on in more processes than it began with.
+    restore_random_state(state["random"][processes.rank % len(state["random"])])
 
 
 def _parameter_groups(model: nn.Module, options: FitOptions) -> list[dict[str, Any]]:

@@ -16,9 +16,10 @@ from landmark_ml.datasets import dataset_options, manifest_digest, open_dataset
 from landmark_ml.devices import choose_compute
 from landmark_ml.evaluation import evaluate_served
 from landmark_ml.export import ArtifactInfo, export_network, shown_names
-from landmark_ml.models import ModelOptions, create_model
+from landmark_ml.models import create_model, model_options
 from landmark_ml.phases import finetune, num_outputs, train_head
 from landmark_ml.places import Gazetteer
+from landmark_ml.processes import ALONE, Processes, report_lost_processes
 from landmark_ml.registry import Registered, load_served, log_model, register
 from landmark_ml.resuming import RunSaver, config_digest, hold_run, open_saver
 from landmark_ml.seeding import seed_everything
@@ -72,32 +73,28 @@ class History:
             self.on_epoch_end(row)
 
 
-def run_training(config: TrainConfig, on_epoch_end: OnEpochEnd | None = None) -> TrainResult:
+def run_training(
+    config: TrainConfig, on_epoch_end: OnEpochEnd | None = None, processes: Processes = ALONE
+) -> TrainResult:
     """Train as the configuration says, and evaluate, log and register what would be served.
 
-    on_epoch_end gets the metrics of each epoch; what it raises ends the run.
+    on_epoch_end gets the metrics of each epoch; what it raises ends the run. processes: those that
+    train along, this one being the first; see `distributed_training`.
     Raises ValueError (or a subclass) for a configuration or dataset that cannot be trained on.
     """
     started = time.perf_counter()
-    with _open_run(config) as (run, checkpoints):
+    with _open_run(config) as (run, checkpoints), report_lost_processes():
         seed_everything(config.seed)
-        compute = choose_compute(config.device, config.threads)
-        dataset = open_dataset(config.data, dataset_options(config))
+        compute = choose_compute(config.device, config.threads, processes)
+        with processes.first_on_host():
+            dataset = open_dataset(config.data, dataset_options(config))
         _check_sides(dataset)
         # Read now: a mistake in a file of places must not cost a training.
         gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
         saver = open_saver(checkpoints, manifest_digest(dataset), started)
         run.log_manifest(dataset)
-        model = create_model(
-            ModelOptions(
-                backbone=config.backbone,
-                num_outputs=num_outputs(dataset),
-                weights=config.weights,
-                resolution=config.resolution,
-                framing=config.framing,
-                drop_rate=config.drop_rate,
-            )
-        )
+        run.set_tags({"processes": str(processes.count)})
+        model = create_model(model_options(config, num_outputs(dataset)))
         resolution = model.preprocessing.resolution
         reporting.log_dataset_figures(run, dataset, config, resolution)
         history = History(run, on_epoch_end, saver.history)

@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.paired_tests",
         "landmark_ml.postcards",
         "landmark_ml.preprocessing",
+        "landmark_ml.processes",
         "landmark_ml.seeding",
         "landmark_ml.transforms",
         "landmark_ml.weights",
@@ -59,6 +60,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.comparison",
         "landmark_ml.comparison_report",
         "landmark_ml.comparison_run",
+        "landmark_ml.distributed_training",
         "landmark_ml.inspection",
         "landmark_ml.training",
     ),
@@ -100,6 +102,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "timm": (
         "landmark_ml.landmark_cnn",
         "landmark_ml.models",
+        "landmark_ml.processes",
         "landmark_ml.weights",
         "landmark_ml.trainer",
     ),
@@ -114,7 +117,12 @@ MAX_FILE_LINES = 250
 MAX_ENTRY_POINT_LINES = 80
 MAX_FUNCTION_LINES = 40
 MAX_ARGUMENTS = 7
-ENTRY_POINT_SUPPORT = ("experiments.cli", "experiments.mlproject", "experiments.recipes")
+ENTRY_POINT_SUPPORT = (
+    "experiments.cli",
+    "experiments.launch",
+    "experiments.mlproject",
+    "experiments.recipes",
+)
 
 
 def is_in(module: str, package: str) -> bool:

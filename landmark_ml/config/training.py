@@ -77,7 +77,7 @@ class TrainConfig(DataConfig):
         0, "epochs of the whole network on pixels; 0: stays frozen", within=NOT_NEGATIVE
     )
     finetune_batch_size: int = option(
-        32, "photos per step of the fine-tuning phase", within=POSITIVE
+        32, "photos per step of the fine-tuning phase, in all processes together", within=POSITIVE
     )
     finetune_learning_rate: float = option(
         5e-4, "peak learning rate of the fine-tuning phase", within=NOT_NEGATIVE
@@ -119,6 +119,12 @@ class TrainConfig(DataConfig):
 
     device: str = option("auto", "where to train", choices=("auto", "cpu", "cuda", "mps"))
     threads: int = option(0, "CPU threads; 0: all cores", within=NOT_NEGATIVE)
+    processes: int = option(
+        1,
+        "processes of this machine that share the fine-tuning, one a GPU; torchrun's own count"
+        " where it is the one that starts them",
+        within=POSITIVE,
+    )
     resume: str = option(
         "", "id of an interrupted run to go on with, or `auto`: the last one of these parameters"
     )
