@@ -70,8 +70,9 @@ class Workplace:
         try:
             yield process
         finally:
-            for child in (*children(process), process):
+            for child in children(process):
                 child.kill()
+            process.kill()
             process.wait(30)
 
     def finish(self, log: str, *launcher: str, **changes: object) -> str:
@@ -119,6 +120,10 @@ def place(tmp_path_factory: pytest.TempPathFactory, tracking_uri: str) -> Workpl
         recipes.scratch(),
         data=str(photos),
         cache_dir=str(folder / "cache"),
+        # As quick as a step can be: what is tried is the way from the launcher to the registry.
+        backbone="test_resnet",
+        optimizer="adamw",
+        finetune_learning_rate=1e-3,
         resolution=32,
         start_resolution=0,
         finetune_epochs=EPOCHS,
