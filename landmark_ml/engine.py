@@ -58,11 +58,10 @@ def fit(
 ) -> dict[str, float]:
     """Train in place and leave the weights of the epoch with the lowest val/loss.
 
-    Without `val` the last epoch's weights stay. on_epoch_end gets the metrics of each epoch; what
-    it raises ends the training. saver: keeps the state after each epoch and gives it back, so that
-    an interrupted fit goes on as if it had never stopped. All of compute.processes call this at
-    once, each with its part of the batches, and all end with the same weights. Returns the metrics
-    of the epoch whose weights were kept. Raises TrainingError when a loss is no longer finite.
+    Without `val` the last epoch's weights stay. All of compute.processes call this at once and end
+    with the same weights. on_epoch_end gets the metrics of each epoch; what it raises ends the
+    training. saver: keeps the state of each epoch, to go on from. Returns the metrics of the epoch
+    whose weights were kept. Raises TrainingError when a loss is no longer finite.
     """
     processes = compute.processes
     trainer = create_trainer(model, options, len(train), processes)
