@@ -34,6 +34,7 @@ TRANSFER = EntryPoint("experiments.transfer", recipes.transfer())
 ENTRY_POINTS: dict[str, EntryPoint] = {
     "main": TRANSFER,
     "transfer": TRANSFER,
+    "finetune": EntryPoint("experiments.finetune", recipes.finetune()),
     "scratch": EntryPoint("experiments.scratch", recipes.scratch()),
     "data": EntryPoint("experiments.data", DataConfig()),
     "compare": EntryPoint("experiments.compare", CompareConfig()),

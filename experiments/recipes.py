@@ -10,6 +10,25 @@ def transfer() -> TrainConfig:
     return TrainConfig(recipe="transfer")
 
 
+def finetune() -> TrainConfig:
+    """The last stages of an ImageNet network on augmented pixels, begun from a trained head."""
+    return TrainConfig(
+        recipe="finetune",
+        backbone="tf_efficientnet_lite2",
+        resolution=256,
+        train_resolution=224,
+        start_resolution=160,
+        mirror=True,
+        drop_rate=0.3,
+        finetune_epochs=8,
+        unfreeze=5,
+        finetune_learning_rate=6e-4,
+        layer_decay=0.9,
+        ema_decay=0.99,
+        val_fraction=0.1,
+    )
+
+
 def scratch() -> TrainConfig:
     """Our own CNN from random weights: no pretrained anything."""
     return TrainConfig(

@@ -16,6 +16,8 @@ from landmark_ml.preprocessing import Preprocessing
 from landmark_ml.weights import load_weights
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from torch import Tensor
 
     from landmark_ml.config import TrainConfig
@@ -31,6 +33,7 @@ class ModelOptions:
     resolution: int = 0
     framing: str = "squash"
     drop_rate: float = 0.0
+    mirror: bool = False
 
 
 def model_options(config: TrainConfig, num_outputs: int) -> ModelOptions:
@@ -42,19 +45,28 @@ def model_options(config: TrainConfig, num_outputs: int) -> ModelOptions:
         resolution=config.resolution,
         framing=config.framing,
         drop_rate=config.drop_rate,
+        mirror=config.mirror,
     )
 
 
 class LandmarkNetwork(nn.Module):
-    """A timm network that takes pixels: uint8 [N, 3, H, W] to logits float [N, num_outputs]."""
+    """A timm network that takes pixels: uint8 [N, 3, H, W] to logits float [N, num_outputs].
+
+    mirror: once trained it looks at each photo and at its mirror image and averages what it sees.
+    Pooling and classifier are linear, so averaged maps are averaged logits.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+    def __init__(
+        self, network: nn.Module, preprocessing: Preprocessing, mirror: bool = False
+    ) -> None:
         super().__init__()
         self.network = network
         self.preprocessing = preprocessing
+        self.mirror = mirror
+        self._in_evaluation: list[nn.Module] = []
         mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255
         std = torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255
         self.register_buffer("mean", mean, persistent=False)
@@ -78,7 +90,10 @@ class LandmarkNetwork(nn.Module):
     def feature_maps(self, pixels: Tensor) -> Tensor:
         """What the network sees before it pools: of most networks float [N, channels, h, w]."""
         maps: Tensor = self.network.forward_features(self.normalize(pixels))  # type: ignore[operator]
-        return maps
+        if not self.mirror or self.training:
+            return maps
+        mirrored: Tensor = self.network.forward_features(self.normalize(pixels.flip(3)))  # type: ignore[operator]
+        return (maps + mirrored.flip(3)) / 2
 
     def pool(self, maps: Tensor) -> Tensor:
         """Feature maps to what the classifier sees: float [N, num_features]."""
@@ -90,8 +105,18 @@ class LandmarkNetwork(nn.Module):
         return self.pool(self.feature_maps(pixels))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        logits: Tensor = self.network(self.normalize(pixels))
+        logits: Tensor = self.classifier(self.features(pixels))
         return logits
+
+    def keep_in_evaluation(self, modules: list[nn.Module]) -> None:
+        """Modules that training leaves in evaluation mode: their statistics stay as they are."""
+        self._in_evaluation = modules
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for module in self._in_evaluation:
+            module.train(False)
+        return self
 
 
 def create_model(options: ModelOptions) -> LandmarkNetwork:
@@ -106,7 +131,7 @@ def create_model(options: ModelOptions) -> LandmarkNetwork:
     network = timm.create_model(options.backbone, drop_rate=options.drop_rate)
     load_weights(network, options.backbone, options.weights)
     network.reset_classifier(options.num_outputs)
-    model = LandmarkNetwork(network, _preprocessing(network, options))
+    model = LandmarkNetwork(network, _preprocessing(network, options), options.mirror)
     _check_runs(model, options)
     return model
 
@@ -117,7 +142,8 @@ def _check_runs(model: LandmarkNetwork, options: ModelOptions) -> None:
     side = model.preprocessing.resolution
     pixels = torch.zeros(1, 3, side, side, dtype=torch.uint8)
     try:
-        features = model.eval().features(pixels)
+        maps = model.eval().feature_maps(pixels)
+        features = model.pool(maps)
     # timm's networks assert their input size, or fail in a convolution.
     except (AssertionError, RuntimeError) as error:
         raise ValueError(
@@ -128,6 +154,11 @@ def _check_runs(model: LandmarkNetwork, options: ModelOptions) -> None:
         raise ValueError(
             f"backbone {options.backbone!r} gives features of shape {tuple(features.shape)} where"
             f" its classifier takes {model.classifier.in_features}; choose another backbone"
+        )
+    if options.mirror and (maps.ndim != 4 or maps.shape[1] != features.shape[1]):
+        raise ValueError(
+            f"backbone {options.backbone!r} gives maps of shape {tuple(maps.shape)}, which cannot be"
+            " mirrored; give mirror False, or a backbone whose features are averaged maps"
         )
 
 

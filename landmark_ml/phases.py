@@ -16,6 +16,7 @@ from landmark_ml.datasets import NOT_A_LANDMARK, manifest_digest
 from landmark_ml.devices import Compute
 from landmark_ml.engine import fit, predict_logits
 from landmark_ml.features import FeatureCache, compute_features
+from landmark_ml.freezing import freeze_early_stages
 from landmark_ml.head import Head
 from landmark_ml.pixels import load_served, load_squashed
 from landmark_ml.trainer import FitOptions
@@ -88,13 +89,14 @@ def finetune(
     on_epoch_end: OnEpochEnd,
     saver: EpochSaver | None = None,
 ) -> ValidationLogits:
-    """Train the whole network on augmented pixels; saver keeps its state after each epoch.
+    """Train the network or its last stages on pixels; saver keeps its state after each epoch.
 
     Called by all of compute.processes at once.
     """
     compute.processes.agree(manifest_digest(dataset), "photos and their sides")
     train_photos, val_photos = _photos(dataset, "train"), _photos(dataset, "val")
-    augmentation = create_augmentation(config, model.preprocessing.resolution)
+    side = config.train_resolution or model.preprocessing.resolution
+    augmentation = create_augmentation(config, side)
     with compute.processes.first_on_host():
         squares, aspects = load_training_squares(train_photos, augmentation, config.framing)
         val_pixels = load_served(val_photos, model.preprocessing)
@@ -113,6 +115,7 @@ def finetune(
         config.finetune_batch_size,
         processes=compute.processes,
     )
+    freeze_early_stages(model, config.unfreeze)
     compute.place(model)
     fit(model, train, val, _finetune_options(config, dataset), compute, on_epoch_end, saver)
     # Calibrated in full precision, as it is served.

@@ -43,6 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.features",
         "landmark_ml.figures",
         "landmark_ml.findings",
+        "landmark_ml.freezing",
         "landmark_ml.head",
         "landmark_ml.model_card",
         "landmark_ml.pixels",
@@ -100,6 +101,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "argparse": ("experiments.cli", "serving.query"),
     "matplotlib": ("landmark_ml.figures",),
     "timm": (
+        "landmark_ml.freezing",
         "landmark_ml.landmark_cnn",
         "landmark_ml.models",
         "landmark_ml.processes",

@@ -124,6 +124,8 @@ def test_every_field_has_a_default_and_a_meaning(config_class: type[Configuratio
 def test_a_recipe_is_a_complete_configuration_that_bears_its_name() -> None:
     assert recipes.transfer().recipe == "transfer"
     assert recipes.transfer() == TrainConfig(recipe="transfer")
+    assert recipes.finetune().recipe == "finetune"
+    assert recipes.scratch().recipe == "scratch"
 
 
 @pytest.mark.parametrize("side", [41, 160])
@@ -131,3 +133,9 @@ def test_crops_begin_at_a_size_networks_take(side: int) -> None:
     with pytest.raises(ValueError, match=f"start_resolution is {side}; give a multiple of 32"):
         configured(resolution=128, start_resolution=side)
     assert configured(resolution=128, start_resolution=64).start_resolution == 64
+
+
+def test_crops_may_be_smaller_than_what_is_served() -> None:
+    with pytest.raises(ValueError, match="at most the side of the training crops, 96"):
+        configured(resolution=160, train_resolution=96, start_resolution=128)
+    assert configured(resolution=160, train_resolution=96, start_resolution=64).resolution == 160

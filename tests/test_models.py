@@ -63,6 +63,25 @@ def test_logits_are_the_classifier_on_the_features(backbone: str) -> None:
     assert torch.allclose(model.classifier(features), model(pixels), atol=1e-5)
 
 
+def test_a_mirrored_network_says_the_same_of_a_photo_and_its_mirror_image() -> None:
+    torch.manual_seed(0)
+    model = small(mirror=True, drop_rate=0.5).eval()
+    pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    assert torch.allclose(model(pixels), model(pixels.flip(3)), atol=1e-5)
+    model.mirror = False
+    both = (model(pixels) + model(pixels.flip(3))) / 2
+    assert not torch.allclose(model(pixels), model(pixels.flip(3)), atol=1e-5)
+    model.mirror = True
+    assert torch.allclose(model(pixels), both, atol=1e-5)
+
+
+def test_a_mirrored_network_learns_from_one_view() -> None:
+    torch.manual_seed(0)
+    model = small(mirror=True).train()
+    pixels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    assert not torch.allclose(model(pixels), model(pixels.flip(3)), atol=1e-5)
+
+
 def test_macs_and_parameters_of_a_network_counted_by_hand() -> None:
     model = tiny_model(num_outputs=3)
     positions = (SIDE // 4) ** 2

@@ -57,6 +57,9 @@ class TrainConfig(DataConfig):
     framing: str = option(
         "squash", "whole photo squashed to the square, or its centre", choices=("squash", "crop")
     )
+    mirror: bool = option(
+        False, "serve the mean of what the network sees in a photo and in its mirror image"
+    )
     drop_rate: float = option(0.5, "dropout before the classifier", within=BELOW_ONE)
 
     epochs: int = option(
@@ -76,6 +79,12 @@ class TrainConfig(DataConfig):
     finetune_epochs: int = option(
         0, "epochs of the whole network on pixels; 0: stays frozen", within=NOT_NEGATIVE
     )
+    unfreeze: int = option(
+        0,
+        "stages that fine-tuning changes, counted from the output; 0: all",
+        unit="stages",
+        within=NOT_NEGATIVE,
+    )
     finetune_batch_size: int = option(
         32, "photos per step of the fine-tuning phase, in all processes together", within=POSITIVE
     )
@@ -88,9 +97,12 @@ class TrainConfig(DataConfig):
     optimizer: str = option(
         "adamw", "optimiser of the fine-tuning phase", choices=("adamw", "muon")
     )
+    train_resolution: int = option(
+        0, "side of the training crops; 0: `resolution`", unit="px", within=NOT_NEGATIVE
+    )
     start_resolution: int = option(
         0,
-        "side of the training crops at first, growing to `resolution`; 0: constant",
+        "side of the training crops at first, growing to the full side; 0: constant",
         unit="px",
         within=NOT_NEGATIVE,
     )
@@ -136,12 +148,11 @@ class TrainConfig(DataConfig):
             raise ValueError(
                 "epochs and finetune_epochs are both 0, so nothing would be trained; raise one"
             )
-        if self.start_resolution % 32 or (
-            self.resolution and self.start_resolution > self.resolution
-        ):
+        side = self.train_resolution or self.resolution
+        if self.start_resolution % 32 or (side and self.start_resolution > side):
             raise ValueError(
                 f"start_resolution is {self.start_resolution}; give a multiple of 32 that is at"
-                f" most resolution {self.resolution}, or 0"
+                f" most the side of the training crops, {side}, or 0"
             )
         if self.weights == "random" and not self.finetune_epochs:
             raise ValueError(
