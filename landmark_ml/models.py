@@ -157,8 +157,8 @@ def _check_runs(model: LandmarkNetwork, options: ModelOptions) -> None:
         )
     if options.mirror and (maps.ndim != 4 or maps.shape[1] != features.shape[1]):
         raise ValueError(
-            f"backbone {options.backbone!r} gives maps of shape {tuple(maps.shape)}, which cannot be"
-            " mirrored; give mirror False, or a backbone whose features are averaged maps"
+            f"backbone {options.backbone!r} gives maps of shape {tuple(maps.shape)}, which cannot"
+            " be mirrored; give mirror False, or a backbone whose features are averaged maps"
         )
 
 
