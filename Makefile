@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install transfer data compare tag test check ui serve query clean
+.PHONY: help install transfer data compare tag app test check ui serve query clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -48,6 +48,9 @@ compare: $(INSTALLED) ## set the finished runs side by side in one HTML report
 tag: $(INSTALLED) ## tag a photo library: make tag PHOTOS=folder
 	@test -n "$(PHOTOS)" || { echo "name a folder: make tag PHOTOS=folder"; exit 1; }
 	$(RUN) -e tag -P photos="$(PHOTOS)" $(PARAMS)
+
+app: $(INSTALLED) ## open the web app with the champion on http://127.0.0.1:8000
+	$(BIN)/python -m experiments.app --model=$(MODEL) $(PARAMS)
 
 test: $(INSTALLED) ## run the fast test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

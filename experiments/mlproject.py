@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import cli, recipes
-from landmark_ml.config import CompareConfig, Configuration, DataConfig, TagConfig
+from landmark_ml.config import AppConfig, CompareConfig, Configuration, DataConfig, TagConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 _HEAD = (
@@ -39,6 +39,7 @@ ENTRY_POINTS: dict[str, EntryPoint] = {
     "data": EntryPoint("experiments.data", DataConfig()),
     "compare": EntryPoint("experiments.compare", CompareConfig()),
     "tag": EntryPoint("experiments.tag", TagConfig()),
+    "app": EntryPoint("experiments.app", AppConfig()),
 }
 
 

@@ -1,0 +1,24 @@
+"""`mlflow run . -e app`: a page and an HTTP API that answer for photos with the champion."""
+
+from __future__ import annotations
+
+from experiments import cli
+from landmark_ml.config import AppConfig
+from landmark_ml.tracking import connect
+from serving.app import serve
+
+
+def main() -> None:
+    """Serve until Ctrl-C."""
+    config = cli.parse(AppConfig(), __doc__ or "")
+    connect()
+    serve(config, print_address)
+
+
+def print_address(address: str) -> None:
+    """Say where the page is."""
+    print(f"\nthe page   {address}\nthe API    {address}/docs\nCtrl-C ends it", flush=True)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,71 @@
+"""The app on a port: champion, map and token found, then served until it is told to end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from serving.app.application import create_app
+from serving.app.run_link import run_link
+from serving.app.world_map import world_outline
+from serving.champion import Champion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from landmark_ml.config import AppConfig
+
+TOKEN_VARIABLE = "LANDMARKS_TOKEN"  # noqa: S105 - the name of a variable
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_KEEP_ALIVE_SECONDS = 30
+
+logger = logging.getLogger(__name__)
+
+
+def serve(config: AppConfig, started: Callable[[str], None]) -> None:
+    """Answer on the port until SIGINT or SIGTERM; then finish what was begun.
+
+    started: called with the address once a model answers. Raises ValueError when there is no
+    champion, OSError when the port is taken.
+    """
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    if config.host not in _LOOPBACK and not token:
+        logger.warning("anyone who reaches %s may ask; set %s", config.host, TOKEN_VARIABLE)
+    world = world_outline(Path(config.cache_dir))
+    with _listen(config) as listener, Champion(config.model, None, config.poll) as champion:
+        app = create_app(
+            champion,
+            config,
+            world=world,
+            run_url=partial(run_link, ui=config.mlflow_ui),
+            token=token,
+        )
+        # Our own log has a line a request; uvicorn's would name what strangers type.
+        options = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=round(config.timeout),
+        )
+        host, port = listener.getsockname()[:2]
+        started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        uvicorn.Server(options).run(sockets=[listener])
+
+
+def _listen(config: AppConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        return socket.create_server((config.host, config.port), family=family)
+    except OSError as error:
+        raise OSError(
+            f"cannot listen on {config.host} port {config.port} ({error.strerror}); give another"
+            " with --port"
+        ) from error

@@ -1,0 +1,115 @@
+"""The queue: order, batches, its bound, and workers that survive what goes wrong."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from landmark_ml.photos import PhotoError
+from serving.app.answer_queue import BATCH, AnswerQueue
+from serving.app.refusals import TooBusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from serving.predictor import Predictor
+
+
+class Echo:
+    """Stands for a predictor: answers with the photo itself, once it is let go."""
+
+    def __init__(self, *, held: bool = False) -> None:
+        self.go = threading.Event()
+        self.started = threading.Event()
+        self.batches: list[list[bytes]] = []
+        if not held:
+            self.go.set()
+
+    def score(self, photos: Sequence[bytes]) -> list[Any]:
+        self.started.set()
+        assert self.go.wait(10)
+        self.batches.append(list(photos))
+        if b"fail" in photos:
+            raise RuntimeError("the network broke")
+        return [PhotoError("empty", photo.decode()) for photo in photos]
+
+    @property
+    def predictor(self) -> Predictor:
+        return cast("Predictor", self)
+
+
+@pytest.fixture
+def queue() -> Iterator[AnswerQueue]:
+    made = AnswerQueue(1, 6, lambda _: None)
+    yield made
+    made.close()
+
+
+def reasons(found: list[Any]) -> list[str]:
+    return [future.result(10).reason for future in found]
+
+
+def numbers(count: int) -> list[bytes]:
+    return [str(index).encode() for index in range(count)]
+
+
+def test_answers_come_to_those_who_asked(queue: AnswerQueue) -> None:
+    echo = Echo().predictor
+    asked = [queue.submit(echo, [name.encode()]) for name in "abc"]
+    assert [reasons(found) for found in asked] == [["a"], ["b"], ["c"]]
+
+
+def test_batches_fill_while_photos_wait(queue: AnswerQueue) -> None:
+    echo = Echo(held=True)
+    first = queue.submit(echo.predictor, [b"first"])
+    assert echo.started.wait(10)
+    rest = queue.submit(echo.predictor, numbers(6))
+    echo.go.set()
+    assert reasons(first + rest) == ["first", *"012345"]
+    assert [len(batch) for batch in echo.batches] == [1, BATCH, 6 - BATCH]
+
+
+def test_a_full_queue_asks_to_come_again(queue: AnswerQueue) -> None:
+    echo = Echo(held=True)
+    first = queue.submit(echo.predictor, [b"first"])
+    assert echo.started.wait(10)
+    # One request of many photos is taken when nothing waits: it would never fit otherwise.
+    many = queue.submit(echo.predictor, numbers(9))
+    with pytest.raises(TooBusyError, match="9 photos wait already"):
+        queue.submit(echo.predictor, [b"late"])
+    assert len(queue) == 9
+    echo.go.set()
+    assert len(reasons(first + many)) == 10
+    assert reasons(queue.submit(echo.predictor, [b"late"])) == ["late"]
+
+
+def test_two_versions_never_share_a_batch(queue: AnswerQueue) -> None:
+    held, old, new = Echo(held=True), Echo(), Echo()
+    first = queue.submit(held.predictor, [b"first"])
+    assert held.started.wait(10)
+    found = queue.submit(old.predictor, [b"a", b"b"]) + queue.submit(new.predictor, [b"c"])
+    held.go.set()
+    assert reasons(first + found) == ["first", "a", "b", "c"]
+    assert (old.batches, new.batches) == ([[b"a", b"b"]], [[b"c"]])
+
+
+def test_what_goes_wrong_reaches_those_who_wait_and_the_worker_goes_on(queue: AnswerQueue) -> None:
+    echo = Echo().predictor
+    (found,) = queue.submit(echo, [b"fail"])
+    with pytest.raises(RuntimeError, match="the network broke"):
+        found.result(10)
+    assert reasons(queue.submit(echo, [b"next"])) == ["next"]
+
+
+def test_photos_nobody_waits_for_are_left_out(queue: AnswerQueue) -> None:
+    echo = Echo(held=True)
+    first = queue.submit(echo.predictor, [b"first"])
+    assert echo.started.wait(10)
+    gone, kept = queue.submit(echo.predictor, [b"gone", b"kept"])
+    assert gone.cancel()
+    echo.go.set()
+    assert reasons([*first, kept]) == ["first", "kept"]
+    assert [b"gone"] not in echo.batches
+    assert [b"kept"] in echo.batches

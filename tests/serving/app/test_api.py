@@ -1,0 +1,186 @@
+"""The HTTP API: forms and bare bytes, bad photos beside good ones, limits while reading."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from landmark_ml.photos import DEFAULT_LIMITS
+from serving.app.answers import kilometres
+from serving.champion import Loaded
+from serving.prediction import Prediction
+from tests.colour_artifact import GREEN, RED, TOWER, WHITE, colour_photo, gps_exif
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from serving.predictor import Predictor
+    from tests.serving.app.conftest import App, StartApp
+
+PHOTOS = [colour_photo(RED), colour_photo(GREEN), colour_photo(WHITE)]
+
+
+def form(*photos: bytes) -> list[tuple[str, tuple[str, bytes, str]]]:
+    return [("photos", (f"{index}.jpg", data, "image/jpeg")) for index, data in enumerate(photos)]
+
+
+def predictions(answers: dict[str, Any]) -> list[dict[str, Any]]:
+    """Answers with the fields of the served model alone."""
+    return [
+        {name: photo[name] for name in Prediction.__annotations__} for photo in answers["photos"]
+    ]
+
+
+def test_several_photos_get_the_answers_of_the_predictor(app: App, predictor: Predictor) -> None:
+    response = app.client.post("/api/tag", files=form(*PHOTOS))
+    assert response.status_code == 200
+    answers = response.json()
+    assert predictions(answers) == predictor.predict(PHOTOS)
+    assert [photo["name"] for photo in answers["photos"]] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert answers["model"] == {
+        "name": "landmarks",
+        "version": 7,
+        "run_id": "abc",
+        "run_url": "http://mlflow.test/abc",
+        "landmarks": 3,
+        "threshold": 0.5,
+        "framing": "squash",
+        "visible": 1.0,
+    }
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", "application/octet-stream", ""])
+def test_the_body_may_be_a_photo(kind: str, app: App, predictor: Predictor) -> None:
+    response = app.client.post("/api/tag", content=PHOTOS[0], headers={"Content-Type": kind})
+    assert predictions(response.json()) == predictor.predict(PHOTOS[:1])
+    assert response.json()["photos"][0]["name"] is None
+
+
+def test_parameters_reach_the_predictor(app: App, predictor: Predictor) -> None:
+    params = {"top_k": 1, "threshold": 1}
+    response = app.client.post("/api/tag", params=params, files=form(PHOTOS[0]))
+    assert predictions(response.json()) == predictor.predict(PHOTOS[:1], top_k=1, threshold=1.0)
+    for wrong in ({"top_k": 0}, {"top_k": 51}, {"threshold": 2}, {"threshold": "nan"}):
+        assert app.client.post("/api/tag", params=wrong, files=form(PHOTOS[0])).status_code == 422
+
+
+def test_a_bad_photo_leaves_the_others_alone(app: App, predictor: Predictor) -> None:
+    photos = [PHOTOS[0], b"hello", b"", PHOTOS[1]]
+    answers = app.client.post("/api/tag", files=form(*photos)).json()
+    assert predictions(answers) == predictor.predict(photos)
+    codes = [photo["error"] and photo["error"]["code"] for photo in answers["photos"]]
+    assert codes == [None, "not_an_image", "empty", None]
+
+
+def test_a_photo_over_its_limit_is_refused_and_not_kept(app: App) -> None:
+    huge = PHOTOS[0] + b"\0" * DEFAULT_LIMITS.max_bytes
+    answers = app.client.post("/api/tag", files=form(huge, PHOTOS[1])).json()["photos"]
+    assert answers[0]["error"]["code"] == "too_many_bytes"
+    assert answers[1]["landmark"] == "Château d'If"
+
+
+def test_attention_is_a_grid_from_0_to_1(app: App) -> None:
+    bad, good = app.client.post("/api/tag", files=form(b"hello", PHOTOS[0])).json()["photos"]
+    assert bad["attention"] is None
+    values = [value for row in good["attention"] for value in row]
+    assert (len(good["attention"]), len(values)) == (4, 16)
+    assert max(values) == 1
+    assert min(values) >= 0
+
+
+def test_a_photo_with_a_place_tells_how_far_the_landmark_is(app: App) -> None:
+    here = colour_photo(RED, exif=gps_exif(48, 3))
+    elsewhere, plain = colour_photo(WHITE, exif=gps_exif(48, 3)), PHOTOS[0]
+    answers = app.client.post("/api/tag", files=form(here, elsewhere, plain)).json()["photos"]
+    expected = kilometres((48, 3), (TOWER.latitude, TOWER.longitude))
+    assert answers[0]["distance_km"] == pytest.approx(expected, abs=0.001)
+    assert (answers[1]["distance_km"], answers[2]["distance_km"]) == (None, None)
+
+
+def test_distances_are_those_of_the_earth() -> None:
+    paris, sydney = (48.8584, 2.2945), (-33.8568, 151.2153)
+    assert kilometres(paris, sydney) == pytest.approx(16_960, rel=0.005)
+    assert kilometres((0, 179.5), (0, -179.5)) == pytest.approx(111.195, abs=0.01)
+    assert kilometres(paris, paris) == 0
+    assert kilometres((90, 0), (-90, 0)) == pytest.approx(20_015, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "words"),
+    [
+        (b"--x\r\n", "multipart/form-data", "no boundary"),
+        (b"--x--\r\n", "multipart/form-data; boundary=x", "no files"),
+        (b"--x\r\nhello", "multipart/form-data; boundary=x", "form"),
+        (b"garbage", "multipart/form-data; boundary=x", "cannot be read"),
+    ],
+)
+def test_a_form_that_makes_no_sense_is_the_clients_error(
+    content: bytes, kind: str, words: str, app: App
+) -> None:
+    response = app.client.post("/api/tag", content=content, headers={"Content-Type": kind})
+    assert response.status_code == 400
+    assert words in response.json()["detail"]
+
+
+def test_too_many_photos_are_refused(start_app: StartApp) -> None:
+    app = start_app(max_photos=2)
+    assert app.client.post("/api/tag", files=form(*PHOTOS[:2])).status_code == 200
+    response = app.client.post("/api/tag", files=form(*PHOTOS))
+    assert response.status_code == 413
+    assert "more than 2 photos" in response.json()["detail"]
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read(start_app: StartApp) -> None:
+    app = start_app(max_body=1000)
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(1000):
+            sent += 1
+            yield b"\0" * 100
+
+    # Told by its length, and found out while it is read.
+    assert app.client.post("/api/tag", content=b"\0" * 1001).status_code == 413
+    response = app.client.post("/api/tag", content=endless())
+    assert response.status_code == 413
+    assert response.headers["connection"] == "close"
+
+
+def test_full_memory_asks_to_come_again(start_app: StartApp) -> None:
+    app = start_app(max_memory=len(PHOTOS[0]) + 10)
+    response = app.client.post("/api/tag", content=PHOTOS[0] + b"\0" * 100)
+    assert response.status_code == 503
+    assert int(response.headers["retry-after"]) > 0
+    # What the refused request held is given back.
+    assert app.client.post("/api/tag", content=PHOTOS[0]).status_code == 200
+
+
+def test_an_answer_that_takes_too_long_asks_to_come_again(
+    start_app: StartApp, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, release = start_app(timeout=0.2), threading.Event()
+    real = type(predictor).score
+    monkeypatch.setattr(type(predictor), "score", lambda *args: (release.wait(5), real(*args))[1])
+    response = app.client.post("/api/tag", content=PHOTOS[0])
+    release.set()
+    assert response.status_code == 503
+    assert "retry-after" in response.headers
+
+
+def test_a_new_version_answers_the_next_request(app: App) -> None:
+    first = app.client.post("/api/tag", content=PHOTOS[0]).json()["model"]
+    app.versions.current = Loaded(app.versions.current.predictor, version=8, run_id="def")
+    second = app.client.post("/api/tag", content=PHOTOS[0]).json()["model"]
+    assert (first["version"], second["version"]) == (7, 8)
+    assert second["run_url"] == "http://mlflow.test/def"
+    assert app.client.get("/api/model").json() == second
+    assert app.asked_runs == ["abc", "def"]
+
+
+def test_the_description_names_every_field(app: App) -> None:
+    schemas = app.client.get("/openapi.json").json()["components"]["schemas"]
+    assert set(Prediction.__annotations__) < set(schemas["PhotoAnswer"]["properties"])
+    assert {"Answers", "Model", "Candidate", "Refusal", "Problem"} <= set(schemas)

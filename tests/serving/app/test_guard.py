@@ -1,0 +1,80 @@
+"""Who may ask, and what a browser may do with the page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from serving.app.guard import SECURITY_HEADERS
+from tests.colour_artifact import RED, colour_photo
+
+if TYPE_CHECKING:
+    from tests.serving.app.conftest import App, StartApp
+
+STATIC = Path(__file__).parents[3] / "serving" / "static"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/static/app.js", "/api/model", "/openapi.json", "/nothing", "/world"]
+)
+def test_security_headers_stand_on_every_response(path: str, app: App) -> None:
+    response = app.client.get(path)
+    for name, value in SECURITY_HEADERS.items():
+        assert response.headers[name] == value
+    assert "unsafe" not in response.headers["content-security-policy"]
+
+
+def test_a_refusal_carries_them_too(app: App) -> None:
+    response = app.client.get("/", headers={"Host": "stranger.test"})
+    assert response.status_code == 400
+    assert {name: response.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9", "[::1]:8000", "LOCALHOST:1"])
+def test_its_own_names_are_answered(host: str, app: App) -> None:
+    assert app.client.get("/healthz", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["stranger.test", "localhost.stranger.test", "127.0.0.1@x", ""])
+def test_other_names_are_refused(host: str, app: App) -> None:
+    assert app.client.get("/healthz", headers={"Host": host}).status_code == 400
+
+
+def test_pages_of_other_sites_may_not_ask(app: App) -> None:
+    for site, status in (("cross-site", 403), ("same-origin", 200), ("none", 200)):
+        headers = {"Sec-Fetch-Site": site}
+        response = app.client.post("/api/tag", content=colour_photo(RED), headers=headers)
+        assert response.status_code == status
+    # Following a link from elsewhere is no harm.
+    assert app.client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
+
+
+def test_with_a_token_only_who_knows_it_is_answered(start_app: StartApp) -> None:
+    client = start_app(token="sesame").client  # noqa: S106 - a test's
+    for path in ("/api/model", "/metrics"):
+        assert client.get(path).status_code == 401
+        assert client.get(path).headers["www-authenticate"] == "Bearer"
+        for wrong in ("Bearer other", "Basic sesame", "sesame", "sésame", "Bearer"):
+            assert (
+                client.get(path, headers={"Authorization": wrong.encode("latin-1")}).status_code
+                == 401
+            )
+        right = {"Authorization": "bearer sesame"}
+        assert client.get(path, headers=right).status_code == 200
+    for path in ("/", "/healthz", "/readyz", "/static/app.js"):
+        assert client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["index.html", "docs.html"])
+def test_pages_hold_no_script_or_style_and_load_nothing_from_elsewhere(name: str) -> None:
+    page = (STATIC / name).read_text(encoding="utf-8")
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)|javascript:", page)
+    assert all(address.startswith("/") for address in re.findall(r'(?:src|href)="([^"#]+)"', page))
+
+
+def test_no_file_outside_the_page_is_given_out(app: App) -> None:
+    for path in ("/static/../app/guard.py", "/static/%2e%2e/predictor.py", "/static/"):
+        assert app.client.get(path).status_code == 404

@@ -1,0 +1,53 @@
+"""What those who run the app see: health, counters, a log that tells nothing of the photos."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+from tests.colour_artifact import RED, WHITE, colour_photo
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.serving.app.conftest import App
+
+
+def test_health_and_readiness(app: App) -> None:
+    assert app.client.get("/healthz").json() == {"status": "ok"}
+    app.versions.problem = "version 8 cannot be read"
+    ready = app.client.get("/readyz").json()
+    assert ready == {"status": "ok", "version": 7, "problem": "version 8 cannot be read"}
+
+
+def test_metrics_count_requests_and_what_photos_showed(app: App) -> None:
+    files = [("photos", ("a.jpg", data)) for data in (colour_photo(RED), colour_photo(WHITE), b"x")]
+    app.client.post("/api/tag", files=files)
+    app.client.get("/secret/holiday.jpg")
+    lines = app.client.get("/metrics").text.splitlines()
+    assert 'landmarks_requests_total{method="POST",path="/api/tag",status="200"} 1.0' in lines
+    for outcome in ("landmark", "none", "not_an_image"):
+        assert f'landmarks_photos_total{{outcome="{outcome}"}} 1.0' in lines
+    assert "landmarks_waiting_photos 0.0" in lines
+    assert "landmarks_upload_bytes 0.0" in lines
+    assert "landmarks_model_version 7.0" in lines
+    assert 'landmarks_requests_total{method="GET",path="other",status="404"} 1.0' in lines
+    assert not [line for line in lines if "holiday" in line]
+
+
+def test_a_log_line_is_json_and_names_no_photo(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "serving.app")
+    files = {"photos": ("my holiday.jpg", colour_photo(RED))}
+    response = app.client.post("/api/tag?top_k=2", files=files)
+    (line,) = [json.loads(record.message) for record in caplog.records]
+    assert line["id"] == response.headers["x-request-id"]
+    assert (line["method"], line["path"], line["status"]) == ("POST", "/api/tag", 200)
+    assert (line["photos"], line["outcomes"], line["version"]) == (1, {"landmark": 1}, 7)
+    assert line["bytes_in"] > len(files["photos"][1])
+    assert line["seconds"] > 0
+    assert "holiday" not in caplog.text
+
+
+def test_the_map_is_given_out(app: App) -> None:
+    assert app.client.get("/world").text.startswith("M0 0")
