@@ -59,7 +59,7 @@ def test_with_a_token_only_who_knows_it_is_answered(start_app: StartApp) -> None
         assert client.get(path).headers["www-authenticate"] == "Bearer"
         for wrong in ("Bearer other", "Basic sesame", "sesame", "sésame", "Bearer"):
             assert (
-                client.get(path, headers={"Authorization": wrong.encode("latin-1")}).status_code
+                client.get(path, headers={b"Authorization": wrong.encode("latin-1")}).status_code
                 == 401
             )
         right = {"Authorization": "bearer sesame"}
