@@ -72,4 +72,4 @@ query: $(INSTALLED) ## ask the served model about a photo: make query PHOTO=phot
 	@$(BIN)/python -m serving.query "$(PHOTO)" --url http://$(HOST):$(SERVE_PORT)
 
 clean: ## remove the environment and what is quickly computed again; keep runs, models and data
-	rm -rf $(VENV) .cache/features .cache/graphs build *.egg-info
+	rm -rf $(VENV) .cache/features .cache/graphs .cache/pixels build *.egg-info

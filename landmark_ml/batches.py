@@ -29,9 +29,17 @@ class Batches(Protocol):
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...
 
 
+class Rows(Protocol):
+    """Inputs [N, …] by their numbers: a tensor in memory, or pixels mapped from the disk."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, chosen: Tensor, /) -> Tensor: ...
+
+
 @dataclass
 class TensorBatches:
-    """Batches cut from tensors in memory.
+    """Batches cut from inputs that all are at hand.
 
     inputs: [N, …]; targets: int64 [N]. generator: shuffles and drops the last, uneven batch; None
     keeps the order and every photo. augment: from inputs and aspects [N] of a batch to its
@@ -40,7 +48,7 @@ class TensorBatches:
     photo of those in order. Raises ValueError when a batch does not part evenly.
     """
 
-    inputs: Tensor
+    inputs: Rows
     targets: Tensor
     batch_size: int
     generator: torch.Generator | None = None

@@ -18,6 +18,7 @@ from landmark_ml.engine import fit, predict_logits
 from landmark_ml.features import FeatureCache, compute_features
 from landmark_ml.freezing import freeze_early_stages
 from landmark_ml.head import Head
+from landmark_ml.pixel_store import PixelStore
 from landmark_ml.pixels import load_served, load_squashed
 from landmark_ml.trainer import FitOptions
 from landmark_ml.transforms import OVERSAMPLING, Augmentation
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from landmark_ml.batches import Rows
     from landmark_ml.config import TrainConfig
     from landmark_ml.datasets import Dataset, Photo
     from landmark_ml.engine import EpochSaver
@@ -97,9 +99,10 @@ def finetune(
     train_photos, val_photos = _photos(dataset, "train"), _photos(dataset, "val")
     side = config.train_resolution or model.preprocessing.resolution
     augmentation = create_augmentation(config, side)
+    store = PixelStore(Path(config.cache_dir))
     with compute.processes.first_on_host():
-        squares, aspects = load_training_squares(train_photos, augmentation, config.framing)
-        val_pixels = load_served(val_photos, model.preprocessing)
+        squares, aspects = load_training_squares(train_photos, augmentation, config.framing, store)
+        val_pixels = load_served(val_photos, model.preprocessing, store)
     train = TensorBatches(
         squares,
         _targets(train_photos, dataset),
@@ -154,10 +157,13 @@ def _ignore(_: dict[str, float]) -> None:
 
 
 def load_training_squares(
-    photos: Sequence[Photo], augmentation: Augmentation, framing: str
-) -> tuple[Tensor, Tensor]:
+    photos: Sequence[Photo],
+    augmentation: Augmentation,
+    framing: str,
+    store: PixelStore | None = None,
+) -> tuple[Rows, Tensor]:
     """What the augmentation takes: uint8 [N, 3, side, side] and the aspect of its crops [N]."""
-    squares, aspects = load_squashed(photos, round(augmentation.size * OVERSAMPLING))
+    squares, aspects = load_squashed(photos, round(augmentation.size * OVERSAMPLING), store)
     # A network that is served squashed photos learns from squares of those.
     return squares, torch.ones_like(aspects) if framing == "squash" else aspects
 

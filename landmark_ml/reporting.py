@@ -142,9 +142,8 @@ def _augmented_figure(dataset: Dataset, config: TrainConfig, resolution: int) ->
     augment = create_augmentation(config, resolution)
     squares, aspects = load_training_squares(chosen, augment, config.framing)
     generator = torch.Generator().manual_seed(config.seed)
-    crops = augment(
-        squares.repeat(AUGMENTED_VIEWS, 1, 1, 1), aspects.repeat(AUGMENTED_VIEWS), generator
-    )
+    repeated = torch.arange(len(chosen)).repeat(AUGMENTED_VIEWS)
+    crops = augment(squares[repeated], aspects[repeated], generator)
     pixels = crops.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
     titles = [dataset.classes[photo.label] for photo in chosen]
     return figures.augmented_batch(pixels, titles * AUGMENTED_VIEWS)

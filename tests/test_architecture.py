@@ -46,6 +46,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.freezing",
         "landmark_ml.head",
         "landmark_ml.model_card",
+        "landmark_ml.pixel_store",
         "landmark_ml.pixels",
         "landmark_ml.resuming",
         "landmark_ml.trainer",

@@ -35,7 +35,9 @@ class DataConfig(Configuration):
     max_unreadable: float = option(
         0.05, "share of unreadable photos that fails the run", within=UNIT
     )
-    cache_dir: str = option(".cache", "folder of drawn and downloaded data and cached features")
+    cache_dir: str = option(
+        ".cache", "folder of drawn and downloaded data, cached features and pixels"
+    )
     udacity50_url: str = option(UDACITY50_URL, "where `data=udacity50` is downloaded from")
     seed: int = option(
         0, "seed of the split, the initial weights and the augmentation", within=NOT_NEGATIVE
