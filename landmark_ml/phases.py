@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from landmark_ml.datasets import Dataset, Photo
     from landmark_ml.engine import EpochSaver
     from landmark_ml.models import LandmarkNetwork
+    from landmark_ml.processes import Processes
 
     OnEpochEnd = Callable[[dict[str, float]], None]
 
@@ -96,11 +97,24 @@ def finetune(
     Called by all of compute.processes at once.
     """
     compute.processes.agree(manifest_digest(dataset), "photos and their sides")
+    train, val = _pixel_batches(model, dataset, config, compute.processes)
+    freeze_early_stages(model, config.unfreeze)
+    compute.place(model)
+    fit(model, train, val, _finetune_options(config, dataset), compute, on_epoch_end, saver)
+    # Calibrated in full precision, as it is served.
+    exact = replace(compute, bf16=False)
+    return ValidationLogits(*predict_logits(model, val, exact))
+
+
+def _pixel_batches(
+    model: LandmarkNetwork, dataset: Dataset, config: TrainConfig, processes: Processes
+) -> tuple[TensorBatches, TensorBatches]:
+    """Augmented training batches and validation batches as served, decoded once on each host."""
     train_photos, val_photos = _photos(dataset, "train"), _photos(dataset, "val")
     side = config.train_resolution or model.preprocessing.resolution
     augmentation = create_augmentation(config, side)
     store = PixelStore(Path(config.cache_dir))
-    with compute.processes.first_on_host():
+    with processes.first_on_host():
         squares, aspects = load_training_squares(train_photos, augmentation, config.framing, store)
         val_pixels = load_served(val_photos, model.preprocessing, store)
     train = TensorBatches(
@@ -110,20 +124,15 @@ def finetune(
         _generator(config),
         augmentation,
         aspects,
-        processes=compute.processes,
+        processes=processes,
     )
     val = TensorBatches(
         val_pixels,
         _targets(val_photos, dataset),
         config.finetune_batch_size,
-        processes=compute.processes,
+        processes=processes,
     )
-    freeze_early_stages(model, config.unfreeze)
-    compute.place(model)
-    fit(model, train, val, _finetune_options(config, dataset), compute, on_epoch_end, saver)
-    # Calibrated in full precision, as it is served.
-    exact = replace(compute, bf16=False)
-    return ValidationLogits(*predict_logits(model, val, exact))
+    return train, val
 
 
 def _fit_head(
