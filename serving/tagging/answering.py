@@ -24,6 +24,12 @@ class Answering:
         """The version and its run: another registry may count its versions the same."""
         return f"{self.version} {self.predictor.metadata.run_id}"
 
+    @property
+    def country_codes(self) -> dict[str, str]:
+        """ISO 3166-1 alpha-2 code of each country its landmarks stand in, by name."""
+        places = [place for place in self.predictor.metadata.places if place]
+        return {p["country"]: p["country_code"] for p in places if p["country_code"]}
+
 
 def load_answering(model: str) -> Answering:
     """Load `name` (its champion), `name@alias` or `name/version` from the registry.
