@@ -45,9 +45,8 @@ def saying(answer: Prediction) -> Saying:
     return said(answer)
 
 
-def said(answer: Prediction, model: str = "landmarks/1", **options: Any) -> Saying:
-    options = {"country_codes": CODES, "root": "Places", "min_confidence": 0.5} | options
-    return say(answer, model, **options)
+def said(answer: Prediction, model: str = "landmarks/1", min_confidence: float = 0.5) -> Saying:
+    return say(answer, model, country_codes=CODES, root="Places", min_confidence=min_confidence)
 
 
 def update(photo: Path, saying: Saying, naming: str = "photo.jpg.xmp") -> Xmp:
