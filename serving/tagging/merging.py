@@ -71,26 +71,17 @@ def say(
     """
     sure = bool(answer["is_landmark"]) and (answer["confidence"] or 0.0) >= min_confidence
     landmark = answer["landmark"] if sure else None
-    source = answer["location_source"]
-    known = sure or source == "exif"
+    known = sure or answer["location_source"] == "exif"
     city, country = (answer["city"], answer["country"]) if known else (None, None)
     path = [part for part in (country, city, landmark) if part]
-    flat = _once([landmark, *((answer["tags"] or []) if sure else []), city, country])
-    latitude, longitude = answer["latitude"], answer["longitude"]
-    placed = sure and source == "landmark" and latitude is not None and longitude is not None
     return Saying(
         lists={
-            SUBJECT: flat,
+            SUBJECT: _once([landmark, *((answer["tags"] or []) if sure else []), city, country]),
             HIERARCHY: (_path([root, *path], "|"),) if path else (),
             TAGS_LIST: (_path([root, *path], "/"),) if path else (),
         },
         values={
-            "exif:GPSLatitude": degrees(latitude, "NS")
-            if placed and latitude is not None
-            else None,
-            "exif:GPSLongitude": degrees(longitude, "EW")
-            if placed and longitude is not None
-            else None,
+            **_position(answer if sure else None),
             "photoshop:City": city,
             "photoshop:Country": country,
             "Iptc4xmpCore:CountryCode": country_codes.get(country) if country else None,
@@ -99,6 +90,21 @@ def say(
         landmark=landmark,
         confidence=answer["confidence"] if sure else None,
     )
+
+
+def _position(answer: Prediction | None) -> dict[str, str | None]:
+    """Where a landmark stands; nothing for a photo's own place or the middle of a city."""
+    if (
+        answer is None
+        or answer["location_source"] != "landmark"
+        or answer["latitude"] is None
+        or answer["longitude"] is None
+    ):
+        return dict.fromkeys(POSITION)
+    return {
+        "exif:GPSLatitude": degrees(answer["latitude"], "NS"),
+        "exif:GPSLongitude": degrees(answer["longitude"], "EW"),
+    }
 
 
 def degrees(value: float, sides: str) -> str:
