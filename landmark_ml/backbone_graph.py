@@ -59,12 +59,15 @@ def backbone_digest(model: LandmarkNetwork) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:24]
 
 
-def trace_backbone(model: LandmarkNetwork, cache: Path) -> onnx.ModelProto:
+def trace_backbone(model: LandmarkNetwork, cache: Path | None) -> onnx.ModelProto:
     """Graph from `images` uint8 [N, H, W, 3] to `features` float32 [N, F].
 
     Inside it, `has_feature_maps` tells, stands what the features are the average of. Tracing takes
-    seconds, so the graph of the same weights is kept in the folder `cache`.
+    seconds, so the graph of the same weights is kept in the folder `cache`; None keeps nothing, for
+    weights that no other run will have.
     """
+    if cache is None:
+        return _trace(model)
     path = cache / "graphs" / f"{backbone_digest(model)}-{_TRACING}.onnx"
     try:
         cached = onnx.load(path)
@@ -90,7 +93,10 @@ def has_feature_maps(graph: onnx.ModelProto) -> bool:
 
 def _trace(model: LandmarkNetwork) -> onnx.ModelProto:
     side = model.preprocessing.resolution
-    images = torch.randint(0, 256, (_EXAMPLE_PHOTOS, side, side, 3), dtype=torch.uint8)
+    # A generator of its own: whether a graph was cached must not change what is trained.
+    rng = torch.Generator().manual_seed(0)
+    shape = (_EXAMPLE_PHOTOS, side, side, 3)
+    images = torch.randint(0, 256, shape, generator=rng, dtype=torch.uint8)
     device = model.mean.device
     batch = torch.export.Dim("batch", min=1, max=4096)
     backbone = _Backbone(model).cpu().eval()

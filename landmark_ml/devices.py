@@ -11,6 +11,7 @@ import torch
 from landmark_ml.processes import ALONE, Processes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from torch import Tensor, nn
@@ -66,6 +67,17 @@ def choose_compute(device: str = "auto", threads: int = 0, processes: Processes 
         raise ValueError("device 'mps' takes one process; give device=cpu, or start one process")
     own = f"cuda:{processes.local_rank}" if chosen == "cuda" else chosen
     return Compute(torch.device(own), _bf16_pays(chosen), processes)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread for a while: for steps too small to be shared out."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _bf16_pays(device: str) -> bool:

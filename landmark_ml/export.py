@@ -14,6 +14,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from landmark_ml.artifact_layout import (
+    ATTENTION,
+    GRAPH_FILE,
+    LANDMARK_SCORE,
+    METADATA_FILE,
+    PROBABILITIES,
+    SCHEMA_VERSION,
+)
 from landmark_ml.backbone_graph import FEATURE_MAPS, FEATURES, has_feature_maps, trace_backbone
 
 if TYPE_CHECKING:
@@ -26,12 +34,6 @@ if TYPE_CHECKING:
     from landmark_ml.calibration import Calibration
     from landmark_ml.models import LandmarkNetwork
     from landmark_ml.places import Gazetteer
-
-SCHEMA_VERSION = 2
-GRAPH_FILE = "model.onnx"
-METADATA_FILE = "metadata.json"
-PROBABILITIES, LANDMARK_SCORE = "probabilities", "landmark_score"
-ATTENTION = "attention"
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,12 @@ def export_network(
     gazetteer: Gazetteer,
     *,
     folder: Path,
-    cache: Path,
+    cache: Path | None,
 ) -> Path:
-    """Write `model.onnx` and `metadata.json` into a folder and return it."""
+    """Write `model.onnx` and `metadata.json` into a folder and return it.
+
+    cache: where the traced backbone is kept, None for one that was fine-tuned.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     graph = lay_classifier(
         trace_backbone(model, cache), model.classifier, len(info.classes), calibration.temperature

@@ -13,7 +13,7 @@ import torch
 
 from landmark_ml.batches import TensorBatches
 from landmark_ml.datasets import NOT_A_LANDMARK, manifest_digest
-from landmark_ml.devices import Compute
+from landmark_ml.devices import Compute, one_thread
 from landmark_ml.engine import fit, predict_logits
 from landmark_ml.features import FeatureCache, compute_features
 from landmark_ml.freezing import freeze_early_stages
@@ -64,8 +64,8 @@ def train_head(
 ) -> ValidationLogits:
     """Train the classifier on features of the frozen backbone and write it into the network."""
     train_photos, val_photos = _photos(dataset, "train"), _photos(dataset, "val")
-    train = _view_features(model, train_photos, config, compute)
-    val = _view_features(model, val_photos, config, compute)
+    features = _view_features(model, (*train_photos, *val_photos), config, compute)
+    train, val = features.split([len(train_photos), len(val_photos)], dim=1)
     train_targets, val_targets = _targets(train_photos, dataset), _targets(val_photos, dataset)
     # View 0 is the photo as it is served: what to choose and to calibrate by.
     held_out = TensorBatches(val[0], val_targets, config.batch_size)
@@ -76,10 +76,10 @@ def train_head(
     validation = ValidationLogits(*predict_logits(head, held_out, _CPU))
     # Fine-tuning goes on from this head and chooses by validation photos it must not have seen.
     if config.refit and not config.finetune_epochs:
-        every, targets = torch.cat([train, val], dim=1), torch.cat([train_targets, val_targets])
+        targets = torch.cat([train_targets, val_targets])
         # As long as validation showed to be good, no longer.
         chosen = replace(options, epochs=int(best["epoch"]) + 1, patience=0)
-        head, _ = _fit_head(every, targets, None, chosen, config, num_outputs(dataset), _ignore)
+        head, _ = _fit_head(features, targets, None, chosen, config, num_outputs(dataset), _ignore)
     head.fold_into(model.classifier)
     return validation
 
@@ -150,7 +150,9 @@ def _fit_head(
     batches = TensorBatches(
         inputs, targets.repeat(len(features)), config.batch_size, _generator(config)
     )
-    best = fit(head, batches, val, options, _CPU, on_epoch_end)
+    # Steps of a millisecond: on several threads most of them went into waiting for one another.
+    with one_thread():
+        best = fit(head, batches, val, options, _CPU, on_epoch_end)
     return head, best
 
 

@@ -75,7 +75,7 @@ def _load(
 def _decode(photos: Sequence[Photo], read: Read) -> Iterator[NDArray[np.uint8]]:
     """Pixels [3, side, side] of each photo in order, decoded on all cores."""
     progress = tqdm(total=len(photos), desc="decode", unit="photo", delay=1)
-    with ThreadPoolExecutor() as pool, progress:
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool, progress:
         for start in range(0, len(photos), _AHEAD):
             for picture in pool.map(read, photos[start : start + _AHEAD]):
                 yield picture.transpose(2, 0, 1)

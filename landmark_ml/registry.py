@@ -20,6 +20,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, Object, Property
 
+from landmark_ml.artifact_layout import ARTIFACT, INPUT_COLUMN
 from landmark_ml.photos import decode_photo
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _MODEL_CODE = _ROOT / "serving" / "landmark_model.py"
 _SERVED_CODE = (
     "landmark_ml/__init__.py",
+    "landmark_ml/artifact_layout.py",
     "landmark_ml/graph.py",
     "landmark_ml/photos",
     "landmark_ml/preprocessing.py",
@@ -97,7 +99,7 @@ def signature(top_k: int = 5, threshold: float = -1.0) -> ModelSignature:
         ParamSpec("threshold", DataType.double, threshold),
     ]
     return ModelSignature(
-        inputs=Schema([ColSpec(DataType.binary, "image")]),
+        inputs=Schema([ColSpec(DataType.binary, INPUT_COLUMN)]),
         outputs=Schema(outputs),
         params=ParamSchema(parameters),
     )
@@ -113,10 +115,10 @@ def log_model(artifact: Path, example: bytes, params: Mapping[str, str]) -> Mode
         logged: ModelInfo = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(_MODEL_CODE),
-            artifacts={"landmark_model": str(artifact)},
+            artifacts={ARTIFACT: str(artifact)},
             code_paths=[str(folder) for folder in code],
             signature=signature(),
-            input_example=pd.DataFrame({"image": [_shrink(example)]}),
+            input_example=pd.DataFrame({INPUT_COLUMN: [_shrink(example)]}),
             pip_requirements=served_requirements(),
             params=dict(params),
         )

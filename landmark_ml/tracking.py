@@ -16,7 +16,7 @@ from mlflow.entities import LifecycleStage, RunStatus
 from mlflow.exceptions import MlflowException
 
 from landmark_ml.config import to_json, to_params
-from landmark_ml.datasets import label_name, split_digest, write_manifest
+from landmark_ml.datasets import label_name, read_manifest, split_digest, write_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,6 +33,9 @@ DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 DEFAULT_EXPERIMENT = "landmarks"
 # Without it the MLflow UI opens the experiment in its view for language models.
 _EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
+
+
+_MANIFEST = "split_manifest.json"
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Run:
     def log_manifest(self, dataset: Dataset) -> None:
         """Record which photo stood on which side, for later runs to use again."""
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "split_manifest.json"
+            path = Path(folder) / _MANIFEST
             write_manifest(dataset, path)
             mlflow.log_artifact(str(path))
 
@@ -152,6 +155,20 @@ def find_unfinished(config_digest: str, resume: str) -> str | None:
             " config.json"
         )
     return resume
+
+
+def read_logged_manifest(run_id: str, root: Path) -> Dataset | None:
+    """The photos and sides that a run recorded, found under root; None when it recorded none.
+
+    Raises ValueError when one of them is missing or has other content now.
+    """
+    if _MANIFEST not in {item.path for item in mlflow.MlflowClient().list_artifacts(run_id)}:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = mlflow.artifacts.download_artifacts(
+            run_id=run_id, artifact_path=_MANIFEST, dst_path=folder
+        )
+        return read_manifest(Path(path), root, verify=True)
 
 
 @contextlib.contextmanager

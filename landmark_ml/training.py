@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from landmark_ml import reporting, tracking
 from landmark_ml.calibration import calibrate
-from landmark_ml.datasets import dataset_options, manifest_digest, open_dataset
+from landmark_ml.datasets import dataset_options, find_root, manifest_digest, open_dataset
 from landmark_ml.devices import choose_compute
 from landmark_ml.evaluation import evaluate_served
 from landmark_ml.export import ArtifactInfo, export_network, shown_names
@@ -87,7 +87,7 @@ def run_training(
         seed_everything(config.seed)
         compute = choose_compute(config.device, config.threads, processes)
         with processes.first_on_host():
-            dataset = open_dataset(config.data, dataset_options(config))
+            dataset = _open_data(config, run)
         _check_sides(dataset)
         # Read now: a mistake in a file of places must not cost a training.
         gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
@@ -129,6 +129,17 @@ def _open_run(config: TrainConfig) -> Iterator[tuple[Run, Checkpoints]]:
             raise
     # Not before the run counts as finished: until then they are all there is to go on from.
     checkpoints.remove()
+
+
+def _open_data(config: TrainConfig, run: Run) -> Dataset:
+    """The photos on the sides that a resumed run began with, else what the folder holds now."""
+    options = dataset_options(config)
+    if config.resume:
+        _, root = find_root(config.data, options.cache_dir, options.udacity50_url)
+        recorded = tracking.read_logged_manifest(run.run_id, root)
+        if recorded is not None:
+            return recorded
+    return open_dataset(config.data, options)
 
 
 def _train(
@@ -187,7 +198,7 @@ def _export(
             info,
             gazetteer,
             folder=Path(scratch) / "artifact",
-            cache=Path(config.cache_dir),
+            cache=None if config.finetune_epochs else Path(config.cache_dir),
         )
         facts = reporting.network_facts(model, folder, dataset.num_classes)
         example = dataset.landmarks("test")[0].path.read_bytes()

@@ -13,6 +13,7 @@ import mlflow.artifacts
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from landmark_ml.artifact_layout import METADATA_FILE
 from serving.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def load_predictor(version: ModelVersion, tracking_uri: str | None = None) -> Pr
             tracking_uri=tracking_uri,
             registry_uri=tracking_uri,
         )
-        found = sorted(Path(folder, _MODEL_FOLDER).glob("*/metadata.json"))
+        found = sorted(Path(folder, _MODEL_FOLDER).glob(f"*/{METADATA_FILE}"))
         if len(found) != 1:
             raise ValueError(
                 f"version {version.version} of {version.name} holds {len(found)} exported networks"

@@ -16,10 +16,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from landmark_ml.artifact_layout import ARTIFACT, INPUT_COLUMN
 from serving.predictor import DEFAULT_TOP_K, Predictor
 
-ARTIFACT = "landmark_model"
-INPUT_COLUMN = "image"
 DEFAULT_THRESHOLD = -1.0
 """Value of the `threshold` parameter that means: the one the model was calibrated with."""
 
@@ -64,6 +63,9 @@ def _photo_bytes(value: object) -> bytes:
     MLflow decodes base64 in its `dataframe_…` forms of a request, and leaves it as ASCII in
     `inputs` and `instances`. Text that is no base64 stays what it is: no photo, refused in its row.
     """
+    if pd.isna(value):
+        # No photo in this row: refused there as one of no bytes.
+        return b""
     photo = value.encode() if isinstance(value, str) else value
     if not isinstance(photo, bytes | bytearray | memoryview):
         given = type(value).__name__

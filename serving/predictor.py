@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from landmark_ml.artifact_layout import (
+    ATTENTION,
+    GRAPH_FILE,
+    LANDMARK_SCORE,
+    METADATA_FILE,
+    PROBABILITIES,
+    SCHEMA_VERSION,
+)
 from landmark_ml.graph import Graph
 from landmark_ml.photos import PhotoError, read_location
 from landmark_ml.preprocessing import Preprocessing
@@ -25,11 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SCHEMA_VERSION = 2
 DEFAULT_TOP_K = 5
-_BATCH = 4
-_OUTPUTS = ("probabilities", "landmark_score")
-_ATTENTION = "attention"
+_BATCH = 2
 
 
 @dataclass(frozen=True)
@@ -118,11 +123,11 @@ class Predictor:
 
         Raises FileNotFoundError when one of them is missing, ValueError when it cannot be read.
         """
-        metadata = Metadata.read(folder / "metadata.json")
+        metadata = Metadata.read(folder / METADATA_FILE)
         # All cores on one photo answer it soonest; a photo a core answers the most photos.
         graphs = [
             Graph.load(
-                folder / "model.onnx",
+                folder / GRAPH_FILE,
                 precision=metadata.precision,
                 threads=threads,
                 streams=streams,
@@ -175,8 +180,9 @@ class Predictor:
         read = [self._read(photo) for photo in photos]
         readable = [item.pixels for item in read if isinstance(item, _Decoded)]
         outputs = graph.run(np.stack(readable)) if readable else {}
-        attention = outputs.get(_ATTENTION, [None] * len(readable))
-        rows = zip(*(outputs.get(name, ()) for name in _OUTPUTS), attention, strict=True)
+        attention = outputs.get(ATTENTION, [None] * len(readable))
+        answers = (outputs.get(name, ()) for name in (PROBABILITIES, LANDMARK_SCORE))
+        rows = zip(*answers, attention, strict=True)
         return [
             item if isinstance(item, PhotoError) else _scores(next(rows), item.location)
             for item in read

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import mlflow
 import mlflow.pyfunc
 import pandas as pd
-import torch
 
 from landmark_ml import tracking
 from landmark_ml.resuming import config_digest
 from tests.colour_photos import CLASSES, write_colour
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from landmark_ml.config import TrainConfig
@@ -31,15 +28,6 @@ QUICK: dict[str, Any] = {
     "register": "",
 }
 """Fields of a configuration that trains in a blink, with everything on that draws at random."""
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread: on so little work the others do nothing but wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def write_colour_folders(root: Path, each: int = 10) -> Path:

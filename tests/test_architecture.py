@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("landmark_ml.atomic_file", "landmark_ml.config", "landmark_ml.photos", "landmark_ml.places"),
+    (
+        "landmark_ml.artifact_layout",
+        "landmark_ml.atomic_file",
+        "landmark_ml.config",
+        "landmark_ml.photos",
+        "landmark_ml.places",
+    ),
     (
         "landmark_ml.batches",
         "landmark_ml.datasets",
@@ -76,7 +82,12 @@ held shorter: SERVING_MAY_IMPORT.
 """
 
 SERVED = "serving.predictor"
-SERVING_MAY_IMPORT = ("landmark_ml.graph", "landmark_ml.photos", "landmark_ml.preprocessing")
+SERVING_MAY_IMPORT = (
+    "landmark_ml.artifact_layout",
+    "landmark_ml.graph",
+    "landmark_ml.photos",
+    "landmark_ml.preprocessing",
+)
 """All of the library that serving may touch: it is shipped inside the model."""
 
 APP = "serving.app"

@@ -78,6 +78,17 @@ def test_a_cached_graph_is_used_again(cache: Path) -> None:
     assert trace_backbone(model, cache) == first
 
 
+def test_weights_of_one_run_are_traced_without_being_kept(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = trace_backbone(tiny_model(), cache)
+    traced = SimpleNamespace(model_proto=sound)
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: traced)
+    before = sorted((cache / "graphs").iterdir())
+    assert trace_backbone(tiny_model(seed=1), None) == sound
+    assert sorted((cache / "graphs").iterdir()) == before
+
+
 @pytest.mark.parametrize("content", [b"no graph at all", b""], ids=["garbage", "empty"])
 def test_a_damaged_graph_is_traced_again_with_a_warning(
     content: bytes,

@@ -15,6 +15,7 @@ import pytest
 from landmark_ml import tracking
 from landmark_ml.checkpoint import CheckpointError
 from landmark_ml.config import TrainConfig
+from landmark_ml.devices import one_thread
 from landmark_ml.resuming import ResumeError, config_digest, hold_run
 from landmark_ml.training import TrainResult, run_training
 from tests.interrupted_runs import (
@@ -22,11 +23,11 @@ from tests.interrupted_runs import (
     answers,
     final_metrics,
     history,
-    one_thread,
     status,
     unfinished_run,
     write_colour_folders,
 )
+from tests.photo_folders import random_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +96,14 @@ def interrupted(config: TrainConfig, whole: TrainResult) -> Interrupted:
 @pytest.fixture(scope="module")
 def resumed(config: TrainConfig, interrupted: Interrupted) -> tuple[TrainResult, Rows]:
     rows: Rows = []
-    return run_training(replace(config, resume="auto"), rows.append), rows
+    # A photo that came later is left out: the run goes on with the manifest it logged.
+    first = min(Path(config.data).glob("train/*/*"))
+    late = first.with_name("late.png")
+    random_picture(seed=5).save(late)
+    try:
+        return run_training(replace(config, resume="auto"), rows.append), rows
+    finally:
+        late.unlink()
 
 
 def test_with_nothing_to_go_on_with_auto_starts_a_run(

@@ -38,6 +38,7 @@ class DataConfig(Configuration):
     cache_dir: str = option(
         ".cache", "folder of drawn and downloaded data, cached features and pixels"
     )
+    threads: int = option(0, "CPU threads; 0: all cores", within=NOT_NEGATIVE)
     udacity50_url: str = option(UDACITY50_URL, "where `data=udacity50` is downloaded from")
     seed: int = option(
         0, "seed of the split, the initial weights and the augmentation", within=NOT_NEGATIVE
@@ -132,7 +133,6 @@ class TrainConfig(DataConfig):
     )
 
     device: str = option("auto", "where to train", choices=("auto", "cpu", "cuda", "mps"))
-    threads: int = option(0, "CPU threads; 0: all cores", within=NOT_NEGATIVE)
     processes: int = option(
         1,
         "processes of this machine that share the fine-tuning, one a GPU; torchrun's own count"

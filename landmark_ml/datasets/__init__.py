@@ -13,6 +13,7 @@ from landmark_ml.datasets.manifest import (
     write_manifest,
 )
 from landmark_ml.datasets.opening import DatasetOptions, dataset_options, open_dataset
+from landmark_ml.datasets.sources import find_root
 
 __all__ = [
     "NOT_A_LANDMARK",
@@ -22,6 +23,7 @@ __all__ = [
     "Side",
     "UnreadablePhoto",
     "dataset_options",
+    "find_root",
     "label_name",
     "manifest_digest",
     "open_dataset",

@@ -33,7 +33,7 @@ class DatasetOptions:
     val_fraction, test_fraction: shares of a class, used where no such folder is given.
     not_landmarks: folder of photos of no landmark; by default `not_landmarks/` inside the root or
     beside it. cache_dir: where postcards are drawn and archives kept. max_unreadable: share of
-    files that may be unreadable before opening fails.
+    files that may be unreadable before opening fails. threads: that read photos, 0 for one a core.
     """
 
     val_fraction: float = 0.15
@@ -43,6 +43,7 @@ class DatasetOptions:
     cache_dir: Path = Path(".cache")
     max_unreadable: float = 0.05
     udacity50_url: str = UDACITY50_URL
+    threads: int = 0
 
     def __post_init__(self) -> None:
         val, test = self.val_fraction, self.test_fraction
@@ -65,6 +66,7 @@ def dataset_options(config: DataConfig) -> DatasetOptions:
         cache_dir=Path(config.cache_dir),
         max_unreadable=config.max_unreadable,
         udacity50_url=config.udacity50_url,
+        threads=config.threads,
     )
 
 
@@ -80,7 +82,7 @@ def open_dataset(data: str, options: DatasetOptions | None = None) -> Dataset:
         Path(options.not_landmarks).expanduser().resolve() if options.not_landmarks else None
     )
     listing = list_folder(root, not_landmarks)
-    scan = scan_files(listing.files)
+    scan = scan_files(listing.files, options.threads)
     _check_unreadable(scan, len(listing.files), options.max_unreadable)
     split = _split_scan(scan, _fractions(listing, options), options.seed)
     dataset = Dataset(

@@ -36,10 +36,10 @@ class Scan:
     unreadable: tuple[UnreadablePhoto, ...]
 
 
-def scan_files(files: Sequence[ListedFile]) -> Scan:
-    """Decode and hash every file, in parallel; the order of files is kept."""
+def scan_files(files: Sequence[ListedFile], threads: int = 0) -> Scan:
+    """Decode and hash every file, on all cores or `threads`; the order of files is kept."""
     # Decoding and hashing release the interpreter lock, so threads keep every core busy.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         results = list(
             tqdm(pool.map(_scan_file, files), total=len(files), desc="reading photos", unit="photo")
         )

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-POSTCARDS_VERSION = 1
-"""Raised with every change that alters a drawn pixel, so that old folders are drawn again."""
-
 MARKER = ".postcards.json"
 POSTCARD_PATH = re.compile(r"(train|test)/\d+\.\w+/\w+_\d{4,}\.jpg|not_landmarks/scene_\d{4,}\.jpg")
 SIZES: tuple[tuple[int, int], ...] = (
@@ -41,7 +38,6 @@ class _Plan:
     not_landmarks: int
     test_per_class: int
     seed: int
-    version: int = POSTCARDS_VERSION
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

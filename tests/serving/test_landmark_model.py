@@ -111,6 +111,20 @@ def test_text_that_is_no_base64_is_no_photo(served: PyFuncModel) -> None:
     assert answers[1]["landmark"] == "Eiffel Tower"
 
 
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
+def test_a_row_without_a_photo_is_refused_alone(missing: object, served: PyFuncModel) -> None:
+    model = served.unwrap_python_model()  # type: ignore[no-untyped-call]
+    answers = model.predict(None, pd.DataFrame({"image": [missing, PHOTOS[0]]}))
+    assert answers["error"][0]["code"] == "empty"
+    assert answers["landmark"][1] == "Eiffel Tower"
+
+
+def test_a_null_is_refused_in_its_row_where_mlflow_lets_it_through(served: PyFuncModel) -> None:
+    answers = ask(served, {"inputs": [None, text(PHOTOS[0])]})
+    assert answers[0]["error"]["code"] in ("empty", "not_an_image")
+    assert answers[1]["landmark"] == "Eiffel Tower"
+
+
 def test_parameters_reach_the_predictor(served: PyFuncModel, predictor: Predictor) -> None:
     params = {"top_k": 1, "threshold": 1}
     answers = ask(served, {**split(text(PHOTOS[0])), "params": params})
@@ -149,6 +163,7 @@ def test_the_folder_holds_code_and_no_pickle(model_folder: Path) -> None:
     loose = {name for name in code if not name.startswith("landmark_ml/photos/")}
     assert loose == {
         "landmark_ml/__init__.py",
+        "landmark_ml/artifact_layout.py",
         "landmark_ml/graph.py",
         "landmark_ml/preprocessing.py",
         "serving/__init__.py",
