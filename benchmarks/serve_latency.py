@@ -57,8 +57,7 @@ class Client:
         address = urlsplit(url)
         self._connection = http.client.HTTPConnection(address.netloc, timeout=60)
         encoded = base64.b64encode(photo).decode("ascii")
-        payload = {"dataframe_split": {"columns": ["image"], "data": [[encoded]]}}
-        self._body = json.dumps(payload).encode()
+        self._body = json.dumps({"inputs": [encoded]}).encode()
 
     def ask(self) -> None:
         """Send the photo and read the whole answer; raises ValueError when it is no prediction."""

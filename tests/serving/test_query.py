@@ -105,8 +105,7 @@ def test_a_landmark_is_shown_with_its_place(
     assert shown.err == ""
     (sent,) = server.asked
     assert sent["params"] == {"top_k": 2}
-    assert sent["dataframe_split"]["columns"] == ["image"]
-    assert base64.b64decode(sent["dataframe_split"]["data"][0][0]) == photo.read_bytes()
+    assert [base64.b64decode(image) for image in sent["inputs"]] == [photo.read_bytes()]
 
 
 def test_an_uncertain_landmark_is_shown_as_its_city(
