@@ -65,7 +65,7 @@ def train_head(
     """Train the classifier on features of the frozen backbone and write it into the network."""
     train_photos, val_photos = _photos(dataset, "train"), _photos(dataset, "val")
     features = _view_features(model, (*train_photos, *val_photos), config, compute)
-    train, val = features.split([len(train_photos), len(val_photos)], dim=1)
+    train, val = features[:, : len(train_photos)], features[:, len(train_photos) :]
     train_targets, val_targets = _targets(train_photos, dataset), _targets(val_photos, dataset)
     # View 0 is the photo as it is served: what to choose and to calibrate by.
     held_out = TensorBatches(val[0], val_targets, config.batch_size)
