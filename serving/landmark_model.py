@@ -57,7 +57,7 @@ class LandmarkModel(PythonModel):
         return pd.DataFrame(answers, dtype=object)
 
 
-def _photo_bytes(value: object) -> bytes:
+def _photo_bytes(value: Any) -> bytes:
     """Bytes of a photo given as bytes or as base64 text.
 
     MLflow decodes base64 in its `dataframe_…` forms of a request, and leaves it as ASCII in

@@ -12,12 +12,12 @@ import torch
 from landmark_ml.batches import TensorBatches
 from landmark_ml.checkpoint import Checkpoints
 from landmark_ml.config import TrainConfig
+from landmark_ml.devices import one_thread
 from landmark_ml.engine import fit
 from landmark_ml.resuming import ResumeError, config_digest, hold_run, open_saver
 from landmark_ml.seeding import seed_everything
 from landmark_ml.trainer import FitOptions
 from landmark_ml.transforms import Augmentation
-from tests.interrupted_runs import one_thread
 from tests.tiny_networks import CPU, SIDE, random_pixels, tiny_model
 
 if TYPE_CHECKING:
