@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from serving.champion import ALIAS, load_predictor
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
-
-    from serving.predictor import Predictor
+from serving.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -28,34 +24,36 @@ class Answering:
         """The version and its run: another registry may count its versions the same."""
         return f"{self.version} {self.predictor.metadata.run_id}"
 
-    @property
-    def country_codes(self) -> dict[str, str]:
-        """ISO 3166-1 alpha-2 code of each country its landmarks stand in, by name."""
-        places = [place for place in self.predictor.metadata.places if place]
-        return {p["country"]: p["country_code"] for p in places if p["country_code"]}
-
 
 def load_answering(model: str) -> Answering:
     """Load `name` (its champion), `name@alias` or `name/version` from the registry.
 
     Raises ValueError when it is not there or no model of this project.
     """
-    version = find_version(model)
-    return Answering(load_predictor(version), f"{version.name}/{version.version}")
+    name, version = find_version(model)
+    with tempfile.TemporaryDirectory(prefix="tag-") as scratch:
+        folder = mlflow.artifacts.download_artifacts(f"models:/{name}/{version}", dst_path=scratch)
+        found = sorted(Path(folder, "artifacts").glob("*/metadata.json"))
+        if len(found) != 1:
+            raise ValueError(f"model={model} holds no landmark model; name one that was registered")
+        predictor = Predictor.load(found[0].parent)
+    predictor.warm_up()
+    return Answering(predictor, f"{name}/{version}")
 
 
-def find_version(model: str) -> ModelVersion:
-    """The registered version that `name`, `name@alias` or `name/version` means.
+def find_version(model: str) -> tuple[str, str]:
+    """Name and version that `name`, `name@alias` or `name/version` means.
 
     Raises ValueError when there is none.
     """
+    name, slash, version = model.partition("/")
     client = mlflow.MlflowClient()
-    name, slash, number = model.partition("/")
     try:
         if slash:
-            return client.get_model_version(name, number)
+            return name, str(client.get_model_version(name, version).version)
         name, _, alias = model.partition("@")
-        return client.get_model_version_by_alias(name, alias or ALIAS)
+        found = client.get_model_version_by_alias(name, alias or "champion")
+        return name, str(found.version)
     except MlflowException as error:
         raise ValueError(
             f"model={model} is not in the registry ({error.message}); make one with `make transfer`"

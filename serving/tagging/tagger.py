@@ -15,7 +15,6 @@ from tqdm.auto import tqdm
 from landmark_ml import tracking
 from serving.tagging.answering import load_answering
 from serving.tagging.journal import Journal
-from serving.tagging.organising import write_sidecars
 from serving.tagging.recognition import CANNOT_BE_READ, recognise
 from serving.tagging.table import CSV, PARQUET, table_row, write_tables
 from serving.tagging.walk import Library
@@ -37,8 +36,7 @@ class TagResult:
     """What a library holds and what was done about it.
 
     seconds: of recognition; landmarks: photos of each; refused: photos without an answer by code,
-    of which `examples` are the first few; other_pictures: files of suffixes that are not read;
-    sidecars: what was done with how many, or would be in a dry run.
+    of which `examples` are the first few; other_pictures: files of suffixes that are not read.
     """
 
     out: Path
@@ -50,7 +48,6 @@ class TagResult:
     refused: Counter[str] = field(default_factory=Counter)
     examples: list[Tagged] = field(default_factory=list)
     other_pictures: Counter[str] = field(default_factory=Counter)
-    sidecars: Counter[str] = field(default_factory=Counter)
     location: str = ""
 
     @property
@@ -74,7 +71,6 @@ class TagResult:
             "tag/recognised": self.recognised,
             "tag/showing_a_landmark": self.landmarks.total(),
             "tag/refused": self.refused.total(),
-            **{f"tag/sidecars_{action}": count for action, count in self.sidecars.items()},
             "tag/seconds": self.seconds,
             "tag/photos_per_second": self.photos_per_second,
         }
@@ -109,9 +105,6 @@ def tag_library(library: Library, answering: Answering, config: TagConfig) -> Ta
         result.other_pictures = library.other_pictures
         _recognise_new(library, answering, config, journal, result)
         write_tables(_rows(journal, result), result.out)
-        if config.sidecars != "none":
-            answers = journal.answers()
-            result.sidecars = write_sidecars(answers, library.root, answering, config)
     return result
 
 

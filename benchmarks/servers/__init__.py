@@ -1,0 +1,1 @@
+"""Servers that are measured beside ours: the eager network behind other people's frameworks."""

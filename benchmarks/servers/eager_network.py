@@ -1,0 +1,52 @@
+"""The network as most people serve it: eager PyTorch, float32, one photo a call."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from landmark_ml.models import ModelOptions, create_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BACKBONE = "tf_efficientnet_lite0"
+CLASSES = 50
+
+
+class EagerNetwork:
+    """Photo bytes to the index and the probability of a class, as torchvision's guide does it."""
+
+    def __init__(self) -> None:
+        self.network = create_model(ModelOptions(BACKBONE, CLASSES)).network.eval()
+        self.transform = v2.Compose(
+            [
+                v2.Resize(256),
+                v2.CenterCrop(224),
+                v2.PILToTensor(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize([0.5] * 3, [0.5] * 3),
+            ]
+        )
+
+    def pixels(self, photo: bytes) -> Tensor:
+        """Photo as float32 [3, 224, 224]."""
+        with Image.open(io.BytesIO(photo)) as picture:
+            tensor: Tensor = self.transform(picture.convert("RGB"))
+        return tensor
+
+    @torch.inference_mode()
+    def probabilities(self, pixels: Tensor) -> Tensor:
+        """float32 [N, 3, 224, 224] to [N, classes]."""
+        found: Tensor = self.network(pixels).softmax(dim=1)
+        return found
+
+
+def best(probabilities: Tensor) -> dict[str, float]:
+    """Answer of a server for one photo."""
+    value, index = probabilities.max(dim=0)
+    return {"class": float(index), "confidence": float(value)}

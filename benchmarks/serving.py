@@ -1,0 +1,134 @@
+"""`python -m benchmarks.serving --photos <folder>`: one photo and many, from server to server.
+
+Starts every server on 127.0.0.1, asks them in turn, round by round, one client first and then
+eight, and does the bare work in this process beside it. Needs `pip install 'landmark-ml[bench]'`
+and a champion. All servers stay up, so an idle one is asked while the others sleep.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from benchmarks.servers.running import SERVERS, Running, ServerError, start
+from benchmarks.tables import machine, table, write_json
+from serving.champion import Champion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from serving.predictor import Predictor
+
+BARE = "decode and network alone"
+CLIENTS = (1, 8)
+PACKAGES = ("mlflow", "openvino", "torch", "fastapi", "uvicorn", "litserve")
+
+
+class Findings:
+    """Seconds of every request and of every round, by server and number of clients."""
+
+    def __init__(self) -> None:
+        self.latencies: dict[tuple[str, int], list[float]] = {}
+        self.rates: dict[tuple[str, int], list[float]] = {}
+
+    def add(self, name: str, clients: int, seconds: list[float], elapsed: float) -> None:
+        """Note one round."""
+        self.latencies.setdefault((name, clients), []).extend(seconds)
+        self.rates.setdefault((name, clients), []).append(len(seconds) / elapsed)
+
+    def rows(self) -> list[list[str]]:
+        """p50 and p99 of one client, times bare, then photos/s and p99 of eight."""
+        bare = float(np.percentile(self.latencies[BARE, 1], 50))
+        rows = []
+        for name in dict.fromkeys(name for name, _ in self.latencies):
+            p50, p99 = 1000 * np.percentile(self.latencies[name, 1], (50, 99))
+            crowd = self.latencies.get((name, CLIENTS[-1]))
+            rate = f"{median(self.rates[name, CLIENTS[-1]]):.1f}"
+            slowest = f"{1000 * np.percentile(crowd, 99):.0f}" if crowd else "-"
+            rows.append(
+                [name, f"{p50:.1f}", f"{p99:.1f}", f"{p50 / 1000 / bare:.2f}", rate, slowest]
+            )
+        return rows
+
+
+def measure(
+    asks: dict[str, Callable[[bytes], None]], photos: Sequence[bytes], requests: int, rounds: int
+) -> Findings:
+    """Ask everybody in turn, after a round that is not counted."""
+    findings = Findings()
+    turns = [
+        (turn, name, clients) for turn in range(rounds + 1) for clients in CLIENTS for name in asks
+    ]
+    for turn, name, clients in tqdm(turns, desc="rounds"):
+        asked = list(islice(cycle(photos), requests))
+        started = time.perf_counter()
+        seconds = _ask_all(asks[name], asked, clients)
+        if turn:
+            findings.add(name, clients, seconds, time.perf_counter() - started)
+    return findings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Start, ask, print the table; 1 when a server fails."""
+    options = _parser().parse_args(argv)
+    photos = [path.read_bytes() for path in sorted(options.photos.glob("*.jpg"))]
+    if not photos:
+        sys.stderr.write(f"error: no .jpg file in {options.photos}; name another with --photos\n")
+        return 1
+    try:
+        with ExitStack() as running:
+            champion = running.enter_context(Champion(options.model))
+            servers = {name: start(name, options.model, running) for name in options.servers}
+            asks = _asks(servers, champion.current.predictor)
+            findings = measure(asks, photos, options.requests, options.rounds)
+    except (ServerError, ValueError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    header = ["", "p50 ms", "p99 ms", "times alone", "photos/s, 8 clients", "p99 ms, 8 clients"]
+    rows = findings.rows()
+    write_json(options.out, {"machine": machine(PACKAGES), "header": header, "rows": rows})
+    sys.stdout.write(table(header, rows) + "\n")
+    return 0
+
+
+def _asks(servers: dict[str, Running], predictor: Predictor) -> dict[str, Callable[[bytes], None]]:
+    def alone(photo: bytes) -> None:
+        predictor.graph.run(predictor.metadata.preprocessing.read(photo)[np.newaxis])
+
+    asks: dict[str, Callable[[bytes], None]] = {name: it.ask for name, it in servers.items()}
+    return asks | {BARE: alone}
+
+
+def _ask_all(ask: Callable[[bytes], None], photos: Sequence[bytes], clients: int) -> list[float]:
+    def timed(photo: bytes) -> float:
+        started = time.perf_counter()
+        ask(photo)
+        return time.perf_counter() - started
+
+    with ThreadPoolExecutor(clients) as pool:
+        return list(pool.map(timed, photos))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
+    parser.add_argument("--photos", type=Path, required=True, help="folder of JPEG files")
+    parser.add_argument("--model", default="landmarks", help="registered model with a champion")
+    parser.add_argument("--servers", nargs="+", choices=SERVERS, default=list(SERVERS))
+    parser.add_argument("--requests", type=int, default=60, help="of a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/serving.json"))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

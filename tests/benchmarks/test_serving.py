@@ -1,0 +1,66 @@
+"""The serving benchmark asks everybody the same, and starts and ends real servers."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+
+import pytest
+
+from benchmarks.servers import running
+from benchmarks.servers.running import Server, ServerError, start
+from benchmarks.serving import BARE, measure
+
+ECHO = """
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(200)
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(200 if self.path == "/tag" else 500)
+    def answer(self, status):
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *args):
+        pass
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def echo(path: str) -> Server:
+    return Server(("-c", ECHO, "PORT"), path, "/", "image/jpeg", lambda photo: photo)
+
+
+def test_everybody_is_asked_as_often_and_the_first_round_does_not_count() -> None:
+    asked: dict[str, list[bytes]] = {"ours": [], BARE: []}
+    findings = measure(
+        {name: photos.append for name, photos in asked.items()}, [b"a", b"b"], requests=5, rounds=2
+    )
+    assert {name: len(photos) for name, photos in asked.items()} == {"ours": 30, BARE: 30}
+    assert len(findings.latencies["ours", 8]) == 10
+    assert [row[0] for row in findings.rows()] == ["ours", BARE]
+
+
+def test_a_server_is_started_asked_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(running.SERVERS, "echo", echo("/tag"))
+    with ExitStack() as ends:
+        server = start("echo", "landmarks", ends)
+        server.ask(b"photo")
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", server.port)) != 0
+
+
+def test_a_refusal_names_the_server_and_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(running.SERVERS, "echo", echo("/elsewhere"))
+    with ExitStack() as ends, pytest.raises(ServerError, match="echo answered 500"):
+        start("echo", "landmarks", ends).ask(b"photo")
+
+
+def test_a_server_that_ends_at_once_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Server(("-c", "raise SystemExit(3)"), "/", "/", "image/jpeg", lambda photo: photo)
+    monkeypatch.setitem(running.SERVERS, "broken", broken)
+    with ExitStack() as ends, pytest.raises(ServerError, match="broken does not start"):
+        start("broken", "landmarks", ends)
