@@ -187,14 +187,18 @@ function show(item, found) {
   if (found.level) {
     const sure = find(".sure", item);
     sure.hidden = false;
-    find("meter", sure).value = found.confidence;
-    find("meter", sure).setAttribute("aria-label", "Confidence");
+    fill(find(".bar", sure), found.confidence);
     find(".percent", sure).textContent = percent(found.confidence);
   }
   tags(item, found.tags || []);
   others(item, found.level === "landmark" ? candidates.slice(1) : candidates, found.level);
   where(item, found);
   if (found.attention && model) look(item, found);
+}
+
+function fill(bar, share) {
+  bar.firstElementChild.style.width = `${share * 100}%`;
+  if (bar.getAttribute("role")) bar.setAttribute("aria-valuenow", Math.round(share * 100));
 }
 
 function headline(item, found) {
@@ -251,12 +255,13 @@ function others(item, found, level) {
   for (const candidate of found) {
     const entry = document.createElement("li");
     const name = document.createElement("span");
-    const bar = document.createElement("meter");
+    const bar = document.createElement("span");
     const share = document.createElement("span");
     name.textContent = area(candidate) ? `${candidate.landmark} (${area(candidate)})` : candidate.landmark;
-    bar.max = 1;
-    bar.value = candidate.confidence;
+    bar.className = "bar";
+    bar.append(document.createElement("span"));
     bar.setAttribute("aria-hidden", "true");
+    fill(bar, candidate.confidence);
     share.className = "percent";
     share.textContent = percent(candidate.confidence);
     entry.append(name, bar, share);

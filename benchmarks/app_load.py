@@ -1,0 +1,266 @@
+"""`python -m benchmarks.app_load`: how many photos a second the web app answers, and how soon.
+
+Starts the app on a free port of this machine with two copies of a model in a registry of its own,
+and asks it with 1, 8 and 32 clients in turn. Before and after each, the bare network answers the
+same photos, decoded beforehand, with the same cores. The clients take time from the app, and others
+may share the machine, so the processor time that each spends on a photo stands beside the rates.
+One request in twenty is garbage, and during each load the other copy becomes the champion.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow
+import numpy as np
+import psutil
+from mlflow.exceptions import MlflowException
+from tqdm.auto import tqdm
+
+from landmark_ml.registry import log_model
+from serving.predictor import Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+DEFAULT_PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "landmarks50" / "test"
+CLIENTS = (1, 8, 32)
+MOST_PHOTOS = 200
+BATCH = 4
+GARBAGE = 0.05
+NAME = "load"
+START_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Photos a second, and seconds of processor time a photo."""
+
+    rate: float
+    cpu: float
+
+
+@dataclass
+class Load:
+    """What some clients saw: seconds of each valid request, and what went wrong."""
+
+    clients: int
+    seconds: list[float] = field(default_factory=list)
+    garbage: int = 0
+    failures: list[str] = field(default_factory=list)
+    versions: set[int] = field(default_factory=set)
+    elapsed: float = 0.0
+    cpu: float = 0.0
+
+    @property
+    def speed(self) -> Speed:
+        """Of the valid photos; the garbage costs time too."""
+        return Speed(len(self.seconds) / self.elapsed, self.cpu / len(self.seconds))
+
+
+@dataclass(frozen=True)
+class App:
+    """The app under load."""
+
+    address: str
+    process: psutil.Process
+
+    def cpu(self) -> float:
+        """Seconds of processor time it has spent."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+
+class Client:
+    """One kept connection that sends one photo a request."""
+
+    def __init__(self, address: str, photos: Sequence[bytes], seed: int) -> None:
+        self._connection = http.client.HTTPConnection(address, timeout=60)
+        self._photos = photos
+        self._random = random.Random(seed)  # noqa: S311 - which photo comes next is no secret
+
+    def ask(self, load: Load) -> None:
+        """Send a photo or garbage, and check that the answer is what it should be."""
+        bad = self._random.random() < GARBAGE
+        photo = self._random.choice(self._photos)
+        body = self._random.randbytes(len(photo)) if bad else photo
+        started = time.perf_counter()
+        self._connection.request("POST", "/api/tag", body, {"Content-Type": "image/jpeg"})
+        response = self._connection.getresponse()
+        answer = response.read()
+        seconds = time.perf_counter() - started
+        if response.status != 200:
+            load.failures.append(f"status {response.status}: {answer[:100]!r}")
+            return
+        found = json.loads(answer)
+        if bool(found["photos"][0]["error"]) != bad:
+            load.failures.append(f"garbage {bad}, answer {answer[:100]!r}")
+        elif bad:
+            load.garbage += 1
+        else:
+            load.seconds.append(seconds)
+            load.versions.add(found["model"]["version"])
+
+
+def run_load(app: App, photos: Sequence[bytes], clients: int, seconds: float) -> Load:
+    """Ask with so many clients for a time; on the way the other version becomes champion."""
+    load = Load(clients)
+    end = time.monotonic() + seconds
+
+    def keep_asking(seed: int) -> None:
+        client = Client(app.address, photos, seed)
+        while time.monotonic() < end:
+            try:
+                client.ask(load)
+            except (OSError, http.client.HTTPException) as error:
+                load.failures.append(repr(error))
+                client = Client(app.address, photos, seed)
+
+    promotion = threading.Timer(seconds / 3, promote_other)
+    promotion.start()
+    started, spent = time.monotonic(), app.cpu()
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(keep_asking, range(clients)))
+    load.elapsed, load.cpu = time.monotonic() - started, app.cpu() - spent
+    promotion.join()
+    return load
+
+
+def promote_other() -> None:
+    """Make the version champion that is not."""
+    client = mlflow.MlflowClient()
+    now = int(client.get_model_version_by_alias(NAME, "champion").version)
+    client.set_registered_model_alias(NAME, "champion", str(3 - now))
+
+
+def bare_speed(predictor: Predictor, photos: Sequence[bytes], seconds: float) -> Speed:
+    """Of the network alone, on pixels, in batches, a thread a core."""
+    pixels = np.stack([predictor.metadata.preprocessing.read(photo) for photo in photos[:BATCH]])
+    cores = os.cpu_count() or 1
+    end = time.monotonic() + seconds
+
+    def keep_running(_: int) -> int:
+        count = 0
+        while time.monotonic() < end:
+            predictor.batch_graph.run(pixels)
+            count += BATCH
+        return count
+
+    started, spent = time.monotonic(), time.process_time()
+    with ThreadPoolExecutor(cores) as pool:
+        done = sum(pool.map(keep_running, range(cores)))
+    return Speed(done / (time.monotonic() - started), (time.process_time() - spent) / done)
+
+
+@contextlib.contextmanager
+def started_app(folder: Path, artifact: Path, example: bytes) -> Iterator[App]:
+    """An app that answers with an artifact registered twice; ended at the end."""
+    uri = f"sqlite:///{folder}/mlflow.db"
+    mlflow.set_tracking_uri(uri)
+    mlflow.create_experiment(NAME, str(folder / "artifacts"))
+    mlflow.set_experiment(NAME)
+    with mlflow.start_run():
+        logged = log_model(artifact, example, {})
+    for _ in range(2):
+        mlflow.register_model(f"models:/{logged.model_id}", NAME)
+    mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "1")
+    log = folder / "app.log"
+    with log.open("w") as out:
+        app = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", "experiments.app", f"--model={NAME}", "--port=0", "--poll=0.5"],
+            env={**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": NAME},
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        yield App(_address(app, log), psutil.Process(app.pid))
+    finally:
+        app.send_signal(signal.SIGTERM)
+        app.wait(60)
+
+
+def table(loads: Sequence[Load], bare: Sequence[Speed]) -> str:
+    """A row for each number of clients; bare: speed of the network alone around each."""
+    rows = [
+        "clients  photos/s  of bare  cpu ms  of bare   p50 ms   p99 ms  garbage  failed  versions"
+    ]
+    for load, alone in zip(loads, bare, strict=True):
+        p50, p99 = np.percentile(load.seconds, (50, 99)) * 1000
+        speed = load.speed
+        rows.append(
+            f"{load.clients:7}  {speed.rate:8.1f}  {speed.rate / alone.rate:7.0%}"
+            f"  {speed.cpu * 1000:6.2f}  {alone.cpu / speed.cpu:7.0%}  {p50:7.1f}  {p99:7.1f}"
+            f"  {load.garbage:7}  {len(load.failures):6}  {sorted(load.versions)}"
+        )
+    return "\n".join(rows)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Load the app and print what it did; 1 when a valid request failed."""
+    options = _parser().parse_args(argv)
+    paths = sorted(options.photos.rglob("*.jpg"))[:: options.every][:MOST_PHOTOS]
+    if not paths:
+        sys.stderr.write(f"error: no photos in {options.photos}; name a folder with --photos\n")
+        return 1
+    photos = [path.read_bytes() for path in paths]
+    with tempfile.TemporaryDirectory(prefix="app-load-") as scratch:
+        try:
+            model = mlflow.artifacts.download_artifacts(options.model, dst_path=scratch)
+        except MlflowException as error:
+            sys.stderr.write(f"error: {options.model}: {error}; name a model with --model\n")
+            return 1
+        (metadata,) = Path(model).rglob("metadata.json")
+        predictor = Predictor.load(metadata.parent)
+        loads, bare = [], []
+        with started_app(Path(scratch), metadata.parent, photos[0]) as app:
+            run_load(app, photos, 2, options.seconds / 3)
+            for clients in tqdm(CLIENTS, desc="loads"):
+                before = bare_speed(predictor, photos, options.seconds / 3)
+                loads.append(run_load(app, photos, clients, options.seconds))
+                after = bare_speed(predictor, photos, options.seconds / 3)
+                bare.append(Speed((before.rate + after.rate) / 2, (before.cpu + after.cpu) / 2))
+    rates = ", ".join(f"{speed.rate:.1f}" for speed in bare)
+    size = sum(map(len, photos)) / len(photos) / 1000
+    sys.stdout.write(f"{len(photos)} photos of {size:.0f} KB; bare network {rates} photos/s\n")
+    sys.stdout.write(f"{table(loads, bare)}\n")
+    failures = [failure for load in loads for failure in load.failures]
+    sys.stdout.writelines(f"failed: {failure}\n" for failure in failures[:5])
+    return int(bool(failures))
+
+
+def _address(app: subprocess.Popen[bytes], log: Path) -> str:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and app.poll() is None:
+        for line in log.read_text().splitlines():
+            if line.startswith("the page"):
+                return line.rpartition("/")[2]
+        time.sleep(0.2)
+    raise ValueError(f"the app did not start: {log.read_text()[-2000:]}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.app_load", description=__doc__)
+    parser.add_argument("--model", default="models:/landmarks@champion", help="(%(default)s)")
+    parser.add_argument("--photos", type=Path, default=DEFAULT_PHOTOS, help="folder of JPEGs")
+    parser.add_argument("--every", type=int, default=3, help="take every so many photo")
+    parser.add_argument("--seconds", type=float, default=15, help="of each load (%(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,238 @@
+"""The page in a real browser: photos in, answers out, nothing asked of anyone else."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvicorn
+
+from landmark_ml.config import AppConfig
+from serving.app import create_app
+from serving.champion import Loaded
+from tests.colour_artifact import GREEN, RED, WHITE, colour_photo, gps_exif
+from tests.serving.app.conftest import WORLD, Versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+    from serving.predictor import Predictor
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WAIT_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def serve(predictor: Predictor) -> Iterator[Callable[..., str]]:
+    """Start an app with a token; gives its address."""
+    servers = []
+
+    def start(token: str = "") -> str:
+        versions = Versions(Loaded(predictor, version=7, run_id="abc"))
+        app = create_app(
+            versions,
+            AppConfig(),
+            world=WORLD,
+            run_url=lambda _: "http://localhost/run",
+            token=token,
+        )
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none"))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        servers.append((server, thread))
+        while not server.started:
+            time.sleep(0.02)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        return f"http://127.0.0.1:{port}"
+
+    yield start
+    for server, thread in servers:
+        server.should_exit = True
+        thread.join(30)
+
+
+class Visit:
+    """A page that notes what it should not do: ask others, complain in the console."""
+
+    def __init__(self, browser: Browser, address: str, **options: Any) -> None:
+        self.context = browser.new_context(**options)
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(WAIT_MS)
+        self.complaints: list[str] = []
+        self.foreign: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self._note(request.url, address))
+        self.page.goto(address)
+
+    def _note(self, url: str, address: str) -> None:
+        if not url.removeprefix("blob:").startswith(address):
+            self.foreign.append(url)
+
+    def give(self, *paths: Path) -> None:
+        """Choose photos and wait for their answers."""
+        self.page.set_input_files("#choose", [str(path) for path in paths])
+        self.page.wait_for_selector(".card")
+        self.page.wait_for_selector(".card[aria-busy]", state="detached")
+
+
+@pytest.fixture(scope="module")
+def address(serve: Callable[..., str]) -> str:
+    return serve()
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    made = Visit(browser, address)
+    yield made
+    made.context.close()
+    assert made.complaints == []
+    assert made.foreign == []
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for name, data in {
+        "red.jpg": colour_photo(RED, (400, 300)),
+        "there.jpg": colour_photo(RED, (400, 300), exif=gps_exif(48, 3)),
+        "green.jpg": colour_photo(GREEN, (300, 400)),
+        "white.jpg": colour_photo(WHITE, (400, 300)),
+        "notes.jpg": b"these are notes",
+    }.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def texts(page: Page, selector: str) -> list[str]:
+    return [text.strip() for text in page.locator(selector).all_inner_texts()]
+
+
+def test_a_photo_gets_its_answer(visit: Visit, photos: Path) -> None:
+    assert "3 landmarks · answered by landmarks version 7" in visit.page.inner_text("#model")
+    visit.give(photos / "red.jpg")
+    page = visit.page
+    assert texts(page, ".landmark") == ["Eiffel Tower"]
+    assert texts(page, ".place") == ["Paris, France"]
+    assert texts(page, ".chip") == ["tower", "paris"]
+    assert len(texts(page, ".others li")) == 2
+    assert page.locator(".map circle.pin").count() == 1
+    links = [link.get_attribute("href") for link in page.locator(".coordinates a").all()]
+    assert links[0] == "geo:48.8584,2.2945"
+    assert str(links[1]).startswith("https://www.openstreetmap.org/?mlat=48.8584&mlon=2.2945")
+
+
+def test_several_photos_and_a_bad_one(visit: Visit, photos: Path) -> None:
+    names = ("red.jpg", "notes.jpg", "green.jpg", "white.jpg")
+    visit.give(*(photos / name for name in names))
+    page = visit.page
+    assert texts(page, ".name") == list(names)
+    assert texts(page, ".landmark") == [
+        "Eiffel Tower",
+        "No answer",
+        "Château d'If",
+        "No known landmark here",
+    ]
+    assert texts(page, ".failed .place") == ["This is not a photo."]
+    assert page.inner_text("#progress") == "4 photos answered, 1 could not be read"
+    page.click("#again")
+    assert page.locator(".card").count() == 0
+
+
+def test_the_place_in_a_photo_is_set_beside_the_landmark(visit: Visit, photos: Path) -> None:
+    visit.give(photos / "there.jpg")
+    assert visit.page.locator(".map circle.taken-pin").count() == 1
+    assert "Where the photo says it was taken, 109 km from Eiffel Tower." in texts(
+        visit.page, ".taken"
+    )
+
+
+def test_it_shows_where_it_looked(visit: Visit, photos: Path) -> None:
+    visit.give(photos / "red.jpg")
+    button = visit.page.locator(".look")
+    button.click()
+    canvas = visit.page.locator("canvas.attention")
+    assert canvas.is_visible()
+    assert button.get_attribute("aria-pressed") == "true"
+    photo, laid = visit.page.locator(".frame img").bounding_box(), canvas.bounding_box()
+    assert photo is not None
+    assert laid == pytest.approx(photo, abs=1)
+    button.click()
+    assert not canvas.is_visible()
+
+
+def test_the_keyboard_reaches_everything(visit: Visit, photos: Path) -> None:
+    visit.give(photos / "red.jpg")
+    reached = []
+    visit.page.locator("#choose").focus()
+    for _ in range(12):
+        visit.page.keyboard.press("Tab")
+        reached.append(visit.page.evaluate("() => document.activeElement.className"))
+    for name in ("look", "chip", "copy-all"):
+        assert any(name in classes.split() for classes in reached), name
+
+
+@pytest.mark.parametrize("width", [320, 390, 800, 1400])
+def test_nothing_sticks_out_of_the_window(
+    width: int, browser: Browser, address: str, photos: Path
+) -> None:
+    visit = Visit(browser, address, viewport={"width": width, "height": 800})
+    visit.give(photos / "green.jpg", photos / "notes.jpg")
+    assert visit.page.evaluate("() => document.documentElement.scrollWidth") <= width
+    visit.context.close()
+
+
+def test_it_is_light_or_dark_as_the_system_is(browser: Browser, address: str) -> None:
+    shades = []
+    for scheme in ("light", "dark"):
+        visit = Visit(browser, address, color_scheme=scheme)
+        colour = visit.page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+        shades.append(sum(int(part) for part in colour.strip("rgb()").split(",")))
+        visit.context.close()
+    assert shades[0] > 600
+    assert shades[1] < 150
+
+
+def test_the_api_page_describes_every_call(visit: Visit, address: str) -> None:
+    visit.page.goto(f"{address}/docs")
+    visit.page.wait_for_selector("text=POST /api/tag")
+    assert "location_source" in visit.page.inner_text("#api")
+
+
+def test_a_token_is_asked_for(browser: Browser, serve: Callable[..., str], photos: Path) -> None:
+    visit = Visit(browser, serve("sesame"))
+    visit.page.fill("#token", "sesame")
+    visit.page.click("#sign-in button")
+    visit.page.wait_for_selector("#model:has-text('version 7')")
+    visit.give(photos / "red.jpg")
+    assert texts(visit.page, ".landmark") == ["Eiffel Tower"]
+    visit.context.close()
