@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install transfer data compare tag app test check ui serve query clean
+.PHONY: help install transfer data tune compare tag app test check ui serve query clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -41,6 +41,9 @@ transfer: $(INSTALLED) ## learn landmarks on a pretrained backbone and register 
 
 data: $(INSTALLED) ## show a dataset and what is wrong with it
 	$(RUN) -e data $(PARAMS)
+
+tune: $(INSTALLED) ## search for a better training configuration
+	$(RUN) -e tune $(PARAMS)
 
 compare: $(INSTALLED) ## set the finished runs side by side in one HTML report
 	$(RUN) -e compare $(PARAMS)

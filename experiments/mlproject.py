@@ -37,6 +37,7 @@ ENTRY_POINTS: dict[str, EntryPoint] = {
     "finetune": EntryPoint("experiments.finetune", recipes.finetune()),
     "scratch": EntryPoint("experiments.scratch", recipes.scratch()),
     "data": EntryPoint("experiments.data", DataConfig()),
+    "tune": EntryPoint("experiments.tune", recipes.tune()),
     "compare": EntryPoint("experiments.compare", CompareConfig()),
     "tag": EntryPoint("experiments.tag", TagConfig()),
     "app": EntryPoint("experiments.app", AppConfig()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from landmark_ml.config import TrainConfig
+from landmark_ml.config import TrainConfig, TuneConfig
 
 
 def transfer() -> TrainConfig:
@@ -52,3 +52,8 @@ def scratch() -> TrainConfig:
         ema_decay=0.99,
         warmup_epochs=2.0,
     )
+
+
+def tune() -> TuneConfig:
+    """Search around `transfer`."""
+    return TuneConfig(recipe="transfer")

@@ -22,8 +22,8 @@ def train_and_print(config: TrainConfig) -> None:
 
 def print_result(result: TrainResult) -> None:
     """Test metrics with intervals, where the run is, and what to do next."""
-    print(f"\ntest top-1  {_interval(result.metrics, 'top1')}")
-    print(f"test top-3  {_interval(result.metrics, 'top3')}")
+    print(f"\ntest top-1  {interval(result.metrics, 'top1')}")
+    print(f"test top-3  {interval(result.metrics, 'top3')}")
     print(f"time        {result.seconds:.0f} s")
     print(f"run         {result.location}")
     if result.registered is not None:
@@ -45,7 +45,8 @@ def _serve(result: TrainResult) -> str:
     return f"make serve{name:<18} serve the champion on 127.0.0.1"
 
 
-def _interval(metrics: dict[str, float], name: str) -> str:
+def interval(metrics: dict[str, float], name: str) -> str:
+    """A share of the test photos with its 95% interval."""
     low, high = metrics[f"test/{name}_low"], metrics[f"test/{name}_high"]
     photos = metrics["test/photos"]
     return f"{metrics[f'test/{name}']:.3f}  (95% {low:.3f} to {high:.3f}, {photos:.0f} photos)"

@@ -66,7 +66,7 @@ def fit(
     processes = compute.processes
     trainer = create_trainer(model, options, len(train), processes)
     done, best, best_state = _begin(trainer, train, saver, processes)
-    progress = tqdm(range(done, options.epochs), desc=options.name, unit="epoch", leave=True)
+    progress = tqdm(range(done, options.epochs), desc=options.name, unit="epoch", delay=2)
     for epoch in progress:
         if options.patience and epoch - best["epoch"] > options.patience:
             logger.info("%s: no better val/loss since epoch %.0f", options.name, best["epoch"])

@@ -49,6 +49,18 @@ def model_options(config: TrainConfig, num_outputs: int) -> ModelOptions:
     )
 
 
+def native_resolution(backbone: str) -> int:
+    """Side in pixels of the square a timm backbone was made for, without building it.
+
+    Raises ValueError for an unknown backbone.
+    """
+    _check_known(backbone)
+    config = timm.get_pretrained_cfg(backbone)
+    if config is None:
+        raise ValueError(f"timm does not know the input size of {backbone!r}; give a resolution")
+    return int(config.input_size[-1])
+
+
 class LandmarkNetwork(nn.Module):
     """A timm network that takes pixels: uint8 [N, 3, H, W] to logits float [N, num_outputs].
 
@@ -124,16 +136,20 @@ def create_model(options: ModelOptions) -> LandmarkNetwork:
 
     Raises ValueError for an unknown backbone (naming near ones), WeightsError without weights.
     """
-    if not timm.is_model(options.backbone):
-        near = difflib.get_close_matches(options.backbone, timm.list_models(), 3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()"
-        raise ValueError(f"backbone {options.backbone!r} is unknown to timm; {hint}")
+    _check_known(options.backbone)
     network = timm.create_model(options.backbone, drop_rate=options.drop_rate)
     load_weights(network, options.backbone, options.weights)
     network.reset_classifier(options.num_outputs)
     model = LandmarkNetwork(network, _preprocessing(network, options), options.mirror)
     _check_runs(model, options)
     return model
+
+
+def _check_known(backbone: str) -> None:
+    if not timm.is_model(backbone):
+        near = difflib.get_close_matches(backbone, timm.list_models(), 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()"
+        raise ValueError(f"backbone {backbone!r} is unknown to timm; {hint}")
 
 
 @torch.no_grad()

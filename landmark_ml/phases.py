@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from landmark_ml.processes import Processes
 
     OnEpochEnd = Callable[[dict[str, float]], None]
+    # Features [views, N, F] of photos, as `view_features` gives them.
+    ViewFeatures = Callable[[LandmarkNetwork, Sequence[Photo], TrainConfig, Compute], Tensor]
 
 # Heads are small: moving their batches to another device would cost more than it saves.
 _CPU = Compute(torch.device("cpu"), bf16=False)
@@ -55,17 +57,26 @@ def num_outputs(dataset: Dataset) -> int:
     return dataset.num_classes + has_background
 
 
+def view_features(
+    model: LandmarkNetwork, photos: Sequence[Photo], config: TrainConfig, compute: Compute
+) -> Tensor:
+    """Features [views, N, F] of photos, from the cache on disk where it has them."""
+    cache = FeatureCache(Path(config.cache_dir))
+    return torch.from_numpy(compute_features(model, photos, config.views, compute, cache))
+
+
 def train_head(
     model: LandmarkNetwork,
     dataset: Dataset,
     config: TrainConfig,
     compute: Compute,
     on_epoch_end: OnEpochEnd,
+    features: ViewFeatures = view_features,
 ) -> ValidationLogits:
     """Train the classifier on features of the frozen backbone and write it into the network."""
     train_photos, val_photos = _photos(dataset, "train"), _photos(dataset, "val")
-    features = _view_features(model, (*train_photos, *val_photos), config, compute)
-    train, val = features[:, : len(train_photos)], features[:, len(train_photos) :]
+    found = features(model, (*train_photos, *val_photos), config, compute)
+    train, val = found[:, : len(train_photos)], found[:, len(train_photos) :]
     train_targets, val_targets = _targets(train_photos, dataset), _targets(val_photos, dataset)
     # View 0 is the photo as it is served: what to choose and to calibrate by.
     held_out = TensorBatches(val[0], val_targets, config.batch_size)
@@ -154,13 +165,6 @@ def _fit_head(
     with one_thread():
         best = fit(head, batches, val, options, _CPU, on_epoch_end)
     return head, best
-
-
-def _view_features(
-    model: LandmarkNetwork, photos: Sequence[Photo], config: TrainConfig, compute: Compute
-) -> Tensor:
-    cache = FeatureCache(Path(config.cache_dir))
-    return torch.from_numpy(compute_features(model, photos, config.views, compute, cache))
 
 
 def _ignore(_: dict[str, float]) -> None:

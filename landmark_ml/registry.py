@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
+CHALLENGER = "challenger"
 
 _ROOT = Path(__file__).resolve().parents[1]
 _MODEL_CODE = _ROOT / "serving" / "landmark_model.py"
@@ -146,6 +147,17 @@ def register(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) ->
             client.set_registered_model_alias(name, PREVIOUS, champion.version)
         client.set_registered_model_alias(name, CHAMPION, created.version)
     return Registered(name, int(created.version), bool(reason), reason or _why_not(champion, tags))
+
+
+def register_challenger(
+    model: ModelInfo, name: str, tags: Mapping[str, str], card: str
+) -> Registered:
+    """Add a version of `name` as the challenger, whatever the champion."""
+    client = mlflow.MlflowClient()
+    created = mlflow.register_model(f"models:/{model.model_id}", name, tags=dict(tags))
+    client.update_model_version(name, created.version, description=card)
+    client.set_registered_model_alias(name, CHALLENGER, created.version)
+    return Registered(name, int(created.version), False, "it is the challenger")
 
 
 def find_champion(name: str) -> ModelVersion | None:

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 DEFAULT_EXPERIMENT = "landmarks"
 # Without it the MLflow UI opens the experiment in its view for language models.
-_EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
+EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 
 
 _MANIFEST = "split_manifest.json"
@@ -201,7 +201,7 @@ def _describe_run(
     active: mlflow.ActiveRun, config: Configuration, run_name: str, tags: Mapping[str, str]
 ) -> None:
     mlflow.set_tag("mlflow.runName", run_name)
-    mlflow.MlflowClient().set_experiment_tag(active.info.experiment_id, *_EXPERIMENT_KIND)
+    mlflow.MlflowClient().set_experiment_tag(active.info.experiment_id, *EXPERIMENT_KIND)
     # `mlflow run` has logged the flags as they were typed; a second spelling would raise.
     known = active.data.params
     mlflow.log_params({k: v for k, v in to_params(config).items() if k not in known})

@@ -17,7 +17,7 @@ from landmark_ml.devices import choose_compute
 from landmark_ml.evaluation import evaluate_served
 from landmark_ml.export import ArtifactInfo, export_network, shown_names
 from landmark_ml.models import create_model, model_options
-from landmark_ml.phases import finetune, num_outputs, train_head
+from landmark_ml.phases import finetune, num_outputs, train_head, view_features
 from landmark_ml.places import Gazetteer
 from landmark_ml.processes import ALONE, Processes, report_lost_processes
 from landmark_ml.registry import Registered, load_served, log_model, register
@@ -25,7 +25,7 @@ from landmark_ml.resuming import RunSaver, config_digest, hold_run, open_saver
 from landmark_ml.seeding import seed_everything
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from mlflow.models.model import ModelInfo
 
@@ -35,10 +35,11 @@ if TYPE_CHECKING:
     from landmark_ml.devices import Compute
     from landmark_ml.model_card import NetworkFacts
     from landmark_ml.models import LandmarkNetwork
-    from landmark_ml.phases import ValidationLogits
+    from landmark_ml.phases import ValidationLogits, ViewFeatures
     from landmark_ml.tracking import Run
 
     OnEpochEnd = Callable[[dict[str, float]], None]
+    Nominate = Callable[[ModelInfo, str, Mapping[str, str], str], Registered]
 
 logger = logging.getLogger(__name__)
 
@@ -74,16 +75,22 @@ class History:
 
 
 def run_training(
-    config: TrainConfig, on_epoch_end: OnEpochEnd | None = None, processes: Processes = ALONE
+    config: TrainConfig,
+    on_epoch_end: OnEpochEnd | None = None,
+    processes: Processes = ALONE,
+    *,
+    nominate: Nominate = register,
+    tags: Mapping[str, str] | None = None,
 ) -> TrainResult:
     """Train as the configuration says, and evaluate, log and register what would be served.
 
     on_epoch_end gets the metrics of each epoch; what it raises ends the run. processes: those that
-    train along, this one being the first; see `distributed_training`.
+    train along, this one being the first; see `distributed_training`. nominate: registers the
+    model, as the champion if it is better unless told otherwise. tags: more of the run.
     Raises ValueError (or a subclass) for a configuration or dataset that cannot be trained on.
     """
     started = time.perf_counter()
-    with _open_run(config) as (run, checkpoints), report_lost_processes():
+    with _open_run(config, tags or {}) as (run, checkpoints), report_lost_processes():
         seed_everything(config.seed)
         compute = choose_compute(config.device, config.threads, processes)
         with processes.first_on_host():
@@ -99,20 +106,23 @@ def run_training(
         reporting.log_dataset_figures(run, dataset, config, resolution)
         history = History(run, on_epoch_end, saver.history)
         try:
-            validation = _train(model, dataset, config, compute, history.add, saver)
+            validation = train_network(model, dataset, config, compute, history.add, saver)
         finally:
             # An interrupted run shows what it has.
             if history.rows:
                 reporting.log_history(run, history.rows)
         artifact = _export(model, validation, dataset, gazetteer, config, run)
-        return _deliver(artifact, dataset, config, run, saver.started)
+        return _deliver(artifact, dataset, config, run, saver.started, nominate)
 
 
 @contextlib.contextmanager
-def _open_run(config: TrainConfig) -> Iterator[tuple[Run, Checkpoints]]:
+def _open_run(
+    config: TrainConfig, more_tags: Mapping[str, str]
+) -> Iterator[tuple[Run, Checkpoints]]:
     """A new run or the one to go on with, and its checkpoints, held by this process alone."""
     digest, cache = config_digest(config), Path(config.cache_dir)
     tags = {"recipe": config.recipe, "backbone": config.backbone, "config_digest": digest}
+    tags |= more_tags
     run_id = tracking.find_unfinished(digest, config.resume) if config.resume else None
     with contextlib.ExitStack() as held:
         if run_id:
@@ -142,18 +152,24 @@ def _open_data(config: TrainConfig, run: Run) -> Dataset:
     return open_dataset(config.data, options)
 
 
-def _train(
+def train_network(
     model: LandmarkNetwork,
     dataset: Dataset,
     config: TrainConfig,
     compute: Compute,
     on_epoch_end: OnEpochEnd,
-    saver: RunSaver,
+    saver: RunSaver | None = None,
+    features: ViewFeatures = view_features,
 ) -> ValidationLogits:
+    """Train a network in place, head and then pixels as far as the configuration says.
+
+    Sees no test photo. features: where those of a frozen backbone come from. Returns what the
+    network says of the validation photos.
+    """
     validation = None
     # A saved fine-tuning brings the head it began with.
-    if config.epochs and saver.state is None:
-        validation = train_head(model, dataset, config, compute, on_epoch_end)
+    if config.epochs and (saver is None or saver.state is None):
+        validation = train_head(model, dataset, config, compute, on_epoch_end, features)
     if config.finetune_epochs:
         validation = finetune(model, dataset, config, compute, on_epoch_end, saver)
     if validation is None:
@@ -207,7 +223,12 @@ def _export(
 
 
 def _deliver(
-    artifact: _Artifact, dataset: Dataset, config: TrainConfig, run: Run, started: float
+    artifact: _Artifact,
+    dataset: Dataset,
+    config: TrainConfig,
+    run: Run,
+    started: float,
+    nominate: Nominate,
 ) -> TrainResult:
     """Evaluate the model that was logged, through its own predict, and register it."""
     logged = artifact.logged
@@ -218,7 +239,7 @@ def _deliver(
     )
     registered = None
     if config.register:
-        registered = register(logged, config.register, report.version_tags, report.card)
+        registered = nominate(logged, config.register, report.version_tags, report.card)
     seconds = time.perf_counter() - started
     run.log_metrics({"train_seconds": seconds})
     return TrainResult(

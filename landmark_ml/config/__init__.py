@@ -5,8 +5,10 @@ from landmark_ml.config.comparing import CompareConfig
 from landmark_ml.config.options import Configuration, canonical, default_of, to_json, to_params
 from landmark_ml.config.tagging import TagConfig
 from landmark_ml.config.training import UDACITY50_URL, DataConfig, TrainConfig
+from landmark_ml.config.tuning import LOCAL_TO_A_WORKER, TuneConfig
 
 __all__ = [
+    "LOCAL_TO_A_WORKER",
     "UDACITY50_URL",
     "AppConfig",
     "CompareConfig",
@@ -14,6 +16,7 @@ __all__ = [
     "DataConfig",
     "TagConfig",
     "TrainConfig",
+    "TuneConfig",
     "canonical",
     "default_of",
     "to_json",

@@ -12,7 +12,12 @@ from landmark_ml.datasets.manifest import (
     split_digest,
     write_manifest,
 )
-from landmark_ml.datasets.opening import DatasetOptions, dataset_options, open_dataset
+from landmark_ml.datasets.opening import (
+    DatasetOptions,
+    dataset_options,
+    open_dataset,
+    open_folds,
+)
 from landmark_ml.datasets.sources import find_root
 
 __all__ = [
@@ -27,6 +32,7 @@ __all__ = [
     "label_name",
     "manifest_digest",
     "open_dataset",
+    "open_folds",
     "read_manifest",
     "split_digest",
     "write_manifest",

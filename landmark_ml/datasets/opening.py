@@ -14,7 +14,7 @@ from landmark_ml.datasets.manifest import Dataset, Side
 from landmark_ml.datasets.near_duplicates import group_near_duplicates
 from landmark_ml.datasets.scanning import Scan, scan_files
 from landmark_ml.datasets.sources import find_root
-from landmark_ml.datasets.splits import Fractions, PlacedPhoto, Split, split_photos
+from landmark_ml.datasets.splits import Fractions, PlacedPhoto, split_again, split_photos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,29 +76,49 @@ def open_dataset(data: str, options: DatasetOptions | None = None) -> Dataset:
     Raises ValueError for an unknown name, a layout without two classes, too many unreadable
     photos or a class left without training photos.
     """
-    options = options or DatasetOptions()
+    return open_folds(data, options or DatasetOptions(), 1)[0]
+
+
+def open_folds(data: str, options: DatasetOptions, count: int) -> tuple[Dataset, ...]:
+    """The dataset `count` times: test photos the same, train and val dealt anew each time.
+
+    The first is that of `open_dataset`. Raises ValueError as it does, and for more than one fold
+    of data with a folder val/, which leaves nothing to deal.
+    """
     name, root = find_root(data, options.cache_dir, options.udacity50_url)
     not_landmarks = (
         Path(options.not_landmarks).expanduser().resolve() if options.not_landmarks else None
     )
     listing = list_folder(root, not_landmarks)
+    fractions = _fractions(listing, options)
+    if count > 1 and not fractions.val:
+        raise ValueError(f"folds is {count} and {root} brings its own val/; give folds=1")
     scan = scan_files(listing.files, options.threads)
     _check_unreadable(scan, len(listing.files), options.max_unreadable)
-    split = _split_scan(scan, _fractions(listing, options), options.seed)
-    dataset = Dataset(
-        name=name,
-        root=root,
-        classes=listing.classes,
-        train=split.train,
-        val=split.val,
-        test=split.test,
-        unreadable=scan.unreadable,
-        leaked=split.leaked,
-        conflicting=split.conflicting,
+    placed = _place(scan)
+    splits = [split_photos(placed, fractions, options.seed)]
+    splits += [
+        split_again(placed, fractions, options.seed, options.seed + fold)
+        for fold in range(1, count)
+    ]
+    folds = tuple(
+        Dataset(
+            name=name,
+            root=root,
+            classes=listing.classes,
+            train=split.train,
+            val=split.val,
+            test=split.test,
+            unreadable=scan.unreadable,
+            leaked=split.leaked,
+            conflicting=split.conflicting,
+        )
+        for split in splits
     )
-    _check_classes(dataset)
-    _log_summary(dataset)
-    return dataset
+    for fold in folds:
+        _check_classes(fold)
+    _log_summary(folds[0])
+    return folds
 
 
 def _check_unreadable(scan: Scan, total: int, max_share: float) -> None:
@@ -115,15 +135,14 @@ def _check_unreadable(scan: Scan, total: int, max_share: float) -> None:
     logger.warning("%s", message)
 
 
-def _split_scan(scan: Scan, fractions: Fractions, seed: int) -> Split:
+def _place(scan: Scan) -> list[PlacedPhoto]:
     groups = group_near_duplicates([photo.sha256 for photo in scan.photos], scan.fingerprints)
     alike = len(groups) - len(set(groups.tolist()))
     logger.info("%d of %d photos look the same as another one", alike, len(groups))
-    placed = [
+    return [
         PlacedPhoto(photo, int(group), side)
         for photo, group, side in zip(scan.photos, groups, scan.sides, strict=True)
     ]
-    return split_photos(placed, fractions, seed)
 
 
 def _fractions(listing: FolderListing, options: DatasetOptions) -> Fractions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from landmark_ml.datasets.manifest import NOT_A_LANDMARK, Photo, Side
@@ -50,7 +50,12 @@ class Split:
     conflicting: tuple[Photo, ...]
 
 
-def split_photos(placed: Sequence[PlacedPhoto], fractions: Fractions, seed: int) -> Split:
+def split_photos(
+    placed: Sequence[PlacedPhoto],
+    fractions: Fractions,
+    seed: int,
+    not_landmarks: Fractions = NOT_LANDMARK_FRACTIONS,
+) -> Split:
     """Deal photos to sides, whole groups at a time; photos with a given side stay on it.
 
     A photo whose group reaches into a given test (or val) folder is leaked and left out of the
@@ -61,7 +66,8 @@ def split_photos(placed: Sequence[PlacedPhoto], fractions: Fractions, seed: int)
     top = _top_ranks(sound)
     leaked = [item.photo for item in sound if _RANK[item.side] < top[item.group]]
     kept = [item for item in sound if _RANK[item.side] == top[item.group]]
-    dealt = _deal([item for item in kept if item.side is None], fractions, seed)
+    loose = [item for item in kept if item.side is None]
+    dealt = _deal(loose, fractions, not_landmarks, seed)
     sides: dict[Side, list[Photo]] = {"train": [], "val": [], "test": []}
     for item in kept:
         sides[item.side or dealt[item.group]].append(item.photo)
@@ -72,6 +78,20 @@ def split_photos(placed: Sequence[PlacedPhoto], fractions: Fractions, seed: int)
         leaked=_ordered(leaked),
         conflicting=_ordered(conflicting),
     )
+
+
+def split_again(
+    placed: Sequence[PlacedPhoto], fractions: Fractions, seed: int, again: int
+) -> Split:
+    """The same test side as `split_photos` deals, its train and val photos dealt anew."""
+    first = split_photos(placed, fractions, seed)
+    tested = {photo.path for photo in first.test}
+    fixed = [replace(item, side="test") if item.photo.path in tested else item for item in placed]
+    rest, strangers = (
+        Fractions(val=shares.val / (1 - shares.test), test=0.0)
+        for shares in (fractions, NOT_LANDMARK_FRACTIONS)
+    )
+    return split_photos(fixed, rest, again, strangers)
 
 
 def _separate_conflicting(
@@ -97,7 +117,9 @@ def _top_ranks(placed: Sequence[PlacedPhoto]) -> dict[int, int]:
     return top
 
 
-def _deal(placed: Sequence[PlacedPhoto], fractions: Fractions, seed: int) -> dict[int, Side]:
+def _deal(
+    placed: Sequence[PlacedPhoto], fractions: Fractions, not_landmarks: Fractions, seed: int
+) -> dict[int, Side]:
     """Choose a side for every group."""
     members: dict[int, list[Photo]] = defaultdict(list)
     for item in placed:
@@ -108,7 +130,7 @@ def _deal(placed: Sequence[PlacedPhoto], fractions: Fractions, seed: int) -> dic
     sizes = {group: len(photos) for group, photos in members.items()}
     sides: dict[int, Side] = {}
     for label, groups in by_label.items():
-        shares = NOT_LANDMARK_FRACTIONS if label == NOT_A_LANDMARK else fractions
+        shares = not_landmarks if label == NOT_A_LANDMARK else fractions
         sides |= _deal_class({group: sizes[group] for group in groups}, shares)
     return sides
 

@@ -1,0 +1,36 @@
+"""`mlflow run . -e tune`: search for a better training configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from experiments import cli, recipes
+from experiments.summary import interval
+from landmark_ml.tuning import run_tuning
+
+if TYPE_CHECKING:
+    from landmark_ml.tuning import TuneResult
+
+
+def main() -> None:
+    """Search, and say what was found and how to have it again."""
+    print_search(run_tuning(cli.parse(recipes.tune(), __doc__ or "")))
+
+
+def print_search(result: TuneResult) -> None:
+    """Best trial with its parameters, what its model reached on the test photos, and where."""
+    counts = ", ".join(f"{count} {state}" for state, count in result.counts.items())
+    winner = result.winner
+    print(f"\nstudy       {result.study}: {counts}")
+    print(f"best        val top-1 {result.best_top1:.4f} in trial {winner.trial}")
+    for name, value in result.params.items():
+        print(f"            {name} {value}")
+    print(f"test top-1  {interval(winner.metrics, 'top1')}")
+    print(f"run         {result.location}")
+    if winner.registered:
+        print(f"registered  {winner.registered} version {winner.version} is the challenger")
+    print(f"\nagain:\n  {result.command}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,127 @@
+"""A whole search: join or begin the study, work on it, and conclude it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from landmark_ml.datasets import dataset_options, open_folds
+from landmark_ml.devices import choose_compute
+from landmark_ml.models import native_resolution
+from landmark_ml.tuning import recording
+from landmark_ml.tuning.conclusion import conclude, report, reproduce, winning_config
+from landmark_ml.tuning.space import searched_backbones, starting_params
+from landmark_ml.tuning.storage import open_storage, storage_url, study_lock
+from landmark_ml.tuning.study import (
+    best_trial,
+    check_same_search,
+    open_study,
+    retry,
+    running,
+    summary,
+)
+from landmark_ml.tuning.trials import TrialRunner
+from landmark_ml.tuning.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from optuna.study import Study
+
+    from landmark_ml.config import TuneConfig
+    from landmark_ml.datasets import Dataset
+    from landmark_ml.tuning.conclusion import Winner
+    from landmark_ml.tuning.recording import StudyRun
+
+logger = logging.getLogger(__name__)
+
+_PARENT, _WORKERS = "parent_run", "workers"
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What a search found: the best trial, and the model that was made of it.
+
+    counts: trials of each state. params: what the space chose. command: trains it again.
+    """
+
+    study: str
+    location: str
+    counts: dict[str, int]
+    best_top1: float
+    params: dict[str, Any]
+    command: str
+    winner: Winner
+
+
+def run_tuning(config: TuneConfig) -> TuneResult:
+    """Search until the study has its trials or the time is up; see `TuneConfig`.
+
+    Several processes may call this for one study, on one host or many: they share its trials and
+    its parent run, and one of them concludes it. Raises ValueError for a configuration or dataset
+    that cannot be searched, and for a study of something else.
+    """
+    name = config.study or f"tune-{datetime.now():%Y%m%d-%H%M%S}"
+    url = storage_url(config.storage, recording.tracking_uri())
+    for backbone in searched_backbones(config):
+        # Now, not in the trial that first draws it.
+        native_resolution(backbone)
+    compute = choose_compute(config.device, config.threads)
+    folds = open_folds(config.data, dataset_options(config), config.folds)
+    storage = open_storage(url, config.heartbeat, retry)
+    with study_lock(url, name):
+        study = open_study(config, name, storage, worker=0)
+        parent = _join(config, study, folds)
+        worker = int(study.user_attrs[_WORKERS])
+    study = open_study(config, name, storage, worker)
+    logger.info("study %s; go on with it by study=%s", name, name)
+    with _left_consistent(config, study, parent):
+        Worker(config, study, url, parent, TrialRunner(folds, compute)).work()
+        with study_lock(url, name):
+            winner = conclude(config, study, parent)
+    best = best_trial(study)
+    return TuneResult(
+        name,
+        parent.location,
+        summary(study),
+        best.values[0],
+        dict(best.params),
+        reproduce(winning_config(config, best)),
+        winner,
+    )
+
+
+def _join(config: TuneConfig, study: Study, folds: Sequence[Dataset]) -> StudyRun:
+    """Parent run of the study, made by the first worker; the lock of the study is held."""
+    check_same_search(study, config, folds)
+    launched = recording.take_launched()
+    known = study.user_attrs.get(_PARENT)
+    if known is not None:
+        parent = recording.join_study_run(known, study.study_name, launched)
+    else:
+        parent = recording.create_study_run(config, study.study_name, launched)
+        study.set_user_attr(_PARENT, parent.run_id)
+        # What the user has today is the one to beat.
+        study.enqueue_trial(starting_params(config))
+    study.set_user_attr(_WORKERS, study.user_attrs.get(_WORKERS, -1) + 1)
+    parent.mark("RUNNING")
+    return parent
+
+
+@contextlib.contextmanager
+def _left_consistent(config: TuneConfig, study: Study, parent: StudyRun) -> Iterator[None]:
+    """However a worker ends, the parent run says what is so: others may still be at it."""
+    try:
+        yield
+    except BaseException as error:
+        with contextlib.suppress(ValueError):
+            command = reproduce(winning_config(config, best_trial(study)))
+            report(config, study, parent, command)
+        if not running(study):
+            parent.mark("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        if isinstance(error, KeyboardInterrupt):
+            logger.warning("study %s stops here; study=%s goes on with it", *[study.study_name] * 2)
+        raise

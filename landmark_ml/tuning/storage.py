@@ -1,0 +1,118 @@
+"""Where a study lives, and the lock that its workers share.
+
+Workers on one host share a SQLite file, workers on many hosts a PostgreSQL database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy
+from filelock import FileLock
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from optuna.storages import BaseStorage
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+logger = logging.getLogger(__name__)
+
+_FILE = "studies.db"
+_LOCK_WAIT = 60.0
+
+
+def storage_url(storage: str, tracking_uri: str) -> str:
+    """Address of the database of studies; empty: a file beside the MLflow database.
+
+    Raises ValueError for a kind of database that has no lock here, and for MLflow's own.
+    """
+    if not storage:
+        prefix = "sqlite:///"
+        beside = tracking_uri.removeprefix(prefix) if tracking_uri.startswith(prefix) else ""
+        return f"{prefix}{Path(beside).parent / _FILE}"
+    if storage == tracking_uri:
+        raise ValueError(
+            f"storage is the database of MLflow, {_shown(storage)}; both keep a table of"
+            " versions under one name: give the study a database of its own on the same server"
+        )
+    if storage.startswith("postgresql://"):
+        # The driver that the extra `postgres` installs, whatever SQLAlchemy would pick.
+        return storage.replace("postgresql://", "postgresql+psycopg://", 1)
+    if storage.startswith(("postgresql+", "sqlite:///")):
+        return storage
+    raise ValueError(
+        f"storage {_shown(storage)} is none of postgresql://… and sqlite:///…; workers on several"
+        " hosts need PostgreSQL"
+    )
+
+
+def open_storage(
+    url: str, heartbeat: int, on_silent: Callable[[Study, FrozenTrial], None]
+) -> BaseStorage:
+    """Storage whose trials are failed, and handed to on_silent, once their process is silent.
+
+    heartbeat: seconds between signs of life. Raises ValueError when the database cannot be reached.
+    """
+    sqlite = url.startswith("sqlite")
+    if sqlite:
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    options = {"connect_args": {"timeout": _LOCK_WAIT}} if sqlite else {"pool_pre_ping": True}
+    try:
+        # Workers that start at once would lay the tables twice.
+        with _exclusive(url, "tables"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return RDBStorage(
+                url,
+                engine_kwargs=options,
+                heartbeat_interval=heartbeat,
+                heartbeat_stale_trial_callback=on_silent,
+            )
+    except ImportError:
+        raise ValueError(
+            f"storage {_shown(url)} needs a driver: pip install 'landmark-ml[postgres]'"
+        ) from None
+    except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise ValueError(f"storage {_shown(url)} cannot be used: {reason}") from error
+
+
+@contextlib.contextmanager
+def study_lock(url: str, study: str) -> Iterator[None]:
+    """Hold a study against all its workers, wherever they run; a process that dies lets go."""
+    with _exclusive(url, study):
+        yield
+
+
+@contextlib.contextmanager
+def _exclusive(url: str, name: str) -> Iterator[None]:
+    digest = hashlib.sha256(name.encode()).digest()
+    if url.startswith("sqlite"):
+        file = Path(url.removeprefix("sqlite:///"))
+        with FileLock(f"{file}.{digest.hex()[:12]}.lock"):
+            yield
+        return
+    key = int.from_bytes(digest[:8], signed=True)
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
+        try:
+            yield
+        finally:
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+
+
+def _shown(url: str) -> str:
+    """Address without its password."""
+    try:
+        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:
+        return repr(url)

@@ -1,0 +1,112 @@
+"""The figures of a study as one HTML page that needs no network."""
+
+from __future__ import annotations
+
+import html
+import logging
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import TrialState
+from optuna.visualization import (
+    plot_optimization_history,
+    plot_parallel_coordinate,
+    plot_param_importances,
+    plot_pareto_front,
+    plot_slice,
+    plot_timeline,
+)
+from plotly.offline import get_plotlyjs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+    from plotly.graph_objects import Figure
+
+logger = logging.getLogger(__name__)
+
+_FEWEST = 2
+_STYLE = (
+    "body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:1200px;padding:0 1rem;"
+    "color:#222}h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}p{color:#555}"
+)
+
+
+def study_page(study: Study, objectives: Sequence[str], headline: str) -> str:
+    """Optuna's figures of a study: history, importance, parallel coordinates, slices, front.
+
+    objectives: name and unit of each value, such as `val/top1`.
+    """
+    sections = [_section(*each) for each in _figures(study, objectives)]
+    title = html.escape(f"Study {study.study_name}")
+    return (
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
+        f"<style>{_STYLE}</style><script>{get_plotlyjs()}</script></head><body>"
+        f"<h1>{title}</h1><p>{html.escape(headline)}</p>{''.join(sections)}</body></html>\n"
+    )
+
+
+def _figures(study: Study, objectives: Sequence[str]) -> list[tuple[str, str, Figure]]:
+    """Title, what it shows, and the figure; those left out that so few trials cannot give."""
+    done = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
+    drawn: list[tuple[str, str, Figure]] = []
+    if len(objectives) > 1 and done:
+        drawn.append(
+            (
+                "Pareto front",
+                "trials that no other beats in both",
+                plot_pareto_front(study, target_names=list(objectives)),
+            )
+        )
+    for index, name in enumerate(objectives):
+        drawn += [
+            (f"{title}: {name}", text, figure)
+            for title, text, figure in _of_objective(study, done, index, name)
+        ]
+    drawn.append(("Timeline", "when each trial ran and how it ended", plot_timeline(study)))
+    return drawn
+
+
+def _of_objective(
+    study: Study, done: Sequence[FrozenTrial], index: int, name: str
+) -> list[tuple[str, str, Figure]]:
+    if len(done) < _FEWEST:
+        return []
+    target: Callable[[FrozenTrial], float] = lambda trial: trial.values[index]  # noqa: E731
+    shared: dict[str, Any] = {"target": target, "target_name": name}
+    figures = [
+        (
+            "Optimisation history",
+            "each trial, and the best so far",
+            plot_optimization_history(study, **shared),
+        ),
+        (
+            "Parallel coordinates",
+            "one line a trial; drag along an axis to pick some",
+            plot_parallel_coordinate(study, **shared),
+        ),
+        ("Slices", "each parameter against the value", plot_slice(study, **shared)),
+    ]
+    if len({target(trial) for trial in done}) > 1:
+        figures.insert(
+            1,
+            (
+                "Parameter importance",
+                "share of the spread that a parameter explains (fANOVA)",
+                _importances(study, target, name),
+            ),
+        )
+    return figures
+
+
+def _importances(study: Study, target: Callable[[FrozenTrial], float], name: str) -> Figure:
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return plot_param_importances(study, evaluator=evaluator, target=target, target_name=name)
+
+
+def _section(title: str, text: str, figure: Figure) -> str:
+    figure.update_layout(title=None, template="plotly_white", margin={"t": 20})
+    body = figure.to_html(full_html=False, include_plotlyjs=False)
+    return f"<h2>{html.escape(title)}</h2><p>{html.escape(text)}</p>{body}"

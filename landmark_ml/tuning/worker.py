@@ -1,0 +1,174 @@
+"""A worker of a study: takes one trial after the other until none is left."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optuna import Trial, TrialPruned
+from optuna.trial import TrialState
+from tqdm.auto import tqdm
+
+from landmark_ml.tuning.space import suggest_config
+from landmark_ml.tuning.storage import study_lock
+from landmark_ml.tuning.study import (
+    RETRY_OF,
+    RUN_ID,
+    best_trial,
+    fail_silent_trials,
+    queue_again,
+    running,
+    started,
+)
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+    from landmark_ml.config import TrainConfig, TuneConfig
+    from landmark_ml.tuning.recording import StudyRun, TrialRun
+    from landmark_ml.tuning.trials import TrialRunner
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY = 1.0
+
+
+@dataclass
+class Worker:
+    """Works on a study; url and name are those of its storage and its lock."""
+
+    config: TuneConfig
+    study: Study
+    url: str
+    parent: StudyRun
+    runner: TrialRunner
+    _current: int = -1
+
+    def work(self) -> None:
+        """Return when the study has its trials or the time is up, and nobody is at a trial.
+
+        A trial that raises is recorded and the next one begun. Ctrl-C queues the trial again.
+        """
+        deadline = time.monotonic() + 60 * (self.config.minutes or math.inf)
+        bar: tqdm[Any] = tqdm(total=self.config.trials or None, desc="tune", unit="trial")
+        with bar:
+            while True:
+                over = time.monotonic() >= deadline
+                if not over and self._take_a_trial():
+                    self._show(bar)
+                elif not self._others_are_busy():
+                    break
+                else:
+                    time.sleep(_LOOK_EVERY)
+                    self._show(bar)
+            self._show(bar)
+
+    def _take_a_trial(self) -> bool:
+        """Run one trial; False when there is none left to begin."""
+        with contextlib.ExitStack() as claim:
+            # Held until the trial is ours: no two workers begin the last one.
+            claim.enter_context(study_lock(self.url, self.study.study_name))
+            fail_silent_trials(self.study, 2 * self.config.heartbeat)
+            if self.config.trials and len(started(self.study)) >= self.config.trials:
+                return False
+
+            def objective(trial: Trial) -> tuple[float, ...]:
+                self._current = trial.number
+                claim.close()
+                return self._run(trial)
+
+            try:
+                self.study.optimize(objective, n_trials=1, catch=(Exception,))
+            except KeyboardInterrupt:
+                self._give_back()
+                raise
+        return True
+
+    def _give_back(self) -> None:
+        """Queue the trial again that was interrupted, for the next session."""
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
+            if trial.number == self._current:
+                queue_again(self.study, trial)
+
+    def _others_are_busy(self) -> bool:
+        with study_lock(self.url, self.study.study_name):
+            fail_silent_trials(self.study, 2 * self.config.heartbeat)
+            return bool(running(self.study))
+
+    def _run(self, trial: Trial) -> tuple[float, ...]:
+        config = suggest_config(trial, self.config)
+        tags = {"study": self.study.study_name, "trial": str(trial.number)}
+        if RETRY_OF in trial.user_attrs:
+            tags[RETRY_OF] = str(trial.user_attrs[RETRY_OF])
+        run = self.parent.start_trial(trial.number, config, tags)
+        trial.set_user_attr(RUN_ID, run.run_id)
+        try:
+            metrics = self._train(trial, config, run)
+        except TrialPruned:
+            run.end("pruned", {})
+            raise
+        except KeyboardInterrupt:
+            run.end("interrupted", {})
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            logger.warning("trial %d failed: %s", trial.number, reason)
+            trial.set_user_attr("error", reason)
+            run.end("failed", {}, reason)
+            raise
+        run.end("complete", metrics)
+        return tuple(metrics[name] for name in self._objectives())
+
+    def _train(self, trial: Trial, config: TrainConfig, run: TrialRun) -> dict[str, float]:
+        """Metrics of the trained configuration, those that the objectives name among them."""
+        watch = _Watch(self.config, trial, run)
+        metrics = self.runner.run(config, watch.on_epoch_end)
+        if "latency" in self.config.objectives:
+            metrics["latency_ms"] = self.runner.latency_ms(config, Path(config.cache_dir))
+        if "size" in self.config.objectives:
+            metrics["size_mb"] = self.runner.size_mb(config)
+        for name, value in metrics.items():
+            trial.set_user_attr(name, value)
+        return metrics
+
+    def _objectives(self) -> list[str]:
+        names = {"top1": "val/top1", "latency": "latency_ms", "size": "size_mb"}
+        return [names[name] for name in self.config.objectives.split(",")]
+
+    def _show(self, bar: tqdm[Any]) -> None:
+        """Progress over all workers, on the terminal and in the parent run."""
+        done = len(started(self.study)) - len(running(self.study))
+        with contextlib.suppress(ValueError):
+            best = best_trial(self.study)
+            bar.set_postfix_str(f"best top-1 {best.values[0]:.4f} (trial {best.number})")
+            if done > bar.n:
+                progress = {"tune/best_top1": best.values[0], "tune/trials": float(done)}
+                self.parent.log(progress, step=done)
+        bar.update(done - bar.n)
+
+
+@dataclass
+class _Watch:
+    """Follows the epochs of a trial: logs them, and ends it when the pruner sees no hope."""
+
+    config: TuneConfig
+    trial: Trial
+    run: TrialRun
+    _phase: int = 0
+
+    def on_epoch_end(self, metrics: dict[str, float]) -> None:
+        self.run.add(metrics)
+        epoch = int(metrics["epoch"])
+        self._phase += epoch == 0
+        # The head before a fine-tuning says little of how that will end.
+        last = self._phase == 1 + bool(self.config.epochs and self.config.finetune_epochs)
+        if self.config.prunes() == "none" or not last:
+            return
+        self.trial.report(metrics["val/top1"], epoch)
+        if self.trial.should_prune():
+            raise TrialPruned(f"after epoch {epoch}")

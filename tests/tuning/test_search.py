@@ -1,0 +1,202 @@
+"""A search leaves a parent run, a child for each trial, and a challenger that was tested once."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import mlflow
+import pandas as pd
+import pytest
+from optuna import Trial
+
+from landmark_ml.tuning import run_tuning, suggest_config
+from landmark_ml.tuning import worker as worker_module
+from landmark_ml.tuning.study import StudyError
+from landmark_ml.tuning.trials import TrialRunner
+from tests.interrupted_runs import one_thread
+from tests.tuning.small_search import children_of, load_study, parent_of, small_search
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from landmark_ml.config import TrainConfig, TuneConfig
+    from landmark_ml.tuning import TuneResult
+
+pytestmark = pytest.mark.slow
+
+BROKEN_TRIAL = 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory, tracking_uri: str) -> TuneConfig:
+    folder = tmp_path_factory.mktemp("search")
+    return small_search(folder, study="whole", trials=4, folds=2, register="tuned")
+
+
+@pytest.fixture(scope="module")
+def result(config: TuneConfig) -> TuneResult:
+    """A search whose third trial raises."""
+
+    def broken(trial: Trial, base: TuneConfig) -> TrainConfig:
+        suggested = suggest_config(trial, base)
+        number = trial.number
+        return replace(suggested, data="nowhere") if number == BROKEN_TRIAL else suggested
+
+    with pytest.MonkeyPatch.context() as patch:
+        run_trial = TrialRunner.run
+
+        def run(self: TrialRunner, trained: TrainConfig, *rest: object) -> object:
+            if trained.data == "nowhere":
+                raise RuntimeError("out of memory")
+            return run_trial(self, trained, *rest)  # type: ignore[arg-type]
+
+        patch.setattr(worker_module, "suggest_config", broken)
+        patch.setattr(TrialRunner, "run", run)
+        return run_tuning(config)
+
+
+def artifact(result: TuneResult, config: TuneConfig, name: str) -> str:
+    parent = parent_of(load_study(config))
+    return mlflow.artifacts.load_text(f"runs:/{parent.info.run_id}/{name}")
+
+
+def test_every_trial_is_a_child_with_its_state(result: TuneResult, config: TuneConfig) -> None:
+    children = children_of(parent_of(load_study(config)))
+    assert [run.info.run_name for run in children] == [f"trial-{n:04d}" for n in range(4)]
+    states = [run.data.tags["trial_state"] for run in children]
+    assert states == ["complete", "complete", "failed", "complete"]
+    assert [run.info.status for run in children] == ["FINISHED", "FINISHED", "FAILED", "FINISHED"]
+    assert children[BROKEN_TRIAL].data.tags["error"] == "RuntimeError: out of memory"
+    assert result.counts == {"complete": 3, "fail": 1}
+
+
+def test_the_first_trial_is_what_the_user_has_today(result: TuneResult, config: TuneConfig) -> None:
+    first = children_of(parent_of(load_study(config)))[0].data.params
+    mine = config.training()
+    assert float(first["learning_rate"]) == mine.learning_rate
+    assert (int(first["epochs"]), int(first["views"])) == (mine.epochs, mine.views)
+    assert first["refit"] == "False"
+
+
+def test_a_child_carries_its_learning_curve(result: TuneResult, config: TuneConfig) -> None:
+    child = children_of(parent_of(load_study(config)))[0]
+    curve = mlflow.MlflowClient().get_metric_history(child.info.run_id, "train/loss")
+    assert [point.step for point in curve] == list(range(config.epochs))
+    assert not [name for name in child.data.metrics if name.startswith("test/")]
+
+
+def test_the_parent_sums_up(result: TuneResult, config: TuneConfig) -> None:
+    study = load_study(config)
+    parent = parent_of(study)
+    assert parent.info.status == "FINISHED"
+    best = max(trial.values[0] for trial in study.trials if trial.values)
+    assert parent.data.metrics["tune/best_top1"] == best == result.best_top1
+    assert parent.data.metrics["tune/trials"] == 4
+    assert parent.data.tags["best_trial"] == str(result.winner.trial)
+    table = pd.read_csv(io.StringIO(artifact(result, config, "trials.csv")))
+    assert table["number"].tolist() == [0, 1, 2, 3]
+    assert artifact(result, config, "reproduce.sh").strip() == result.command
+    page = artifact(result, config, "study.html")
+    for title in ("Optimisation history", "Parallel coordinates", "Slices", "Timeline"):
+        assert f"<h2>{title}" in page
+    assert "<script src" not in page
+
+
+def test_the_winner_is_tested_once_and_is_the_challenger(
+    result: TuneResult, config: TuneConfig
+) -> None:
+    winner = mlflow.get_run(result.winner.run_id)
+    parent = parent_of(load_study(config))
+    assert winner.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert winner.info.experiment_id == parent.info.experiment_id
+    assert winner.data.params["refit"] == "True"
+    assert parent.data.metrics["test/top1"] == winner.data.metrics["test/top1"]
+    version = mlflow.MlflowClient().get_model_version_by_alias("tuned", "challenger")
+    assert int(version.version) == result.winner.version == 1
+    aliases = mlflow.MlflowClient().get_registered_model("tuned").aliases
+    assert list(aliases) == ["challenger"]
+
+
+def test_going_on_adds_to_the_same_run_and_tests_the_same_winner_no_second_time(
+    result: TuneResult, config: TuneConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = run_tuning(config)
+    assert again == result
+    monkeypatch.setattr(TrialRunner, "run", lambda *_: {"val/top1": 0.0, "val/loss": 9.0})
+    more = run_tuning(replace(config, trials=5))
+    assert more.location == result.location
+    assert more.counts == {"complete": 4, "fail": 1}
+    assert more.winner == result.winner
+    assert parent_of(load_study(config)).info.status == "FINISHED"
+
+
+def test_a_study_of_something_else_is_refused(result: TuneResult, config: TuneConfig) -> None:
+    with pytest.raises(
+        StudyError, match=r"study 'whole' was started with label_smoothing 0.1; give the same"
+    ):
+        run_tuning(replace(config, label_smoothing=0.2))
+
+
+def test_ctrl_c_leaves_the_trial_to_the_next_session(config: TuneConfig) -> None:
+    mine = replace(config, study="interrupted", trials=3, register="")
+    run_trial = TrialRunner.run
+    began = []
+
+    def interrupt(self: TrialRunner, *arguments: object) -> object:
+        began.append(1)
+        if len(began) == 2:
+            raise KeyboardInterrupt
+        return run_trial(self, *arguments)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrialRunner, "run", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_tuning(mine)
+    study = load_study(mine)
+    parent = parent_of(study)
+    assert parent.info.status == "KILLED"
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "WAITING"]
+    assert [run.info.status for run in children_of(parent)] == ["FINISHED", "KILLED"]
+    result = run_tuning(mine)
+    assert result.counts == {"complete": 3}
+    trials = load_study(mine).trials
+    assert trials[2].params == trials[1].params
+    assert parent_of(load_study(mine)).info.run_id == parent.info.run_id
+
+
+def test_two_objectives_give_a_front(config: TuneConfig) -> None:
+    mine = replace(config, study="front", objectives="top1,latency", trials=3, folds=1, register="")
+    result = run_tuning(mine)
+    front = pd.read_csv(io.StringIO(artifact(result, mine, "pareto_front.csv")))
+    assert {"trial", "val/top1", "latency, ms"} <= set(front.columns)
+    assert "Pareto front" in artifact(result, mine, "study.html")
+
+
+def test_pruned_trials_are_finished_runs(config: TuneConfig) -> None:
+    mine = replace(
+        config,
+        study="pruned",
+        space="finetune",
+        epochs=0,
+        finetune_epochs=2,
+        finetune_batch_size=8,
+        pruner="halving",
+        trials=4,
+        folds=1,
+        register="",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trial, "should_prune", lambda self: self.number == 1)
+        result = run_tuning(mine)
+    assert result.counts == {"complete": 3, "pruned": 1}
+    child = children_of(parent_of(load_study(mine)))[1]
+    assert (child.info.status, child.data.tags["trial_state"]) == ("FINISHED", "pruned")
+    assert len(mlflow.MlflowClient().get_metric_history(child.info.run_id, "val/top1")) == 1

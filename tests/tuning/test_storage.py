@@ -1,0 +1,73 @@
+"""Where studies lie, and which databases are refused."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from landmark_ml.tuning.storage import open_storage, storage_url, study_lock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MLFLOW = "sqlite:////home/me/mlflow.db"
+
+
+def test_without_a_storage_studies_lie_beside_the_runs() -> None:
+    assert storage_url("", MLFLOW) == "sqlite:////home/me/studies.db"
+    assert storage_url("", "sqlite:///mlflow.db") == "sqlite:///studies.db"
+    assert storage_url("", "http://127.0.0.1:5000") == "sqlite:///studies.db"
+
+
+def test_postgresql_gets_the_driver_of_the_extra() -> None:
+    assert storage_url("postgresql://a@b/c", MLFLOW) == "postgresql+psycopg://a@b/c"
+    assert storage_url("postgresql+psycopg2://a@b/c", MLFLOW) == "postgresql+psycopg2://a@b/c"
+
+
+@pytest.mark.parametrize(
+    ("storage", "sentence"),
+    [
+        ("redis://cache", "is none of postgresql"),
+        ("studies", "is none of postgresql"),
+        (MLFLOW, "give the study a database of its own"),
+    ],
+)
+def test_other_databases_are_refused(storage: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        storage_url(storage, MLFLOW)
+
+
+def test_a_password_is_not_shown() -> None:
+    with pytest.raises(ValueError, match="none of") as refused:
+        storage_url("mysql://me:secret@host/studies", MLFLOW)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_server_that_is_not_there_is_a_sentence() -> None:
+    pytest.importorskip("psycopg", reason="needs pip install 'landmark-ml[postgres]'")
+    url = "postgresql+psycopg://me:secret@127.0.0.1:9/studies"
+    with pytest.raises(ValueError, match="cannot be used") as refused:
+        open_storage(url, 30, lambda *_: None)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_study_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/studies.db"
+    order: list[str] = []
+
+    def second() -> None:
+        with study_lock(url, "one"):
+            order.append("second")
+
+    with study_lock(url, "one"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        with study_lock(url, "other"):
+            order.append("other")
+        time.sleep(0.2)
+        order.append("first")
+    thread.join(10)
+    assert order == ["other", "first", "second"]
