@@ -90,7 +90,7 @@ def train_head(
         targets = torch.cat([train_targets, val_targets])
         # As long as validation showed to be good, no longer.
         chosen = replace(options, epochs=int(best["epoch"]) + 1, patience=0)
-        head, _ = _fit_head(features, targets, None, chosen, config, num_outputs(dataset), _ignore)
+        head, _ = _fit_head(found, targets, None, chosen, config, num_outputs(dataset), _ignore)
     head.fold_into(model.classifier)
     return validation
 

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from optuna import Trial
 
+from landmark_ml.devices import one_thread
 from landmark_ml.tuning import run_tuning, suggest_config
 from landmark_ml.tuning import worker as worker_module
 from landmark_ml.tuning.study import StudyError
 from landmark_ml.tuning.trials import TrialRunner
-from tests.interrupted_runs import one_thread
 from tests.tuning.small_search import children_of, load_study, parent_of, small_search
 
 if TYPE_CHECKING:
