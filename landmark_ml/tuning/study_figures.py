@@ -8,14 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import TrialState
-from optuna.visualization import (
-    plot_optimization_history,
-    plot_parallel_coordinate,
-    plot_param_importances,
-    plot_pareto_front,
-    plot_slice,
-    plot_timeline,
-)
 from plotly.offline import get_plotlyjs
 
 if TYPE_CHECKING:
@@ -57,7 +49,7 @@ def _figures(study: Study, objectives: Sequence[str]) -> list[tuple[str, str, Fi
             (
                 "Pareto front",
                 "trials that no other beats in both",
-                plot_pareto_front(study, target_names=list(objectives)),
+                _plots().plot_pareto_front(study, target_names=list(objectives)),
             )
         )
     for index, name in enumerate(objectives):
@@ -65,7 +57,9 @@ def _figures(study: Study, objectives: Sequence[str]) -> list[tuple[str, str, Fi
             (f"{title}: {name}", text, figure)
             for title, text, figure in _of_objective(study, done, index, name)
         ]
-    drawn.append(("Timeline", "when each trial ran and how it ended", plot_timeline(study)))
+    drawn.append(
+        ("Timeline", "when each trial ran and how it ended", _plots().plot_timeline(study))
+    )
     return drawn
 
 
@@ -80,14 +74,14 @@ def _of_objective(
         (
             "Optimisation history",
             "each trial, and the best so far",
-            plot_optimization_history(study, **shared),
+            _plots().plot_optimization_history(study, **shared),
         ),
         (
             "Parallel coordinates",
             "one line a trial; drag along an axis to pick some",
-            plot_parallel_coordinate(study, **shared),
+            _plots().plot_parallel_coordinate(study, **shared),
         ),
-        ("Slices", "each parameter against the value", plot_slice(study, **shared)),
+        ("Slices", "each parameter against the value", _plots().plot_slice(study, **shared)),
     ]
     if len({target(trial) for trial in done}) > 1:
         figures.insert(
@@ -103,10 +97,19 @@ def _of_objective(
 
 def _importances(study: Study, target: Callable[[FrozenTrial], float], name: str) -> Figure:
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    return plot_param_importances(study, evaluator=evaluator, target=target, target_name=name)
+    return _plots().plot_param_importances(
+        study, evaluator=evaluator, target=target, target_name=name
+    )
 
 
 def _section(title: str, text: str, figure: Figure) -> str:
     figure.update_layout(title=None, template="plotly_white", margin={"t": 20})
     body = figure.to_html(full_html=False, include_plotlyjs=False)
     return f"<h2>{html.escape(title)}</h2><p>{html.escape(text)}</p>{body}"
+
+
+def _plots() -> Any:
+    # Importing it imports pyplot, which nobody wants who only imports this module.
+    import optuna.visualization  # noqa: PLC0415
+
+    return optuna.visualization
