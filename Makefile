@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install transfer data tune compare tag app test check ui serve query clean
+.PHONY: help install transfer data tune compare evaluate tag app test check ui serve query clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -54,6 +54,9 @@ tag: $(INSTALLED) ## tag a photo library: make tag PHOTOS=folder
 
 app: $(INSTALLED) ## open the web app with the champion on http://127.0.0.1:8000
 	$(BIN)/python -m experiments.app --model=$(MODEL) $(PARAMS)
+
+evaluate: $(INSTALLED) ## judge a registered model on photos it was not trained on
+	$(RUN) -e evaluate $(PARAMS)
 
 test: $(INSTALLED) ## run the fast test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

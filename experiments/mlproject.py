@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from experiments import cli, recipes
-from landmark_ml.config import AppConfig, CompareConfig, Configuration, DataConfig, TagConfig
+from landmark_ml.config import (
+    AppConfig,
+    CompareConfig,
+    Configuration,
+    DataConfig,
+    EvaluateConfig,
+    TagConfig,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 _HEAD = (
@@ -39,6 +46,7 @@ ENTRY_POINTS: dict[str, EntryPoint] = {
     "data": EntryPoint("experiments.data", DataConfig()),
     "tune": EntryPoint("experiments.tune", recipes.tune()),
     "compare": EntryPoint("experiments.compare", CompareConfig()),
+    "evaluate": EntryPoint("experiments.evaluate", EvaluateConfig()),
     "tag": EntryPoint("experiments.tag", TagConfig()),
     "app": EntryPoint("experiments.app", AppConfig()),
 }

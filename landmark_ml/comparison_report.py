@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from landmark_ml import figures
 from landmark_ml.comparison import comparison_table, readable_table, verdict
+from landmark_ml.html_page import Picture, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     import pandas as pd
     from matplotlib.figure import Figure
@@ -33,35 +29,19 @@ _LOWER_IS_BETTER = {
 _HIGHER_IS_BETTER = {"top-1": "top1", "top-3": "top3"}
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure ready to be embedded: heading, what it shows for those who do not see it, PNG."""
-
-    heading: str
-    alternative: str
-    data: str
-
-
 def render_report(comparison: Comparison, made: datetime | None = None) -> str:
     """HTML of a comparison; figures are embedded, styles are its own, nothing is fetched."""
-    environment = Environment(
-        loader=PackageLoader("landmark_ml"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     table = comparison_table(comparison)
-    return environment.get_template(_TEMPLATE).render(
+    return render(
+        _TEMPLATE,
+        made,
         comparison=comparison,
         verdict=verdict(comparison),
         rows=readable_table(table).to_dict(orient="records"),
         best=best_values(table),
         pictures=[
-            Picture(heading, _title(figure), _png(figure))
-            for heading, figure in comparison_figures(comparison, table)
+            Picture.of(heading, figure) for heading, figure in comparison_figures(comparison, table)
         ],
-        made=f"{made or datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
 
 
@@ -92,13 +72,3 @@ def _pair_figures(pair: Pair) -> Iterator[tuple[str, Figure]]:
         figures.bootstrap_difference(gap.resampled, (gap.low, gap.high), gap.difference),
     )
     yield "The best two: landmark by landmark", figures.class_wins(pair.classes, "#1", "#2")
-
-
-def _title(figure: Figure) -> str:
-    return figure.get_suptitle().replace("\n", " ")
-
-
-def _png(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -38,7 +38,7 @@ class Evaluation:
     probabilities: float [N, classes]; labels: int [N], `NOT_A_LANDMARK` included;
     landmark_scores: float [N]; accepted: bool [N], answered with a landmark. ms_per_photo: median
     milliseconds from a photo's bytes to its answer, asked one at a time. where: city and country
-    of the best candidate of each photo, empty when unknown.
+    of the best candidate of each photo, empty when unknown. answers: what the model said of each.
     """
 
     photos: tuple[Photo, ...]
@@ -48,6 +48,7 @@ class Evaluation:
     accepted: NDArray[np.bool_]
     ms_per_photo: float
     where: tuple[str, ...] = ()
+    answers: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -105,6 +106,7 @@ def evaluate_served(
         accepted=np.array([row["is_landmark"] for row in rows], dtype=bool),
         ms_per_photo=_measure_latency(model, photos),
         where=tuple(_where(row["candidates"][0]) for row in rows),
+        answers=tuple(rows),
     )
 
 
@@ -150,7 +152,6 @@ def summarize(evaluation: Evaluation) -> dict[str, float]:
     low, high = metrics.wilson_interval(top1, len(labels))
     top3 = metrics.accuracy(scores, labels, 3)
     low3, high3 = metrics.wilson_interval(top3, len(labels))
-    table = per_class(evaluation)
     summary = {
         "top1": top1,
         "top1_low": low,
@@ -159,7 +160,7 @@ def summarize(evaluation: Evaluation) -> dict[str, float]:
         "top3_low": low3,
         "top3_high": high3,
         "top5": metrics.accuracy(scores, labels, 5),
-        "macro_f1": float(table["f1"].mean()),
+        "macro_f1": metrics.macro_f1(labels, scores.argmax(axis=1)),
         "ece": metrics.expected_calibration_error(
             evaluation.confidence[shows], evaluation.correct[shows]
         ),

@@ -1,4 +1,4 @@
-"""Numbers that judge predictions: accuracy with intervals, per-class table, GAP, ECE, rejection."""
+"""Numbers that judge predictions: accuracy, per class, GAP, calibration, rejection, location."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import precision_recall_fscore_support, roc_auc_score, roc_curve
+from sklearn.metrics import f1_score, precision_recall_fscore_support, roc_auc_score, roc_curve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Integers = NDArray[np.integer]
 
 _Z95 = 1.959963984540054
+LOCATION_LIMITS_KM = (1, 25, 200, 750, 2500)
 
 
 def topk_correct(scores: Floats, labels: Integers, k: int) -> NDArray[np.bool_]:
@@ -64,6 +65,11 @@ def per_class_table(
             "f1": f1,
         }
     )
+
+
+def macro_f1(labels: Integers, predictions: Integers) -> float:
+    """Mean f1 of the classes that are shown or predicted."""
+    return float(f1_score(labels, predictions, average="macro", zero_division=0.0))
 
 
 def global_average_precision(
@@ -120,3 +126,34 @@ def rejection(landmark_scores: Floats, distractor_scores: Floats) -> dict[str, f
         "auroc": float(roc_auc_score(truth, scores)),
         "fpr_at_95_recall": float(false_positives[at_95]),
     }
+
+
+def risk_coverage(
+    confidence: Floats, correct: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of photos answered, and share of those answers wrong, as the confidence asked falls.
+
+    Both [N], from the most confident answer alone to all of them. Source: Geifman and El-Yaniv,
+    Selective Classification for Deep Neural Networks, NeurIPS 2017. Raises ValueError without
+    photos.
+    """
+    if not len(confidence):
+        raise ValueError("risk of 0 photos is undefined; evaluate on a split that has some")
+    counts = np.arange(1, len(confidence) + 1)
+    wrong = ~correct[np.argsort(-confidence, kind="stable")]
+    return counts / len(counts), np.cumsum(wrong) / counts
+
+
+def location_metrics(kilometres: Floats) -> dict[str, float]:
+    """Shares of photos placed within street, city, region, country and continent, and the median.
+
+    kilometres: [N] great-circle error of each photo, NaN for one answered without coordinates,
+    which is within nothing. Source of the five distances: Hays and Efros, IM2GPS, CVPR 2008.
+    """
+    placed = kilometres[np.isfinite(kilometres)]
+    shares = {
+        f"within_{limit}_km": float((placed <= limit).sum() / len(kilometres))
+        for limit in LOCATION_LIMITS_KM
+    }
+    median = {"median_km": float(np.median(placed))} if len(placed) else {}
+    return shares | median | {"placed": len(placed) / len(kilometres)}

@@ -150,3 +150,22 @@ def test_rejection_needs_both_kinds_of_photos() -> None:
         metrics.rejection(NOTHING, np.ones(2))
     with pytest.raises(ValueError, match="2 show a landmark and 0 show none"):
         metrics.rejection(np.ones(2), NOTHING)
+
+
+def test_risk_falls_where_only_sure_answers_are_given() -> None:
+    coverage, risk = metrics.risk_coverage(
+        np.array([0.2, 0.9, 0.6, 0.4]), np.array([False, True, True, False])
+    )
+    assert coverage.tolist() == [0.25, 0.5, 0.75, 1]
+    assert risk.tolist() == pytest.approx([0, 0, 1 / 3, 1 / 2])
+
+
+def test_unplaced_photos_are_within_no_distance() -> None:
+    found = metrics.location_metrics(np.array([0.5, 20.0, 900.0, np.nan]))
+    assert (found["within_1_km"], found["within_25_km"], found["within_2500_km"]) == (
+        0.25,
+        0.5,
+        0.75,
+    )
+    assert (found["median_km"], found["placed"]) == (20, 0.75)
+    assert "median_km" not in metrics.location_metrics(np.array([np.nan]))

@@ -2,6 +2,7 @@
 
 from landmark_ml.config.app import AppConfig
 from landmark_ml.config.comparing import CompareConfig
+from landmark_ml.config.evaluating import EvaluateConfig
 from landmark_ml.config.options import Configuration, canonical, default_of, to_json, to_params
 from landmark_ml.config.tagging import TagConfig
 from landmark_ml.config.training import UDACITY50_URL, DataConfig, TrainConfig
@@ -14,6 +15,7 @@ __all__ = [
     "CompareConfig",
     "Configuration",
     "DataConfig",
+    "EvaluateConfig",
     "TagConfig",
     "TrainConfig",
     "TuneConfig",

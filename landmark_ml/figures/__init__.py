@@ -5,6 +5,7 @@ from landmark_ml.figures.channels import ChannelStatistics, channel_statistics, 
 from landmark_ml.figures.confidence import rejection_histogram, reliability_diagram
 from landmark_ml.figures.confusion import confusion_matrix
 from landmark_ml.figures.dataset import FEW_PHOTOS, augmented_batch, class_counts, sample_grid
+from landmark_ml.figures.evaluation import location_error, risk_coverage_curve, robustness_bars
 from landmark_ml.figures.pairs import bootstrap_difference, class_wins
 from landmark_ml.figures.results import Mistake, learning_curves, per_class_table, worst_mistakes
 from landmark_ml.figures.sizes import image_sizes
@@ -25,12 +26,15 @@ __all__ = [
     "confusion_matrix",
     "image_sizes",
     "learning_curves",
+    "location_error",
     "measure_channels",
     "overlaid_curves",
     "pareto_front",
     "per_class_table",
     "rejection_histogram",
     "reliability_diagram",
+    "risk_coverage_curve",
+    "robustness_bars",
     "sample_grid",
     "worst_mistakes",
 ]

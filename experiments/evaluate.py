@@ -1,0 +1,40 @@
+"""`mlflow run . -e evaluate`: judge a registered model on photos it was not trained on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from experiments import cli
+from landmark_ml.config import EvaluateConfig
+from landmark_ml.evaluation_page import summary_table
+from landmark_ml.evaluation_run import run_evaluation
+
+if TYPE_CHECKING:
+    from landmark_ml.evaluation_run import EvaluationResult
+
+
+def main() -> None:
+    """Ask the model, measure, log, and print what came of it."""
+    print_evaluation(run_evaluation(cli.parse(EvaluateConfig(), __doc__ or "")))
+
+
+def print_evaluation(result: EvaluationResult) -> None:
+    """Print the table of measures, which photos they are of, and where the page is."""
+    metrics, photos = result.report.metrics, result.photos
+    rows = summary_table(result.report)
+    width = max(len(name) for name, _ in rows)
+    print(f"\n{result.model} on {metrics['photos']:.0f} photos of landmarks and", end=" ")
+    print(f"{metrics['distractors']:.0f} of none ({photos.dataset.name})")
+    if photos.left_out:
+        print(f"left out: {photos.left_out} photos that trained or chose the model")
+    if not photos.checked:
+        print("not known: whether the model was trained on some of them")
+    print()
+    for name, value in rows:
+        print(f"  {name:<{width}}  {value}")
+    print(f"\npage  {result.page}")
+    print(f"run   {result.location}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,239 @@
+"""All that is measured of a served model on some photos: metrics, intervals and tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from landmark_ml import metrics
+from landmark_ml.costs import measure_costs
+from landmark_ml.datasets import NOT_A_LANDMARK
+from landmark_ml.evaluation import (
+    Evaluation,
+    answers_table,
+    evaluate_served,
+    per_class,
+    summarize,
+)
+from landmark_ml.export import shown_names
+from landmark_ml.intervals import bootstrap_intervals
+from landmark_ml.placement import kilometres_off, level_metrics
+from landmark_ml.robustness import measure_robustness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from landmark_ml.datasets import Photo
+    from landmark_ml.places import Gazetteer
+    from landmark_ml.served_process import ServedProcess
+
+    Rows = NDArray[np.intp]
+
+_EVERY_CANDIDATE = 1_000_000
+
+
+@dataclass(frozen=True)
+class JudgeOptions:
+    """How much is measured: photos of each corruption (0: none), resamples of the bootstrap."""
+
+    corrupted_photos: int = 200
+    resamples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationReport:
+    """A model judged on photos.
+
+    metrics: by name without prefix, 95% intervals as `<name>_low` and `<name>_high`. answers: one
+    row a photo that shows a landmark the model knows, or none; the table of
+    `evaluation.answers_table`. classes: precision, recall and f1 of each landmark. corruptions:
+    top-1 of each, empty when not measured. kilometres: error of each landmark photo, NaN where no
+    place was answered. unseen: answers on photos of landmarks the model never learned, or None.
+    """
+
+    metrics: dict[str, float]
+    answers: pd.DataFrame
+    classes: pd.DataFrame
+    corruptions: pd.DataFrame
+    kilometres: NDArray[np.float64]
+    evaluation: Evaluation
+    unseen: Evaluation | None
+
+
+def judge(
+    model: ServedProcess,
+    photos: Sequence[Photo],
+    classes: Sequence[str],
+    gazetteer: Gazetteer,
+    options: JudgeOptions | None = None,
+) -> EvaluationReport:
+    """Ask a model about photos and measure everything that its answers tell.
+
+    classes: what the labels of the photos mean. Photos of landmarks that the model does not know
+    are judged apart. Raises ValueError when it knows none of them or refuses a photo.
+    """
+    options = options or JudgeOptions()
+    sides = _match_names(model, photos, classes, gazetteer)
+    evaluation = evaluate_served(model, sides.known, sides.classes, sides.names)
+    unseen = (
+        evaluate_served(model, sides.unseen, sides.classes, sides.names) if sides.unseen else None
+    )
+    shown = [photo for photo in sides.known if photo.label != NOT_A_LANDMARK]
+    corruptions = pd.DataFrame()
+    if options.corrupted_photos:
+        corruptions = measure_robustness(
+            model, shown, sides.names, options.corrupted_photos, options.seed
+        )
+    kilometres = kilometres_off(evaluation, gazetteer)
+    costs = measure_costs(model, [photo.path for photo in sides.known])
+    measured = {
+        **summarize(evaluation),
+        **_selective(evaluation),
+        **metrics.location_metrics(kilometres[evaluation.shows_landmark]),
+        **level_metrics(evaluation, gazetteer),
+        **_against_unseen(evaluation, unseen),
+        **_corruption_metrics(corruptions),
+        **costs,
+    }
+    intervals = bootstrap_intervals(
+        _statistics(evaluation, kilometres),
+        len(evaluation.photos),
+        resamples=options.resamples,
+        seed=options.seed,
+    )
+    for name, (low, high) in intervals.items():
+        measured |= {f"{name}_low": low, f"{name}_high": high}
+    return EvaluationReport(
+        measured,
+        answers_table(evaluation),
+        per_class(evaluation),
+        corruptions,
+        kilometres,
+        evaluation,
+        unseen,
+    )
+
+
+@dataclass(frozen=True)
+class _Sides:
+    known: tuple[Photo, ...]
+    unseen: tuple[Photo, ...]
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def _match_names(
+    model: ServedProcess, photos: Sequence[Photo], classes: Sequence[str], gazetteer: Gazetteer
+) -> _Sides:
+    """Part photos of landmarks the model knows from those it never learned, by their names."""
+    if not photos:
+        raise ValueError("there are 0 photos to evaluate on; give a split that has some")
+    first = pd.DataFrame({"image": [photos[0].path.read_bytes()]})
+    answer = model.predict(first, params={"top_k": _EVERY_CANDIDATE}).iloc[0]
+    known = {candidate["landmark"] for candidate in answer["candidates"] or ()}
+    names = shown_names(classes, gazetteer)
+    learned = [label for label, name in enumerate(names) if name in known]
+    if not learned:
+        raise ValueError(
+            f"the model knows none of the {len(names)} landmarks of these photos; it answers with"
+            f" {', '.join(sorted(known)[:5])} …; evaluate it on photos of those, with the same"
+            " places"
+        )
+    position = {label: index for index, label in enumerate(learned)}
+    # Landmarks the model knows and no photo shows can still be answered, and then are wrong.
+    others = sorted(known - set(names))
+    relabelled = [
+        replace(photo, label=position.get(photo.label, NOT_A_LANDMARK)) for photo in photos
+    ]
+    strange = [photo.label >= 0 and photo.label not in position for photo in photos]
+    return _Sides(
+        known=tuple(p for p, is_new in zip(relabelled, strange, strict=True) if not is_new),
+        unseen=tuple(p for p, is_new in zip(relabelled, strange, strict=True) if is_new),
+        classes=(*(classes[label] for label in learned), *others),
+        names=(*(names[label] for label in learned), *others),
+    )
+
+
+def _selective(evaluation: Evaluation) -> dict[str, float]:
+    """Area under the risk-coverage curve, and coverage at 1% and 5% risk, over all photos."""
+    coverage, risk = metrics.risk_coverage(evaluation.confidence, evaluation.correct)
+    found = {"aurc": float(risk.mean())}
+    for percent in (1, 5):
+        within = coverage[risk <= percent / 100]
+        found[f"coverage_at_{percent}_percent_risk"] = float(within.max()) if len(within) else 0.0
+    return found
+
+
+def _against_unseen(evaluation: Evaluation, unseen: Evaluation | None) -> dict[str, float]:
+    if unseen is None:
+        return {}
+    shown = evaluation.landmark_scores[evaluation.shows_landmark]
+    found = metrics.rejection(shown, unseen.landmark_scores)
+    return {
+        "unseen_photos": float(len(unseen.photos)),
+        "unseen_auroc": found["auroc"],
+        "unseen_fpr_at_95_recall": found["fpr_at_95_recall"],
+        "unseen_tagged": float(unseen.accepted.mean()),
+    }
+
+
+def _corruption_metrics(corruptions: pd.DataFrame) -> dict[str, float]:
+    if corruptions.empty:
+        return {}
+    found = dict(zip(corruptions["corruption"], corruptions["top1"].astype(float), strict=True))
+    harmed = [share for name, share in found.items() if name != "clean"]
+    return {f"top1_{name}": share for name, share in found.items()} | {
+        "top1_corrupted": float(np.mean(harmed))
+    }
+
+
+def _statistics(
+    evaluation: Evaluation, kilometres: NDArray[np.float64]
+) -> Mapping[str, Callable[[Rows], float]]:
+    """What gets an interval by the bootstrap, as functions of rows of the evaluation."""
+    shows, correct = evaluation.shows_landmark, evaluation.correct
+    confidence, scores = evaluation.confidence, evaluation.landmark_scores
+    labels, predictions = evaluation.labels, evaluation.predictions
+
+    def of_landmarks(measure: Callable[[Rows], float], rows: Rows) -> float:
+        return measure(rows[shows[rows]])
+
+    def share_of(values: NDArray[np.bool_]) -> Callable[[Rows], float]:
+        return partial(of_landmarks, lambda rows: float(values[rows].mean()))
+
+    def ece(rows: Rows) -> float:
+        return metrics.expected_calibration_error(confidence[rows], correct[rows])
+
+    def macro_f1(rows: Rows) -> float:
+        return metrics.macro_f1(labels[rows], predictions[rows])
+
+    def gap(rows: Rows) -> float:
+        landmarks = int(shows[rows].sum())
+        return metrics.global_average_precision(confidence[rows], correct[rows], landmarks)
+
+    def auroc(rows: Rows) -> float:
+        kept = shows[rows]
+        return metrics.rejection(scores[rows[kept]], scores[rows[~kept]])["auroc"]
+
+    statistics: dict[str, Callable[[Rows], float]] = {
+        "top5": share_of(metrics.topk_correct(evaluation.probabilities, labels, 5)),
+        "macro_f1": partial(of_landmarks, macro_f1),
+        "ece": partial(of_landmarks, ece),
+        "gap": gap,
+        "landmarks_tagged": share_of(evaluation.accepted),
+        "within_25_km": share_of(kilometres <= 25),
+    }
+    if not shows.all():
+        tagged = evaluation.accepted
+        statistics |= {
+            "auroc": auroc,
+            "distractors_tagged": lambda rows: float(tagged[rows[~shows[rows]]].mean()),
+        }
+    return statistics

@@ -1,0 +1,55 @@
+"""Logged models read back from MLflow: their folder, their run and what that was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import mlflow.artifacts
+import mlflow.models
+from mlflow.exceptions import MlflowException
+
+MANIFEST = "split_manifest.json"
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """A model of MLflow: what it is called, where its copy lies, and where it comes from.
+
+    model_id, run_id: None when MLflow does not know them.
+    """
+
+    uri: str
+    folder: Path
+    model_id: str | None
+    run_id: str | None
+
+
+def fetch_model(uri: str, scratch: Path) -> LoggedModel:
+    """Copy the files of a model such as `models:/landmarks/7` under an existing folder.
+
+    Raises ValueError when there is no such model.
+    """
+    try:
+        info = mlflow.models.get_model_info(uri)
+        folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(scratch))
+    except (MlflowException, OSError) as error:
+        raise ValueError(
+            f"model {uri!r} cannot be read from {mlflow.get_tracking_uri()} ({error}); give one"
+            " like models:/landmarks/7 or models:/landmarks@champion"
+        ) from None
+    return LoggedModel(uri, Path(folder), info.model_id, info.run_id)
+
+
+def fetch_manifest(model: LoggedModel, scratch: Path) -> Path | None:
+    """Copy the split manifest of the run that trained a model; None when it left none."""
+    if model.run_id is None:
+        return None
+    try:
+        found = mlflow.artifacts.download_artifacts(
+            run_id=model.run_id, artifact_path=MANIFEST, dst_path=str(scratch)
+        )
+    except (MlflowException, OSError):
+        return None
+    return Path(found)

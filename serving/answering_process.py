@@ -1,0 +1,49 @@
+"""Run as a script: load a served model and answer the photos a parent process sends.
+
+In a process of its own a model answers with the code it was logged with, and its memory is its own.
+Nothing of this project is imported here: it would stand in the place of the model's code.
+
+A request is a line of JSON, `{"sizes": [bytes of each photo], "params": {...}}`, and the photos one
+after the other; the reply a line of JSON: `answers`, or `failure`, and `peak_mb` of memory so far.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from typing import IO, Any
+
+import mlflow.pyfunc
+import pandas as pd
+
+_BYTES_IN_MAXRSS = 1 if sys.platform == "darwin" else 1024
+
+
+def main(model: str) -> None:
+    """Answer until the parent closes the pipe."""
+    # Whatever a library prints must not get between the replies.
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    loaded = mlflow.pyfunc.load_model(model)
+    _reply(replies, answers=[])
+    while header := sys.stdin.buffer.readline():
+        request = json.loads(header)
+        photos = [sys.stdin.buffer.read(size) for size in request["sizes"]]
+        try:
+            answers = loaded.predict(pd.DataFrame({"image": photos}), params=request["params"])
+            _reply(replies, answers=answers.to_dict(orient="records"))
+        except Exception as error:
+            # Told to the parent, who raises it.
+            _reply(replies, failure=f"{type(error).__name__}: {error}")
+
+
+def _reply(replies: IO[str], **content: Any) -> None:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES_IN_MAXRSS / 1e6
+    replies.write(json.dumps({**content, "peak_mb": peak}) + "\n")
+    replies.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
