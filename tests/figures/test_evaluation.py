@@ -13,7 +13,7 @@ def test_risk_and_coverage_are_drawn_with_what_5_percent_risk_allows() -> None:
     confidence = np.linspace(1, 0, 100)
     figure = figures.risk_coverage_curve(confidence, np.arange(100) < 57)
     assert "60.0% of 100 photos" in figure.get_suptitle()
-    assert len(figure.axes[0].get_lines()[0].get_xdata()) == 100
+    assert np.size(figure.axes[0].get_lines()[0].get_xdata()) == 100
 
 
 def test_location_error_counts_those_without_coordinates() -> None:
