@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+LEAD_WEIGHT = 0.5
+"""Weight of the lead over the background; chosen by measurement, see experiments/tried.md."""
+LARGEST_ODDS = 1e-6
+"""Probabilities nearer than this to 0 or 1 count as that near."""
+
 _RECALL = 0.95
 _PRECISION = 0.95
 _SURE_ENOUGH = 0.5
@@ -39,8 +44,7 @@ def calibrate(logits: Tensor, targets: Tensor, num_classes: int) -> Calibration:
     """Fit both on validation logits [N, outputs] and targets [N] (num_classes: no landmark)."""
     temperature = fit_temperature(logits, targets)
     probabilities = torch.softmax(logits / temperature, dim=1)[:, :num_classes]
-    has_background = logits.shape[1] > num_classes
-    scores = (probabilities.sum(dim=1) if has_background else probabilities.amax(dim=1)).numpy()
+    scores = landmark_scores(logits / temperature, num_classes).numpy()
     shows_one = (targets < num_classes).numpy()
     confidence, best = probabilities.max(dim=1)
     correct = (best == targets).numpy()[shows_one]
@@ -49,6 +53,21 @@ def calibrate(logits: Tensor, targets: Tensor, num_classes: int) -> Calibration:
         choose_threshold(scores, shows_one),
         choose_min_confidence(confidence.numpy()[shows_one], correct),
     )
+
+
+def landmark_scores(logits: Tensor, num_classes: int) -> Tensor:
+    """How surely photos show one of the landmarks: [N], 0 to 1, of calibrated logits [N, outputs].
+
+    Without a background output the largest probability. With one, the log-odds of that probability
+    joined with the lead of the best landmark over the background: the first tells landmarks that
+    were never seen, the second everyday photos. The graph of `export` computes the same.
+    """
+    largest = torch.softmax(logits, dim=1)[:, :num_classes].amax(dim=1)
+    if logits.shape[1] == num_classes:
+        return largest
+    log_odds = torch.logit(largest, eps=LARGEST_ODDS)
+    lead = logits[:, :num_classes].amax(dim=1) - logits[:, num_classes]
+    return torch.sigmoid((log_odds + LEAD_WEIGHT * lead) / (1 + LEAD_WEIGHT))
 
 
 def fit_temperature(logits: Tensor, targets: Tensor) -> float:

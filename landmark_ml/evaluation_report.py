@@ -102,16 +102,8 @@ def judge(
         **_corruption_metrics(corruptions),
         **costs,
     }
-    intervals = bootstrap_intervals(
-        _statistics(evaluation, kilometres),
-        len(evaluation.photos),
-        resamples=options.resamples,
-        seed=options.seed,
-    )
-    for name, (low, high) in intervals.items():
-        measured |= {f"{name}_low": low, f"{name}_high": high}
     return EvaluationReport(
-        measured,
+        measured | _intervals(evaluation, kilometres, options),
         answers_table(evaluation),
         per_class(evaluation),
         corruptions,
@@ -194,6 +186,19 @@ def _corruption_metrics(corruptions: pd.DataFrame) -> dict[str, float]:
     }
 
 
+def _intervals(
+    evaluation: Evaluation, kilometres: NDArray[np.float64], options: JudgeOptions
+) -> dict[str, float]:
+    found = bootstrap_intervals(
+        _statistics(evaluation, kilometres),
+        len(evaluation.photos),
+        resamples=options.resamples,
+        seed=options.seed,
+    )
+    lows = {f"{name}_low": low for name, (low, _) in found.items()}
+    return lows | {f"{name}_high": high for name, (_, high) in found.items()}
+
+
 def _statistics(
     evaluation: Evaluation, kilometres: NDArray[np.float64]
 ) -> Mapping[str, Callable[[Rows], float]]:
@@ -208,12 +213,6 @@ def _statistics(
     def share_of(values: NDArray[np.bool_]) -> Callable[[Rows], float]:
         return partial(of_landmarks, lambda rows: float(values[rows].mean()))
 
-    def ece(rows: Rows) -> float:
-        return metrics.expected_calibration_error(confidence[rows], correct[rows])
-
-    def macro_f1(rows: Rows) -> float:
-        return metrics.macro_f1(labels[rows], predictions[rows])
-
     def gap(rows: Rows) -> float:
         landmarks = int(shows[rows].sum())
         return metrics.global_average_precision(confidence[rows], correct[rows], landmarks)
@@ -224,8 +223,11 @@ def _statistics(
 
     statistics: dict[str, Callable[[Rows], float]] = {
         "top5": share_of(metrics.topk_correct(evaluation.probabilities, labels, 5)),
-        "macro_f1": partial(of_landmarks, macro_f1),
-        "ece": partial(of_landmarks, ece),
+        "macro_f1": partial(of_landmarks, lambda r: metrics.macro_f1(labels[r], predictions[r])),
+        "ece": partial(
+            of_landmarks,
+            lambda r: metrics.expected_calibration_error(confidence[r], correct[r]),
+        ),
         "gap": gap,
         "landmarks_tagged": share_of(evaluation.accepted),
         "within_25_km": share_of(kilometres <= 25),

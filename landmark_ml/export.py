@@ -23,6 +23,7 @@ from landmark_ml.artifact_layout import (
     SCHEMA_VERSION,
 )
 from landmark_ml.backbone_graph import FEATURE_MAPS, FEATURES, has_feature_maps, trace_backbone
+from landmark_ml.calibration import LARGEST_ODDS, LEAD_WEIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,17 +86,14 @@ def lay_classifier(
     """Graph from pixels to `probabilities` [N, classes], `landmark_score` [N] and `attention`.
 
     A classifier with one output more than classes was trained with photos of no landmark: that
-    output is what the probabilities lack to 1, and the score is their sum. Without it the score is
-    the largest probability.
+    output is what the probabilities lack to 1. The score is that of `calibration.landmark_scores`.
     """
-    has_background = classifier.out_features > num_classes
-    reduce = "ReduceSum" if has_background else "ReduceMax"
     nodes = [
         helper.make_node("Gemm", [FEATURES, "weight", "bias"], ["logits"], transB=1),
         helper.make_node("Div", ["logits", "temperature"], ["scaled"]),
         helper.make_node("Softmax", ["scaled"], ["outputs"], axis=1),
         helper.make_node("Slice", ["outputs", "first", "last", "axis"], [PROBABILITIES]),
-        helper.make_node(reduce, [PROBABILITIES, "axis"], [LANDMARK_SCORE], keepdims=0),
+        *_score_nodes(has_background=classifier.out_features > num_classes),
     ]
     constants = {
         "weight": classifier.weight.detach().cpu().numpy(),
@@ -104,11 +102,20 @@ def lay_classifier(
         "first": np.array([0], dtype=np.int64),
         "last": np.array([num_classes], dtype=np.int64),
         "axis": np.array([1], dtype=np.int64),
+        "background": np.array(num_classes, dtype=np.int64),
+        "lowest": np.array(LARGEST_ODDS, dtype=np.float32),
+        "highest": np.array(1 - LARGEST_ODDS, dtype=np.float32),
+        "one": np.array(1, dtype=np.float32),
+        "lead_weight": np.array(LEAD_WEIGHT, dtype=np.float32),
+        "score_scale": np.array(1 + LEAD_WEIGHT, dtype=np.float32),
     }
+    used = {name for node in nodes for name in node.input}
     graph = onnx.ModelProto()
     graph.CopyFrom(backbone)
     graph.graph.node.extend(nodes)
-    graph.graph.initializer.extend(_initializer(name, v) for name, v in constants.items())
+    graph.graph.initializer.extend(
+        _initializer(name, values) for name, values in constants.items() if name in used
+    )
     del graph.graph.output[:]
     graph.graph.output.extend(
         [
@@ -153,6 +160,29 @@ def _lay_attention(graph: onnx.ModelProto, classifier: nn.Linear) -> None:
     )
 
 
+def _score_nodes(*, has_background: bool) -> list[onnx.NodeProto]:
+    """From `scaled` logits and `probabilities` to the landmark score."""
+    if not has_background:
+        return [
+            helper.make_node("ReduceMax", [PROBABILITIES, "axis"], [LANDMARK_SCORE], keepdims=0)
+        ]
+    return [
+        helper.make_node("ReduceMax", [PROBABILITIES, "axis"], ["largest"], keepdims=0),
+        helper.make_node("Clip", ["largest", "lowest", "highest"], ["clipped"]),
+        helper.make_node("Sub", ["one", "clipped"], ["missing"]),
+        helper.make_node("Div", ["clipped", "missing"], ["odds"]),
+        helper.make_node("Log", ["odds"], ["log_odds"]),
+        helper.make_node("Slice", ["scaled", "first", "last", "axis"], ["landmark_logits"]),
+        helper.make_node("ReduceMax", ["landmark_logits", "axis"], ["best_logit"], keepdims=0),
+        helper.make_node("Gather", ["scaled", "background"], ["background_logit"], axis=1),
+        helper.make_node("Sub", ["best_logit", "background_logit"], ["lead"]),
+        helper.make_node("Mul", ["lead", "lead_weight"], ["weighted_lead"]),
+        helper.make_node("Add", ["log_odds", "weighted_lead"], ["evidence_sum"]),
+        helper.make_node("Div", ["evidence_sum", "score_scale"], ["score_logit"]),
+        helper.make_node("Sigmoid", ["score_logit"], [LANDMARK_SCORE]),
+    ]
+
+
 def shown_names(classes: Sequence[str], gazetteer: Gazetteer) -> list[str]:
     """Name of each class as predictions show it: the place's, unless two classes share it."""
     places = [gazetteer.find(landmark) for landmark in classes]
@@ -163,7 +193,7 @@ def shown_names(classes: Sequence[str], gazetteer: Gazetteer) -> list[str]:
 
 
 def _initializer(name: str, values: NDArray[Any]) -> TensorProto:
-    return numpy_helper.from_array(np.ascontiguousarray(values), name)
+    return numpy_helper.from_array(np.asarray(values, order="C"), name)
 
 
 def _described(classes: Sequence[str], gazetteer: Gazetteer) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from landmark_ml.calibration import (
     choose_min_confidence,
     choose_threshold,
     fit_temperature,
+    landmark_scores,
 )
 
 
@@ -24,8 +25,26 @@ def honest_logits(count: int, num_outputs: int, seed: int = 0) -> tuple[Tensor, 
 
 
 def scores_of(logits: Tensor, temperature: float, num_classes: int) -> Tensor:
-    probabilities = (logits / temperature).softmax(dim=1)[:, :num_classes]
-    return probabilities.sum(1) if logits.shape[1] > num_classes else probabilities.amax(1)
+    return landmark_scores(logits / temperature, num_classes)
+
+
+def test_a_score_falls_with_the_background_and_with_a_rival_landmark() -> None:
+    sure, everyday, torn = landmark_scores(
+        torch.tensor([[9.0, 0, 0, 0], [9.0, 0, 0, 9.0], [9.0, 9.0, 0, 0]]), 3
+    )
+    assert sure > 0.99
+    # A photo torn between two landmarks has the background beaten and may show a third.
+    assert everyday < 0.6 < torn < sure
+
+
+def test_a_score_of_a_certain_answer_stays_a_number() -> None:
+    scores = landmark_scores(torch.tensor([[500.0, 0, -500.0], [-500.0, -500.0, 500.0]]), 2)
+    assert scores.tolist() == pytest.approx([1, 0], abs=1e-6)
+
+
+def test_without_a_background_the_score_is_the_largest_probability() -> None:
+    logits = torch.tensor([[2.0, 1.0, 0.0]])
+    assert float(landmark_scores(logits, 3)) == pytest.approx(float(logits.softmax(1)[0, 0]))
 
 
 @pytest.mark.parametrize("scale", [0.25, 1.0, 4.0])
