@@ -85,14 +85,8 @@ def judge(
     unseen = (
         evaluate_served(model, sides.unseen, sides.classes, sides.names) if sides.unseen else None
     )
-    shown = [photo for photo in sides.known if photo.label != NOT_A_LANDMARK]
-    corruptions = pd.DataFrame()
-    if options.corrupted_photos:
-        corruptions = measure_robustness(
-            model, shown, sides.names, options.corrupted_photos, options.seed
-        )
+    corruptions = _robustness(model, sides, options)
     kilometres = kilometres_off(evaluation, gazetteer)
-    costs = measure_costs(model, [photo.path for photo in sides.known])
     measured = {
         **summarize(evaluation),
         **_selective(evaluation),
@@ -100,7 +94,7 @@ def judge(
         **level_metrics(evaluation, gazetteer),
         **_against_unseen(evaluation, unseen),
         **_corruption_metrics(corruptions),
-        **costs,
+        **measure_costs(model, [photo.path for photo in sides.known]),
     }
     return EvaluationReport(
         measured | _intervals(evaluation, kilometres, options),
@@ -151,6 +145,13 @@ def _match_names(
         classes=(*(classes[label] for label in learned), *others),
         names=(*(names[label] for label in learned), *others),
     )
+
+
+def _robustness(model: ServedProcess, sides: _Sides, options: JudgeOptions) -> pd.DataFrame:
+    if not options.corrupted_photos:
+        return pd.DataFrame()
+    shown = [photo for photo in sides.known if photo.label != NOT_A_LANDMARK]
+    return measure_robustness(model, shown, sides.names, options.corrupted_photos, options.seed)
 
 
 def _selective(evaluation: Evaluation) -> dict[str, float]:

@@ -99,15 +99,7 @@ def lay_classifier(
         "weight": classifier.weight.detach().cpu().numpy(),
         "bias": classifier.bias.detach().cpu().numpy(),
         "temperature": np.array(temperature, dtype=np.float32),
-        "first": np.array([0], dtype=np.int64),
-        "last": np.array([num_classes], dtype=np.int64),
-        "axis": np.array([1], dtype=np.int64),
-        "background": np.array(num_classes, dtype=np.int64),
-        "lowest": np.array(LARGEST_ODDS, dtype=np.float32),
-        "highest": np.array(1 - LARGEST_ODDS, dtype=np.float32),
-        "one": np.array(1, dtype=np.float32),
-        "lead_weight": np.array(LEAD_WEIGHT, dtype=np.float32),
-        "score_scale": np.array(1 + LEAD_WEIGHT, dtype=np.float32),
+        **_fixed_constants(num_classes),
     }
     used = {name for node in nodes for name in node.input}
     graph = onnx.ModelProto()
@@ -158,6 +150,20 @@ def _lay_attention(graph: onnx.ModelProto, classifier: nn.Linear) -> None:
     graph.graph.output.append(
         helper.make_tensor_value_info(ATTENTION, TensorProto.FLOAT, ["batch", "height", "width"])
     )
+
+
+def _fixed_constants(num_classes: int) -> dict[str, NDArray[Any]]:
+    return {
+        "first": np.array([0], dtype=np.int64),
+        "last": np.array([num_classes], dtype=np.int64),
+        "axis": np.array([1], dtype=np.int64),
+        "background": np.array(num_classes, dtype=np.int64),
+        "lowest": np.array(LARGEST_ODDS, dtype=np.float32),
+        "highest": np.array(1 - LARGEST_ODDS, dtype=np.float32),
+        "one": np.array(1, dtype=np.float32),
+        "lead_weight": np.array(LEAD_WEIGHT, dtype=np.float32),
+        "score_scale": np.array(1 + LEAD_WEIGHT, dtype=np.float32),
+    }
 
 
 def _score_nodes(*, has_background: bool) -> list[onnx.NodeProto]:
