@@ -29,6 +29,11 @@ def print_tagging(result: TagResult) -> None:
         print(f"recognised  {result.recognised:,} in {result.seconds:.1f} s, {rate:.1f} photos/s")
     _print_refused(result)
     print(f"table       {result.out}/tags.parquet and tags.csv")
+    if result.sidecars:
+        counts = ", ".join(f"{count:,} {action}" for action, count in result.sidecars.items())
+        print(f"sidecars    {counts}: see {result.out}/sidecars.csv")
+    if result.in_albums:
+        print(f"albums      {result.in_albums:,} photos: see {result.out}/albums.csv")
     print(f"run         {result.location}")
 
 

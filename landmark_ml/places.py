@@ -106,6 +106,10 @@ class Gazetteer:
         own = root / "places.csv"
         return cls.load(Path(given).expanduser() if given else own if own.is_file() else None)
 
+    def places(self) -> list[Place]:
+        """Every place once, whatever spellings its landmark has."""
+        return list(dict.fromkeys(self._places.values()))
+
     def find(self, landmark: str) -> Place | None:
         """Return the place of a class label or folder name; None, warned of once, if unknown.
 

@@ -112,6 +112,7 @@ TAGGER = "serving.tagging"
 TAGGER_MAY_IMPORT = (
     "landmark_ml.atomic_file",
     "landmark_ml.config",
+    "landmark_ml.places",
     "landmark_ml.tracking",
 )
 """What the tagger, which runs where the whole project is installed, may touch besides."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from landmark_ml.config.options import Configuration, option
+from landmark_ml.config.options import UNIT, Configuration, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,4 +19,24 @@ class TagConfig(Configuration):
     threshold: float = option(
         -1.0,
         "`landmark_score` from which a photo shows a landmark; -1: as the model was calibrated",
+    )
+    sidecars: str = option(
+        "none",
+        "XMP sidecars beside the photos, named with or without the photo's suffix",
+        choices=("none", "photo.jpg.xmp", "photo.xmp"),
+    )
+    min_confidence: float = option(
+        0.5, "confidence from which an answer is written into sidecars and albums", within=UNIT
+    )
+    places: str = option(
+        "", "CSV as `places.csv`: its cities and countries win for photos taken within 1 km"
+    )
+    albums: str = option(
+        "none",
+        "folders by country, city and landmark, as `albums.csv` or also as links in `albums/`",
+        choices=("none", "list", "links"),
+    )
+    tag_root: str = option("Places", "first level of the hierarchical tags in sidecars")
+    dry_run: bool = option(
+        False, "touch nothing in the library: list what would be done, in `out` alone"
     )

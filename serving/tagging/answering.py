@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from serving.predictor import Predictor
+from serving.champion import ALIAS, load_predictor
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+    from serving.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -30,30 +34,22 @@ def load_answering(model: str) -> Answering:
 
     Raises ValueError when it is not there or no model of this project.
     """
-    name, version = find_version(model)
-    with tempfile.TemporaryDirectory(prefix="tag-") as scratch:
-        folder = mlflow.artifacts.download_artifacts(f"models:/{name}/{version}", dst_path=scratch)
-        found = sorted(Path(folder, "artifacts").glob("*/metadata.json"))
-        if len(found) != 1:
-            raise ValueError(f"model={model} holds no landmark model; name one that was registered")
-        predictor = Predictor.load(found[0].parent)
-    predictor.warm_up()
-    return Answering(predictor, f"{name}/{version}")
+    version = find_version(model)
+    return Answering(load_predictor(version), f"{version.name}/{version.version}")
 
 
-def find_version(model: str) -> tuple[str, str]:
-    """Name and version that `name`, `name@alias` or `name/version` means.
+def find_version(model: str) -> ModelVersion:
+    """The registered version that `name`, `name@alias` or `name/version` means.
 
     Raises ValueError when there is none.
     """
-    name, slash, version = model.partition("/")
     client = mlflow.MlflowClient()
+    name, slash, number = model.partition("/")
     try:
         if slash:
-            return name, str(client.get_model_version(name, version).version)
+            return client.get_model_version(name, number)
         name, _, alias = model.partition("@")
-        found = client.get_model_version_by_alias(name, alias or "champion")
-        return name, str(found.version)
+        return client.get_model_version_by_alias(name, alias or ALIAS)
     except MlflowException as error:
         raise ValueError(
             f"model={model} is not in the registry ({error.message}); make one with `make transfer`"

@@ -47,13 +47,17 @@ def table_row(photo: Tagged, model: str) -> dict[str, Any]:
     error = answer["error"] or {}
     fields = {name: answer[name] for name in SCHEMA.names if name in answer}
     return fields | {
-        # A name that is not UTF-8 is shown with its odd bytes escaped.
-        "path": os.fsencode(photo.path).decode("utf-8", "backslashreplace"),
+        "path": printable(photo.path),
         "runners_up": [item["landmark"] for item in (answer["candidates"] or [])[1:]],
         "error_code": error.get("code"),
         "error_reason": error.get("reason"),
         "model": model,
     }
+
+
+def printable(path: Path) -> str:
+    """Path as text; the odd bytes of a name that is not UTF-8 are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def write_tables(rows: Iterable[Mapping[str, Any]], folder: Path) -> None:

@@ -13,14 +13,17 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from landmark_ml import tracking
+from serving.tagging.albums import write_albums
 from serving.tagging.answering import load_answering
 from serving.tagging.journal import Journal
 from serving.tagging.recognition import CANNOT_BE_READ, recognise
+from serving.tagging.sidecar_pass import write_sidecars
 from serving.tagging.table import CSV, PARQUET, table_row, write_tables
 from serving.tagging.walk import Library
+from serving.tagging.whereabouts import OwnPlaces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from landmark_ml.config import TagConfig
     from landmark_ml.tracking import Run
@@ -36,7 +39,8 @@ class TagResult:
     """What a library holds and what was done about it.
 
     seconds: of recognition; landmarks: photos of each; refused: photos without an answer by code,
-    of which `examples` are the first few; other_pictures: files of suffixes that are not read.
+    of which `examples` are the first few; other_pictures: files of suffixes that are not read;
+    sidecars: what was done with how many, or would be in a dry run.
     """
 
     out: Path
@@ -48,6 +52,8 @@ class TagResult:
     refused: Counter[str] = field(default_factory=Counter)
     examples: list[Tagged] = field(default_factory=list)
     other_pictures: Counter[str] = field(default_factory=Counter)
+    sidecars: Counter[str] = field(default_factory=Counter)
+    in_albums: int = 0
     location: str = ""
 
     @property
@@ -71,6 +77,7 @@ class TagResult:
             "tag/recognised": self.recognised,
             "tag/showing_a_landmark": self.landmarks.total(),
             "tag/refused": self.refused.total(),
+            **{f"tag/sidecars_{action}": count for action, count in self.sidecars.items()},
             "tag/seconds": self.seconds,
             "tag/photos_per_second": self.photos_per_second,
         }
@@ -104,7 +111,24 @@ def tag_library(library: Library, answering: Answering, config: TagConfig) -> Ta
         result.photos = journal.meet(tqdm(library.walk(), desc="looking", unit=" photos", delay=1))
         result.other_pictures = library.other_pictures
         _recognise_new(library, answering, config, journal, result)
-        write_tables(_rows(journal, result), result.out)
+        own = OwnPlaces(answering.predictor, config.places)
+        write_tables(_rows(own.lay_over(journal.answers()), result), result.out)
+        if config.sidecars != "none":
+            result.sidecars = write_sidecars(
+                own.lay_over(journal.answers()),
+                library.root,
+                config,
+                model=answering.version,
+                country_codes=own.country_codes,
+            )
+        if config.albums != "none":
+            result.in_albums = write_albums(
+                own.lay_over(journal.answers()),
+                library.root,
+                result.out,
+                min_confidence=config.min_confidence,
+                links=config.albums == "links" and not config.dry_run,
+            )
     return result
 
 
@@ -130,9 +154,9 @@ def _is_missing(photo: Tagged) -> bool:
     return error is not None and error["code"] == CANNOT_BE_READ
 
 
-def _rows(journal: Journal, result: TagResult) -> Iterator[dict[str, object]]:
+def _rows(answers: Iterable[Tagged], result: TagResult) -> Iterator[dict[str, object]]:
     """Rows of the table; the counts are taken as they pass."""
-    for photo in journal.answers():
+    for photo in answers:
         result.count(photo)
         yield table_row(photo, result.model)
 

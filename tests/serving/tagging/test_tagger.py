@@ -220,10 +220,9 @@ def test_the_run_holds_counts_and_no_paths(
 
 
 def test_the_model_may_be_named_in_three_ways(registered: str) -> None:
-    expected = (registered, "1")
-    assert find_version(registered) == expected
-    assert find_version(f"{registered}@champion") == expected
-    assert find_version(f"{registered}/1") == expected
+    for model in (registered, f"{registered}@champion", f"{registered}/1"):
+        found = find_version(model)
+        assert (found.name, int(found.version)) == (registered, 1)
     assert load_answering(registered).identity == f"{registered}/1 abc"
 
 

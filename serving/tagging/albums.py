@@ -1,0 +1,69 @@
+"""A plan of folders by country, city and landmark: a list, or links. No photo is ever moved."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from landmark_ml.atomic_file import whole_file
+from serving.tagging.table import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from serving.prediction import Prediction
+    from serving.tagging.journal import Tagged
+
+ALBUMS_CSV, ALBUMS = "albums.csv", "albums"
+_LONGEST_NAME = 120
+
+
+def write_albums(
+    answers: Iterable[Tagged], root: Path, out: Path, *, min_confidence: float, links: bool
+) -> int:
+    """List each photo's album in `albums.csv`, link them under `albums/`; photos in an album.
+
+    The links are made anew each time, so that `albums/` shows what the table says.
+    """
+    folder, count = out / ALBUMS, 0
+    if links and folder.is_dir():
+        shutil.rmtree(folder)
+    with whole_file(out / ALBUMS_CSV) as path, path.open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["path", "album"])
+        for photo in answers:
+            album = album_of(photo.answer, min_confidence)
+            if album is None:
+                continue
+            count += 1
+            lines.writerow([printable(photo.path), album.as_posix()])
+            if links:
+                link = folder / album / _link_name(photo.path)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to((root / photo.path).resolve())
+    return count
+
+
+def album_of(answer: Prediction, min_confidence: float) -> Path | None:
+    """`France/Paris/Eiffel Tower`, as far as it is known; None when nothing is."""
+    sure = bool(answer["is_landmark"]) and (answer["confidence"] or 0.0) >= min_confidence
+    known = sure or answer["location_source"] == "exif"
+    parts = [answer["country"], answer["city"]] if known else []
+    parts += [answer["landmark"]] if sure else []
+    names = [_safe(part) for part in parts if part]
+    return Path(*names) if names else None
+
+
+def _safe(name: str) -> str:
+    """A name that is one visible folder on any file system."""
+    kept = "".join("-" if letter in '/\\:*?"<>|\0' else letter for letter in name)
+    return kept.strip(". ")[:_LONGEST_NAME] or "-"
+
+
+def _link_name(path: Path) -> str:
+    """Name that no other photo of the library has, whatever folder it stands in."""
+    digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{path.stem[:_LONGEST_NAME]}-{digest}{path.suffix}"

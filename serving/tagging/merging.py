@@ -1,0 +1,175 @@
+"""What we have to say about a photo, laid into its XMP beside what others said.
+
+Every value of ours is written down a second time in a namespace of ours. That tells, when the
+photo is tagged again, which values may be replaced: those that still are what we wrote.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from serving.prediction import Prediction
+    from serving.tagging.xmp import Xmp
+
+POSITION = {
+    "exif:GPSLatitude": "landmarkml:WroteLatitude",
+    "exif:GPSLongitude": "landmarkml:WroteLongitude",
+}
+PLACE = {
+    "photoshop:City": "landmarkml:WroteCity",
+    "photoshop:Country": "landmarkml:WroteCountry",
+    "Iptc4xmpCore:CountryCode": "landmarkml:WroteCountryCode",
+}
+"""Values that belong together, and where it is written down that they are ours."""
+
+SUBJECT, HIERARCHY, TAGS_LIST = "dc:subject", "lr:hierarchicalSubject", "digiKam:TagsList"
+LISTS = {
+    SUBJECT: ("Bag", "landmarkml:WroteSubject"),
+    HIERARCHY: ("Bag", "landmarkml:WroteHierarchicalSubject"),
+    TAGS_LIST: ("Seq", "landmarkml:WroteTagsList"),
+}
+REMOVED = "landmarkml:RemovedTags"
+MODEL, LANDMARK, CONFIDENCE = (
+    "landmarkml:Model",
+    "landmarkml:Landmark",
+    "landmarkml:Confidence",
+)
+
+
+@dataclass(frozen=True)
+class Saying:
+    """What we say of a photo: lists, values (None: nothing), and who says so how surely."""
+
+    lists: Mapping[str, tuple[str, ...]]
+    values: Mapping[str, str | None]
+    model: str
+    landmark: str | None
+    confidence: float | None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to say."""
+        return not any(self.lists.values()) and not any(self.values.values())
+
+
+def say(
+    answer: Prediction,
+    model: str,
+    *,
+    country_codes: Mapping[str, str],
+    root: str,
+    min_confidence: float,
+) -> Saying:
+    """Turn an answer into XMP; an answer below `min_confidence` says nothing of the landmark.
+
+    root: of the hierarchical tags. A position is said only where it is a landmark's: a photo that
+    carries its own needs none.
+    """
+    sure = bool(answer["is_landmark"]) and (answer["confidence"] or 0.0) >= min_confidence
+    landmark = answer["landmark"] if sure else None
+    known = sure or answer["location_source"] == "exif"
+    city, country = (answer["city"], answer["country"]) if known else (None, None)
+    path = [part for part in (country, city, landmark) if part]
+    return Saying(
+        lists={
+            SUBJECT: _once([landmark, *((answer["tags"] or []) if sure else []), city, country]),
+            HIERARCHY: (_path([root, *path], "|"),) if path else (),
+            TAGS_LIST: (_path([root, *path], "/"),) if path else (),
+        },
+        values={
+            **_position(answer if sure else None),
+            "photoshop:City": city,
+            "photoshop:Country": country,
+            "Iptc4xmpCore:CountryCode": country_codes.get(country) if country else None,
+        },
+        model=model,
+        landmark=landmark,
+        confidence=answer["confidence"] if sure else None,
+    )
+
+
+def _position(answer: Prediction | None) -> dict[str, str | None]:
+    """Where a landmark stands; nothing for a photo's own place or the middle of a city."""
+    if (
+        answer is None
+        or answer["location_source"] != "landmark"
+        or answer["latitude"] is None
+        or answer["longitude"] is None
+    ):
+        return dict.fromkeys(POSITION)
+    return {
+        "exif:GPSLatitude": degrees(answer["latitude"], "NS"),
+        "exif:GPSLongitude": degrees(answer["longitude"], "EW"),
+    }
+
+
+def degrees(value: float, sides: str) -> str:
+    """Decimal degrees as XMP spells them: `48,51.504000N`."""
+    millionths = round(abs(value) * 60 * 1_000_000)
+    whole, minutes = divmod(millionths, 60 * 1_000_000)
+    return f"{whole},{minutes / 1_000_000:.6f}{sides[value < 0]}"
+
+
+def merge(xmp: Xmp, saying: Saying, *, has_position: bool = False) -> None:
+    """Lay what we say into a document; nothing of anybody else's is changed or taken away.
+
+    Tags that somebody took out after we had written them stay out. has_position: the photo's place
+    is known from elsewhere, so ours is not written.
+    """
+    if saying.is_empty and xmp.text(MODEL) is None:
+        return
+    for name, (kind, wrote) in LISTS.items():
+        _merge_list(xmp, name, kind, wrote, saying.lists[name])
+    for group in (POSITION, PLACE):
+        values = {name: saying.values[name] for name in group}
+        if group is POSITION and has_position:
+            values = dict.fromkeys(values)
+        _merge_group(xmp, group, values)
+    xmp.set_text(MODEL, saying.model)
+    xmp.set_text(LANDMARK, saying.landmark)
+    xmp.set_text(CONFIDENCE, None if saying.confidence is None else f"{saying.confidence:.4f}")
+
+
+def has_position(xmp: Xmp) -> bool:
+    """Whether a document tells a position that is not ours."""
+    return any(xmp.text(name) not in (None, xmp.text(wrote)) for name, wrote in POSITION.items())
+
+
+def _merge_list(xmp: Xmp, name: str, kind: str, wrote: str, wanted: tuple[str, ...]) -> None:
+    present, ours = xmp.items(name), xmp.items(wrote)
+    removed = xmp.items(REMOVED)
+    removed += [tag for tag in ours if tag not in present and tag not in removed]
+    theirs = {tag.casefold() for tag in present if tag not in ours}
+    new = [tag for tag in wanted if tag.casefold() not in theirs and tag not in removed]
+    xmp.drop_items(name, [tag for tag in ours if tag not in new])
+    xmp.add_items(name, [tag for tag in new if tag not in present], kind)
+    xmp.set_items(wrote, new)
+    xmp.set_items(REMOVED, removed)
+
+
+def _merge_group(xmp: Xmp, group: Mapping[str, str], values: Mapping[str, str | None]) -> None:
+    """Replace values that are ours; as soon as one of a group is not, the whole group is theirs."""
+    present = {name: xmp.text(name) for name in group}
+    ours = {name: xmp.text(wrote) for name, wrote in group.items()}
+    if present != ours:
+        return
+    for name, wrote in group.items():
+        xmp.set_text(name, values[name])
+        xmp.set_text(wrote, values[name])
+
+
+def _once(names: list[str | None]) -> tuple[str, ...]:
+    """Names without those that differ from an earlier one in case alone."""
+    first: dict[str, str] = {}
+    for name in names:
+        if name:
+            first.setdefault(name.casefold(), name)
+    return tuple(first.values())
+
+
+def _path(parts: list[str], separator: str) -> str:
+    return separator.join(part.replace("|", "-").replace("/", "-") for part in parts)

@@ -1,0 +1,136 @@
+"""XMP sidecars beside the photos: which file it is, what is in it already, and writing it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from landmark_ml.atomic_file import write_whole
+from landmark_ml.photos import DEFAULT_LIMITS
+from serving.tagging.merging import LISTS, has_position, merge
+from serving.tagging.walk import OTHER_PICTURES, PHOTO_SUFFIXES
+from serving.tagging.xmp import Xmp, XmpError
+
+if TYPE_CHECKING:
+    from serving.tagging.merging import Saying
+
+FULL_NAME = "photo.jpg.xmp"
+"""Naming of sidecars that keeps the photo's suffix; the other, `photo.xmp`, puts it away."""
+
+_FOLDERS_REMEMBERED = 64
+
+
+@dataclass(frozen=True)
+class SidecarChange:
+    """What was, or in a dry run would be, done: `created`, `changed`, `kept` or `refused`."""
+
+    photo: Path
+    sidecar: Path
+    action: str
+    detail: str
+
+
+def update_sidecar(
+    photo: Path, saying: Saying, naming: str, *, dry_run: bool
+) -> SidecarChange | None:
+    """Lay what we say into the sidecar of a photo; None where there is neither.
+
+    A sidecar that cannot be understood or written is left alone and refused.
+    """
+    sidecar = find_sidecar(photo, naming)
+    try:
+        before = sidecar.read_bytes() if sidecar.is_file() else None
+        if before is None and saying.is_empty:
+            return None
+        xmp = Xmp.new() if before is None else Xmp.parse(before)
+        if before is None:
+            _take_over_tags(xmp, photo)
+        says_where = saying.values["exif:GPSLatitude"] is not None
+        merge(xmp, saying, has_position=says_where and _is_placed(photo, sidecar))
+        after = xmp.to_bytes() if xmp.changed else before
+        if after == before or after is None:
+            return SidecarChange(photo, sidecar, "kept", "")
+        # Where it is a link, the file it leads to is written.
+        if not dry_run:
+            write_whole(sidecar.resolve(), after)
+    except (XmpError, OSError) as error:
+        return SidecarChange(photo, sidecar, "refused", str(error))
+    added = ", ".join(saying.lists["dc:subject"])
+    return SidecarChange(photo, sidecar, "created" if before is None else "changed", added)
+
+
+def find_sidecar(photo: Path, naming: str) -> Path:
+    """The sidecar that is there under either name, the one asked for first; else the one to make.
+
+    `photo.xmp` is that of this photo only while no other picture in the folder is called so, or
+    when it says itself which one it belongs to.
+    """
+    full, stem = photo.with_name(f"{photo.name}.xmp"), photo.with_suffix(".xmp")
+    if not _owns(stem, photo):
+        return full
+    names = (full, stem) if naming == FULL_NAME else (stem, full)
+    return next((name for name in names if name.is_file()), names[0])
+
+
+def embedded_xmp(photo: Path) -> Xmp | None:
+    """The XMP inside a photo file, whatever its format; None when there is none that is readable.
+
+    The packet is found by its tags, as the standard provides for.
+    """
+    with photo.open("rb") as file:
+        content = file.read(DEFAULT_LIMITS.max_bytes)
+    start = content.find(b"<x:xmpmeta")
+    end = content.find(b"</x:xmpmeta>", start)
+    if start < 0 or end < 0:
+        return None
+    try:
+        return Xmp.parse(content[start : end + len(b"</x:xmpmeta>")])
+    except XmpError:
+        return None
+
+
+def _take_over_tags(xmp: Xmp, photo: Path) -> None:
+    """Take a user's tags from inside the photo into its first sidecar.
+
+    Programs that find tags in a sidecar look no further, and would forget those.
+    """
+    embedded = embedded_xmp(photo)
+    if embedded is not None:
+        for name, (kind, _) in LISTS.items():
+            xmp.add_items(name, embedded.items(name), kind)
+
+
+def _is_placed(photo: Path, sidecar: Path) -> bool:
+    """Whether somebody else says where the photo was taken: in itself, or in its other sidecar."""
+    embedded = embedded_xmp(photo)
+    if embedded is not None and has_position(embedded):
+        return True
+    stem = photo.with_suffix(".xmp")
+    names = {photo.with_name(f"{photo.name}.xmp"), *([stem] if _owns(stem, photo) else [])}
+    others = [name for name in names - {sidecar} if name.is_file()]
+    return any(has_position(Xmp.parse(other.read_bytes())) for other in others)
+
+
+def _owns(stem: Path, photo: Path) -> bool:
+    if _pictures_of(photo.parent)[photo.stem.lower()] <= 1:
+        return True
+    if not stem.is_file():
+        return False
+    try:
+        extension = Xmp.parse(stem.read_bytes()).text("photoshop:SidecarForExtension")
+    except XmpError:
+        return False
+    return extension is not None and extension.lower() == photo.suffix[1:].lower()
+
+
+@lru_cache(maxsize=_FOLDERS_REMEMBERED)
+def _pictures_of(folder: Path) -> Counter[str]:
+    """How many pictures of a folder share a name but for their suffix."""
+    with os.scandir(folder) as entries:
+        names = [Path(entry.name) for entry in entries]
+    read = PHOTO_SUFFIXES | OTHER_PICTURES
+    return Counter(name.stem.lower() for name in names if name.suffix.lower() in read)

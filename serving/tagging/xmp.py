@@ -1,0 +1,229 @@
+"""An XMP document, read with suspicion and changed as little as can be.
+
+What is not asked for stays as it was: foreign properties, comments, prefixes, the packet's frame.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lxml import etree
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+NAMESPACES = {
+    "x": "adobe:ns:meta/",
+    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+    "dc": "http://purl.org/dc/elements/1.1/",
+    "digiKam": "http://www.digikam.org/ns/1.0/",
+    "exif": "http://ns.adobe.com/exif/1.0/",
+    "Iptc4xmpCore": "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/",
+    "landmarkml": "urn:x-landmark-ml:xmp:1.0/",
+    "lr": "http://ns.adobe.com/lightroom/1.0/",
+    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
+}
+_OF_PROPERTIES = {p: uri for p, uri in NAMESPACES.items() if p not in ("x", "rdf")}
+_MAX_BYTES = 16 << 20
+# The frame by which a program finds the packet in a file; the id is the one of the standard.
+_BEGIN = 'begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"'
+_END = 'end="w"'
+
+
+class XmpError(ValueError):
+    """A document that is not read: broken, hostile, or no XMP."""
+
+
+def qualified(name: str) -> str:
+    """`dc:subject` as lxml spells it."""
+    prefix, _, local = name.partition(":")
+    return f"{{{NAMESPACES[prefix]}}}{local}"
+
+
+_RDF, _DESCRIPTION, _ABOUT, _LI = map(
+    qualified, ("rdf:RDF", "rdf:Description", "rdf:about", "rdf:li")
+)
+_ARRAYS = tuple(map(qualified, ("rdf:Bag", "rdf:Seq", "rdf:Alt")))
+
+
+class Xmp:
+    """Properties of one XMP document, by names such as `dc:subject`.
+
+    `changed` says whether anything was, so that a document may be left byte for byte as it is.
+    """
+
+    def __init__(self, root: etree._Element, *, declared: bool = False) -> None:
+        rdf = root if root.tag == _RDF else root.find(_RDF)
+        if rdf is None:
+            raise XmpError("no rdf:RDF in it, so it is no XMP")
+        self._root, self._rdf, self._declared = root, rdf, declared
+        self.changed = False
+
+    @classmethod
+    def new(cls) -> Xmp:
+        """A document without properties."""
+        root = etree.Element(qualified("x:xmpmeta"), nsmap={"x": NAMESPACES["x"]})
+        rdf = etree.SubElement(root, _RDF, nsmap={"rdf": NAMESPACES["rdf"]})
+        etree.SubElement(rdf, _DESCRIPTION, {_ABOUT: ""}, nsmap=_OF_PROPERTIES)
+        etree.indent(root, " ")
+        root.addprevious(etree.ProcessingInstruction("xpacket", _BEGIN))
+        root.addnext(etree.ProcessingInstruction("xpacket", _END))
+        return cls(root)
+
+    @classmethod
+    def parse(cls, content: bytes) -> Xmp:
+        """Read a document.
+
+        Raises XmpError for broken XML, anything with a DTD (which could ask for other files or grow
+        without end), more than 16 MiB, and what is no XMP.
+        """
+        if len(content) > _MAX_BYTES:
+            raise XmpError(f"{len(content):,} bytes are too many for a sidecar")
+        # Without the zeros UTF-16 and UTF-32 read as ASCII: refused before a parser sees it.
+        if b"<!DOCTYPE" in content.replace(b"\0", b""):
+            raise XmpError("it has a document type, which no sidecar needs")
+        parser = etree.XMLParser(
+            resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+        )
+        try:
+            root = etree.fromstring(content, parser)
+        except (etree.XMLSyntaxError, ValueError) as error:
+            raise XmpError(f"its XML is broken: {error}") from None
+        if root.getroottree().docinfo.internalDTD is not None:
+            raise XmpError("it has a document type, which no sidecar needs")
+        return cls(root, declared=content.removeprefix(b"\xef\xbb\xbf").startswith(b"<?xml "))
+
+    def to_bytes(self) -> bytes:
+        """The document in UTF-8, each part of the frame around it on a line of its own."""
+        before = reversed(list(self._root.itersiblings(preceding=True)))
+        parts = [*before, self._root, *self._root.itersiblings()]
+        lines = ['<?xml version="1.0" encoding="UTF-8"?>'] if self._declared else []
+        lines += [etree.tostring(part, encoding="unicode", with_tail=False) for part in parts]
+        return "".join(f"{line}\n" for line in lines).encode()
+
+    def text(self, name: str) -> str | None:
+        """Value of a simple property; None when it is absent or empty."""
+        for description, element in self._places(name):
+            value = description.get(qualified(name)) if element is None else _text(element)
+            if value:
+                return value
+        return None
+
+    def set_text(self, name: str, value: str | None) -> None:
+        """Set a simple property; None takes it away."""
+        if self.text(name) == value:
+            return
+        self._remove(name)
+        if value is not None:
+            _append(self._description(), self._element(name)).text = value
+        self.changed = True
+
+    def items(self, name: str) -> list[str]:
+        """Items of a list property in their order; a simple one is a list of one."""
+        found = []
+        for description, element in self._places(name):
+            if element is None:
+                found.append(description.get(qualified(name), ""))
+                continue
+            array = _array(element)
+            found += [_text(element)] if array is None else [_text(li) for li in array.iter(_LI)]
+        return [item for item in found if item]
+
+    def add_items(self, name: str, items: Iterable[str], kind: str) -> None:
+        """Append to a list property, made as a `Bag` or `Seq` where there is none."""
+        new = list(items)
+        if not new:
+            return
+        array = self._array_of(name, kind)
+        for item in new:
+            _append(array, etree.Element(_LI)).text = item
+        self.changed = True
+
+    def drop_items(self, name: str, items: Collection[str]) -> None:
+        """Take these items out of a list property, and the property away with its last item."""
+        for _, element in list(self._places(name)):
+            array = None if element is None else _array(element)
+            if element is None or array is None:
+                continue
+            for li in [li for li in array.iter(_LI) if _text(li) in items]:
+                _drop(li)
+                self.changed = True
+            if not len(array):
+                _drop(element)
+
+    def set_items(self, name: str, items: list[str]) -> None:
+        """Make a list property of ours hold just these."""
+        if self.items(name) != items:
+            self._remove(name)
+            self.add_items(name, items, "Bag")
+            self.changed = True
+
+    def _places(self, name: str) -> Iterator[tuple[etree._Element, etree._Element | None]]:
+        """Where a property stands: (description, None) as an attribute, or with its element."""
+        for description in self._rdf.findall(_DESCRIPTION):
+            if qualified(name) in description.attrib:
+                yield description, None
+            for element in description.findall(qualified(name)):
+                yield description, element
+
+    def _remove(self, name: str) -> None:
+        for description, element in list(self._places(name)):
+            if element is None:
+                del description.attrib[qualified(name)]
+            else:
+                _drop(element)
+
+    def _description(self) -> etree._Element:
+        found = self._rdf.find(_DESCRIPTION)
+        if found is not None:
+            return found
+        return _append(self._rdf, etree.Element(_DESCRIPTION, {_ABOUT: ""}))
+
+    def _element(self, name: str) -> etree._Element:
+        prefix = name.partition(":")[0]
+        return etree.Element(qualified(name), nsmap={prefix: NAMESPACES[prefix]})
+
+    def _array_of(self, name: str, kind: str) -> etree._Element:
+        for _, element in self._places(name):
+            array = None if element is None else _array(element)
+            if array is not None:
+                return array
+        # A list of one may be spelled as a simple property.
+        before = self.items(name)
+        self._remove(name)
+        element = _append(self._description(), self._element(name))
+        array = _append(element, etree.Element(qualified(f"rdf:{kind}")))
+        for item in before:
+            _append(array, etree.Element(_LI)).text = item
+        return array
+
+
+def _text(element: etree._Element) -> str:
+    return "".join(element.itertext()).strip()
+
+
+def _array(element: etree._Element) -> etree._Element | None:
+    return next((child for child in element if child.tag in _ARRAYS), None)
+
+
+def _append(parent: etree._Element, child: etree._Element) -> etree._Element:
+    """Put a child last, on a line of its own."""
+    depth = len(list(parent.iterancestors())) + 1
+    if len(parent):
+        parent[-1].tail = "\n" + " " * depth
+    else:
+        parent.text = "\n" + " " * depth
+    parent.append(child)
+    child.tail = "\n" + " " * (depth - 1)
+    # With its namespaces known to the parent, the child need not repeat them.
+    etree.cleanup_namespaces(child, keep_ns_prefixes=list(NAMESPACES))
+    return child
+
+
+def _drop(element: etree._Element) -> None:
+    """Take an element out, and the line it stood on."""
+    parent, before = element.getparent(), element.getprevious()
+    if parent is not None:
+        if element.getnext() is None and before is not None:
+            before.tail = element.tail
+        parent.remove(element)

@@ -1,0 +1,276 @@
+"""Sidecars: what is said, whose words are kept, under which name, and that once is enough."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from landmark_ml.config import TagConfig
+from serving.prediction import Prediction
+from serving.tagging.merging import LISTS, Saying, degrees, merge, say
+from serving.tagging.sidecars import find_sidecar, update_sidecar
+from serving.tagging.tagger import tag_library
+from serving.tagging.walk import Library
+from serving.tagging.xmp import Xmp
+from tests.colour_artifact import RED, TOWER, colour_photo
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from serving.predictor import Predictor
+    from serving.tagging.answering import Answering
+
+FLAT = ["Eiffel Tower", "tower", "paris", "France"]
+CODES = {"France": "FR"}
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "library" / "tower.jpg"
+    path.parent.mkdir()
+    path.write_bytes(colour_photo(RED))
+    return path
+
+
+@pytest.fixture
+def answer(predictor: Predictor, photo: Path) -> Prediction:
+    (found,) = predictor.predict([photo.read_bytes()])
+    return found
+
+
+@pytest.fixture
+def saying(answer: Prediction) -> Saying:
+    return said(answer)
+
+
+def said(answer: Prediction, model: str = "landmarks/1", min_confidence: float = 0.5) -> Saying:
+    return say(answer, model, country_codes=CODES, root="Places", min_confidence=min_confidence)
+
+
+def update(photo: Path, saying: Saying, naming: str = "photo.jpg.xmp") -> Xmp:
+    """The sidecar after an update."""
+    change = update_sidecar(photo, saying, naming, dry_run=False)
+    assert change is not None
+    assert change.action in ("created", "changed", "kept"), change
+    return Xmp.parse(change.sidecar.read_bytes())
+
+
+def written(path: Path, **properties: str | list[str]) -> Path:
+    """A user's sidecar; names are spelled with __ for the colon."""
+    xmp = Xmp.new()
+    for name, value in properties.items():
+        if isinstance(value, str):
+            xmp.set_text(name.replace("__", ":"), value)
+        else:
+            xmp.add_items(name.replace("__", ":"), value, "Bag")
+    path.write_bytes(xmp.to_bytes())
+    return path
+
+
+def test_a_sidecar_says_what_and_where(photo: Path, saying: Saying) -> None:
+    before = photo.read_bytes()
+    xmp = update(photo, saying)
+    assert photo.read_bytes() == before
+    assert xmp.items("dc:subject") == FLAT
+    assert xmp.items("lr:hierarchicalSubject") == ["Places|France|Paris|Eiffel Tower"]
+    assert xmp.items("digiKam:TagsList") == ["Places/France/Paris/Eiffel Tower"]
+    assert xmp.text("exif:GPSLatitude") == "48,51.504000N"
+    assert xmp.text("exif:GPSLongitude") == "2,17.670000E"
+    assert (xmp.text("photoshop:City"), xmp.text("photoshop:Country")) == ("Paris", "France")
+    assert xmp.text("Iptc4xmpCore:CountryCode") == "FR"
+    assert xmp.text("landmarkml:Model") == "landmarks/1"
+    assert xmp.text("landmarkml:Landmark") == "Eiffel Tower"
+    assert 0.9 < float(xmp.text("landmarkml:Confidence") or 0) <= 1
+
+
+@pytest.mark.parametrize(
+    ("value", "sides", "text"),
+    [
+        (TOWER.latitude, "NS", "48,51.504000N"),
+        (-33.8568, "NS", "33,51.408000S"),
+        (-0.5, "EW", "0,30.000000W"),
+        (179.99999999999, "EW", "180,0.000000E"),
+        (0.0, "NS", "0,0.000000N"),
+    ],
+)
+def test_degrees_are_spelled_as_xmp_does(value: float, sides: str, text: str) -> None:
+    assert degrees(value, sides) == text
+
+
+def test_twice_is_once(photo: Path, saying: Saying) -> None:
+    update(photo, saying)
+    sidecar = photo.with_name("tower.jpg.xmp")
+    before, changed = sidecar.read_bytes(), sidecar.stat().st_mtime_ns
+    change = update_sidecar(photo, saying, "photo.jpg.xmp", dry_run=False)
+    assert change is not None
+    assert change.action == "kept"
+    assert (sidecar.read_bytes(), sidecar.stat().st_mtime_ns) == (before, changed)
+
+
+def test_a_users_words_stay_through_any_number_of_models(photo: Path, saying: Saying) -> None:
+    sidecar = written(
+        photo.with_name("tower.jpg.xmp"),
+        dc__subject=["holiday", "PARIS"],
+        photoshop__City="Lutetia",
+        exif__GPSLatitude="1,0.0N",
+        exif__GPSLongitude="2,0.0E",
+        digiKam__TagsList=["People/Someone"],
+    )
+    for model in ("landmarks/1", "landmarks/2", "landmarks/3"):
+        xmp = update(photo, replace(saying, model=model))
+    assert xmp.items("dc:subject") == ["holiday", "PARIS", "Eiffel Tower", "tower", "France"]
+    assert xmp.items("digiKam:TagsList") == ["People/Someone", "Places/France/Paris/Eiffel Tower"]
+    assert (xmp.text("photoshop:City"), xmp.text("photoshop:Country")) == ("Lutetia", None)
+    assert xmp.text("exif:GPSLatitude") == "1,0.0N"
+    nothing = Saying(dict.fromkeys(LISTS, ()), dict.fromkeys(saying.values), "m/4", None, None)
+    xmp = update(photo, nothing)
+    assert xmp.items("dc:subject") == ["holiday", "PARIS"]
+    assert xmp.items("digiKam:TagsList") == ["People/Someone"]
+    assert xmp.text("photoshop:City") == "Lutetia"
+    assert sidecar.exists()
+
+
+def test_a_new_model_replaces_what_the_old_one_said(photo: Path, saying: Saying) -> None:
+    update(photo, saying)
+    other = replace(
+        saying,
+        lists=dict.fromkeys(LISTS, ("Castle", "France")),
+        values={**saying.values, "photoshop:City": None, "exif:GPSLatitude": "43,0.000000N"},
+        model="landmarks/2",
+        landmark="Castle",
+    )
+    xmp = update(photo, other)
+    assert xmp.items("dc:subject") == ["France", "Castle"]
+    assert xmp.text("photoshop:City") is None
+    assert xmp.text("exif:GPSLatitude") == "43,0.000000N"
+    assert xmp.text("landmarkml:Landmark") == "Castle"
+
+
+def test_what_a_user_took_out_or_changed_stays_so(photo: Path, saying: Saying) -> None:
+    xmp = update(photo, saying)
+    xmp.drop_items("dc:subject", ["tower"])
+    xmp.set_text("photoshop:City", "Paris 7e")
+    xmp.set_text("exif:GPSLatitude", None)
+    xmp.set_text("exif:GPSLongitude", None)
+    photo.with_name("tower.jpg.xmp").write_bytes(xmp.to_bytes())
+    for model in ("landmarks/1", "landmarks/2"):
+        xmp = update(photo, replace(saying, model=model))
+        assert xmp.items("dc:subject") == ["Eiffel Tower", "paris", "France"]
+        assert xmp.text("photoshop:City") == "Paris 7e"
+        assert xmp.text("exif:GPSLatitude") is None
+
+
+def test_where_the_photo_itself_knows_we_say_nothing(
+    predictor: Predictor, photo: Path, answer: Prediction
+) -> None:
+    own: Prediction = {**answer, "location_source": "exif", "latitude": 12.0, "longitude": 34.0}
+    xmp = update(photo, said(own))
+    assert xmp.text("exif:GPSLatitude") is None
+    assert xmp.items("dc:subject") == FLAT
+
+
+PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/"
+ xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:GPSLatitude="1,0.0N" exif:GPSLongitude="2,0.0E">
+<dc:subject><rdf:Bag><rdf:li>grandma</rdf:li></rdf:Bag></dc:subject>
+</rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+
+def test_the_words_inside_the_photo_are_heeded(photo: Path, saying: Saying) -> None:
+    photo.write_bytes(photo.read_bytes() + PACKET.encode())
+    xmp = update(photo, saying)
+    assert xmp.items("dc:subject") == ["grandma", *FLAT]
+    assert xmp.items("landmarkml:WroteSubject") == FLAT
+    assert xmp.text("exif:GPSLatitude") is None
+
+
+def test_an_unsure_answer_says_nothing(photo: Path, answer: Prediction) -> None:
+    unsure = said(answer, min_confidence=1.0)
+    assert unsure.is_empty
+    assert update_sidecar(photo, unsure, "photo.jpg.xmp", dry_run=False) is None
+    assert list(photo.parent.iterdir()) == [photo]
+
+
+def test_foreign_sidecars_are_untouched_where_nothing_is_said(
+    photo: Path, answer: Prediction
+) -> None:
+    sidecar = written(photo.with_name("tower.jpg.xmp"), dc__subject=["holiday"])
+    before = sidecar.read_bytes()
+    update(photo, said(answer, min_confidence=1.0))
+    assert sidecar.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("naming", "there", "chosen"),
+    [
+        ("photo.jpg.xmp", [], "tower.jpg.xmp"),
+        ("photo.xmp", [], "tower.xmp"),
+        ("photo.jpg.xmp", ["tower.xmp"], "tower.xmp"),
+        ("photo.xmp", ["tower.jpg.xmp"], "tower.jpg.xmp"),
+        ("photo.jpg.xmp", ["tower.xmp", "tower.jpg.xmp"], "tower.jpg.xmp"),
+        ("photo.jpg.xmp", ["tower.CR2", "tower.xmp"], "tower.jpg.xmp"),
+        ("photo.xmp", ["tower.CR2", "tower.xmp"], "tower.jpg.xmp"),
+        ("photo.xmp", ["Tower.png"], "tower.jpg.xmp"),
+    ],
+)
+def test_the_sidecar_that_is_there_is_the_one(
+    naming: str, there: list[str], chosen: str, photo: Path
+) -> None:
+    for name in there:
+        written(photo.with_name(name))
+    assert find_sidecar(photo, naming).name == chosen
+
+
+def test_a_stem_that_two_pictures_share_belongs_to_the_one_it_names(photo: Path) -> None:
+    photo.with_name("tower.CR2").write_bytes(b"raw")
+    written(photo.with_name("tower.xmp"), photoshop__SidecarForExtension="JPG")
+    assert find_sidecar(photo, "photo.xmp").name == "tower.xmp"
+
+
+def test_the_other_sidecar_may_know_the_place(photo: Path, saying: Saying) -> None:
+    written(photo.with_name("tower.xmp"), exif__GPSLatitude="1,0.0N", exif__GPSLongitude="2,0.0E")
+    written(photo.with_name("tower.jpg.xmp"))
+    assert update(photo, saying).text("exif:GPSLatitude") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"<broken", b'<!DOCTYPE a [<!ENTITY x "y">]><a/>'])
+def test_a_sidecar_that_is_not_understood_is_left_alone(
+    content: bytes, photo: Path, saying: Saying
+) -> None:
+    sidecar = photo.with_name("tower.jpg.xmp")
+    sidecar.write_bytes(content)
+    change = update_sidecar(photo, saying, "photo.jpg.xmp", dry_run=False)
+    assert change is not None
+    assert change.action == "refused"
+    assert change.detail
+    assert sidecar.read_bytes() == content
+
+
+def test_a_library_gets_its_sidecars_and_a_dry_run_none(
+    photos: Path, tmp_path: Path, answering: Answering
+) -> None:
+    config = TagConfig(
+        photos=str(photos), out=str(tmp_path / "out"), sidecars="photo.jpg.xmp", dry_run=True
+    )
+    files = sorted(photos.rglob("*"))
+    planned = tag_library(Library(photos), answering, config).sidecars
+    assert sorted(photos.rglob("*")) == files
+    assert planned == {"created": 4}
+    done = tag_library(Library(photos), answering, replace(config, dry_run=False)).sidecars
+    assert done == planned
+    assert len(list(photos.rglob("*.xmp"))) == 4
+    assert (tmp_path / "out/sidecars.csv").read_text(encoding="utf-8").count("created") == 4
+    again = tag_library(Library(photos), answering, replace(config, dry_run=False))
+    assert (again.sidecars, again.recognised) == ({"kept": 4}, 0)
+
+
+def test_names_cannot_break_the_hierarchy() -> None:
+    answer: Any = dict.fromkeys(Prediction.__annotations__)
+    answer |= {"is_landmark": True, "confidence": 1.0, "landmark": "A/B|C", "tags": []}
+    assert said(answer).lists["digiKam:TagsList"] == ("Places/A-B-C",)
+    xmp = Xmp.new()
+    merge(xmp, said(answer))
+    assert xmp.items("dc:subject") == ["A/B|C"]
