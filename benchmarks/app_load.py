@@ -4,19 +4,17 @@ Starts the app on a free port of this machine with two copies of a model in a re
 and asks it with 1, 8 and 32 clients in turn. Before and after each, the bare network answers the
 same photos, decoded beforehand, with the same cores. The clients take time from the app, and others
 may share the machine, so the processor time that each spends on a photo stands beside the rates.
-One request in twenty is garbage, and during each load the other copy becomes the champion.
+One request in twenty is garbage. In a last load, by 8 clients, the other copy becomes the champion;
+reading it takes processor time of its own, so that load stands apart.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import http.client
 import json
 import os
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -28,23 +26,23 @@ from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
-import psutil
 from mlflow.exceptions import MlflowException
 from tqdm.auto import tqdm
 
-from landmark_ml.registry import log_model
+from benchmarks.loaded_app import promote, started_app
 from serving.predictor import Predictor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+
+    from benchmarks.loaded_app import App
 
 DEFAULT_PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "landmarks50" / "test"
 CLIENTS = (1, 8, 32)
+CLIENTS_AT_PROMOTION = 8
 MOST_PHOTOS = 200
 BATCH = 4
 GARBAGE = 0.05
-NAME = "load"
-START_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -71,19 +69,6 @@ class Load:
     def speed(self) -> Speed:
         """Of the valid photos; the garbage costs time too."""
         return Speed(len(self.seconds) / self.elapsed, self.cpu / len(self.seconds))
-
-
-@dataclass(frozen=True)
-class App:
-    """The app under load."""
-
-    address: str
-    process: psutil.Process
-
-    def cpu(self) -> float:
-        """Seconds of processor time it has spent."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
 
 
 class Client:
@@ -118,7 +103,7 @@ class Client:
 
 
 def run_load(app: App, photos: Sequence[bytes], clients: int, seconds: float) -> Load:
-    """Ask with so many clients for a time; on the way the other version becomes champion."""
+    """Ask with so many clients for a time."""
     load = Load(clients)
     end = time.monotonic() + seconds
 
@@ -131,21 +116,11 @@ def run_load(app: App, photos: Sequence[bytes], clients: int, seconds: float) ->
                 load.failures.append(repr(error))
                 client = Client(app.address, photos, seed)
 
-    promotion = threading.Timer(seconds / 3, promote_other)
-    promotion.start()
     started, spent = time.monotonic(), app.cpu()
     with ThreadPoolExecutor(clients) as pool:
         list(pool.map(keep_asking, range(clients)))
     load.elapsed, load.cpu = time.monotonic() - started, app.cpu() - spent
-    promotion.join()
     return load
-
-
-def promote_other() -> None:
-    """Make the version champion that is not."""
-    client = mlflow.MlflowClient()
-    now = int(client.get_model_version_by_alias(NAME, "champion").version)
-    client.set_registered_model_alias(NAME, "champion", str(3 - now))
 
 
 def bare_speed(predictor: Predictor, photos: Sequence[bytes], seconds: float) -> Speed:
@@ -167,47 +142,28 @@ def bare_speed(predictor: Predictor, photos: Sequence[bytes], seconds: float) ->
     return Speed(done / (time.monotonic() - started), (time.process_time() - spent) / done)
 
 
-@contextlib.contextmanager
-def started_app(folder: Path, artifact: Path, example: bytes) -> Iterator[App]:
-    """An app that answers with an artifact registered twice; ended at the end."""
-    uri = f"sqlite:///{folder}/mlflow.db"
-    mlflow.set_tracking_uri(uri)
-    mlflow.create_experiment(NAME, str(folder / "artifacts"))
-    mlflow.set_experiment(NAME)
-    with mlflow.start_run():
-        logged = log_model(artifact, example, {})
-    for _ in range(2):
-        mlflow.register_model(f"models:/{logged.model_id}", NAME)
-    mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "1")
-    log = folder / "app.log"
-    with log.open("w") as out:
-        app = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "experiments.app", f"--model={NAME}", "--port=0", "--poll=0.5"],
-            env={**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": NAME},
-            stdout=out,
-            stderr=out,
-        )
-    try:
-        yield App(_address(app, log), psutil.Process(app.pid))
-    finally:
-        app.send_signal(signal.SIGTERM)
-        app.wait(60)
-
-
 def table(loads: Sequence[Load], bare: Sequence[Speed]) -> str:
     """A row for each number of clients; bare: speed of the network alone around each."""
-    rows = [
-        "clients  photos/s  of bare  cpu ms  of bare   p50 ms   p99 ms  garbage  failed  versions"
-    ]
+    rows = ["clients  photos/s  of bare  cpu ms  of bare   p50 ms   p99 ms  garbage  failed"]
     for load, alone in zip(loads, bare, strict=True):
         p50, p99 = np.percentile(load.seconds, (50, 99)) * 1000
         speed = load.speed
         rows.append(
             f"{load.clients:7}  {speed.rate:8.1f}  {speed.rate / alone.rate:7.0%}"
             f"  {speed.cpu * 1000:6.2f}  {alone.cpu / speed.cpu:7.0%}  {p50:7.1f}  {p99:7.1f}"
-            f"  {load.garbage:7}  {len(load.failures):6}  {sorted(load.versions)}"
+            f"  {load.garbage:7}  {len(load.failures):6}"
         )
     return "\n".join(rows)
+
+
+def describe_promotion(load: Load) -> str:
+    """What the clients saw while the other version took over."""
+    versions = " and ".join(str(version) for version in sorted(load.versions))
+    return (
+        f"promotion under {load.clients} clients: {len(load.seconds)} photos answered by versions"
+        f" {versions}, {load.garbage} garbage, {len(load.failures)} failed,"
+        f" slowest {max(load.seconds) * 1000:.0f} ms"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -234,23 +190,18 @@ def main(argv: Sequence[str] | None = None) -> int:
                 loads.append(run_load(app, photos, clients, options.seconds))
                 after = bare_speed(predictor, photos, options.seconds / 3)
                 bare.append(Speed((before.rate + after.rate) / 2, (before.cpu + after.cpu) / 2))
+            promotion = threading.Timer(options.seconds / 3, promote, ["2"])
+            promotion.start()
+            during = run_load(app, photos, CLIENTS_AT_PROMOTION, 2 * options.seconds)
+            promotion.join()
     rates = ", ".join(f"{speed.rate:.1f}" for speed in bare)
     size = sum(map(len, photos)) / len(photos) / 1000
     sys.stdout.write(f"{len(photos)} photos of {size:.0f} KB; bare network {rates} photos/s\n")
     sys.stdout.write(f"{table(loads, bare)}\n")
-    failures = [failure for load in loads for failure in load.failures]
+    sys.stdout.write(f"{describe_promotion(during)}\n")
+    failures = [failure for load in [*loads, during] for failure in load.failures]
     sys.stdout.writelines(f"failed: {failure}\n" for failure in failures[:5])
     return int(bool(failures))
-
-
-def _address(app: subprocess.Popen[bytes], log: Path) -> str:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and app.poll() is None:
-        for line in log.read_text().splitlines():
-            if line.startswith("the page"):
-                return line.rpartition("/")[2]
-        time.sleep(0.2)
-    raise ValueError(f"the app did not start: {log.read_text()[-2000:]}")
 
 
 def _parser() -> argparse.ArgumentParser:
