@@ -31,9 +31,7 @@ def freeze_early_stages(model: LandmarkNetwork, unfreeze: int) -> None:
     for name, parameter in model.network.named_parameters():
         if name in frozen:
             parameter.requires_grad = False
-    model.keep_in_evaluation(
-        [m for name, m in model.network.named_modules() if name and name in frozen]
-    )
+    model.keep_in_evaluation(frozen)
 
 
 def _stages(network: nn.Module) -> list[set[str]]:

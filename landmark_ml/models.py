@@ -78,7 +78,7 @@ class LandmarkNetwork(nn.Module):
         self.network = network
         self.preprocessing = preprocessing
         self.mirror = mirror
-        self._in_evaluation: list[nn.Module] = []
+        self._in_evaluation: frozenset[str] = frozenset()
         mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255
         std = torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255
         self.register_buffer("mean", mean, persistent=False)
@@ -120,14 +120,18 @@ class LandmarkNetwork(nn.Module):
         logits: Tensor = self.classifier(self.features(pixels))
         return logits
 
-    def keep_in_evaluation(self, modules: list[nn.Module]) -> None:
-        """Modules that training leaves in evaluation mode: their statistics stay as they are."""
-        self._in_evaluation = modules
+    def keep_in_evaluation(self, names: set[str]) -> None:
+        """Name modules of the network that training leaves in evaluation mode, statistics kept.
+
+        By name, because training in several processes puts other batch norms in their places.
+        """
+        self._in_evaluation = frozenset(names)
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
-        for module in self._in_evaluation:
-            module.train(False)
+        for name, module in self.network.named_modules():
+            if name in self._in_evaluation:
+                module.train(False)
         return self
 
 

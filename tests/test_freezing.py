@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from landmark_ml.batches import TensorBatches
 from landmark_ml.engine import fit
@@ -46,6 +47,15 @@ def test_the_last_stages_learn_and_the_first_keep_weights_and_statistics(backbon
     # Neither the weights nor the running statistics of what is frozen.
     folders = {name.rpartition(".")[0] for name in frozen}
     assert not {name for name in learnt if name.rpartition(".")[0] in folders}
+
+
+def test_batch_norms_put_in_place_later_stay_in_evaluation_too() -> None:
+    model = small("test_efficientnet")
+    freeze_early_stages(model, 1)
+    model.network.bn1 = nn.BatchNorm2d(8)
+    model.train()
+    assert not model.network.bn1.training
+    assert model.network.training
 
 
 def test_each_stage_more_lets_more_parameters_learn() -> None:
