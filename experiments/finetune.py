@@ -1,4 +1,4 @@
-"""`mlflow run . -e finetune`: teach a pretrained network landmarks, its early layers too."""
+"""`mlflow run . -e finetune`: fine-tune the last stages of a pretrained network."""
 
 from __future__ import annotations
 

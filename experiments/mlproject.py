@@ -41,6 +41,7 @@ TRANSFER = EntryPoint("experiments.transfer", recipes.transfer())
 ENTRY_POINTS: dict[str, EntryPoint] = {
     "main": TRANSFER,
     "transfer": TRANSFER,
+    "ensemble": EntryPoint("experiments.ensemble", recipes.ensemble()),
     "finetune": EntryPoint("experiments.finetune", recipes.finetune()),
     "scratch": EntryPoint("experiments.scratch", recipes.scratch()),
     "data": EntryPoint("experiments.data", DataConfig()),

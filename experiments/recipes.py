@@ -10,6 +10,15 @@ def transfer() -> TrainConfig:
     return TrainConfig(recipe="transfer")
 
 
+def ensemble() -> TrainConfig:
+    """One head on the features of three frozen ImageNet backbones side by side."""
+    return TrainConfig(
+        recipe="ensemble",
+        backbone="tf_efficientnet_lite0+tf_efficientnet_lite1+tf_efficientnet_lite2",
+        epochs=40,
+    )
+
+
 def finetune() -> TrainConfig:
     """The last stages of an ImageNet network on augmented pixels, begun from a trained head."""
     return TrainConfig(
@@ -20,9 +29,9 @@ def finetune() -> TrainConfig:
         start_resolution=160,
         mirror=True,
         drop_rate=0.3,
-        finetune_epochs=8,
+        finetune_epochs=7,
         unfreeze=5,
-        finetune_learning_rate=6e-4,
+        finetune_learning_rate=3e-4,
         layer_decay=0.9,
         ema_decay=0.99,
         val_fraction=0.1,

@@ -12,6 +12,7 @@ from timm.data import resolve_data_config
 from torch import nn
 
 import landmark_ml.landmark_cnn  # noqa: F401 - registers itself with timm
+from landmark_ml.joined_network import JoinedNetwork
 from landmark_ml.preprocessing import Preprocessing
 from landmark_ml.weights import load_weights
 
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What `create_model` needs to know; resolution 0 takes the backbone's own."""
+    """What `create_model` needs to know; resolution 0 takes the backbone's own.
+
+    backbone: a name timm knows, or several joined by `+` (see `JoinedNetwork`).
+    """
 
     backbone: str
     num_outputs: int
@@ -140,10 +144,9 @@ def create_model(options: ModelOptions) -> LandmarkNetwork:
 
     Raises ValueError for an unknown backbone (naming near ones), WeightsError without weights.
     """
-    _check_known(options.backbone)
-    network = timm.create_model(options.backbone, drop_rate=options.drop_rate)
-    load_weights(network, options.backbone, options.weights)
-    network.reset_classifier(options.num_outputs)
+    parts = [_create_network(name, options) for name in options.backbone.split("+")]
+    network = parts[0] if len(parts) == 1 else JoinedNetwork(parts, options.drop_rate)
+    network.reset_classifier(options.num_outputs)  # type: ignore[operator]
     model = LandmarkNetwork(network, _preprocessing(network, options), options.mirror)
     _check_runs(model, options)
     return model
@@ -154,6 +157,13 @@ def _check_known(backbone: str) -> None:
         near = difflib.get_close_matches(backbone, timm.list_models(), 3)
         hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()"
         raise ValueError(f"backbone {backbone!r} is unknown to timm; {hint}")
+
+
+def _create_network(name: str, options: ModelOptions) -> nn.Module:
+    _check_known(name)
+    network: nn.Module = timm.create_model(name, drop_rate=options.drop_rate)
+    load_weights(network, name, options.weights)
+    return network
 
 
 @torch.no_grad()

@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.graph",
         "landmark_ml.html_page",
         "landmark_ml.intervals",
+        "landmark_ml.joined_network",
         "landmark_ml.landmark_cnn",
         "landmark_ml.metrics",
         "landmark_ml.models",
@@ -139,6 +140,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "matplotlib": ("landmark_ml.figures",),
     "timm": (
         "landmark_ml.freezing",
+        "landmark_ml.joined_network",
         "landmark_ml.landmark_cnn",
         "landmark_ml.models",
         "landmark_ml.processes",

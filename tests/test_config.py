@@ -124,6 +124,7 @@ def test_every_field_has_a_default_and_a_meaning(config_class: type[Configuratio
 def test_a_recipe_is_a_complete_configuration_that_bears_its_name() -> None:
     assert recipes.transfer().recipe == "transfer"
     assert recipes.transfer() == TrainConfig(recipe="transfer")
+    assert recipes.ensemble().recipe == "ensemble"
     assert recipes.finetune().recipe == "finetune"
     assert recipes.scratch().recipe == "scratch"
 

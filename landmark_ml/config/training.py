@@ -50,7 +50,9 @@ class TrainConfig(DataConfig):
     """Everything that decides a training run: the recipes differ by these values alone."""
 
     recipe: str = option("transfer", "name of the recipe, shown and searched in MLflow")
-    backbone: str = option("tf_efficientnet_lite0", "timm model name, or `landmark_cnn`")
+    backbone: str = option(
+        "tf_efficientnet_lite0", "timm model name, `landmark_cnn`, or several joined by `+`"
+    )
     weights: str = option(
         "pretrained", "`pretrained`, `random`, or a local .pth/.safetensors file of the backbone"
     )
