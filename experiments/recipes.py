@@ -15,7 +15,7 @@ def ensemble() -> TrainConfig:
     return TrainConfig(
         recipe="ensemble",
         backbone="tf_efficientnet_lite0+tf_efficientnet_lite1+tf_efficientnet_lite2",
-        epochs=40,
+        drop_rate=0.8,
     )
 
 
@@ -30,7 +30,7 @@ def finetune() -> TrainConfig:
         mirror=True,
         drop_rate=0.3,
         finetune_epochs=7,
-        unfreeze=5,
+        unfreeze=4,
         finetune_learning_rate=3e-4,
         layer_decay=0.9,
         ema_decay=0.99,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from timm.models import group_modules, group_parameters
 from torch import nn
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,9 +32,10 @@ class JoinedNetwork(nn.Module):
         for network in networks:
             network.reset_classifier(0)  # type: ignore[operator]
         self.networks = nn.ModuleList(networks)
-        self.num_features = sum(int(network.num_features) for network in networks)  # type: ignore[arg-type]
+        self.num_features = sum(_num_features(network) for network in networks)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.drop = nn.Dropout(drop_rate)
+        # No module: layers are part of the identity of cached features, dropout is not.
+        self.drop_rate = drop_rate
         self.classifier = nn.Linear(self.num_features, 1)
 
     def get_classifier(self) -> nn.Linear:
@@ -62,7 +64,7 @@ class JoinedNetwork(nn.Module):
 
     def forward_head(self, maps: Tensor, pre_logits: bool = False) -> Tensor:
         """Logits of stacked maps, or with pre_logits what the classifier sees."""
-        pooled: Tensor = self.drop(self.pool(maps))
+        pooled = functional.dropout(self.pool(maps), self.drop_rate, self.training)
         return pooled if pre_logits else self.classifier(pooled)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,11 +72,15 @@ class JoinedNetwork(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
+def _num_features(network: nn.Module) -> int:
+    return int(network.num_features)  # type: ignore[arg-type]
+
+
 def _shared_config(networks: Sequence[nn.Module]) -> dict[str, Any]:
     """Input size and normalisation of the first; refuses networks that differ from it."""
-    first: dict[str, Any] = dict(networks[0].pretrained_cfg)  # type: ignore[call-overload]
+    first: dict[str, Any] = dict(networks[0].pretrained_cfg)  # type: ignore[arg-type]
     for network in networks:
-        config: dict[str, Any] = dict(network.pretrained_cfg)  # type: ignore[call-overload]
+        config: dict[str, Any] = dict(network.pretrained_cfg)  # type: ignore[arg-type]
         for name in ("mean", "std"):
             if config[name] != first[name]:
                 raise ValueError(

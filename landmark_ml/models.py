@@ -54,12 +54,13 @@ def model_options(config: TrainConfig, num_outputs: int) -> ModelOptions:
 
 
 def native_resolution(backbone: str) -> int:
-    """Side in pixels of the square a timm backbone was made for, without building it.
+    """Side in pixels of the square a backbone was made for, of joined ones the first.
 
-    Raises ValueError for an unknown backbone.
+    The network is not built. Raises ValueError for an unknown backbone.
     """
-    _check_known(backbone)
-    config = timm.get_pretrained_cfg(backbone)
+    first = backbone.split("+")[0]
+    _check_known(first)
+    config = timm.get_pretrained_cfg(first)
     if config is None:
         raise ValueError(f"timm does not know the input size of {backbone!r}; give a resolution")
     return int(config.input_size[-1])

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from timm.data import Mixup
-from timm.optim import Muon, param_groups_layer_decay, param_groups_weight_decay
+from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 
+from landmark_ml.exact_muon import ExactMuon
 from landmark_ml.processes import ALONE
 from landmark_ml.seeding import random_state, restore_random_state
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from landmark_ml.processes import Processes
 
 
-# timm's Muon (Jordan et al., 2024) scales its steps like AdamW's, so that rates mean the same.
-_OPTIMIZERS = {"adamw": torch.optim.AdamW, "muon": Muon}
+# Muon (Jordan et al., 2024) as in timm scales its steps like AdamW's: rates mean the same.
+_OPTIMIZERS = {"adamw": torch.optim.AdamW, "muon": ExactMuon}
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.corruptions",
         "landmark_ml.datasets",
         "landmark_ml.devices",
+        "landmark_ml.exact_muon",
         "landmark_ml.graph",
         "landmark_ml.html_page",
         "landmark_ml.intervals",
@@ -139,6 +140,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "fastapi": ("serving.app",),
     "matplotlib": ("landmark_ml.figures",),
     "timm": (
+        "landmark_ml.exact_muon",
         "landmark_ml.freezing",
         "landmark_ml.joined_network",
         "landmark_ml.landmark_cnn",

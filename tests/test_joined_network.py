@@ -21,7 +21,7 @@ def test_the_features_are_those_of_every_network_in_order() -> None:
     pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     normal = model.normalize(pixels)
     alone = [
-        network.forward_features(normal).mean(dim=(2, 3))  # type: ignore[operator]
+        network.forward_features(normal).mean(dim=(2, 3))
         for network in model.network.networks  # type: ignore[union-attr]
     ]
     assert torch.allclose(model.features(pixels), torch.cat(alone, dim=1), atol=1e-5)
