@@ -58,7 +58,7 @@ def native_resolution(backbone: str) -> int:
 
     The network is not built. Raises ValueError for an unknown backbone.
     """
-    first = backbone.split("+")[0]
+    first = backbone.split("+", maxsplit=1)[0]
     _check_known(first)
     config = timm.get_pretrained_cfg(first)
     if config is None:
