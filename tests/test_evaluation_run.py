@@ -15,6 +15,9 @@ from landmark_ml.evaluation_run import EvaluationResult, run_evaluation
 from tests.colour_artifact import log_artifact
 from tests.colour_photos import write_colour
 
+# A process of its own, every figure and every corruption take longer than a few seconds.
+pytestmark = pytest.mark.slow
+
 FOLDERS = {
     "Tour_Eiffel": 0,
     "Chateau_dIf": 1,
