@@ -1,5 +1,6 @@
 .DEFAULT_GOAL := help
-.PHONY: help install transfer data tune compare evaluate tag app test check ui serve query clean
+.PHONY: help install transfer data tune compare evaluate promote rollback history tag app test check \
+	ui serve query clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -57,6 +58,15 @@ app: $(INSTALLED) ## open the web app with the champion on http://127.0.0.1:8000
 
 evaluate: $(INSTALLED) ## judge a registered model on photos it was not trained on
 	$(RUN) -e evaluate $(PARAMS)
+
+promote: $(INSTALLED) ## judge the newest version against the champion; a better one takes over
+	$(RUN) -e promote $(PARAMS)
+
+rollback: $(INSTALLED) ## make the champion before champion again: PARAMS='-P reason=...'
+	$(RUN) -e rollback $(PARAMS)
+
+history: $(INSTALLED) ## who became champion when, by whom and why
+	$(RUN) -e history $(PARAMS)
 
 test: $(INSTALLED) ## run the fast test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

@@ -20,6 +20,9 @@ from landmark_ml.config import (
     Configuration,
     DataConfig,
     EvaluateConfig,
+    HistoryConfig,
+    PromoteConfig,
+    RollbackConfig,
     TagConfig,
 )
 
@@ -48,6 +51,9 @@ ENTRY_POINTS: dict[str, EntryPoint] = {
     "tune": EntryPoint("experiments.tune", recipes.tune()),
     "compare": EntryPoint("experiments.compare", CompareConfig()),
     "evaluate": EntryPoint("experiments.evaluate", EvaluateConfig()),
+    "promote": EntryPoint("experiments.promote", PromoteConfig()),
+    "rollback": EntryPoint("experiments.rollback", RollbackConfig()),
+    "history": EntryPoint("experiments.history", HistoryConfig()),
     "tag": EntryPoint("experiments.tag", TagConfig()),
     "app": EntryPoint("experiments.app", AppConfig()),
 }

@@ -9,6 +9,7 @@ from landmark_ml.distributed_training import train_together
 
 if TYPE_CHECKING:
     from landmark_ml.config import TrainConfig
+    from landmark_ml.registry import Registered
     from landmark_ml.training import TrainResult
 
 
@@ -28,9 +29,11 @@ def print_result(result: TrainResult) -> None:
     print(f"run         {result.location}")
     if result.registered is not None:
         version = result.registered
-        state = "is now the champion" if version.is_champion else "is not the champion"
+        state = "is now the champion" if version.is_champion else "is now the challenger"
         print(f"registered  {version.name} version {version.version} {state}: {version.reason}")
     print("\nnext:")
+    if result.registered is not None and not result.registered.is_champion:
+        print(f"  {_promote(result.registered)}")
     print("  make ui                      see the run, its figures and the model in MLflow")
     print(f"  {_serve(result)}")
     print("  make query PHOTO=photo.jpg   ask it about a photo")
@@ -43,6 +46,13 @@ def _serve(result: TrainResult) -> str:
         return f"mlflow models serve -m {result.model_uri} --env-manager local   serve this model"
     name = "" if version.name == "landmarks" else f" MODEL={version.name}"
     return f"make serve{name:<18} serve the champion on 127.0.0.1"
+
+
+def _promote(version: Registered) -> str:
+    values = f"-P candidates={version.version}"
+    if version.name != "landmarks":
+        values = f"-P name={version.name} {values}"
+    return f'make promote PARAMS="{values} -P data=<the same>"   judge it against the champion'
 
 
 def interval(metrics: dict[str, float], name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import shutil
@@ -14,28 +15,22 @@ from typing import TYPE_CHECKING
 import mlflow
 import mlflow.pyfunc
 import pandas as pd
-from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, Object, Property
 
 from landmark_ml.artifact_layout import ARTIFACT, INPUT_COLUMN
 from landmark_ml.photos import decode_photo
+from landmark_ml.succession import OvertakenError, Succession
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlflow.entities.model_registry import ModelVersion
     from mlflow.models.model import ModelInfo
 
     from landmark_ml.evaluation import ServedModel
 
 logger = logging.getLogger(__name__)
-
-CHAMPION = "champion"
-PREVIOUS = "previous"
-CHALLENGER = "challenger"
 
 _ROOT = Path(__file__).resolve().parents[1]
 _MODEL_CODE = _ROOT / "serving" / "landmark_model.py"
@@ -133,57 +128,46 @@ def load_served(model_uri: str) -> ServedModel:
 
 
 def register(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) -> Registered:
-    """Add a version of `name`; it becomes champion if none is, or if it is better.
+    """Add a version of `name`: the champion where there is none, else the challenger.
 
-    Better is a higher test/top1 on the same test photos (tag `test_digest`).
+    Training does not dethrone a champion: that takes a promotion, with evidence and a receipt.
     """
-    client = mlflow.MlflowClient()
-    created = mlflow.register_model(f"models:/{model.model_id}", name, tags=dict(tags))
-    client.update_model_version(name, created.version, description=card)
-    champion = find_champion(name)
-    reason = _why_better(champion, tags)
-    if reason:
-        if champion is not None:
-            client.set_registered_model_alias(name, PREVIOUS, champion.version)
-        client.set_registered_model_alias(name, CHAMPION, created.version)
-    return Registered(name, int(created.version), bool(reason), reason or _why_not(champion, tags))
+    version, succession = _add(model, name, tags, card), Succession(name)
+    head, repaired = succession.settle()
+    for note in repaired:
+        logger.warning(note)
+    if not head.champion:
+        reason = "there was no champion" if head.number else "the first version"
+        # Another run may have registered the first champion in this very moment.
+        with contextlib.suppress(OvertakenError):
+            succession.move("register", version, head, "", model.run_id or "")
+            return Registered(name, version, is_champion=True, reason=reason)
+        head, _ = succession.settle()
+    succession.challenge(version)
+    return Registered(name, version, is_champion=False, reason=_beside(name, head.champion, tags))
 
 
 def register_challenger(
     model: ModelInfo, name: str, tags: Mapping[str, str], card: str
 ) -> Registered:
-    """Add a version of `name` as the challenger, whatever the champion."""
-    client = mlflow.MlflowClient()
+    """Add a version of `name` as the challenger, even where there is no champion."""
+    version = _add(model, name, tags, card)
+    Succession(name).challenge(version)
+    return Registered(name, version, is_champion=False, reason="it is the challenger")
+
+
+def _add(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) -> int:
     created = mlflow.register_model(f"models:/{model.model_id}", name, tags=dict(tags))
-    client.update_model_version(name, created.version, description=card)
-    client.set_registered_model_alias(name, CHALLENGER, created.version)
-    return Registered(name, int(created.version), False, "it is the challenger")
+    mlflow.MlflowClient().update_model_version(name, created.version, description=card)
+    return int(created.version)
 
 
-def find_champion(name: str) -> ModelVersion | None:
-    """The version that carries the alias, None when there is none."""
-    try:
-        return mlflow.MlflowClient().get_model_version_by_alias(name, CHAMPION)
-    except MlflowException as error:
-        absent = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), "INVALID_PARAMETER_VALUE"}
-        if error.error_code not in absent:
-            raise
-        return None
-
-
-def _why_better(champion: ModelVersion | None, tags: Mapping[str, str]) -> str:
-    if champion is None:
-        return "the first version"
-    if champion.tags.get("test_digest") != tags["test_digest"]:
-        return ""
-    before, now = float(champion.tags["top1"]), float(tags["top1"])
-    return f"top-1 {now:.4f} against {before:.4f} of version {champion.version}" * (now > before)
-
-
-def _why_not(champion: ModelVersion | None, tags: Mapping[str, str]) -> str:
-    if champion is None or champion.tags.get("test_digest") != tags["test_digest"]:
-        return "the champion was measured on other test photos, so the two cannot be compared"
-    return f"the champion, version {champion.version}, has top-1 {champion.tags['top1']}"
+def _beside(name: str, champion: int, tags: Mapping[str, str]) -> str:
+    """How a challenger did beside the champion, as far as both say so themselves."""
+    known = mlflow.MlflowClient().get_model_version(name, str(champion)).tags
+    if known.get("test_digest") != tags["test_digest"]:
+        return f"the champion, version {champion}, was measured on other test photos"
+    return f"top-1 {tags['top1']} against {known.get('top1')} of the champion, version {champion}"
 
 
 def _shrink(photo: bytes) -> bytes:

@@ -65,6 +65,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.resuming",
         "landmark_ml.robustness",
         "landmark_ml.served_process",
+        "landmark_ml.succession",
         "landmark_ml.trainer",
     ),
     (
@@ -85,6 +86,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.evaluation_page",
         "landmark_ml.evaluation_run",
         "landmark_ml.inspection",
+        "landmark_ml.promotion",
         "landmark_ml.training",
     ),
     ("landmark_ml.tuning",),
@@ -123,7 +125,9 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "mlflow": (
         "landmark_ml.evaluated_runs",
         "landmark_ml.logged_models",
+        "landmark_ml.promotion",
         "landmark_ml.registry",
+        "landmark_ml.succession",
         "landmark_ml.tracking",
         "landmark_ml.training",
         "landmark_ml.tuning.recording",

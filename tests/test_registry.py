@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 import mlflow
 import pytest
 
-from landmark_ml.registry import (
-    CHAMPION,
-    PREVIOUS,
-    Registered,
-    find_champion,
-    register,
-    served_requirements,
-)
+from landmark_ml.registry import Registered, register, served_requirements
+from landmark_ml.succession import CHALLENGER, CHAMPION, Succession
 from tests.colour_artifact import log_artifact
 
 if TYPE_CHECKING:
@@ -42,44 +36,33 @@ def aliases(name: str) -> dict[str, int]:
     return {alias: int(number) for alias, number in found.items()}
 
 
-def test_nobody_is_champion_of_a_model_that_is_not_there(tracking_uri: str) -> None:
-    assert find_champion("never-registered") is None
-
-
 def test_the_first_version_is_champion(model: ModelInfo, name: str) -> None:
     registered = add(model, name, "0.5")
     assert registered == Registered(name, 1, is_champion=True, reason="the first version")
     assert aliases(name) == {CHAMPION: 1}
-    champion = find_champion(name)
-    assert champion is not None
-    assert int(champion.version) == 1
+    (entry,) = Succession(name).entries()
+    assert (entry.kind, entry.champion, entry.receipt) == ("register", 1, model.run_id)
 
 
-def test_a_better_version_takes_over_and_the_former_is_kept(model: ModelInfo, name: str) -> None:
+def test_a_later_version_is_the_challenger_however_good(model: ModelInfo, name: str) -> None:
     add(model, name, "0.5")
     better = add(model, name, "0.75")
-    assert better.is_champion
-    assert better.reason == "top-1 0.7500 against 0.5000 of version 1"
-    assert aliases(name) == {CHAMPION: 2, PREVIOUS: 1}
-    add(model, name, "0.875")
-    assert aliases(name) == {CHAMPION: 3, PREVIOUS: 2}
-
-
-@pytest.mark.parametrize("top1", ["0.25", "0.5"], ids=["worse", "equal"])
-def test_a_version_that_is_no_better_waits(top1: str, model: ModelInfo, name: str) -> None:
-    add(model, name, "0.5")
-    waiting = add(model, name, top1)
-    assert (waiting.version, waiting.is_champion) == (2, False)
-    assert waiting.reason == "the champion, version 1, has top-1 0.5"
-    assert aliases(name) == {CHAMPION: 1}
-
-
-def test_versions_measured_on_other_photos_are_not_compared(model: ModelInfo, name: str) -> None:
-    add(model, name, "0.5")
+    assert (better.version, better.is_champion) == (2, False)
+    assert better.reason == "top-1 0.75 against 0.5 of the champion, version 1"
+    assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}
     other = add(model, name, "0.99", digest="other photos")
-    assert not other.is_champion
-    assert "measured on other test photos" in other.reason
-    assert aliases(name) == {CHAMPION: 1}
+    assert other.reason == "the champion, version 1, was measured on other test photos"
+    assert aliases(name) == {CHAMPION: 1, CHALLENGER: 3}
+
+
+def test_where_the_champion_was_deleted_the_next_version_takes_its_place(
+    model: ModelInfo, name: str
+) -> None:
+    add(model, name, "0.5")
+    mlflow.MlflowClient().delete_model_version(name, "1")
+    registered = add(model, name, "0.25")
+    assert registered == Registered(name, 2, is_champion=True, reason="there was no champion")
+    assert aliases(name) == {CHAMPION: 2}
 
 
 def test_a_version_carries_its_receipt(model: ModelInfo, name: str) -> None:

@@ -4,6 +4,7 @@ from landmark_ml.config.app import AppConfig
 from landmark_ml.config.comparing import CompareConfig
 from landmark_ml.config.evaluating import EvaluateConfig
 from landmark_ml.config.options import Configuration, canonical, default_of, to_json, to_params
+from landmark_ml.config.promoting import HistoryConfig, PromoteConfig, RollbackConfig
 from landmark_ml.config.tagging import TagConfig
 from landmark_ml.config.training import UDACITY50_URL, DataConfig, TrainConfig
 from landmark_ml.config.tuning import LOCAL_TO_A_WORKER, TuneConfig
@@ -16,6 +17,9 @@ __all__ = [
     "Configuration",
     "DataConfig",
     "EvaluateConfig",
+    "HistoryConfig",
+    "PromoteConfig",
+    "RollbackConfig",
     "TagConfig",
     "TrainConfig",
     "TuneConfig",

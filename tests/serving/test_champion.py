@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import mlflow
 import pytest
 
-from landmark_ml.registry import CHAMPION
+from landmark_ml.succession import CHAMPION
 from serving.champion import ALIAS, Champion, ChampionError, load_predictor
 from tests.colour_artifact import NAMES, RED, colour_photo, log_artifact
 

@@ -1,0 +1,119 @@
+"""What is known of a version once it was loaded, asked about every test photo and looked into."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow.artifacts
+from mlflow.exceptions import MlflowException
+
+from landmark_ml.evaluation import Evaluation, evaluate_served, summarize
+from landmark_ml.served_process import open_served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mlflow.entities.model_registry import ModelVersion
+
+    from landmark_ml.datasets import Dataset
+
+logger = logging.getLogger(__name__)
+
+_PICKLES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".bin"})
+_PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in (2, 3, 4, 5))
+_NO_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A version with its answers; metrics by name as `summarize` gives them.
+
+    megabytes: 10^6 bytes of the logged model. pickles: files in it that look like pickles.
+    seen: test photos that stood in its training or validation photos, None when its run does not
+    say. problem: why it could not be judged; evaluation is then None and metrics are empty.
+    """
+
+    version: int
+    run_id: str
+    evaluation: Evaluation | None
+    metrics: Mapping[str, float]
+    megabytes: float
+    pickles: tuple[str, ...]
+    requirements: tuple[str, ...]
+    seen: int | None
+    problem: str = ""
+
+
+def judge_version(version: ModelVersion, dataset: Dataset, names: Sequence[str]) -> Judged:
+    """Load a version without pickle and ask it about the test photos, as a client would."""
+    evaluation, problem = None, ""
+    with tempfile.TemporaryDirectory(prefix="judged-") as scratch:
+        uri = f"models:/{version.name}/{version.version}"
+        folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=scratch))
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        megabytes = sum(path.stat().st_size for path in files) / 1e6
+        pickles = tuple(str(path.relative_to(folder)) for path in files if _is_pickle(path))
+        requirements = _read_requirements(folder / "requirements.txt")
+        try:
+            with _without_pickle(), open_served(folder, Path(scratch)) as model:
+                evaluation = evaluate_served(model, dataset.test, dataset.classes, names)
+        except (MlflowException, OSError, ValueError) as error:
+            problem = str(error)
+            logger.warning("version %s cannot be judged: %s", version.version, problem)
+    return Judged(
+        version=int(version.version),
+        run_id=version.run_id or "",
+        evaluation=evaluation,
+        metrics=summarize(evaluation) if evaluation else {},
+        megabytes=megabytes,
+        pickles=pickles,
+        requirements=requirements,
+        seen=_count_seen(version.run_id or "", dataset),
+        problem=problem,
+    )
+
+
+@contextmanager
+def _without_pickle() -> Iterator[None]:
+    before = os.environ.get(_NO_PICKLE)
+    os.environ[_NO_PICKLE] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_NO_PICKLE]
+        else:
+            os.environ[_NO_PICKLE] = before
+
+
+def _is_pickle(path: Path) -> bool:
+    if path.suffix in _PICKLES:
+        return True
+    with path.open("rb") as file:
+        return file.read(2) in _PICKLE_STARTS
+
+
+def _read_requirements(path: Path) -> tuple[str, ...]:
+    if not path.is_file():
+        return ()
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return tuple(line for line in lines if line and not line.startswith("#"))
+
+
+def _count_seen(run_id: str, dataset: Dataset) -> int | None:
+    """Test photos that the run had among those it learned from, by their content."""
+    try:
+        manifest = mlflow.artifacts.load_text(f"runs:/{run_id}/split_manifest.json")
+        rows = json.loads(manifest)["photos"]
+        learned = {row["sha256"] for row in rows if row["split"] in ("train", "val")}
+    except (MlflowException, OSError, ValueError, KeyError) as error:
+        logger.warning("run %s tells nothing of its training photos: %s", run_id, error)
+        return None
+    return sum(photo.sha256 in learned for photo in dataset.test)

@@ -1,0 +1,227 @@
+"""The append-only history of a registered model, kept in the registry as a model of its own.
+
+Entry n of the history of `landmarks` is version n of `landmarks.history`: its tags are the entry,
+its description is the entry as a sentence, its source is the version it is about. MLflow numbers
+versions by a primary key, on every database and behind its server, so that of writers that append
+at the same time each gets a number of its own and all read the same order. That order decides:
+an entry that moves the champion names the entry it is based on, and counts only if no other move
+came between (`counted`). Appending is therefore a compare-and-set, without a lock, a lease or a
+clock. An entry that did not count stays where it is and changes nothing.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import random
+import socket
+import time
+import uuid
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.tracking import MlflowClient
+
+Kind = Literal["register", "promote", "rollback", "observe", "refuse"]
+"""`observe`: the alias was moved by something else; `refuse`: a promotion that was turned down."""
+
+_APPLIED = "applied"
+_TRIES = 12
+_LONGEST_PAUSE_SECONDS = 2.0
+_SENTENCES: dict[str, str] = {
+    "register": "Version {version} is the first champion.",
+    "promote": "Version {version} was promoted.",
+    "rollback": "Rolled back to version {version}.",
+    "observe": "The alias champion was moved outside this history, to {champion}.",
+    "refuse": "Version {version} was refused.",
+}
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What happened to `version`, and who is champion after it.
+
+    champion: 0 for none. former: champions before it that were not rolled back, the last one the
+    latest. based_on: number of the move it follows. at: ISO 8601, UTC. receipt: id of the MLflow
+    run with the evidence, if any. ticket: what its writer knows it by. applied: whether the
+    aliases have followed.
+    """
+
+    kind: Kind
+    version: int
+    champion: int
+    former: tuple[int, ...]
+    based_on: int
+    reason: str
+    receipt: str = ""
+    by: str = ""
+    at: str = ""
+    ticket: str = ""
+    number: int = 0
+    applied: bool = False
+
+    @property
+    def moves(self) -> bool:
+        """Whether it says who is champion, rather than recording that nothing changed."""
+        return self.kind != "refuse"
+
+    @property
+    def sentence(self) -> str:
+        """The entry as a person reads it."""
+        champion = f"version {self.champion}" if self.champion else "nothing"
+        what = _SENTENCES[self.kind].format(version=self.version, champion=champion)
+        return f"{what} {self.reason}".strip()
+
+
+def history_name(name: str) -> str:
+    """Registered model that holds the history of another."""
+    return f"{name}.history"
+
+
+def signed(entry: Entry) -> Entry:
+    """Entry with who writes it, when, and a ticket of its own."""
+    return replace(
+        entry, by=_who(), at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", ticket=uuid.uuid4().hex
+    )
+
+
+def counted(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries of a history that changed who is champion, in order.
+
+    A move counts when it is based on the one that counted last. One whose base was deleted from
+    the registry is believed: the writer saw what can no longer be read.
+    """
+    numbers = {entry.number for entry in entries}
+    moves: list[Entry] = []
+    for entry in entries:
+        last = moves[-1].number if moves else 0
+        orphaned = entry.based_on > last and entry.based_on not in numbers
+        if entry.moves and (entry.based_on == last or orphaned):
+            moves.append(entry)
+    return moves
+
+
+class History:
+    """Reads and extends the history of one registered model."""
+
+    def __init__(self, client: MlflowClient, name: str) -> None:
+        self._client = client
+        self._about = name
+        self.name = history_name(name)
+
+    def open(self) -> None:
+        """Lay the history where there is none."""
+        try:
+            self._client.create_registered_model(
+                self.name,
+                description=f"Append-only history of `{self._about}`: version n is entry n. Written"
+                " by promote, rollback and training; do not edit it.",
+            )
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+                raise
+
+    def entries(self) -> list[Entry]:
+        """All entries, the oldest first; those deleted from the registry are missing."""
+        found = patiently(self._all_versions)
+        return sorted((_read(version) for version in found), key=lambda entry: entry.number)
+
+    def append(self, entry: Entry) -> Entry:
+        """Write an entry and return it with its number; tells nothing of whether it counts."""
+        tags = {
+            "kind": entry.kind,
+            "version": str(entry.version),
+            "champion": str(entry.champion),
+            "former": ",".join(map(str, entry.former)),
+            "based_on": str(entry.based_on),
+            "reason": entry.reason,
+            "receipt": entry.receipt,
+            "by": entry.by,
+            "at": entry.at,
+            "ticket": entry.ticket,
+        }
+        source = f"models:/{self._about}/{entry.version}"
+        created = patiently(
+            # Written twice it would not count twice: the second is based on what is past.
+            lambda: self._client.create_model_version(
+                self.name,
+                source,
+                tags=tags,
+                description=entry.sentence,
+                await_creation_for=0,
+            )
+        )
+        return replace(entry, number=int(created.version))
+
+    def mark_applied(self, entry: Entry) -> None:
+        """Note that the aliases follow an entry."""
+        patiently(
+            lambda: self._client.set_model_version_tag(
+                self.name, str(entry.number), _APPLIED, "true"
+            )
+        )
+
+    def _all_versions(self) -> list[ModelVersion]:
+        found: list[ModelVersion] = []
+        token: str | None = None
+        while True:
+            page = self._client.search_model_versions(
+                f"name = '{self.name}'", order_by=["version_number ASC"], page_token=token
+            )
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+
+def patiently(call: Callable[[], Answer]) -> Answer:
+    """Call again, a few times, while others keep the registry from answering."""
+    pause = 0.02
+    for tries_left in range(_TRIES, 0, -1):
+        try:
+            return call()
+        except MlflowException as error:
+            busy = error.error_code == "TEMPORARILY_UNAVAILABLE" or "Giving up" in str(error)
+            if not busy or tries_left == 1:
+                raise
+        # Writers that met once must not meet again at the same moment.
+        time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - no secret
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+    raise AssertionError("unreachable")
+
+
+def _read(version: ModelVersion) -> Entry:
+    tags = version.tags
+    return Entry(
+        kind=cast(Kind, tags["kind"]),
+        version=int(tags["version"]),
+        champion=int(tags["champion"]),
+        former=tuple(int(number) for number in tags["former"].split(",") if number),
+        based_on=int(tags["based_on"]),
+        reason=tags["reason"],
+        receipt=tags["receipt"],
+        by=tags["by"],
+        at=tags["at"],
+        ticket=tags["ticket"],
+        number=int(version.version),
+        applied=_APPLIED in tags,
+    )
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run as a number that has no name.
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,62 @@
+"""What is found in a logged model, and what it answers once loaded without pickle."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import mlflow
+import pytest
+from mlflow.pyfunc.model import PythonModel
+
+from landmark_ml.datasets import Dataset, Photo
+from landmark_ml.promotion.judged import judge_version
+from tests.colour_artifact import BLUE, GREEN, NAMES, RED, colour_photo, log_artifact
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    root = tmp_path_factory.mktemp("photos")
+    photos = []
+    for label, colour in enumerate((RED, GREEN, BLUE)):
+        path: Path = root / f"{label}.jpg"
+        path.write_bytes(colour_photo(colour))
+        photos.append(Photo(path, label, f"{label:064x}", 40, 32))
+    return Dataset("colours", root, NAMES, train=(), val=(), test=tuple(photos))
+
+
+def test_a_sound_version_is_loaded_asked_and_looked_into(
+    dataset: Dataset, tracking_uri: str
+) -> None:
+    client, model = mlflow.MlflowClient(), log_artifact(tracking_uri)
+    client.create_registered_model("sound")
+    version = client.create_model_version("sound", f"models:/{model.model_id}", model.run_id)
+    judged = judge_version(version, dataset, NAMES)
+    assert (judged.problem, judged.pickles, judged.metrics["top1"]) == ("", (), 1.0)
+    assert any(line.startswith("openvino==") for line in judged.requirements)
+    assert 0 < judged.megabytes < 5
+    # Its run was no training and has no manifest.
+    assert judged.seen is None
+    assert model.run_id is not None
+    rows = [{"sha256": f"{1:064x}", "split": "train"}]
+    client.log_text(model.run_id, json.dumps({"photos": rows}), "split_manifest.json")
+    assert judge_version(version, dataset, NAMES).seen == 1
+
+
+def test_a_pickled_model_is_found_and_not_loaded(dataset: Dataset, tracking_uri: str) -> None:
+    class Pickled(PythonModel):
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
+            return model_input
+
+    with mlflow.start_run():
+        logged = mlflow.pyfunc.log_model(name="pickled", python_model=Pickled())
+    version = mlflow.register_model(logged.model_uri, "pickled")
+    judged = judge_version(version, dataset, NAMES)
+    assert judged.evaluation is None
+    assert "pickle" in judged.problem.lower()
+    assert judged.pickles == ("python_model.pkl",)
