@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install transfer data tune compare evaluate promote rollback history tag app test check \
+.PHONY: help install transfer data tune compare evaluate promote rollback history tag app notebooks test check \
 	ui serve query clean
 
 PYTHON ?= python3
@@ -67,6 +67,10 @@ rollback: $(INSTALLED) ## make the champion before champion again: PARAMS='-P re
 
 history: $(INSTALLED) ## who became champion when, by whom and why
 	$(RUN) -e history $(PARAMS)
+
+notebooks: $(INSTALLED) ## execute the notebooks on a few postcards, into out/notebooks
+	$(BIN)/python -m nbconvert --execute --to html --output-dir out/notebooks \
+		experiments/notebooks/*.ipynb
 
 test: $(INSTALLED) ## run the fast test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

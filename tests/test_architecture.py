@@ -169,6 +169,7 @@ ENTRY_POINT_SUPPORT = (
     "experiments.launch",
     "experiments.mlproject",
     "experiments.recipes",
+    "experiments.sandbox",
 )
 
 

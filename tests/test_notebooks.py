@@ -1,0 +1,70 @@
+"""Notebooks are short, narrated and free of outputs, and `make notebooks` executes every one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.source_tree import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOTEBOOKS = sorted((ROOT / "experiments" / "notebooks").glob("*.ipynb"))
+MOST_CODE_LINES = 80
+
+
+def cells(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return found
+
+
+def test_there_are_the_four() -> None:
+    assert [path.stem for path in NOTEBOOKS] == [
+        "best_model_in_an_app",
+        "cnn_from_scratch",
+        "explore_and_preprocess",
+        "transfer_learning",
+    ]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_nothing_that_was_computed_is_kept(path: Path) -> None:
+    code = [cell for cell in cells(path) if cell["cell_type"] == "code"]
+    assert code
+    assert not [cell for cell in code if cell["outputs"] or cell["execution_count"] is not None]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_tells_a_short_story(path: Path) -> None:
+    texts = [cell for cell in cells(path) if cell["cell_type"] == "markdown"]
+    code = [line for cell in cells(path) if cell["cell_type"] == "code" for line in cell["source"]]
+    assert cells(path)[0]["source"][0].startswith("# ")
+    assert len(texts) >= 4
+    assert len(code) <= MOST_CODE_LINES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_from_anywhere_and_leaves_nothing_behind(
+    path: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("nbconvert", reason="pip install 'landmark-ml[notebooks]'")
+    before = sorted(path.parent.iterdir())
+    command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "html"]
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [*command, "--output-dir", str(tmp_path), str(path)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [item.name for item in tmp_path.iterdir()] == [f"{path.stem}.html"]
+    assert sorted(path.parent.iterdir()) == before
