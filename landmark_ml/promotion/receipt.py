@@ -171,14 +171,14 @@ def _pictures(challenger: Judged, champion: Judged | None) -> Iterator[Picture]:
 
 def _figures(challenger: Judged, champion: Judged | None) -> Iterator[tuple[str, Figure]]:
     both = _both(challenger, champion)
-    if both and champion:
+    if both:
         gap = compare_answers(*both)
         yield (
             "Paired bootstrap (#1: challenger, #2: champion)",
             figures.bootstrap_difference(gap.resampled, (gap.low, gap.high), gap.difference),
         )
-        names = f"version {challenger.version}", f"version {champion.version}"
-        yield "Landmark by landmark", figures.class_wins(_wins(*both), *names)
+        wins = figures.class_wins(_wins(*both), "the challenger", "the champion")
+        yield "Landmark by landmark", wins
     for who, judged in (("challenger", challenger), ("champion", champion)):
         if judged and judged.evaluation:
             answers = judged.evaluation

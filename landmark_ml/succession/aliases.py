@@ -74,7 +74,8 @@ class Succession:
         registered model does not exist.
         """
         self._registered.standing()
-        self._history.open()
+        if not self._history.entries():
+            self._history.open()
         notes: list[str] = []
         while True:
             head, marks = self._head(), self._registered.marks()
