@@ -8,11 +8,19 @@ from landmark_ml.promotion import tell_history
 
 
 def main() -> None:
-    """Print one line an entry; those in brackets came too late and changed nothing."""
+    """Print an entry and why below it; those in brackets came too late and changed nothing."""
     table, repaired = tell_history(cli.parse(HistoryConfig(), __doc__ or ""))
     for note in repaired:
         print(f"repaired: {note}")
-    print(table.to_string(index=False) if len(table) else "nothing has happened yet")
+    for entry in table.to_dict(orient="records"):
+        champion = f"champion {entry['champion']}"
+        print(f"{entry['#']:>4}  {entry['when']}  {entry['what']:<14} {champion:<14} {entry['by']}")
+        if entry["why"]:
+            print(f"      {entry['why']}")
+        if entry["run"]:
+            print(f"      run {entry['run']}")
+    if table.empty:
+        print("nothing has happened yet")
 
 
 if __name__ == "__main__":
