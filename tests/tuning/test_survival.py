@@ -1,0 +1,158 @@
+"""Real processes at one study: killed ones, several at once, on a file and on a server."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import mlflow
+import pytest
+from optuna.trial import TrialState
+
+from tests.tuning.small_search import (
+    children_of,
+    load_study,
+    parent_of,
+    small_search,
+    start_worker,
+)
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from landmark_ml.config import TuneConfig
+    from tests.postgres_server import PostgresServer
+
+pytestmark = pytest.mark.slow
+
+LONGEST = 420.0
+# Long enough to be met in the middle.
+SLOW_TRIALS = 400
+
+
+def wait_for_a_running_trial(
+    config: TuneConfig, worker: subprocess.Popen[bytes], log: Path, done: int
+) -> int:
+    """Number of the trial that is at work once so many are done."""
+    deadline = time.monotonic() + LONGEST
+    while time.monotonic() < deadline:
+        assert worker.poll() is None, log.read_text()
+        try:
+            trials = load_study(config).trials
+        except Exception:
+            trials = []
+        completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        at_work = [
+            trial.number
+            for trial in trials
+            if trial.state == TrialState.RUNNING and "run_id" in trial.user_attrs
+        ]
+        if len(completed) >= done and at_work:
+            return at_work[0]
+        time.sleep(0.02)
+    pytest.fail(f"no trial was met at work: {log.read_text()}")
+
+
+def finish(workers: list[subprocess.Popen[bytes]], log: Path) -> str:
+    for worker in workers:
+        assert worker.wait(LONGEST) == 0, log.read_text()
+    return log.read_text()
+
+
+def check_trials(config: TuneConfig, count: int) -> None:
+    """So many trials were completed, each with a run and parameters of its own."""
+    study = load_study(config)
+    assert not study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
+    done = study.get_trials(states=(TrialState.COMPLETE,))
+    assert len(done) == count
+    assert sorted(trial.number for trial in study.trials) == list(range(len(study.trials)))
+    parameters = Counter(str(sorted(trial.params.items())) for trial in done)
+    assert max(parameters.values()) == 1
+    parent = parent_of(study)
+    children = children_of(parent)
+    assert len(children) == len(study.trials)
+    assert [int(run.data.tags["trial"]) for run in children] == list(range(len(children)))
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["tune/complete"] == count
+    best = max(trial.values[0] for trial in done)
+    assert parent.data.metrics["tune/best_top1"] == best
+
+
+def test_a_trial_whose_process_was_killed_is_tried_again(tmp_path: Path, tracking_uri: str) -> None:
+    config = small_search(tmp_path, study="killed", trials=4, epochs=SLOW_TRIALS, heartbeat=1)
+    log = tmp_path / "log"
+    worker = start_worker(config, log)
+    number = wait_for_a_running_trial(config, worker, log, done=1)
+    worker.send_signal(signal.SIGKILL)
+    assert worker.wait(10) == -signal.SIGKILL
+    before = load_study(config)
+    parent = parent_of(before)
+    assert parent.info.status == "RUNNING"
+    assert before.trials[number].state == TrialState.RUNNING
+    said = finish([start_worker(config, log)], log)
+    assert f"trial {number} did not end; it is tried again" in said
+    study = load_study(config)
+    assert parent_of(study).info.run_id == parent.info.run_id
+    assert study.trials[number].state == TrialState.FAIL
+    (again,) = [t for t in study.trials if t.user_attrs.get("retry_of") == number]
+    assert again.params == study.trials[number].params
+    assert (again.state, len(study.trials)) == (TrialState.COMPLETE, 5)
+    check_trials(config, 4)
+    child = children_of(parent)[number]
+    assert (child.info.status, child.data.tags["error"]) == ("FAILED", "its process died")
+
+
+def test_ctrl_c_ends_a_worker_at_once_and_the_next_goes_on(
+    tmp_path: Path, tracking_uri: str
+) -> None:
+    config = small_search(tmp_path, study="stopped", trials=3, epochs=SLOW_TRIALS)
+    log = tmp_path / "log"
+    worker = start_worker(config, log)
+    number = wait_for_a_running_trial(config, worker, log, done=1)
+    worker.send_signal(signal.SIGINT)
+    assert worker.wait(60) == 1
+    said = log.read_text()
+    assert "Traceback" not in said
+    assert "study stopped stops here; study=stopped goes on with it" in said
+    study = load_study(config)
+    assert parent_of(study).info.status == "KILLED"
+    assert [t.state for t in study.trials][number:] == [TrialState.FAIL, TrialState.WAITING]
+    finish([start_worker(config, log)], log)
+    check_trials(config, 3)
+
+
+def test_two_workers_share_a_study_in_a_file(tmp_path: Path, tracking_uri: str) -> None:
+    config = small_search(tmp_path, study="shared", trials=9, epochs=60)
+    log = tmp_path / "log"
+    finish([start_worker(config, log) for _ in range(2)], log)
+    check_trials(config, 9)
+
+
+def test_four_workers_share_a_study_and_the_runs_in_postgresql(
+    tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = postgres.create_database("runs")
+    storage = postgres.create_database("studies")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(runs)
+    try:
+        mlflow.create_experiment("landmarks", str(tmp_path / "artifacts"))
+        config = replace(
+            small_search(tmp_path, study="cluster", trials=16, register="landmarks"),
+            storage=storage,
+        )
+        log = tmp_path / "log"
+        workers = [start_worker(config, log, MLFLOW_TRACKING_URI=runs) for _ in range(4)]
+        finish(workers, log)
+        check_trials(config, 16)
+        client = mlflow.MlflowClient()
+        # Concluded once, whoever came first.
+        assert len(client.search_model_versions("name = 'landmarks'")) == 1
+        assert int(client.get_model_version_by_alias("landmarks", "challenger").version) == 1
+        assert load_study(config).user_attrs["workers"] == 3
+    finally:
+        mlflow.set_tracking_uri(before)
