@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
-.PHONY: help install transfer data tune compare evaluate promote rollback history tag app notebooks test check \
-	ui serve query clean
+.PHONY: help install transfer ensemble finetune scratch data tune compare evaluate promote rollback \
+	history tag app notebooks test check ui serve query clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -39,6 +39,15 @@ endif
 
 transfer: $(INSTALLED) ## learn landmarks on a pretrained backbone and register the champion
 	$(RUN) -e transfer $(PARAMS)
+
+ensemble: $(INSTALLED) ## the same on three pretrained backbones side by side
+	$(RUN) -e ensemble $(PARAMS)
+
+finetune: $(INSTALLED) ## train the last stages of a pretrained backbone too
+	$(RUN) -e finetune $(PARAMS)
+
+scratch: $(INSTALLED) ## train our own CNN from random weights
+	$(RUN) -e scratch $(PARAMS)
 
 data: $(INSTALLED) ## show a dataset and what is wrong with it
 	$(RUN) -e data $(PARAMS)
