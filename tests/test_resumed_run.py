@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
     Rows = list[dict[str, float]]
 
+# Whole runs and processes: they take longer than the fast suite has.
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Interrupted:

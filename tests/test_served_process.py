@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from serving.predictor import Predictor
 
 
+# Whole runs and processes: they take longer than the fast suite has.
+pytestmark = pytest.mark.slow
+
+
 def test_answers_come_back_whole(
     model_folder: Path,  # noqa: F811 - a fixture
     predictor: Predictor,  # noqa: F811 - a fixture
