@@ -85,6 +85,7 @@ def _bf16_pays(device: str) -> bool:
         return bool(torch.cuda.is_bf16_supported())
     if device != "cpu":
         return False
-    # Without tile instructions bfloat16 convolutions measured 2 to 3 times slower than float32.
+    # Measured on convolutions that train: 1.3 to 1.9 times as fast as float32 with AVX-512's own
+    # bfloat16 instructions, more with tiles (AMX); 2 to 3 times slower where neither is there.
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16"))
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))

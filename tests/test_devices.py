@@ -66,3 +66,19 @@ def test_the_forward_pass_runs_in_the_chosen_precision(bf16: bool, dtype: torch.
     with compute.autocast():
         assert layer(torch.rand(3, 4)).dtype == dtype
     assert layer.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "bf16"),
+    [
+        ({}, False),
+        ({"avx512_f": True, "amx_bf16": False, "avx512_bf16": False}, False),
+        ({"amx_bf16": True}, True),
+        ({"avx512_bf16": True, "amx_bf16": False}, True),
+    ],
+)
+def test_bfloat16_is_used_where_the_processor_computes_in_it(
+    capabilities: dict[str, bool], bf16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert choose_compute("cpu").bf16 is bf16
