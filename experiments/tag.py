@@ -23,7 +23,8 @@ def print_tagging(result: TagResult) -> None:
     """Print the landmarks found, the photos that have no answer, and where the table is."""
     for landmark, count in result.landmarks.most_common(MOST_SHOWN):
         print(f"{count:8,}  {landmark}")
-    print(f"\nphotos      {result.photos:,}, of a landmark {result.landmarks.total():,}")
+    areas = "".join(f", of a {level} {count:,}" for level, count in sorted(result.areas.items()))
+    print(f"\nphotos      {result.photos:,}, of a landmark {result.landmarks.total():,}{areas}")
     if result.recognised:
         rate = result.photos_per_second
         print(f"recognised  {result.recognised:,} in {result.seconds:.1f} s, {rate:.1f} photos/s")

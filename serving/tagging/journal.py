@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 from pathlib import Path
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 
     from serving.prediction import Prediction
     from serving.tagging.walk import Found
+
+logger = logging.getLogger(__name__)
+
+_VERSION = 1
+"""Of what is recorded, kept as the file's `user_version`; 0 did not count it.
+
+Raise it with a change of the answers' fields, and say in `_bring_up_to_date` which are outdated.
+"""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS photos (
@@ -31,6 +40,11 @@ INSERT INTO photos (path, size, mtime_ns, scan) VALUES (?, ?, ?, ?)
 ON CONFLICT (path) DO UPDATE SET
     asked = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns THEN asked END,
     size = excluded.size, mtime_ns = excluded.mtime_ns, scan = excluded.scan
+"""
+# Answers of the time before there were levels.
+_FORGET_OUTDATED = """
+UPDATE photos SET asked = NULL, answer = NULL
+WHERE answer IS NOT NULL AND json_type(answer, '$.level') IS NULL
 """
 _COUNT_WAITING = "SELECT count(*) FROM photos WHERE scan = :scan AND asked IS NOT :asked"
 _NEXT_WAITING = """
@@ -54,15 +68,20 @@ class Journal:
     """The photos of one library in an SQLite file, for one process at a time.
 
     A process that is killed leaves all that was recorded; only a power cut may take the last
-    moments with it. No more than a few rows are held in memory.
+    moments with it. No more than a few rows are held in memory. Answers that an older version
+    recorded and that lack something of today's are forgotten, so that they are asked for again.
+
+    Raises ValueError for a file that is no journal, or that of a newer version.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.execute(_TABLES)
+        try:
+            self._open(path)
+        except BaseException:
+            self._db.close()
+            raise
         self._scan = 1 + (self._one("SELECT max(scan) FROM photos") or 0)
 
     def __enter__(self) -> Journal:
@@ -115,6 +134,38 @@ class Journal:
         """All photos of the library that were answered, in order of path."""
         for path, answer in self._pages(_NEXT_ANSWERED):
             yield Tagged(Path(os.fsdecode(path)), cast("Prediction", json.loads(answer)))
+
+    def _open(self, path: Path) -> None:
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute(_TABLES)
+            self._bring_up_to_date(path)
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+                raise
+            raise ValueError(
+                f"{path} is no journal, or a damaged one ({error}); remove it to recognise all"
+                " photos again, or give another out"
+            ) from None
+
+    def _bring_up_to_date(self, path: Path) -> None:
+        version = self._one("PRAGMA user_version") or 0
+        if version > _VERSION:
+            raise ValueError(
+                f"{path} is of a newer version of the tagger ({version}, this one writes"
+                f" {_VERSION}); update landmark-ml or give another out"
+            )
+        if version == _VERSION:
+            return
+        self._db.execute("BEGIN")
+        outdated = self._db.execute(_FORGET_OUTDATED).rowcount
+        self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        self._db.execute("COMMIT")
+        if outdated:
+            logger.warning(
+                "%s is of an older version: %d photos are recognised again", path, outdated
+            )
 
     def _pages(self, query: str, **values: object) -> Iterator[tuple[Any, ...]]:
         """Rows that start with their path, page by page: rows may be written in between."""

@@ -33,8 +33,9 @@ LISTS = {
     TAGS_LIST: ("Seq", "landmarkml:WroteTagsList"),
 }
 REMOVED = "landmarkml:RemovedTags"
-MODEL, LANDMARK, CONFIDENCE = (
+MODEL, LEVEL, LANDMARK, CONFIDENCE = (
     "landmarkml:Model",
+    "landmarkml:Level",
     "landmarkml:Landmark",
     "landmarkml:Confidence",
 )
@@ -42,13 +43,17 @@ MODEL, LANDMARK, CONFIDENCE = (
 
 @dataclass(frozen=True)
 class Saying:
-    """What we say of a photo: lists, values (None: nothing), and who says so how surely."""
+    """What we say of a photo: lists, values (None: nothing), and who says so how surely.
+
+    level: what the confidence is that of, the `landmark`, or its `city` or `country` alone.
+    """
 
     lists: Mapping[str, tuple[str, ...]]
     values: Mapping[str, str | None]
     model: str
     landmark: str | None
     confidence: float | None
+    level: str | None
 
     @property
     def is_empty(self) -> bool:
@@ -67,7 +72,7 @@ def say(
     """Turn an answer into XMP; an answer below `min_confidence` says nothing of the landmark.
 
     root: of the hierarchical tags. A position is said only where it is a landmark's: a photo that
-    carries its own needs none.
+    carries its own needs none, and the middle of a city is nowhere that a photo was taken.
     """
     sure = bool(answer["is_landmark"]) and (answer["confidence"] or 0.0) >= min_confidence
     landmark = answer["landmark"] if sure else None
@@ -89,6 +94,7 @@ def say(
         model=model,
         landmark=landmark,
         confidence=answer["confidence"] if sure else None,
+        level=answer["level"] if sure else None,
     )
 
 
@@ -130,6 +136,7 @@ def merge(xmp: Xmp, saying: Saying, *, has_position: bool = False) -> None:
             values = dict.fromkeys(values)
         _merge_group(xmp, group, values)
     xmp.set_text(MODEL, saying.model)
+    xmp.set_text(LEVEL, saying.level)
     xmp.set_text(LANDMARK, saying.landmark)
     xmp.set_text(CONFIDENCE, None if saying.confidence is None else f"{saying.confidence:.4f}")
 

@@ -23,6 +23,7 @@ SCHEMA = pa.schema(
     [
         ("path", pa.string()),
         ("is_landmark", pa.bool_()),
+        ("level", pa.string()),
         ("landmark", pa.string()),
         ("confidence", pa.float64()),
         ("landmark_score", pa.float64()),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +15,14 @@ from serving.tagging.albums import write_albums
 from serving.tagging.answering import load_answering
 from serving.tagging.journal import Journal
 from serving.tagging.recognition import CANNOT_BE_READ, recognise
+from serving.tagging.result import TagResult
 from serving.tagging.sidecar_pass import write_sidecars
 from serving.tagging.table import CSV, PARQUET, table_row, write_tables
 from serving.tagging.walk import Library
 from serving.tagging.whereabouts import OwnPlaces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from landmark_ml.config import TagConfig
     from landmark_ml.tracking import Run
@@ -31,56 +30,6 @@ if TYPE_CHECKING:
     from serving.tagging.journal import Tagged
 
 JOURNAL = "journal.sqlite"
-MOST_EXAMPLES = 20
-
-
-@dataclass
-class TagResult:
-    """What a library holds and what was done about it.
-
-    seconds: of recognition; landmarks: photos of each; refused: photos without an answer by code,
-    of which `examples` are the first few; other_pictures: files of suffixes that are not read;
-    sidecars: what was done with how many, or would be in a dry run.
-    """
-
-    out: Path
-    model: str
-    photos: int = 0
-    recognised: int = 0
-    seconds: float = 0.0
-    landmarks: Counter[str] = field(default_factory=Counter)
-    refused: Counter[str] = field(default_factory=Counter)
-    examples: list[Tagged] = field(default_factory=list)
-    other_pictures: Counter[str] = field(default_factory=Counter)
-    sidecars: Counter[str] = field(default_factory=Counter)
-    in_albums: int = 0
-    location: str = ""
-
-    @property
-    def photos_per_second(self) -> float:
-        """Rate of recognition; 0 when nothing was new."""
-        return self.recognised / self.seconds if self.seconds else 0.0
-
-    def count(self, photo: Tagged) -> None:
-        """Take one answered photo into the counts."""
-        if photo.answer["landmark"]:
-            self.landmarks[photo.answer["landmark"]] += 1
-        if photo.answer["error"]:
-            self.refused[photo.answer["error"]["code"]] += 1
-            if len(self.examples) < MOST_EXAMPLES:
-                self.examples.append(photo)
-
-    def metrics(self) -> dict[str, float]:
-        """Counts for the MLflow run."""
-        return {
-            "tag/photos": self.photos,
-            "tag/recognised": self.recognised,
-            "tag/showing_a_landmark": self.landmarks.total(),
-            "tag/refused": self.refused.total(),
-            **{f"tag/sidecars_{action}": count for action, count in self.sidecars.items()},
-            "tag/seconds": self.seconds,
-            "tag/photos_per_second": self.photos_per_second,
-        }
 
 
 def run_tagging(config: TagConfig) -> TagResult:
@@ -112,7 +61,8 @@ def tag_library(library: Library, answering: Answering, config: TagConfig) -> Ta
         result.other_pictures = library.other_pictures
         _recognise_new(library, answering, config, journal, result)
         own = OwnPlaces(answering.predictor, config.places)
-        write_tables(_rows(own.lay_over(journal.answers()), result), result.out)
+        photos = result.counted(own.lay_over(journal.answers()))
+        write_tables((table_row(photo, result.model) for photo in photos), result.out)
         if config.sidecars != "none":
             result.sidecars = write_sidecars(
                 own.lay_over(journal.answers()),
@@ -152,13 +102,6 @@ def _recognise_new(
 def _is_missing(photo: Tagged) -> bool:
     error = photo.answer["error"]
     return error is not None and error["code"] == CANNOT_BE_READ
-
-
-def _rows(answers: Iterable[Tagged], result: TagResult) -> Iterator[dict[str, object]]:
-    """Rows of the table; the counts are taken as they pass."""
-    for photo in answers:
-        result.count(photo)
-        yield table_row(photo, result.model)
 
 
 def _log(run: Run, result: TagResult) -> None:

@@ -124,7 +124,9 @@ def test_a_users_words_stay_through_any_number_of_models(photo: Path, saying: Sa
     assert xmp.items("digiKam:TagsList") == ["People/Someone", "Places/France/Paris/Eiffel Tower"]
     assert (xmp.text("photoshop:City"), xmp.text("photoshop:Country")) == ("Lutetia", None)
     assert xmp.text("exif:GPSLatitude") == "1,0.0N"
-    nothing = Saying(dict.fromkeys(LISTS, ()), dict.fromkeys(saying.values), "m/4", None, None)
+    nothing = Saying(
+        dict.fromkeys(LISTS, ()), dict.fromkeys(saying.values), "m/4", None, None, None
+    )
     xmp = update(photo, nothing)
     assert xmp.items("dc:subject") == ["holiday", "PARIS"]
     assert xmp.items("digiKam:TagsList") == ["People/Someone"]

@@ -1,0 +1,77 @@
+"""The journal's file over time: of an older version, of a newer one, and what is no journal."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+import pytest
+
+from landmark_ml.config import TagConfig
+from serving.tagging.journal import Journal
+from serving.tagging.tagger import JOURNAL, tag_library
+from serving.tagging.walk import Library
+
+if TYPE_CHECKING:
+    from serving.tagging.answering import Answering
+    from serving.tagging.result import TagResult
+
+NO_PHOTOS = 7
+WITHOUT_LEVEL = "UPDATE photos SET answer = json_remove(answer, '$.level') WHERE path < ?"
+
+
+@pytest.fixture
+def config(photos: Path, tmp_path: Path) -> TagConfig:
+    return TagConfig(photos=str(photos), out=str(tmp_path / "tags"))
+
+
+def run(config: TagConfig, answering: Answering) -> TagResult:
+    return tag_library(Library(Path(config.photos)), answering, config)
+
+
+def change(config: TagConfig, *statements: str, **values: object) -> None:
+    with closing(sqlite3.connect(Path(config.out) / JOURNAL)) as journal, journal:
+        for statement in statements:
+            journal.execute(statement, tuple(values.values()) if "?" in statement else ())
+
+
+def test_answers_without_a_level_are_asked_for_again(
+    config: TagConfig, answering: Answering, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(config, answering)
+    rows = pq.read_table(Path(config.out) / "tags.parquet").to_pylist()
+    # As the version before this one left it: no number, and the oldest answers without a level.
+    change(config, "PRAGMA user_version = 0", WITHOUT_LEVEL, path=b"2024")
+    assert run(config, answering).recognised == 3
+    assert "3 photos are recognised again" in caplog.text
+    assert pq.read_table(Path(config.out) / "tags.parquet").to_pylist() == rows
+    assert run(config, answering).recognised == 0
+
+
+def test_a_journal_that_lacks_nothing_is_only_given_its_number(
+    config: TagConfig, answering: Answering, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(config, answering)
+    change(config, "PRAGMA user_version = 0")
+    assert run(config, answering).recognised == 0
+    assert "older version" not in caplog.text
+
+
+def test_a_journal_of_a_newer_version_is_left_alone(
+    config: TagConfig, answering: Answering
+) -> None:
+    run(config, answering)
+    change(config, "PRAGMA user_version = 99")
+    with pytest.raises(ValueError, match=r"newer version .*99.*update landmark-ml"):
+        run(config, answering)
+
+
+def test_what_is_no_journal_is_named(tmp_path: Path) -> None:
+    path = tmp_path / JOURNAL
+    path.write_bytes(b"something else altogether" * 100)
+    with pytest.raises(ValueError, match=r"journal\.sqlite is no journal.*remove it"):
+        Journal(path)
+    assert path.read_bytes().startswith(b"something else")
