@@ -21,7 +21,13 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from landmark_ml.photos.exif import apply_orientation, gps_position
-from landmark_ml.photos.headers import claimed_size, is_cut_short, other_format, photo_format
+from landmark_ml.photos.headers import (
+    claimed_size,
+    is_cut_short,
+    jpeg_scan_start,
+    other_format,
+    photo_format,
+)
 from landmark_ml.photos.limits import (
     DEFAULT_LIMITS,
     PhotoError,
@@ -87,8 +93,9 @@ def read_location(source: bytes | Path) -> tuple[float, float] | None:
     """
     try:
         data = _read(source, DEFAULT_LIMITS)
-        # Most photos of a service carry no EXIF: looking for it costs less than opening them.
-        if photo_format(data) == "JPEG" and _JPEG_EXIF not in data:
+        # Many photos carry no EXIF: looking for it costs less than opening them, and it stands in
+        # the header, before all that is large.
+        if photo_format(data) == "JPEG" and data.find(_JPEG_EXIF, 0, jpeg_scan_start(data)) < 0:
             return None
         image = _open(data, DEFAULT_LIMITS)
     except PhotoError:

@@ -126,13 +126,22 @@ def _gif_size(data: bytes) -> tuple[int, int]:
 
 def jpeg_scans(data: bytes) -> int:
     """Count the scans of a JPEG; 0 when its markers cannot be followed to the first scan."""
+    start = jpeg_scan_start(data)
+    return 0 if start is None else _scan_markers(np.frombuffer(data, dtype=np.uint8, offset=start))
+
+
+def jpeg_scan_start(data: bytes) -> int | None:
+    """Where a JPEG's header ends and its first scan begins.
+
+    None when the markers cannot be followed there.
+    """
     at = 2
     while data[at : at + 1] == b"\xff" and len(data) >= at + 4:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
         if marker == JPEG_SCAN[1]:
-            return _scan_markers(np.frombuffer(data, dtype=np.uint8, offset=at))
+            return at
         at += 1 if marker == 0xFF else 2 + length
-    return 0
+    return None
 
 
 def _scan_markers(values: npt.NDArray[np.uint8]) -> int:
