@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from landmark_ml.photos import DEFAULT_LIMITS
 from serving.prediction import Prediction, Refusal
+from serving.tagging.in_order import in_order
 from serving.tagging.journal import Tagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from concurrent.futures import Future
     from pathlib import Path
 
     from serving.predictor import Predictor
@@ -34,23 +33,19 @@ def recognise(
     Files are read while other photos are decoded and recognised; at most four photos for each core
     and each of two waiting places are held at once, however many there are.
     """
-    cores = os.cpu_count() or 1
-    waiting: deque[Future[list[Tagged]]] = deque()
+    work = partial(_answer, predictor, root, threshold)
+    # One more than cores: while they decode and recognise, the next files are read.
+    return in_order(work, _chunks(photos), (os.cpu_count() or 1) + 1, name="tag")
+
+
+def _chunks(photos: Iterable[Path]) -> Iterator[list[Path]]:
     remaining = iter(photos)
-    pool = ThreadPoolExecutor(cores + 1, thread_name_prefix="tag")
-    try:
-        while chunk := list(islice(remaining, CHUNK)):
-            waiting.append(pool.submit(_answer, predictor, root, chunk, threshold))
-            if len(waiting) > cores + 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    while chunk := list(islice(remaining, CHUNK)):
+        yield chunk
 
 
 def _answer(
-    predictor: Predictor, root: Path, paths: list[Path], threshold: float | None
+    predictor: Predictor, root: Path, threshold: float | None, paths: list[Path]
 ) -> list[Tagged]:
     contents = [_read(root / path) for path in paths]
     photos = [content for content in contents if isinstance(content, bytes)]
