@@ -35,6 +35,8 @@ def print_tagging(result: TagResult) -> None:
         print(f"sidecars    {counts}: see {result.out}/sidecars.csv")
     if result.in_albums:
         print(f"albums      {result.in_albums:,} photos: see {result.out}/albums.csv")
+    if result.gallery:
+        print(f"gallery     open {result.gallery} in a browser")
     print(f"run         {result.location}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,12 +37,17 @@ def render(template: str, made: datetime | None = None, **values: Any) -> str:
 
     A value that the template asks for and that is not given raises.
     """
-    environment = Environment(
+    moment = f"{made or datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return _environment().get_template(template).render(made=moment, **values)
+
+
+@functools.cache
+def _environment() -> Environment:
+    # Kept, because a template is translated to Python when it is first asked for.
+    return Environment(
         loader=PackageLoader("landmark_ml"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    moment = f"{made or datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    return environment.get_template(template).render(made=moment, **values)

@@ -116,6 +116,7 @@ TAGGER = "serving.tagging"
 TAGGER_MAY_IMPORT = (
     "landmark_ml.atomic_file",
     "landmark_ml.config",
+    "landmark_ml.html_page",
     "landmark_ml.places",
     "landmark_ml.tracking",
 )

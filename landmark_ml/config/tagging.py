@@ -26,7 +26,9 @@ class TagConfig(Configuration):
         choices=("none", "photo.jpg.xmp", "photo.xmp"),
     )
     min_confidence: float = option(
-        0.5, "confidence from which an answer is written into sidecars and albums", within=UNIT
+        0.5,
+        "confidence from which an answer counts in sidecars, albums and the gallery",
+        within=UNIT,
     )
     places: str = option(
         "", "CSV as `places.csv`: its cities and countries win for photos taken within 1 km"
@@ -35,6 +37,9 @@ class TagConfig(Configuration):
         "none",
         "folders by country, city and landmark, as `albums.csv` or also as links in `albums/`",
         choices=("none", "list", "links"),
+    )
+    gallery: bool = option(
+        False, "pages of the albums with thumbnails, for any browser: `gallery/index.html` in `out`"
     )
     tag_root: str = option("Places", "first level of the hierarchical tags in sidecars")
     dry_run: bool = option(

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from landmark_ml.atomic_file import whole_file
 from serving.tagging.table import printable
@@ -19,6 +19,36 @@ if TYPE_CHECKING:
 
 ALBUMS_CSV, ALBUMS = "albums.csv", "albums"
 _LONGEST_NAME = 120
+
+
+class Album(NamedTuple):
+    """Where photos belong together, as finely as is known; at least one of the three is."""
+
+    country: str | None
+    city: str | None
+    landmark: str | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is known of the three, the widest first."""
+        return tuple(name for name in self if name)
+
+    @property
+    def folder(self) -> Path:
+        """`France/Paris/Eiffel Tower`, in names that every file system takes."""
+        return Path(*map(_safe, self.names))
+
+
+def album_of(answer: Prediction, min_confidence: float) -> Album | None:
+    """Album of an answer, as far as it is known; None when nothing is."""
+    sure = bool(answer["is_landmark"]) and (answer["confidence"] or 0.0) >= min_confidence
+    known = sure or answer["location_source"] == "exif"
+    album = Album(
+        country=answer["country"] if known else None,
+        city=answer["city"] if known else None,
+        landmark=answer["landmark"] if sure else None,
+    )
+    return album if album.names else None
 
 
 def write_albums(
@@ -39,22 +69,12 @@ def write_albums(
             if album is None:
                 continue
             count += 1
-            lines.writerow([printable(photo.path), album.as_posix()])
+            lines.writerow([printable(photo.path), album.folder.as_posix()])
             if links:
-                link = folder / album / _link_name(photo.path)
+                link = folder / album.folder / _link_name(photo.path)
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to((root / photo.path).resolve())
     return count
-
-
-def album_of(answer: Prediction, min_confidence: float) -> Path | None:
-    """`France/Paris/Eiffel Tower`, as far as it is known; None when nothing is."""
-    sure = bool(answer["is_landmark"]) and (answer["confidence"] or 0.0) >= min_confidence
-    known = sure or answer["location_source"] == "exif"
-    parts = [answer["country"], answer["city"]] if known else []
-    parts += [answer["landmark"]] if sure else []
-    names = [_safe(part) for part in parts if part]
-    return Path(*names) if names else None
 
 
 def _safe(name: str) -> str:

@@ -22,7 +22,7 @@ class TagResult:
     seconds: of recognition; landmarks: photos of each; areas: photos of which only the `city` or
     the `country` is answered; refused: photos without an answer by code, of which `examples` are
     the first few; other_pictures: files of suffixes that are not read; sidecars: what was done with
-    how many, or would be in a dry run.
+    how many, or would be in a dry run; gallery: its first page.
     """
 
     out: Path
@@ -37,6 +37,7 @@ class TagResult:
     other_pictures: Counter[str] = field(default_factory=Counter)
     sidecars: Counter[str] = field(default_factory=Counter)
     in_albums: int = 0
+    gallery: Path | None = None
     location: str = ""
 
     @property

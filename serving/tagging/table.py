@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
         ("model", pa.string()),
     ]
 )
-_ROWS_AT_ONCE = 4096
+_ROWS_AT_ONCE = 1024
 
 
 def table_row(photo: Tagged, model: str) -> dict[str, Any]:

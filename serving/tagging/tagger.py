@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from landmark_ml import tracking
 from serving.tagging.albums import write_albums
 from serving.tagging.answering import load_answering
+from serving.tagging.gallery import write_gallery
 from serving.tagging.journal import Journal
 from serving.tagging.recognition import CANNOT_BE_READ, recognise
 from serving.tagging.result import TagResult
@@ -22,7 +23,7 @@ from serving.tagging.walk import Library
 from serving.tagging.whereabouts import OwnPlaces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from landmark_ml.config import TagConfig
     from landmark_ml.tracking import Run
@@ -63,23 +64,36 @@ def tag_library(library: Library, answering: Answering, config: TagConfig) -> Ta
         own = OwnPlaces(answering.predictor, config.places)
         photos = result.counted(own.lay_over(journal.answers()))
         write_tables((table_row(photo, result.model) for photo in photos), result.out)
-        if config.sidecars != "none":
-            result.sidecars = write_sidecars(
-                own.lay_over(journal.answers()),
-                library.root,
-                config,
-                model=answering.version,
-                country_codes=own.country_codes,
-            )
-        if config.albums != "none":
-            result.in_albums = write_albums(
-                own.lay_over(journal.answers()),
-                library.root,
-                result.out,
-                min_confidence=config.min_confidence,
-                links=config.albums == "links" and not config.dry_run,
-            )
+        _write_asked_for(lambda: own.lay_over(journal.answers()), own, library, config, result)
     return result
+
+
+def _write_asked_for(
+    answers: Callable[[], Iterator[Tagged]],
+    own: OwnPlaces,
+    library: Library,
+    config: TagConfig,
+    result: TagResult,
+) -> None:
+    """Write what was asked for beside the table; each goes through the answers once more."""
+    if config.sidecars != "none":
+        result.sidecars = write_sidecars(
+            answers(),
+            library.root,
+            config,
+            model=result.model,
+            country_codes=own.country_codes,
+        )
+    if config.albums != "none":
+        result.in_albums = write_albums(
+            answers(),
+            library.root,
+            result.out,
+            min_confidence=config.min_confidence,
+            links=config.albums == "links" and not config.dry_run,
+        )
+    if config.gallery:
+        result.gallery = write_gallery(answers(), library.root, result, config.min_confidence)
 
 
 def _recognise_new(

@@ -1,0 +1,346 @@
+"""The gallery: every photo in its place, nothing of others' in the pages, and once is enough."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+from landmark_ml.config import TagConfig
+from serving.tagging.albums import Album
+from serving.tagging.gallery import pages, thumbnails
+from serving.tagging.gallery.page_names import is_page, page_name
+from serving.tagging.gallery.shelf import Apart
+from serving.tagging.tagger import tag_library
+from serving.tagging.walk import Library
+from tests.colour_artifact import GREEN, RED, colour_photo, gps_exif
+from tests.serving.tagging.gallery_pages import Read, read_gallery
+
+if TYPE_CHECKING:
+    from serving.tagging.answering import Answering
+    from serving.tagging.result import TagResult
+
+NO_PHOTOS = 7
+
+
+@pytest.fixture
+def config(photos: Path, tmp_path: Path) -> TagConfig:
+    return TagConfig(photos=str(photos), out=str(tmp_path / "out"), gallery=True)
+
+
+def run(config: TagConfig, answering: Answering) -> TagResult:
+    return tag_library(Library(Path(config.photos)), answering, config)
+
+
+def gallery(config: TagConfig) -> Path:
+    return Path(config.out) / "gallery"
+
+
+def originals(page: Read, library: Path) -> list[Path]:
+    """Photos of the library that a page leads to."""
+    found = [page.leads_to(address) for address in page.addresses("href")]
+    return [path for path in found if path.is_relative_to(library.resolve())]
+
+
+def thumbs(config: TagConfig) -> dict[Path, int]:
+    """Thumbnails, and when they were written."""
+    found = (gallery(config) / "thumbs").rglob("*")
+    return {path: path.stat().st_mtime_ns for path in found if path.is_file()}
+
+
+def test_every_photo_stands_on_one_page(
+    config: TagConfig, photos: Path, answering: Answering
+) -> None:
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files_of(photos)}
+    result = run(config, answering)
+    assert result.gallery == gallery(config) / "index.html"
+    found = read_gallery(gallery(config))
+    shown = Counter(path for page in found for path in originals(page, photos))
+    assert len(shown) == result.photos == NO_PHOTOS
+    assert set(shown.values()) == {1}
+    assert before == {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files_of(photos)
+    }
+
+
+def files_of(photos: Path) -> list[Path]:
+    return sorted(path for path in photos.rglob("*") if path.is_file())
+
+
+def test_every_address_leads_to_a_file(config: TagConfig, answering: Answering) -> None:
+    run(config, answering)
+    found = read_gallery(gallery(config))
+    reached = {
+        page.leads_to(address) for page in found for address in page.addresses("href", "src")
+    }
+    assert not [path for path in reached if not path.is_file()]
+    assert {page.path for page in found} <= reached | {gallery(config) / "index.html"}
+    assert set(thumbs(config)) <= reached
+
+
+def test_albums_are_by_country_city_and_landmark(
+    config: TagConfig, photos: Path, answering: Answering
+) -> None:
+    run(config, answering)
+    tower = Read(gallery(config) / "albums" / page_name(Album("France", "Paris", "Eiffel Tower")))
+    assert originals(tower, photos) == [(photos / "2024/paris/tower.jpg").resolve()]
+    for text in ("Eiffel Tower", "Paris, France", "tower", "paris", "48.8584, 2.2945"):
+        assert text in tower.text
+    assert any(text.endswith("%") for text in tower.text)
+    france = Read(gallery(config) / "albums" / page_name(Album("France", None, None)))
+    assert {"Paris", "Château d'If"} <= set(france.text)
+    assert originals(france, photos) == []
+    # Taken at 12 N 34 E, whatever it shows.
+    index = Read(gallery(config) / "index.html")
+    assert {"France", "Sudan", "Elsewhere", "Nowhere"} <= set(index.text)
+
+
+def test_what_is_unsure_or_unread_stands_apart(
+    config: TagConfig, photos: Path, answering: Answering
+) -> None:
+    run(replace(config, min_confidence=1.0), answering)
+    unplaced = Read(gallery(config) / "albums" / page_name(Apart.UNPLACED))
+    assert {"Perhaps Eiffel Tower", "No known landmark"} <= set(unplaced.text)
+    assert "Paris, France" not in unplaced.text
+    assert "48.8584, 2.2945" not in unplaced.text
+    refused = Read(gallery(config) / "albums" / page_name(Apart.REFUSED))
+    assert {"truncated", "empty"} <= set(refused.text)
+    assert any("upload or copy it again" in text for text in refused.text)
+    assert {path.name for path in originals(refused, photos)} == {"cut.jpg", "empty.png"}
+
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)>.jpg",
+    '"><script>alert(1)<!--.jpg',
+    "'onclick='alert(1).jpg",
+    "javascript:alert(1).jpg",
+    "&lt;b&gt; {{ 7 * 7 }} {% raw %}.jpg",
+    "100% #1?x=y;z.jpg",
+    "line\nbreak\ttab.jpg",
+    "\u202egpj.exe.jpg",
+    " \\ back.jpg",
+]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="such names cannot be given here")
+def test_hostile_names_are_text_and_lead_to_their_photos(
+    config: TagConfig, photos: Path, answering: Answering
+) -> None:
+    names = [*HOSTILE, os.fsdecode(b"odd\xff.jpg")]
+    for name in names:
+        (photos / name).write_bytes(colour_photo(RED))
+    folder = photos / "</title><style>*{display:none}"
+    folder.mkdir(parents=True)
+    (folder / "tower.jpg").write_bytes(colour_photo(RED)[:200])
+    run(config, answering)
+    found = read_gallery(gallery(config))
+    shown = {path for page in found for path in originals(page, photos)}
+    assert {(photos / name).resolve() for name in names} <= shown
+    assert (folder / "tower.jpg").resolve() in shown
+    text = {text for page in found for text in page.text}
+    assert {"<img src=x onerror=alert(1)>.jpg", "&lt;b&gt; {{ 7 * 7 }} {% raw %}.jpg"} <= text
+    assert "odd\\xff.jpg" in text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="such names cannot be given here")
+def test_pages_hold_no_script_and_ask_nobody(
+    config: TagConfig, photos: Path, answering: Answering
+) -> None:
+    for name in HOSTILE:
+        (photos / name).write_bytes(colour_photo(RED))
+    run(config, answering)
+    for page in read_gallery(gallery(config)):
+        tags = {tag for tag, _ in page.elements}
+        assert not tags & {"script", "iframe", "object", "embed", "link", "base", "form", "b"}
+        attributes = {name for _, given in page.elements for name in given}
+        assert not [name for name in attributes if name.startswith("on") or name == "style"]
+        for address in page.addresses("href", "src"):
+            page.leads_to(address)
+        assert "url(" not in page.path.read_text(encoding="utf-8")
+        policies = [
+            given["content"]
+            for tag, given in page.elements
+            if tag == "meta" and given.get("http-equiv") == "Content-Security-Policy"
+        ]
+        assert len(policies) == 1
+        assert str(policies[0]).startswith("default-src 'none'")
+
+
+def test_a_library_of_that_name_is_shown_as_text(answering: Answering, tmp_path: Path) -> None:
+    library = tmp_path / "<script>alert(1)"
+    library.mkdir()
+    config = TagConfig(photos=str(library), out=str(tmp_path / "out"), gallery=True)
+    assert run(config, answering).gallery is not None
+    (index,) = read_gallery(gallery(config))
+    assert "<script>alert(1)" in index.text
+    assert any("No photo shows a landmark" in text for text in index.text)
+
+
+def test_a_second_run_makes_no_thumbnail_again(config: TagConfig, answering: Answering) -> None:
+    run(config, answering)
+    before = thumbs(config)
+    assert len(before) == NO_PHOTOS - 2
+    run(config, answering)
+    assert thumbs(config) == before
+
+
+def test_what_is_outdated_goes_and_what_is_not_ours_stays(
+    config: TagConfig, photos: Path, answering: Answering
+) -> None:
+    run(config, answering)
+    before = thumbs(config)
+    foreign = [gallery(config) / name for name in ("albums/mine.html", "thumbs/mine.jpg", "notes")]
+    for path in foreign:
+        path.write_text("mine")
+    castle = gallery(config) / "albums" / page_name(Album("France", None, "Château d'If"))
+    assert castle.is_file()
+    (photos / "2024/castle.jpeg").unlink()
+    (photos / "2024/paris/tower.jpg").write_bytes(colour_photo(RED, (640, 480)))
+    half = next(iter(before)).with_name(f".{next(iter(before)).name}.77.tmp")
+    half.write_bytes(b"left by a killed run")
+    run(config, answering)
+    assert not castle.exists()
+    assert not half.exists()
+    after = {path: changed for path, changed in thumbs(config).items() if path not in foreign}
+    assert len(after) == len(before) - 1
+    assert len(set(after) - set(before)) == 1
+    assert [path.read_text() for path in foreign] == ["mine"] * 3
+
+
+def test_an_interrupted_run_leaves_the_old_pages_and_goes_on(
+    config: TagConfig, photos: Path, answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(config, answering)
+    before = {page.path: page.path.read_bytes() for page in read_gallery(gallery(config))}
+    (photos / "2024/castle.jpeg").unlink()
+    for index in range(5):
+        (photos / f"new{index}.jpg").write_bytes(colour_photo(GREEN))
+    made: list[Path] = []
+    thumbnail = thumbnails.thumbnail
+
+    def make_two(photo: Path) -> bytes:
+        made.append(photo)
+        if len(made) > 2:
+            raise KeyboardInterrupt
+        return thumbnail(photo)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(thumbnails, "thumbnail", make_two)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, answering)
+    assert {page.path: page.path.read_bytes() for page in read_gallery(gallery(config))} == before
+    assert not list(gallery(config).glob(".*"))
+    kept = thumbs(config)
+    # As a power cut may leave one.
+    next(iter(kept)).write_bytes(b"")
+    run(config, answering)
+    assert min(path.stat().st_size for path in thumbs(config)) > 0
+    assert len(thumbs(config)) == NO_PHOTOS - 2 - 1 + 5
+    assert [path for path in thumbs(config) if path not in kept]
+
+
+def test_a_large_album_is_split_into_pages(
+    config: TagConfig, photos: Path, answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PHOTOS_ON_A_PAGE", 2)
+    for index in range(4):
+        (photos / f"0{index}.jpg").write_bytes(colour_photo(RED))
+    run(config, answering)
+    album = Album("France", "Paris", "Eiffel Tower")
+    names = [page_name(album, number) for number in (1, 2, 3)]
+    found = [Read(gallery(config) / "albums" / name) for name in names]
+    assert [[path.name for path in originals(page, photos)] for page in found] == [
+        ["00.jpg", "01.jpg"],
+        ["02.jpg", "03.jpg"],
+        ["tower.jpg"],
+    ]
+    assert not (gallery(config) / "albums" / page_name(album, 4)).exists()
+    rel = [
+        {str(given["rel"]): given["href"] for _, given in page.elements if "rel" in given}
+        for page in found
+    ]
+    assert rel == [{"next": names[1]}, {"prev": names[0], "next": names[2]}, {"prev": names[1]}]
+    assert "Page 2 of 3" in found[1].text
+    monkeypatch.setattr(pages, "PHOTOS_ON_A_PAGE", 100)
+    run(config, answering)
+    assert not (gallery(config) / "albums" / names[1]).exists()
+
+
+def test_a_dry_run_shows_the_gallery_and_touches_no_library(
+    config: TagConfig, photos: Path, answering: Answering
+) -> None:
+    files = sorted(photos.rglob("*"))
+    run(replace(config, dry_run=True, sidecars="photo.jpg.xmp"), answering)
+    assert sorted(photos.rglob("*")) == files
+    assert (gallery(config) / "index.html").is_file()
+
+
+def test_a_gallery_inside_the_library_is_no_part_of_it(
+    config: TagConfig, photos: Path, answering: Answering
+) -> None:
+    inside = replace(config, out=str(photos / "tags"))
+    library = Library(photos, skip=frozenset([(photos / "tags").resolve()]))
+    for _ in range(2):
+        assert tag_library(library, answering, inside).photos == NO_PHOTOS
+    reached = {path for page in read_gallery(gallery(inside)) for path in originals(page, photos)}
+    assert (photos / "2024/castle.jpeg").resolve() in reached
+
+
+def test_a_photo_that_is_gone_meanwhile_has_a_card_without_a_picture(
+    config: TagConfig, photos: Path, answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(photo: Path) -> bytes:
+        raise FileNotFoundError(2, "No such file", str(photo))
+
+    monkeypatch.setattr(thumbnails, "thumbnail", gone)
+    run(config, answering)
+    tower = Read(gallery(config) / "albums" / page_name(Album("France", "Paris", "Eiffel Tower")))
+    assert "no picture" in tower.text
+    assert originals(tower, photos) == [(photos / "2024/paris/tower.jpg").resolve()]
+
+
+@pytest.mark.parametrize(
+    ("size", "orientation", "shown"),
+    [((1600, 1200), 1, (320, 240)), ((1600, 1200), 6, (240, 320)), ((40, 32), 1, (40, 32))],
+)
+def test_a_thumbnail_is_small_upright_and_tells_no_place(
+    size: tuple[int, int], orientation: int, shown: tuple[int, int], tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif.load(gps_exif(12, 34))
+    exif[0x0112] = orientation
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(colour_photo(RED, size, exif=exif.tobytes()))
+    content = thumbnails.thumbnail(photo)
+    picture: Any = Image.open(io.BytesIO(content))
+    assert picture.format == "JPEG"
+    assert picture.size == shown
+    assert not picture.getexif()
+    assert b"camera" not in content
+
+
+def test_pages_of_albums_are_told_apart() -> None:
+    albums = [
+        Album("France", "Paris", None),
+        Album("France", None, "Paris"),
+        Album("Paris", "France", None),
+        Album("Frânce", "Pâris", None),
+        Album("日本", None, None),
+        Album("中国", None, None),
+        Album("x" * 300, "y" * 300, "../../etc"),
+    ]
+    names = [page_name(album, number) for album in albums for number in (1, 2)]
+    assert len(set(names)) == len(names)
+    for name in [*names, page_name(Apart.UNPLACED), page_name(Apart.REFUSED, 12)]:
+        assert is_page(name), name
+        assert name.isascii()
+        assert len(name) < 100
+        assert "/" not in name
+    for name in ("mine.html", "index.html", "notes-2.html", "france-1a2b.html"):
+        assert not is_page(name)

@@ -1,0 +1,125 @@
+"""The gallery in a real browser, from the disk: seen, by keyboard, in every width and scheme."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from landmark_ml.config import TagConfig
+from serving.tagging.albums import Album
+from serving.tagging.answering import Answering
+from serving.tagging.gallery.page_names import page_name
+from serving.tagging.tagger import tag_library
+from serving.tagging.walk import Library
+from tests.colour_artifact import RED, colour_photo
+from tests.serving.app.test_page import FLAGS
+from tests.serving.tagging.conftest import write_library
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+    from serving.predictor import Predictor
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+]
+PAGES = [
+    "index.html",
+    f"albums/{page_name(Album('France', 'Paris', 'Eiffel Tower'))}",
+    f"albums/{page_name(Album('France', None, None))}",
+    "albums/refused.html",
+    "albums/unplaced.html",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def folder(predictor: Predictor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("gallery")
+    photos = write_library(root / "photos")
+    for name in ("<img src=x onerror=alert(1)>.jpg", f"{'very' * 40}long.jpg", "100% #1?.jpg"):
+        (photos / name).write_bytes(colour_photo(RED, (600, 800)))
+    config = TagConfig(photos=str(photos), out=str(root / "out"), gallery=True)
+    tag_library(Library(photos), Answering(predictor, "landmarks/1"), config)
+    return root / "out/gallery"
+
+
+class Visit:
+    """A page that notes what it should not do: ask for what is not there, complain."""
+
+    def __init__(self, browser: Browser, page: Path, **options: Any) -> None:
+        self.page: Page = browser.new_context(**options).new_page()
+        self.complaints: list[str] = []
+        self.foreign: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("requestfailed", lambda request: self.complaints.append(request.url))
+        self.page.on("request", lambda request: self._note(request.url))
+        self.page.goto(page.as_uri())
+
+    def _note(self, url: str) -> None:
+        if not url.startswith("file://"):
+            self.foreign.append(url)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1400])
+def test_all_pictures_are_seen_and_nobody_is_asked(
+    browser: Browser, folder: Path, width: int, scheme: str
+) -> None:
+    for name in PAGES:
+        size = {"width": width, "height": 4000}
+        visit = Visit(browser, folder / name, viewport=size, color_scheme=scheme)
+        visit.page.wait_for_load_state("networkidle")
+        broken = "[...document.images].filter(image => !image.naturalWidth).length"
+        assert visit.page.evaluate(broken) == 0, name
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, name
+        assert visit.page.locator("h1").count() == 1
+        assert (visit.complaints, visit.foreign) == ([], []), name
+        light = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (light == "rgb(255, 255, 255)") == (scheme == "light")
+
+
+def test_the_keyboard_leads_from_all_albums_to_a_photo(browser: Browser, folder: Path) -> None:
+    visit = Visit(browser, folder / "index.html")
+
+    def press_until(what: str) -> None:
+        for _ in range(30):
+            visit.page.keyboard.press("Tab")
+            if what in visit.page.evaluate("document.activeElement.outerHTML"):
+                return
+        raise AssertionError(f"the keyboard does not reach {what}")
+
+    visit.page.keyboard.press("Tab")
+    assert visit.page.evaluate("document.activeElement.className") == "skip"
+    assert visit.page.locator(".skip").bounding_box()["x"] >= 0  # type: ignore[index]
+    visit.page.keyboard.press("Enter")
+    press_until("Eiffel Tower")
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert visit.page.evaluate(outline) == "solid"
+    visit.page.keyboard.press("Enter")
+    visit.page.wait_for_selector("h1:has-text('Eiffel Tower')")
+    press_until("100%25")
+    visit.page.keyboard.press("Enter")
+    visit.page.wait_for_url("**/100%25%20%231%3F.jpg")
+    assert visit.page.evaluate("document.images[0].naturalWidth") == 600
+    visit.page.go_back()
+    press_until("index.html")
+    visit.page.keyboard.press("Enter")
+    visit.page.wait_for_selector("#country-1")
+    assert visit.complaints == []
