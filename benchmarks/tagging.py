@@ -2,7 +2,8 @@
 
 Three things in turn, round after round, on the same photos and all cores: decoding alone (JPEGs at
 the scale the network needs), the network alone on photos already decoded, and the tagger from
-files to its journal. Medians of the rounds are set side by side, so that all see the same machine.
+files to its journal and tables. Medians of the rounds are set side by side, so that all see the
+same machine. Then the tagger's memory, for a library and for one four times as large.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks import tables
+from benchmarks.tagging_memory import Peak, linked, peak_of
 from landmark_ml import tracking
 from landmark_ml.config import TagConfig
 from serving.tagging.answering import load_answering
@@ -32,43 +36,78 @@ if TYPE_CHECKING:
     from serving.tagging.answering import Answering
 
 DEFAULT_PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "originals"
+FINDINGS = Path("build") / "benchmarks" / "tagging.json"
 _BATCH = 4
+_LARGER = 4
 
 
-def photos_per_second(
-    answering: Answering, photos: Path, copies: int, rounds: int
-) -> dict[str, float]:
-    """Median rates of decoding, network and tagger over interleaved rounds after a warm-up."""
-    paths = [photos / found.path for found in Library(photos).walk()]
-    if not paths:
-        raise ValueError(f"{photos} holds no photo; name a folder with --photos")
-    rates: dict[str, list[float]] = {"decode": [], "network": [], "tagger": []}
+@dataclass
+class Speed:
+    """Photos a second, and milliseconds of CPU time a photo, of each round."""
+
+    rates: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Median photos a second."""
+        return statistics.median(self.rates)
+
+
+def speeds(answering: Answering, paths: Sequence[Path], copies: int, rounds: int) -> list[Speed]:
+    """Decoding, network and tagger over interleaved rounds after a warm-up."""
+    found, photos = [Speed(), Speed(), Speed()], len(paths) * copies
     with tempfile.TemporaryDirectory() as scratch:
-        library = _linked(paths, copies, Path(scratch) / "photos")
-        works: dict[str, Callable[[int], None]] = {
-            "decode": lambda _: _decode(answering.predictor, paths * copies),
-            "network": lambda _: _run(answering.predictor, len(paths) * copies),
-            "tagger": lambda turn: _tag(library, answering, Path(scratch) / f"out{turn}"),
-        }
+        library = Library(linked(paths, photos, Path(scratch) / "photos"))
+        works: list[Callable[[int], None]] = [
+            lambda _: _decode(answering.predictor, list(paths) * copies),
+            lambda _: _run(answering.predictor, photos),
+            lambda turn: _tag(library, answering, Path(scratch) / f"out{turn}"),
+        ]
         for turn in range(rounds + 1):
-            for name, work in works.items():
-                started = time.perf_counter()
+            for speed, work in zip(found, works, strict=True):
+                started, cpu = time.perf_counter(), time.process_time()
                 work(turn)
                 if turn:
-                    rates[name].append(len(paths) * copies / (time.perf_counter() - started))
-    return {name: statistics.median(values) for name, values in rates.items()}
+                    speed.rates.append(photos / (time.perf_counter() - started))
+                    speed.cpu_ms.append(1000 * (time.process_time() - cpu) / photos)
+    return found
 
 
-def table(rates: dict[str, float]) -> str:
+def report(decode: Speed, network: Speed, tagger: Speed) -> str:
     """Rates, and the tagger's share of each bound.
 
-    `both` is what cores reach that decode and recognise one after the other.
+    One after the other: what cores reach that do nothing but decode and recognise.
     """
-    both = 1 / (1 / rates["decode"] + 1 / rates["network"])
-    bounds = {"decode": rates["decode"], "network": rates["network"], "both": both}
-    lines = [f"{name:8}{rate:10.1f} photos/s" for name, rate in (rates | bounds).items()]
-    lines += [f"tagger of {name:8}{rates['tagger'] / rate:8.1%}" for name, rate in bounds.items()]
-    return "\n".join(lines)
+    rows = [
+        [
+            name,
+            f"{speed.rate:.1f}",
+            f"{min(speed.rates):.1f} to {max(speed.rates):.1f}",
+            f"{statistics.median(speed.cpu_ms):.1f}",
+        ]
+        for name, speed in (("decode", decode), ("network", network), ("tagger", tagger))
+    ]
+    bounds = {
+        "the faster of decode and network": max(decode.rate, network.rate),
+        "the slower of the two": min(decode.rate, network.rate),
+        "both, one after the other": 1 / (1 / decode.rate + 1 / network.rate),
+    }
+    shares = [
+        [name, f"{bound:.1f}", f"{tagger.rate / bound:.2f}"] for name, bound in bounds.items()
+    ]
+    return "\n\n".join(
+        (
+            tables.table(("", "photos/s", "spread", "CPU ms a photo"), rows),
+            tables.table(("bound", "photos/s", "tagger is times"), shares),
+        )
+    )
+
+
+def memory_table(peaks: Sequence[Peak]) -> str:
+    """Memory of libraries of different size, and their whole time with sidecars and gallery."""
+    rows = [[f"{peak.photos:,} photos", f"{peak.seconds:.0f}", *_megabytes(peak)] for peak in peaks]
+    return tables.table(("library", "seconds", "MB before", "MB at the peak"), rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,25 +117,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="landmarks", help="default: %(default)s")
     parser.add_argument("--copies", type=int, default=4, help="of each photo (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    parser.add_argument(
+        "--memory", type=int, default=1000, help="photos of the smaller library; 0: none (1000)"
+    )
     options = parser.parse_args(argv)
     tracking.connect()
     try:
-        answering = load_answering(options.model)
-        rates = photos_per_second(answering, options.photos, options.copies, options.rounds)
+        _measure(options)
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    sys.stdout.write(f"{table(rates)}\n{os.cpu_count()} cores, load {load:.1f}\n")
     return 0
 
 
-def _linked(paths: Sequence[Path], copies: int, folder: Path) -> Library:
-    for copy in range(copies):
-        (folder / str(copy)).mkdir(parents=True)
-        for path in paths:
-            (folder / str(copy) / path.name).symlink_to(path.resolve())
-    return Library(folder)
+def _measure(options: argparse.Namespace) -> None:
+    paths = [options.photos / found.path for found in Library(options.photos).walk()]
+    if not paths:
+        raise ValueError(f"{options.photos} holds no photo; name a folder with --photos")
+    answering = load_answering(options.model)
+    found = speeds(answering, paths, options.copies, options.rounds)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    sys.stdout.write(f"{report(*found)}\n\n{os.cpu_count()} cores, load {load:.1f}\n\n")
+    sizes = (options.memory, _LARGER * options.memory) if options.memory else ()
+    peaks = [peak_of(paths, size, options.model) for size in sizes]
+    sys.stdout.write(f"{memory_table(peaks)}\n" if peaks else "")
+    names = ("decode", "network", "tagger")
+    findings = {name: asdict(speed) for name, speed in zip(names, found, strict=True)}
+    findings["memory"] = {str(peak.photos): asdict(peak) for peak in peaks}
+    machine = tables.machine(("openvino", "pillow", "numpy"))
+    tables.write_json(FINDINGS, {"machine": machine, "load": load, **findings})
+
+
+def _megabytes(peak: Peak) -> tuple[str, str]:
+    return f"{peak.before_mb:.0f}", f"{peak.peak_mb:.0f}"
 
 
 def _decode(predictor: Predictor, paths: Sequence[Path]) -> None:

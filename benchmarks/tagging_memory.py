@@ -1,0 +1,109 @@
+"""How much memory the tagger needs at the most, measured in a process of its own.
+
+Everything is asked for that goes through the whole library: table, sidecars (in a dry run), albums
+and gallery.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from landmark_ml import tracking
+from landmark_ml.config import TagConfig
+from serving.tagging.answering import load_answering
+from serving.tagging.tagger import tag_library
+from serving.tagging.walk import Library
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from serving.tagging.answering import Answering
+
+_STATUS = Path("/proc/self/status")
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most resident memory, in 10^6 bytes, before and while photos were tagged."""
+
+    photos: int
+    seconds: float
+    before_mb: float
+    peak_mb: float
+
+
+def linked(paths: Sequence[Path], count: int, folder: Path) -> Path:
+    """A library of so many photos: links to these, as often as it takes, 1,000 in a folder.
+
+    The tagger takes each link to a file for a photo; only folders it walks once.
+    """
+    for number in range(count):
+        source = paths[number % len(paths)].resolve()
+        link = folder / f"{number // 1000:03}" / f"{number:06}{source.suffix}"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(source)
+    return folder
+
+
+def peak_of(paths: Sequence[Path], count: int, model: str) -> Peak:
+    """Tag a library of so many photos in a new process."""
+    with tempfile.TemporaryDirectory() as scratch:
+        library = linked(paths, count, Path(scratch) / "photos")
+        done = subprocess.run(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", __name__, model, str(library), str(Path(scratch) / "out")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise ValueError(f"the tagger failed on {count} photos: {done.stderr[-2000:]}")
+    return Peak(**json.loads(done.stdout))
+
+
+def tag_and_measure(answering: Answering, photos: Path, out: Path) -> Peak:
+    """Tag a library in this process, which should have done nothing else yet."""
+    config = TagConfig(
+        photos=str(photos),
+        out=str(out),
+        sidecars="photo.jpg.xmp",
+        dry_run=True,
+        albums="list",
+        gallery=True,
+    )
+    before, started = resident_peak_mb(), time.perf_counter()
+    result = tag_library(Library(photos), answering, config)
+    return Peak(result.photos, time.perf_counter() - started, before, resident_peak_mb())
+
+
+def resident_peak_mb() -> float:
+    """The most resident memory of this process so far, in 10^6 bytes.
+
+    From Linux alone: what getrusage tells there is also that of the process that started this one.
+    """
+    if not _STATUS.exists():
+        raise ValueError(f"{_STATUS} is not there: peak memory is measured on Linux alone")
+    found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text(encoding="ascii"))
+    if found is None:
+        raise ValueError(f"{_STATUS} tells no VmHWM")
+    return int(found[1]) * 1024 / 1e6
+
+
+def main(argv: Sequence[str]) -> None:
+    """Tag a library with a registered model, and print the peak as JSON."""
+    model, photos, out = argv
+    tracking.connect()
+    peak = tag_and_measure(load_answering(model), Path(photos), Path(out))
+    sys.stdout.write(json.dumps(asdict(peak)) + os.linesep)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
