@@ -55,7 +55,9 @@ def backbone_digest(model: LandmarkNetwork) -> str:
     # Two architectures may share their weights and differ in padding or activation.
     versions = [version(name) for name in ("torch", "timm", "openvino")]
     layers = [repr(layer) for layer in model.network.children() if layer is not model.classifier]
-    identity = json.dumps([weights, layers, model.preprocessing.to_dict(), model.mirror, versions])
+    # Nor do weights tell which stages are stacked; how many features come of it does.
+    seen = [model.classifier.in_features, model.mirror, model.preprocessing.to_dict()]
+    identity = json.dumps([weights, layers, seen, versions])
     return hashlib.sha256(identity.encode()).hexdigest()[:24]
 
 

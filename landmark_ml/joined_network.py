@@ -1,4 +1,4 @@
-"""Several networks side by side as one: what each has learnt to see, one classifier over all."""
+"""Networks side by side and their earlier stages as one: one classifier over all they see."""
 
 from __future__ import annotations
 
@@ -18,21 +18,31 @@ _CLASSIFIER_DEPTH = 1
 
 
 class JoinedNetwork(nn.Module):
-    """Stacks the feature maps of networks that see the same pixels.
+    """Stacks the feature maps of networks that see the same pixels, and of their earlier stages.
 
     An ensemble (Hansen and Salamon, Neural network ensembles, PAMI 1990) with one linear classifier
     over all features, which is trained and served as one network: [N, 3, H, W] to maps
-    [N, sum of channels, h, w] to logits. Input size and normalisation are those of the first.
-    Raises ValueError for networks that do not stack. The methods are those timm expects.
+    [N, sum of channels, h, w] to logits. stages: how many earlier stages of each network are
+    stacked too, counted from the output and averaged to the size of the last; what they see is lost
+    on the way to ImageNet's classes, and tells landmarks apart (Evci et al., Head2Toe, ICML 2022).
+    Input size and normalisation are those of the first network. Raises ValueError for networks that
+    do not stack. The methods are those timm expects.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], drop_rate: float = 0.0) -> None:
+    def __init__(
+        self, networks: Sequence[nn.Module], drop_rate: float = 0.0, stages: int = 0
+    ) -> None:
         super().__init__()
         self.pretrained_cfg = _shared_config(networks)
         for network in networks:
             network.reset_classifier(0)  # type: ignore[operator]
         self.networks = nn.ModuleList(networks)
-        self.num_features = sum(_num_features(network) for network in networks)
+        self.indices = [_earlier_stages(network, stages) for network in networks]
+        size = self.pretrained_cfg["input_size"]
+        self.num_features = sum(
+            _example_maps(network, size, indices).shape[1]
+            for network, indices in zip(networks, self.indices, strict=True)
+        )
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         # No module: layers are part of the identity of cached features, dropout is not.
         self.drop_rate = drop_rate
@@ -60,7 +70,8 @@ class JoinedNetwork(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Stacked feature maps [N, num_features, h, w]."""
-        return torch.cat([network.forward_features(x) for network in self.networks], dim=1)  # type: ignore[operator]
+        every = zip(self.networks, self.indices, strict=True)
+        return torch.cat([_stacked_maps(network, x, indices) for network, indices in every], dim=1)
 
     def forward_head(self, maps: Tensor, pre_logits: bool = False) -> Tensor:
         """Logits of stacked maps, or with pre_logits what the classifier sees."""
@@ -72,8 +83,40 @@ class JoinedNetwork(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
-def _num_features(network: nn.Module) -> int:
-    return int(network.num_features)  # type: ignore[arg-type]
+def _stacked_maps(network: nn.Module, x: Tensor, indices: list[int]) -> Tensor:
+    """What a network sees, and behind it what the stages of these indices see there."""
+    if not indices:
+        last: Tensor = network.forward_features(x)  # type: ignore[operator]
+        return last
+    last, earlier = network.forward_intermediates(x, indices=indices)  # type: ignore[operator]
+    places = (last.shape[2], last.shape[3])
+    return torch.cat([last, *(functional.adaptive_avg_pool2d(m, places) for m in earlier)], dim=1)
+
+
+@torch.no_grad()
+def _earlier_stages(network: nn.Module, stages: int) -> list[int]:
+    """Indices of the last stages whose maps are not what the network ends with anyway."""
+    if not stages:
+        return []
+    name = type(network).__name__
+    if not hasattr(network, "forward_intermediates"):
+        raise ValueError(
+            f"a {name} does not give out what its stages see; give feature_stages 0, or a backbone"
+            " that does, as most of timm's do"
+        )
+    config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
+    last, maps = network.forward_intermediates(_example(config["input_size"]))  # type: ignore[operator]
+    earlier = [
+        index
+        for index, seen in enumerate(maps)
+        if seen.shape != last.shape or not torch.allclose(seen, last)
+    ]
+    if stages > len(earlier):
+        raise ValueError(
+            f"feature_stages is {stages} and a {name} has {len(earlier)} stages before its last"
+            " maps; give at most that many"
+        )
+    return earlier[-stages:]
 
 
 def _shared_config(networks: Sequence[nn.Module]) -> dict[str, Any]:
@@ -87,7 +130,7 @@ def _shared_config(networks: Sequence[nn.Module]) -> dict[str, Any]:
                     f"joined backbones were trained with {name} {first[name]} and {config[name]};"
                     " join those of one normalisation"
                 )
-    shapes = [_maps_shape(network, first["input_size"]) for network in networks]
+    shapes = [tuple(_example_maps(network, first["input_size"]).shape) for network in networks]
     if len({shape[2:] for shape in shapes}) > 1 or any(len(shape) != 4 for shape in shapes):
         raise ValueError(
             f"joined backbones give maps of shapes {shapes}, which do not stack; join networks"
@@ -97,18 +140,25 @@ def _shared_config(networks: Sequence[nn.Module]) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _maps_shape(network: nn.Module, input_size: tuple[int, int, int]) -> tuple[int, ...]:
+def _example_maps(
+    network: nn.Module, input_size: tuple[int, int, int], indices: Sequence[int] = ()
+) -> Tensor:
+    """Stacked maps of one photo of nothing; refuses a network that does not only average them."""
     network.eval()
-    # Not zeros: of them every layer makes the same.
-    pixels = torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0))
-    maps: Tensor = network.forward_features(pixels)  # type: ignore[operator]
+    pixels = _example(input_size)
+    maps = _stacked_maps(network, pixels, [])
     pooled: Tensor = network.forward_head(maps, pre_logits=True)  # type: ignore[operator]
     if maps.ndim != 4 or not torch.allclose(pooled, maps.mean(dim=(2, 3)), atol=1e-4):
         raise ValueError(
             f"a {type(network).__name__} does more between its maps and its classifier than to"
             " average; join networks that only average, as the efficientnets do"
         )
-    return tuple(maps.shape)
+    return _stacked_maps(network, pixels, list(indices))
+
+
+def _example(input_size: tuple[int, int, int]) -> Tensor:
+    # Not zeros: of them every layer makes the same.
+    return torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0))
 
 
 def _depths(network: nn.Module, coarse: bool) -> dict[str, int]:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class ModelOptions:
     """What `create_model` needs to know; resolution 0 takes the backbone's own.
 
-    backbone: a name timm knows, or several joined by `+` (see `JoinedNetwork`).
+    backbone: a name timm knows, or several joined by `+`. feature_stages: earlier stages whose maps
+    the classifier sees beside the last ones. Of both see `JoinedNetwork`.
     """
 
     backbone: str
@@ -38,6 +39,7 @@ class ModelOptions:
     framing: str = "squash"
     drop_rate: float = 0.0
     mirror: bool = False
+    feature_stages: int = 0
 
 
 def model_options(config: TrainConfig, num_outputs: int) -> ModelOptions:
@@ -50,6 +52,7 @@ def model_options(config: TrainConfig, num_outputs: int) -> ModelOptions:
         framing=config.framing,
         drop_rate=config.drop_rate,
         mirror=config.mirror,
+        feature_stages=config.feature_stages,
     )
 
 
@@ -146,7 +149,10 @@ def create_model(options: ModelOptions) -> LandmarkNetwork:
     Raises ValueError for an unknown backbone (naming near ones), WeightsError without weights.
     """
     parts = [_create_network(name, options) for name in options.backbone.split("+")]
-    network = parts[0] if len(parts) == 1 else JoinedNetwork(parts, options.drop_rate)
+    if len(parts) > 1 or options.feature_stages:
+        network: nn.Module = JoinedNetwork(parts, options.drop_rate, options.feature_stages)
+    else:
+        network = parts[0]
     network.reset_classifier(options.num_outputs)  # type: ignore[operator]
     model = LandmarkNetwork(network, _preprocessing(network, options), options.mirror)
     _check_runs(model, options)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
+from landmark_ml.backbone_graph import backbone_digest
 from landmark_ml.freezing import freeze_early_stages
 from landmark_ml.models import LandmarkNetwork, ModelOptions, create_model
 from landmark_ml.trainer import FitOptions, create_trainer
@@ -12,8 +15,9 @@ from landmark_ml.trainer import FitOptions, create_trainer
 TWO = "test_efficientnet+test_byobnet"
 
 
-def joined(backbone: str = TWO) -> LandmarkNetwork:
-    return create_model(ModelOptions(backbone, 3, "random", 32)).eval()
+def joined(backbone: str = TWO, stages: int = 0, resolution: int = 32) -> LandmarkNetwork:
+    options = ModelOptions(backbone, 3, "random", resolution, feature_stages=stages)
+    return create_model(options).eval()
 
 
 def test_the_features_are_those_of_every_network_in_order() -> None:
@@ -61,3 +65,50 @@ def test_networks_that_do_not_stack_are_refused() -> None:
 
 def _parts() -> tuple[str, ...]:
     return "networks.0.", "networks.1.", "classifier."
+
+
+def test_earlier_stages_stand_behind_the_last_maps_and_are_averaged_like_them() -> None:
+    model = joined("test_efficientnet", stages=2)
+    pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    last, stages = part(model).forward_intermediates(model.normalize(pixels))
+    expected = torch.cat([m.mean(dim=(2, 3)) for m in (last, *stages[-2:])], dim=1)
+    assert torch.allclose(model.features(pixels), expected, atol=1e-5)
+    assert model.feature_maps(pixels).mean(dim=(2, 3)).allclose(expected, atol=1e-5)
+    assert model(pixels).shape == (2, 3)
+
+
+def test_stages_of_several_networks_stack_also_at_sizes_that_do_not_divide() -> None:
+    alone = joined("test_efficientnet", stages=2).classifier.in_features
+    model = joined("test_efficientnet+test_efficientnet", stages=2, resolution=40)
+    pixels = torch.randint(0, 256, (2, 3, 40, 40), dtype=torch.uint8)
+    assert model.features(pixels).shape == (2, 2 * alone)
+
+
+def test_a_last_stage_that_is_the_end_of_the_network_is_not_stacked_twice() -> None:
+    model = joined("test_resnet", stages=1)
+    channels = [info["num_chs"] for info in part(model).feature_info]
+    assert model.classifier.in_features == channels[-1] + channels[-2]
+
+
+def test_features_of_other_stages_are_other_features() -> None:
+    digests = {backbone_digest(seeded("test_efficientnet", stages)) for stages in (0, 1, 2)}
+    assert len(digests) == 3
+    assert backbone_digest(seeded("test_efficientnet", 1)) in digests
+
+
+def part(model: LandmarkNetwork) -> Any:
+    """The first of the networks that are joined."""
+    return model.network.networks[0]  # type: ignore[index]
+
+
+def seeded(backbone: str, stages: int) -> LandmarkNetwork:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return joined(backbone, stages)
+
+
+def test_stages_that_are_not_there_are_refused() -> None:
+    with pytest.raises(ValueError, match="feature_stages is 9 and a EfficientNet has 5 stages"):
+        joined("test_efficientnet", stages=9)
+    with pytest.raises(ValueError, match="LandmarkCNN does not give out what its stages see"):
+        joined("landmark_cnn", stages=1)

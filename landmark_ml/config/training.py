@@ -65,6 +65,12 @@ class TrainConfig(DataConfig):
     mirror: bool = option(
         False, "serve the mean of what the network sees in a photo and in its mirror image"
     )
+    feature_stages: int = option(
+        0,
+        "earlier stages whose maps the classifier sees too, counted from the output",
+        unit="stages",
+        within=NOT_NEGATIVE,
+    )
     drop_rate: float = option(0.5, "dropout before the classifier", within=BELOW_ONE)
 
     epochs: int = option(
