@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_curve
-from torch.nn import functional
+
+from landmark_ml.temperature import fit_temperature
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +23,6 @@ LARGEST_ODDS = 1e-6
 _RECALL = 0.95
 _PRECISION = 0.95
 _SURE_ENOUGH = 0.5
-_LOG_TEMPERATURES = (math.log(0.02), math.log(20.0))
 
 
 @dataclass(frozen=True)
@@ -68,20 +66,6 @@ def landmark_scores(logits: Tensor, num_classes: int) -> Tensor:
     log_odds = torch.logit(largest, eps=LARGEST_ODDS)
     lead = logits[:, :num_classes].amax(dim=1) - logits[:, num_classes]
     return torch.sigmoid((log_odds + LEAD_WEIGHT * lead) / (1 + LEAD_WEIGHT))
-
-
-def fit_temperature(logits: Tensor, targets: Tensor) -> float:
-    """Temperature of the lowest cross-entropy.
-
-    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
-    """
-
-    def loss(log_temperature: float) -> float:
-        scaled = logits / math.exp(log_temperature)
-        return float(functional.cross_entropy(scaled, targets))
-
-    found = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded")
-    return math.exp(float(found.x))
 
 
 def choose_threshold(scores: NDArray[np.floating], shows_one: NDArray[np.bool_]) -> float:

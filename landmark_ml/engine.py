@@ -13,6 +13,7 @@ from torch.nn import functional
 from tqdm.auto import tqdm
 
 from landmark_ml.seeding import align_random_state
+from landmark_ml.temperature import calibrated_loss
 from landmark_ml.trainer import (
     FitOptions,
     Trainer,
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from landmark_ml.processes import Processes
 
 logger = logging.getLogger(__name__)
+
+# What is served is calibrated, so the scale of the logits must not decide.
+_CRITERION = "val/calibrated_loss"
 
 
 class TrainingError(ValueError):
@@ -56,7 +60,7 @@ def fit(
     on_epoch_end: Callable[[dict[str, float]], None],
     saver: EpochSaver | None = None,
 ) -> dict[str, float]:
-    """Train in place and leave the weights of the epoch with the lowest val/loss.
+    """Train in place and leave the weights of the epoch with the lowest val/calibrated_loss.
 
     Without `val` the last epoch's weights stay. All of compute.processes call this at once and end
     with the same weights. on_epoch_end gets the metrics of each epoch; what it raises ends the
@@ -69,7 +73,7 @@ def fit(
     progress = tqdm(range(done, options.epochs), desc=options.name, unit="epoch", delay=2)
     for epoch in progress:
         if options.patience and epoch - best["epoch"] > options.patience:
-            logger.info("%s: no better val/loss since epoch %.0f", options.name, best["epoch"])
+            logger.info("%s: nothing better since epoch %.0f", options.name, best["epoch"])
             break
         metrics = {"epoch": float(epoch)}
         train.progress = epoch / options.epochs
@@ -78,7 +82,7 @@ def fit(
         if val is not None:
             metrics |= evaluate(trainer.averaged, val, options.num_classes, compute)
             _check_finite(metrics["val/loss"], trainer)
-        if val is None or metrics["val/loss"] < best["val/loss"]:
+        if val is None or metrics[_CRITERION] < best[_CRITERION]:
             best, best_state = metrics, copy.deepcopy(trainer.averaged.state_dict())
         progress.set_postfix_str(_summary(metrics))
         on_epoch_end(metrics)
@@ -96,7 +100,7 @@ def _begin(
     saved = processes.share(saver.restore() if saver is not None else None)
     if saved is None:
         align_random_state(processes)
-        return 0, {"val/loss": math.inf, "epoch": -1.0}, {}
+        return 0, {_CRITERION: math.inf, "epoch": -1.0}, {}
     restore_trainer(trainer, train, saved, processes)
     return saved["done"], saved["best"], saved["best_state"]
 
@@ -135,13 +139,14 @@ def train_one_epoch(
 def evaluate(
     model: nn.Module, batches: Batches, num_classes: int, compute: Compute
 ) -> dict[str, float]:
-    """val/loss over all photos, val/top1 and val/top3 over those that show a landmark."""
+    """Losses over all photos, val/top1 and val/top3 over those that show a landmark."""
     logits, targets = predict_logits(model, batches, compute)
     landmarks = targets < num_classes
     ranked = logits[landmarks, :num_classes].topk(min(3, num_classes), dim=1).indices
     hits = ranked == targets[landmarks, None]
     return {
         "val/loss": float(functional.cross_entropy(logits, targets)),
+        _CRITERION: calibrated_loss(logits, targets),
         "val/top1": float(hits[:, 0].float().mean()),
         "val/top3": float(hits.any(dim=1).float().mean()),
     }

@@ -41,6 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.preprocessing",
         "landmark_ml.processes",
         "landmark_ml.seeding",
+        "landmark_ml.temperature",
         "landmark_ml.transforms",
         "landmark_ml.weights",
     ),

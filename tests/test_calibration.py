@@ -11,9 +11,9 @@ from landmark_ml.calibration import (
     calibrate,
     choose_min_confidence,
     choose_threshold,
-    fit_temperature,
     landmark_scores,
 )
+from landmark_ml.temperature import fit_temperature
 
 
 def honest_logits(count: int, num_outputs: int, seed: int = 0) -> tuple[Tensor, Tensor]:

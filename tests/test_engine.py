@@ -66,7 +66,8 @@ def test_a_separable_problem_is_learnt() -> None:
     _, kept, rows = fit_head(OPTIONS, in_order(*clusters(30, seed=1)))
     assert kept["val/top1"] == 1.0
     assert kept["val/loss"] < 0.5 < rows[0]["train/loss"]
-    assert kept["val/loss"] == min(row["val/loss"] for row in rows)
+    losses = [row["val/calibrated_loss"] for row in rows]
+    assert kept["val/calibrated_loss"] == min(losses)
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4, 5]
     assert all(row["train/photos_per_second"] > 0 for row in rows)
 
@@ -233,3 +234,14 @@ def test_accuracy_counts_landmarks_only_and_loss_counts_all() -> None:
     assert found["val/top3"] == 1.0
     expected = -logits.log_softmax(dim=1)[torch.arange(5), targets].mean()
     assert found["val/loss"] == pytest.approx(float(expected))
+
+
+def test_the_scale_of_the_logits_does_not_decide_between_epochs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.arange(60) % 3
+    logits = torch.eye(3)[targets] + torch.randn(60, 3, generator=generator)
+    losses = [evaluate(Echo(), in_order(logits * s, targets), 3, CPU) for s in (0.2, 1.0, 5.0)]
+    assert losses[2]["val/loss"] > 1.5 * losses[1]["val/loss"]
+    calibrated = [row["val/calibrated_loss"] for row in losses]
+    assert calibrated == pytest.approx([calibrated[0]] * 3, rel=1e-3)
+    assert calibrated[0] <= min(row["val/loss"] for row in losses)

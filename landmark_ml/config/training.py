@@ -137,7 +137,9 @@ class TrainConfig(DataConfig):
     )
     clip_grad: float = option(1.0, "largest norm of the gradient", within=POSITIVE)
     patience: int = option(
-        0, "epochs without a better val/loss before stopping; 0: never stop", within=NOT_NEGATIVE
+        0,
+        "epochs without a better val/calibrated_loss before stopping; 0: never stop",
+        within=NOT_NEGATIVE,
     )
 
     device: str = option("auto", "where to train", choices=("auto", "cpu", "cuda", "mps"))

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 MOST_MISTAKES = 20
 MOST_MARKED_EPOCHS = 40
+_CURVES = ("train/loss", "val/loss", "val/calibrated_loss", "val/top1", "val/top3")
 SCORES = ("recall", "precision", "f1")
 MISTAKES_NOTE = "Blue: the true landmark. Red: the predicted one, with its confidence."
 
@@ -56,17 +57,16 @@ class Mistake:
 def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     """Draw losses and validation accuracies over the epochs, with the best epoch marked.
 
-    A row holds `epoch` and any of `train/loss`, `val/loss`, `val/top1`, `val/top3`; a key that is
-    missing leaves a gap. Best is the highest `val/top1`, else the lowest `val/loss`. Raises
+    A row holds `epoch` and any of `train/loss`, `val/loss`, `val/calibrated_loss`, `val/top1`,
+    `val/top3`; a key that is missing leaves a gap. Best is the lowest `val/calibrated_loss`, whose
+    weights training keeps, else the highest `val/top1`, else the lowest `val/loss`. Raises
     ValueError on an empty history.
     """
     if not history:
         msg = "the history holds no epoch: draw learning curves after the first one"
         raise ValueError(msg)
     epochs = np.array([row.get("epoch", index) for index, row in enumerate(history)], dtype=float)
-    series = {
-        key: _series(history, key) for key in ("train/loss", "val/loss", "val/top1", "val/top3")
-    }
+    series = {key: _series(history, key) for key in _CURVES}
     best = _best_epoch(series)
     figure = new_figure(_curves_title(epochs, series, best), height=3.9)
     loss, accuracy = figure.subplots(1, 2)
@@ -154,6 +154,8 @@ def _series(history: Sequence[Mapping[str, float]], key: str) -> NDArray[np.floa
 
 def _best_epoch(series: Mapping[str, NDArray[np.float64]]) -> int | None:
     """Position of the best epoch; the earliest on a tie."""
+    if np.isfinite(series["val/calibrated_loss"]).any():
+        return int(np.nanargmin(series["val/calibrated_loss"]))
     if np.isfinite(series["val/top1"]).any():
         return int(np.nanargmax(series["val/top1"]))
     if np.isfinite(series["val/loss"]).any():

@@ -150,7 +150,7 @@ def started(study: Study) -> list[FrozenTrial]:
 
 
 def best_trial(study: Study) -> FrozenTrial:
-    """Trial of the highest val/top1, of the lowest val/loss among equals.
+    """Trial of the highest val/top1, of the lowest val/calibrated_loss among equals.
 
     Raises StudyError when none was completed.
     """
@@ -159,7 +159,7 @@ def best_trial(study: Study) -> FrozenTrial:
         failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
         why = failed[-1].user_attrs.get("error", "it was interrupted") if failed else "none began"
         raise StudyError(f"study {study.study_name!r} has no completed trial; the last one: {why}")
-    return max(done, key=lambda trial: (trial.values[0], -trial.user_attrs["val/loss"]))
+    return max(done, key=lambda trial: (trial.values[0], -trial.user_attrs["val/calibrated_loss"]))
 
 
 def summary(study: Study) -> dict[str, Any]:

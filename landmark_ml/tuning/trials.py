@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional
 
 from landmark_ml.backbone_graph import FEATURES, trace_backbone
 from landmark_ml.graph import Graph
 from landmark_ml.models import count_parameters, create_model, model_options
 from landmark_ml.phases import num_outputs, view_features
 from landmark_ml.seeding import seed_everything
+from landmark_ml.temperature import calibrated_loss
 from landmark_ml.training import train_network
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class TrialRunner:
         self._memory = FeatureMemory(first.train + first.val)
 
     def run(self, config: TrainConfig, on_epoch_end: OnEpochEnd) -> dict[str, float]:
-        """val/top1, val/top3 and val/loss, the mean over the folds.
+        """val/top1, val/top3 and val/calibrated_loss, the mean over the folds.
 
         on_epoch_end gets the metrics of each epoch of the first fold; what it raises ends the
         trial.
@@ -138,7 +138,7 @@ def _judge(validation: ValidationLogits, num_classes: int) -> dict[str, float]:
     return {
         "val/top1": float(hits[:, 0].float().mean()),
         "val/top3": float(hits.any(dim=1).float().mean()),
-        "val/loss": float(functional.cross_entropy(logits, targets)),
+        "val/calibrated_loss": calibrated_loss(logits, targets),
     }
 
 

@@ -74,6 +74,14 @@ def test_best_epoch_falls_to_the_lowest_loss_without_accuracies() -> None:
     assert says(learning_curves(history), "Best validation loss 0.400 at epoch 1")
 
 
+def test_the_epoch_whose_weights_were_kept_is_marked() -> None:
+    history: list[dict[str, float]] = [
+        {"epoch": e, "val/calibrated_loss": loss, "val/top1": top1}
+        for e, (loss, top1) in enumerate([(0.9, 0.8), (0.4, 0.7), (0.5, 0.9)])
+    ]
+    assert says(learning_curves(history), "Best validation top-1 0.700 at epoch 1")
+
+
 def test_curves_of_no_epoch_are_refused() -> None:
     with pytest.raises(ValueError, match="no epoch"):
         learning_curves([])

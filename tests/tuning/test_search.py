@@ -130,7 +130,9 @@ def test_going_on_adds_to_the_same_run_and_tests_the_same_winner_no_second_time(
 ) -> None:
     again = run_tuning(config)
     assert again == result
-    monkeypatch.setattr(TrialRunner, "run", lambda *_: {"val/top1": 0.0, "val/loss": 9.0})
+    monkeypatch.setattr(
+        TrialRunner, "run", lambda *_: {"val/top1": 0.0, "val/calibrated_loss": 9.0}
+    )
     more = run_tuning(replace(config, trials=5))
     assert more.location == result.location
     assert more.counts == {"complete": 4, "fail": 1}
