@@ -15,7 +15,6 @@ def ensemble() -> TrainConfig:
     return TrainConfig(
         recipe="ensemble",
         backbone="tf_efficientnet_lite0+tf_efficientnet_lite1+tf_efficientnet_lite2",
-        drop_rate=0.8,
     )
 
 
@@ -29,6 +28,7 @@ def finetune() -> TrainConfig:
         start_resolution=160,
         mirror=True,
         drop_rate=0.3,
+        label_smoothing=0.1,
         finetune_epochs=7,
         unfreeze=4,
         finetune_learning_rate=3e-4,
@@ -44,11 +44,15 @@ def scratch() -> TrainConfig:
         recipe="scratch",
         backbone="landmark_cnn",
         weights="random",
-        resolution=128,
+        feature_stages=0,
+        resolution=160,
+        train_resolution=128,
         start_resolution=64,
+        mirror=True,
         drop_rate=0.1,
+        label_smoothing=0.1,
         epochs=0,
-        finetune_epochs=30,
+        finetune_epochs=80,
         finetune_batch_size=64,
         finetune_learning_rate=4e-3,
         optimizer="muon",
@@ -58,7 +62,7 @@ def scratch() -> TrainConfig:
         mixup=0.2,
         cutmix=1.0,
         mix_probability=0.25,
-        ema_decay=0.99,
+        ema_decay=0.995,
         warmup_epochs=2.0,
     )
 

@@ -233,7 +233,7 @@ def _finetune_options(config: TrainConfig, dataset: Dataset) -> FitOptions:
         num_classes=dataset.num_classes,
         epochs=config.finetune_epochs,
         learning_rate=config.finetune_learning_rate,
-        weight_decay=config.weight_decay,
+        weight_decay=config.finetune_weight_decay,
         layer_decay=config.layer_decay,
         optimizer=config.optimizer,
         warmup_epochs=config.warmup_epochs,

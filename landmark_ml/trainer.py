@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from timm.data import Mixup
-from timm.optim import param_groups_layer_decay, param_groups_weight_decay
+from timm.optim import Muon, param_groups_layer_decay, param_groups_weight_decay
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 
+from landmark_ml.devices import bf16_pays
 from landmark_ml.exact_muon import ExactMuon
 from landmark_ml.processes import ALONE
 from landmark_ml.seeding import random_state, restore_random_state
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 
     from landmark_ml.batches import Batches
     from landmark_ml.processes import Processes
-
-
-# Muon (Jordan et al., 2024) as in timm scales its steps like AdamW's: rates mean the same.
-_OPTIMIZERS = {"adamw": torch.optim.AdamW, "muon": ExactMuon}
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,8 @@ def create_trainer(
     """Optimiser, schedule, average and mixing as the options say; in all processes the same."""
     # First of all: it gives every process the weights that the others then start from.
     parallel = processes.parallel(model)
-    optimizer = _OPTIMIZERS[options.optimizer](
+    device = next(model.parameters()).device.type
+    optimizer = _optimizer_class(options.optimizer, device)(
         _parameter_groups(model, options), lr=options.learning_rate
     )
     total = options.epochs * steps_per_epoch
@@ -118,6 +116,14 @@ def restore_trainer(
         train.generator.set_state(state["order"])
     # The run may go on in more processes than it began with.
     restore_random_state(state["random"][processes.rank % len(state["random"])])
+
+
+def _optimizer_class(name: str, device: str) -> type[torch.optim.Optimizer]:
+    """Muon (Jordan et al., 2024) as in timm scales its steps like AdamW's: rates mean the same."""
+    if name == "adamw":
+        return torch.optim.AdamW
+    chosen: type[torch.optim.Optimizer] = Muon if bf16_pays(device) else ExactMuon
+    return chosen
 
 
 def _parameter_groups(model: nn.Module, options: FitOptions) -> list[dict[str, Any]]:

@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
+from timm.optim import Muon
 
+from landmark_ml.exact_muon import ExactMuon
 from landmark_ml.models import ModelOptions, create_model
 from landmark_ml.trainer import FitOptions, create_trainer
 from tests.tiny_networks import tiny_model
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 OPTIONS = FitOptions(name="test", num_classes=3, epochs=6, learning_rate=0.05)
@@ -73,3 +75,12 @@ def test_warm_up_takes_at_most_half_of_a_short_training() -> None:
     rates = scheduled_rates(replace(OPTIONS, epochs=1, learning_rate=1.0, warmup_epochs=5), 4)
     assert rates.index(max(rates)) == 2
     assert max(rates) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("bf16", "expected"), [(True, Muon), (False, ExactMuon)])
+def test_muon_computes_in_bfloat16_where_that_pays(
+    bf16: bool, expected: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": bf16})
+    trainer = create_trainer(tiny_model(), replace(OPTIONS, optimizer="muon"), 4)
+    assert type(trainer.optimizer) is expected

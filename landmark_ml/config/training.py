@@ -66,15 +66,15 @@ class TrainConfig(DataConfig):
         False, "serve the mean of what the network sees in a photo and in its mirror image"
     )
     feature_stages: int = option(
-        0,
+        3,
         "earlier stages whose maps the classifier sees too, counted from the output",
         unit="stages",
         within=NOT_NEGATIVE,
     )
-    drop_rate: float = option(0.5, "dropout before the classifier", within=BELOW_ONE)
+    drop_rate: float = option(0.0, "dropout before the classifier", within=BELOW_ONE)
 
     epochs: int = option(
-        20, "epochs of the head on cached features; 0: skip this phase", within=NOT_NEGATIVE
+        30, "epochs of the head on cached features; 0: skip this phase", within=NOT_NEGATIVE
     )
     refit: bool = option(
         True, "train a frozen backbone's head again on train and validation photos once calibrated"
@@ -84,8 +84,10 @@ class TrainConfig(DataConfig):
     )
     batch_size: int = option(256, "photos per step of the head phase", within=POSITIVE)
     learning_rate: float = option(2e-3, "peak learning rate of the head phase", within=POSITIVE)
-    weight_decay: float = option(0.05, "decoupled weight decay (AdamW)", within=NOT_NEGATIVE)
-    label_smoothing: float = option(0.1, "share of the target spread over all classes", within=UNIT)
+    weight_decay: float = option(
+        5.0, "decoupled weight decay (AdamW) of the head phase", within=NOT_NEGATIVE
+    )
+    label_smoothing: float = option(0.2, "share of the target spread over all classes", within=UNIT)
 
     finetune_epochs: int = option(
         0, "epochs of the whole network on pixels; 0: stays frozen", within=NOT_NEGATIVE
@@ -101,6 +103,9 @@ class TrainConfig(DataConfig):
     )
     finetune_learning_rate: float = option(
         5e-4, "peak learning rate of the fine-tuning phase", within=NOT_NEGATIVE
+    )
+    finetune_weight_decay: float = option(
+        0.05, "decoupled weight decay of the fine-tuning phase", within=NOT_NEGATIVE
     )
     layer_decay: float = option(
         0.8, "factor on the learning rate per group towards the input", within=UNIT

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # A frozen backbone often sees more at a larger size than it was trained at (Touvron et al.,
 # Fixing the train-test resolution discrepancy, NeurIPS 2019).
 SCALES = (1.0, 1.25)
+# Earlier stages whose maps the classifier sees too.
+FEATURE_STAGES = (0, 3)
 # Stages that learn, counted from the output; 0 is all of them.
 UNFREEZE = (0, 2, 4)
 _STEP = 32
@@ -66,13 +68,22 @@ def _network(trial: BaseTrial, base: TuneConfig) -> dict[str, Any]:
         "backbone": backbone,
         "resolution": side,
         "framing": trial.suggest_categorical("framing", ("squash", "crop")),
+        "feature_stages": _feature_stages(trial, base),
     }
+
+
+def _feature_stages(trial: BaseTrial, base: TuneConfig) -> int:
+    if base.weights != "pretrained":
+        # Not every network gives out what its stages see; our own does not.
+        return base.feature_stages
+    counts = tuple(sorted({*FEATURE_STAGES, base.feature_stages}))
+    return trial.suggest_categorical("feature_stages", counts)
 
 
 def _head(trial: BaseTrial, base: TuneConfig) -> dict[str, Any]:
     shared = {
         "drop_rate": _between(trial, "drop_rate", 0.0, 0.8, base.drop_rate),
-        "weight_decay": _log(trial, "weight_decay", 1e-3, 3.0, base.weight_decay),
+        "weight_decay": _log(trial, "weight_decay", 1e-2, 30.0, base.weight_decay),
         "label_smoothing": _between(trial, "label_smoothing", 0.0, 0.3, base.label_smoothing),
     }
     if base.space == "finetune":
@@ -89,8 +100,10 @@ def _head(trial: BaseTrial, base: TuneConfig) -> dict[str, Any]:
 
 def _finetune(trial: BaseTrial, base: TuneConfig) -> dict[str, Any]:
     rate = base.finetune_learning_rate
+    decay = base.finetune_weight_decay
     return {
         "finetune_learning_rate": _log(trial, "finetune_learning_rate", 5e-5, 1e-2, rate),
+        "finetune_weight_decay": _log(trial, "finetune_weight_decay", 1e-3, 1.0, decay),
         "unfreeze": trial.suggest_categorical(
             "unfreeze", tuple(sorted({*UNFREEZE, base.unfreeze}))
         ),

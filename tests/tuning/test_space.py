@@ -61,13 +61,20 @@ def test_strengths_of_mixing_are_asked_for_only_where_it_is_used() -> None:
 
 
 def test_a_larger_scale_is_a_multiple_of_what_a_network_takes() -> None:
-    sides = {(c.backbone, c.resolution) for _, c in draw(HEAD)}
+    base = replace(HEAD, backbones="tf_efficientnet_lite2")
+    sides = {(c.backbone, c.resolution) for _, c in draw(base)}
     assert sides == {
         ("tf_efficientnet_lite0", 0),
         ("tf_efficientnet_lite0", 288),
         ("tf_efficientnet_lite2", 0),
         ("tf_efficientnet_lite2", 320),
     }
+
+
+def test_stages_are_asked_for_only_where_networks_are_known_to_give_them_out() -> None:
+    assert {c.feature_stages for _, c in draw(HEAD)} == {0, 3}
+    own = replace(HEAD, backbone="landmark_cnn", weights="m.pth", resolution=64, feature_stages=0)
+    assert {c.feature_stages for _, c in draw(own)} == {0}
 
 
 def test_numbers_are_those_a_person_would_type() -> None:
