@@ -17,6 +17,8 @@ from landmark_ml.processes import ALONE
 from landmark_ml.seeding import random_state, restore_random_state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
 
     from landmark_ml.batches import Batches
@@ -118,11 +120,11 @@ def restore_trainer(
     restore_random_state(state["random"][processes.rank % len(state["random"])])
 
 
-def _optimizer_class(name: str, device: str) -> type[torch.optim.Optimizer]:
+def _optimizer_class(name: str, device: str) -> Callable[..., torch.optim.Optimizer]:
     """Muon (Jordan et al., 2024) as in timm scales its steps like AdamW's: rates mean the same."""
     if name == "adamw":
         return torch.optim.AdamW
-    chosen: type[torch.optim.Optimizer] = Muon if bf16_pays(device) else ExactMuon
+    chosen: type[Muon] = Muon if bf16_pays(device) else ExactMuon
     return chosen
 
 
