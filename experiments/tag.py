@@ -9,7 +9,7 @@ from landmark_ml.config import TagConfig
 from serving.tagging import run_tagging
 
 if TYPE_CHECKING:
-    from serving.tagging import TagResult
+    from serving.tagging import Counts, TagResult
 
 MOST_SHOWN = 20
 
@@ -21,14 +21,9 @@ def main() -> None:
 
 def print_tagging(result: TagResult) -> None:
     """Print the landmarks found, the photos that have no answer, and where the table is."""
-    for landmark, count in result.landmarks.most_common(MOST_SHOWN):
-        print(f"{count:8,}  {landmark}")
-    areas = "".join(f", of a {level} {count:,}" for level, count in sorted(result.areas.items()))
-    print(f"\nphotos      {result.photos:,}, of a landmark {result.landmarks.total():,}{areas}")
-    if result.recognised:
-        rate = result.photos_per_second
-        print(f"recognised  {result.recognised:,} in {result.seconds:.1f} s, {rate:.1f} photos/s")
-    _print_refused(result)
+    print_counts(result, result.seconds)
+    for suffix, count in sorted(result.other_pictures.items()):
+        print(f"not read    {count:,} files *{suffix}; export them as JPEG to have them tagged")
     print(f"table       {result.out}/tags.parquet and tags.csv")
     if result.sidecars:
         counts = ", ".join(f"{count:,} {action}" for action, count in result.sidecars.items())
@@ -40,15 +35,19 @@ def print_tagging(result: TagResult) -> None:
     print(f"run         {result.location}")
 
 
-def _print_refused(result: TagResult) -> None:
-    for photo in result.examples:
-        error = photo.answer["error"]
-        if error is not None:
-            print(f"no answer   {photo.path}: {error['code']}: {error['reason']}")
+def print_counts(result: Counts, seconds: float) -> None:
+    """Print the landmarks found, how fast photos were recognised, and which have no answer."""
+    for landmark, count in result.most_photographed()[:MOST_SHOWN]:
+        print(f"{count:8,}  {landmark}")
+    areas = "".join(f", of a {level} {count:,}" for level, count in sorted(result.areas.items()))
+    print(f"\nphotos      {result.photos:,}, of a landmark {result.landmarks.total():,}{areas}")
+    if result.recognised:
+        rate = result.recognised / seconds
+        print(f"recognised  {result.recognised:,} in {seconds:.1f} s, {rate:.1f} photos/s")
+    for path, code, reason in result.examples:
+        print(f"no answer   {path}: {code}: {reason}")
     if (more := result.refused.total() - len(result.examples)) > 0:
         print(f"no answer   and {more:,} more: error_code in the table says which and why")
-    for suffix, count in sorted(result.other_pictures.items()):
-        print(f"not read    {count:,} files *{suffix}; export them as JPEG to have them tagged")
 
 
 if __name__ == "__main__":

@@ -109,17 +109,22 @@ class Metadata:
 class Predictor:
     """Answers for photos; safe to call from several threads."""
 
-    def __init__(self, graph: Graph, batch_graph: Graph, metadata: Metadata) -> None:
+    def __init__(
+        self, graph: Graph, batch_graph: Graph, metadata: Metadata, threads: int = 0
+    ) -> None:
         self.metadata = metadata
         self._areas = Areas(metadata.places, metadata.min_confidence)
         self.graph = graph
         self.batch_graph = batch_graph
         # A photo may take hundreds of MB while it is decoded: never more of them than cores.
-        self._workers = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="predict")
+        workers = threads or os.cpu_count()
+        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="predict")
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 0) -> Predictor:
         """Predictor of an artifact folder with `model.onnx` and `metadata.json`.
+
+        threads: cores it may keep busy; 0: all of them.
 
         Raises FileNotFoundError when one of them is missing, ValueError when it cannot be read.
         """
@@ -134,7 +139,7 @@ class Predictor:
             )
             for streams in (1, threads or os.cpu_count() or 1)
         ]
-        return cls(graphs[0], graphs[1], metadata)
+        return cls(graphs[0], graphs[1], metadata, threads)
 
     def warm_up(self) -> None:
         """Run the network once, so that the first photo need not wait for its memory layout."""

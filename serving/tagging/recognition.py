@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from landmark_ml.photos import DEFAULT_LIMITS
 from serving.prediction import Prediction, Refusal
 from serving.tagging.in_order import in_order
 from serving.tagging.journal import Tagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from serving.predictor import Predictor
 
@@ -24,18 +24,26 @@ CANNOT_BE_READ = "cannot_be_read"
 CHUNK = 4
 TOP_K = 3
 
+Read: TypeAlias = Callable[[Path], bytes | OSError]
+"""Bytes of a photo by its path within the library, or why the system does not give them."""
+
 
 def recognise(
-    predictor: Predictor, root: Path, photos: Iterable[Path], threshold: float | None = None
+    predictor: Predictor,
+    read: Read,
+    photos: Iterable[Path],
+    threshold: float | None = None,
+    threads: int = 0,
 ) -> Iterator[list[Tagged]]:
-    """Answers for photos by their paths within a root, a few at a time and in order.
+    """Answers for photos by their paths within a library, a few at a time and in order.
 
-    Files are read while other photos are decoded and recognised; at most four photos for each core
-    and each of two waiting places are held at once, however many there are.
+    Files are read while other photos are decoded and recognised; at most four photos for each
+    thread and one waiting place are held at once, however many there are. threads: that read
+    files; 0: one more than cores.
     """
-    work = partial(_answer, predictor, root, threshold)
+    work = partial(_answer, predictor, read, threshold)
     # One more than cores: while they decode and recognise, the next files are read.
-    return in_order(work, _chunks(photos), (os.cpu_count() or 1) + 1, name="tag")
+    return in_order(work, _chunks(photos), threads or (os.cpu_count() or 1) + 1, name="tag")
 
 
 def _chunks(photos: Iterable[Path]) -> Iterator[list[Path]]:
@@ -45,24 +53,15 @@ def _chunks(photos: Iterable[Path]) -> Iterator[list[Path]]:
 
 
 def _answer(
-    predictor: Predictor, root: Path, threshold: float | None, paths: list[Path]
+    predictor: Predictor, read: Read, threshold: float | None, paths: list[Path]
 ) -> list[Tagged]:
-    contents = [_read(root / path) for path in paths]
+    contents = [read(path) for path in paths]
     photos = [content for content in contents if isinstance(content, bytes)]
     answers = iter(predictor.predict(photos, top_k=TOP_K, threshold=threshold))
     return [
         Tagged(path, next(answers) if isinstance(content, bytes) else _refuse(content))
         for path, content in zip(paths, contents, strict=True)
     ]
-
-
-def _read(path: Path) -> bytes | OSError:
-    try:
-        with path.open("rb") as file:
-            # One byte more than allowed is enough for the decoder to refuse it.
-            return file.read(DEFAULT_LIMITS.max_bytes + 1)
-    except OSError as error:
-        return error
 
 
 def _refuse(error: OSError) -> Prediction:

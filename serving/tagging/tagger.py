@@ -20,7 +20,7 @@ from serving.tagging.result import TagResult
 from serving.tagging.sidecar_pass import write_sidecars
 from serving.tagging.table import CSV, PARQUET, table_row, write_tables
 from serving.tagging.walk import Library
-from serving.tagging.whereabouts import OwnPlaces
+from serving.tagging.whereabouts import OwnPlaces, read_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,14 +56,14 @@ def tag_library(library: Library, answering: Answering, config: TagConfig) -> Ta
     A photo is recognised again when it was changed, or when another model version or threshold is
     asked for.
     """
-    result = TagResult(Path(config.out).expanduser(), answering.version)
+    result = TagResult(out=Path(config.out).expanduser(), model=answering.version)
     with Journal(result.out / JOURNAL) as journal:
         result.photos = journal.meet(tqdm(library.walk(), desc="looking", unit=" photos", delay=1))
         result.other_pictures = library.other_pictures
         _recognise_new(library, answering, config, journal, result)
-        own = OwnPlaces(answering.predictor, config.places)
-        photos = result.counted(own.lay_over(journal.answers()))
-        write_tables((table_row(photo, result.model) for photo in photos), result.out)
+        own = OwnPlaces(answering.predictor, read_places(config.places))
+        rows = (table_row(photo, result.model) for photo in own.lay_over(journal.answers()))
+        write_tables(result.counted(rows), result.out)
         _write_asked_for(lambda: own.lay_over(journal.answers()), own, library, config, result)
     return result
 
@@ -104,7 +104,8 @@ def _recognise_new(
     waiting = journal.count_waiting(asked)
     started = time.perf_counter()
     with tqdm(total=waiting, desc="recognising", unit="photos", smoothing=0.05, delay=1) as bar:
-        for some in recognise(answering.predictor, library.root, journal.waiting(asked), threshold):
+        waiting_photos = journal.waiting(asked)
+        for some in recognise(answering.predictor, library.read, waiting_photos, threshold):
             # What the system did not give today it may give tomorrow.
             journal.record([photo for photo in some if not _is_missing(photo)], asked)
             journal.record([photo for photo in some if _is_missing(photo)], None)
@@ -121,11 +122,9 @@ def _is_missing(photo: Tagged) -> bool:
 def _log(run: Run, result: TagResult) -> None:
     run.log_metrics(result.metrics())
     run.set_tags({"model": result.model})
-    counts = [f"{name},{count}" for name, count in result.landmarks.most_common()]
-    run.log_text("\n".join(["landmark,photos", *counts]) + "\n", "landmarks.csv")
+    run.log_text(result.landmarks_csv(), "landmarks.csv")
     run.describe(
-        f"{result.photos} photos, {result.landmarks.total()} of them of {len(result.landmarks)}"
-        f" landmarks; the table ({PARQUET}, {CSV}) stays on the machine that made it."
+        f"{result.summary()}; the table ({PARQUET}, {CSV}) stays on the machine that made it."
     )
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from landmark_ml.photos import DEFAULT_LIMITS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -19,6 +21,9 @@ _NOT_READ = "3fr arw cr2 cr3 dng erf jp2 jxl kdc mrw nef nrw orf pef psd raf raw
 PHOTO_SUFFIXES = frozenset(f".{name}" for name in _READ.split())
 OTHER_PICTURES = frozenset(f".{name}" for name in _NOT_READ.split())
 """Pictures of formats that are not read: counted, so that nobody misses them unawares."""
+
+MOST_BYTES = DEFAULT_LIMITS.max_bytes + 1
+"""Of a photo that are read: one more than allowed is enough for the decoder to refuse it."""
 
 _NO_PHOTOS_OF_THE_USER = frozenset(("@eadir", "#recycle", "$recycle.bin", "lost+found"))
 
@@ -65,6 +70,14 @@ class Library:
             for entry in entries:
                 if found := self._photo(entry):
                     yield found
+
+    def read(self, path: Path) -> bytes | OSError:
+        """Bytes of a photo by its path within the library, or why the system does not give them."""
+        try:
+            with (self.root / path).open("rb") as file:
+                return file.read(MOST_BYTES)
+        except OSError as error:
+            return error
 
     def _enter(self, folder: Path, walked: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
         """Visible entries of a folder that was not walked yet."""

@@ -13,21 +13,26 @@ from serving.towns import Known, Towns, Whereabouts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from landmark_ml.places import Place
     from serving.predictor import Predictor
+
+
+def read_places(places: str) -> list[Place]:
+    """The places of a CSV such as `places.csv`; none when it is not named."""
+    return Gazetteer.load(Path(places).expanduser()).places() if places else []
 
 
 class OwnPlaces:
     """City and country by a photo's own position; the towns are read when the first one has any.
 
-    A landmark may be seen from another city, or another country, than its own. places: a CSV whose
-    places win within a kilometre; the model's own come after it, then the towns.
+    A landmark may be seen from another city, or another country, than its own. places: those that
+    win within a kilometre; the model's own come after them, then the towns.
     """
 
-    def __init__(self, predictor: Predictor, places: str = "") -> None:
-        own = Gazetteer.load(Path(places).expanduser()).places() if places else []
+    def __init__(self, predictor: Predictor, places: Iterable[Place] = ()) -> None:
         self._known = [
             Known(p.latitude, p.longitude, Whereabouts(p.city, p.country, p.country_code))
-            for p in own
+            for p in places
         ] + [
             Known(
                 p["latitude"],
