@@ -21,6 +21,7 @@ from mlflow.types.schema import Array, Object, Property
 
 from landmark_ml.artifact_layout import ARTIFACT, INPUT_COLUMN
 from landmark_ml.photos import decode_photo
+from landmark_ml.spark_schema import spark_schema
 from landmark_ml.succession import OvertakenError, Succession
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ _SERVED_CODE = (
 # mlflow-skinny is MLflow with its scoring server and without all that trains, plots and stores.
 _SERVED_REQUIREMENTS = ("mlflow-skinny", "numpy", "openvino", "pandas", "pillow")
 _EXAMPLE_SIDE = 224
+SPARK_SCHEMA = "spark_schema"
+"""Name in a model's metadata of its answer's columns, as Spark reads them from JSON."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ def signature(top_k: int = 5, threshold: float = -1.0) -> ModelSignature:
     parameters = [
         ParamSpec("top_k", DataType.long, top_k),
         ParamSpec("threshold", DataType.double, threshold),
+        ParamSpec("as_json", DataType.boolean, False),
     ]
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.binary, INPUT_COLUMN)]),
@@ -106,6 +110,7 @@ def log_model(artifact: Path, example: bytes, params: Mapping[str, str]) -> Mode
 
     example: bytes of a photo; a small copy of it, without its EXIF, becomes the input example.
     """
+    told = signature()
     with tempfile.TemporaryDirectory() as scratch:
         code = _stage_code(Path(scratch))
         logged: ModelInfo = mlflow.pyfunc.log_model(
@@ -113,10 +118,13 @@ def log_model(artifact: Path, example: bytes, params: Mapping[str, str]) -> Mode
             python_model=str(_MODEL_CODE),
             artifacts={ARTIFACT: str(artifact)},
             code_paths=[str(folder) for folder in code],
-            signature=signature(),
+            signature=told,
             input_example=pd.DataFrame({INPUT_COLUMN: [_shrink(example)]}),
             pip_requirements=served_requirements(),
             params=dict(params),
+            # Named here so that whoever loads the model may set it.
+            model_config={"threads": 0},
+            metadata={SPARK_SCHEMA: spark_schema(told.outputs)},
         )
     return logged
 

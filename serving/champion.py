@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from landmark_ml.artifact_layout import METADATA_FILE
 from serving.predictor import Predictor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from mlflow.entities.model_registry import ModelVersion
@@ -164,7 +166,19 @@ class Champion:
 
 
 def load_predictor(version: ModelVersion, tracking_uri: str | None = None) -> Predictor:
-    """Download a registered version and make it ready to answer; nothing of it stays on the disk.
+    """Make a registered version ready to answer; nothing of it stays on the disk.
+
+    Raises as `exported_network` does.
+    """
+    with exported_network(version, tracking_uri) as folder:
+        predictor = Predictor.load(folder)
+    predictor.warm_up()
+    return predictor
+
+
+@contextlib.contextmanager
+def exported_network(version: ModelVersion, tracking_uri: str | None = None) -> Iterator[Path]:
+    """Folder of the exported network of a registered version, there within the block.
 
     Raises ValueError when it is not a model of this project, OSError or MlflowException when it
     cannot be read.
@@ -182,9 +196,7 @@ def load_predictor(version: ModelVersion, tracking_uri: str | None = None) -> Pr
                 f"version {version.version} of {version.name} holds {len(found)} exported networks"
                 " and should hold one; register a model that this project trained"
             )
-        predictor = Predictor.load(found[0].parent)
-    predictor.warm_up()
-    return predictor
+        yield found[0].parent
 
 
 def _reason(error: Exception) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from serving.predictor import DEFAULT_TOP_K, Predictor
 
 DEFAULT_THRESHOLD = -1.0
 """Value of the `threshold` parameter that means: the one the model was calibrated with."""
+JSON_COLUMN = "answer"
+"""The only column of a prediction with `as_json`."""
 
 
 class LandmarkModel(PythonModel):
@@ -29,8 +32,12 @@ class LandmarkModel(PythonModel):
     predictor: Predictor
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the graph; called once before the first prediction."""
-        self.predictor = Predictor.load(Path(context.artifacts[ARTIFACT]))
+        """Read the graph; called once before the first prediction.
+
+        `threads` of the model's configuration: cores to keep busy; 0: all of them.
+        """
+        threads = int((context.model_config or {}).get("threads", 0))
+        self.predictor = Predictor.load(Path(context.artifacts[ARTIFACT]), threads=threads)
         self.predictor.warm_up()
 
     def predict(
@@ -39,7 +46,10 @@ class LandmarkModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Predictions as columns; params: `top_k` and `threshold`.
+        """Predictions as columns; params: `top_k`, `threshold` and `as_json`.
+
+        as_json: each prediction as JSON in one column of text, for engines that cannot take nested
+        columns with nulls in them.
 
         Raises MlflowException, which the server answers with status 400, for values out of range.
         """
@@ -53,6 +63,9 @@ class LandmarkModel(PythonModel):
             )
         except ValueError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
+        if chosen.get("as_json"):
+            lines = [json.dumps(answer, ensure_ascii=False) for answer in answers]
+            return pd.DataFrame({JSON_COLUMN: lines}, dtype=object)
         # dtype object keeps None as null; pandas would make it NaN, which is not JSON.
         return pd.DataFrame(answers, dtype=object)
 

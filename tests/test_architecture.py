@@ -76,6 +76,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.phases",
         "landmark_ml.registry",
         "landmark_ml.reporting",
+        "landmark_ml.spark_schema",
         "landmark_ml.tracking",
     ),
     (
@@ -129,6 +130,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "landmark_ml.logged_models",
         "landmark_ml.promotion",
         "landmark_ml.registry",
+        "landmark_ml.spark_schema",
         "landmark_ml.succession",
         "landmark_ml.tracking",
         "landmark_ml.training",

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 
 from landmark_ml.photos import read_location
+from landmark_ml.spark_schema import spark_schema
 from serving.prediction import Prediction
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo
 
@@ -132,6 +133,27 @@ def test_parameters_reach_the_predictor(served: PyFuncModel, predictor: Predicto
     assert answers[0]["is_landmark"] is False
 
 
+def test_an_answer_as_json_loses_nothing(served: PyFuncModel, predictor: Predictor) -> None:
+    photos = [*PHOTOS, b"hello"]
+    expected = predictor.predict(photos, top_k=2)
+    frame = pd.DataFrame({"image": photos})
+    answers = served.predict(frame, params={"as_json": True, "top_k": 2})
+    assert list(answers.columns) == ["answer"]
+    assert [json.loads(line) for line in answers["answer"]] == expected
+    asked = ask(served, {**split(*map(text, PHOTOS)), "params": {"as_json": True, "top_k": 2}})
+    assert [json.loads(row["answer"]) for row in asked] == expected[:3]
+
+
+def test_a_loaded_model_keeps_to_the_threads_it_is_given(
+    model_folder: Path, predictor: Predictor
+) -> None:
+    loaded = mlflow.pyfunc.load_model(str(model_folder), model_config={"threads": 1})
+    model = loaded.unwrap_python_model()
+    assert model.predictor._workers._max_workers == 1
+    answers = loaded.predict(pd.DataFrame({"image": PHOTOS}))
+    assert answers.to_dict(orient="records") == predictor.predict(PHOTOS)
+
+
 def test_a_table_of_no_rows_has_no_answers(served: PyFuncModel) -> None:
     assert ask(served, split()) == []
 
@@ -199,7 +221,10 @@ def test_the_signature_tells_clients_what_comes_back(model_folder: Path) -> None
     columns = {side: json.loads(text) for side, text in signature.to_dict().items()}
     assert columns["inputs"] == [{"type": "binary", "name": "image", "required": True}]
     assert [column["name"] for column in columns["outputs"]] == list(Prediction.__annotations__)
-    assert [column["name"] for column in columns["params"]] == ["top_k", "threshold"]
+    assert mlflow.models.get_model_info(str(model_folder)).metadata == {
+        "spark_schema": spark_schema(signature.outputs)
+    }
+    assert [column["name"] for column in columns["params"]] == ["top_k", "threshold", "as_json"]
 
 
 def test_loading_says_nothing(
