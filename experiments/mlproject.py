@@ -16,6 +16,7 @@ from typing import Any
 from experiments import cli, recipes
 from landmark_ml.config import (
     AppConfig,
+    ClusterConfig,
     CompareConfig,
     Configuration,
     DataConfig,
@@ -55,6 +56,7 @@ ENTRY_POINTS: dict[str, EntryPoint] = {
     "rollback": EntryPoint("experiments.rollback", RollbackConfig()),
     "history": EntryPoint("experiments.history", HistoryConfig()),
     "tag": EntryPoint("experiments.tag", TagConfig()),
+    "cluster": EntryPoint("experiments.cluster", ClusterConfig()),
     "app": EntryPoint("experiments.app", AppConfig()),
 }
 

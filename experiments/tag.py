@@ -9,6 +9,8 @@ from landmark_ml.config import TagConfig
 from serving.tagging import run_tagging
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from serving.tagging import Counts, TagResult
 
 MOST_SHOWN = 20
@@ -22,8 +24,7 @@ def main() -> None:
 def print_tagging(result: TagResult) -> None:
     """Print the landmarks found, the photos that have no answer, and where the table is."""
     print_counts(result, result.seconds)
-    for suffix, count in sorted(result.other_pictures.items()):
-        print(f"not read    {count:,} files *{suffix}; export them as JPEG to have them tagged")
+    print_other_pictures(result.other_pictures)
     print(f"table       {result.out}/tags.parquet and tags.csv")
     if result.sidecars:
         counts = ", ".join(f"{count:,} {action}" for action, count in result.sidecars.items())
@@ -33,6 +34,12 @@ def print_tagging(result: TagResult) -> None:
     if result.gallery:
         print(f"gallery     open {result.gallery} in a browser")
     print(f"run         {result.location}")
+
+
+def print_other_pictures(suffixes: Counter[str]) -> None:
+    """Print how many files of which formats were passed over."""
+    for suffix, count in sorted(suffixes.items()):
+        print(f"not read    {count:,} files *{suffix}; export them as JPEG to have them tagged")
 
 
 def print_counts(result: Counts, seconds: float) -> None:

@@ -93,7 +93,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("landmark_ml.tuning",),
     ("serving",),
-    ("experiments", "serving.tag"),
+    ("experiments", "serving.cluster.__main__", "serving.tag"),
 )
 """From the ground up: a module imports from its own layer and those before it, never after it.
 
@@ -124,6 +124,10 @@ TAGGER_MAY_IMPORT = (
 )
 """What the tagger, which runs where the whole project is installed, may touch besides."""
 
+CLUSTER = "serving.cluster"
+CLUSTER_MAY_IMPORT = (*TAGGER_MAY_IMPORT, "serving.tagging")
+"""What the cluster path, which is the tagger on more machines, may touch besides."""
+
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "mlflow": (
         "landmark_ml.evaluated_runs",
@@ -143,6 +147,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     ),
     "optuna": ("landmark_ml.tuning",),
     "plotly": ("landmark_ml.tuning",),
+    "ray": ("serving.cluster.ray_workers",),
+    "pyspark": (),
     "jinja2": ("landmark_ml.html_page",),
     "argparse": ("experiments.cli", "serving.query"),
     "fastapi": ("serving.app",),
@@ -216,6 +222,7 @@ def test_imports_point_to_the_ground(module: str) -> None:
 def test_serving_needs_little_of_the_library(module: str) -> None:
     more: tuple[str, ...] = TAGGER_MAY_IMPORT if is_in(module, TAGGER) else ()
     more += APP_MAY_IMPORT if is_in(module, APP) else ()
+    more += CLUSTER_MAY_IMPORT if is_in(module, CLUSTER) else ()
     foreign = [
         name
         for name in own_imports(module)

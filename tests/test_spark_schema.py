@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array, Object, Property
 
 from landmark_ml.registry import signature
@@ -13,7 +13,7 @@ from serving.prediction import Prediction
 
 def test_nested_columns_are_spelled_out() -> None:
     place = Object([Property("name", DataType.string), Property("tags", Array(DataType.string))])
-    columns = [
+    columns: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.boolean, "seen"),
         ColSpec(DataType.long, "count"),
         ColSpec(Array(place), "places"),

@@ -1,6 +1,7 @@
 """Configuration: frozen dataclasses, the only source of flags and `MLproject` parameters."""
 
 from landmark_ml.config.app import AppConfig
+from landmark_ml.config.cluster import ClusterConfig
 from landmark_ml.config.comparing import CompareConfig
 from landmark_ml.config.evaluating import EvaluateConfig
 from landmark_ml.config.options import Configuration, canonical, default_of, to_json, to_params
@@ -13,6 +14,7 @@ __all__ = [
     "LOCAL_TO_A_WORKER",
     "UDACITY50_URL",
     "AppConfig",
+    "ClusterConfig",
     "CompareConfig",
     "Configuration",
     "DataConfig",

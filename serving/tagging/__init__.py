@@ -1,7 +1,37 @@
 """Tag whole photo libraries: table, sidecars, albums. Photos themselves are only ever read."""
 
+from serving.tagging.answering import find_version
 from serving.tagging.counts import Counts
+from serving.tagging.recognition import CANNOT_BE_READ, recognise
 from serving.tagging.result import TagResult
+from serving.tagging.table import SCHEMA, printable, table_row
 from serving.tagging.tagger import run_tagging
+from serving.tagging.walk import (
+    MOST_BYTES,
+    OTHER_PICTURES,
+    PHOTO_SUFFIXES,
+    Found,
+    Library,
+    is_visible,
+)
+from serving.tagging.whereabouts import OwnPlaces, read_places
 
-__all__ = ["Counts", "TagResult", "run_tagging"]
+__all__ = [
+    "CANNOT_BE_READ",
+    "MOST_BYTES",
+    "OTHER_PICTURES",
+    "PHOTO_SUFFIXES",
+    "SCHEMA",
+    "Counts",
+    "Found",
+    "Library",
+    "OwnPlaces",
+    "TagResult",
+    "find_version",
+    "is_visible",
+    "printable",
+    "read_places",
+    "recognise",
+    "run_tagging",
+    "table_row",
+]

@@ -34,6 +34,11 @@ class Counts:
             self.count(row)
             yield row
 
+    def count_all(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take in what rows say."""
+        for row in rows:
+            self.count(row)
+
     def count(self, row: Mapping[str, Any]) -> None:
         """Take in what one row says."""
         if row["landmark"]:

@@ -87,7 +87,7 @@ class Library:
                 return []
             walked.add((state.st_dev, state.st_ino))
             with os.scandir(folder) as entries:
-                return sorted((e for e in entries if _is_visible(e.name)), key=lambda e: e.name)
+                return sorted((e for e in entries if is_visible(e.name)), key=lambda e: e.name)
         except OSError as error:
             logger.warning("%s cannot be opened, its photos are passed over: %s", folder, error)
             self.unreadable.append(folder)
@@ -109,7 +109,8 @@ class Library:
         return Found(Path(entry).relative_to(self.root), state.st_size, state.st_mtime_ns)
 
 
-def _is_visible(name: str) -> bool:
+def is_visible(name: str) -> bool:
+    """Whether a file or folder of this name is one for us: not hidden, no recycle bin."""
     return not name.startswith(".") and name.lower() not in _NO_PHOTOS_OF_THE_USER
 
 

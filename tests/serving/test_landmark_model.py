@@ -138,6 +138,7 @@ def test_an_answer_as_json_loses_nothing(served: PyFuncModel, predictor: Predict
     expected = predictor.predict(photos, top_k=2)
     frame = pd.DataFrame({"image": photos})
     answers = served.predict(frame, params={"as_json": True, "top_k": 2})
+    assert isinstance(answers, pd.DataFrame)
     assert list(answers.columns) == ["answer"]
     assert [json.loads(line) for line in answers["answer"]] == expected
     asked = ask(served, {**split(*map(text, PHOTOS)), "params": {"as_json": True, "top_k": 2}})

@@ -1,0 +1,44 @@
+"""Which photos a cluster tags, by which model, and how many workers share them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from landmark_ml.config.options import NOT_NEGATIVE, POSITIVE, Configuration, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterConfig(Configuration):
+    """Everything that decides what a cluster writes, and who of it works."""
+
+    photos: str = option(
+        "", "folder that every worker sees, or an address such as `s3://bucket/photos`"
+    )
+    out: str = option(
+        "tags", "folder or address of the table in parts, which a later run goes on from"
+    )
+    model: str = option(
+        "landmarks", "registered model whose champion answers; `name/3` or `name@alias`: another"
+    )
+    threshold: float = option(
+        -1.0,
+        "`landmark_score` from which a photo shows a landmark; -1: as the model was calibrated",
+    )
+    places: str = option(
+        "", "CSV as `places.csv`: its cities and countries win for photos taken within 1 km"
+    )
+    part_photos: int = option(
+        1000, "photos of a part, about; settled when `out` is new", within=POSITIVE
+    )
+    workers: int = option(
+        0,
+        "Ray actors, each with a model of its own; 0: as many as the cluster has CPUs for now",
+        within=NOT_NEGATIVE,
+    )
+    cpus: int = option(1, "CPUs of each worker", within=POSITIVE)
+    reads: int = option(
+        4, "files that each worker reads at once; more of them hide a slow store", within=POSITIVE
+    )
+    address: str = option(
+        "", "Ray cluster to join, such as `auto`; empty: RAY_ADDRESS, else this machine alone"
+    )

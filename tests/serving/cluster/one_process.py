@@ -1,0 +1,34 @@
+"""Workers of this process alone: what an actor of Ray does, without Ray."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from serving.cluster.part_tagger import PartTagger
+from serving.cluster.parts import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from serving.cluster.part_tagger import Job
+    from serving.predictor import Predictor
+    from serving.tagging import Counts
+
+
+class OneProcess:
+    """Tags parts one after the other, and is interrupted before the part number `ends_before`."""
+
+    def __init__(self, predictor: Predictor, ends_before: int | None = None) -> None:
+        self._predictor = predictor
+        self._ends_before = ends_before
+
+    def tag(
+        self, job: Job, network: Mapping[str, bytes], parts: Iterable[Part]
+    ) -> Iterator[Counts]:
+        assert "model.onnx" in network
+        tagger = PartTagger(job, self._predictor)
+        for done, part in enumerate(parts):
+            if done == self._ends_before:
+                raise KeyboardInterrupt
+            (row,) = part.to_table().to_pylist()
+            yield tagger.tag(Part.from_row(row))

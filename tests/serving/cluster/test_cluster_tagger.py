@@ -1,0 +1,260 @@
+"""A table in parts: the tagger's rows, what is done again and what is not, whatever happens."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from landmark_ml.config import ClusterConfig, TagConfig
+from serving.cluster import part_tagger
+from serving.cluster.addresses import open_folder
+from serving.cluster.part_tagger import PartTagger
+from serving.cluster.parts import PART_SCHEMA
+from serving.cluster.tagger import Network, run_cluster_tagging, tag_photos
+from serving.tagging import SCHEMA, Library
+from serving.tagging.answering import Answering
+from serving.tagging.tagger import tag_library
+from tests.colour_artifact import BLUE, GREEN, RED, colour_photo
+from tests.serving.cluster.one_process import OneProcess
+
+if TYPE_CHECKING:
+    from serving.predictor import Predictor
+
+NO_PHOTOS = 7
+
+
+def files(config: ClusterConfig) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(config.out).iterdir()}
+
+
+def table(config: ClusterConfig) -> dict[str, dict[str, Any]]:
+    """Rows by path, read as a user would: the folder is one table."""
+    read = pq.read_table(config.out)
+    assert read.schema.equals(PART_SCHEMA)
+    rows = read.to_pylist()
+    assert len({row["path"] for row in rows}) == len(rows)
+    return {row["path"]: row for row in rows}
+
+
+@pytest.fixture
+def recognised(network: Network, predictor: Predictor) -> Any:
+    """How many photos a run recognises."""
+
+    def run(config: ClusterConfig, network: Network = network) -> int:
+        return tag_photos(config, network, OneProcess(predictor)).recognised
+
+    return run
+
+
+def test_the_rows_are_those_of_the_tagger(
+    config: ClusterConfig, photos: Path, network: Network, predictor: Predictor, tmp_path: Path
+) -> None:
+    result = tag_photos(config, network, OneProcess(predictor))
+    tagged = tmp_path / "tags"
+    plain = tag_library(
+        Library(photos),
+        Answering(predictor, "landmarks/1"),
+        TagConfig(photos=str(photos), out=str(tagged)),
+    )
+    expected = pq.read_table(tagged / "tags.parquet").to_pylist()
+    ours = [{name: row[name] for name in SCHEMA.names} for row in table(config).values()]
+    assert sorted(ours, key=lambda row: row["path"].encode()) == sorted(
+        expected, key=lambda row: row["path"].encode()
+    )
+    assert (result.photos, result.recognised) == (plain.photos, plain.recognised) == (7, 7)
+    assert (result.landmarks, result.refused) == (plain.landmarks, plain.refused)
+    assert result.refused == {"truncated": 1, "empty": 1}
+    assert sorted(result.examples) == sorted(plain.examples)
+    assert result.other_pictures == {".cr2": 1}
+    assert result.parts == len([name for name in files(config) if name.startswith("part-")]) > 1
+
+
+def test_an_interrupted_run_is_gone_on_with_and_ends_as_if_nothing_had_happened(
+    config: ClusterConfig, network: Network, predictor: Predictor, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        tag_photos(config, network, OneProcess(predictor, ends_before=2))
+    done = pq.read_table(config.out).num_rows
+    assert 0 < done < NO_PHOTOS
+    result = tag_photos(config, network, OneProcess(predictor))
+    assert (result.photos, result.recognised) == (NO_PHOTOS, NO_PHOTOS - done)
+    whole = replace(config, out=str(tmp_path / "whole"))
+    tag_photos(whole, network, OneProcess(predictor))
+    assert files(config) == files(whole)
+
+
+def test_only_what_is_new_or_changed_is_recognised_again(
+    config: ClusterConfig, recognised: Any, photos: Path
+) -> None:
+    assert recognised(config) == NO_PHOTOS
+    before = files(config)
+    assert recognised(config) == 0
+    assert files(config) == before
+    (photos / "new.jpg").write_bytes(colour_photo(BLUE))
+    (photos / "2024/castle.jpeg").write_bytes(colour_photo(RED, (64, 64)))
+    assert recognised(config) == 2
+    assert table(config)["2024/castle.jpeg"]["landmark"] == "Eiffel Tower"
+    assert table(config)["new.jpg"]["landmark"] == "Nowhere"
+
+
+def test_photos_that_are_gone_leave_the_table(
+    config: ClusterConfig, recognised: Any, photos: Path
+) -> None:
+    recognised(config)
+    for path in photos.rglob("*"):
+        if path.is_file() and path.name != "tower.jpg":
+            path.unlink()
+    assert recognised(config) == 0
+    assert list(table(config)) == ["2024/paris/tower.jpg"]
+    assert len(files(config)) == 2, "the layout and one part"
+
+
+def test_another_model_threshold_or_place_asks_again(
+    config: ClusterConfig, recognised: Any, network: Network, tmp_path: Path
+) -> None:
+    assert recognised(config) == NO_PHOTOS
+    later = Network(network.files, "landmarks/2")
+    assert recognised(config, later) == NO_PHOTOS
+    strict = replace(config, threshold=1.0)
+    assert recognised(strict, later) == NO_PHOTOS
+    assert {row["landmark"] for row in table(strict).values()} == {None}
+    csv = tmp_path / "places.csv"
+    csv.write_text("landmark,latitude,longitude,city,country\ncamp,12,34,Our camp,Nowhereland\n")
+    placed = replace(config, places=str(csv))
+    assert recognised(placed, later) == NO_PHOTOS
+    assert table(placed)["2024/paris/tower with gps.JPG"]["city"] == "Our camp"
+
+
+def test_a_photo_that_the_system_does_not_give_is_asked_for_again(
+    config: ClusterConfig, recognised: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def open_or_refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == "castle.jpeg":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", open_or_refuse)
+        assert recognised(config) == NO_PHOTOS
+    assert table(config)["2024/castle.jpeg"]["error_code"] == "cannot_be_read"
+    assert recognised(config) == 1
+    assert table(config)["2024/castle.jpeg"]["landmark"] == "Château d'If"
+
+
+def test_a_damaged_part_is_made_again(
+    config: ClusterConfig, recognised: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    recognised(config)
+    before = files(config)
+    part = next(name for name in before if name.startswith("part-"))
+    (Path(config.out) / part).write_bytes(b"")
+    assert 0 < recognised(config) < NO_PHOTOS
+    assert f"{part} cannot be read and is made again" in caplog.text
+    assert files(config) == before
+
+
+class Dying:
+    """A file system whose user dies before a file is in its place."""
+
+    def __init__(self, system: Any) -> None:
+        self._system = system
+
+    def move(self, *_: str) -> None:
+        raise OSError("killed")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._system, name)
+
+
+def test_a_killed_worker_leaves_the_part_as_it_was_and_its_scratch_is_swept(
+    config: ClusterConfig, recognised: Any, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognised(config)
+    before = files(config)
+    monkeypatch.setattr(part_tagger, "open_folder", lambda place: Dying(open_folder(place)))
+    with pytest.raises(OSError, match="killed"):
+        recognised(config, Network(network.files, "landmarks/2"))
+    monkeypatch.undo()
+    (left,) = set(files(config)) - set(before)
+    assert {name: files(config)[name] for name in before} == before
+    assert len(table(config)) == NO_PHOTOS, "readers pass over it"
+    os.utime(Path(config.out) / left, (0, 0))
+    recognised(config)
+    assert set(files(config)) == set(before)
+
+
+def test_the_number_of_parts_is_settled_by_the_first_run(
+    config: ClusterConfig, recognised: Any
+) -> None:
+    recognised(config)
+    before = files(config)
+    assert recognised(replace(config, part_photos=1000)) == 0
+    assert files(config) == before
+    (Path(config.out) / "_layout.json").write_text('{"version": 2, "bits": 3}')
+    with pytest.raises(ValueError, match="written by another version"):
+        recognised(config)
+
+
+def test_the_answer_does_not_depend_on_who_is_beside_the_photo(
+    config: ClusterConfig, recognised: Any, tmp_path: Path
+) -> None:
+    tables = []
+    for part_photos in (1, 3, 1000):
+        sized = replace(config, part_photos=part_photos, out=str(tmp_path / f"out{part_photos}"))
+        recognised(sized)
+        tables.append(table(sized))
+    assert tables[0] == tables[1] == tables[2]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are text here")
+def test_a_name_that_is_no_text_is_tagged_all_the_same(
+    config: ClusterConfig, recognised: Any, photos: Path
+) -> None:
+    Path(os.fsdecode(os.fsencode(photos) + b"/odd\xff.jpg")).write_bytes(colour_photo(GREEN))
+    assert recognised(config) == NO_PHOTOS + 1
+    assert table(config)["odd\\xff.jpg"]["landmark"] == "Château d'If"
+    assert recognised(config) == 0
+
+
+def test_what_lies_in_out_is_no_photo(config: ClusterConfig, recognised: Any, photos: Path) -> None:
+    inside = replace(config, out=str(photos / "tags"))
+    assert recognised(inside) == NO_PHOTOS
+    (photos / "tags/thumbnail.jpg").write_bytes(colour_photo(RED))
+    assert recognised(inside) == 0
+
+
+def test_no_photos_make_no_parts(config: ClusterConfig, recognised: Any, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    empty = replace(config, photos=str(tmp_path / "none"))
+    assert recognised(empty) == 0
+    assert list(files(empty)) == ["_layout.json"]
+
+
+def test_photos_must_be_named_and_be_there(config: ClusterConfig, recognised: Any) -> None:
+    with pytest.raises(ValueError, match="photos is empty; name a folder or an address"):
+        run_cluster_tagging(ClusterConfig())
+    with pytest.raises(ValueError, match="is no folder"):
+        recognised(replace(config, photos="/no/such/folder"))
+
+
+def test_a_part_may_be_tagged_twice(
+    config: ClusterConfig, network: Network, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray hands a part to another worker when the first one dies, whatever it had written."""
+    tag = PartTagger.tag
+
+    def twice(tagger: PartTagger, part: Any) -> Any:
+        tag(tagger, part)
+        return tag(tagger, part)
+
+    monkeypatch.setattr(PartTagger, "tag", twice)
+    result = tag_photos(config, network, OneProcess(predictor))
+    assert (result.photos, result.recognised) == (NO_PHOTOS, 0)
+    assert len(table(config)) == NO_PHOTOS

@@ -1,0 +1,81 @@
+"""Photos and table at an address, here in fsspec's memory."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fsspec
+import pyarrow.parquet as pq
+import pytest
+
+from serving.cluster.addresses import local_folder, open_folder
+from serving.cluster.parts import PART_SCHEMA
+from serving.cluster.stored_photos import open_photos
+from serving.cluster.tagger import Network, tag_photos
+from tests.serving.cluster.one_process import OneProcess
+
+if TYPE_CHECKING:
+    from landmark_ml.config import ClusterConfig
+    from serving.predictor import Predictor
+
+
+@pytest.fixture
+def stored(photos: Path) -> str:
+    """Address of a copy of the library."""
+    root = f"memory://{uuid.uuid4().hex}/photos"
+    memory = fsspec.filesystem("memory")
+    for path in photos.rglob("*"):
+        if path.is_file():
+            memory.pipe(f"{root}/{path.relative_to(photos).as_posix()}", path.read_bytes())
+    return root
+
+
+def test_the_same_photos_are_found_as_in_a_folder(stored: str, photos: Path) -> None:
+    here, there = open_photos(str(photos), ""), open_photos(stored, "")
+    found = {photo.path: photo.size for photo in there.walk()}
+    assert found == {photo.path: photo.size for photo in here.walk()}
+    assert there.other_pictures == here.other_pictures == {".cr2": 1}
+    for path in found:
+        assert there.read(path) == here.read(path)
+    assert isinstance(there.read(Path("gone.jpg")), FileNotFoundError)
+
+
+def test_an_address_is_tagged_like_a_folder(
+    config: ClusterConfig, stored: str, network: Network, predictor: Predictor
+) -> None:
+    tag_photos(config, network, OneProcess(predictor))
+    out = f"{stored.removesuffix('photos')}out"
+    remote = replace(config, photos=stored, out=out)
+    assert tag_photos(remote, network, OneProcess(predictor)).recognised == 7
+    assert tag_photos(remote, network, OneProcess(predictor)).recognised == 0
+    columns = list(PART_SCHEMA.names)
+    columns.remove("mtime_ns")
+    system = open_folder(out)
+    read = pq.read_table(system.base_path, filesystem=system.base_fs, columns=columns)
+    there = read.sort_by("path")
+    assert there.equals(pq.read_table(config.out, columns=columns).sort_by("path"))
+
+
+def test_an_address_that_is_not_there_is_named(stored: str) -> None:
+    photos = open_photos(f"{stored}/nothing", "")
+    with pytest.raises(ValueError, match="nothing is not there; check the address"):
+        list(photos.walk())
+
+
+def test_a_password_is_not_taken_where_it_would_be_recorded() -> None:
+    with pytest.raises(ValueError, match=r"holds a password.*AWS_SECRET_ACCESS_KEY"):
+        open_folder("s3://key:secret@bucket/photos")
+
+
+def test_an_unknown_kind_of_address_is_named() -> None:
+    with pytest.raises(ValueError, match="'nowhere://photos' cannot be opened"):
+        open_folder("nowhere://photos")
+
+
+def test_a_file_address_is_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "my photos"
+    assert local_folder(folder.as_uri()) == local_folder(str(folder)) == folder
+    assert local_folder("s3://bucket") is None
