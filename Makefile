@@ -1,11 +1,13 @@
 .DEFAULT_GOAL := help
 .PHONY: help install transfer ensemble finetune scratch data tune compare evaluate promote rollback \
-	history tag app notebooks test check ui serve query clean
+	history tag cluster engines app notebooks test check ui serve query clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+WITH_RAY := $(VENV)/.with_ray
+WITH_ENGINES := $(VENV)/.with_engines
 # TORCH=cpu takes PyTorch's CPU-only build; empty takes the one of the package index.
 TORCH ?=
 # Values for the entry point, such as PARAMS="-P data=photos -P epochs=30".
@@ -61,6 +63,20 @@ compare: $(INSTALLED) ## set the finished runs side by side in one HTML report
 tag: $(INSTALLED) ## tag a photo library: make tag PHOTOS=folder
 	@test -n "$(PHOTOS)" || { echo "name a folder: make tag PHOTOS=folder"; exit 1; }
 	$(RUN) -e tag -P photos="$(PHOTOS)" $(PARAMS)
+
+cluster: $(WITH_RAY) ## tag photos with Ray, here or on a cluster: make cluster PHOTOS=s3://bucket/photos
+	@test -n "$(PHOTOS)" || { echo "name a folder or an address: make cluster PHOTOS=folder"; exit 1; }
+	$(RUN) -e cluster -P photos="$(PHOTOS)" $(PARAMS)
+
+engines: $(WITH_ENGINES) ## add Ray, Spark and a stand-in for an object store, for their tests
+
+$(WITH_RAY): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[ray]'
+	@touch $@
+
+$(WITH_ENGINES): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[cluster]'
+	@touch $(WITH_RAY) $@
 
 app: $(INSTALLED) ## open the web app with the champion on http://127.0.0.1:8000
 	$(BIN)/python -m experiments.app --model=$(MODEL) $(PARAMS)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
+import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,36 +42,35 @@ class RayWorkers:
         """Counts of each part, as they are finished.
 
         network: files of the exported network, handed to every worker, so that none of them has to
-        reach MLflow. Raises OSError when a worker cannot go on; parts that are finished stay.
+        reach MLflow. Raises OSError when a worker cannot read or write; finished parts stay.
         """
-        with self._joined() as ray:
+        with self.joined() as ray:
             # Put one by one: millions of names lie with Ray, which may lay them on the disk.
             tables = [ray.put(part.to_table()) for part in parts]
             if not tables:
                 return
             dataset = ray.data.from_arrow_refs(tables).map_batches(
                 _Worker,
-                fn_constructor_args=(job, ray.put(dict(network))),
+                fn_constructor_args=(job, dict(network)),
                 batch_size=1,
                 batch_format="pyarrow",
                 num_cpus=self.cpus,
                 compute=ray.data.ActorPoolStrategy(size=self._size(ray, len(tables))),
             )
-            try:
-                for row in dataset.iter_rows():
-                    yield Counts.from_dict(json.loads(row["counts"]))
-            except ray.exceptions.RayError as error:
-                reason = str(error.__cause__ or error).strip().splitlines()[-1]
-                raise OSError(
-                    f"a worker could not go on: {reason}; what is finished stays, start it again"
-                ) from error
+            for row in dataset.iter_rows():
+                if row["failure"]:
+                    raise OSError(
+                        f"a worker could not go on: {row['failure']}; what is finished stays,"
+                        " start it again"
+                    )
+                yield Counts.from_dict(json.loads(row["counts"]))
 
     def _size(self, ray: Any, parts: int) -> int:
         fitting = int(ray.cluster_resources().get("CPU", 1)) // self.cpus
         return max(1, min(self.workers or fitting, parts))
 
     @contextlib.contextmanager
-    def _joined(self) -> Iterator[Any]:
+    def joined(self) -> Iterator[Any]:
         """Ray, connected; what is started here ends here, a cluster that was there goes on."""
         ray = _import_ray(alone=not (self.address or os.environ.get("RAY_ADDRESS")))
         context = ray.data.DataContext.get_current()
@@ -85,7 +86,7 @@ class RayWorkers:
             ray.shutdown()
 
     def _connect(self, ray: Any) -> None:
-        settings: dict[str, Any] = {"logging_level": "warning", "log_to_driver": False}
+        settings: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
         if address := self.address or os.environ.get("RAY_ADDRESS"):
             try:
                 ray.init(address=address, **settings)
@@ -103,21 +104,28 @@ class RayWorkers:
 
 
 class _Worker:
-    """Actor of Ray Data: a batch of parts in, their counts out."""
+    """Actor of Ray Data: a batch of parts in, their counts out, or why one cannot be tagged."""
 
-    def __init__(self, job: Job, network: Any) -> None:
-        import ray  # noqa: PLC0415 - an extra
-
-        files: dict[str, bytes] = ray.get(network)
+    def __init__(self, job: Job, network: Mapping[str, bytes]) -> None:
+        self._job = job
         with tempfile.TemporaryDirectory(prefix="network-") as scratch:
-            for name, content in files.items():
+            for name, content in network.items():
                 (Path(scratch) / name).write_bytes(content)
-            predictor = Predictor.load(Path(scratch), threads=job.cpus)
-        self._tagger = PartTagger(job, predictor)
+            self._predictor = Predictor.load(Path(scratch), threads=job.cpus)
+
+    @functools.cached_property
+    def _tagger(self) -> PartTagger:
+        return PartTagger(self._job, self._predictor)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        counts = [self._tagger.tag(Part.from_row(row)) for row in batch.to_pylist()]
-        return pa.table({"counts": [json.dumps(count.to_dict()) for count in counts]})
+        counts, failure = [], None
+        try:
+            counts = [self._tagger.tag(Part.from_row(row)) for row in batch.to_pylist()]
+        except (OSError, ValueError) as error:
+            failure = f"{socket.gethostname()}: {error}"
+        told = [json.dumps(count.to_dict()) for count in counts] or [None]
+        schema = pa.schema([("counts", pa.string()), ("failure", pa.string())])
+        return pa.table({"counts": told, "failure": [failure] * len(told)}, schema=schema)
 
 
 def _import_ray(*, alone: bool) -> Any:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from serving.cluster.part_tagger import PartTagger
 from serving.cluster.parts import Part
+from serving.tagging import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from serving.cluster.part_tagger import Job
     from serving.predictor import Predictor
-    from serving.tagging import Counts
 
 
 class OneProcess:
@@ -31,4 +32,5 @@ class OneProcess:
             if done == self._ends_before:
                 raise KeyboardInterrupt
             (row,) = part.to_table().to_pylist()
-            yield tagger.tag(Part.from_row(row))
+            counts = tagger.tag(Part.from_row(row))
+            yield Counts.from_dict(json.loads(json.dumps(counts.to_dict())))
