@@ -15,7 +15,7 @@ class ClusterConfig(Configuration):
         "", "folder that every worker sees, or an address such as `s3://bucket/photos`"
     )
     out: str = option(
-        "tags", "folder or address of the table in parts, which a later run goes on from"
+        "tags/parts", "folder or address of the table, which a later run goes on from"
     )
     model: str = option(
         "landmarks", "registered model whose champion answers; `name/3` or `name@alias`: another"
