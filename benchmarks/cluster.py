@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,9 +88,9 @@ def measure(library: Library, network: Network, answering: Answering, options: O
                 photos=str(library.root), out=f"{scratch}/parts{turn}", part_photos=options.part
             )
             works: dict[str, Callable[[], object]] = {
-                TAGGER: lambda tags=tags: tag_library(library, answering, tags),
-                CLUSTER: lambda parts=parts: tag_photos(parts, network, workers),
-                NOTHING: lambda parts=parts: tag_photos(parts, network, workers),
+                TAGGER: partial(tag_library, library, answering, tags),
+                CLUSTER: partial(tag_photos, parts, network, workers),
+                NOTHING: partial(tag_photos, parts, network, workers),
             }
             for name, work in works.items():
                 started = time.perf_counter()

@@ -123,7 +123,8 @@ class _Worker:
             counts = [self._tagger.tag(Part.from_row(row)) for row in batch.to_pylist()]
         except (OSError, ValueError) as error:
             failure = f"{socket.gethostname()}: {error}"
-        told = [json.dumps(count.to_dict()) for count in counts] or [None]
+        told: list[str | None] = [json.dumps(count.to_dict()) for count in counts]
+        told = told or [None]
         schema = pa.schema([("counts", pa.string()), ("failure", pa.string())])
         return pa.table({"counts": told, "failure": [failure] * len(told)}, schema=schema)
 

@@ -52,6 +52,14 @@ tag_photos(config, Network(files, "landmarks/1"), RayWorkers(workers=1))
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _patient_ray() -> Iterator[None]:
+    """Wait longer than a minute for a process to start: other tests keep the cores busy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_register_timeout_seconds", "300")
+        yield
+
+
 @pytest.fixture(scope="module")
 def store() -> Iterator[str | None]:
     """Address of a bucket in an S3 server of this process; None where moto is not installed."""
