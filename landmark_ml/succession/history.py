@@ -95,6 +95,23 @@ def signed(entry: Entry) -> Entry:
     )
 
 
+def entry_tags(entry: Entry) -> dict[str, str]:
+    """Tags of the version that holds an entry."""
+    tags = {
+        "kind": entry.kind,
+        "version": str(entry.version),
+        "champion": str(entry.champion),
+        "former": ",".join(map(str, entry.former)),
+        "based_on": str(entry.based_on),
+        "reason": entry.reason,
+        "receipt": entry.receipt,
+        "by": entry.by,
+        "at": entry.at,
+        "ticket": entry.ticket,
+    }
+    return tags | ({_APPLIED: "true"} if entry.applied else {})
+
+
 def counted(entries: Sequence[Entry]) -> list[Entry]:
     """Entries of a history that changed who is champion, in order.
 
@@ -138,25 +155,13 @@ class History:
 
     def append(self, entry: Entry) -> Entry:
         """Write an entry and return it with its number; tells nothing of whether it counts."""
-        tags = {
-            "kind": entry.kind,
-            "version": str(entry.version),
-            "champion": str(entry.champion),
-            "former": ",".join(map(str, entry.former)),
-            "based_on": str(entry.based_on),
-            "reason": entry.reason,
-            "receipt": entry.receipt,
-            "by": entry.by,
-            "at": entry.at,
-            "ticket": entry.ticket,
-        }
         source = f"models:/{self._about}/{entry.version}"
         created = patiently(
             # Written twice it would not count twice: the second is based on what is past.
             lambda: self._client.create_model_version(
                 self.name,
                 source,
-                tags=tags,
+                tags=entry_tags(entry),
                 description=entry.sentence,
                 await_creation_for=0,
             )

@@ -1,0 +1,78 @@
+"""The commands that read an experiment and its registry, with the judging of promote left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+import mlflow
+import numpy as np
+from PIL import Image
+
+from benchmarks.made_up_answers import made_up_evaluation
+from benchmarks.synthetic_store import EXPERIMENT, MODEL
+from landmark_ml.comparison_run import run_comparison
+from landmark_ml.config import CompareConfig, HistoryConfig, PromoteConfig, RollbackConfig
+from landmark_ml.evaluation import summarize
+from landmark_ml.promotion import Judged, promoting, roll_back, run_promotion, tell_history
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from mlflow.entities.model_registry import ModelVersion
+
+    from landmark_ml.datasets import Dataset
+
+PEER = "mlflow.search_runs"
+_CHAMPION_TOP1, _CHALLENGER_TOP1 = 0.85, 0.95
+
+
+def commands(photos: Path) -> dict[str, Callable[[], object]]:
+    """What a person would call, by name, and the peer first; photos: any small dataset."""
+    return {
+        PEER: lambda: mlflow.search_runs(experiment_names=[EXPERIMENT]),
+        "compare": lambda: run_comparison(CompareConfig(experiment=EXPERIMENT)),
+        "promote, newest version": lambda: _promote("newest", photos),
+        "promote, best of the experiment": lambda: _promote(f"experiment:{EXPERIMENT}", photos),
+        "rollback": lambda: roll_back(RollbackConfig(name=MODEL, reason="a benchmark")),
+        "history": lambda: tell_history(HistoryConfig(name=MODEL)),
+    }
+
+
+def write_photos(folder: Path) -> Path:
+    """A dataset of two classes and a few photos, which promote opens and splits."""
+    rng = np.random.default_rng(0)
+    for name in ("Atomium", "Petra"):
+        (folder / name).mkdir(parents=True)
+        for number in range(8):
+            pixels = rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def _promote(candidates: str, photos: Path) -> None:
+    """Promote without judging; raises RuntimeError when nobody was promoted."""
+    config = PromoteConfig(
+        name=MODEL, data=str(photos), candidates=candidates, check_requirements=False
+    )
+    with patch.object(promoting, "judge_version", _judge):
+        result = run_promotion(config)
+    if result.entry is None:
+        raise RuntimeError(f"nobody was promoted: {result.receipt.verdicts[0].stopped_by}")
+
+
+def _judge(version: ModelVersion, _dataset: Dataset, _names: Sequence[str]) -> Judged:
+    """A sound version with made-up answers, clearly better unless it is the champion."""
+    top1 = _CHAMPION_TOP1 if "champion" in version.aliases else _CHALLENGER_TOP1
+    evaluation = made_up_evaluation(top1, seed=0)
+    return Judged(
+        version=int(version.version),
+        run_id=version.run_id or "",
+        evaluation=evaluation,
+        metrics=summarize(evaluation),
+        megabytes=14.0,
+        pickles=(),
+        requirements=(),
+        seen=0,
+    )

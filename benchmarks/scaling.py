@@ -1,0 +1,115 @@
+"""`python -m benchmarks.scaling`: what compare, promote, rollback and history cost as runs pile up.
+
+For each database and number of runs an MLflow of its own is filled with synthetic runs, a tenth as
+many model versions and as many entries of the history (`synthetic_store` says how). Then the
+commands and a plain `mlflow.search_runs` of the same experiment take turns, round after round, the
+first of which is not counted. The commands are whole, with their own run, figures and report, in a
+process that has imported everything. Of promote only the judging is left out: its answers are made
+up, so that what is measured is what depends on the registry.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+import mlflow
+from tqdm.auto import tqdm
+
+from benchmarks.databases import KINDS, open_databases
+from benchmarks.registry_commands import PEER, commands, write_photos
+from benchmarks.servers.postgres import PostgresMissingError
+from benchmarks.synthetic_store import fill_store
+from benchmarks.tables import machine, table, write_json
+from landmark_ml import tracking
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PACKAGES = ("mlflow", "sqlalchemy", "psycopg")
+_OWN_RUNS = "commands"
+
+Rounds = dict[str, list[float]]
+"""Seconds of every counted round, by command."""
+
+
+def measure(uri: str, folder: Path, runs: int, rounds: int) -> Rounds:
+    """Fill an empty database and time the commands in turn."""
+    fill_store(uri, folder, runs)
+    mlflow.create_experiment(_OWN_RUNS, (folder / _OWN_RUNS).as_uri())
+    calls = commands(write_photos(folder / "photos"))
+    found: Rounds = defaultdict(list)
+    environment = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": _OWN_RUNS}
+    with patch.dict(os.environ, environment):
+        tracking.connect()
+        for turn in tqdm(range(rounds + 1), desc=f"rounds at {runs:,} runs"):
+            for name, call in calls.items():
+                started = time.perf_counter()
+                call()
+                if turn:
+                    found[name].append(time.perf_counter() - started)
+    return dict(found)
+
+
+def report(kind: str, found: dict[int, Rounds]) -> str:
+    """Median seconds by command and number of runs; the most runs beside the fewest and PEER."""
+    sizes = sorted(found)
+    medians = {name: [median(found[size][name]) for size in sizes] for name in found[sizes[0]]}
+    header = [f"{kind}, s", *(f"{size:,} runs" for size in sizes), "last / first", f"last / {PEER}"]
+    rows = []
+    for name, values in medians.items():
+        ratios = (f"{values[-1] / values[0]:.1f}", f"{values[-1] / medians[PEER][-1]:.2f}")
+        rows.append([name, *(f"{value:.2f}" for value in values), *ratios])
+    return table(header, rows)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print a table a database; 1 when a database cannot be started."""
+    options = _parser().parse_args(argv)
+    for chatty in ("alembic", "mlflow"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    found: dict[str, dict[int, Rounds]] = {}
+    try:
+        for kind in options.databases:
+            found[kind] = _measure_kind(kind, options.runs, options.rounds)
+            sys.stdout.write(f"\n{report(kind, found[kind])}\n")
+    except PostgresMissingError as error:
+        sys.stderr.write(f"error: postgresql {error}; or give --databases sqlite\n")
+        return 1
+    facts = {"machine": machine(PACKAGES), "load": os.getloadavg()}
+    write_json(options.out, facts | {"seconds": found})
+    return 0
+
+
+def _measure_kind(kind: str, sizes: Sequence[int], rounds: int) -> dict[int, Rounds]:
+    found = {}
+    with ExitStack() as ends:
+        create = open_databases(kind, ends)
+        for runs in sizes:
+            folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="scaling-")))
+            found[runs] = measure(create(f"runs_{runs}", folder), folder, runs, rounds)
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
+    parser.add_argument("--runs", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--databases", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--rounds", type=int, default=3, help="counted (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/scaling.json"))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
