@@ -25,6 +25,8 @@ def print_comparison(result: ComparisonResult) -> None:
     print(verdict(comparison))
     for run in comparison.left_out:
         print(f"left out: {run.name} ({run.run_id}): {run.reason}")
+    if comparison.caution:
+        print(comparison.caution)
     print(f"\nreport  {result.report}")
     print(f"run     {result.location}")
 

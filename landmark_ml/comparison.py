@@ -34,13 +34,17 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Runs judged on the same test photos, best first; `pair` is None with one run alone."""
+    """Runs judged on the same test photos, best first; `pair` is None with one run alone.
+
+    caution: says which runs were not even looked at; empty when all were.
+    """
 
     experiment: str
     test_digest: str
     runs: tuple[EvaluatedRun, ...]
     left_out: tuple[LeftOut, ...]
     pair: Pair | None
+    caution: str = ""
 
     @property
     def photos(self) -> int:
@@ -54,6 +58,7 @@ def compare_runs(
     left_out: Sequence[LeftOut] = (),
     *,
     seed: int = 0,
+    caution: str = "",
 ) -> Comparison:
     """Compare the largest group of runs with the same test photos; the newer of equal groups.
 
@@ -72,7 +77,7 @@ def compare_runs(
     strangers = [_left_out(run) for run in runs if run.test_digest != digest]
     ranked = tuple(sorted(chosen, key=_rank))
     pair = pair_runs(ranked[0], ranked[1], seed=seed) if len(ranked) > 1 else None
-    return Comparison(experiment, digest, ranked, (*strangers, *left_out), pair)
+    return Comparison(experiment, digest, ranked, (*strangers, *left_out), pair, caution)
 
 
 def pair_runs(first: EvaluatedRun, second: EvaluatedRun, *, seed: int = 0) -> Pair:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from landmark_ml import tracking
 from landmark_ml.comparison import compare_runs, comparison_table, verdict
 from landmark_ml.comparison_report import render_report
-from landmark_ml.evaluated_runs import read_evaluated_runs
+from landmark_ml.evaluated_runs import Order, read_evaluated_runs
 
 if TYPE_CHECKING:
     from landmark_ml.comparison import Comparison, Pair
@@ -34,12 +34,16 @@ def run_comparison(config: CompareConfig) -> ComparisonResult:
     """
     with tracking.start_run(config, "compare", {"kind": "compare"}) as run:
         experiment = config.experiment or run.experiment
-        runs, left_out = read_evaluated_runs(experiment, config.filter, config.most)
-        comparison = compare_runs(experiment, runs, left_out, seed=config.seed)
+        # The configuration allows no other order.
+        order = cast(Order, config.order)
+        read = read_evaluated_runs(experiment, config.filter, config.most, order)
+        comparison = compare_runs(
+            experiment, read.runs, read.left_out, seed=config.seed, caution=read.caution
+        )
         run.log_table(comparison_table(comparison), "comparison")
         run.log_text(render_report(comparison), REPORT)
         run.set_tags({"test_digest": comparison.test_digest})
-        run.describe(verdict(comparison))
+        run.describe(f"{verdict(comparison)} {comparison.caution}".strip())
         if comparison.pair is not None:
             run.log_metrics(_pair_metrics(comparison.pair))
             run.log_table(comparison.pair.classes, "landmarks_of_the_best_two")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import mlflow
 import pandas as pd
@@ -17,9 +17,17 @@ if TYPE_CHECKING:
 
     from mlflow.entities import Run as LoggedRun
 
+Order = Literal["newest", "best"]
+"""Which runs come first; best: by the top-1 that they report of themselves."""
+
 _EVALUATED = (
     "attributes.status = 'FINISHED' and metrics.`test/top1` >= 0 and tags.test_digest != ''"
 )
+_NEWEST_FIRST = "attributes.start_time DESC"
+_ORDERS: dict[Order, list[str]] = {
+    "newest": [_NEWEST_FIRST],
+    "best": ["metrics.`test/top1` DESC", _NEWEST_FIRST],
+}
 _ANSWERS = "test_answers.csv"
 _ANSWER_COLUMNS = {"sha256": str, "label": str, "correct": bool}
 _MS_PER_MINUTE = 60_000
@@ -60,36 +68,60 @@ class LeftOut:
     reason: str
 
 
+@dataclass(frozen=True, eq=False)
+class EvaluatedRuns:
+    """Runs read back, those that could not be, and whether there are more that were not looked at.
+
+    order: `newest` or `best`, what those that were read were picked by.
+    """
+
+    runs: tuple[EvaluatedRun, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    more: bool = False
+    order: Order = "newest"
+
+    @property
+    def caution(self) -> str:
+        """Sentence that says what was not looked at; empty when everything was."""
+        if not self.more:
+            return ""
+        asked = len(self.runs) + len(self.left_out)
+        other = {"newest": "order=best for those of the highest top-1", "best": "order=newest"}
+        return (
+            f"Not all evaluated runs were looked at, only the {self.order} {asked:,}: raise most,"
+            f" narrow them by filter, or give {other[self.order]}."
+        )
+
+
 def read_evaluated_runs(
-    experiment: str, search: str = "", most: int = 20
-) -> tuple[list[EvaluatedRun], list[LeftOut]]:
-    """Finished runs of an experiment that carry test metrics, the newest `most` of them.
+    experiment: str, search: str = "", most: int = 20, order: Order = "newest"
+) -> EvaluatedRuns:
+    """Finished runs of an experiment that carry test metrics: the newest, or best, `most` of them.
 
     search: MLflow search string that they meet as well. Raises ValueError when there is no such
     experiment, no such run, or the search string is none.
     """
     runs: list[EvaluatedRun] = []
     left_out: list[LeftOut] = []
-    found = _find_runs(experiment, search)
+    found = _find_runs(experiment, search, most + 1, order)
     for logged in tqdm(found[:most], desc="read runs", unit="run", delay=1):
         try:
             runs.append(_read_run(logged))
         except (ValueError, OSError, MlflowException) as error:
             reason = f"its {_ANSWERS} cannot be read: {error}"
             left_out.append(LeftOut(_name(logged), logged.info.run_id, reason))
-    older = f"older than the newest {most}; raise most to compare it"
-    left_out += [LeftOut(_name(logged), logged.info.run_id, older) for logged in found[most:]]
-    return runs, left_out
+    return EvaluatedRuns(tuple(runs), tuple(left_out), len(found) > most, order)
 
 
-def _find_runs(experiment: str, search: str) -> list[LoggedRun]:
-    """Evaluated runs, newest first."""
+def _find_runs(experiment: str, search: str, most: int, order: Order) -> list[LoggedRun]:
+    """Evaluated runs, the newest or best first, and no more than asked for."""
     _check_experiment(experiment)
     try:
         found: list[LoggedRun] = mlflow.search_runs(
             experiment_names=[experiment],
             filter_string=f"{_EVALUATED} and {search}" if search else _EVALUATED,
-            order_by=["attributes.start_time DESC"],
+            order_by=_ORDERS[order],
+            max_results=most,
             output_format="list",
         )
     except MlflowException as error:
@@ -107,12 +139,13 @@ def _find_runs(experiment: str, search: str) -> list[LoggedRun]:
 
 
 def _check_experiment(name: str) -> None:
-    known = [experiment.name for experiment in mlflow.search_experiments()]
-    if name not in known:
-        raise ValueError(
-            f"there is no experiment {name!r} at {mlflow.get_tracking_uri()}; there are:"
-            f" {', '.join(sorted(known))}"
-        )
+    if mlflow.get_experiment_by_name(name) is not None:
+        return
+    known = sorted(experiment.name for experiment in mlflow.search_experiments())
+    raise ValueError(
+        f"there is no experiment {name!r} at {mlflow.get_tracking_uri()}; there are:"
+        f" {', '.join(known)}"
+    )
 
 
 def _read_run(logged: LoggedRun) -> EvaluatedRun:

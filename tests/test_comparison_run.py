@@ -53,7 +53,13 @@ def test_the_run_says_what_it_is(result: ComparisonResult) -> None:
     assert (run.data.tags["kind"], run.data.tags["test_digest"]) == ("compare", "d1")
     assert run.data.metrics["compare/difference"] == pytest.approx(0.5)
     assert run.data.metrics["compare/mcnemar_p"] < 1e-5
-    assert run.data.params == {"experiment": EXPERIMENT, "filter": "", "most": "20", "seed": "0"}
+    assert run.data.params == {
+        "experiment": EXPERIMENT,
+        "filter": "",
+        "most": "20",
+        "order": "newest",
+        "seed": "0",
+    }
 
 
 def test_a_comparison_is_not_compared(
@@ -75,6 +81,19 @@ def test_the_terminal_shows_table_verdict_and_what_was_left_out(
     assert "#1 good beats #2 fair" in printed
     assert "left out: other" in printed
     assert f"report  {result.report}" in printed
+
+
+def test_runs_that_nobody_looked_at_are_spoken_of_wherever_the_outcome_stands(
+    result: ComparisonResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    narrow = run_comparison(CompareConfig(experiment=EXPERIMENT, most=1, order="best"))
+    said = "Not all evaluated runs were looked at, only the best 1: raise most"
+    compare.print_comparison(narrow)
+    assert said in capsys.readouterr().out
+    assert said in Path(narrow.report).read_text(encoding="utf-8")
+    assert said in mlflow.get_run(narrow.run_id).data.tags["mlflow.note.content"]
+    compare.print_comparison(result)
+    assert "looked at" not in capsys.readouterr().out
 
 
 def test_the_entry_point_compares_what_its_flags_say(

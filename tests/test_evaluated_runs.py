@@ -15,6 +15,8 @@ from tests.synthetic_runs import MINUTE, STARTED, log_run, make_answers, make_ru
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mlflow.entities import Run
+
 CORRECT = [True, True, False, True]
 pytestmark = pytest.mark.usefixtures("tracking_uri")
 
@@ -26,8 +28,9 @@ def names(runs: Sequence[object]) -> list[str]:
 def test_a_run_comes_back_as_it_was_logged() -> None:
     logged = make_run("back", CORRECT)
     run_id = log_run("back", logged)
-    (run,), left_out = read_evaluated_runs("back")
-    assert left_out == []
+    read = read_evaluated_runs("back")
+    (run,) = read.runs
+    assert (read.left_out, read.caution) == ((), "")
     assert (run.run_id, run.name, run.started) == (run_id, "back", STARTED)
     assert (run.recipe, run.backbone, run.test_digest) == ("transfer", "tiny", "d1")
     assert (run.parameters, run.macs, run.artifact_bytes) == (3.4e6, 384e6, 13.9e6)
@@ -39,7 +42,7 @@ def test_a_run_comes_back_as_it_was_logged() -> None:
 
 def test_an_epoch_logged_again_counts_as_it_was_last() -> None:
     log_run("resumed", make_run("resumed", CORRECT), epochs_again=[1])
-    (run,), _ = read_evaluated_runs("resumed")
+    (run,) = read_evaluated_runs("resumed").runs
     assert run.curve["val/top1"].tolist() == [0.5, 0.25]
     assert run.curve["minutes"].tolist() == [0.5, 10.0]
 
@@ -47,7 +50,7 @@ def test_an_epoch_logged_again_counts_as_it_was_last() -> None:
 def test_landmarks_with_odd_names_stay_landmarks() -> None:
     answers = make_answers(CORRECT).assign(label=["NA", "None", "1", "a,b"])
     log_run("odd", make_run("odd", CORRECT, answers=answers))
-    (run,), _ = read_evaluated_runs("odd")
+    (run,) = read_evaluated_runs("odd").runs
     assert run.answers["label"].tolist() == ["NA", "None", "1", "a,b"]
 
 
@@ -56,24 +59,43 @@ def test_only_finished_runs_with_test_metrics_count() -> None:
     log_run("mixed", make_run("failed", CORRECT), status="FAILED")
     log_run("mixed", make_run("going", CORRECT), status="RUNNING")
     log_run("mixed", make_run("untested", CORRECT, metrics={"val/top1": 0.9}))
-    runs, left_out = read_evaluated_runs("mixed")
-    assert (names(runs), left_out) == (["done"], [])
+    read = read_evaluated_runs("mixed")
+    assert (names(read.runs), read.left_out) == (["done"], ())
 
 
-def test_the_newest_are_read_and_the_older_named() -> None:
+def test_of_many_the_newest_or_the_best_are_read_and_that_is_said() -> None:
     for age in range(3):
-        log_run("many", make_run(f"age-{age}", CORRECT, started=STARTED - age * MINUTE))
-    runs, left_out = read_evaluated_runs("many", most=2)
-    assert names(runs) == ["age-0", "age-1"]
-    assert names(left_out) == ["age-2"]
-    assert "raise most" in left_out[0].reason
+        right = [number < 4 + age for number in range(8)]
+        log_run("many", make_run(f"age-{age}", right, started=STARTED - age * MINUTE))
+    newest = read_evaluated_runs("many", most=2)
+    assert names(newest.runs) == ["age-0", "age-1"]
+    assert "only the newest 2: raise most" in newest.caution
+    best = read_evaluated_runs("many", most=2, order="best")
+    assert names(best.runs) == ["age-2", "age-1"]
+    assert "only the best 2: raise most" in best.caution
+    assert read_evaluated_runs("many", most=3).caution == ""
+
+
+def test_no_more_runs_are_fetched_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for age in range(5):
+        log_run("fetched", make_run(f"age-{age}", CORRECT, started=STARTED - age * MINUTE))
+    fetched: list[str] = []
+    search = mlflow.search_runs
+
+    def count(**asked: object) -> list[Run]:
+        found: list[Run] = search(**asked)  # type: ignore[arg-type]
+        fetched.extend(run.info.run_id for run in found)
+        return found
+
+    monkeypatch.setattr(mlflow, "search_runs", count)
+    read_evaluated_runs("fetched", most=2)
+    assert len(fetched) == 3
 
 
 def test_a_search_string_narrows_the_runs() -> None:
     log_run("searched", make_run("a", CORRECT, recipe="scratch"))
     log_run("searched", make_run("b", CORRECT, recipe="transfer"))
-    runs, _ = read_evaluated_runs("searched", "tags.recipe = 'scratch'")
-    assert names(runs) == ["a"]
+    assert names(read_evaluated_runs("searched", "tags.recipe = 'scratch'").runs) == ["a"]
     with pytest.raises(ValueError, match="no finished run with test metrics that meets"):
         read_evaluated_runs("searched", "tags.recipe = 'other'")
 
@@ -85,16 +107,16 @@ def test_a_run_with_unreadable_answers_is_left_out(answers: str) -> None:
     name = f"damaged-{len(answers)}"
     log_run(name, make_run("damaged", CORRECT), answers=answers)
     log_run(name, make_run("whole", CORRECT))
-    runs, left_out = read_evaluated_runs(name)
-    assert (names(runs), names(left_out)) == (["whole"], ["damaged"])
-    assert "test_answers.csv cannot be read" in left_out[0].reason
+    read = read_evaluated_runs(name)
+    assert (names(read.runs), names(read.left_out)) == (["whole"], ["damaged"])
+    assert "test_answers.csv cannot be read" in read.left_out[0].reason
 
 
 def test_a_run_whose_answers_are_gone_is_left_out() -> None:
     run_id = log_run("gone", make_run("gone", CORRECT))
     Path(mlflow.get_run(run_id).info.artifact_uri, "test_answers.csv").unlink()
-    runs, left_out = read_evaluated_runs("gone")
-    assert (runs, names(left_out)) == ([], ["gone"])
+    read = read_evaluated_runs("gone")
+    assert (read.runs, names(read.left_out)) == ((), ["gone"])
 
 
 def test_an_unknown_experiment_is_refused_with_those_there_are() -> None:

@@ -15,5 +15,10 @@ class CompareConfig(Configuration):
         "", "MLflow experiment whose runs are compared; empty: the one this runs in"
     )
     filter: str = option("", "MLflow search string the runs meet; empty: all that were tested")
-    most: int = option(20, "runs to compare, the newest first", unit="runs", within=POSITIVE)
+    most: int = option(20, "largest number of runs to compare", unit="runs", within=POSITIVE)
+    order: str = option(
+        "newest",
+        "which runs are compared where there are more; best: of the highest test top-1",
+        choices=("newest", "best"),
+    )
     seed: int = option(0, "seed of the bootstrap", within=NOT_NEGATIVE)

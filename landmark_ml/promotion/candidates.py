@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 _BEST_OF_EXPERIMENT = 3
+_RUNS_AT_ONCE = 50
+_MOST_LISTED = 20
 
 
 def find_candidates(name: str, wanted: str, champion: int) -> list[ModelVersion]:
@@ -20,37 +22,71 @@ def find_candidates(name: str, wanted: str, champion: int) -> list[ModelVersion]
     wanted: `newest`, `newest:N`, `experiment:NAME`, a version number or a `models:/…` URI. Raises
     ValueError when it is none of them, or there is no such version beside the champion.
     """
-    everyone = mlflow.MlflowClient().search_model_versions(
-        f"name = '{name}'", order_by=["version_number DESC"], max_results=10_000
-    )
-    others = [version for version in everyone if int(version.version) != champion]
     kind, _, value = wanted.partition(":")
     if kind == "newest" and (not value or re.fullmatch(r"[1-9]\d*", value)):
-        found = others[: int(value or 1)]
+        found = _newest(name, int(value or 1), champion)
     elif kind == "experiment" and value:
-        found = _best_of(value, others)
+        found = _best_of(value, name, champion)
     else:
-        number = _number(name, wanted)
-        found = [version for version in others if int(version.version) == number]
+        found = _numbered(name, _number(name, wanted), champion)
     if not found:
         raise ValueError(
             f"candidates={wanted}: {name} has no such version beside the champion, version"
-            f" {champion or 'none'}; there are: {_listed(everyone)}"
+            f" {champion or 'none'}; there are: {_listed(name)}"
         )
     return found
 
 
-def _best_of(experiment: str, versions: list[ModelVersion]) -> list[ModelVersion]:
+def _newest(name: str, most: int, champion: int) -> list[ModelVersion]:
+    found = mlflow.search_model_versions(
+        filter_string=f"name = '{name}'",
+        order_by=["version_number DESC"],
+        # One more, because the champion may be among them.
+        max_results=most + 1,
+    )
+    return [version for version in found if int(version.version) != champion][:most]
+
+
+def _numbered(name: str, number: int, champion: int) -> list[ModelVersion]:
+    try:
+        version = mlflow.MlflowClient().get_model_version(name, str(number))
+    except MlflowException:
+        return []
+    return [] if number == champion else [version]
+
+
+def _best_of(experiment: str, name: str, champion: int) -> list[ModelVersion]:
     """Versions whose runs belong to an experiment, by the top-1 that they report of themselves."""
-    known = mlflow.MlflowClient().get_experiment_by_name(experiment)
+    client = mlflow.MlflowClient()
+    known = client.get_experiment_by_name(experiment)
     if known is None:
         raise ValueError(f"candidates=experiment:{experiment}: there is no such experiment")
-    runs = mlflow.search_runs(
-        experiment_ids=[known.experiment_id], output_format="list", max_results=5_000
-    )
-    top1 = {run.info.run_id: run.data.metrics.get("test/top1", 0.0) for run in runs}
-    found = [version for version in versions if version.run_id in top1]
-    return sorted(found, key=lambda version: -top1[version.run_id or ""])[:_BEST_OF_EXPERIMENT]
+    found: list[ModelVersion] = []
+    token: str | None = None
+    # From the best run on until enough of them have a version: most of an experiment is not read.
+    while len(found) < _BEST_OF_EXPERIMENT:
+        runs = client.search_runs(
+            [known.experiment_id],
+            "metrics.`test/top1` >= 0",
+            order_by=["metrics.`test/top1` DESC"],
+            max_results=_RUNS_AT_ONCE,
+            page_token=token,
+        )
+        found += _versions_of([run.info.run_id for run in runs], name, champion)
+        token = runs.token
+        if not token:
+            break
+    return found[:_BEST_OF_EXPERIMENT]
+
+
+def _versions_of(run_ids: list[str], name: str, champion: int) -> list[ModelVersion]:
+    """Versions that runs made, in the order of the runs."""
+    if not run_ids:
+        return []
+    listed = ", ".join(f"'{run_id}'" for run_id in run_ids)
+    found = mlflow.search_model_versions(filter_string=f"name = '{name}' and run_id IN ({listed})")
+    others = [version for version in found if int(version.version) != champion]
+    return sorted(others, key=lambda version: run_ids.index(version.run_id or ""))
 
 
 def _number(name: str, wanted: str) -> int:
@@ -70,5 +106,13 @@ def _number(name: str, wanted: str) -> int:
         raise ValueError(f"candidates={wanted}: {name} has no alias {match['alias']!r}") from None
 
 
-def _listed(versions: list[ModelVersion]) -> str:
-    return ", ".join(str(version.version) for version in reversed(versions)) or "none"
+def _listed(name: str) -> str:
+    """Numbers of the versions there are, of many those of the newest."""
+    found = mlflow.search_model_versions(
+        filter_string=f"name = '{name}'",
+        order_by=["version_number DESC"],
+        max_results=_MOST_LISTED + 1,
+    )
+    numbers = [str(version.version) for version in found[:_MOST_LISTED]]
+    older = ["older ones"] if len(found) > _MOST_LISTED else []
+    return ", ".join(older + numbers[::-1]) or "none"

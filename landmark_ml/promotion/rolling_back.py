@@ -36,14 +36,13 @@ def roll_back(config: RollbackConfig) -> RollbackResult:
     tracking.connect()
     succession = Succession(config.name)
     head, repaired = succession.settle()
-    there = succession.versions()
-    former = [version for version in head.former if version in there]
+    former = succession.last_former(head)
     if not former:
         raise ValueError(
             f"{config.name} has no champion before version {head.champion} to go back to; see"
             f" mlflow run . -e history -P name={config.name}"
         )
-    entry = succession.move("rollback", former[-1], head, config.reason)
+    entry = succession.move("rollback", former, head, config.reason)
     return RollbackResult(config.name, head.champion, entry, repaired)
 
 

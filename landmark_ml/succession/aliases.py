@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 
 from mlflow.tracking import MlflowClient
 
-from landmark_ml.succession.history import Entry, History, counted, signed
+from landmark_ml.succession.history import Entry, History, signed
 from landmark_ml.succession.registered import CHALLENGER, CHAMPION, PREVIOUS, RegisteredAliases
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
     from landmark_ml.succession.history import Kind
     from landmark_ml.succession.registered import Standing
+
+MOST_FORMER = 100
+"""How many rollbacks in a row are possible: an entry names so many champions before its own."""
 
 _NOBODY = Entry("observe", 0, 0, (), 0, "", applied=True)
 
@@ -63,9 +66,9 @@ class Succession:
         """The whole history, the oldest entry first."""
         return self._history.entries()
 
-    def versions(self) -> frozenset[int]:
-        """Numbers of the versions that were not deleted."""
-        return self._registered.standing().versions
+    def last_former(self, head: Entry) -> int:
+        """The champion before that of an entry which was not deleted since, 0 for none."""
+        return self._registered.last_held(head.former)
 
     def settle(self) -> tuple[Entry, list[str]]:
         """The move that counts last, once the aliases follow it, and what was repaired for that.
@@ -73,17 +76,17 @@ class Succession:
         With no move yet the entry has number 0 and champion 0. Raises ValueError when the
         registered model does not exist.
         """
-        self._registered.standing()
-        if not self._history.entries():
+        self._registered.standing(_NOBODY)
+        if self._history.is_empty():
             self._history.open()
         notes: list[str] = []
         while True:
             head, marks = self._head(), self._registered.marks()
-            standing = self._registered.standing()
-            if not standing.versions:
+            standing = self._registered.standing(head)
+            if not standing.newest:
                 return replace(head, champion=0, former=()), notes
-            expected, actual = standing.expected(head), standing.actual()
-            gone = bool(head.champion) and head.champion not in standing.versions
+            expected, actual = standing.expected, standing.actual
+            gone = bool(head.champion) and CHAMPION not in expected
             if expected == actual and head.applied and not gone:
                 self._registered.forget(marks)
                 return head, notes
@@ -121,12 +124,13 @@ class Succession:
 
     def _append(self, entry: Entry) -> Entry:
         written = self._history.append(signed(entry))
-        if not any(move.ticket == written.ticket for move in self._moves()):
+        if not any(move.ticket == written.ticket for move in self._history.moves(entry.based_on)):
             raise self._overtaken(entry)
         return written
 
     def _overtaken(self, entry: Entry) -> OvertakenError:
-        after = [move for move in self._moves() if move.number > entry.based_on]
+        moves = self._history.moves(entry.based_on)
+        after = [move for move in moves if move.number > entry.based_on]
         done = " ".join(f"{move.sentence} ({move.by}, {move.at})" for move in after)
         return OvertakenError(
             f"version {entry.version} of {self.name} was not made champion, because another move"
@@ -143,8 +147,8 @@ class Succession:
             done = head.number
 
     def _set_aliases(self, head: Entry) -> None:
-        standing = self._registered.standing()
-        expected, actual = standing.expected(head), standing.actual()
+        standing = self._registered.standing(head)
+        expected, actual = standing.expected, standing.actual
         for alias in (PREVIOUS, CHAMPION):
             if expected.get(alias) != actual.get(alias):
                 self._registered.point(alias, expected.get(alias))
@@ -161,13 +165,13 @@ class Succession:
 
     def _take_over(self, head: Entry, standing: Standing) -> list[str]:
         """Write down that something else moved the champion, unless a move comes first."""
-        actual = standing.actual()
+        actual = standing.actual
         champion = actual.get(CHAMPION, 0)
         former = _after(head)
         if not head.number and PREVIOUS in actual:
             former = (actual[PREVIOUS],)
         reason = "" if head.number else "The history begins here."
-        about = champion or max(standing.versions)
+        about = champion or standing.newest
         entry = Entry("observe", about, champion, _before(former, champion), head.number, reason)
         with contextlib.suppress(OvertakenError), self._mark():
             written = self._append(entry)
@@ -186,17 +190,15 @@ class Succession:
             raise
         self._registered.unmark(key)
 
-    def _moves(self) -> list[Entry]:
-        return counted(self._history.entries())
-
     def _head(self) -> Entry:
-        moves = self._moves()
+        moves = self._history.moves()
         return moves[-1] if moves else _NOBODY
 
 
 def _after(entry: Entry) -> tuple[int, ...]:
-    """Former champions once another takes over."""
-    return (*entry.former, entry.champion) if entry.champion else entry.former
+    """Former champions once another takes over; those of long ago are forgotten."""
+    former = (*entry.former, entry.champion) if entry.champion else entry.former
+    return former[-MOST_FORMER:]
 
 
 def _before(former: tuple[int, ...], version: int) -> tuple[int, ...]:

@@ -13,29 +13,29 @@ from __future__ import annotations
 
 import getpass
 import os
-import random
 import socket
-import time
 import uuid
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+
+from landmark_ml.succession.retrying import patiently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mlflow.entities.model_registry import ModelVersion
+    from mlflow.store.entities import PagedList
     from mlflow.tracking import MlflowClient
 
 Kind = Literal["register", "promote", "rollback", "observe", "refuse"]
 """`observe`: the alias was moved by something else; `refuse`: a promotion that was turned down."""
 
 _APPLIED = "applied"
-_TRIES = 12
-_LONGEST_PAUSE_SECONDS = 2.0
+_FEW, _MANY = 20, 1000
 _SENTENCES: dict[str, str] = {
     "register": "Version {version} is the first champion.",
     "promote": "Version {version} was promoted.",
@@ -43,8 +43,6 @@ _SENTENCES: dict[str, str] = {
     "observe": "The alias champion was moved outside this history, to {champion}.",
     "refuse": "Version {version} was refused.",
 }
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -148,10 +146,25 @@ class History:
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
 
+    def is_empty(self) -> bool:
+        """Whether there is no entry, or no history yet."""
+        return not self._page(None, 1)
+
     def entries(self) -> list[Entry]:
         """All entries, the oldest first; those deleted from the registry are missing."""
-        found = patiently(self._all_versions)
-        return sorted((_read(version) for version in found), key=lambda entry: entry.number)
+        return self._back_to(lambda _: False, _MANY)
+
+    def moves(self, since: int | None = None) -> list[Entry]:
+        """Entries that changed who is champion, in order, from one that was applied on.
+
+        since: number of a move that is among them, or before them all. None: only the last moves.
+        """
+
+        def is_base(entry: Entry) -> bool:
+            # What was applied did count, so that nothing before it decides about what comes after.
+            return entry.moves and entry.applied and (since is None or entry.number <= since)
+
+        return counted(self._back_to(is_base, _FEW))
 
     def append(self, entry: Entry) -> Entry:
         """Write an entry and return it with its number; tells nothing of whether it counts."""
@@ -176,33 +189,30 @@ class History:
             )
         )
 
-    def _all_versions(self) -> list[ModelVersion]:
-        found: list[ModelVersion] = []
+    def _back_to(self, is_last: Callable[[Entry], bool], at_once: int) -> list[Entry]:
+        """Entries from the newest back to the first that is the last to read, in order."""
+        found: dict[int, Entry] = {}
         token: str | None = None
         while True:
-            page = self._client.search_model_versions(
-                f"name = '{self.name}'", order_by=["version_number ASC"], page_token=token
-            )
-            found += page
-            token = page.token
+            page = self._page(token, at_once)
+            for entry in map(_read, page):
+                # What is appended meanwhile shifts an entry into the next page too.
+                found[entry.number] = entry
+                if is_last(entry):
+                    token = None
+                    break
+            else:
+                token = page.token
             if not token:
-                return found
+                return [found[number] for number in sorted(found)]
 
-
-def patiently(call: Callable[[], Answer]) -> Answer:
-    """Call again, a few times, while others keep the registry from answering."""
-    pause = 0.02
-    for tries_left in range(_TRIES, 0, -1):
-        try:
-            return call()
-        except MlflowException as error:
-            busy = error.error_code == "TEMPORARILY_UNAVAILABLE" or "Giving up" in str(error)
-            if not busy or tries_left == 1:
-                raise
-        # Writers that met once must not meet again at the same moment.
-        time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - no secret
-        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-    raise AssertionError("unreachable")
+    def _page(self, token: str | None, most: int) -> PagedList[ModelVersion]:
+        search = f"name = '{self.name}'"
+        return patiently(
+            lambda: self._client.search_model_versions(
+                search, order_by=["version_number DESC"], max_results=most, page_token=token
+            )
+        )
 
 
 def _read(version: ModelVersion) -> Entry:

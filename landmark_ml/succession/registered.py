@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-from landmark_ml.succession.history import history_name, patiently
+from landmark_ml.succession.history import history_name
+from landmark_ml.succession.retrying import patiently
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlflow.entities.model_registry import RegisteredModel
     from mlflow.tracking import MlflowClient
 
     from landmark_ml.succession.history import Entry
@@ -27,17 +31,16 @@ _FORGOTTEN_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Standing:
-    """Versions that exist, and the aliases as they are."""
+    """The aliases as they are, and as an entry of the history wants them.
 
-    versions: frozenset[int]
+    newest: number of the newest version, 0 for none. A version that was deleted has no alias.
+    """
+
+    newest: int
     aliases: dict[str, int]
+    expected: dict[str, int]
 
-    def expected(self, head: Entry) -> dict[str, int]:
-        """Champion and previous after an entry; a version that was deleted has no alias."""
-        former = [version for version in head.former if version in self.versions]
-        wanted = {CHAMPION: head.champion, PREVIOUS: former[-1] if former else 0}
-        return {alias: version for alias, version in wanted.items() if version in self.versions}
-
+    @property
     def actual(self) -> dict[str, int]:
         """Champion and previous as they are."""
         return {alias: at for alias, at in self.aliases.items() if alias in (CHAMPION, PREVIOUS)}
@@ -51,10 +54,41 @@ class RegisteredAliases:
         self.name = name
         self._history = history_name(name)
 
-    def standing(self) -> Standing:
-        """Versions and aliases now. Raises ValueError when there is no such registered model."""
+    def standing(self, head: Entry) -> Standing:
+        """Aliases now, and those that should follow an entry.
+
+        Raises ValueError when there is no such registered model.
+        """
+        aliases = {alias: int(version) for alias, version in self._model().aliases.items()}
+        expected = {
+            CHAMPION: head.champion if self.holds(head.champion) else 0,
+            PREVIOUS: self.last_held(head.former),
+        }
+        return Standing(
+            self._newest(),
+            aliases,
+            {alias: version for alias, version in expected.items() if version},
+        )
+
+    def holds(self, version: int) -> bool:
+        """Whether there is a version of this number, 0 being none."""
+        if not version:
+            return False
         try:
-            model = patiently(lambda: self._client.get_registered_model(self.name))
+            patiently(lambda: self._client.get_model_version(self.name, str(version)))
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise
+            return False
+        return True
+
+    def last_held(self, versions: Sequence[int]) -> int:
+        """The last of some versions that was not deleted, 0 for none."""
+        return next((version for version in reversed(versions) if self.holds(version)), 0)
+
+    def _model(self) -> RegisteredModel:
+        try:
+            return patiently(lambda: self._client.get_registered_model(self.name))
         except MlflowException as error:
             if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
                 raise
@@ -62,11 +96,14 @@ class RegisteredAliases:
                 f"there is no registered model {self.name!r}; train one of this name:"
                 f" mlflow run . -e transfer -P register={self.name}"
             ) from None
-        versions = patiently(
-            lambda: self._client.search_model_versions(f"name = '{self.name}'", max_results=10_000)
+
+    def _newest(self) -> int:
+        found = patiently(
+            lambda: self._client.search_model_versions(
+                f"name = '{self.name}'", order_by=["version_number DESC"], max_results=1
+            )
         )
-        aliases = {alias: int(version) for alias, version in model.aliases.items()}
-        return Standing(frozenset(int(found.version) for found in versions), aliases)
+        return int(found[0].version) if found else 0
 
     def point(self, alias: str, version: int | None) -> None:
         """Set an alias, or take it away."""

@@ -17,6 +17,7 @@ from landmark_ml.promotion import (
     PASSED,
     GateResult,
     Judged,
+    candidates,
     promoting,
     roll_back,
     run_promotion,
@@ -70,6 +71,12 @@ def _made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(promoting, "to_html", to_json)
     monkeypatch.setattr(promoting, "judge_version", judge)
     monkeypatch.setattr(promoting, "check_requirements", check)
+
+
+def make_more_versions(name: str, count: int) -> None:
+    client = mlflow.MlflowClient()
+    for _ in range(count):
+        client.create_model_version(name, "somewhere/model")
 
 
 def standing(name: str) -> tuple[int, int]:
@@ -140,7 +147,7 @@ def test_a_champion_that_moves_meanwhile_stops_the_promotion(
 
 
 def test_candidates_that_are_not_there_are_refused(name: str) -> None:
-    for candidates, sentence in (
+    for wanted, sentence in (
         ("9", "no such version beside the champion, version 1; there are: 1, 2, 3, 4"),
         ("1", "no such version beside the champion"),
         ("oldest", "give newest, newest:3, experiment:NAME, a version number"),
@@ -149,7 +156,7 @@ def test_candidates_that_are_not_there_are_refused(name: str) -> None:
         ("experiment:nowhere", "there is no such experiment"),
     ):
         with pytest.raises(ValueError, match=sentence):
-            find_candidates(name, candidates, champion=1)
+            find_candidates(name, wanted, champion=1)
 
 
 def test_an_experiment_sends_its_best_versions(name: str, tracking_uri: str) -> None:
@@ -161,6 +168,42 @@ def test_an_experiment_sends_its_best_versions(name: str, tracking_uri: str) -> 
         client.create_model_version(name, "somewhere/model", run_id)
     found = find_candidates(name, f"experiment:{name}", champion=1)
     assert [int(version.version) for version in found] == [6, 8, 7]
+
+
+def test_the_best_of_an_experiment_are_found_behind_runs_that_registered_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "_RUNS_AT_ONCE", 2)
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment(name)
+    for place in range(9):
+        run_id = client.create_run(experiment).info.run_id
+        client.log_metric(run_id, "test/top1", 0.9 - 0.1 * place)
+        if place in (0, 3, 7):
+            client.create_model_version(name, "somewhere/model", run_id)
+    client.create_run(experiment)
+    found = find_candidates(name, f"experiment:{name}", champion=5)
+    assert [int(version.version) for version in found] == [6, 7]
+
+
+def test_of_many_versions_no_more_are_fetched_than_are_judged(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_more_versions(name, 30)
+    fetched: list[str] = []
+    search = mlflow.search_model_versions
+
+    def count(**asked: object) -> list[ModelVersion]:
+        found: list[ModelVersion] = search(**asked)  # type: ignore[arg-type]
+        fetched.extend(version.version for version in found)
+        return found
+
+    monkeypatch.setattr(mlflow, "search_model_versions", count)
+    newest = find_candidates(name, "newest:2", champion=34)
+    assert [int(version.version) for version in newest] == [33, 32]
+    assert len(fetched) == 3
+    with pytest.raises(ValueError, match=r"there are: older ones, 15, 16, .*, 33, 34"):
+        find_candidates(name, "99", champion=1)
 
 
 def test_a_candidate_can_be_named_by_its_alias(name: str) -> None:

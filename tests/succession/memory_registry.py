@@ -75,12 +75,22 @@ class MemoryRegistry:
             model.deleted.add(number)
             model.aliases = {key: at for key, at in model.aliases.items() if at != number}
 
-    def search_model_versions(self, search: str, **_ignored: object) -> PagedList[ModelVersion]:
-        name = search.removeprefix("name = '").removesuffix("'")
+    def search_model_versions(
+        self,
+        search: str,
+        max_results: int = 10_000,
+        order_by: list[str] | None = None,
+        page_token: str | None = None,
+    ) -> PagedList[ModelVersion]:
+        name, first = search.removeprefix("name = '").removesuffix("'"), int(page_token or 0)
         with self._lock:
             model = self._models.get(name, _Model(None))
             there = [number for number in model.versions if number not in model.deleted]
-            return PagedList([self._version(name, number) for number in there], None)
+            there.sort(reverse=order_by == ["version_number DESC"])
+            page = there[first : first + max_results]
+            last = first + len(page)
+            token = str(last) if last < len(there) else None
+            return PagedList([self._version(name, number) for number in page], token)
 
     def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         with self._lock:
