@@ -164,6 +164,16 @@ def register_challenger(
     return Registered(name, version, is_champion=False, reason="it is the challenger")
 
 
+def version_of_run(name: str, run_id: str) -> int:
+    """Number of the newest version of `name` that a run made, 0 for none."""
+    found = mlflow.search_model_versions(
+        filter_string=f"name = '{name}' and run_id = '{run_id}'",
+        order_by=["version_number DESC"],
+        max_results=1,
+    )
+    return int(found[0].version) if found else 0
+
+
 def _add(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) -> int:
     created = mlflow.register_model(f"models:/{model.model_id}", name, tags=dict(tags))
     mlflow.MlflowClient().update_model_version(name, created.version, description=card)

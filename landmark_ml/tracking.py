@@ -184,10 +184,11 @@ def start_run(
     mlflow.enable_system_metrics_logging()  # type: ignore[no-untyped-call]
     if run_id:
         _turn_to(run_id)
-    with mlflow.start_run(run_id=run_id) as active:
+    # Given with the start: a run must not be met without the tags that say what it is.
+    with mlflow.start_run(run_id=run_id, tags=None if run_id else dict(tags)) as active:
         try:
             if not run_id:
-                _describe_run(active, config, run_name, tags)
+                _describe_run(active, config, run_name)
             yield Run(active.info.run_id)
         except KeyboardInterrupt:
             mlflow.end_run(RunStatus.to_string(RunStatus.KILLED))
@@ -197,16 +198,13 @@ def start_run(
             raise
 
 
-def _describe_run(
-    active: mlflow.ActiveRun, config: Configuration, run_name: str, tags: Mapping[str, str]
-) -> None:
+def _describe_run(active: mlflow.ActiveRun, config: Configuration, run_name: str) -> None:
     mlflow.set_tag("mlflow.runName", run_name)
     mlflow.MlflowClient().set_experiment_tag(active.info.experiment_id, *EXPERIMENT_KIND)
     # `mlflow run` has logged the flags as they were typed; a second spelling would raise.
     known = active.data.params
     mlflow.log_params({k: v for k, v in to_params(config).items() if k not in known})
     mlflow.log_text(to_json(config), "config.json")
-    mlflow.set_tags(dict(tags))
 
 
 def _turn_to(run_id: str) -> None:

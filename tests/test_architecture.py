@@ -139,6 +139,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "landmark_ml.tracking",
         "landmark_ml.training",
         "landmark_ml.tuning.recording",
+        "landmark_ml.tuning.tested_runs",
         "serving.app.run_link",
         "serving.champion",
         "serving.answering_process",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from optuna.trial import FixedTrial
 
 from landmark_ml.config import TrainConfig, canonical
-from landmark_ml.registry import register_challenger
+from landmark_ml.registry import register_challenger, version_of_run
+from landmark_ml.resuming import config_digest
 from landmark_ml.training import run_training
 from landmark_ml.tuning.space import suggest_config
 from landmark_ml.tuning.study import best_trial, running, started, summary
 from landmark_ml.tuning.study_figures import study_page
+from landmark_ml.tuning.tested_runs import find_tested, tags_of_tested_run, take_unfinished
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -52,7 +54,7 @@ def conclude(config: TuneConfig, study: Study, parent: StudyRun) -> Winner:
     if known is not None and known["trial"] == best.number:
         winner = Winner(**known)
     else:
-        winner = _train_winner(chosen, best, parent)
+        winner = _find_winner(chosen, best, parent) or _train_winner(chosen, best, parent)
         study.set_user_attr(CONCLUSION, asdict(winner))
     parent.log(
         {k: v for k, v in winner.metrics.items() if k.startswith("test/")}, len(started(study))
@@ -110,10 +112,25 @@ def reproduce(config: TrainConfig) -> str:
     return " ".join(["mlflow run . -e transfer", *flags])
 
 
+def _find_winner(chosen: TrainConfig, best: FrozenTrial, parent: StudyRun) -> Winner | None:
+    """What a process made that was killed before it could note in the study that it had."""
+    found = find_tested(parent, best.number, config_digest(chosen))
+    if found is None:
+        return None
+    version = version_of_run(chosen.register, found.run_id) if chosen.register else 0
+    registered = chosen.register if version else ""
+    return Winner(best.number, found.run_id, found.model_uri, found.metrics, registered, version)
+
+
 def _train_winner(chosen: TrainConfig, best: FrozenTrial, parent: StudyRun) -> Winner:
-    tags: dict[str, Any] = {**parent.child_tags(), "best_trial": str(best.number)}
+    """Train, test and register the best configuration, in the run that a killed process began."""
+    begun = take_unfinished(parent, best.number, config_digest(chosen))
     with parent.experiment():
-        result = run_training(chosen, nominate=register_challenger, tags=tags)
+        result = run_training(
+            replace(chosen, resume=begun or ""),
+            nominate=register_challenger,
+            tags=tags_of_tested_run(parent, best.number),
+        )
     registered = result.registered
     return Winner(
         best.number,

@@ -119,9 +119,10 @@ class StudyRun:
         """Markdown shown at the top of the run's page."""
         self.set_tags({MLFLOW_RUN_NOTE: text})
 
-    def child_tags(self) -> dict[str, str]:
-        """Tags that make another run a child of this one."""
-        return {MLFLOW_PARENT_RUN_ID: self.run_id}
+    @property
+    def experiment_id(self) -> str:
+        """Experiment that the run and its children belong to."""
+        return str(self._parent().info.experiment_id)
 
     @property
     def location(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from landmark_ml.datasets import Dataset
     from landmark_ml.tuning.conclusion import Winner
     from landmark_ml.tuning.recording import StudyRun
+    from landmark_ml.tuning.worker import Runner
 
 logger = logging.getLogger(__name__)
 
@@ -65,22 +66,18 @@ def run_tuning(config: TuneConfig) -> TuneResult:
     that cannot be searched, and for a study of something else.
     """
     name = config.study or f"tune-{datetime.now():%Y%m%d-%H%M%S}"
-    url = storage_url(config.storage, recording.tracking_uri())
+    # Mistakes now, not once the photos were read or in the trial that first draws a backbone.
+    storage_url(config.storage, recording.tracking_uri())
     for backbone in searched_backbones(config):
-        # Now, not in the trial that first draws it.
         native_resolution(backbone)
     compute = choose_compute(config.device, config.threads)
     folds = open_folds(config.data, dataset_options(config), config.folds)
-    storage = open_storage(url, config.heartbeat, retry)
-    with study_lock(url, name):
-        study = open_study(config, name, storage, worker=0)
-        parent = _join(config, study, folds)
-        worker = int(study.user_attrs[_WORKERS])
-    study = open_study(config, name, storage, worker)
+    worker = join_study(replace(config, study=name), folds, TrialRunner(folds, compute))
+    study, parent = worker.study, worker.parent
     logger.info("study %s; go on with it by study=%s", name, name)
     with _left_consistent(config, study, parent):
-        Worker(config, study, url, parent, TrialRunner(folds, compute)).work()
-        with study_lock(url, name):
+        worker.work()
+        with study_lock(worker.url, name):
             winner = conclude(config, study, parent)
     best = best_trial(study)
     return TuneResult(
@@ -92,6 +89,20 @@ def run_tuning(config: TuneConfig) -> TuneResult:
         reproduce(winning_config(config, best)),
         winner,
     )
+
+
+def join_study(config: TuneConfig, folds: Sequence[Dataset], runner: Runner) -> Worker:
+    """Worker of the study that the configuration names, which is begun where there is none.
+
+    Raises ValueError for a storage that cannot be used, and for a study of something else.
+    """
+    url = storage_url(config.storage, recording.tracking_uri())
+    storage = open_storage(url, config.heartbeat, retry)
+    with study_lock(url, config.study):
+        study = open_study(config, config.study, storage, worker=0)
+        parent = _join(config, study, folds)
+        worker = int(study.user_attrs[_WORKERS])
+    return Worker(config, open_study(config, config.study, storage, worker), url, parent, runner)
 
 
 def _join(config: TuneConfig, study: Study, folds: Sequence[Dataset]) -> StudyRun:

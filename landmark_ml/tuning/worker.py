@@ -8,12 +8,13 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from optuna import Trial, TrialPruned
 from optuna.trial import TrialState
 from tqdm.auto import tqdm
 
+from landmark_ml.tuning.recording import end_silent_trial
 from landmark_ml.tuning.space import suggest_config
 from landmark_ml.tuning.storage import study_lock
 from landmark_ml.tuning.study import (
@@ -27,15 +28,29 @@ from landmark_ml.tuning.study import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from optuna import Study
+    from optuna.trial import FrozenTrial
 
     from landmark_ml.config import TrainConfig, TuneConfig
     from landmark_ml.tuning.recording import StudyRun, TrialRun
-    from landmark_ml.tuning.trials import TrialRunner
 
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY = 1.0
+
+
+class Runner(Protocol):
+    """What trains the configuration of a trial; see `trials.TrialRunner`."""
+
+    def run(
+        self, config: TrainConfig, on_epoch_end: Callable[[dict[str, float]], None]
+    ) -> dict[str, float]: ...
+
+    def latency_ms(self, config: TrainConfig, cache: Path) -> float: ...
+
+    def size_mb(self, config: TrainConfig) -> float: ...
 
 
 @dataclass
@@ -46,7 +61,7 @@ class Worker:
     study: Study
     url: str
     parent: StudyRun
-    runner: TrialRunner
+    runner: Runner
     _current: int = -1
 
     def work(self) -> None:
@@ -87,13 +102,29 @@ class Worker:
             except KeyboardInterrupt:
                 self._give_back()
                 raise
+            except ValueError:
+                # What the objective raises is caught: Optuna refused to take the outcome, because
+                # this worker was taken for dead, as when its host slept, and its trial was failed.
+                lost = self._failed_trial()
+                if lost is None:
+                    raise
+                logger.warning(
+                    "trial %d was silent for so long that it was given away", lost.number
+                )
+                if RUN_ID in lost.user_attrs:
+                    end_silent_trial(lost.user_attrs[RUN_ID])
         return True
 
     def _give_back(self) -> None:
         """Queue the trial again that was interrupted, for the next session."""
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
-            if trial.number == self._current:
-                queue_again(self.study, trial)
+        interrupted = self._failed_trial()
+        if interrupted is not None:
+            queue_again(self.study, interrupted)
+
+    def _failed_trial(self) -> FrozenTrial | None:
+        """The trial this worker was last at, if it counts as failed."""
+        failed = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        return next((trial for trial in failed if trial.number == self._current), None)
 
     def _others_are_busy(self) -> bool:
         with study_lock(self.url, self.study.study_name):
@@ -106,8 +137,8 @@ class Worker:
         if RETRY_OF in trial.user_attrs:
             tags[RETRY_OF] = str(trial.user_attrs[RETRY_OF])
         run = self.parent.start_trial(trial.number, config, tags)
-        trial.set_user_attr(RUN_ID, run.run_id)
         try:
+            trial.set_user_attr(RUN_ID, run.run_id)
             metrics = self._train(trial, config, run)
         except TrialPruned:
             run.end("pruned", {})
@@ -118,8 +149,8 @@ class Worker:
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             logger.warning("trial %d failed: %s", trial.number, reason)
-            trial.set_user_attr("error", reason)
             run.end("failed", {}, reason)
+            trial.set_user_attr("error", reason)
             raise
         run.end("complete", metrics)
         return tuple(metrics[name] for name in self._objectives())

@@ -76,3 +76,15 @@ def children_of(parent: Run) -> list[Run]:
         output_format="list",
     )
     return sorted(found, key=lambda run: int(run.data.tags["trial"]))
+
+
+def runs_of_the_winner(parent: Run) -> list[Run]:
+    """Runs in which a best trial was tested, the first first."""
+    found: list[Run] = mlflow.search_runs(
+        experiment_ids=[parent.info.experiment_id],
+        filter_string=f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+        " and tags.best_trial != ''",
+        order_by=["attributes.start_time ASC"],
+        output_format="list",
+    )
+    return found

@@ -10,11 +10,14 @@ import mlflow
 import pandas as pd
 import pytest
 from optuna import Trial
+from optuna.trial import TrialState
 
 from landmark_ml.devices import one_thread
-from landmark_ml.tuning import run_tuning, suggest_config
+from landmark_ml.tuning import conclusion, run_tuning, suggest_config
 from landmark_ml.tuning import worker as worker_module
-from landmark_ml.tuning.study import StudyError
+from landmark_ml.tuning.recording import StudyRun
+from landmark_ml.tuning.study import StudyError, retry
+from landmark_ml.tuning.tested_runs import tags_of_tested_run, take_unfinished
 from landmark_ml.tuning.trials import TrialRunner
 from tests.tuning.small_search import children_of, load_study, parent_of, small_search
 
@@ -140,6 +143,31 @@ def test_going_on_adds_to_the_same_run_and_tests_the_same_winner_no_second_time(
     assert parent_of(load_study(config)).info.status == "FINISHED"
 
 
+def test_a_winner_that_was_tested_but_not_noted_is_not_tested_again(
+    result: TuneResult, config: TuneConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a process leaves that is killed right after the test.
+    load_study(config).set_user_attr(conclusion.CONCLUSION, None)
+
+    def fail(*_: object, **__: object) -> None:
+        pytest.fail("the winner was trained again")
+
+    monkeypatch.setattr(conclusion, "run_training", fail)
+    assert run_tuning(config).winner == result.winner
+
+
+def test_the_open_run_of_a_winner_of_former_times_is_ended(
+    result: TuneResult, config: TuneConfig
+) -> None:
+    parent = parent_of(load_study(config))
+    client = mlflow.MlflowClient()
+    tags = tags_of_tested_run(StudyRun(parent.info.run_id), best_trial=99)
+    open_run = client.create_run(parent.info.experiment_id, tags=tags).info.run_id
+    study_run = StudyRun(parent.info.run_id)
+    assert take_unfinished(study_run, result.winner.trial, "another configuration") is None
+    assert mlflow.get_run(open_run).info.status == "KILLED"
+
+
 def test_a_study_of_something_else_is_refused(result: TuneResult, config: TuneConfig) -> None:
     with pytest.raises(
         StudyError, match=r"study 'whole' was started with label_smoothing 0.1; give the same"
@@ -172,6 +200,29 @@ def test_ctrl_c_leaves_the_trial_to_the_next_session(config: TuneConfig) -> None
     trials = load_study(mine).trials
     assert trials[2].params == trials[1].params
     assert parent_of(load_study(mine)).info.run_id == parent.info.run_id
+
+
+def test_a_worker_that_was_taken_for_dead_loses_its_trial_and_goes_on(config: TuneConfig) -> None:
+    mine = replace(config, study="late", trials=2, folds=1, register="")
+    run_trial = TrialRunner.run
+
+    def sleep(self: TrialRunner, *arguments: object) -> object:
+        study = load_study(mine)
+        if len(study.trials) == 1:
+            # What another worker does with a trial that gives no sign of life.
+            (silent,) = study.trials
+            study.tell(silent.number, state=TrialState.FAIL)
+            retry(study, silent)
+        return run_trial(self, *arguments)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrialRunner, "run", sleep)
+        result = run_tuning(mine)
+    assert result.counts == {"complete": 2}
+    study = load_study(mine)
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+    states = [run.info.status for run in children_of(parent_of(study))]
+    assert states == ["FAILED", "FINISHED", "FINISHED"]
 
 
 def test_two_objectives_give_a_front(config: TuneConfig) -> None:

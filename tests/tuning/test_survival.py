@@ -16,6 +16,7 @@ from tests.tuning.small_search import (
     children_of,
     load_study,
     parent_of,
+    runs_of_the_winner,
     small_search,
     start_worker,
 )
@@ -23,6 +24,8 @@ from tests.tuning.small_search import (
 if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
+
+    from mlflow.entities import Run
 
     from landmark_ml.config import TuneConfig
     from tests.postgres_server import PostgresServer
@@ -123,6 +126,40 @@ def test_ctrl_c_ends_a_worker_at_once_and_the_next_goes_on(
     assert [t.state for t in study.trials][number:] == [TrialState.FAIL, TrialState.WAITING]
     finish([start_worker(config, log)], log)
     check_trials(config, 3)
+
+
+def wait_for_the_test(config: TuneConfig, worker: subprocess.Popen[bytes], log: Path) -> Run:
+    """The run in which the best configuration is tested, once it is open."""
+    deadline = time.monotonic() + LONGEST
+    while time.monotonic() < deadline:
+        assert worker.poll() is None, log.read_text()
+        try:
+            tested = runs_of_the_winner(parent_of(load_study(config)))
+        except Exception:
+            tested = []
+        if tested:
+            return tested[0]
+        time.sleep(0.02)
+    pytest.fail(f"the best trial was not tested: {log.read_text()}")
+
+
+def test_a_conclusion_that_was_killed_is_gone_on_with(tmp_path: Path, tracking_uri: str) -> None:
+    config = small_search(tmp_path, study="unconcluded", trials=2, register="unconcluded")
+    log = tmp_path / "log"
+    worker = start_worker(config, log)
+    begun = wait_for_the_test(config, worker, log)
+    worker.send_signal(signal.SIGKILL)
+    assert worker.wait(10) == -signal.SIGKILL
+    assert mlflow.get_run(begun.info.run_id).info.status == "RUNNING"
+    finish([start_worker(config, log)], log)
+    check_trials(config, 2)
+    (tested,) = runs_of_the_winner(parent_of(load_study(config)))
+    assert (tested.info.run_id, tested.info.status) == (begun.info.run_id, "FINISHED")
+    assert tested.data.metrics["test/top1"] >= 0
+    client = mlflow.MlflowClient()
+    (version,) = client.search_model_versions("name = 'unconcluded'")
+    assert version.run_id == tested.info.run_id
+    assert client.get_registered_model("unconcluded").aliases == {"challenger": version.version}
 
 
 def test_two_workers_share_a_study_in_a_file(tmp_path: Path, tracking_uri: str) -> None:

@@ -1,0 +1,90 @@
+"""`python -m benchmarks.quick`: in under a minute, whether something has become slow.
+
+Ratios to peers measured in the same breath, on postcards and with the champion: JPEG files to
+batches beside torchvision's `ImageFolder` and `DataLoader`, and the tagger beside decoding and
+network alone. Ratios, because machines differ; printed and not judged, because they are noisy.
+
+A postcard has 240 by 160 pixels and 10 KB, a photo from a phone three hundred times as many.
+Decoding at a reduced scale, where most of our lead over torchvision comes from, has nothing to
+reduce here, and what each file costs whatever its size weighs more. So compare these ratios with
+those of another day, not with those of full-size photos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from benchmarks import input_pipeline
+from benchmarks.tables import machine, table, write_json
+from benchmarks.tagging import photos_per_second
+from landmark_ml import tracking
+from landmark_ml.config import TrainConfig
+from landmark_ml.datasets import find_root
+from serving.tagging.answering import load_answering
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PACKAGES = ("openvino", "pillow", "torch", "torchvision")
+_TORCHVISION, _DECODE = "torchvision", "scaled decode alone"
+_SPAWNED = 64
+"""Photos of a round of the input pipeline: torchvision starts its workers anew each time."""
+
+
+def input_ratios(paths: Sequence[Path], rounds: int) -> dict[str, float]:
+    """Median photos a second of our input pipeline over those of its peers."""
+    found = {name: median(rates) for name, rates in input_pipeline.measure(paths, rounds).items()}
+    return {
+        f"files to batches: ours over {peer}": found["ours"] / found[peer]
+        for peer in (_TORCHVISION, _DECODE)
+    }
+
+
+def tagging_ratio(photos: Path, model: str, rounds: int) -> dict[str, float]:
+    """Photos a second of the tagger over those of cores that only decode and recognise."""
+    found = photos_per_second(load_answering(model), photos, copies=1, rounds=rounds)
+    alone = 1 / (1 / found["decode"] + 1 / found["network"])
+    return {"tagging: ours over decode and network alone": found["tagger"] / alone}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; 1 when there is no champion to tag with."""
+    options = _parser().parse_args(argv)
+    started = time.perf_counter()
+    defaults = TrainConfig()
+    tracking.connect()
+    _, root = find_root("postcards", options.cache_dir, defaults.udacity50_url)
+    photos = root / "test"
+    paths = sorted(photos.rglob("*.jpg"))
+    try:
+        ratios = input_ratios(paths[:_SPAWNED], options.rounds)
+        ratios |= tagging_ratio(photos, options.model, options.rounds)
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    seconds, load = time.perf_counter() - started, os.getloadavg()[0]
+    rows = [[name, f"{ratio:.2f}"] for name, ratio in ratios.items()]
+    sys.stdout.write(f"{table([f'{len(paths)} postcards', 'ratio'], rows)}\n")
+    sys.stdout.write(f"{os.cpu_count()} cores, load {load:.1f}, {seconds:.0f} s\n")
+    facts = {"machine": machine(PACKAGES), "load": load, "seconds": seconds}
+    write_json(options.out, facts | {"ratios": ratios})
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quick", description=__doc__)
+    parser.add_argument("--model", default="landmarks", help="registered model (%(default)s)")
+    parser.add_argument("--cache_dir", type=Path, default=Path(TrainConfig().cache_dir))
+    parser.add_argument("--rounds", type=int, default=3, help="counted (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/quick.json"))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
