@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 PACKAGES = ("mlflow", "sqlalchemy", "psycopg")
 _OWN_RUNS = "commands"
 
-Rounds = dict[str, list[float]]
-"""Seconds of every counted round, by command."""
+Rounds = dict[str, list[tuple[float, float]]]
+"""Seconds of every counted round by command: by the clock, and of this process's CPU time."""
 
 
 def measure(uri: str, folder: Path, runs: int, rounds: int) -> Rounds:
@@ -54,23 +54,30 @@ def measure(uri: str, folder: Path, runs: int, rounds: int) -> Rounds:
         tracking.connect()
         for turn in tqdm(range(rounds + 1), desc=f"rounds at {runs:,} runs"):
             for name, call in calls.items():
-                started = time.perf_counter()
+                started, cpu = time.perf_counter(), time.process_time()
                 call()
+                spent = time.perf_counter() - started, time.process_time() - cpu
                 if turn:
-                    found[name].append(time.perf_counter() - started)
+                    found[name].append(spent)
     return dict(found)
 
 
 def report(kind: str, found: dict[int, Rounds]) -> str:
     """Median seconds by command and number of runs; the most runs beside the fewest and PEER."""
     sizes = sorted(found)
-    medians = {name: [median(found[size][name]) for size in sizes] for name in found[sizes[0]]}
+    most = found[sizes[-1]]
     header = [f"{kind}, s", *(f"{size:,} runs" for size in sizes), "last / first", f"last / {PEER}"]
     rows = []
-    for name, values in medians.items():
-        ratios = (f"{values[-1] / values[0]:.1f}", f"{values[-1] / medians[PEER][-1]:.2f}")
-        rows.append([name, *(f"{value:.2f}" for value in values), *ratios])
-    return table(header, rows)
+    for name, rounds in most.items():
+        values = [_clock(found[size][name]) for size in sizes]
+        cpu = median(cpu for _, cpu in rounds)
+        ratios = values[-1] / values[0], values[-1] / _clock(most[PEER])
+        rows.append([name, *(f"{value:.2f}" for value in (*values, *ratios, cpu))])
+    return table([*header, "CPU of the last"], rows)
+
+
+def _clock(rounds: Sequence[tuple[float, float]]) -> float:
+    return median(seconds for seconds, _ in rounds)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,39 @@
+"""The benchmark of many workers does the bookkeeping of a search, and counts what came of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import mlflow
+import pytest
+
+from benchmarks.tune_workers import Outcome, main, report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_ours_and_the_peer_get_a_row_each() -> None:
+    outcomes = [
+        Outcome("ours", 12.345, 80.0, 640, 640, 640, 0, 0, 0),
+        Outcome("bare", 20.0, 40.5, 640, 640, 0, 0, 0, 0),
+    ]
+    rows = report("sqlite", outcomes).splitlines()
+    assert "| ours | 12.35 | 80 | 640 | 640 | 640 | 0 | 0 | 0 |" in rows
+
+
+@pytest.mark.slow
+def test_workers_share_the_trials_and_nobody_is_locked_out(tmp_path: Path) -> None:
+    out = tmp_path / "found.json"
+    asked = ["--workers", "3", "--trials", "9", "--seconds", "0.1", "--databases", "sqlite"]
+    before = mlflow.get_tracking_uri()
+    try:
+        assert main([*asked, "--out", str(out)]) == 0
+    finally:
+        mlflow.set_tracking_uri(before)
+    ours, bare = json.loads(out.read_text())["outcomes"]["sqlite"]
+    assert (ours["complete"], ours["unique"], ours["recorded"]) == (9, 9, 9)
+    assert (ours["failed"], ours["lock_errors"], ours["dead_workers"]) == (0, 0, 0)
+    assert (bare["who"], bare["complete"]) == ("bare", 9)
+    assert ours["trials_per_second"] > 0
