@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from benchmarks.tables import machine, table, write_json
-from benchmarks.tagging import DEFAULT_PHOTOS, photos_per_second
+from benchmarks.tagging import DEFAULT_PHOTOS, photos_of, photos_per_second
 from landmark_ml import tracking
 from serving.tagging.answering import load_answering
-from serving.tagging.walk import Library
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +40,7 @@ def mean_size(folder: Path) -> tuple[float, float]:
 
     Raises ValueError when it holds none.
     """
-    paths = [folder / found.path for found in Library(folder).walk()]
-    if not paths:
-        raise ValueError(f"{folder} holds no photo; name a folder with --photos")
+    paths = photos_of(folder)
     pixels = []
     for path in paths:
         with Image.open(path) as photo:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "originals"
 FINDINGS = Path("build") / "benchmarks" / "tagging.json"
+NAMES = ("decode", "network", "tagger")
 _BATCH = 4
 _LARGER = 4
 
@@ -74,6 +75,22 @@ def speeds(answering: Answering, paths: Sequence[Path], copies: int, rounds: int
     return found
 
 
+def photos_per_second(
+    answering: Answering, folder: Path, copies: int, rounds: int
+) -> dict[str, float]:
+    """Median photos a second of `decode`, `network` and `tagger` on the photos of a folder."""
+    speed = speeds(answering, photos_of(folder), copies, rounds)
+    return {name: found.rate for name, found in zip(NAMES, speed, strict=True)}
+
+
+def photos_of(folder: Path) -> list[Path]:
+    """Photos of a folder at any depth. Raises ValueError when it holds none."""
+    paths = [folder / found.path for found in Library(folder).walk()]
+    if not paths:
+        raise ValueError(f"{folder} holds no photo; name a folder with --photos")
+    return paths
+
+
 def report(decode: Speed, network: Speed, tagger: Speed) -> str:
     """Rates, and the tagger's share of each bound.
 
@@ -86,7 +103,7 @@ def report(decode: Speed, network: Speed, tagger: Speed) -> str:
             f"{min(speed.rates):.1f} to {max(speed.rates):.1f}",
             f"{statistics.median(speed.cpu_ms):.1f}",
         ]
-        for name, speed in (("decode", decode), ("network", network), ("tagger", tagger))
+        for name, speed in zip(NAMES, (decode, network, tagger), strict=True)
     ]
     bounds = {
         "the faster of decode and network": max(decode.rate, network.rate),
@@ -131,9 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    paths = [options.photos / found.path for found in Library(options.photos).walk()]
-    if not paths:
-        raise ValueError(f"{options.photos} holds no photo; name a folder with --photos")
+    paths = photos_of(options.photos)
     answering = load_answering(options.model)
     found = speeds(answering, paths, options.copies, options.rounds)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
@@ -141,8 +156,7 @@ def _measure(options: argparse.Namespace) -> None:
     sizes = (options.memory, _LARGER * options.memory) if options.memory else ()
     peaks = [peak_of(paths, size, options.model) for size in sizes]
     sys.stdout.write(f"{memory_table(peaks)}\n" if peaks else "")
-    names = ("decode", "network", "tagger")
-    findings = {name: asdict(speed) for name, speed in zip(names, found, strict=True)}
+    findings = {name: asdict(speed) for name, speed in zip(NAMES, found, strict=True)}
     findings["memory"] = {str(peak.photos): asdict(peak) for peak in peaks}
     machine = tables.machine(("openvino", "pillow", "numpy"))
     tables.write_json(FINDINGS, {"machine": machine, "load": load, **findings})

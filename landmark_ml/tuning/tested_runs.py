@@ -37,7 +37,10 @@ def find_tested(parent: StudyRun, best_trial: int, config_digest: str) -> Tested
     for run in _search(parent, "attributes.status = 'FINISHED'"):
         if _is_of(run, best_trial, config_digest):
             metrics = {k: v for k, v in run.data.metrics.items() if k.startswith("test/")}
-            model_id = run.outputs.model_outputs[-1].model_id
+            models = run.outputs.model_outputs if run.outputs else []
+            if not models:
+                continue
+            model_id = models[-1].model_id
             return TestedRun(run.info.run_id, f"models:/{model_id}", metrics)
     return None
 

@@ -45,7 +45,7 @@ def test_the_synthetic_history_needs_no_repair() -> None:
 def test_synthetic_versions_belong_to_synthetic_runs() -> None:
     best = find_candidates(MODEL, f"experiment:{EXPERIMENT}", champion=11)
     assert len(best) == 3
-    assert all(mlflow.get_run(version.run_id).info.run_id for version in best)
+    assert all(mlflow.get_run(str(version.run_id)).info.run_id for version in best)
 
 
 def test_the_most_runs_are_set_beside_the_fewest_and_the_peer() -> None:

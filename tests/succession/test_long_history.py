@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from landmark_ml.succession import Entry, Succession, counted
 from landmark_ml.succession.aliases import MOST_FORMER
-from landmark_ml.succession.history import History
+from landmark_ml.succession.history import History, Kind
 from tests.succession.memory_registry import MemoryRegistry
 from tests.succession.registered_models import aliases, crown, make_versions
 
@@ -69,7 +69,7 @@ def test_the_end_of_a_history_says_the_same_as_all_of_it(
     for moves, behind, follows in written:
         known = [0, *(move.number for move in counted(history.entries()))]
         base = known[max(0, len(known) - 1 - behind)]
-        kind = "promote" if moves else "refuse"
+        kind: Kind = "promote" if moves else "refuse"
         history.append(Entry(kind, 1, 1, (), base, "", ticket=str(len(history.entries()))))
         last = counted(history.entries())
         if follows and last:
