@@ -170,9 +170,9 @@ def test_the_open_run_of_a_winner_of_former_times_is_ended(
 
 def test_a_study_of_something_else_is_refused(result: TuneResult, config: TuneConfig) -> None:
     with pytest.raises(
-        StudyError, match=r"study 'whole' was started with label_smoothing 0.1; give the same"
+        StudyError, match=r"study 'whole' was started with label_smoothing 0.2; give the same"
     ):
-        run_tuning(replace(config, label_smoothing=0.2))
+        run_tuning(replace(config, label_smoothing=0.1))
 
 
 def test_ctrl_c_leaves_the_trial_to_the_next_session(config: TuneConfig) -> None:
