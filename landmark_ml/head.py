@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from landmark_ml.dropout import ByteDropout
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -23,7 +25,7 @@ class Head(nn.Module):
         # A feature that never fires has no scale; 1 leaves it at 0.
         deviation = features.std(dim=0)
         self.register_buffer("scale", torch.where(deviation > 1e-6, deviation, 1.0))
-        self.dropout = nn.Dropout(drop_rate)
+        self.dropout = ByteDropout(drop_rate)
         self.classifier = nn.Linear(features.shape[1], num_outputs)
         nn.init.zeros_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)

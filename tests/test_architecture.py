@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.corruptions",
         "landmark_ml.datasets",
         "landmark_ml.devices",
+        "landmark_ml.dropout",
         "landmark_ml.exact_muon",
         "landmark_ml.graph",
         "landmark_ml.html_page",

@@ -28,7 +28,7 @@ class TuneConfig(TrainConfig):
         "head", "what is searched: the head, or fine-tuning too", choices=("head", "finetune")
     )
     backbones: str = option(
-        "tf_efficientnet_lite0,tf_efficientnet_lite0+tf_efficientnet_lite1+tf_efficientnet_lite2",
+        "tf_efficientnet_lite0,tf_efficientnet_lite2",
         "timm models to choose from",
     )
     keep: str = option("", "parameters of the space that are not searched, such as `framing,views`")

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 # A frozen backbone often sees more at a larger size than it was trained at (Touvron et al.,
 # Fixing the train-test resolution discrepancy, NeurIPS 2019).
 SCALES = (1.0, 1.25)
-# Earlier stages whose maps the classifier sees too.
-FEATURE_STAGES = (0, 3)
 # Stages that learn, counted from the output; 0 is all of them.
 UNFREEZE = (0, 2, 4)
 _STEP = 32
@@ -68,16 +66,7 @@ def _network(trial: BaseTrial, base: TuneConfig) -> dict[str, Any]:
         "backbone": backbone,
         "resolution": side,
         "framing": trial.suggest_categorical("framing", ("squash", "crop")),
-        "feature_stages": _feature_stages(trial, base),
     }
-
-
-def _feature_stages(trial: BaseTrial, base: TuneConfig) -> int:
-    if base.weights != "pretrained":
-        # Not every network gives out what its stages see; our own does not.
-        return base.feature_stages
-    counts = tuple(sorted({*FEATURE_STAGES, base.feature_stages}))
-    return trial.suggest_categorical("feature_stages", counts)
 
 
 def _head(trial: BaseTrial, base: TuneConfig) -> dict[str, Any]:

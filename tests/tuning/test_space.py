@@ -71,12 +71,6 @@ def test_a_larger_scale_is_a_multiple_of_what_a_network_takes() -> None:
     }
 
 
-def test_stages_are_asked_for_only_where_networks_are_known_to_give_them_out() -> None:
-    assert {c.feature_stages for _, c in draw(HEAD)} == {0, 3}
-    own = replace(HEAD, backbone="landmark_cnn", weights="m.pth", resolution=64, feature_stages=0)
-    assert {c.feature_stages for _, c in draw(own)} == {0}
-
-
 def test_numbers_are_those_a_person_would_type() -> None:
     for _, config in draw(HEAD, 20):
         assert len(f"{config.learning_rate:.10f}".strip("0.").replace(".", "")) <= 3
