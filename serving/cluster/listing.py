@@ -5,40 +5,25 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.cluster.parts import Part
+from serving.scratch_database import ScratchDatabase
 from serving.tagging import Found
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from types import TracebackType
 
 _HASH_BITS = 63
 _TABLE = "CREATE TABLE photos (hash INTEGER, path BLOB, size INTEGER, mtime_ns INTEGER)"
 
 
-class Listing:
+class Listing(ScratchDatabase):
     """Photos in a scratch file, because millions of them need not fit into memory."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = OFF")
-        self._db.execute("PRAGMA synchronous = OFF")
-        self._db.execute(_TABLE)
-
-    def __enter__(self) -> Listing:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._db.close()
+        super().__init__(path, _TABLE)
 
     def fill(self, photos: Iterable[Found]) -> int:
         """Take photos in, and return how many there are."""

@@ -9,10 +9,14 @@ import mlflow
 import pytest
 
 from serving.predictor import Predictor
+from tests.browser import launched_browser
 from tests.colour_artifact import log_artifact, write_artifact
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mlflow.pyfunc import PyFuncModel
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +40,9 @@ def model_folder(tracking_uri: str) -> Path:
 def served(model_folder: Path) -> PyFuncModel:
     model: PyFuncModel = mlflow.pyfunc.load_model(str(model_folder))
     return model
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched_browser() as browser:
+        yield browser

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from serving.scratch_database import ScratchDatabase
 from serving.tagging.journal import Tagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from serving.prediction import Prediction
     from serving.tagging.albums import Album
 
-_TABLE = """
+_TABLES = """
 CREATE TABLE photos (
     section INTEGER NOT NULL, path BLOB NOT NULL, thumbnail TEXT, answer TEXT NOT NULL,
     PRIMARY KEY (section, path)
-) WITHOUT ROWID
+) WITHOUT ROWID;
+CREATE INDEX by_thumbnail ON photos (thumbnail);
 """
 
 
@@ -40,32 +40,13 @@ class Shelved(NamedTuple):
     thumbnail: str | None
 
 
-class Shelf:
-    """A scratch file of one process, which is removed when the shelf is closed."""
+class Shelf(ScratchDatabase):
+    """Photos by section; the file is removed when the shelf is closed."""
 
     def __init__(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
-        self._path = path
+        super().__init__(path, _TABLES)
         self._sections: dict[Album | Apart, int] = {}
-        self._db = sqlite3.connect(path, isolation_level=None)
-        # Nobody reads it after a crash.
-        self._db.execute("PRAGMA journal_mode = OFF")
-        self._db.execute("PRAGMA synchronous = OFF")
-        self._db.execute(_TABLE)
-        self._db.execute("CREATE INDEX by_thumbnail ON photos (thumbnail)")
         self._db.execute("BEGIN")
-
-    def __enter__(self) -> Shelf:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._db.close()
-        self._path.unlink(missing_ok=True)
 
     def put(self, section: Album | Apart, photo: Tagged, thumbnail: str | None) -> None:
         """Add a photo to a section."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,19 +12,17 @@ from serving.tagging.answering import Answering
 from serving.tagging.gallery.page_names import page_name
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
+from tests.browser import CHROMIUM
 from tests.colour_artifact import RED, colour_photo
-from tests.serving.app.test_page import FLAGS
 from tests.serving.tagging.conftest import write_library
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from playwright.sync_api import Browser, Page
 
     from serving.predictor import Predictor
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
@@ -37,15 +34,6 @@ PAGES = [
     "albums/refused.html",
     "albums/unplaced.html",
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")
