@@ -103,7 +103,7 @@ def run_draw(root: Path, config: TrainConfig, left_out: Sequence[str]) -> Reject
         result = run_training(replace(config, data=str(data), register=""))
         model = load_served(result.model_uri)
         unseen = ask(model, photos_of(root, left_out))
-        answers = mlflow.artifacts.load_text(f"runs:/{result.run_id}/answers.csv")
+        answers = mlflow.artifacts.load_text(f"runs:/{result.run_id}/test_answers.csv")
         return judge(pd.read_csv(io.StringIO(answers), keep_default_na=False), unseen, left_out)
 
 
