@@ -15,6 +15,8 @@ def ensemble() -> TrainConfig:
     return TrainConfig(
         recipe="ensemble",
         backbone="tf_efficientnet_lite0+tf_efficientnet_lite1+tf_efficientnet_lite2",
+        resolution=256,
+        mirror=True,
     )
 
 
@@ -52,18 +54,19 @@ def scratch() -> TrainConfig:
         drop_rate=0.1,
         label_smoothing=0.1,
         epochs=0,
-        finetune_epochs=80,
+        finetune_epochs=62,
         finetune_batch_size=64,
         finetune_learning_rate=4e-3,
         optimizer="muon",
         layer_decay=1.0,
-        min_crop=0.3,
-        erasing=0.1,
+        min_crop=0.25,
+        erasing=0.2,
         mixup=0.2,
         cutmix=1.0,
-        mix_probability=0.25,
+        mix_probability=0.6,
         ema_decay=0.995,
         warmup_epochs=2.0,
+        val_fraction=0.08,
     )
 
 

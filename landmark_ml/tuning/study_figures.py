@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FEWEST = 2
+_SLICES_A_ROW = 4
 _STYLE = (
     "body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:1200px;padding:0 1rem;"
     "color:#222}h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}p{color:#555}"
@@ -69,30 +70,33 @@ def _of_objective(
     if len(done) < _FEWEST:
         return []
     target: Callable[[FrozenTrial], float] = lambda trial: trial.values[index]  # noqa: E731
-    shared: dict[str, Any] = {"target": target, "target_name": name}
-    figures = [
-        (
-            "Optimisation history",
-            "each trial, and the best so far",
-            _plots().plot_optimization_history(study, **shared),
-        ),
-        (
-            "Parallel coordinates",
-            "one line a trial; drag along an axis to pick some",
-            _plots().plot_parallel_coordinate(study, **shared),
-        ),
-        ("Slices", "each parameter against the value", _plots().plot_slice(study, **shared)),
-    ]
+    # Told of a target, Optuna draws no line of the best and colours the best lines palest.
+    shared = {"target": target if len(study.directions) > 1 else None, "target_name": name}
+    history = _plots().plot_optimization_history(study, **shared)
+    figures = [("Optimisation history", "each trial, and the best so far", history)]
     if len({target(trial) for trial in done}) > 1:
-        figures.insert(
-            1,
-            (
-                "Parameter importance",
-                "share of the spread that a parameter explains (fANOVA)",
-                _importances(study, target, name),
-            ),
-        )
+        text = "share of the spread that a parameter explains (fANOVA)"
+        figures.append(("Parameter importance", text, _importances(study, target, name)))
+    varied = _varied(done)
+    if varied:
+        text = "one line a trial"
+        lines = _plots().plot_parallel_coordinate(study, params=varied, **shared)
+        figures.append(("Parallel coordinates", text, lines))
+    for start in range(0, len(varied), _SLICES_A_ROW):
+        row = varied[start : start + _SLICES_A_ROW]
+        slices = _plots().plot_slice(study, params=row, **shared)
+        text = "each parameter against the value, the later the trial the darker"
+        figures.append(("Slices", text, slices))
     return figures
+
+
+def _varied(done: Sequence[FrozenTrial]) -> list[str]:
+    """Parameters that took more than one value; the others would only take room."""
+    seen: dict[str, set[Any]] = {}
+    for trial in done:
+        for name, value in trial.params.items():
+            seen.setdefault(name, set()).add(value)
+    return sorted(name for name, values in seen.items() if len(values) > 1)
 
 
 def _importances(study: Study, target: Callable[[FrozenTrial], float], name: str) -> Figure:
