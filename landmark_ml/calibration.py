@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_curve
 
 from landmark_ml.temperature import fit_temperature
 
@@ -21,6 +20,7 @@ LARGEST_ODDS = 1e-6
 """Probabilities nearer than this to 0 or 1 count as that near."""
 
 _RECALL = 0.95
+_LET_THROUGH = 0.01
 _PRECISION = 0.95
 _SURE_ENOUGH = 0.5
 
@@ -69,17 +69,18 @@ def landmark_scores(logits: Tensor, num_classes: int) -> Tensor:
 
 
 def choose_threshold(scores: NDArray[np.floating], shows_one: NDArray[np.bool_]) -> float:
-    """Score that best parts landmark photos from others (Youden's J), keeping 95% recall.
+    """Lowest score of a landmark photo that at most 1% of the others reach, keeping 95% recall.
 
-    Without other photos it keeps 95% of the landmark photos.
+    Without other photos it keeps 95% of the landmark photos. scores, shows_one: [N].
     """
+    landmarks, others = np.sort(scores[shows_one]), np.sort(scores[~shows_one])
     # An interpolated quantile would lie above more than 5% of few photos.
-    floor = float(np.quantile(scores[shows_one], 1 - _RECALL, method="lower"))
-    if shows_one.all():
+    floor = float(np.quantile(landmarks, 1 - _RECALL, method="lower"))
+    if not len(others):
         return floor
-    false_positives, recall, thresholds = roc_curve(shows_one, scores)
-    best = float(thresholds[np.argmax(recall - false_positives)])
-    return min(best, floor) if np.isfinite(best) else floor
+    let_through = 1 - np.searchsorted(others, landmarks) / len(others)
+    strict = landmarks[let_through <= _LET_THROUGH]
+    return min(float(strict[0]), floor) if len(strict) else floor
 
 
 def choose_min_confidence(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> float:

@@ -89,6 +89,14 @@ def test_threshold_parts_what_can_be_parted() -> None:
     assert 0.4 < choose_threshold(scores, shows_one) <= 0.7
 
 
+def test_one_photo_in_a_hundred_of_no_landmark_may_pass() -> None:
+    landmarks, others = np.linspace(0.2, 1.0, 200), np.linspace(0.0, 0.21, 200)
+    scores = np.r_[landmarks, others]
+    threshold = choose_threshold(scores, np.arange(400) < 200)
+    assert (others >= threshold).mean() <= 0.01
+    assert (landmarks >= threshold).mean() > 0.98
+
+
 def test_threshold_keeps_recall_where_others_score_higher() -> None:
     landmarks, others = np.linspace(0.1, 0.5, 40), np.linspace(0.6, 0.9, 40)
     scores = np.r_[landmarks, others]
