@@ -11,10 +11,8 @@ reading it takes processor time of its own, so that load stands apart.
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import os
-import random
 import sys
 import tempfile
 import threading
@@ -29,12 +27,14 @@ import numpy as np
 from mlflow.exceptions import MlflowException
 from tqdm.auto import tqdm
 
+from benchmarks.load_client import Client
 from benchmarks.loaded_app import promote, started_app
 from serving.predictor import Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.load_client import Exchange
     from benchmarks.loaded_app import App
 
 DEFAULT_PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "landmarks50" / "test"
@@ -42,7 +42,6 @@ CLIENTS = (1, 8, 32)
 CLIENTS_AT_PROMOTION = 8
 MOST_PHOTOS = 200
 BATCH = 4
-GARBAGE = 0.05
 
 
 @dataclass(frozen=True)
@@ -71,56 +70,41 @@ class Load:
         return Speed(len(self.seconds) / self.elapsed, self.cpu / len(self.seconds))
 
 
-class Client:
-    """One kept connection that sends one photo a request."""
-
-    def __init__(self, address: str, photos: Sequence[bytes], seed: int) -> None:
-        self._connection = http.client.HTTPConnection(address, timeout=60)
-        self._photos = photos
-        self._random = random.Random(seed)  # noqa: S311 - which photo comes next is no secret
-
-    def ask(self, load: Load) -> None:
-        """Send a photo or garbage, and check that the answer is what it should be."""
-        bad = self._random.random() < GARBAGE
-        photo = self._random.choice(self._photos)
-        body = self._random.randbytes(len(photo)) if bad else photo
-        started = time.perf_counter()
-        self._connection.request("POST", "/api/tag", body, {"Content-Type": "image/jpeg"})
-        response = self._connection.getresponse()
-        answer = response.read()
-        seconds = time.perf_counter() - started
-        if response.status != 200:
-            load.failures.append(f"status {response.status}: {answer[:100]!r}")
-            return
-        found = json.loads(answer)
-        if bool(found["photos"][0]["error"]) != bad:
-            load.failures.append(f"garbage {bad}, answer {answer[:100]!r}")
-        elif bad:
-            load.garbage += 1
-        else:
-            load.seconds.append(seconds)
-            load.versions.add(found["model"]["version"])
-
-
 def run_load(app: App, photos: Sequence[bytes], clients: int, seconds: float) -> Load:
     """Ask with so many clients for a time."""
-    load = Load(clients)
-    end = time.monotonic() + seconds
-
-    def keep_asking(seed: int) -> None:
-        client = Client(app.address, photos, seed)
-        while time.monotonic() < end:
-            try:
-                client.ask(load)
-            except (OSError, http.client.HTTPException) as error:
-                load.failures.append(repr(error))
-                client = Client(app.address, photos, seed)
-
+    load, exchanges = Load(clients), []
+    askers = [Client(app.address, photos, seed) for seed in range(clients)]
     started, spent = time.monotonic(), app.cpu()
+    end = started + seconds
+
+    def keep_asking(client: Client) -> None:
+        while time.monotonic() < end:
+            exchanges.append(client.ask())
+
     with ThreadPoolExecutor(clients) as pool:
-        list(pool.map(keep_asking, range(clients)))
+        asked = [pool.submit(keep_asking, client) for client in askers]
     load.elapsed, load.cpu = time.monotonic() - started, app.cpu() - spent
+    load.failures += [repr(future.exception()) for future in asked if future.exception()]
+    for exchange in exchanges:
+        judge(exchange, load)
+    for client in askers:
+        client.close()
     return load
+
+
+def judge(exchange: Exchange, load: Load) -> None:
+    """Note an answer, and whether it is what it should be."""
+    if exchange.status != 200:
+        load.failures.append(f"status {exchange.status}: {exchange.body[:100]!r}")
+        return
+    found = json.loads(exchange.body)
+    if bool(found["photos"][0]["error"]) != exchange.garbage:
+        load.failures.append(f"garbage {exchange.garbage}, answer {exchange.body[:100]!r}")
+    elif exchange.garbage:
+        load.garbage += 1
+    else:
+        load.seconds.append(exchange.seconds)
+        load.versions.add(found["model"]["version"])
 
 
 def bare_speed(predictor: Predictor, photos: Sequence[bytes], seconds: float) -> Speed:

@@ -1,0 +1,79 @@
+"""A client of the web app that takes as little as it can of the cores it shares with it."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+GARBAGE = 0.05
+_KINDS_OF_GARBAGE = 20
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and its answer, judged once the clock stands still."""
+
+    garbage: bool
+    seconds: float
+    status: int
+    body: bytes
+
+
+class Client:
+    """One kept connection that sends one photo a request.
+
+    Plain sockets and requests written beforehand: what a client computes, the app cannot.
+    """
+
+    def __init__(self, address: str, photos: Sequence[bytes], seed: int) -> None:
+        host, port = address.split(":")
+        self._socket = socket.create_connection((host, int(port)), timeout=60)
+        self._random = random.Random(seed)  # noqa: S311 - which photo comes next is no secret
+        self._requests = [request(address, photo) for photo in photos]
+        self._garbage = [
+            request(address, self._random.randbytes(len(p))) for p in photos[:_KINDS_OF_GARBAGE]
+        ]
+
+    def ask(self) -> Exchange:
+        """Send a photo or garbage. Raises OSError when the connection ends."""
+        bad = self._random.random() < GARBAGE
+        sent = self._random.choice(self._garbage if bad else self._requests)
+        started = time.perf_counter()
+        self._socket.sendall(sent)
+        status, body = self._receive()
+        return Exchange(bad, time.perf_counter() - started, status, body)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._socket.close()
+
+    def _receive(self) -> tuple[int, bytes]:
+        received = b""
+        while (end := received.find(b"\r\n\r\n")) < 0:
+            received += self._more()
+        head = received[:end].lower()
+        length = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+        while len(received) < end + 4 + length:
+            received += self._more()
+        return int(head.split(b" ", 2)[1]), received[end + 4 :]
+
+    def _more(self) -> bytes:
+        data = self._socket.recv(1 << 16)
+        if not data:
+            raise ConnectionResetError("the app closed the connection")
+        return data
+
+
+def request(address: str, photo: bytes) -> bytes:
+    """A POST of one photo, as it goes over the wire."""
+    head = (
+        f"POST /api/tag HTTP/1.1\r\nHost: {address}\r\nContent-Type: image/jpeg\r\n"
+        f"Content-Length: {len(photo)}\r\n\r\n"
+    )
+    return head.encode() + photo
