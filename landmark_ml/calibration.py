@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-LEAD_WEIGHT = 0.5
-"""Weight of the lead over the background; chosen by measurement, see experiments/tried.md."""
+LEAD_WEIGHT, RISE_WEIGHT = 0.25, 0.5
+"""Of the lead over the background and of the rise; measured, see experiments/tried.md."""
 LARGEST_ODDS = 1e-6
 """Probabilities nearer than this to 0 or 1 count as that near."""
 
@@ -56,16 +57,21 @@ def calibrate(logits: Tensor, targets: Tensor, num_classes: int) -> Calibration:
 def landmark_scores(logits: Tensor, num_classes: int) -> Tensor:
     """How surely photos show one of the landmarks: [N], 0 to 1, of calibrated logits [N, outputs].
 
-    Without a background output the largest probability. With one, the log-odds of that probability
-    joined with the lead of the best landmark over the background: the first tells landmarks that
-    were never seen, the second everyday photos. The graph of `export` computes the same.
+    Without a background output the largest probability. With one, three log-odds of the best
+    landmark joined: against all that is not it; its lead over the background, which tells everyday
+    photos; and its rise over the mean of the other outputs, as if all of them stood there. First
+    and last tell landmarks that were never seen. The graph of `export` computes the same.
     """
     largest = torch.softmax(logits, dim=1)[:, :num_classes].amax(dim=1)
-    if logits.shape[1] == num_classes:
+    others = logits.shape[1] - 1
+    if others < num_classes:
         return largest
     log_odds = torch.logit(largest, eps=LARGEST_ODDS)
-    lead = logits[:, :num_classes].amax(dim=1) - logits[:, num_classes]
-    return torch.sigmoid((log_odds + LEAD_WEIGHT * lead) / (1 + LEAD_WEIGHT))
+    best = logits[:, :num_classes].amax(dim=1)
+    lead = best - logits[:, num_classes]
+    rise = best - (logits.sum(dim=1) - best) / others - math.log(others)
+    evidence = log_odds + LEAD_WEIGHT * lead + RISE_WEIGHT * rise
+    return torch.sigmoid(evidence / (1 + LEAD_WEIGHT + RISE_WEIGHT))
 
 
 def choose_threshold(scores: NDArray[np.floating], shows_one: NDArray[np.bool_]) -> float:

@@ -23,7 +23,7 @@ from landmark_ml.artifact_layout import (
     SCHEMA_VERSION,
 )
 from landmark_ml.backbone_graph import FEATURE_MAPS, FEATURES, has_feature_maps, trace_backbone
-from landmark_ml.calibration import LARGEST_ODDS, LEAD_WEIGHT
+from landmark_ml.calibration import LARGEST_ODDS, LEAD_WEIGHT, RISE_WEIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,8 +161,11 @@ def _fixed_constants(num_classes: int) -> dict[str, NDArray[Any]]:
         "lowest": np.array(LARGEST_ODDS, dtype=np.float32),
         "highest": np.array(1 - LARGEST_ODDS, dtype=np.float32),
         "one": np.array(1, dtype=np.float32),
+        "others": np.array(num_classes, dtype=np.float32),
+        "log_others": np.array(np.log(num_classes), dtype=np.float32),
         "lead_weight": np.array(LEAD_WEIGHT, dtype=np.float32),
-        "score_scale": np.array(1 + LEAD_WEIGHT, dtype=np.float32),
+        "rise_weight": np.array(RISE_WEIGHT, dtype=np.float32),
+        "score_scale": np.array(1 + LEAD_WEIGHT + RISE_WEIGHT, dtype=np.float32),
     }
 
 
@@ -183,7 +186,13 @@ def _score_nodes(*, has_background: bool) -> list[onnx.NodeProto]:
         helper.make_node("Gather", ["scaled", "background"], ["background_logit"], axis=1),
         helper.make_node("Sub", ["best_logit", "background_logit"], ["lead"]),
         helper.make_node("Mul", ["lead", "lead_weight"], ["weighted_lead"]),
-        helper.make_node("Add", ["log_odds", "weighted_lead"], ["evidence_sum"]),
+        helper.make_node("ReduceSum", ["scaled", "axis"], ["all_logits"], keepdims=0),
+        helper.make_node("Sub", ["all_logits", "best_logit"], ["other_logits"]),
+        helper.make_node("Div", ["other_logits", "others"], ["other_logit"]),
+        helper.make_node("Sub", ["best_logit", "other_logit"], ["height"]),
+        helper.make_node("Sub", ["height", "log_others"], ["rise"]),
+        helper.make_node("Mul", ["rise", "rise_weight"], ["weighted_rise"]),
+        helper.make_node("Sum", ["log_odds", "weighted_lead", "weighted_rise"], ["evidence_sum"]),
         helper.make_node("Div", ["evidence_sum", "score_scale"], ["score_logit"]),
         helper.make_node("Sigmoid", ["score_logit"], [LANDMARK_SCORE]),
     ]

@@ -34,7 +34,15 @@ def test_a_score_falls_with_the_background_and_with_a_rival_landmark() -> None:
     )
     assert sure > 0.99
     # A photo torn between two landmarks has the background beaten and may show a third.
-    assert everyday < 0.6 < torn < sure
+    assert everyday < torn < sure
+
+
+def test_a_score_rises_with_the_height_over_the_mean_of_the_other_outputs() -> None:
+    # The same probability of the best and the same lead over the background.
+    one_rival, rivals_alike = torch.tensor([[5.0, 3.0, -40.0, 2.0], [5.0, 2.307, 2.307, 2.0]])
+    assert one_rival.softmax(0)[0] == pytest.approx(float(rivals_alike.softmax(0)[0]), abs=1e-3)
+    scores = landmark_scores(torch.stack([one_rival, rivals_alike]), 3)
+    assert scores[0] > scores[1]
 
 
 def test_a_score_of_a_certain_answer_stays_a_number() -> None:
