@@ -23,7 +23,12 @@ USER = "landmarks"
 STARTS_WITHIN = 30.0
 # Root may not run PostgreSQL; Debian's package brings this user.
 SERVER_USER = "postgres"
-_SETTINGS = {"listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    # Dozens of workers, MLflow's connections among them; docs/tuning.md says how many each.
+    "max_connections": "400",
+}
 _FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 

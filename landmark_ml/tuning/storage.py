@@ -17,6 +17,8 @@ from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 
+from landmark_ml.tuning.postgres import advisory_lock, engine_options
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -68,7 +70,7 @@ def open_storage(
     sqlite = url.startswith("sqlite")
     if sqlite:
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    options = {"connect_args": {"timeout": _LOCK_WAIT}} if sqlite else {"pool_pre_ping": True}
+    options = {"connect_args": {"timeout": _LOCK_WAIT}} if sqlite else engine_options(url)
     try:
         # Workers that start at once would lay the tables twice.
         with _exclusive(url, "tables"), warnings.catch_warnings():
@@ -103,14 +105,8 @@ def _exclusive(url: str, name: str) -> Iterator[None]:
         with FileLock(f"{file}.{digest.hex()[:12]}.lock", poll_interval=_ASK_EVERY):
             yield
         return
-    key = int.from_bytes(digest[:8], signed=True)
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
-        try:
-            yield
-        finally:
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+    with advisory_lock(url, int.from_bytes(digest[:8], signed=True)):
+        yield
 
 
 def _shown(url: str) -> str:
