@@ -162,7 +162,9 @@ def test_a_landmark_of_unknown_place_is_named_all_the_same(predictor: Predictor)
 
 def test_an_uncertain_landmark_is_answered_with_its_country(artifact: Path, tmp_path: Path) -> None:
     unsure = Predictor.load(copy_with(artifact, tmp_path / "unsure", min_confidence=0.5))
-    khaki, red = unsure.predict([colour_photo((130, 130, 100)), colour_photo(RED)], top_k=1)
+    khaki, red = unsure.predict(
+        [colour_photo((130, 130, 100)), colour_photo(RED)], top_k=1, threshold=0.2
+    )
     assert (khaki["level"], khaki["landmark"], khaki["country"]) == ("country", None, "France")
     assert (khaki["is_landmark"], khaki["city"], khaki["latitude"]) == (True, None, None)
     assert khaki["location_source"] is None
