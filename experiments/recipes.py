@@ -24,19 +24,17 @@ def finetune() -> TrainConfig:
     """The last stages of an ImageNet network on augmented pixels, begun from a trained head."""
     return TrainConfig(
         recipe="finetune",
-        backbone="tf_efficientnet_lite2",
         resolution=256,
-        train_resolution=224,
-        start_resolution=160,
+        train_resolution=192,
+        start_resolution=128,
         mirror=True,
         drop_rate=0.3,
         label_smoothing=0.1,
-        finetune_epochs=7,
-        unfreeze=4,
-        finetune_learning_rate=3e-4,
+        finetune_epochs=8,
+        unfreeze=3,
         layer_decay=0.9,
-        ema_decay=0.99,
-        val_fraction=0.1,
+        ema_decay=0.995,
+        val_fraction=0.08,
     )
 
 
