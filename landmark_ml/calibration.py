@@ -77,14 +77,17 @@ def landmark_scores(logits: Tensor, num_classes: int) -> Tensor:
 def choose_threshold(scores: NDArray[np.floating], shows_one: NDArray[np.bool_]) -> float:
     """Lowest score of a landmark photo that at most 1% of the others reach, keeping 95% recall.
 
-    Without other photos it keeps 95% of the landmark photos. scores, shows_one: [N].
+    One more than was seen may reach it (Laplace's rule of succession), so fewer than 99 others
+    cannot show that it is 1%: then, as without others, it keeps 95% of the landmark photos.
+    scores, shows_one: [N].
     """
     landmarks, others = np.sort(scores[shows_one]), np.sort(scores[~shows_one])
     # An interpolated quantile would lie above more than 5% of few photos.
     floor = float(np.quantile(landmarks, 1 - _RECALL, method="lower"))
     if not len(others):
         return floor
-    let_through = 1 - np.searchsorted(others, landmarks) / len(others)
+    reached = len(others) - np.searchsorted(others, landmarks)
+    let_through = (reached + 1) / (len(others) + 1)
     strict = landmarks[let_through <= _LET_THROUGH]
     return min(float(strict[0]), floor) if len(strict) else floor
 

@@ -105,6 +105,12 @@ def test_one_photo_in_a_hundred_of_no_landmark_may_pass() -> None:
     assert (landmarks >= threshold).mean() > 0.98
 
 
+def test_few_photos_of_no_landmark_cannot_show_that_one_in_a_hundred_passes() -> None:
+    landmarks, others = np.linspace(0.5, 1.0, 100), np.linspace(0.0, 0.4, 20)
+    threshold = choose_threshold(np.r_[landmarks, others], np.arange(120) < 100)
+    assert 0.95 <= (landmarks >= threshold).mean() <= 0.96
+
+
 def test_threshold_keeps_recall_where_others_score_higher() -> None:
     landmarks, others = np.linspace(0.1, 0.5, 40), np.linspace(0.6, 0.9, 40)
     scores = np.r_[landmarks, others]
