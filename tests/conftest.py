@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def pytest_configure() -> None:
-    """Silence progress bars; tqdm reads this once, when it is first imported."""
+    """Silence progress bars, which tqdm reads once when it is first imported; listen to Ctrl-C.
+
+    A shell makes jobs in its background ignore Ctrl-C, and some tests send one.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["TQDM_DISABLE"] = "1"
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
