@@ -37,27 +37,34 @@ LONGEST = 420.0
 SLOW_TRIALS = 400
 
 
-def wait_for_a_running_trial(
+def stop_in_a_trial(
     config: TuneConfig, worker: subprocess.Popen[bytes], log: Path, done: int
 ) -> int:
-    """Number of the trial that is at work once so many are done."""
+    """Number of the trial at work once so many are done; the process stands still in it."""
     deadline = time.monotonic() + LONGEST
     while time.monotonic() < deadline:
         assert worker.poll() is None, log.read_text()
-        try:
-            trials = load_study(config).trials
-        except Exception:
-            trials = []
-        completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-        at_work = [
-            trial.number
-            for trial in trials
-            if trial.state == TrialState.RUNNING and "run_id" in trial.user_attrs
-        ]
-        if len(completed) >= done and at_work:
-            return at_work[0]
+        if trial_at_work(config, done) is not None:
+            # Seen at work, it may have ended since.
+            worker.send_signal(signal.SIGSTOP)
+            number = trial_at_work(config, done)
+            if number is not None:
+                return number
+            worker.send_signal(signal.SIGCONT)
         time.sleep(0.02)
     pytest.fail(f"no trial was met at work: {log.read_text()}")
+
+
+def trial_at_work(config: TuneConfig, done: int) -> int | None:
+    """Number of the trial at work, None before so many are done or while the study is locked."""
+    try:
+        trials = load_study(config).trials
+    except Exception:
+        return None
+    if sum(trial.state == TrialState.COMPLETE for trial in trials) < done:
+        return None
+    at_work = (t.number for t in trials if t.state == TrialState.RUNNING)
+    return next((n for n in at_work if "run_id" in trials[n].user_attrs), None)
 
 
 def finish(workers: list[subprocess.Popen[bytes]], log: Path) -> str:
@@ -89,7 +96,7 @@ def test_a_trial_whose_process_was_killed_is_tried_again(tmp_path: Path, trackin
     config = small_search(tmp_path, study="killed", trials=4, epochs=SLOW_TRIALS, heartbeat=1)
     log = tmp_path / "log"
     worker = start_worker(config, log)
-    number = wait_for_a_running_trial(config, worker, log, done=1)
+    number = stop_in_a_trial(config, worker, log, done=1)
     worker.send_signal(signal.SIGKILL)
     assert worker.wait(10) == -signal.SIGKILL
     before = load_study(config)
@@ -115,8 +122,9 @@ def test_ctrl_c_ends_a_worker_at_once_and_the_next_goes_on(
     config = small_search(tmp_path, study="stopped", trials=3, epochs=SLOW_TRIALS)
     log = tmp_path / "log"
     worker = start_worker(config, log)
-    number = wait_for_a_running_trial(config, worker, log, done=1)
+    number = stop_in_a_trial(config, worker, log, done=1)
     worker.send_signal(signal.SIGINT)
+    worker.send_signal(signal.SIGCONT)
     assert worker.wait(60) == 1
     said = log.read_text()
     assert "Traceback" not in said
