@@ -27,7 +27,7 @@ import numpy as np
 from mlflow.exceptions import MlflowException
 from tqdm.auto import tqdm
 
-from benchmarks.load_client import Client
+from benchmarks.load_client import Client, Requests
 from benchmarks.loaded_app import promote, started_app
 from serving.predictor import Predictor
 
@@ -73,7 +73,8 @@ class Load:
 def run_load(app: App, photos: Sequence[bytes], clients: int, seconds: float) -> Load:
     """Ask with so many clients for a time."""
     load, exchanges = Load(clients), []
-    askers = [Client(app.address, photos, seed) for seed in range(clients)]
+    requests = Requests.write(app.address, photos)
+    askers = [Client(requests, seed) for seed in range(clients)]
     started, spent = time.monotonic(), app.cpu()
     end = started + seconds
 

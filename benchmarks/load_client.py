@@ -16,6 +16,27 @@ _KINDS_OF_GARBAGE = 20
 
 
 @dataclass(frozen=True)
+class Requests:
+    """What all clients send to a server: photos and garbage of their sizes, as on the wire."""
+
+    server: tuple[str, int]
+    photos: tuple[bytes, ...]
+    garbage: tuple[bytes, ...]
+
+    @classmethod
+    def write(cls, address: str, photos: Sequence[bytes]) -> Requests:
+        """Requests to `host:port`."""
+        host, port = address.split(":")
+        noise = random.Random(0)  # noqa: S311 - no secret
+        garbage = [noise.randbytes(len(photo)) for photo in photos[:_KINDS_OF_GARBAGE]]
+        return cls(
+            (host, int(port)),
+            tuple(_post(address, photo) for photo in photos),
+            tuple(_post(address, body) for body in garbage),
+        )
+
+
+@dataclass(frozen=True)
 class Exchange:
     """One request and its answer, judged once the clock stands still."""
 
@@ -31,19 +52,15 @@ class Client:
     Plain sockets and requests written beforehand: what a client computes, the app cannot.
     """
 
-    def __init__(self, address: str, photos: Sequence[bytes], seed: int) -> None:
-        host, port = address.split(":")
-        self._socket = socket.create_connection((host, int(port)), timeout=60)
+    def __init__(self, requests: Requests, seed: int) -> None:
+        self._socket = socket.create_connection(requests.server, timeout=60)
         self._random = random.Random(seed)  # noqa: S311 - which photo comes next is no secret
-        self._requests = [request(address, photo) for photo in photos]
-        self._garbage = [
-            request(address, self._random.randbytes(len(p))) for p in photos[:_KINDS_OF_GARBAGE]
-        ]
+        self._requests = requests
 
     def ask(self) -> Exchange:
         """Send a photo or garbage. Raises OSError when the connection ends."""
         bad = self._random.random() < GARBAGE
-        sent = self._random.choice(self._garbage if bad else self._requests)
+        sent = self._random.choice(self._requests.garbage if bad else self._requests.photos)
         started = time.perf_counter()
         self._socket.sendall(sent)
         status, body = self._receive()
@@ -70,7 +87,7 @@ class Client:
         return data
 
 
-def request(address: str, photo: bytes) -> bytes:
+def _post(address: str, photo: bytes) -> bytes:
     """A POST of one photo, as it goes over the wire."""
     head = (
         f"POST /api/tag HTTP/1.1\r\nHost: {address}\r\nContent-Type: image/jpeg\r\n"

@@ -11,118 +11,70 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import os
 import random
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import mlflow
-import numpy as np
-import pandas as pd
 from tqdm.auto import tqdm
 
-from benchmarks.left_out import class_folders, leave_out, photos_of
+from benchmarks.left_out import leave_out
 from benchmarks.tables import machine, table, write_json
 from experiments import recipes
-from landmark_ml import metrics
+from landmark_ml.config import EvaluateConfig
 from landmark_ml.datasets import find_root
-from landmark_ml.registry import load_served
+from landmark_ml.datasets.folders import list_folder
+from landmark_ml.evaluation_run import run_evaluation
 from landmark_ml.training import run_training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from landmark_ml.config import TrainConfig
-    from landmark_ml.evaluation import ServedModel
 
 PACKAGES = ("openvino", "scikit-learn", "timm", "torch")
 RECIPES = {"transfer": recipes.transfer, "ensemble": recipes.ensemble}
-_BATCH = 64
 _EXPERIMENT = "rejection"
 
 
-@dataclass(frozen=True)
-class Rejection:
-    """One draw. Shares of 1; tagged at the threshold that the model itself serves with."""
-
-    left_out: tuple[str, ...]
-    top1: float
-    known_tagged: float
-    everyday_auroc: float
-    everyday_tagged: float
-    unseen_auroc: float
-    unseen_at_95_recall: float
-    unseen_tagged: float
-    unseen_photos: int
-
-
-def judge(answers: pd.DataFrame, unseen: pd.DataFrame, left_out: Sequence[str]) -> Rejection:
-    """Measures of one draw.
-
-    answers: of the test photos, as a run logs them; unseen: `landmark_score` and `is_landmark` of
-    the photos of landmarks left out, those that could not be read dropped.
-    """
-    known = answers[answers["label"] != ""]
-    everyday = answers[answers["label"] == ""]
-    scores = known["landmark_score"].to_numpy()
-    of_everyday = metrics.rejection(scores, everyday["landmark_score"].to_numpy())
-    of_unseen = metrics.rejection(scores, unseen["landmark_score"].to_numpy(dtype=float))
-    return Rejection(
-        left_out=tuple(left_out),
-        top1=float(known["correct"].mean()),
-        known_tagged=float(known["accepted"].mean()),
-        everyday_auroc=of_everyday["auroc"],
-        everyday_tagged=float(everyday["accepted"].mean()),
-        unseen_auroc=of_unseen["auroc"],
-        unseen_at_95_recall=of_unseen["fpr_at_95_recall"],
-        unseen_tagged=float(unseen["is_landmark"].mean()),
-        unseen_photos=len(unseen),
-    )
-
-
-def ask(model: ServedModel, photos: Sequence[Path]) -> pd.DataFrame:
-    """Answers of a served model on photos that it can read."""
-    parts: list[pd.DataFrame] = []
-    for start in range(0, len(photos), _BATCH):
-        chunk = photos[start : start + _BATCH]
-        parts.append(model.predict(pd.DataFrame({"image": [path.read_bytes() for path in chunk]})))
-    answers: pd.DataFrame = pd.concat(parts)
-    return answers.loc[answers["error"].isna()]
-
-
-def run_draw(root: Path, config: TrainConfig, left_out: Sequence[str]) -> Rejection:
-    """Train without some landmarks and ask about all photos."""
+def run_draw(root: Path, config: TrainConfig, left_out: Sequence[str]) -> dict[str, float]:
+    """Train without some landmarks, and evaluate on every photo that was not trained on."""
     with tempfile.TemporaryDirectory(prefix="left-out-") as folder:
         data = leave_out(root, left_out, Path(folder))
-        result = run_training(replace(config, data=str(data), register=""))
-        model = load_served(result.model_uri)
-        unseen = ask(model, photos_of(root, left_out))
-        answers = mlflow.artifacts.load_text(f"runs:/{result.run_id}/test_answers.csv")
-        return judge(pd.read_csv(io.StringIO(answers), keep_default_na=False), unseen, left_out)
+        trained = run_training(replace(config, data=str(data), register=""))
+        asked = EvaluateConfig(
+            model=trained.model_uri,
+            data=str(root),
+            photos="all",
+            corrupted_photos=0,
+            cache_dir=config.cache_dir,
+            threads=config.threads,
+        )
+        return run_evaluation(asked).report.metrics
 
 
 _MEASURES = {
     "top1": "top-1 of the landmarks learnt",
-    "known_tagged": "of their photos tagged",
-    "everyday_auroc": "AUROC against everyday photos",
-    "everyday_tagged": "of everyday photos tagged",
+    "landmarks_tagged": "of their photos tagged",
+    "auroc": "AUROC against everyday photos",
+    "distractors_tagged": "of everyday photos tagged",
     "unseen_auroc": "AUROC against landmarks never seen",
-    "unseen_at_95_recall": "of their photos kept where 95% of the known are",
+    "unseen_fpr_at_95_recall": "of their photos kept where 95% of the known are",
     "unseen_tagged": "of their photos tagged",
 }
 
 
-def report(draws: Sequence[Rejection]) -> str:
+def report(draws: Sequence[dict[str, float]]) -> str:
     """Mean over the draws, and the least and most of them."""
     rows = []
     for name, text in _MEASURES.items():
-        values = [getattr(draw, name) for draw in draws]
+        values = [draw[name] for draw in draws]
         spread = f"{min(values):.3f} to {max(values):.3f}"
         rows.append([text, f"{fmean(values):.3f}", spread])
     return table(["", "mean", f"of {len(draws)} draws"], rows)
@@ -137,23 +89,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     chance = random.Random(options.seed)  # noqa: S311 - which landmarks are drawn is no secret
     try:
         _, root = find_root(options.data, Path(config.cache_dir), config.udacity50_url)
-        folders = class_folders(root)
-        if len(folders) < options.leave + 2:
+        classes = list_folder(root).classes
+        if len(classes) < options.leave + 2:
             raise ValueError(
-                f"{root} holds {len(folders)} landmarks: without {options.leave} fewer than two are"
-                f" left; leave out at most {max(0, len(folders) - 2)} with --leave"
+                f"{root} holds {len(classes)} landmarks: without {options.leave} fewer than two are"
+                f" left; leave out at most {max(0, len(classes) - 2)} with --leave"
             )
-        turns = [sorted(chance.sample(folders, options.leave)) for _ in range(options.draws)]
+        turns = [chance.sample(classes, options.leave) for _ in range(options.draws)]
         with _own_store():
             draws = [run_draw(root, config, turn) for turn in tqdm(turns, desc="draws")]
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     sys.stdout.write(f"{report(draws)}\n")
-    photos = int(np.mean([draw.unseen_photos for draw in draws]))
-    sys.stdout.write(f"{options.leave} landmarks of {len(folders)} left out, {photos} photos\n")
+    photos = fmean(draw["unseen_photos"] for draw in draws)
+    sys.stdout.write(f"{options.leave} landmarks of {len(classes)} left out, {photos:.0f} photos\n")
     facts = {"machine": machine(PACKAGES), "recipe": options.recipe, "data": root.name}
-    write_json(options.out, facts | {"draws": [asdict(draw) for draw in draws]})
+    found = [{"left_out": turn, **draw} for turn, draw in zip(turns, draws, strict=True)]
+    write_json(options.out, facts | {"draws": found})
     return 0
 
 

@@ -63,13 +63,13 @@ def landmark_scores(logits: Tensor, num_classes: int) -> Tensor:
     and last tell landmarks that were never seen. The graph of `export` computes the same.
     """
     largest = torch.softmax(logits, dim=1)[:, :num_classes].amax(dim=1)
-    others = logits.shape[1] - 1
-    if others < num_classes:
+    if logits.shape[1] == num_classes:
         return largest
     log_odds = torch.logit(largest, eps=LARGEST_ODDS)
     best = logits[:, :num_classes].amax(dim=1)
     lead = best - logits[:, num_classes]
-    rise = best - (logits.sum(dim=1) - best) / others - math.log(others)
+    # The background is one of the others and the best is none: there are as many as landmarks.
+    rise = best - (logits.sum(dim=1) - best) / num_classes - math.log(num_classes)
     evidence = log_odds + LEAD_WEIGHT * lead + RISE_WEIGHT * rise
     return torch.sigmoid(evidence / (1 + LEAD_WEIGHT + RISE_WEIGHT))
 

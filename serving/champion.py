@@ -19,7 +19,6 @@ from serving.predictor import Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from mlflow.entities.model_registry import ModelVersion
 
@@ -122,12 +121,7 @@ class Champion:
     def __enter__(self) -> Champion:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _watch(self) -> None:

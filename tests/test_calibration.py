@@ -34,7 +34,7 @@ def test_a_score_falls_with_the_background_and_with_a_rival_landmark() -> None:
     )
     assert sure > 0.99
     # A photo torn between two landmarks has the background beaten and may show a third.
-    assert everyday < torn < sure
+    assert everyday < 0.85 < torn < sure
 
 
 def test_a_score_rises_with_the_height_over_the_mean_of_the_other_outputs() -> None:

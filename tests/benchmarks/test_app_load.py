@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.app_load import Load, Speed, judge, table
-from benchmarks.load_client import Client, Exchange
+from benchmarks.load_client import Client, Exchange, Requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ def address() -> Iterator[str]:
 
 
 def test_photos_and_now_and_then_garbage_go_over_one_connection(address: str) -> None:
-    client = Client(address, PHOTOS, seed=0)
+    client = Client(Requests.write(address, PHOTOS), seed=0)
     exchanges = [client.ask() for _ in range(200)]
     client.close()
     assert {exchange.status for exchange in exchanges} == {200}
