@@ -35,7 +35,11 @@ def _core() -> ov.Core:
 def _only_core() -> ov.Core:
     # Kept for the life of the process: a core gives the thread that makes it a signal stack, and
     # takes it away when it is freed. Freed on another thread, the next Ctrl-C would crash.
-    return ov.Core()
+    core = ov.Core()
+    # OpenVINO's binding sets numpy up at its first use, once a process, and two threads that come
+    # to it together wait for each other for ever. Here only one can.
+    ov.Type.f32.to_dtype()
+    return core
 
 
 class Graph:

@@ -102,14 +102,45 @@ except KeyboardInterrupt:
 """
 
 
-def test_ctrl_c_reaches_a_process_that_freed_a_graph_on_another_thread(tmp_path: Path) -> None:
-    onnx.save(sums_graph(), tmp_path / "sums.onnx")
+# Threads that change places at every turn, and meet where run hands its pixels to the runtime.
+FIRST_CALLS = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import numpy as np
+from landmark_ml.graph import Graph
+
+class MeetingPoint:
+    together = threading.Barrier(32)
+
+    def __array__(self, dtype=None, copy=None):
+        self.together.wait()
+        return np.ones((1, 2, 2, 3), dtype=np.uint8)
+
+graph = Graph.load(Path(sys.argv[1]))
+sys.setswitchinterval(1e-6)
+with ThreadPoolExecutor(32) as pool:
+    print(sum(pool.map(lambda _: graph.run(MeetingPoint())["sums"].item(), range(32))))
+"""
+
+
+def run_script(script: str, folder: Path) -> tuple[int, str]:
+    """Exit code and output of a new process given the path of a graph; one that hangs is ended."""
+    onnx.save(sums_graph(), folder / "sums.onnx")
     done = subprocess.run(  # noqa: S603 - our own interpreter on our own script
-        [sys.executable, "-c", CTRL_C, str(tmp_path / "sums.onnx")],
+        [sys.executable, "-c", script, str(folder / "sums.onnx")],
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert (done.returncode, done.stdout) == (0, "interrupted\n")
+    return done.returncode, done.stdout
+
+
+def test_ctrl_c_reaches_a_process_that_freed_a_graph_on_another_thread(tmp_path: Path) -> None:
+    assert run_script(CTRL_C, tmp_path) == (0, "interrupted\n")
+
+
+def test_threads_that_make_their_first_call_together_all_get_an_answer(tmp_path: Path) -> None:
+    assert run_script(FIRST_CALLS, tmp_path) == (0, "384.0\n")
