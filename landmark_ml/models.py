@@ -199,35 +199,6 @@ def _check_runs(model: LandmarkNetwork, options: ModelOptions) -> None:
         )
 
 
-def count_parameters(network: nn.Module) -> int:
-    """Number of trainable and frozen parameters."""
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def count_macs(model: LandmarkNetwork) -> int:
-    """Multiply-accumulates of one photo through convolutions and linear layers."""
-    total = 0
-
-    def add(module: nn.Module, _: object, output: Tensor) -> None:
-        nonlocal total
-        weight = module.weight
-        if isinstance(module, nn.Conv2d):
-            total += weight[0].numel() * output[0].numel()  # type: ignore[index]
-        else:
-            total += weight.numel() * output[0].numel() // output.shape[-1]  # type: ignore[operator]
-
-    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(add) for layer in layers]
-    training = model.training
-    side = model.preprocessing.resolution
-    with torch.no_grad():
-        model.eval()(torch.zeros(1, 3, side, side, dtype=torch.uint8))
-    model.train(training)
-    for hook in hooks:
-        hook.remove()
-    return total
-
-
 def _preprocessing(network: nn.Module, options: ModelOptions) -> Preprocessing:
     data_config = resolve_data_config({}, model=network)
     side = options.resolution or int(data_config["input_size"][-1])

@@ -19,7 +19,7 @@ from landmark_ml.evaluation import (
     summarize,
 )
 from landmark_ml.model_card import NetworkFacts, model_card
-from landmark_ml.models import LandmarkNetwork, count_macs, count_parameters
+from landmark_ml.network_size import count_macs, count_parameters
 from landmark_ml.phases import create_augmentation, load_training_squares
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from landmark_ml.config import TrainConfig
     from landmark_ml.datasets import Dataset
+    from landmark_ml.models import LandmarkNetwork
     from landmark_ml.tracking import Run
 
 

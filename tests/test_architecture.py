@@ -37,6 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.landmark_cnn",
         "landmark_ml.metrics",
         "landmark_ml.models",
+        "landmark_ml.network_size",
         "landmark_ml.paired_tests",
         "landmark_ml.postcards",
         "landmark_ml.preprocessing",

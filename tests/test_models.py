@@ -1,4 +1,4 @@
-"""Networks by name: their preprocessing travels with them, and they can be counted."""
+"""Networks by name: their preprocessing travels with them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from landmark_ml.models import (
-    LandmarkNetwork,
-    ModelOptions,
-    count_macs,
-    count_parameters,
-    create_model,
-)
-from tests.tiny_networks import SIDE, TinyBackbone, tiny_model, tiny_preprocessing
+from landmark_ml.models import LandmarkNetwork, ModelOptions, create_model
+from tests.tiny_networks import TinyBackbone, tiny_preprocessing
 
 
 def small(backbone: str = "test_efficientnet", **changes: object) -> LandmarkNetwork:
@@ -80,29 +74,6 @@ def test_a_mirrored_network_learns_from_one_view() -> None:
     model = small(mirror=True).train()
     pixels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     assert not torch.allclose(model(pixels), model(pixels.flip(3)), atol=1e-5)
-
-
-def test_macs_and_parameters_of_a_network_counted_by_hand() -> None:
-    model = tiny_model(num_outputs=3)
-    positions = (SIDE // 4) ** 2
-    assert count_macs(model) == positions * 8 * (3 * 4 * 4) + 8 * 3
-    assert count_parameters(model) == 8 * 3 * 4 * 4 + 2 * 8 + 8 * 3 + 3
-
-
-def test_macs_of_grouped_convolutions_count_their_own_inputs_only() -> None:
-    backbone = TinyBackbone(3)
-    backbone.norm = nn.Conv2d(8, 8, 3, padding=1, groups=8)  # type: ignore[assignment]
-    model = LandmarkNetwork(backbone, tiny_preprocessing())
-    assert count_macs(model) - count_macs(tiny_model()) == (SIDE // 4) ** 2 * 8 * 9
-
-
-def test_counting_leaves_the_network_as_it_was() -> None:
-    model = tiny_model().train()
-    before = model.network.norm.running_mean.clone()  # type: ignore[union-attr, operator]
-    count_macs(model)
-    assert model.training
-    assert torch.equal(model.network.norm.running_mean, before)  # type: ignore[union-attr, arg-type]
-    assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_a_classifier_that_is_not_linear_is_refused() -> None:

@@ -11,7 +11,8 @@ import torch
 
 from landmark_ml.backbone_graph import FEATURES, trace_backbone
 from landmark_ml.graph import Graph
-from landmark_ml.models import count_parameters, create_model, model_options
+from landmark_ml.models import create_model, model_options
+from landmark_ml.network_size import count_parameters
 from landmark_ml.phases import num_outputs, view_features
 from landmark_ml.seeding import seed_everything
 from landmark_ml.temperature import calibrated_loss

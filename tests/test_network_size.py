@@ -1,0 +1,33 @@
+"""Parameters and multiplications of a network, counted by hand beside it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from landmark_ml.models import LandmarkNetwork
+from landmark_ml.network_size import count_macs, count_parameters
+from tests.tiny_networks import SIDE, TinyBackbone, tiny_model, tiny_preprocessing
+
+
+def test_macs_and_parameters_of_a_network_counted_by_hand() -> None:
+    model = tiny_model(num_outputs=3)
+    positions = (SIDE // 4) ** 2
+    assert count_macs(model) == positions * 8 * (3 * 4 * 4) + 8 * 3
+    assert count_parameters(model) == 8 * 3 * 4 * 4 + 2 * 8 + 8 * 3 + 3
+
+
+def test_macs_of_grouped_convolutions_count_their_own_inputs_only() -> None:
+    backbone = TinyBackbone(3)
+    backbone.norm = nn.Conv2d(8, 8, 3, padding=1, groups=8)  # type: ignore[assignment]
+    model = LandmarkNetwork(backbone, tiny_preprocessing())
+    assert count_macs(model) - count_macs(tiny_model()) == (SIDE // 4) ** 2 * 8 * 9
+
+
+def test_counting_leaves_the_network_as_it_was() -> None:
+    model = tiny_model().train()
+    before = model.network.norm.running_mean.clone()  # type: ignore[union-attr, operator]
+    count_macs(model)
+    assert model.training
+    assert torch.equal(model.network.norm.running_mean, before)  # type: ignore[union-attr, arg-type]
+    assert not any(module._forward_hooks for module in model.modules())
