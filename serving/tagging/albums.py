@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from landmark_ml.atomic_file import whole_file
+from serving.tagging.sureness import is_placed, is_sure
 from serving.tagging.table import printable
 
 if TYPE_CHECKING:
@@ -41,12 +42,11 @@ class Album(NamedTuple):
 
 def album_of(answer: Prediction, min_confidence: float) -> Album | None:
     """Album of an answer, as far as it is known; None when nothing is."""
-    sure = bool(answer["is_landmark"]) and (answer["confidence"] or 0.0) >= min_confidence
-    known = sure or answer["location_source"] == "exif"
+    known = is_placed(answer, min_confidence)
     album = Album(
         country=answer["country"] if known else None,
         city=answer["city"] if known else None,
-        landmark=answer["landmark"] if sure else None,
+        landmark=answer["landmark"] if is_sure(answer, min_confidence) else None,
     )
     return album if album.names else None
 
