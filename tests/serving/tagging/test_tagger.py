@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import pytest
 from experiments import tag
 from landmark_ml.config import TagConfig
 from landmark_ml.tracking import DEFAULT_EXPERIMENT
-from serving.tagging import TagResult, run_tagging, tagger
+from serving.tagging import Counts, TagResult, run_tagging, tagger
 from serving.tagging.answering import Answering, find_version, load_answering
 from serving.tagging.table import CSV, PARQUET, SCHEMA
 from serving.tagging.walk import Library
@@ -240,3 +241,12 @@ def test_a_library_must_be_named() -> None:
 def test_two_taggers_do_not_write_to_one_place(config: TagConfig, registered: str) -> None:
     with tagger._alone(Path(config.out)), pytest.raises(ValueError, match="another tagger writes"):
         run_tagging(config)
+
+
+def test_a_landmark_with_a_comma_in_its_name_stays_one_value() -> None:
+    counts = Counts(landmarks=Counter({'Great Mosque, "Djenné"': 2, "Tower": 1}))
+    assert list(csv.reader(counts.landmarks_csv().splitlines())) == [
+        ["landmark", "photos"],
+        ['Great Mosque, "Djenné"', "2"],
+        ["Tower", "1"],
+    ]
