@@ -276,3 +276,24 @@ def test_names_cannot_break_the_hierarchy() -> None:
     xmp = Xmp.new()
     merge(xmp, said(answer))
     assert xmp.items("dc:subject") == ["A/B|C"]
+
+
+def test_a_sidecar_that_the_system_does_not_give_is_refused(
+    photo: Path, saying: Saying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both pictures are called so: whose the sidecar is stands in it alone."""
+    photo.with_name("tower.CR2").write_bytes(b"raw")
+    sidecar = written(photo.with_name("tower.xmp"))
+    read_bytes = type(sidecar).read_bytes
+
+    def read_or_refuse(path: Path) -> bytes:
+        if path == sidecar:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(type(sidecar), "read_bytes", read_or_refuse)
+    change = update_sidecar(photo, saying, "photo.jpg.xmp", dry_run=False)
+    assert change is not None
+    assert (change.action, change.sidecar) == ("refused", sidecar)
+    assert "Permission denied" in change.detail
+    assert not photo.with_name("tower.jpg.xmp").exists()
