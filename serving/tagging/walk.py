@@ -42,7 +42,7 @@ class Library:
     """A folder of photos; hidden files and folders are left alone, and what `skip` names.
 
     `other_pictures` counts the suffixes that were met and are not read; `unreadable` the folders
-    that could not be opened.
+    that could not be opened. Raises ValueError when the root is no folder or to be skipped itself.
     """
 
     root: Path
@@ -53,6 +53,11 @@ class Library:
     def __post_init__(self) -> None:
         if not self.root.is_dir():
             raise ValueError(f"photos={self.root} is no folder; name the folder of your photos")
+        if self.root.resolve() in self.skip:
+            raise ValueError(
+                f"photos={self.root} is the folder to write to as well, where no photos are looked"
+                f" for; give out a folder of its own, such as {self.root / 'tags'}"
+            )
 
     def walk(self) -> Iterator[Found]:
         """Photos, each folder's own before those of its subfolders, both in order of name.
