@@ -11,7 +11,8 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from landmark_ml import tracking
-from serving.tagging.albums import write_albums
+from serving.tagging.album_links import refuse_foreign
+from serving.tagging.albums import ALBUMS, write_albums
 from serving.tagging.answering import load_answering
 from serving.tagging.gallery import write_gallery
 from serving.tagging.journal import Journal
@@ -36,12 +37,16 @@ JOURNAL = "journal.sqlite"
 def run_tagging(config: TagConfig) -> TagResult:
     """Tag a library and record the counts, no photo and no path, in an MLflow run.
 
-    Raises ValueError when the folder or the model is not there or another process tags to `out`.
+    Raises ValueError when the folder or the model is not there, another process tags to `out`, or
+    `out` holds what is not the tagger's where links are to be made.
     """
     if not config.photos:
         raise ValueError("photos is empty; name the folder of your photos: --photos=<folder>")
     out = Path(config.out).expanduser()
     library = Library(Path(config.photos).expanduser(), skip=frozenset([out.resolve()]))
+    if _makes_links(config):
+        # Said before the photos are recognised, which may take hours.
+        refuse_foreign(out / ALBUMS)
     with _alone(out), tracking.start_run(config, "tag", {"kind": "tag"}) as run:
         answering = load_answering(config.model)
         result = tag_library(library, answering, config)
@@ -90,10 +95,14 @@ def _write_asked_for(
             library.root,
             result.out,
             min_confidence=config.min_confidence,
-            links=config.albums == "links" and not config.dry_run,
+            links=_makes_links(config),
         )
     if config.gallery:
         result.gallery = write_gallery(answers(), library.root, result, config.min_confidence)
+
+
+def _makes_links(config: TagConfig) -> bool:
+    return config.albums == "links" and not config.dry_run
 
 
 def _recognise_new(
