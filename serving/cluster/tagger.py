@@ -102,7 +102,10 @@ def fetch_network(model: str) -> Network:
 
 
 def tag_photos(config: ClusterConfig, network: Network, workers: Workers) -> ClusterResult:
-    """Bring the table up to date with the photos that are there now."""
+    """Bring the table up to date with the photos that are there now.
+
+    Raises ValueError when none is there where some were before.
+    """
     job = _job(config, network)
     result = ClusterResult(out=job.out, model=network.version)
     store = PartStore(open_folder(job.out, create=True))
@@ -113,8 +116,15 @@ def tag_photos(config: ClusterConfig, network: Network, workers: Workers) -> Clu
     ):
         count = listing.fill(tqdm(photos.walk(), desc="looking", unit=" photos", delay=1))
         result.other_pictures = photos.other_pictures
+        written = store.indexes()
+        if written and not count:
+            raise ValueError(
+                f"photos={job.photos} holds no photos, where some were before; its disk may not be"
+                " mounted, or the address be another. If they are gone for good, remove the parts"
+                f" in {job.out} or give another out"
+            )
         bits = store.settle_bits(bits_for(count, config.part_photos))
-        parts = _with_emptied(listing.parts(bits), store.indexes())
+        parts = _with_emptied(listing.parts(bits), written)
         started = time.perf_counter()
         with tqdm(total=count, desc="tagging", unit="photos", smoothing=0.05, delay=1) as bar:
             for counts in workers.tag(job, network.files, parts):

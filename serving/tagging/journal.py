@@ -89,6 +89,11 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no photo was ever met before this scan."""
+        return self._scan == 1
+
     def meet(self, photos: Iterable[Found]) -> int:
         """Take in what the library holds now, and return how many photos that is.
 

@@ -59,18 +59,29 @@ def tag_library(library: Library, answering: Answering, config: TagConfig) -> Ta
     """Recognise the photos that have no answer yet, and write the table of all.
 
     A photo is recognised again when it was changed, or when another model version or threshold is
-    asked for.
+    asked for. Raises ValueError when no photo is there where some were before.
     """
     result = TagResult(out=Path(config.out).expanduser(), model=answering.version)
     with Journal(result.out / JOURNAL) as journal:
-        result.photos = journal.meet(tqdm(library.walk(), desc="looking", unit=" photos", delay=1))
-        result.other_pictures = library.other_pictures
+        _look(library, journal, result)
         _recognise_new(library, answering, config, journal, result)
         own = OwnPlaces(answering.predictor, read_places(config.places))
         rows = (table_row(photo, result.model) for photo in own.lay_over(journal.answers()))
         write_tables(result.counted(rows), result.out)
         _write_asked_for(lambda: own.lay_over(journal.answers()), own, library, config, result)
     return result
+
+
+def _look(library: Library, journal: Journal, result: TagResult) -> None:
+    """Meet the photos that are there now."""
+    result.photos = journal.meet(tqdm(library.walk(), desc="looking", unit=" photos", delay=1))
+    result.other_pictures = library.other_pictures
+    if not result.photos and not journal.is_new:
+        raise ValueError(
+            f"photos={library.root} holds no photos, where some were before; its disk may not be"
+            " mounted, then mount it and start again. If they are gone for good, remove"
+            f" {result.out / JOURNAL}"
+        )
 
 
 def _write_asked_for(

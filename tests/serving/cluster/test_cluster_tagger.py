@@ -237,6 +237,19 @@ def test_no_photos_make_no_parts(config: ClusterConfig, recognised: Any, tmp_pat
     assert list(files(empty)) == ["_layout.json"]
 
 
+def test_photos_that_are_all_gone_at_once_are_refused(
+    config: ClusterConfig, recognised: Any, photos: Path, tmp_path: Path
+) -> None:
+    """As the mount point of a disk is found that is not mounted."""
+    recognised(config)
+    before = files(config)
+    photos.rename(tmp_path / "disk")
+    photos.mkdir()
+    with pytest.raises(ValueError, match=r"holds no photos.*mounted.*give another out"):
+        recognised(config)
+    assert files(config) == before
+
+
 def test_photos_must_be_named_and_be_there(config: ClusterConfig, recognised: Any) -> None:
     with pytest.raises(ValueError, match="photos is empty; name a folder or an address"):
         run_cluster_tagging(ClusterConfig())

@@ -177,6 +177,24 @@ def test_an_empty_library_has_an_empty_table(
     assert parquet(empty) == {}
 
 
+def test_a_library_whose_photos_are_all_gone_at_once_is_refused(
+    config: TagConfig, counting: Counting, photos: Path, tmp_path: Path
+) -> None:
+    """As the mount point of a disk is found that is not mounted."""
+    asked(config, counting)
+    before = parquet(config)
+    photos.rename(tmp_path / "disk")
+    photos.mkdir()
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"holds no photos.*mounted.*remove .*journal\.sqlite"):
+            run(config, Answering(counting, "landmarks/1"))  # type: ignore[arg-type]
+    assert parquet(config) == before
+    photos.rmdir()
+    (tmp_path / "disk").rename(photos)
+    assert asked(config, counting) == 0
+    assert parquet(config) == before
+
+
 def test_what_is_written_into_the_library_is_no_photo_of_it(
     config: TagConfig, answering: Answering, photos: Path
 ) -> None:
