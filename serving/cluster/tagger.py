@@ -7,7 +7,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,7 +22,7 @@ from serving.cluster.part_tagger import Job
 from serving.cluster.parts import Part, PartStore
 from serving.cluster.ray_workers import RayWorkers
 from serving.cluster.stored_photos import open_photos
-from serving.tagging import Counts, find_version, read_places
+from serving.tagging import Counts, find_version, printable, read_places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -57,13 +57,18 @@ class Network:
 
 @dataclass(kw_only=True)
 class ClusterResult(Counts):
-    """What the table holds; seconds: of all workers at work, their start among them."""
+    """What the table holds.
+
+    seconds: of all workers at work, their start among them; unreadable: why which folders could not
+    be opened.
+    """
 
     out: str
     model: str
     parts: int = 0
     seconds: float = 0.0
     other_pictures: Counter[str] = field(default_factory=Counter)
+    unreadable: dict[Path, str] = field(default_factory=dict)
     location: str = ""
 
     def metrics(self) -> dict[str, float]:
@@ -115,14 +120,11 @@ def tag_photos(config: ClusterConfig, network: Network, workers: Workers) -> Clu
         Listing(Path(scratch) / "photos.sqlite") as listing,
     ):
         count = listing.fill(tqdm(photos.walk(), desc="looking", unit=" photos", delay=1))
-        result.other_pictures = photos.other_pictures
+        result.other_pictures, result.unreadable = photos.other_pictures, photos.unreadable
+        job = replace(job, unreadable=frozenset(map(printable, photos.unreadable)))
         written = store.indexes()
         if written and not count:
-            raise ValueError(
-                f"photos={job.photos} holds no photos, where some were before; its disk may not be"
-                " mounted, or the address be another. If they are gone for good, remove the parts"
-                f" in {job.out} or give another out"
-            )
+            raise _all_gone(job)
         bits = store.settle_bits(bits_for(count, config.part_photos))
         parts = _with_emptied(listing.parts(bits), written)
         started = time.perf_counter()
@@ -133,6 +135,14 @@ def tag_photos(config: ClusterConfig, network: Network, workers: Workers) -> Clu
                 bar.update(counts.photos)
         result.seconds = time.perf_counter() - started
     return result
+
+
+def _all_gone(job: Job) -> ValueError:
+    return ValueError(
+        f"photos={job.photos} holds no photos, where some were before; its disk may not be mounted,"
+        f" or the address be another. If they are gone for good, remove the parts in {job.out} or"
+        " give another out"
+    )
 
 
 def _with_emptied(parts: Iterator[Part], written: list[int]) -> Iterator[Part]:

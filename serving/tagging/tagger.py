@@ -63,8 +63,9 @@ def tag_library(library: Library, answering: Answering, config: TagConfig) -> Ta
     """
     result = TagResult(out=Path(config.out).expanduser(), model=answering.version)
     with Journal(result.out / JOURNAL) as journal:
-        _look(library, journal, result)
-        _recognise_new(library, answering, config, journal, result)
+        asked = f"{answering.identity} {_threshold(config)}"
+        _look(library, journal, asked, result)
+        _recognise_new(library, answering, config, journal, asked, result)
         own = OwnPlaces(answering.predictor, read_places(config.places))
         rows = (table_row(photo, result.model) for photo in own.lay_over(journal.answers()))
         write_tables(result.counted(rows), result.out)
@@ -72,16 +73,17 @@ def tag_library(library: Library, answering: Answering, config: TagConfig) -> Ta
     return result
 
 
-def _look(library: Library, journal: Journal, result: TagResult) -> None:
-    """Meet the photos that are there now."""
+def _look(library: Library, journal: Journal, asked: str, result: TagResult) -> None:
+    """Meet the photos that are there now; those that cannot be looked for count as there."""
     result.photos = journal.meet(tqdm(library.walk(), desc="looking", unit=" photos", delay=1))
-    result.other_pictures = library.other_pictures
+    result.other_pictures, result.unreadable = library.other_pictures, library.unreadable
     if not result.photos and not journal.is_new:
         raise ValueError(
             f"photos={library.root} holds no photos, where some were before; its disk may not be"
             " mounted, then mount it and start again. If they are gone for good, remove"
             f" {result.out / JOURNAL}"
         )
+    result.photos += journal.keep(library.unreadable, asked)
 
 
 def _write_asked_for(
@@ -116,16 +118,23 @@ def _makes_links(config: TagConfig) -> bool:
     return config.albums == "links" and not config.dry_run
 
 
+def _threshold(config: TagConfig) -> float | None:
+    return None if config.threshold == -1 else config.threshold
+
+
 def _recognise_new(
-    library: Library, answering: Answering, config: TagConfig, journal: Journal, result: TagResult
+    library: Library,
+    answering: Answering,
+    config: TagConfig,
+    journal: Journal,
+    asked: str,
+    result: TagResult,
 ) -> None:
-    threshold = None if config.threshold == -1 else config.threshold
-    asked = f"{answering.identity} {threshold}"
     waiting = journal.count_waiting(asked)
     started = time.perf_counter()
     with tqdm(total=waiting, desc="recognising", unit="photos", smoothing=0.05, delay=1) as bar:
-        waiting_photos = journal.waiting(asked)
-        for some in recognise(answering.predictor, library.read, waiting_photos, threshold):
+        photos = journal.waiting(asked)
+        for some in recognise(answering.predictor, library.read, photos, _threshold(config)):
             # What the system did not give today it may give tomorrow.
             journal.record([photo for photo in some if not _is_missing(photo)], asked)
             journal.record([photo for photo in some if _is_missing(photo)], None)

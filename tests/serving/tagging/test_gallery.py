@@ -213,6 +213,20 @@ def test_what_is_outdated_goes_and_what_is_not_ours_stays(
     assert [path.read_text() for path in foreign] == ["mine"] * 3
 
 
+def test_thumbnails_of_a_folder_that_cannot_be_opened_stay(
+    config: TagConfig, photos: Path, answering: Answering, tmp_path: Path
+) -> None:
+    run(config, answering)
+    before = thumbs(config)
+    (photos / "2024").rename(tmp_path / "disk")
+    (photos / "2024").symlink_to("/mnt/not mounted")
+    run(config, answering)
+    assert thumbs(config) == before
+    (photos / "2024").unlink()
+    run(config, answering)
+    assert len(thumbs(config)) == len(before) - 3
+
+
 def test_an_interrupted_run_leaves_the_old_pages_and_goes_on(
     config: TagConfig, photos: Path, answering: Answering, monkeypatch: pytest.MonkeyPatch
 ) -> None:

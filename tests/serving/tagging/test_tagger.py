@@ -195,6 +195,43 @@ def test_a_library_whose_photos_are_all_gone_at_once_is_refused(
     assert parquet(config) == before
 
 
+def test_photos_of_a_folder_that_cannot_be_opened_stay_in_the_table(
+    config: TagConfig,
+    counting: Counting,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked(config, counting)
+    before = parquet(config)
+    (photos / "2024/castle.jpeg").unlink()
+    (photos / "2024/paris").rename(tmp_path / "disk")
+    (photos / "2024/paris").symlink_to("/mnt/not mounted")
+    (photos / "2024/paris and more.jpg").write_bytes(colour_photo(GREEN))
+    for recognised in (1, 0):
+        result = run(config, Answering(counting, "landmarks/1"))  # type: ignore[arg-type]
+        assert (result.recognised, result.photos) == (recognised, NO_PHOTOS)
+    rows = parquet(config)
+    assert set(rows) == set(before) - {"2024/castle.jpeg"} | {"2024/paris and more.jpg"}
+    assert {path: row for path, row in rows.items() if path in before}.items() <= before.items()
+    tag.print_tagging(result)
+    assert "not opened  2024/paris: " in capsys.readouterr().out
+    (photos / "2024/paris").unlink()
+    assert asked(config, counting) == 0
+    assert not [path for path in parquet(config) if path.startswith("2024/paris/")]
+
+
+def test_another_model_says_nothing_of_photos_that_it_cannot_see(
+    config: TagConfig, counting: Counting, photos: Path, tmp_path: Path
+) -> None:
+    asked(config, counting)
+    (photos / "2024").rename(tmp_path / "disk")
+    (photos / "2024").symlink_to("/mnt/not mounted")
+    assert asked(config, counting, "landmarks/2") == NO_PHOTOS - 3
+    assert {row["model"] for row in parquet(config).values()} == {"landmarks/2"}
+    assert len(parquet(config)) == NO_PHOTOS - 3
+
+
 def test_what_is_written_into_the_library_is_no_photo_of_it(
     config: TagConfig, answering: Answering, photos: Path
 ) -> None:
