@@ -77,8 +77,9 @@ class ClusterResult(Counts):
 
 
 def run_cluster_tagging(config: ClusterConfig) -> ClusterResult:
-    """Tag photos on a Ray cluster and record the counts, no photo and no path, in an MLflow run.
+    """Tag photos on a Ray cluster and record the counts in an MLflow run.
 
+    Recorded are the parameters too, the addresses among them, and no photo's name or position.
     Raises ValueError when photos, model or cluster are not there, OSError when the table cannot be
     written or a worker cannot go on.
     """

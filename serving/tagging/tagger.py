@@ -35,8 +35,9 @@ JOURNAL = "journal.sqlite"
 
 
 def run_tagging(config: TagConfig) -> TagResult:
-    """Tag a library and record the counts, no photo and no path, in an MLflow run.
+    """Tag a library and record the counts in an MLflow run.
 
+    Recorded are the parameters too, the folders among them, and no photo's name or position.
     Raises ValueError when the folder or the model is not there, another process tags to `out`, or
     `out` holds what is not the tagger's where links are to be made.
     """

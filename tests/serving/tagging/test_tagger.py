@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from serving.tagging.walk import Library
 from tests.colour_artifact import BLUE, GREEN, RED, TOWER, colour_photo, log_artifact
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
     from serving.predictor import Predictor
 
 NO_PHOTOS = 7
@@ -252,16 +255,42 @@ def registered(tracking_uri: str) -> str:
     return name
 
 
-def test_the_run_holds_counts_and_no_paths(
-    config: TagConfig, registered: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    result = run_tagging(TagConfig(photos=config.photos, out=config.out, model=registered))
-    found = mlflow.search_runs(
+def last_run() -> Run:
+    return mlflow.search_runs(
         experiment_names=[DEFAULT_EXPERIMENT],
         filter_string="tags.kind = 'tag'",
         max_results=1,
         output_format="list",
     )[0]
+
+
+def all_that_is_recorded(run: Run, folder: Path) -> str:
+    """Parameters, tags and the content of every artifact of a run."""
+    mlflow.artifacts.download_artifacts(run_id=run.info.run_id, dst_path=str(folder))
+    files = [path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()]
+    assert files
+    return "\n".join([str(run.data.params), str(run.data.tags), *files])
+
+
+def test_the_run_names_the_folders_and_no_photo_or_position(
+    config: TagConfig, registered: str, photos: Path, tmp_path: Path
+) -> None:
+    run_tagging(replace(config, model=registered, sidecars="photo.jpg.xmp", gallery=True))
+    found = last_run()
+    assert (found.data.params["photos"], found.data.params["out"]) == (config.photos, config.out)
+    recorded = all_that_is_recorded(found, tmp_path / "recorded")
+    assert config.photos in recorded
+    assert not [path for path in photos.rglob("*") if path.is_file() and path.name in recorded]
+    positions = {row["latitude"] for row in parquet(config).values()} - {None}
+    assert TOWER.latitude in positions
+    assert not [latitude for latitude in positions if str(float(latitude)) in recorded]
+
+
+def test_the_run_holds_counts(
+    config: TagConfig, registered: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run_tagging(replace(config, model=registered))
+    found = last_run()
     assert found.data.metrics["tag/photos"] == NO_PHOTOS
     assert found.data.metrics["tag/showing_a_landmark"] == 4
     assert found.data.tags["model"] == f"{registered}/1"
