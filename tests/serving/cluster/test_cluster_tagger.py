@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import mlflow
 import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import ClusterConfig, TagConfig
+from landmark_ml.tracking import DEFAULT_EXPERIMENT
 from serving.cluster import part_tagger
 from serving.cluster.addresses import open_folder
 from serving.cluster.part_tagger import PartTagger
@@ -290,6 +292,18 @@ def test_photos_must_be_named_and_be_there(config: ClusterConfig, recognised: An
         run_cluster_tagging(ClusterConfig())
     with pytest.raises(ValueError, match="is no folder"):
         recognised(replace(config, photos="/no/such/folder"))
+
+
+@pytest.mark.parametrize(
+    ("photos", "out"),
+    [("s3://key:hush@bucket/photos", "tags"), ("photos", "s3://key:hush@bucket/tags")],
+)
+@pytest.mark.usefixtures("tracking_uri")
+def test_a_password_in_an_address_is_not_recorded(photos: str, out: str) -> None:
+    with pytest.raises(ValueError, match="holds a password"):
+        run_cluster_tagging(ClusterConfig(photos=photos, out=out, model="unheard_of"))
+    runs = mlflow.search_runs(experiment_names=[DEFAULT_EXPERIMENT], output_format="list")
+    assert not [run for run in runs if "hush" in str(run.data.params)]
 
 
 def test_a_part_may_be_tagged_twice(
