@@ -13,9 +13,9 @@ from tqdm.auto import tqdm
 from landmark_ml import tracking
 from serving.tagging.album_links import refuse_foreign
 from serving.tagging.albums import ALBUMS, write_albums
-from serving.tagging.answering import load_answering
 from serving.tagging.gallery import write_gallery
 from serving.tagging.journal import Journal
+from serving.tagging.loaded_version import load_version
 from serving.tagging.recognition import CANNOT_BE_READ, recognise
 from serving.tagging.result import TagResult
 from serving.tagging.sidecar_pass import write_sidecars
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from landmark_ml.config import TagConfig
     from landmark_ml.tracking import Run
-    from serving.tagging.answering import Answering
     from serving.tagging.journal import Tagged
+    from serving.tagging.loaded_version import LoadedVersion
 
 JOURNAL = "journal.sqlite"
 
@@ -49,25 +49,25 @@ def run_tagging(config: TagConfig) -> TagResult:
         # Said before the photos are recognised, which may take hours.
         refuse_foreign(out / ALBUMS)
     with _alone(out), tracking.start_run(config, "tag", {"kind": "tag"}) as run:
-        answering = load_answering(config.model)
-        result = tag_library(library, answering, config)
+        loaded = load_version(config.model)
+        result = tag_library(library, loaded, config)
         _log(run, result)
         result.location = run.location
         return result
 
 
-def tag_library(library: Library, answering: Answering, config: TagConfig) -> TagResult:
+def tag_library(library: Library, loaded: LoadedVersion, config: TagConfig) -> TagResult:
     """Recognise the photos that have no answer yet, and write the table of all.
 
     A photo is recognised again when it was changed, or when another model version or threshold is
     asked for. Raises ValueError when no photo is there where some were before.
     """
-    result = TagResult(out=Path(config.out).expanduser(), model=answering.version)
+    result = TagResult(out=Path(config.out).expanduser(), model=loaded.version)
     with Journal(result.out / JOURNAL) as journal:
-        asked = f"{answering.identity} {_threshold(config)}"
+        asked = f"{loaded.identity} {_threshold(config)}"
         _look(library, journal, asked, result)
-        _recognise_new(library, answering, config, journal, asked, result)
-        own = OwnPlaces(answering.predictor, read_places(config.places))
+        _recognise_new(library, loaded, config, journal, asked, result)
+        own = OwnPlaces(loaded.predictor, read_places(config.places))
         rows = (table_row(photo, result.model) for photo in own.lay_over(journal.answers()))
         write_tables(result.counted(rows), result.out)
         _write_asked_for(lambda: own.lay_over(journal.answers()), own, library, config, result)
@@ -125,7 +125,7 @@ def _threshold(config: TagConfig) -> float | None:
 
 def _recognise_new(
     library: Library,
-    answering: Answering,
+    loaded: LoadedVersion,
     config: TagConfig,
     journal: Journal,
     asked: str,
@@ -135,7 +135,7 @@ def _recognise_new(
     started = time.perf_counter()
     with tqdm(total=waiting, desc="recognising", unit="photos", smoothing=0.05, delay=1) as bar:
         photos = journal.waiting(asked)
-        for some in recognise(answering.predictor, library.read, photos, _threshold(config)):
+        for some in recognise(loaded.predictor, library.read, photos, _threshold(config)):
             # What the system did not give today it may give tomorrow.
             journal.record([photo for photo in some if not _is_missing(photo)], asked)
             journal.record([photo for photo in some if _is_missing(photo)], None)

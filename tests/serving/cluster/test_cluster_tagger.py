@@ -19,7 +19,7 @@ from serving.cluster.part_tagger import PartTagger
 from serving.cluster.parts import PART_SCHEMA
 from serving.cluster.tagger import Network, run_cluster_tagging, tag_photos
 from serving.tagging import SCHEMA, Library
-from serving.tagging.answering import Answering
+from serving.tagging.loaded_version import LoadedVersion
 from serving.tagging.tagger import tag_library
 from tests.colour_artifact import BLUE, GREEN, RED, colour_photo
 from tests.serving.cluster.one_process import OneProcess
@@ -60,7 +60,7 @@ def test_the_rows_are_those_of_the_tagger(
     tagged = tmp_path / "tags"
     plain = tag_library(
         Library(photos),
-        Answering(predictor, "landmarks/1"),
+        LoadedVersion(predictor, "landmarks/1"),
         TagConfig(photos=str(photos), out=str(tagged)),
     )
     expected = pq.read_table(tagged / "tags.parquet").to_pylist()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from serving.predictor import Predictor
-    from serving.tagging.answering import Answering
+    from serving.tagging.loaded_version import LoadedVersion
 
 FLAT = ["Eiffel Tower", "tower", "paris", "France"]
 CODES = {"France": "FR"}
@@ -252,20 +252,20 @@ def test_a_sidecar_that_is_not_understood_is_left_alone(
 
 
 def test_a_library_gets_its_sidecars_and_a_dry_run_none(
-    photos: Path, tmp_path: Path, answering: Answering
+    photos: Path, tmp_path: Path, loaded: LoadedVersion
 ) -> None:
     config = TagConfig(
         photos=str(photos), out=str(tmp_path / "out"), sidecars="photo.jpg.xmp", dry_run=True
     )
     files = sorted(photos.rglob("*"))
-    planned = tag_library(Library(photos), answering, config).sidecars
+    planned = tag_library(Library(photos), loaded, config).sidecars
     assert sorted(photos.rglob("*")) == files
     assert planned == {"created": 4}
-    done = tag_library(Library(photos), answering, replace(config, dry_run=False)).sidecars
+    done = tag_library(Library(photos), loaded, replace(config, dry_run=False)).sidecars
     assert done == planned
     assert len(list(photos.rglob("*.xmp"))) == 4
     assert (tmp_path / "out/sidecars.csv").read_text(encoding="utf-8").count("created") == 4
-    again = tag_library(Library(photos), answering, replace(config, dry_run=False))
+    again = tag_library(Library(photos), loaded, replace(config, dry_run=False))
     assert (again.sidecars, again.recognised) == ({"kept": 4}, 0)
 
 
