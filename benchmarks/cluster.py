@@ -28,7 +28,7 @@ from serving.cluster.ray_workers import RayWorkers
 from serving.cluster.tagger import Network, fetch_network, tag_photos
 from serving.predictor import Predictor
 from serving.tagging import Library, find_version
-from serving.tagging.answering import Answering
+from serving.tagging.loaded_version import LoadedVersion
 from serving.tagging.tagger import tag_library
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Timings:
         return "\n".join(lines)
 
 
-def measure(library: Library, network: Network, answering: Answering, options: Options) -> Timings:
+def measure(library: Library, network: Network, loaded: LoadedVersion, options: Options) -> Timings:
     """Interleaved rounds after one that warms up."""
     timings = Timings(sum(1 for _ in library.walk()), options.cores)
     workers = RayWorkers(workers=options.cores)
@@ -88,7 +88,7 @@ def measure(library: Library, network: Network, answering: Answering, options: O
                 photos=str(library.root), out=f"{scratch}/parts{turn}", part_photos=options.part
             )
             works: dict[str, Callable[[], object]] = {
-                TAGGER: partial(tag_library, library, answering, tags),
+                TAGGER: partial(tag_library, library, loaded, tags),
                 CLUSTER: partial(tag_photos, parts, network, workers),
                 NOTHING: partial(tag_photos, parts, network, workers),
             }
@@ -126,10 +126,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             version = find_version(given.model)
             with exported_network(version) as folder:
                 predictor = Predictor.load(folder, threads=given.cores)
-            answering = Answering(predictor, f"{version.name}/{version.version}")
+            loaded = LoadedVersion(predictor, f"{version.name}/{version.version}")
             network = fetch_network(given.model)
             options = Options(given.rounds, given.cores, given.part)
-            timings = measure(library, network, answering, options)
+            timings = measure(library, network, loaded, options)
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -21,7 +21,7 @@ from PIL import Image
 from benchmarks.tables import machine, table, write_json
 from benchmarks.tagging import DEFAULT_PHOTOS, photos_of, photos_per_second
 from landmark_ml import tracking
-from serving.tagging.answering import load_answering
+from serving.tagging.loaded_version import load_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     tracking.connect()
     try:
         megabytes, megapixels = mean_size(options.photos)
-        answering = load_answering(options.model)
-        rates = photos_per_second(answering, options.photos, options.copies, options.rounds)
+        loaded = load_version(options.model)
+        rates = photos_per_second(loaded, options.photos, options.copies, options.rounds)
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

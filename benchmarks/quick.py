@@ -26,7 +26,7 @@ from benchmarks.tagging import photos_per_second
 from landmark_ml import tracking
 from landmark_ml.config import TrainConfig
 from landmark_ml.datasets import find_root
-from serving.tagging.answering import load_answering
+from serving.tagging.loaded_version import load_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ def input_ratios(paths: Sequence[Path], rounds: int) -> dict[str, float]:
 
 def tagging_ratio(photos: Path, model: str, rounds: int) -> dict[str, float]:
     """Photos a second of the tagger over those of cores that only decode and recognise."""
-    found = photos_per_second(load_answering(model), photos, copies=1, rounds=rounds)
+    found = photos_per_second(load_version(model), photos, copies=1, rounds=rounds)
     alone = 1 / (1 / found["decode"] + 1 / found["network"])
     return {"tagging: ours over decode and network alone": found["tagger"] / alone}
 

@@ -25,7 +25,7 @@ from benchmarks import tables
 from benchmarks.tagging_memory import Peak, linked, peak_of
 from landmark_ml import tracking
 from landmark_ml.config import TagConfig
-from serving.tagging.answering import load_answering
+from serving.tagging.loaded_version import load_version
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from serving.predictor import Predictor
-    from serving.tagging.answering import Answering
+    from serving.tagging.loaded_version import LoadedVersion
 
 DEFAULT_PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "originals"
 FINDINGS = Path("build") / "benchmarks" / "tagging.json"
@@ -55,15 +55,15 @@ class Speed:
         return statistics.median(self.rates)
 
 
-def speeds(answering: Answering, paths: Sequence[Path], copies: int, rounds: int) -> list[Speed]:
+def speeds(loaded: LoadedVersion, paths: Sequence[Path], copies: int, rounds: int) -> list[Speed]:
     """Decoding, network and tagger over interleaved rounds after a warm-up."""
     found, photos = [Speed(), Speed(), Speed()], len(paths) * copies
     with tempfile.TemporaryDirectory() as scratch:
         library = Library(linked(paths, photos, Path(scratch) / "photos"))
         works: list[Callable[[int], None]] = [
-            lambda _: _decode(answering.predictor, list(paths) * copies),
-            lambda _: _run(answering.predictor, photos),
-            lambda turn: _tag(library, answering, Path(scratch) / f"out{turn}"),
+            lambda _: _decode(loaded.predictor, list(paths) * copies),
+            lambda _: _run(loaded.predictor, photos),
+            lambda turn: _tag(library, loaded, Path(scratch) / f"out{turn}"),
         ]
         for turn in range(rounds + 1):
             for speed, work in zip(found, works, strict=True):
@@ -76,10 +76,10 @@ def speeds(answering: Answering, paths: Sequence[Path], copies: int, rounds: int
 
 
 def photos_per_second(
-    answering: Answering, folder: Path, copies: int, rounds: int
+    loaded: LoadedVersion, folder: Path, copies: int, rounds: int
 ) -> dict[str, float]:
     """Median photos a second of `decode`, `network` and `tagger` on the photos of a folder."""
-    speed = speeds(answering, photos_of(folder), copies, rounds)
+    speed = speeds(loaded, photos_of(folder), copies, rounds)
     return {name: found.rate for name, found in zip(NAMES, speed, strict=True)}
 
 
@@ -149,8 +149,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure(options: argparse.Namespace) -> None:
     paths = photos_of(options.photos)
-    answering = load_answering(options.model)
-    found = speeds(answering, paths, options.copies, options.rounds)
+    loaded = load_version(options.model)
+    found = speeds(loaded, paths, options.copies, options.rounds)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     sys.stdout.write(f"{report(*found)}\n\n{os.cpu_count()} cores, load {load:.1f}\n\n")
     sizes = (options.memory, _LARGER * options.memory) if options.memory else ()
@@ -178,8 +178,8 @@ def _run(predictor: Predictor, count: int) -> None:
         list(pool.map(lambda _: predictor.batch_graph.run(pixels), range(count // _BATCH)))
 
 
-def _tag(library: Library, answering: Answering, out: Path) -> None:
-    tag_library(library, answering, TagConfig(photos=str(library.root), out=str(out)))
+def _tag(library: Library, loaded: LoadedVersion, out: Path) -> None:
+    tag_library(library, loaded, TagConfig(photos=str(library.root), out=str(out)))
 
 
 if __name__ == "__main__":

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 
 from landmark_ml import tracking
 from landmark_ml.config import TagConfig
-from serving.tagging.answering import load_answering
+from serving.tagging.loaded_version import load_version
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serving.tagging.answering import Answering
+    from serving.tagging.loaded_version import LoadedVersion
 
 _STATUS = Path("/proc/self/status")
 
@@ -69,7 +69,7 @@ def peak_of(paths: Sequence[Path], count: int, model: str) -> Peak:
     return Peak(**json.loads(done.stdout))
 
 
-def tag_and_measure(answering: Answering, photos: Path, out: Path) -> Peak:
+def tag_and_measure(loaded: LoadedVersion, photos: Path, out: Path) -> Peak:
     """Tag a library in this process, which should have done nothing else yet."""
     config = TagConfig(
         photos=str(photos),
@@ -80,7 +80,7 @@ def tag_and_measure(answering: Answering, photos: Path, out: Path) -> Peak:
         gallery=True,
     )
     before, started = resident_peak_mb(), time.perf_counter()
-    result = tag_library(Library(photos), answering, config)
+    result = tag_library(Library(photos), loaded, config)
     return Peak(result.photos, time.perf_counter() - started, before, resident_peak_mb())
 
 
@@ -101,7 +101,7 @@ def main(argv: Sequence[str]) -> None:
     """Tag a library with a registered model, and print the peak as JSON."""
     model, photos, out = argv
     tracking.connect()
-    peak = tag_and_measure(load_answering(model), Path(photos), Path(out))
+    peak = tag_and_measure(load_version(model), Path(photos), Path(out))
     sys.stdout.write(json.dumps(asdict(peak)) + os.linesep)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from experiments.tag import print_counts, print_other_pictures
+from experiments.tag import print_counts, print_passed_over
 from landmark_ml.config import ClusterConfig
 from serving.cluster import run_cluster_tagging
 
@@ -21,7 +21,7 @@ def main() -> None:
 def print_tagging(result: ClusterResult) -> None:
     """Print the landmarks found, the photos that have no answer, and where the table is."""
     print_counts(result, result.seconds)
-    print_other_pictures(result.other_pictures)
+    print_passed_over(result.other_pictures, result.unreadable)
     print(f"table       {result.out}: {result.parts:,} parts, read together as one Parquet table")
     print(f"run         {result.location}")
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from experiments import cli
 from landmark_ml.config import TagConfig
-from serving.tagging import run_tagging
+from serving.tagging import printable, run_tagging
 
 if TYPE_CHECKING:
     from collections import Counter
+    from pathlib import Path
 
     from serving.tagging import Counts, TagResult
 
@@ -24,7 +26,7 @@ def main() -> None:
 def print_tagging(result: TagResult) -> None:
     """Print the landmarks found, the photos that have no answer, and where the table is."""
     print_counts(result, result.seconds)
-    print_other_pictures(result.other_pictures)
+    print_passed_over(result.other_pictures, result.unreadable)
     print(f"table       {result.out}/tags.parquet and tags.csv")
     if result.sidecars:
         counts = ", ".join(f"{count:,} {action}" for action, count in result.sidecars.items())
@@ -36,10 +38,14 @@ def print_tagging(result: TagResult) -> None:
     print(f"run         {result.location}")
 
 
-def print_other_pictures(suffixes: Counter[str]) -> None:
-    """Print how many files of which formats were passed over."""
+def print_passed_over(suffixes: Counter[str], unreadable: dict[Path, str]) -> None:
+    """Print how many files of which formats, and which folders, were passed over."""
     for suffix, count in sorted(suffixes.items()):
         print(f"not read    {count:,} files *{suffix}; export them as JPEG to have them tagged")
+    for folder, reason in islice(unreadable.items(), MOST_SHOWN):
+        print(f"not opened  {printable(folder)}: {reason}; what was answered of its photos stays")
+    if (more := len(unreadable) - MOST_SHOWN) > 0:
+        print(f"not opened  and {more:,} more: the warnings above say which and why")
 
 
 def print_counts(result: Counts, seconds: float) -> None:

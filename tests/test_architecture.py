@@ -146,7 +146,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "serving.champion",
         "serving.answering_process",
         "serving.landmark_model",
-        "serving.tagging.answering",
+        "serving.tagging.loaded_version",
     ),
     "optuna": ("landmark_ml.tuning",),
     "plotly": ("landmark_ml.tuning",),

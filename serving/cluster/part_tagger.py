@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from serving.cluster.addresses import open_folder
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 class Job:
     """What all workers are told: where photos and table are, who answers and how it is asked.
 
-    asked: identifies the question; rows that answer another one are made again.
+    asked: identifies the question; rows that answer another one are made again. unreadable: folders
+    of the photos that could not be opened, as rows spell them.
     """
 
     photos: str
@@ -34,6 +36,11 @@ class Job:
     places: tuple[Place, ...]
     cpus: int
     reads: int
+    unreadable: frozenset[str] = frozenset()
+
+    def cannot_see(self, path: str) -> bool:
+        """Whether a photo, as its row spells it, lies where nothing could be opened."""
+        return not self.unreadable.isdisjoint({path, *map(str, PurePath(path).parents)})
 
 
 class PartTagger:
@@ -50,20 +57,34 @@ class PartTagger:
         """Bring the file of a part up to date, and count what it holds.
 
         A row stays while size and time of change of its photo do, and is asked for again when the
-        photo could not be read. Raises OSError when the table cannot be written.
+        photo could not be read. So does one whose photo cannot be looked for. Raises OSError when
+        the table cannot be written.
         """
         before = {row["path"]: row for row in self._store.read(part.index, self._job.asked)}
         known = ((photo, before.get(printable(photo.path))) for photo in part.photos)
         kept = {photo.path: row for photo, row in known if row and _may_stay(row, photo)}
         new = self._recognise([photo for photo in part.photos if photo.path not in kept])
         rows = [kept.get(photo.path) or new[photo.path] for photo in part.photos]
-        if not rows:
-            self._store.remove(part.index)
-        elif new or len(kept) < len(before):
+        rows = self._with_unseen(rows, before)
+        if rows and (new or len(rows) < len(before)):
             self._store.write(part.index, rows, self._job.asked)
+        elif not rows and (before or not self._job.unreadable):
+            # Without `before` it is not known whose rows they are, which answer another question.
+            self._store.remove(part.index)
         counts = Counts(photos=len(rows), recognised=len(new))
         counts.count_all(rows)
         return counts
+
+    def _with_unseen(
+        self, rows: list[dict[str, Any]], before: dict[str, dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Rows, and those that were there of photos that cannot be looked for, by path."""
+        unseen = {path: row for path, row in before.items() if self._job.cannot_see(path)}
+        for row in rows:
+            unseen.pop(row["path"], None)
+        if not unseen:
+            return rows
+        return sorted([*rows, *unseen.values()], key=lambda row: row["path"].encode())
 
     def _recognise(self, photos: list[Found]) -> dict[Path, dict[str, Any]]:
         answers = recognise(

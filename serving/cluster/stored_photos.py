@@ -22,6 +22,7 @@ class Photos(Protocol):
     """Photos to tag: a `Library`, or those of an object store."""
 
     other_pictures: Counter[str]
+    unreadable: dict[Path, str]
 
     def walk(self) -> Iterator[Found]:
         """Photos by their paths from the root."""
@@ -50,6 +51,7 @@ class StoredPhotos:
 
     def __init__(self, system: FileSystem, address: str) -> None:
         self.other_pictures: Counter[str] = Counter()
+        self.unreadable: dict[Path, str] = {}
         self._system = system
         self._address = address
 

@@ -7,7 +7,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,13 +16,13 @@ from tqdm.auto import tqdm
 from landmark_ml import tracking
 from landmark_ml.artifact_layout import METADATA_FILE
 from serving.champion import exported_network
-from serving.cluster.addresses import local_folder, open_folder
+from serving.cluster.addresses import local_folder, open_folder, refuse_password
 from serving.cluster.listing import Listing, bits_for
 from serving.cluster.part_tagger import Job
 from serving.cluster.parts import Part, PartStore
 from serving.cluster.ray_workers import RayWorkers
 from serving.cluster.stored_photos import open_photos
-from serving.tagging import Counts, find_version, read_places
+from serving.tagging import Counts, find_version, printable, read_places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -57,13 +57,18 @@ class Network:
 
 @dataclass(kw_only=True)
 class ClusterResult(Counts):
-    """What the table holds; seconds: of all workers at work, their start among them."""
+    """What the table holds.
+
+    seconds: of all workers at work, their start among them; unreadable: why which folders could not
+    be opened.
+    """
 
     out: str
     model: str
     parts: int = 0
     seconds: float = 0.0
     other_pictures: Counter[str] = field(default_factory=Counter)
+    unreadable: dict[Path, str] = field(default_factory=dict)
     location: str = ""
 
     def metrics(self) -> dict[str, float]:
@@ -72,13 +77,16 @@ class ClusterResult(Counts):
 
 
 def run_cluster_tagging(config: ClusterConfig) -> ClusterResult:
-    """Tag photos on a Ray cluster and record the counts, no photo and no path, in an MLflow run.
+    """Tag photos on a Ray cluster and record the counts in an MLflow run.
 
+    Recorded are the parameters too, the addresses among them, and no photo's name or position.
     Raises ValueError when photos, model or cluster are not there, OSError when the table cannot be
     written or a worker cannot go on.
     """
     if not config.photos:
         raise ValueError("photos is empty; name a folder or an address: --photos=s3://bucket/path")
+    for place in (config.photos, config.out):
+        refuse_password(place)
     with tracking.start_run(config, "cluster", {"kind": "tag"}) as run:
         workers = RayWorkers(config.workers, config.cpus, config.address)
         result = tag_photos(config, fetch_network(config.model), workers)
@@ -102,7 +110,10 @@ def fetch_network(model: str) -> Network:
 
 
 def tag_photos(config: ClusterConfig, network: Network, workers: Workers) -> ClusterResult:
-    """Bring the table up to date with the photos that are there now."""
+    """Bring the table up to date with the photos that are there now.
+
+    Raises ValueError when none is there where some were before.
+    """
     job = _job(config, network)
     result = ClusterResult(out=job.out, model=network.version)
     store = PartStore(open_folder(job.out, create=True))
@@ -112,9 +123,13 @@ def tag_photos(config: ClusterConfig, network: Network, workers: Workers) -> Clu
         Listing(Path(scratch) / "photos.sqlite") as listing,
     ):
         count = listing.fill(tqdm(photos.walk(), desc="looking", unit=" photos", delay=1))
-        result.other_pictures = photos.other_pictures
+        result.other_pictures, result.unreadable = photos.other_pictures, photos.unreadable
+        job = replace(job, unreadable=frozenset(map(printable, photos.unreadable)))
+        written = store.indexes()
+        if written and not count:
+            raise _all_gone(job)
         bits = store.settle_bits(bits_for(count, config.part_photos))
-        parts = _with_emptied(listing.parts(bits), store.indexes())
+        parts = _with_emptied(listing.parts(bits), written)
         started = time.perf_counter()
         with tqdm(total=count, desc="tagging", unit="photos", smoothing=0.05, delay=1) as bar:
             for counts in workers.tag(job, network.files, parts):
@@ -123,6 +138,14 @@ def tag_photos(config: ClusterConfig, network: Network, workers: Workers) -> Clu
                 bar.update(counts.photos)
         result.seconds = time.perf_counter() - started
     return result
+
+
+def _all_gone(job: Job) -> ValueError:
+    return ValueError(
+        f"photos={job.photos} holds no photos, where some were before; its disk may not be mounted,"
+        f" or the address be another. If they are gone for good, remove the parts in {job.out} or"
+        " give another out"
+    )
 
 
 def _with_emptied(parts: Iterator[Part], written: list[int]) -> Iterator[Part]:

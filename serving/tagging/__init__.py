@@ -1,7 +1,7 @@
 """Tag whole photo libraries: table, sidecars, albums. Photos themselves are only ever read."""
 
-from serving.tagging.answering import find_version
 from serving.tagging.counts import Counts
+from serving.tagging.loaded_version import find_version
 from serving.tagging.recognition import CANNOT_BE_READ, recognise
 from serving.tagging.result import TagResult
 from serving.tagging.table import SCHEMA, printable, table_row

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from landmark_ml.atomic_file import whole_file
+from serving.tagging.album_links import LONGEST_NAME, link_name, remove_links
+from serving.tagging.sureness import is_placed, is_sure
 from serving.tagging.table import printable
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from serving.tagging.journal import Tagged
 
 ALBUMS_CSV, ALBUMS = "albums.csv", "albums"
-_LONGEST_NAME = 120
 
 
 class Album(NamedTuple):
@@ -41,12 +40,11 @@ class Album(NamedTuple):
 
 def album_of(answer: Prediction, min_confidence: float) -> Album | None:
     """Album of an answer, as far as it is known; None when nothing is."""
-    sure = bool(answer["is_landmark"]) and (answer["confidence"] or 0.0) >= min_confidence
-    known = sure or answer["location_source"] == "exif"
+    known = is_placed(answer, min_confidence)
     album = Album(
         country=answer["country"] if known else None,
         city=answer["city"] if known else None,
-        landmark=answer["landmark"] if sure else None,
+        landmark=answer["landmark"] if is_sure(answer, min_confidence) else None,
     )
     return album if album.names else None
 
@@ -56,11 +54,12 @@ def write_albums(
 ) -> int:
     """List each photo's album in `albums.csv`, link them under `albums/`; photos in an album.
 
-    The links are made anew each time, so that `albums/` shows what the table says.
+    The links are made anew each time, so that `albums/` shows what the table says. Raises
+    ValueError when something else than these links stands there.
     """
     folder, count = out / ALBUMS, 0
-    if links and folder.is_dir():
-        shutil.rmtree(folder)
+    if links:
+        remove_links(folder)
     with whole_file(out / ALBUMS_CSV) as path, path.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(["path", "album"])
@@ -71,7 +70,7 @@ def write_albums(
             count += 1
             lines.writerow([printable(photo.path), album.folder.as_posix()])
             if links:
-                link = folder / album.folder / _link_name(photo.path)
+                link = folder / album.folder / link_name(photo.path)
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to((root / photo.path).resolve())
     return count
@@ -80,10 +79,4 @@ def write_albums(
 def _safe(name: str) -> str:
     """A name that is one visible folder on any file system."""
     kept = "".join("-" if letter in '/\\:*?"<>|\0' else letter for letter in name)
-    return kept.strip(". ")[:_LONGEST_NAME] or "-"
-
-
-def _link_name(path: Path) -> str:
-    """Name that no other photo of the library has, whatever folder it stands in."""
-    digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return f"{path.stem[:_LONGEST_NAME]}-{digest}{path.suffix}"
+    return kept.strip(". ")[:LONGEST_NAME] or "-"

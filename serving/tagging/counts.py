@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -81,8 +83,10 @@ class Counts:
 
     def landmarks_csv(self) -> str:
         """Photos of each landmark as CSV."""
-        counts = [f"{name},{count}" for name, count in self.most_photographed()]
-        return "\n".join(["landmark,photos", *counts]) + "\n"
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerows([("landmark", "photos"), *self.most_photographed()])
+        return text.getvalue()
 
     def metrics(self) -> dict[str, float]:
         """Counts for an MLflow run."""

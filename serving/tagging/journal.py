@@ -45,6 +45,10 @@ _FORGET_OUTDATED = """
 UPDATE photos SET asked = NULL, answer = NULL
 WHERE answer IS NOT NULL AND json_type(answer, '$.level') IS NULL
 """
+_KEEP = """
+UPDATE photos SET scan = :scan WHERE scan = :scan - 1 AND asked IS :asked AND answer IS NOT NULL
+AND (path = :path OR path > :below AND path < :beyond)
+"""
 _COUNT_WAITING = "SELECT count(*) FROM photos WHERE scan = :scan AND asked IS NOT :asked"
 _NEXT_WAITING = """
 SELECT path FROM photos WHERE scan = :scan AND asked IS NOT :asked AND path > :last
@@ -89,6 +93,11 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no photo was ever met before this scan."""
+        return self._scan == 1
+
     def meet(self, photos: Iterable[Found]) -> int:
         """Take in what the library holds now, and return how many photos that is.
 
@@ -102,6 +111,21 @@ class Journal:
             count += 1
         self._db.execute("COMMIT")
         return count
+
+    def keep(self, paths: Iterable[Path], asked: str) -> int:
+        """Count as here what cannot be looked for, and return how many photos that is.
+
+        paths: of photos and of folders that cannot be opened; kept is what was here in the last
+        scan and answers this question.
+        """
+        kept = 0
+        for path in paths:
+            name, separator = os.fsencode(path), os.fsencode(os.sep)
+            values = {"scan": self._scan, "asked": asked, "path": name, "below": name + separator}
+            # What begins with the name and a separator stands before the letter that follows it.
+            values["beyond"] = name + bytes([separator[0] + 1])
+            kept += self._db.execute(_KEEP, values).rowcount
+        return kept
 
     def count_waiting(self, asked: str) -> int:
         """How many photos of the library have no answer to this question."""

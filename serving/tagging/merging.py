@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from serving.tagging.sureness import is_placed, is_sure
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -74,9 +76,8 @@ def say(
     root: of the hierarchical tags. A position is said only where it is a landmark's: a photo that
     carries its own needs none, and the middle of a city is nowhere that a photo was taken.
     """
-    sure = bool(answer["is_landmark"]) and (answer["confidence"] or 0.0) >= min_confidence
+    sure, known = is_sure(answer, min_confidence), is_placed(answer, min_confidence)
     landmark = answer["landmark"] if sure else None
-    known = sure or answer["location_source"] == "exif"
     city, country = (answer["city"], answer["country"]) if known else (None, None)
     path = [part for part in (country, city, landmark) if part]
     return Saying(

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 class TagResult(Counts):
     """What a library holds and what was done about it.
 
-    seconds: of recognition; other_pictures: files of suffixes that are not read; sidecars: what was
-    done with how many, or would be in a dry run; gallery: its first page.
+    seconds: of recognition; other_pictures: files of suffixes that are not read; unreadable: why
+    which folders could not be opened; sidecars: what was done with how many, or would be in a dry
+    run; gallery: its first page.
     """
 
     out: Path
     model: str
     seconds: float = 0.0
     other_pictures: Counter[str] = field(default_factory=Counter)
+    unreadable: dict[Path, str] = field(default_factory=dict)
     sidecars: Counter[str] = field(default_factory=Counter)
     in_albums: int = 0
     gallery: Path | None = None

@@ -39,10 +39,12 @@ def update_sidecar(
 ) -> SidecarChange | None:
     """Lay what we say into the sidecar of a photo; None where there is neither.
 
-    A sidecar that cannot be understood or written is left alone and refused.
+    A sidecar that cannot be understood, read or written is left alone and refused.
     """
-    sidecar = find_sidecar(photo, naming)
+    # Until it is found: the one that is read to find it, which may be what fails.
+    sidecar = photo.with_suffix(".xmp")
     try:
+        sidecar = find_sidecar(photo, naming)
         before = sidecar.read_bytes() if sidecar.is_file() else None
         if before is None and saying.is_empty:
             return None
@@ -67,7 +69,7 @@ def find_sidecar(photo: Path, naming: str) -> Path:
     """The sidecar that is there under either name, the one asked for first; else the one to make.
 
     `photo.xmp` is that of this photo only while no other picture in the folder is called so, or
-    when it says itself which one it belongs to.
+    when it says itself which one it belongs to. Raises OSError when that cannot be read.
     """
     full, stem = photo.with_name(f"{photo.name}.xmp"), photo.with_suffix(".xmp")
     if not _owns(stem, photo):

@@ -11,10 +11,11 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from landmark_ml import tracking
-from serving.tagging.albums import write_albums
-from serving.tagging.answering import load_answering
+from serving.tagging.album_links import refuse_foreign
+from serving.tagging.albums import ALBUMS, write_albums
 from serving.tagging.gallery import write_gallery
 from serving.tagging.journal import Journal
+from serving.tagging.loaded_version import load_version
 from serving.tagging.recognition import CANNOT_BE_READ, recognise
 from serving.tagging.result import TagResult
 from serving.tagging.sidecar_pass import write_sidecars
@@ -27,45 +28,63 @@ if TYPE_CHECKING:
 
     from landmark_ml.config import TagConfig
     from landmark_ml.tracking import Run
-    from serving.tagging.answering import Answering
     from serving.tagging.journal import Tagged
+    from serving.tagging.loaded_version import LoadedVersion
 
 JOURNAL = "journal.sqlite"
 
 
 def run_tagging(config: TagConfig) -> TagResult:
-    """Tag a library and record the counts, no photo and no path, in an MLflow run.
+    """Tag a library and record the counts in an MLflow run.
 
-    Raises ValueError when the folder or the model is not there or another process tags to `out`.
+    Recorded are the parameters too, the folders among them, and no photo's name or position.
+    Raises ValueError when the folder or the model is not there, another process tags to `out`, or
+    `out` holds what is not the tagger's where links are to be made.
     """
     if not config.photos:
         raise ValueError("photos is empty; name the folder of your photos: --photos=<folder>")
     out = Path(config.out).expanduser()
     library = Library(Path(config.photos).expanduser(), skip=frozenset([out.resolve()]))
+    if _makes_links(config):
+        # Said before the photos are recognised, which may take hours.
+        refuse_foreign(out / ALBUMS)
     with _alone(out), tracking.start_run(config, "tag", {"kind": "tag"}) as run:
-        answering = load_answering(config.model)
-        result = tag_library(library, answering, config)
+        loaded = load_version(config.model)
+        result = tag_library(library, loaded, config)
         _log(run, result)
         result.location = run.location
         return result
 
 
-def tag_library(library: Library, answering: Answering, config: TagConfig) -> TagResult:
+def tag_library(library: Library, loaded: LoadedVersion, config: TagConfig) -> TagResult:
     """Recognise the photos that have no answer yet, and write the table of all.
 
     A photo is recognised again when it was changed, or when another model version or threshold is
-    asked for.
+    asked for. Raises ValueError when no photo is there where some were before.
     """
-    result = TagResult(out=Path(config.out).expanduser(), model=answering.version)
+    result = TagResult(out=Path(config.out).expanduser(), model=loaded.version)
     with Journal(result.out / JOURNAL) as journal:
-        result.photos = journal.meet(tqdm(library.walk(), desc="looking", unit=" photos", delay=1))
-        result.other_pictures = library.other_pictures
-        _recognise_new(library, answering, config, journal, result)
-        own = OwnPlaces(answering.predictor, read_places(config.places))
+        asked = f"{loaded.identity} {_threshold(config)}"
+        _look(library, journal, asked, result)
+        _recognise_new(library, loaded, config, journal, asked, result)
+        own = OwnPlaces(loaded.predictor, read_places(config.places))
         rows = (table_row(photo, result.model) for photo in own.lay_over(journal.answers()))
         write_tables(result.counted(rows), result.out)
         _write_asked_for(lambda: own.lay_over(journal.answers()), own, library, config, result)
     return result
+
+
+def _look(library: Library, journal: Journal, asked: str, result: TagResult) -> None:
+    """Meet the photos that are there now; those that cannot be looked for count as there."""
+    result.photos = journal.meet(tqdm(library.walk(), desc="looking", unit=" photos", delay=1))
+    result.other_pictures, result.unreadable = library.other_pictures, library.unreadable
+    if not result.photos and not journal.is_new:
+        raise ValueError(
+            f"photos={library.root} holds no photos, where some were before; its disk may not be"
+            " mounted, then mount it and start again. If they are gone for good, remove"
+            f" {result.out / JOURNAL}"
+        )
+    result.photos += journal.keep(library.unreadable, asked)
 
 
 def _write_asked_for(
@@ -90,22 +109,33 @@ def _write_asked_for(
             library.root,
             result.out,
             min_confidence=config.min_confidence,
-            links=config.albums == "links" and not config.dry_run,
+            links=_makes_links(config),
         )
     if config.gallery:
         result.gallery = write_gallery(answers(), library.root, result, config.min_confidence)
 
 
+def _makes_links(config: TagConfig) -> bool:
+    return config.albums == "links" and not config.dry_run
+
+
+def _threshold(config: TagConfig) -> float | None:
+    return None if config.threshold == -1 else config.threshold
+
+
 def _recognise_new(
-    library: Library, answering: Answering, config: TagConfig, journal: Journal, result: TagResult
+    library: Library,
+    loaded: LoadedVersion,
+    config: TagConfig,
+    journal: Journal,
+    asked: str,
+    result: TagResult,
 ) -> None:
-    threshold = None if config.threshold == -1 else config.threshold
-    asked = f"{answering.identity} {threshold}"
     waiting = journal.count_waiting(asked)
     started = time.perf_counter()
     with tqdm(total=waiting, desc="recognising", unit="photos", smoothing=0.05, delay=1) as bar:
-        waiting_photos = journal.waiting(asked)
-        for some in recognise(answering.predictor, library.read, waiting_photos, threshold):
+        photos = journal.waiting(asked)
+        for some in recognise(loaded.predictor, library.read, photos, _threshold(config)):
             # What the system did not give today it may give tomorrow.
             journal.record([photo for photo in some if not _is_missing(photo)], asked)
             journal.record([photo for photo in some if _is_missing(photo)], None)

@@ -41,18 +41,25 @@ class Found:
 class Library:
     """A folder of photos; hidden files and folders are left alone, and what `skip` names.
 
-    `other_pictures` counts the suffixes that were met and are not read; `unreadable` the folders
-    that could not be opened.
+    `other_pictures` counts the suffixes that were met and are not read; `unreadable` tells, by
+    path within the library, why a folder could not be opened or a link leads nowhere.
+
+    Raises ValueError when the root is no folder or to be skipped itself.
     """
 
     root: Path
     skip: frozenset[Path] = frozenset()
     other_pictures: Counter[str] = field(default_factory=Counter)
-    unreadable: list[Path] = field(default_factory=list)
+    unreadable: dict[Path, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.root.is_dir():
             raise ValueError(f"photos={self.root} is no folder; name the folder of your photos")
+        if self.root.resolve() in self.skip:
+            raise ValueError(
+                f"photos={self.root} is the folder to write to as well, where no photos are looked"
+                f" for; give out a folder of its own, such as {self.root / 'tags'}"
+            )
 
     def walk(self) -> Iterator[Found]:
         """Photos, each folder's own before those of its subfolders, both in order of name.
@@ -65,7 +72,7 @@ class Library:
         while waiting:
             folder = waiting.pop()
             entries = self._enter(folder, walked)
-            subfolders = [Path(entry) for entry in entries if _is_folder(entry)]
+            subfolders = [Path(entry) for entry in entries if self._is_folder(entry)]
             waiting.extend(reversed(subfolders))
             for entry in entries:
                 if found := self._photo(entry):
@@ -89,9 +96,18 @@ class Library:
             with os.scandir(folder) as entries:
                 return sorted((e for e in entries if is_visible(e.name)), key=lambda e: e.name)
         except OSError as error:
-            logger.warning("%s cannot be opened, its photos are passed over: %s", folder, error)
-            self.unreadable.append(folder)
+            self._pass_over(folder, error)
             return []
+
+    def _is_folder(self, entry: os.DirEntry[str]) -> bool:
+        try:
+            if entry.is_symlink():
+                # One that leads nowhere is told by an error: its disk may not be mounted.
+                entry.stat()
+            return entry.is_dir()
+        except OSError as error:
+            self._pass_over(Path(entry), error)
+            return False
 
     def _photo(self, entry: os.DirEntry[str]) -> Found | None:
         suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - once for every file
@@ -104,18 +120,17 @@ class Library:
                 return None
             state = entry.stat()
         except OSError as error:
-            logger.warning("%s is passed over: %s", entry.path, error)
+            self._pass_over(Path(entry), error)
             return None
         return Found(Path(entry).relative_to(self.root), state.st_size, state.st_mtime_ns)
+
+    def _pass_over(self, path: Path, error: OSError) -> None:
+        within = path.relative_to(self.root)
+        if within not in self.unreadable:
+            logger.warning("%s cannot be opened and is passed over: %s", path, error)
+            self.unreadable[within] = error.strerror or str(error)
 
 
 def is_visible(name: str) -> bool:
     """Whether a file or folder of this name is one for us: not hidden, no recycle bin."""
     return not name.startswith(".") and name.lower() not in _NO_PHOTOS_OF_THE_USER
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from serving.tagging.sureness import is_placed, is_sure
 from serving.tagging.table import printable
 
 if TYPE_CHECKING:
@@ -65,12 +66,11 @@ def card(shelved: Shelved, originals: Originals, min_confidence: float) -> Card:
     Of an answer below `min_confidence` it tells what it may be, and nothing as if it were so.
     """
     path, answer = shelved.photo
-    error, carried = answer["error"], answer["location_source"] == "exif"
-    sure = bool(answer["is_landmark"]) and (answer["confidence"] or 0.0) >= min_confidence
-    latitude, longitude = answer["latitude"], answer["longitude"]
-    known = (sure or carried) and latitude is not None and longitude is not None
+    error, latitude, longitude = answer["error"], answer["latitude"], answer["longitude"]
+    sure, placed = is_sure(answer, min_confidence), is_placed(answer, min_confidence)
+    known = placed and latitude is not None and longitude is not None
     at = (f"{latitude:.4f}", f"{longitude:.4f}") if known else ()
-    place = [part for part in (answer["city"], answer["country"]) if part and (sure or carried)]
+    place = [part for part in (answer["city"], answer["country"]) if part and placed]
     title, is_of_the_answer = _title(answer, sure=sure)
     return Card(
         title=title,

@@ -50,7 +50,9 @@ def write_gallery(
             pages.write_apart(section, shelf, count)
         pages.write_index(catalogue, result)
         _remove_outdated(folder / PAGES, pages.written)
-        remove_others(thumbnails, shelf.uses)
+        # Those of photos that cannot be looked for are used again when they can.
+        if not result.unreadable:
+            remove_others(thumbnails, shelf.uses)
     return folder / INDEX
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from serving.tagging.answering import Answering
+from serving.tagging.loaded_version import LoadedVersion
 from tests.colour_artifact import BLUE, GREEN, RED, WHITE, colour_photo, gps_exif
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def answering(predictor: Predictor) -> Answering:
-    return Answering(predictor, "landmarks/1")
+def loaded(predictor: Predictor) -> LoadedVersion:
+    return LoadedVersion(predictor, "landmarks/1")
 
 
 @pytest.fixture

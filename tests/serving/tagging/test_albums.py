@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import TagConfig
-from serving.tagging.tagger import tag_library
+from serving.tagging.tagger import run_tagging, tag_library
 from serving.tagging.walk import Library
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from serving.tagging.answering import Answering
+    from serving.tagging.loaded_version import LoadedVersion
 
 
 @pytest.fixture
@@ -24,27 +24,27 @@ def config(photos: Path, tmp_path: Path) -> TagConfig:
 
 
 def test_albums_link_to_photos_that_stay(
-    config: TagConfig, photos: Path, answering: Answering, tmp_path: Path
+    config: TagConfig, photos: Path, loaded: LoadedVersion, tmp_path: Path
 ) -> None:
     before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
     for _ in range(2):
-        result = tag_library(Library(photos), answering, config)
+        result = tag_library(Library(photos), loaded, config)
     albums = tmp_path / "out/albums"
     links = [path for path in albums.rglob("*") if path.is_symlink()]
     assert len(links) == result.in_albums == 4
     paris = albums / "France/Paris/Eiffel Tower"
     assert [link.resolve() for link in paris.iterdir()] == [photos / "2024/paris/tower.jpg"]
     assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
-    tag_library(Library(photos), answering, replace(config, albums="list", min_confidence=1.0))
+    tag_library(Library(photos), loaded, replace(config, albums="list", min_confidence=1.0))
     lines = (tmp_path / "out/albums.csv").read_text(encoding="utf-8").splitlines()
     assert [line.split(",")[0] for line in lines] == ["path", "2024/paris/tower with gps.JPG"]
 
 
 def test_a_photo_is_where_it_says_it_is(
-    config: TagConfig, photos: Path, answering: Answering, tmp_path: Path
+    config: TagConfig, photos: Path, loaded: LoadedVersion, tmp_path: Path
 ) -> None:
     def place() -> tuple[str | None, str | None]:
-        tag_library(Library(photos), answering, config)
+        tag_library(Library(photos), loaded, config)
         rows = pq.read_table(tmp_path / "out/tags.parquet").to_pylist()
         (row,) = [row for row in rows if row["location_source"] == "exif"]
         assert row["landmark"] == "Eiffel Tower"
@@ -56,3 +56,67 @@ def test_a_photo_is_where_it_says_it_is(
     csv.write_text("landmark,latitude,longitude,city,country\ncamp,12,34,Our camp,Nowhereland\n")
     config = replace(config, places=str(csv))
     assert place() == ("Our camp", "Nowhereland")
+
+
+def state(folder: Path) -> dict[Path, bytes | str]:
+    return {
+        path: str(path.readlink()) if path.is_symlink() else path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
+
+
+@pytest.mark.parametrize("foreign", ["holiday/beach.jpg", "France/linked.jpg", "France/2024"])
+def test_albums_of_a_user_are_refused_and_left_as_they_are(
+    config: TagConfig, photos: Path, loaded: LoadedVersion, tmp_path: Path, foreign: str
+) -> None:
+    tag_library(Library(photos), loaded, config)
+    theirs = tmp_path / "out/albums" / foreign
+    theirs.parent.mkdir(exist_ok=True)
+    if foreign.startswith("France"):
+        theirs.symlink_to(photos / "2024")
+    else:
+        theirs.write_bytes(b"the only copy")
+    before = state(tmp_path / "out/albums")
+    assert len(before) == 5
+    with pytest.raises(ValueError, match=rf"{foreign} is no link .* give another out"):
+        tag_library(Library(photos), loaded, config)
+    assert state(tmp_path / "out/albums") == before
+
+
+def test_a_file_in_the_place_of_albums_is_refused(
+    config: TagConfig, photos: Path, loaded: LoadedVersion, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/albums").write_bytes(b"the only copy")
+    with pytest.raises(ValueError, match=r"out.albums is no link"):
+        tag_library(Library(photos), loaded, config)
+
+
+def test_albums_are_refused_before_anything_is_recognised(
+    config: TagConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "out/albums").mkdir(parents=True)
+    (tmp_path / "out/albums/beach.jpg").write_bytes(b"the only copy")
+    with pytest.raises(ValueError, match=r"beach\.jpg is no link"):
+        run_tagging(config)
+    assert not (tmp_path / "out/journal.sqlite").exists()
+
+
+def test_links_that_are_outdated_go_and_hidden_files_stay(
+    config: TagConfig, photos: Path, loaded: LoadedVersion, tmp_path: Path
+) -> None:
+    tag_library(Library(photos), loaded, config)
+    albums = tmp_path / "out/albums"
+    (albums / "France/.DS_Store").write_bytes(b"what a file manager leaves")
+    tag_library(Library(photos), loaded, replace(config, min_confidence=1.0))
+    assert [path.relative_to(albums).parts[0] for path in albums.rglob("*.JPG")] == ["Sudan"]
+    assert [path.name for path in (albums / "France").rglob("*")] == [".DS_Store"]
+
+
+def test_the_library_itself_is_no_place_to_write_to(config: TagConfig, photos: Path) -> None:
+    (photos / "albums").mkdir()
+    (photos / "albums/beach.jpg").write_bytes(b"the only copy")
+    with pytest.raises(ValueError, match=r"is the folder to write to as well.*give out a folder"):
+        run_tagging(replace(config, out=str(photos)))
+    assert (photos / "albums/beach.jpg").read_bytes() == b"the only copy"

@@ -23,7 +23,7 @@ from tests.colour_artifact import GREEN, RED, colour_photo, gps_exif
 from tests.serving.tagging.gallery_pages import Read, read_gallery
 
 if TYPE_CHECKING:
-    from serving.tagging.answering import Answering
+    from serving.tagging.loaded_version import LoadedVersion
     from serving.tagging.result import TagResult
 
 NO_PHOTOS = 7
@@ -34,8 +34,8 @@ def config(photos: Path, tmp_path: Path) -> TagConfig:
     return TagConfig(photos=str(photos), out=str(tmp_path / "out"), gallery=True)
 
 
-def run(config: TagConfig, answering: Answering) -> TagResult:
-    return tag_library(Library(Path(config.photos)), answering, config)
+def run(config: TagConfig, loaded: LoadedVersion) -> TagResult:
+    return tag_library(Library(Path(config.photos)), loaded, config)
 
 
 def gallery(config: TagConfig) -> Path:
@@ -55,10 +55,10 @@ def thumbs(config: TagConfig) -> dict[Path, int]:
 
 
 def test_every_photo_stands_on_one_page(
-    config: TagConfig, photos: Path, answering: Answering
+    config: TagConfig, photos: Path, loaded: LoadedVersion
 ) -> None:
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files_of(photos)}
-    result = run(config, answering)
+    result = run(config, loaded)
     assert result.gallery == gallery(config) / "index.html"
     found = read_gallery(gallery(config))
     shown = Counter(path for page in found for path in originals(page, photos))
@@ -73,8 +73,8 @@ def files_of(photos: Path) -> list[Path]:
     return sorted(path for path in photos.rglob("*") if path.is_file())
 
 
-def test_every_address_leads_to_a_file(config: TagConfig, answering: Answering) -> None:
-    run(config, answering)
+def test_every_address_leads_to_a_file(config: TagConfig, loaded: LoadedVersion) -> None:
+    run(config, loaded)
     found = read_gallery(gallery(config))
     reached = {
         page.leads_to(address) for page in found for address in page.addresses("href", "src")
@@ -85,9 +85,9 @@ def test_every_address_leads_to_a_file(config: TagConfig, answering: Answering) 
 
 
 def test_albums_are_by_country_city_and_landmark(
-    config: TagConfig, photos: Path, answering: Answering
+    config: TagConfig, photos: Path, loaded: LoadedVersion
 ) -> None:
-    run(config, answering)
+    run(config, loaded)
     tower = Read(gallery(config) / "albums" / page_name(Album("France", "Paris", "Eiffel Tower")))
     assert originals(tower, photos) == [(photos / "2024/paris/tower.jpg").resolve()]
     for text in ("Eiffel Tower", "Paris, France", "tower", "paris", "48.8584, 2.2945"):
@@ -102,9 +102,9 @@ def test_albums_are_by_country_city_and_landmark(
 
 
 def test_what_is_unsure_or_unread_stands_apart(
-    config: TagConfig, photos: Path, answering: Answering
+    config: TagConfig, photos: Path, loaded: LoadedVersion
 ) -> None:
-    run(replace(config, min_confidence=1.0), answering)
+    run(replace(config, min_confidence=1.0), loaded)
     unplaced = Read(gallery(config) / "albums" / page_name(Apart.UNPLACED))
     assert {"Perhaps Eiffel Tower", "No known landmark"} <= set(unplaced.text)
     assert "Paris, France" not in unplaced.text
@@ -130,7 +130,7 @@ HOSTILE = [
 
 @pytest.mark.skipif(os.name != "posix", reason="such names cannot be given here")
 def test_hostile_names_are_text_and_lead_to_their_photos(
-    config: TagConfig, photos: Path, answering: Answering
+    config: TagConfig, photos: Path, loaded: LoadedVersion
 ) -> None:
     names = [*HOSTILE, os.fsdecode(b"odd\xff.jpg")]
     for name in names:
@@ -138,7 +138,7 @@ def test_hostile_names_are_text_and_lead_to_their_photos(
     folder = photos / "</title><style>*{display:none}"
     folder.mkdir(parents=True)
     (folder / "tower.jpg").write_bytes(colour_photo(RED)[:200])
-    run(config, answering)
+    run(config, loaded)
     found = read_gallery(gallery(config))
     shown = {path for page in found for path in originals(page, photos)}
     assert {(photos / name).resolve() for name in names} <= shown
@@ -150,11 +150,11 @@ def test_hostile_names_are_text_and_lead_to_their_photos(
 
 @pytest.mark.skipif(os.name != "posix", reason="such names cannot be given here")
 def test_pages_hold_no_script_and_ask_nobody(
-    config: TagConfig, photos: Path, answering: Answering
+    config: TagConfig, photos: Path, loaded: LoadedVersion
 ) -> None:
     for name in HOSTILE:
         (photos / name).write_bytes(colour_photo(RED))
-    run(config, answering)
+    run(config, loaded)
     for page in read_gallery(gallery(config)):
         tags = {tag for tag, _ in page.elements}
         assert not tags & {"script", "iframe", "object", "embed", "link", "base", "form", "b"}
@@ -172,28 +172,28 @@ def test_pages_hold_no_script_and_ask_nobody(
         assert str(policies[0]).startswith("default-src 'none'")
 
 
-def test_a_library_of_that_name_is_shown_as_text(answering: Answering, tmp_path: Path) -> None:
+def test_a_library_of_that_name_is_shown_as_text(loaded: LoadedVersion, tmp_path: Path) -> None:
     library = tmp_path / "<script>alert(1)"
     library.mkdir()
     config = TagConfig(photos=str(library), out=str(tmp_path / "out"), gallery=True)
-    assert run(config, answering).gallery is not None
+    assert run(config, loaded).gallery is not None
     (index,) = read_gallery(gallery(config))
     assert "<script>alert(1)" in index.text
     assert any("No photo shows a landmark" in text for text in index.text)
 
 
-def test_a_second_run_makes_no_thumbnail_again(config: TagConfig, answering: Answering) -> None:
-    run(config, answering)
+def test_a_second_run_makes_no_thumbnail_again(config: TagConfig, loaded: LoadedVersion) -> None:
+    run(config, loaded)
     before = thumbs(config)
     assert len(before) == NO_PHOTOS - 2
-    run(config, answering)
+    run(config, loaded)
     assert thumbs(config) == before
 
 
 def test_what_is_outdated_goes_and_what_is_not_ours_stays(
-    config: TagConfig, photos: Path, answering: Answering
+    config: TagConfig, photos: Path, loaded: LoadedVersion
 ) -> None:
-    run(config, answering)
+    run(config, loaded)
     before = thumbs(config)
     foreign = [gallery(config) / name for name in ("albums/mine.html", "thumbs/mine.jpg", "notes")]
     for path in foreign:
@@ -204,7 +204,7 @@ def test_what_is_outdated_goes_and_what_is_not_ours_stays(
     (photos / "2024/paris/tower.jpg").write_bytes(colour_photo(RED, (640, 480)))
     half = next(iter(before)).with_name(f".{next(iter(before)).name}.77.tmp")
     half.write_bytes(b"left by a killed run")
-    run(config, answering)
+    run(config, loaded)
     assert not castle.exists()
     assert not half.exists()
     after = {path: changed for path, changed in thumbs(config).items() if path not in foreign}
@@ -213,10 +213,24 @@ def test_what_is_outdated_goes_and_what_is_not_ours_stays(
     assert [path.read_text() for path in foreign] == ["mine"] * 3
 
 
-def test_an_interrupted_run_leaves_the_old_pages_and_goes_on(
-    config: TagConfig, photos: Path, answering: Answering, monkeypatch: pytest.MonkeyPatch
+def test_thumbnails_of_a_folder_that_cannot_be_opened_stay(
+    config: TagConfig, photos: Path, loaded: LoadedVersion, tmp_path: Path
 ) -> None:
-    run(config, answering)
+    run(config, loaded)
+    before = thumbs(config)
+    (photos / "2024").rename(tmp_path / "disk")
+    (photos / "2024").symlink_to("/mnt/not mounted")
+    run(config, loaded)
+    assert thumbs(config) == before
+    (photos / "2024").unlink()
+    run(config, loaded)
+    assert len(thumbs(config)) == len(before) - 3
+
+
+def test_an_interrupted_run_leaves_the_old_pages_and_goes_on(
+    config: TagConfig, photos: Path, loaded: LoadedVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(config, loaded)
     before = {page.path: page.path.read_bytes() for page in read_gallery(gallery(config))}
     (photos / "2024/castle.jpeg").unlink()
     for index in range(5):
@@ -233,25 +247,25 @@ def test_an_interrupted_run_leaves_the_old_pages_and_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(thumbnails, "thumbnail", make_two)
         with pytest.raises(KeyboardInterrupt):
-            run(config, answering)
+            run(config, loaded)
     assert {page.path: page.path.read_bytes() for page in read_gallery(gallery(config))} == before
     assert not list(gallery(config).glob(".*"))
     kept = thumbs(config)
     # As a power cut may leave one.
     next(iter(kept)).write_bytes(b"")
-    run(config, answering)
+    run(config, loaded)
     assert min(path.stat().st_size for path in thumbs(config)) > 0
     assert len(thumbs(config)) == NO_PHOTOS - 2 - 1 + 5
     assert [path for path in thumbs(config) if path not in kept]
 
 
 def test_a_large_album_is_split_into_pages(
-    config: TagConfig, photos: Path, answering: Answering, monkeypatch: pytest.MonkeyPatch
+    config: TagConfig, photos: Path, loaded: LoadedVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "PHOTOS_ON_A_PAGE", 2)
     for index in range(4):
         (photos / f"0{index}.jpg").write_bytes(colour_photo(RED))
-    run(config, answering)
+    run(config, loaded)
     album = Album("France", "Paris", "Eiffel Tower")
     names = [page_name(album, number) for number in (1, 2, 3)]
     found = [Read(gallery(config) / "albums" / name) for name in names]
@@ -268,38 +282,38 @@ def test_a_large_album_is_split_into_pages(
     assert rel == [{"next": names[1]}, {"prev": names[0], "next": names[2]}, {"prev": names[1]}]
     assert "Page 2 of 3" in found[1].text
     monkeypatch.setattr(pages, "PHOTOS_ON_A_PAGE", 100)
-    run(config, answering)
+    run(config, loaded)
     assert not (gallery(config) / "albums" / names[1]).exists()
 
 
 def test_a_dry_run_shows_the_gallery_and_touches_no_library(
-    config: TagConfig, photos: Path, answering: Answering
+    config: TagConfig, photos: Path, loaded: LoadedVersion
 ) -> None:
     files = sorted(photos.rglob("*"))
-    run(replace(config, dry_run=True, sidecars="photo.jpg.xmp"), answering)
+    run(replace(config, dry_run=True, sidecars="photo.jpg.xmp"), loaded)
     assert sorted(photos.rglob("*")) == files
     assert (gallery(config) / "index.html").is_file()
 
 
 def test_a_gallery_inside_the_library_is_no_part_of_it(
-    config: TagConfig, photos: Path, answering: Answering
+    config: TagConfig, photos: Path, loaded: LoadedVersion
 ) -> None:
     inside = replace(config, out=str(photos / "tags"))
     library = Library(photos, skip=frozenset([(photos / "tags").resolve()]))
     for _ in range(2):
-        assert tag_library(library, answering, inside).photos == NO_PHOTOS
+        assert tag_library(library, loaded, inside).photos == NO_PHOTOS
     reached = {path for page in read_gallery(gallery(inside)) for path in originals(page, photos)}
     assert (photos / "2024/castle.jpeg").resolve() in reached
 
 
 def test_a_photo_that_is_gone_meanwhile_has_a_card_without_a_picture(
-    config: TagConfig, photos: Path, answering: Answering, monkeypatch: pytest.MonkeyPatch
+    config: TagConfig, photos: Path, loaded: LoadedVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(photo: Path) -> bytes:
         raise FileNotFoundError(2, "No such file", str(photo))
 
     monkeypatch.setattr(thumbnails, "thumbnail", gone)
-    run(config, answering)
+    run(config, loaded)
     tower = Read(gallery(config) / "albums" / page_name(Album("France", "Paris", "Eiffel Tower")))
     assert "no picture" in tower.text
     assert originals(tower, photos) == [(photos / "2024/paris/tower.jpg").resolve()]

@@ -8,8 +8,8 @@ import pytest
 
 from landmark_ml.config import TagConfig
 from serving.tagging.albums import Album
-from serving.tagging.answering import Answering
 from serving.tagging.gallery.page_names import page_name
+from serving.tagging.loaded_version import LoadedVersion
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
 from tests.browser import CHROMIUM
@@ -43,7 +43,7 @@ def folder(predictor: Predictor, tmp_path_factory: pytest.TempPathFactory) -> Pa
     for name in ("<img src=x onerror=alert(1)>.jpg", f"{'very' * 40}long.jpg", "100% #1?.jpg"):
         (photos / name).write_bytes(colour_photo(RED, (600, 800)))
     config = TagConfig(photos=str(photos), out=str(root / "out"), gallery=True)
-    tag_library(Library(photos), Answering(predictor, "landmarks/1"), config)
+    tag_library(Library(photos), LoadedVersion(predictor, "landmarks/1"), config)
     return root / "out/gallery"
 
 

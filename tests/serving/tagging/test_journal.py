@@ -16,7 +16,7 @@ from serving.tagging.tagger import JOURNAL, tag_library
 from serving.tagging.walk import Library
 
 if TYPE_CHECKING:
-    from serving.tagging.answering import Answering
+    from serving.tagging.loaded_version import LoadedVersion
     from serving.tagging.result import TagResult
 
 NO_PHOTOS = 7
@@ -28,8 +28,8 @@ def config(photos: Path, tmp_path: Path) -> TagConfig:
     return TagConfig(photos=str(photos), out=str(tmp_path / "tags"))
 
 
-def run(config: TagConfig, answering: Answering) -> TagResult:
-    return tag_library(Library(Path(config.photos)), answering, config)
+def run(config: TagConfig, loaded: LoadedVersion) -> TagResult:
+    return tag_library(Library(Path(config.photos)), loaded, config)
 
 
 def change(config: TagConfig, *statements: str, **values: object) -> None:
@@ -39,34 +39,34 @@ def change(config: TagConfig, *statements: str, **values: object) -> None:
 
 
 def test_answers_without_a_level_are_asked_for_again(
-    config: TagConfig, answering: Answering, caplog: pytest.LogCaptureFixture
+    config: TagConfig, loaded: LoadedVersion, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run(config, answering)
+    run(config, loaded)
     rows = pq.read_table(Path(config.out) / "tags.parquet").to_pylist()
     # As the version before this one left it: no number, and the oldest answers without a level.
     change(config, "PRAGMA user_version = 0", WITHOUT_LEVEL, path=b"2024")
-    assert run(config, answering).recognised == 3
+    assert run(config, loaded).recognised == 3
     assert "3 photos are recognised again" in caplog.text
     assert pq.read_table(Path(config.out) / "tags.parquet").to_pylist() == rows
-    assert run(config, answering).recognised == 0
+    assert run(config, loaded).recognised == 0
 
 
 def test_a_journal_that_lacks_nothing_is_only_given_its_number(
-    config: TagConfig, answering: Answering, caplog: pytest.LogCaptureFixture
+    config: TagConfig, loaded: LoadedVersion, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run(config, answering)
+    run(config, loaded)
     change(config, "PRAGMA user_version = 0")
-    assert run(config, answering).recognised == 0
+    assert run(config, loaded).recognised == 0
     assert "older version" not in caplog.text
 
 
 def test_a_journal_of_a_newer_version_is_left_alone(
-    config: TagConfig, answering: Answering
+    config: TagConfig, loaded: LoadedVersion
 ) -> None:
-    run(config, answering)
+    run(config, loaded)
     change(config, "PRAGMA user_version = 99")
     with pytest.raises(ValueError, match=r"newer version .*99.*update landmark-ml"):
-        run(config, answering)
+        run(config, loaded)
 
 
 def test_what_is_no_journal_is_named(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from landmark_ml.config import TagConfig
 from serving.areas import Area
 from serving.prediction import Candidate, Prediction, answer
 from serving.tagging.albums import album_of
-from serving.tagging.answering import Answering
+from serving.tagging.loaded_version import LoadedVersion
 from serving.tagging.merging import Saying, merge, say
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
@@ -115,7 +115,7 @@ def test_the_table_and_the_counts_tell_the_level(
         (tmp_path / "photos" / name).write_bytes(b"anything")
     placing: Any = Placing([COUNTRY, CITY, CITY], predictor.metadata)
     config = TagConfig(photos=str(tmp_path / "photos"), out=str(tmp_path / "out"))
-    result = tag_library(Library(tmp_path / "photos"), Answering(placing, "m/1"), config)
+    result = tag_library(Library(tmp_path / "photos"), LoadedVersion(placing, "m/1"), config)
     rows = pq.read_table(tmp_path / "out/tags.parquet").to_pylist()
     assert [(row["level"], row["landmark"], row["city"]) for row in rows] == [
         ("city", None, "Paris"),

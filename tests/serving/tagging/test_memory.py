@@ -28,9 +28,10 @@ from dataclasses import asdict
 from pathlib import Path
 from benchmarks.tagging_memory import tag_and_measure
 from serving.predictor import Predictor
-from serving.tagging.answering import Answering
+from serving.tagging.loaded_version import LoadedVersion
 artifact, photos, out = map(Path, sys.argv[1:])
-print(json.dumps(asdict(tag_and_measure(Answering(Predictor.load(artifact), "m/1"), photos, out))))
+loaded = LoadedVersion(Predictor.load(artifact), "m/1")
+print(json.dumps(asdict(tag_and_measure(loaded, photos, out))))
 """
 
 

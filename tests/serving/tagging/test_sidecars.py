@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from serving.predictor import Predictor
-    from serving.tagging.answering import Answering
+    from serving.tagging.loaded_version import LoadedVersion
 
 FLAT = ["Eiffel Tower", "tower", "paris", "France"]
 CODES = {"France": "FR"}
@@ -252,20 +252,20 @@ def test_a_sidecar_that_is_not_understood_is_left_alone(
 
 
 def test_a_library_gets_its_sidecars_and_a_dry_run_none(
-    photos: Path, tmp_path: Path, answering: Answering
+    photos: Path, tmp_path: Path, loaded: LoadedVersion
 ) -> None:
     config = TagConfig(
         photos=str(photos), out=str(tmp_path / "out"), sidecars="photo.jpg.xmp", dry_run=True
     )
     files = sorted(photos.rglob("*"))
-    planned = tag_library(Library(photos), answering, config).sidecars
+    planned = tag_library(Library(photos), loaded, config).sidecars
     assert sorted(photos.rglob("*")) == files
     assert planned == {"created": 4}
-    done = tag_library(Library(photos), answering, replace(config, dry_run=False)).sidecars
+    done = tag_library(Library(photos), loaded, replace(config, dry_run=False)).sidecars
     assert done == planned
     assert len(list(photos.rglob("*.xmp"))) == 4
     assert (tmp_path / "out/sidecars.csv").read_text(encoding="utf-8").count("created") == 4
-    again = tag_library(Library(photos), answering, replace(config, dry_run=False))
+    again = tag_library(Library(photos), loaded, replace(config, dry_run=False))
     assert (again.sidecars, again.recognised) == ({"kept": 4}, 0)
 
 
@@ -276,3 +276,24 @@ def test_names_cannot_break_the_hierarchy() -> None:
     xmp = Xmp.new()
     merge(xmp, said(answer))
     assert xmp.items("dc:subject") == ["A/B|C"]
+
+
+def test_a_sidecar_that_the_system_does_not_give_is_refused(
+    photo: Path, saying: Saying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both pictures are called so: whose the sidecar is stands in it alone."""
+    photo.with_name("tower.CR2").write_bytes(b"raw")
+    sidecar = written(photo.with_name("tower.xmp"))
+    read_bytes = type(sidecar).read_bytes
+
+    def read_or_refuse(path: Path) -> bytes:
+        if path == sidecar:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(type(sidecar), "read_bytes", read_or_refuse)
+    change = update_sidecar(photo, saying, "photo.jpg.xmp", dry_run=False)
+    assert change is not None
+    assert (change.action, change.sidecar) == ("refused", sidecar)
+    assert "Permission denied" in change.detail
+    assert not photo.with_name("tower.jpg.xmp").exists()

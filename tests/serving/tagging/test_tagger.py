@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +16,15 @@ import pytest
 from experiments import tag
 from landmark_ml.config import TagConfig
 from landmark_ml.tracking import DEFAULT_EXPERIMENT
-from serving.tagging import TagResult, run_tagging, tagger
-from serving.tagging.answering import Answering, find_version, load_answering
+from serving.tagging import Counts, TagResult, run_tagging, tagger
+from serving.tagging.loaded_version import LoadedVersion, find_version, load_version
 from serving.tagging.table import CSV, PARQUET, SCHEMA
 from serving.tagging.walk import Library
 from tests.colour_artifact import BLUE, GREEN, RED, TOWER, colour_photo, log_artifact
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
     from serving.predictor import Predictor
 
 NO_PHOTOS = 7
@@ -31,8 +35,8 @@ def config(photos: Path, tmp_path: Path) -> TagConfig:
     return TagConfig(photos=str(photos), out=str(tmp_path / "tags"))
 
 
-def run(config: TagConfig, answering: Answering) -> TagResult:
-    return tagger.tag_library(Library(Path(config.photos)), answering, config)
+def run(config: TagConfig, loaded: LoadedVersion) -> TagResult:
+    return tagger.tag_library(Library(Path(config.photos)), loaded, config)
 
 
 def parquet(config: TagConfig) -> dict[str, dict[str, Any]]:
@@ -44,8 +48,8 @@ def parquet(config: TagConfig) -> dict[str, dict[str, Any]]:
     return {row["path"]: row for row in rows}
 
 
-def test_every_photo_gets_a_row(config: TagConfig, answering: Answering) -> None:
-    result = run(config, answering)
+def test_every_photo_gets_a_row(config: TagConfig, loaded: LoadedVersion) -> None:
+    result = run(config, loaded)
     rows = parquet(config)
     assert len(rows) == result.photos == result.recognised == NO_PHOTOS
     tower = rows["2024/paris/tower.jpg"]
@@ -68,8 +72,8 @@ def test_every_photo_gets_a_row(config: TagConfig, answering: Answering) -> None
     assert result.other_pictures == {".cr2": 1}
 
 
-def test_the_csv_says_what_the_parquet_says(config: TagConfig, answering: Answering) -> None:
-    run(config, answering)
+def test_the_csv_says_what_the_parquet_says(config: TagConfig, loaded: LoadedVersion) -> None:
+    run(config, loaded)
     rows = parquet(config)
     with (Path(config.out) / CSV).open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
@@ -101,7 +105,7 @@ def counting(predictor: Predictor) -> Counting:
 def asked(config: TagConfig, counting: Counting, version: str = "landmarks/1") -> int:
     """How many photos were recognised by a run."""
     before = counting.asked
-    run(config, Answering(counting, version))  # type: ignore[arg-type]
+    run(config, LoadedVersion(counting, version))  # type: ignore[arg-type]
     return counting.asked - before
 
 
@@ -159,31 +163,86 @@ def test_a_file_that_the_system_does_not_give_is_asked_for_again(
 
 @pytest.mark.skipif(os.name != "posix", reason="names are text here")
 def test_a_name_that_is_no_text_is_tagged_all_the_same(
-    config: TagConfig, answering: Answering, photos: Path
+    config: TagConfig, loaded: LoadedVersion, photos: Path
 ) -> None:
     path = os.fsencode(photos) + b"/odd\xff.jpg"
     Path(os.fsdecode(path)).write_bytes(colour_photo(GREEN))
-    run(config, answering)
+    run(config, loaded)
     assert parquet(config)["odd\\xff.jpg"]["landmark"] == "Château d'If"
 
 
 def test_an_empty_library_has_an_empty_table(
-    config: TagConfig, answering: Answering, tmp_path: Path
+    config: TagConfig, loaded: LoadedVersion, tmp_path: Path
 ) -> None:
     (tmp_path / "none").mkdir()
     empty = TagConfig(photos=str(tmp_path / "none"), out=config.out)
-    assert run(empty, answering).photos == 0
+    assert run(empty, loaded).photos == 0
     assert parquet(empty) == {}
 
 
+def test_a_library_whose_photos_are_all_gone_at_once_is_refused(
+    config: TagConfig, counting: Counting, photos: Path, tmp_path: Path
+) -> None:
+    """As the mount point of a disk is found that is not mounted."""
+    asked(config, counting)
+    before = parquet(config)
+    photos.rename(tmp_path / "disk")
+    photos.mkdir()
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"holds no photos.*mounted.*remove .*journal\.sqlite"):
+            run(config, LoadedVersion(counting, "landmarks/1"))  # type: ignore[arg-type]
+    assert parquet(config) == before
+    photos.rmdir()
+    (tmp_path / "disk").rename(photos)
+    assert asked(config, counting) == 0
+    assert parquet(config) == before
+
+
+def test_photos_of_a_folder_that_cannot_be_opened_stay_in_the_table(
+    config: TagConfig,
+    counting: Counting,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked(config, counting)
+    before = parquet(config)
+    (photos / "2024/castle.jpeg").unlink()
+    (photos / "2024/paris").rename(tmp_path / "disk")
+    (photos / "2024/paris").symlink_to("/mnt/not mounted")
+    (photos / "2024/paris and more.jpg").write_bytes(colour_photo(GREEN))
+    for recognised in (1, 0):
+        result = run(config, LoadedVersion(counting, "landmarks/1"))  # type: ignore[arg-type]
+        assert (result.recognised, result.photos) == (recognised, NO_PHOTOS)
+    rows = parquet(config)
+    assert set(rows) == set(before) - {"2024/castle.jpeg"} | {"2024/paris and more.jpg"}
+    assert {path: row for path, row in rows.items() if path in before}.items() <= before.items()
+    tag.print_tagging(result)
+    assert "not opened  2024/paris: " in capsys.readouterr().out
+    (photos / "2024/paris").unlink()
+    assert asked(config, counting) == 0
+    assert not [path for path in parquet(config) if path.startswith("2024/paris/")]
+
+
+def test_another_model_says_nothing_of_photos_that_it_cannot_see(
+    config: TagConfig, counting: Counting, photos: Path, tmp_path: Path
+) -> None:
+    asked(config, counting)
+    (photos / "2024").rename(tmp_path / "disk")
+    (photos / "2024").symlink_to("/mnt/not mounted")
+    assert asked(config, counting, "landmarks/2") == NO_PHOTOS - 3
+    assert {row["model"] for row in parquet(config).values()} == {"landmarks/2"}
+    assert len(parquet(config)) == NO_PHOTOS - 3
+
+
 def test_what_is_written_into_the_library_is_no_photo_of_it(
-    config: TagConfig, answering: Answering, photos: Path
+    config: TagConfig, loaded: LoadedVersion, photos: Path
 ) -> None:
     inside = TagConfig(photos=config.photos, out=str(photos / "tags"))
     (photos / "tags").mkdir()
     (photos / "tags/thumbnail.jpg").write_bytes(colour_photo(RED))
     library = Library(photos, skip=frozenset([photos / "tags"]))
-    assert tagger.tag_library(library, answering, inside).photos == NO_PHOTOS
+    assert tagger.tag_library(library, loaded, inside).photos == NO_PHOTOS
 
 
 @pytest.fixture(scope="module")
@@ -196,16 +255,42 @@ def registered(tracking_uri: str) -> str:
     return name
 
 
-def test_the_run_holds_counts_and_no_paths(
-    config: TagConfig, registered: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    result = run_tagging(TagConfig(photos=config.photos, out=config.out, model=registered))
-    found = mlflow.search_runs(
+def last_run() -> Run:
+    return mlflow.search_runs(
         experiment_names=[DEFAULT_EXPERIMENT],
         filter_string="tags.kind = 'tag'",
         max_results=1,
         output_format="list",
     )[0]
+
+
+def all_that_is_recorded(run: Run, folder: Path) -> str:
+    """Parameters, tags and the content of every artifact of a run."""
+    mlflow.artifacts.download_artifacts(run_id=run.info.run_id, dst_path=str(folder))
+    files = [path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()]
+    assert files
+    return "\n".join([str(run.data.params), str(run.data.tags), *files])
+
+
+def test_the_run_names_the_folders_and_no_photo_or_position(
+    config: TagConfig, registered: str, photos: Path, tmp_path: Path
+) -> None:
+    run_tagging(replace(config, model=registered, sidecars="photo.jpg.xmp", gallery=True))
+    found = last_run()
+    assert (found.data.params["photos"], found.data.params["out"]) == (config.photos, config.out)
+    recorded = all_that_is_recorded(found, tmp_path / "recorded")
+    assert config.photos in recorded
+    assert not [path for path in photos.rglob("*") if path.is_file() and path.name in recorded]
+    positions = {row["latitude"] for row in parquet(config).values()} - {None}
+    assert TOWER.latitude in positions
+    assert not [latitude for latitude in positions if str(float(latitude)) in recorded]
+
+
+def test_the_run_holds_counts(
+    config: TagConfig, registered: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run_tagging(replace(config, model=registered))
+    found = last_run()
     assert found.data.metrics["tag/photos"] == NO_PHOTOS
     assert found.data.metrics["tag/showing_a_landmark"] == 4
     assert found.data.tags["model"] == f"{registered}/1"
@@ -223,13 +308,13 @@ def test_the_model_may_be_named_in_three_ways(registered: str) -> None:
     for model in (registered, f"{registered}@champion", f"{registered}/1"):
         found = find_version(model)
         assert (found.name, int(found.version)) == (registered, 1)
-    assert load_answering(registered).identity == f"{registered}/1 abc"
+    assert load_version(registered).identity == f"{registered}/1 abc"
 
 
 @pytest.mark.parametrize("model", ["unheard_of", "unheard_of/3", "tagged_with@second"])
 def test_a_model_that_is_not_there_is_named(model: str, registered: str) -> None:
     with pytest.raises(ValueError, match=f"model={model} is not in the registry"):
-        load_answering(model)
+        load_version(model)
 
 
 def test_a_library_must_be_named() -> None:
@@ -240,3 +325,12 @@ def test_a_library_must_be_named() -> None:
 def test_two_taggers_do_not_write_to_one_place(config: TagConfig, registered: str) -> None:
     with tagger._alone(Path(config.out)), pytest.raises(ValueError, match="another tagger writes"):
         run_tagging(config)
+
+
+def test_a_landmark_with_a_comma_in_its_name_stays_one_value() -> None:
+    counts = Counts(landmarks=Counter({'Great Mosque, "Djenné"': 2, "Tower": 1}))
+    assert list(csv.reader(counts.landmarks_csv().splitlines())) == [
+        ["landmark", "photos"],
+        ['Great Mosque, "Djenné"', "2"],
+        ["Tower", "1"],
+    ]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from serving.tagging.walk import Library
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 OWN = [
     "empty.png",
@@ -77,9 +75,34 @@ def test_a_folder_that_cannot_be_opened_is_named(photos: Path) -> None:
         assert "2024/castle.jpeg" in names(library)
     finally:
         closed.chmod(0o755)
-    assert library.unreadable == [closed]
+    assert list(library.unreadable) == [Path("2023")]
+
+
+def test_what_cannot_be_opened_is_named_by_its_path_within(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "2024/old").symlink_to("/mnt/not mounted", target_is_directory=True)
+    scandir = os.scandir
+
+    def scan_or_refuse(folder: Path) -> Any:
+        if Path(folder) == photos / "2023":
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", scan_or_refuse)
+    library = Library(photos)
+    assert names(library) == [name for name in OWN if not name.startswith("2023")]
+    assert library.unreadable == {
+        Path("2023"): "Permission denied",
+        Path("2024/old"): "No such file or directory",
+    }
 
 
 def test_a_library_is_a_folder(photos: Path) -> None:
     with pytest.raises(ValueError, match=r"empty\.png is no folder; name the folder"):
         Library(photos / "empty.png")
+
+
+def test_a_library_is_not_to_be_skipped_as_a_whole(photos: Path) -> None:
+    with pytest.raises(ValueError, match=r"is the folder to write to as well.*give out a folder"):
+        Library(photos / "2024/..", skip=frozenset([photos.resolve()]))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answering:
+class LoadedVersion:
     """A predictor, and the registered version it is: `landmarks/3`."""
 
     predictor: Predictor
@@ -29,13 +29,13 @@ class Answering:
         return f"{self.version} {self.predictor.metadata.run_id}"
 
 
-def load_answering(model: str) -> Answering:
+def load_version(model: str) -> LoadedVersion:
     """Load `name` (its champion), `name@alias` or `name/version` from the registry.
 
     Raises ValueError when it is not there or no model of this project.
     """
     version = find_version(model)
-    return Answering(load_predictor(version), f"{version.name}/{version.version}")
+    return LoadedVersion(load_predictor(version), f"{version.name}/{version.version}")
 
 
 def find_version(model: str) -> ModelVersion:
