@@ -10,7 +10,7 @@ WITH_RAY := $(VENV)/.with_ray
 WITH_ENGINES := $(VENV)/.with_engines
 # TORCH=cpu takes PyTorch's CPU-only build; empty takes the one of the package index.
 TORCH ?=
-# Values for the entry point, such as PARAMS="-P data=photos -P epochs=30".
+# Values for the entry point, such as PARAMS="-P data=photos -P epochs=30"; of app "--port=8080".
 PARAMS ?=
 # Registered model that is served.
 MODEL ?= landmarks

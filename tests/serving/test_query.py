@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import subprocess
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +22,6 @@ from serving.query import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 TOWER = Candidate(
     landmark="Eiffel Tower",
@@ -191,3 +194,20 @@ def test_another_service_is_told_from_a_landmark_model(
     server.body = body
     assert main([str(photo), "--url", server.url]) == 1
     assert "answered in another form than a landmark model" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(which("curl") is None, reason="curl is not installed")
+def test_the_curl_command_of_the_readme_sends_a_photo_of_any_size(
+    server: Answers, tmp_path: Path
+) -> None:
+    # Longer than one argument of a command may be.
+    content = bytes(range(256)) * 2048
+    (tmp_path / "photo.jpg").write_bytes(content)
+    server.set(answer([TOWER], 0.95, 0.5, None))
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"```sh\n(printf .*?)```", readme, re.DOTALL)
+    command = command.replace("http://127.0.0.1:5001", server.url)
+    subprocess.run(["bash", "-ec", command], cwd=tmp_path, check=True, timeout=30)  # noqa: S603, S607
+    (asked,) = server.asked
+    assert base64.b64decode(asked["inputs"][0]) == content
+    assert asked["params"] == {"top_k": 3}
