@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _STATIC = Path(__file__).resolve().parents[1] / "static"
 _PAGES = {"/": "index.html", "/docs": "docs.html"}
 _MOST_CANDIDATES = 50
+_NOT_FOLLOWED = "the next champion cannot be loaded; the log says why"
 _UPLOAD: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -137,10 +138,12 @@ def _add_operations(app: FastAPI, champion: Source, metrics: Metrics) -> None:
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
-    @app.get("/readyz", summary="Whether a model answers, and what is wrong with the next one")
+    @app.get("/readyz", summary="Whether a model answers, and whether the next one can")
     async def readyz() -> Response:
         version = champion.current.version
-        return JSONResponse({"status": "ok", "version": version, "problem": champion.problem})
+        # Anyone may ask here, and MLflow's messages hold addresses, even with their passwords.
+        problem = _NOT_FOLLOWED if champion.problem else None
+        return JSONResponse({"status": "ok", "version": version, "problem": problem})
 
     @app.get("/metrics", summary="Counters for Prometheus")
     async def counters() -> Response:

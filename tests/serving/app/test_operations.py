@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 
 def test_health_and_readiness(app: App) -> None:
     assert app.client.get("/healthz").json() == {"status": "ok"}
-    app.versions.problem = "version 8 cannot be read"
+    assert app.client.get("/readyz").json() == {"status": "ok", "version": 7, "problem": None}
+
+
+def test_readiness_tells_strangers_no_address(app: App) -> None:
+    app.versions.problem = "API request to http://me:sesame@mlflow.example/api failed"
     ready = app.client.get("/readyz").json()
-    assert ready == {"status": "ok", "version": 7, "problem": "version 8 cannot be read"}
+    assert (ready["status"], ready["version"]) == ("ok", 7)
+    assert ready["problem"] == "the next champion cannot be loaded; the log says why"
 
 
 def test_metrics_count_requests_and_what_photos_showed(app: App) -> None:
