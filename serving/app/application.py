@@ -125,7 +125,7 @@ def _add_api(app: FastAPI, answering: Answering, world: str) -> None:
 
     @app.get("/api/model", response_model=document(Model), summary="Which version answers")
     async def model() -> Response:
-        return JSONResponse(await answering.model())
+        return JSONResponse(answering.model())
 
     @app.get("/world", include_in_schema=False)
     async def outline() -> Response:
