@@ -7,6 +7,8 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from starlette.requests import ClientDisconnect
+
 from landmark_ml.photos import DEFAULT_LIMITS, PhotoError
 from serving.app.answer_queue import AnswerQueue, Found
 from serving.app.answers import Answers, Model, answer_photo, describe_model
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from serving.app.metrics import Metrics
     from serving.champion import Loaded
     from serving.predictor import Predictor
+
+_CLIENT_GONE = 499
+"""No status of HTTP; nginx made it common in logs."""
 
 
 class Source(Protocol):
@@ -97,6 +102,9 @@ class Answering:
         except TimeoutError:
             reason = f"the upload took over {config.timeout:g} s; send fewer or smaller photos"
             raise RequestRefusedError(408, reason, {"Connection": "close"}) from None
+        except ClientDisconnect:
+            # For log and counters alone: nobody is there to read it.
+            raise RequestRefusedError(_CLIENT_GONE, "the client went away") from None
 
     async def _find(self, predictor: Predictor, uploads: Sequence[Upload]) -> list[Found]:
         photos = [upload.take() for upload in uploads if not upload.too_large]

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from tests.colour_artifact import RED, WHITE, colour_photo
+from tests.serving.app.raw_requests import ask
 
 if TYPE_CHECKING:
     import pytest
@@ -56,3 +57,15 @@ def test_a_log_line_is_json_and_names_no_photo(app: App, caplog: pytest.LogCaptu
 
 def test_the_map_is_given_out(app: App) -> None:
     assert app.client.get("/world").text.startswith("M0 0")
+
+
+def test_a_client_that_goes_away_is_no_fault_of_the_server(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "serving.app")
+    assert ask(app.client.app, [colour_photo(RED)[:100]], ends=False) == (499, 1)
+    lines = app.client.get("/metrics").text.splitlines()
+    assert 'landmarks_requests_total{method="POST",path="/api/tag",status="499"} 1.0' in lines
+    assert "landmarks_upload_bytes 0.0" in lines
+    line = json.loads(caplog.records[0].message)
+    assert (line["status"], line["bytes_in"]) == (499, 100)
