@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from serving.app.access_log import AccessLog
 from serving.app.answering import Answering
 from serving.app.answers import Answers, Model, Problem, document
-from serving.app.guard import Guard
+from serving.app.guard import SECURITY_HEADERS, Guard
 from serving.app.metrics import CONTENT_TYPE_LATEST, Metrics
 from serving.app.refusals import RequestRefusedError
 from serving.predictor import DEFAULT_TOP_K
@@ -82,6 +82,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.add_exception_handler(RequestRefusedError, _refuse)
+    app.add_exception_handler(Exception, _fail)
     _add_api(app, answering, world)
     _add_operations(app, champion, metrics)
     _add_page(app)
@@ -167,3 +168,9 @@ async def _refuse(_: Request, error: Exception) -> Response:
     if not isinstance(error, RequestRefusedError):
         raise error
     return error.response()
+
+
+async def _fail(_: Request, __: Exception) -> Response:
+    # Starlette answers for what nobody expected around all middleware, the guard among them.
+    headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
+    return JSONResponse({"detail": "the server failed; what happened is in the log"}, 500, headers)
