@@ -14,7 +14,8 @@ from serving.app.answer_queue import AnswerQueue, Found
 from serving.app.answers import Answers, Model, answer_photo, describe_model
 from serving.app.refusals import RequestRefusedError, TooBusyError
 from serving.app.run_links import RunLinks
-from serving.app.uploads import Memory, Share, Upload, read_uploads
+from serving.app.upload_memory import Memory
+from serving.app.uploads import Upload, read_uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from landmark_ml.config import AppConfig
     from serving.app.answers import PhotoAnswer
     from serving.app.metrics import Metrics
+    from serving.app.upload_memory import Share
     from serving.champion import Loaded
     from serving.predictor import Predictor
 

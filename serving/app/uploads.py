@@ -11,12 +11,15 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from landmark_ml.photos import DEFAULT_LIMITS
-from serving.app.refusals import RequestRefusedError, TooBusyError
+from serving.app.refusals import RequestRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from python_multipart.multipart import MultipartCallbacks
     from starlette.requests import Request
+
+    from serving.app.upload_memory import Share
 
 _MAX_NAME = 255
 
@@ -45,38 +48,6 @@ class Upload:
     def take(self) -> bytes:
         """The photo's bytes."""
         return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
-
-
-class Memory:
-    """Bytes of photos held at once, of all requests together."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.held = 0
-
-    @contextlib.contextmanager
-    def share(self) -> Iterator[Share]:
-        """What one request holds; given back at the end."""
-        share = Share(self)
-        try:
-            yield share
-        finally:
-            self.held -= share.held
-
-
-@dataclass
-class Share:
-    """Part of the memory that one request holds."""
-
-    memory: Memory
-    held: int = 0
-
-    def hold(self, size: int) -> None:
-        """Take more. Raises TooBusyError when it is not there."""
-        if self.memory.held + size > self.memory.most:
-            raise TooBusyError("too many photos are being uploaded")
-        self.memory.held += size
-        self.held += size
 
 
 async def read_uploads(
@@ -140,25 +111,12 @@ class _Form:
         self._max_photos = max_photos
         self._header, self._value = b"", b""
         self._complete = False
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._begin,
-                "on_header_field": self._header_field,
-                "on_header_value": self._header_value,
-                "on_header_end": self._header_end,
-                "on_part_data": self._data,
-                "on_end": self._end,
-            },
-        )
+        with _refused_as_unreadable():
+            self._parser = MultipartParser(boundary, self._callbacks())
 
     def feed(self, chunk: bytes) -> None:
-        try:
+        with _refused_as_unreadable():
             self._parser.write(chunk)
-        except FormParserError as error:
-            raise RequestRefusedError(
-                400, f"the form cannot be read ({error}); send it again"
-            ) from None
 
     def end(self) -> list[Upload]:
         if not self._complete:
@@ -193,3 +151,23 @@ class _Form:
 
     def _end(self) -> None:
         self._complete = True
+
+    def _callbacks(self) -> MultipartCallbacks:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_part_data": self._data,
+            "on_end": self._end,
+        }
+
+
+@contextlib.contextmanager
+def _refused_as_unreadable() -> Iterator[None]:
+    try:
+        yield
+    except FormParserError as error:
+        raise RequestRefusedError(
+            400, f"the form cannot be read ({error}); send it again"
+        ) from None

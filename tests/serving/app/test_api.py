@@ -114,6 +114,7 @@ def test_distances_are_those_of_the_earth() -> None:
         (b"--x--\r\n", "multipart/form-data; boundary=x", "no files"),
         (b"--x\r\nhello", "multipart/form-data; boundary=x", "form"),
         (b"garbage", "multipart/form-data; boundary=x", "cannot be read"),
+        (b"--x--\r\n", f"multipart/form-data; boundary={'x' * 257}", "cannot be read"),
     ],
 )
 def test_a_form_that_makes_no_sense_is_the_clients_error(
