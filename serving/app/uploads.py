@@ -100,7 +100,11 @@ class _Body:
 
 
 class _Form:
-    """Files of a multipart form, whatever their field is called."""
+    """Files of a multipart form, whatever their field is called.
+
+    Other fields are refused: parameters stand in the address, and one that is sent here and left
+    aside would do nothing and tell nobody.
+    """
 
     def __init__(self, boundary: bytes, max_photos: int) -> None:
         if not boundary:
@@ -110,6 +114,7 @@ class _Form:
         self._uploads: list[Upload] = []
         self._max_photos = max_photos
         self._header, self._value = b"", b""
+        self._field: bytes | None = None
         self._complete = False
         with _refused_as_unreadable():
             self._parser = MultipartParser(boundary, self._callbacks())
@@ -133,6 +138,7 @@ class _Form:
                 {"Connection": "close"},
             )
         self._uploads.append(Upload())
+        self._field = b""
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
@@ -142,9 +148,20 @@ class _Form:
 
     def _header_end(self) -> None:
         if self._header.lower() == b"content-disposition":
-            name = parse_options_header(self._value)[1].get(b"filename", b"")
-            self._uploads[-1].name = name.decode("utf-8", "replace")[:_MAX_NAME] or None
+            options = parse_options_header(self._value)[1]
+            self._uploads[-1].name = _text(options.get(b"filename", b"")) or None
+            # Browsers send an empty name where no file was chosen, old clients only `filename*`.
+            is_file = b"filename" in options or b"filename*" in self._value
+            self._field = None if is_file else options.get(b"name", b"")
         self._header, self._value = b"", b""
+
+    def _headers_end(self) -> None:
+        if self._field is not None:
+            reason = (
+                f"the field {_text(self._field)!r} of the form is no file; send photos as files"
+                " and parameters in the address, such as /api/tag?top_k=3"
+            )
+            raise RequestRefusedError(400, reason, {"Connection": "close"})
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         self._uploads[-1].add(data[start:end])
@@ -158,9 +175,14 @@ class _Form:
             "on_header_field": self._header_field,
             "on_header_value": self._header_value,
             "on_header_end": self._header_end,
+            "on_headers_finished": self._headers_end,
             "on_part_data": self._data,
             "on_end": self._end,
         }
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "replace")[:_MAX_NAME]
 
 
 @contextlib.contextmanager

@@ -107,24 +107,6 @@ def test_distances_are_those_of_the_earth() -> None:
     assert kilometres((90, 0), (-90, 0)) == pytest.approx(20_015, abs=1)
 
 
-@pytest.mark.parametrize(
-    ("content", "kind", "words"),
-    [
-        (b"--x\r\n", "multipart/form-data", "no boundary"),
-        (b"--x--\r\n", "multipart/form-data; boundary=x", "no files"),
-        (b"--x\r\nhello", "multipart/form-data; boundary=x", "form"),
-        (b"garbage", "multipart/form-data; boundary=x", "cannot be read"),
-        (b"--x--\r\n", f"multipart/form-data; boundary={'x' * 257}", "cannot be read"),
-    ],
-)
-def test_a_form_that_makes_no_sense_is_the_clients_error(
-    content: bytes, kind: str, words: str, app: App
-) -> None:
-    response = app.client.post("/api/tag", content=content, headers={"Content-Type": kind})
-    assert response.status_code == 400
-    assert words in response.json()["detail"]
-
-
 def test_too_many_photos_are_refused(start_app: StartApp) -> None:
     app = start_app(max_photos=2)
     assert app.client.post("/api/tag", files=form(*PHOTOS[:2])).status_code == 200
