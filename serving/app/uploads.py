@@ -46,8 +46,9 @@ class Upload:
         return self.size > DEFAULT_LIMITS.max_bytes
 
     def take(self) -> bytes:
-        """The photo's bytes."""
-        return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+        """The photo's bytes, once: they are not kept, so that memory holds them no second time."""
+        parts, self.parts = self.parts, []
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def read_uploads(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
+
+from serving.app.uploads import Upload
 
 if TYPE_CHECKING:
     from tests.serving.app.conftest import App
@@ -50,3 +53,18 @@ def test_a_file_input_left_empty_is_an_empty_photo(app: App) -> None:
     kind = "multipart/form-data; boundary=x"
     answers = app.client.post("/api/tag", content=part, headers={"Content-Type": kind}).json()
     assert answers["photos"][0]["error"]["code"] == "empty"
+
+
+def test_a_photo_is_held_once() -> None:
+    piece, count = 1 << 20, 16
+    tracemalloc.start()
+    try:
+        upload = Upload()
+        for number in range(count):
+            upload.add(bytes([number]) * piece)
+        photo = upload.take()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert photo == b"".join(bytes([number]) * piece for number in range(count))
+    assert held < 1.5 * count * piece
