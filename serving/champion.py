@@ -159,13 +159,15 @@ class Champion:
         self._problem = problem
 
 
-def load_predictor(version: ModelVersion, tracking_uri: str | None = None) -> Predictor:
+def load_predictor(
+    version: ModelVersion, tracking_uri: str | None = None, *, threads: int = 0
+) -> Predictor:
     """Make a registered version ready to answer; nothing of it stays on the disk.
 
-    Raises as `exported_network` does.
+    threads: cores it may keep busy; 0: all of them. Raises as `exported_network` does.
     """
     with exported_network(version, tracking_uri) as folder:
-        predictor = Predictor.load(folder)
+        predictor = Predictor.load(folder, threads=threads)
     predictor.warm_up()
     return predictor
 

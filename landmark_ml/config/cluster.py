@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from landmark_ml.config.addresses import refuse_password
 from landmark_ml.config.options import NOT_NEGATIVE, POSITIVE, Configuration, option
+
+_INSTEAD = (
+    "give it to every worker in its environment, such as AWS_ACCESS_KEY_ID and"
+    " AWS_SECRET_ACCESS_KEY"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +48,8 @@ class ClusterConfig(Configuration):
     address: str = option(
         "", "Ray cluster to join, such as `auto`; empty: RAY_ADDRESS, else this machine alone"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("photos", "out"):
+            refuse_password(name, getattr(self, name), _INSTEAD)

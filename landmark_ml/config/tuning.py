@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from landmark_ml.config.addresses import refuse_password
 from landmark_ml.config.options import NOT_NEGATIVE, POSITIVE, option
 from landmark_ml.config.training import TrainConfig
 
@@ -64,6 +65,9 @@ class TuneConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        refuse_password(
+            "storage", self.storage, "set PGPASSWORD or write ~/.pgpass wherever a worker runs"
+        )
         if not self.trials and not self.minutes:
             raise ValueError(
                 "trials and minutes are both 0, so the search would never end; give one"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Found: TypeAlias = Scores | PhotoError
 
 BATCH = 4
-"""Most photos of a batch; the predictor runs so many side by side on one core."""
+"""Most photos of a batch; the predictor shares them out over its threads by twos."""
 
 
 @dataclass

@@ -7,11 +7,15 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from starlette.requests import ClientDisconnect
+
 from landmark_ml.photos import DEFAULT_LIMITS, PhotoError
 from serving.app.answer_queue import AnswerQueue, Found
 from serving.app.answers import Answers, Model, answer_photo, describe_model
 from serving.app.refusals import RequestRefusedError, TooBusyError
-from serving.app.uploads import Memory, Share, Upload, read_uploads
+from serving.app.run_links import RunLinks
+from serving.app.upload_memory import Memory
+from serving.app.uploads import Upload, read_uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,8 +25,12 @@ if TYPE_CHECKING:
     from landmark_ml.config import AppConfig
     from serving.app.answers import PhotoAnswer
     from serving.app.metrics import Metrics
+    from serving.app.upload_memory import Share
     from serving.champion import Loaded
     from serving.predictor import Predictor
+
+_CLIENT_GONE = 499
+"""No status of HTTP; nginx made it common in logs."""
 
 
 class Source(Protocol):
@@ -50,8 +58,9 @@ class Answering:
         self._champion = champion
         self._config = config
         self._metrics = metrics
-        self._run_url = run_url
-        self._known_urls: dict[str, str | None] = {}
+        self._links = RunLinks(run_url)
+        # Looked for now, the link stands in the first answer already.
+        self._links.get(champion.current.run_id)
         self._memory = Memory(config.max_memory)
         workers = config.threads or os.cpu_count() or 1
         self._queue = AnswerQueue(workers, config.max_waiting, metrics.batch_photos.observe)
@@ -63,9 +72,9 @@ class Answering:
             "landmarks_model_version", "Version that answers.", lambda: champion.current.version
         )
 
-    async def model(self) -> Model:
+    def model(self) -> Model:
         """Who answers now."""
-        return await self._describe(self._champion.current)
+        return self._describe(self._champion.current)
 
     async def answer(self, request: Request, top_k: int, threshold: float | None) -> Answers:
         """Answers for the photos of a request, all by one version.
@@ -81,7 +90,7 @@ class Answering:
             for upload, item in zip(uploads, found, strict=True)
         ]
         self._count(request, loaded, answers)
-        return Answers(model=await self._describe(loaded), photos=answers)
+        return Answers(model=self._describe(loaded), photos=answers)
 
     def close(self) -> None:
         """Answer what waits, then end the threads."""
@@ -95,6 +104,9 @@ class Answering:
         except TimeoutError:
             reason = f"the upload took over {config.timeout:g} s; send fewer or smaller photos"
             raise RequestRefusedError(408, reason, {"Connection": "close"}) from None
+        except ClientDisconnect:
+            # For log and counters alone: nobody is there to read it.
+            raise RequestRefusedError(_CLIENT_GONE, "the client went away") from None
 
     async def _find(self, predictor: Predictor, uploads: Sequence[Upload]) -> list[Found]:
         photos = [upload.take() for upload in uploads if not upload.too_large]
@@ -109,12 +121,8 @@ class Answering:
                 job.cancel()
         return [_refusal(upload) or next(found) for upload in uploads]
 
-    async def _describe(self, loaded: Loaded) -> Model:
-        run_id = loaded.run_id
-        if run_id not in self._known_urls:
-            # The tracking server may be away; nobody else should wait for that.
-            self._known_urls[run_id] = await asyncio.to_thread(self._run_url, run_id)
-        return describe_model(self._config.model, loaded, self._known_urls[run_id])
+    def _describe(self, loaded: Loaded) -> Model:
+        return describe_model(self._config.model, loaded, self._links.get(loaded.run_id))
 
     def _count(self, request: Request, loaded: Loaded, answers: Sequence[PhotoAnswer]) -> None:
         outcomes = Counter(_outcome(answer) for answer in answers)

@@ -21,7 +21,7 @@ _DIGITS = 3
 
 
 class Model(TypedDict):
-    """Which version answers; `run_url` leads to its run in the MLflow UI.
+    """Which version answers; `run_url` leads to its run in the MLflow UI, null until it is found.
 
     It knows so many `landmarks` and answers with one from a `landmark_score` of `threshold` on. It
     sees the whole photo squashed to a square, or with the `framing` crop the square in its middle

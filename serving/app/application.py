@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from serving.app.access_log import AccessLog
 from serving.app.answering import Answering
 from serving.app.answers import Answers, Model, Problem, document
-from serving.app.guard import Guard
+from serving.app.guard import SECURITY_HEADERS, Guard
 from serving.app.metrics import CONTENT_TYPE_LATEST, Metrics
 from serving.app.refusals import RequestRefusedError
 from serving.predictor import DEFAULT_TOP_K
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _STATIC = Path(__file__).resolve().parents[1] / "static"
 _PAGES = {"/": "index.html", "/docs": "docs.html"}
 _MOST_CANDIDATES = 50
+_NOT_FOLLOWED = "the next champion cannot be loaded; the log says why"
 _UPLOAD: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -81,6 +82,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.add_exception_handler(RequestRefusedError, _refuse)
+    app.add_exception_handler(Exception, _fail)
     _add_api(app, answering, world)
     _add_operations(app, champion, metrics)
     _add_page(app)
@@ -124,7 +126,7 @@ def _add_api(app: FastAPI, answering: Answering, world: str) -> None:
 
     @app.get("/api/model", response_model=document(Model), summary="Which version answers")
     async def model() -> Response:
-        return JSONResponse(await answering.model())
+        return JSONResponse(answering.model())
 
     @app.get("/world", include_in_schema=False)
     async def outline() -> Response:
@@ -137,10 +139,12 @@ def _add_operations(app: FastAPI, champion: Source, metrics: Metrics) -> None:
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
-    @app.get("/readyz", summary="Whether a model answers, and what is wrong with the next one")
+    @app.get("/readyz", summary="Whether a model answers, and whether the next one can")
     async def readyz() -> Response:
         version = champion.current.version
-        return JSONResponse({"status": "ok", "version": version, "problem": champion.problem})
+        # Anyone may ask here, and MLflow's messages hold addresses, even with their passwords.
+        problem = _NOT_FOLLOWED if champion.problem else None
+        return JSONResponse({"status": "ok", "version": version, "problem": problem})
 
     @app.get("/metrics", summary="Counters for Prometheus")
     async def counters() -> Response:
@@ -164,3 +168,9 @@ async def _refuse(_: Request, error: Exception) -> Response:
     if not isinstance(error, RequestRefusedError):
         raise error
     return error.response()
+
+
+async def _fail(_: Request, __: Exception) -> Response:
+    # Starlette answers for what nobody expected around all middleware, the guard among them.
+    headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
+    return JSONResponse({"detail": "the server failed; what happened is in the log"}, 500, headers)

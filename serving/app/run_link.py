@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -15,7 +16,7 @@ LOCAL_UI = "http://127.0.0.1:5000"
 
 
 def run_link(run_id: str, ui: str = "") -> str | None:
-    """Address of a run's page in the UI given, or in that of the tracking server.
+    """Address of a run's page in the UI given, or in that of the tracking server, for anyone.
 
     None when the tracking server does not know the run or cannot be asked.
     """
@@ -26,4 +27,10 @@ def run_link(run_id: str, ui: str = "") -> str | None:
     except MlflowException as error:
         logger.warning("no link to run %s: %s", run_id, error)
         return None
-    return f"{base.rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run_id}"
+    return f"{_without_user(base).rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run_id}"
+
+
+def _without_user(address: str) -> str:
+    """An address without the user and password that this server has for it."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -14,7 +14,7 @@ import uvicorn
 from serving.app.application import create_app
 from serving.app.run_link import run_link
 from serving.app.world_map import world_outline
-from serving.champion import Champion
+from serving.champion import Champion, load_predictor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,9 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
     if config.host not in _LOOPBACK and not token:
         logger.warning("anyone who reaches %s may ask; set %s", config.host, TOKEN_VARIABLE)
     world = world_outline(Path(config.cache_dir))
-    with _listen(config) as listener, Champion(config.model, None, config.poll) as champion:
+    load = partial(load_predictor, threads=config.threads)
+    watched = Champion(config.model, None, config.poll, load=load)
+    with _listen(config) as listener, watched as champion:
         app = create_app(
             champion,
             config,

@@ -11,12 +11,15 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from landmark_ml.photos import DEFAULT_LIMITS
-from serving.app.refusals import RequestRefusedError, TooBusyError
+from serving.app.refusals import RequestRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from python_multipart.multipart import MultipartCallbacks
     from starlette.requests import Request
+
+    from serving.app.upload_memory import Share
 
 _MAX_NAME = 255
 
@@ -43,40 +46,9 @@ class Upload:
         return self.size > DEFAULT_LIMITS.max_bytes
 
     def take(self) -> bytes:
-        """The photo's bytes."""
-        return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
-
-
-class Memory:
-    """Bytes of photos held at once, of all requests together."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.held = 0
-
-    @contextlib.contextmanager
-    def share(self) -> Iterator[Share]:
-        """What one request holds; given back at the end."""
-        share = Share(self)
-        try:
-            yield share
-        finally:
-            self.held -= share.held
-
-
-@dataclass
-class Share:
-    """Part of the memory that one request holds."""
-
-    memory: Memory
-    held: int = 0
-
-    def hold(self, size: int) -> None:
-        """Take more. Raises TooBusyError when it is not there."""
-        if self.memory.held + size > self.memory.most:
-            raise TooBusyError("too many photos are being uploaded")
-        self.memory.held += size
-        self.held += size
+        """The photo's bytes, once: they are not kept, so that memory holds them no second time."""
+        parts, self.parts = self.parts, []
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def read_uploads(
@@ -129,7 +101,11 @@ class _Body:
 
 
 class _Form:
-    """Files of a multipart form, whatever their field is called."""
+    """Files of a multipart form, whatever their field is called.
+
+    Other fields are refused: parameters stand in the address, and one that is sent here and left
+    aside would do nothing and tell nobody.
+    """
 
     def __init__(self, boundary: bytes, max_photos: int) -> None:
         if not boundary:
@@ -139,26 +115,14 @@ class _Form:
         self._uploads: list[Upload] = []
         self._max_photos = max_photos
         self._header, self._value = b"", b""
+        self._field: bytes | None = None
         self._complete = False
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._begin,
-                "on_header_field": self._header_field,
-                "on_header_value": self._header_value,
-                "on_header_end": self._header_end,
-                "on_part_data": self._data,
-                "on_end": self._end,
-            },
-        )
+        with _refused_as_unreadable():
+            self._parser = MultipartParser(boundary, self._callbacks())
 
     def feed(self, chunk: bytes) -> None:
-        try:
+        with _refused_as_unreadable():
             self._parser.write(chunk)
-        except FormParserError as error:
-            raise RequestRefusedError(
-                400, f"the form cannot be read ({error}); send it again"
-            ) from None
 
     def end(self) -> list[Upload]:
         if not self._complete:
@@ -175,6 +139,7 @@ class _Form:
                 {"Connection": "close"},
             )
         self._uploads.append(Upload())
+        self._field = b""
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
@@ -184,12 +149,48 @@ class _Form:
 
     def _header_end(self) -> None:
         if self._header.lower() == b"content-disposition":
-            name = parse_options_header(self._value)[1].get(b"filename", b"")
-            self._uploads[-1].name = name.decode("utf-8", "replace")[:_MAX_NAME] or None
+            options = parse_options_header(self._value)[1]
+            self._uploads[-1].name = _text(options.get(b"filename", b"")) or None
+            # Browsers send an empty name where no file was chosen, old clients only `filename*`.
+            is_file = b"filename" in options or b"filename*" in self._value
+            self._field = None if is_file else options.get(b"name", b"")
         self._header, self._value = b"", b""
+
+    def _headers_end(self) -> None:
+        if self._field is not None:
+            reason = (
+                f"the field {_text(self._field)!r} of the form is no file; send photos as files"
+                " and parameters in the address, such as /api/tag?top_k=3"
+            )
+            raise RequestRefusedError(400, reason, {"Connection": "close"})
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         self._uploads[-1].add(data[start:end])
 
     def _end(self) -> None:
         self._complete = True
+
+    def _callbacks(self) -> MultipartCallbacks:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_headers_finished": self._headers_end,
+            "on_part_data": self._data,
+            "on_end": self._end,
+        }
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "replace")[:_MAX_NAME]
+
+
+@contextlib.contextmanager
+def _refused_as_unreadable() -> Iterator[None]:
+    try:
+        yield
+    except FormParserError as error:
+        raise RequestRefusedError(
+            400, f"the form cannot be read ({error}); send it again"
+        ) from None

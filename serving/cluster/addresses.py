@@ -24,7 +24,7 @@ def open_folder(place: str, *, create: bool = False) -> SubTreeFileSystem:
     create: make it when it is not there.
 
     pyarrow's own file systems come first (s3, gs, abfs), then those of fsspec. Raises ValueError
-    for an address that neither knows, or one with a password, which would be recorded with the run.
+    for an address that neither knows.
     """
     system, root = _find(place)
     if create:
@@ -32,21 +32,10 @@ def open_folder(place: str, *, create: bool = False) -> SubTreeFileSystem:
     return SubTreeFileSystem(root, system)
 
 
-def refuse_password(place: str) -> None:
-    """Make sure that an address may be recorded; raises ValueError for one with a password."""
-    if "://" in place and urlsplit(place).password:
-        raise ValueError(
-            "the address holds a password, which would be recorded with the run; give it to every"
-            " worker in its environment instead, such as AWS_ACCESS_KEY_ID and"
-            " AWS_SECRET_ACCESS_KEY"
-        )
-
-
 def _find(place: str) -> tuple[FileSystem, str]:
     folder = local_folder(place)
     if folder is not None:
         return LocalFileSystem(), str(folder)
-    refuse_password(place)
     try:
         found: tuple[FileSystem, str] = FileSystem.from_uri(place)
     except pa.ArrowInvalid:

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from landmark_ml import tracking
 from landmark_ml.artifact_layout import METADATA_FILE
 from serving.champion import exported_network
-from serving.cluster.addresses import local_folder, open_folder, refuse_password
+from serving.cluster.addresses import local_folder, open_folder
 from serving.cluster.listing import Listing, bits_for
 from serving.cluster.part_tagger import Job
 from serving.cluster.parts import Part, PartStore
@@ -85,8 +85,6 @@ def run_cluster_tagging(config: ClusterConfig) -> ClusterResult:
     """
     if not config.photos:
         raise ValueError("photos is empty; name a folder or an address: --photos=s3://bucket/path")
-    for place in (config.photos, config.out):
-        refuse_password(place)
     with tracking.start_run(config, "cluster", {"kind": "tag"}) as run:
         workers = RayWorkers(config.workers, config.cpus, config.address)
         result = tag_photos(config, fetch_network(config.model), workers)

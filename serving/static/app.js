@@ -41,7 +41,9 @@ async function showModel() {
 }
 
 function describeModel(found) {
-  if (model && model.version === found.version && model.run_id === found.run_id) return;
+  // The link to the run may be found after the first answer.
+  const known = ["version", "run_id", "run_url"];
+  if (model && known.every((name) => model[name] === found[name])) return;
   model = found;
   const line = find("#model");
   line.replaceChildren(`${found.landmarks} landmarks · answered by ${found.name} version ${found.version}`);

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 from landmark_ml.config import AppConfig
 from serving.app import create_app
 from serving.champion import Loaded
+from tests.colour_artifact import GREEN, RED, WHITE, colour_photo, gps_exif
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from serving.predictor import Predictor
 
@@ -36,27 +41,44 @@ class App:
     versions: Versions
     asked_runs: list[str] = field(default_factory=list)
 
+    def linked_model(self) -> dict[str, Any]:
+        """Who answers, once the link to its run is found beside the requests."""
+        end = time.monotonic() + 10
+        while True:
+            model: dict[str, Any] = self.client.get("/api/model").json()
+            if model["run_url"] or time.monotonic() > end:
+                return model
+            time.sleep(0.005)
+
 
 class StartApp(Protocol):
     """Start an app whose configuration differs in some fields."""
 
-    def __call__(self, *, token: str = "", **changes: Any) -> App: ...
+    def __call__(
+        self, *, token: str = "", run_url: Callable[[str], str] | None = None, **changes: Any
+    ) -> App: ...
 
 
 @pytest.fixture
 def start_app(predictor: Predictor) -> Iterator[StartApp]:
     running = []
 
-    def start(*, token: str = "", **changes: Any) -> App:
+    def start(
+        *, token: str = "", run_url: Callable[[str], str] | None = None, **changes: Any
+    ) -> App:
         versions = Versions(Loaded(predictor, version=7, run_id="abc"))
         asked: list[str] = []
 
-        def run_url(run_id: str) -> str:
+        def known_url(run_id: str) -> str:
             asked.append(run_id)
             return f"http://mlflow.test/{run_id}"
 
         made = create_app(
-            versions, AppConfig(threads=2, **changes), world=WORLD, run_url=run_url, token=token
+            versions,
+            AppConfig(threads=2, **changes),
+            world=WORLD,
+            run_url=run_url or known_url,
+            token=token,
         )
         client = TestClient(made, base_url="http://localhost:8000")
         client.__enter__()
@@ -71,3 +93,50 @@ def start_app(predictor: Predictor) -> Iterator[StartApp]:
 @pytest.fixture
 def app(start_app: StartApp) -> App:
     return start_app()
+
+
+@pytest.fixture(scope="module")
+def serve(predictor: Predictor) -> Iterator[Callable[..., str]]:
+    """Start an app on a port, for a browser; gives its address."""
+    servers = []
+
+    def start(
+        token: str = "",
+        run_url: Callable[[str], str | None] = lambda _: "http://localhost/run",
+        versions: Versions | None = None,
+    ) -> str:
+        versions = versions or Versions(Loaded(predictor, version=7, run_id="abc"))
+        app = create_app(
+            versions,
+            AppConfig(),
+            world=WORLD,
+            run_url=run_url,
+            token=token,
+        )
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none"))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        servers.append((server, thread))
+        while not server.started:
+            time.sleep(0.02)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        return f"http://127.0.0.1:{port}"
+
+    yield start
+    for server, thread in servers:
+        server.should_exit = True
+        thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for name, data in {
+        "red.jpg": colour_photo(RED, (400, 300)),
+        "there.jpg": colour_photo(RED, (400, 300), exif=gps_exif(48, 3)),
+        "green.jpg": colour_photo(GREEN, (300, 400)),
+        "white.jpg": colour_photo(WHITE, (400, 300)),
+        "notes.jpg": b"these are notes",
+    }.items():
+        (folder / name).write_bytes(data)
+    return folder

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from starlette.testclient import TestClient
 
 from serving.app.guard import SECURITY_HEADERS
 from tests.colour_artifact import RED, colour_photo
 
 if TYPE_CHECKING:
+    from serving.predictor import Predictor
     from tests.serving.app.conftest import App, StartApp
 
 STATIC = Path(__file__).parents[3] / "serving" / "static"
@@ -31,6 +33,21 @@ def test_a_refusal_carries_them_too(app: App) -> None:
     response = app.client.get("/", headers={"Host": "stranger.test"})
     assert response.status_code == 400
     assert {name: response.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+
+
+def test_a_fault_of_the_server_carries_them_too(
+    app: App, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the network of me:sesame broke")
+
+    monkeypatch.setattr(type(predictor), "score", fail)
+    client = TestClient(app.client.app, base_url="http://localhost", raise_server_exceptions=False)
+    response = client.post("/api/tag", content=colour_photo(RED))
+    assert response.status_code == 500
+    assert {name: response.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+    assert "in the log" in response.json()["detail"]
+    assert "sesame" not in response.text
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9", "[::1]:8000", "LOCALHOST:1"])

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from tests.colour_artifact import RED, WHITE, colour_photo
+from tests.serving.app.raw_requests import ask
 
 if TYPE_CHECKING:
     import pytest
@@ -16,9 +17,14 @@ if TYPE_CHECKING:
 
 def test_health_and_readiness(app: App) -> None:
     assert app.client.get("/healthz").json() == {"status": "ok"}
-    app.versions.problem = "version 8 cannot be read"
+    assert app.client.get("/readyz").json() == {"status": "ok", "version": 7, "problem": None}
+
+
+def test_readiness_tells_strangers_no_address(app: App) -> None:
+    app.versions.problem = "API request to http://me:sesame@mlflow.example/api failed"
     ready = app.client.get("/readyz").json()
-    assert ready == {"status": "ok", "version": 7, "problem": "version 8 cannot be read"}
+    assert (ready["status"], ready["version"]) == ("ok", 7)
+    assert ready["problem"] == "the next champion cannot be loaded; the log says why"
 
 
 def test_metrics_count_requests_and_what_photos_showed(app: App) -> None:
@@ -51,3 +57,15 @@ def test_a_log_line_is_json_and_names_no_photo(app: App, caplog: pytest.LogCaptu
 
 def test_the_map_is_given_out(app: App) -> None:
     assert app.client.get("/world").text.startswith("M0 0")
+
+
+def test_a_client_that_goes_away_is_no_fault_of_the_server(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "serving.app")
+    assert ask(app.client.app, [colour_photo(RED)[:100]], ends=False) == (499, 1)
+    lines = app.client.get("/metrics").text.splitlines()
+    assert 'landmarks_requests_total{method="POST",path="/api/tag",status="499"} 1.0' in lines
+    assert "landmarks_upload_bytes 0.0" in lines
+    line = json.loads(caplog.records[0].message)
+    assert (line["status"], line["bytes_in"]) == (499, 100)

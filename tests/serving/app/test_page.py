@@ -2,87 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import uvicorn
 
-from landmark_ml.config import AppConfig
-from serving.app import create_app
-from serving.champion import Loaded
 from tests.browser import CHROMIUM
-from tests.colour_artifact import GREEN, RED, WHITE, colour_photo, gps_exif
-from tests.serving.app.conftest import WORLD, Versions
+from tests.serving.app.visit import Visit, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
-
-    from serving.predictor import Predictor
+    from playwright.sync_api import Browser
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
 ]
-WAIT_MS = 60_000
-
-
-@pytest.fixture(scope="module")
-def serve(predictor: Predictor) -> Iterator[Callable[..., str]]:
-    """Start an app with a token; gives its address."""
-    servers = []
-
-    def start(token: str = "") -> str:
-        versions = Versions(Loaded(predictor, version=7, run_id="abc"))
-        app = create_app(
-            versions,
-            AppConfig(),
-            world=WORLD,
-            run_url=lambda _: "http://localhost/run",
-            token=token,
-        )
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none"))
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        servers.append((server, thread))
-        while not server.started:
-            time.sleep(0.02)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        return f"http://127.0.0.1:{port}"
-
-    yield start
-    for server, thread in servers:
-        server.should_exit = True
-        thread.join(30)
-
-
-class Visit:
-    """A page that notes what it should not do: ask others, complain in the console."""
-
-    def __init__(self, browser: Browser, address: str, **options: Any) -> None:
-        self.context = browser.new_context(**options)
-        self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(WAIT_MS)
-        self.complaints: list[str] = []
-        self.foreign: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self._note(request.url, address))
-        self.page.goto(address)
-
-    def _note(self, url: str, address: str) -> None:
-        if not url.removeprefix("blob:").startswith(address):
-            self.foreign.append(url)
-
-    def give(self, *paths: Path) -> None:
-        """Choose photos and wait for their answers."""
-        self.page.set_input_files("#choose", [str(path) for path in paths])
-        self.page.wait_for_selector(".card")
-        self.page.wait_for_selector(".card[aria-busy]", state="detached")
 
 
 @pytest.fixture(scope="module")
@@ -97,24 +33,6 @@ def visit(browser: Browser, address: str) -> Iterator[Visit]:
     made.context.close()
     assert made.complaints == []
     assert made.foreign == []
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    for name, data in {
-        "red.jpg": colour_photo(RED, (400, 300)),
-        "there.jpg": colour_photo(RED, (400, 300), exif=gps_exif(48, 3)),
-        "green.jpg": colour_photo(GREEN, (300, 400)),
-        "white.jpg": colour_photo(WHITE, (400, 300)),
-        "notes.jpg": b"these are notes",
-    }.items():
-        (folder / name).write_bytes(data)
-    return folder
-
-
-def texts(page: Page, selector: str) -> list[str]:
-    return [text.strip() for text in page.locator(selector).all_inner_texts()]
 
 
 def test_a_photo_gets_its_answer(visit: Visit, photos: Path) -> None:

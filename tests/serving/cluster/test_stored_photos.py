@@ -65,11 +65,6 @@ def test_an_address_that_is_not_there_is_named(stored: str) -> None:
         list(photos.walk())
 
 
-def test_a_password_is_not_taken_where_it_would_be_recorded() -> None:
-    with pytest.raises(ValueError, match=r"holds a password.*AWS_SECRET_ACCESS_KEY"):
-        open_folder("s3://key:secret@bucket/photos")
-
-
 def test_an_unknown_kind_of_address_is_named() -> None:
     with pytest.raises(ValueError, match="'nowhere://photos' cannot be opened"):
         open_folder("nowhere://photos")

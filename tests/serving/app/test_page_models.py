@@ -1,0 +1,44 @@
+"""The page in a real browser while the model behind it becomes another, or better known."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser import CHROMIUM
+from tests.serving.app.visit import Visit, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Browser
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+]
+
+
+def test_a_link_that_is_found_late_is_shown(
+    browser: Browser, serve: Callable[..., str], photos: Path
+) -> None:
+    back = threading.Event()
+
+    def run_url(_: str) -> str:
+        back.wait(60)
+        return "http://localhost/run"
+
+    address = serve(run_url=run_url)
+    visit = Visit(browser, address)
+    visit.page.wait_for_selector("#model:has-text('version 7')")
+    assert visit.page.locator("#model a").count() == 0
+    back.set()
+    while not visit.page.request.get(f"{address}/api/model").json()["run_url"]:
+        time.sleep(0.02)
+    visit.give(photos / "red.jpg")
+    assert texts(visit.page, "#model a") == ["its run in MLflow"]
+    visit.context.close()
