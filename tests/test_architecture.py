@@ -54,6 +54,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.engine",
         "landmark_ml.evaluated_photos",
         "landmark_ml.evaluation",
+        "landmark_ml.evaluation_intervals",
         "landmark_ml.export",
         "landmark_ml.features",
         "landmark_ml.figures",
