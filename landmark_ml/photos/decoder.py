@@ -98,7 +98,7 @@ def read_location(source: bytes | Path) -> tuple[float, float] | None:
         if photo_format(data) == "JPEG" and data.find(_JPEG_EXIF, 0, jpeg_scan_start(data)) < 0:
             return None
         image = _open(data, DEFAULT_LIMITS)
-    except PhotoError:
+    except ValueError:
         return None
     # Asked for EXIF it has not met, the PNG plugin decodes the pixels to look behind them.
     if image.format == "PNG" and b"eXIf" not in data and b"Raw profile type" not in data:
