@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.artifact_layout",
         "landmark_ml.atomic_file",
         "landmark_ml.config",
+        "landmark_ml.mlflow_errors",
         "landmark_ml.photos",
         "landmark_ml.places",
     ),
@@ -134,6 +135,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "mlflow": (
         "landmark_ml.evaluated_runs",
         "landmark_ml.logged_models",
+        "landmark_ml.mlflow_errors",
         "landmark_ml.promotion",
         "landmark_ml.registry",
         "landmark_ml.spark_schema",

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 NOT_A_LANDMARK = -1
 """Label of a photo that shows none of the dataset's landmarks."""
 
+MANIFEST = "split_manifest.json"
+"""Name of the manifest among the artifacts of a run."""
+
 Side = Literal["train", "val", "test"]
 
 _SCHEMA_VERSION = 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
@@ -14,7 +13,10 @@ from typing import TYPE_CHECKING
 import mlflow.artifacts
 from mlflow.exceptions import MlflowException
 
+from landmark_ml.datasets import MANIFEST
+from landmark_ml.evaluated_photos import learned_hashes
 from landmark_ml.evaluation import Evaluation, evaluate_served, summarize
+from landmark_ml.logged_models import fetch_manifest
 from landmark_ml.served_process import open_served
 
 if TYPE_CHECKING:
@@ -109,11 +111,14 @@ def _read_requirements(path: Path) -> tuple[str, ...]:
 
 def _count_seen(run_id: str, dataset: Dataset) -> int | None:
     """Test photos that the run had among those it learned from, by their content."""
-    try:
-        manifest = mlflow.artifacts.load_text(f"runs:/{run_id}/split_manifest.json")
-        rows = json.loads(manifest)["photos"]
-        learned = {row["sha256"] for row in rows if row["split"] in ("train", "val")}
-    except (MlflowException, OSError, ValueError, KeyError) as error:
-        logger.warning("run %s tells nothing of its training photos: %s", run_id, error)
-        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        manifest = fetch_manifest(run_id, Path(scratch))
+        if manifest is None:
+            logger.warning("run %s left no %s: its training photos are unknown", run_id, MANIFEST)
+            return None
+        try:
+            learned = learned_hashes(manifest)
+        except (ValueError, KeyError) as error:
+            logger.warning("the %s of run %s is damaged: %r", MANIFEST, run_id, error)
+            return None
     return sum(photo.sha256 in learned for photo in dataset.test)
