@@ -53,17 +53,26 @@ class Judged:
     problem: str = ""
 
 
+@dataclass(frozen=True)
+class _Contents:
+    """What the files of a logged model tell; nothing when they are not there."""
+
+    megabytes: float = 0.0
+    pickles: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+
+
 def judge_version(version: ModelVersion, dataset: Dataset, names: Sequence[str]) -> Judged:
-    """Load a version without pickle and ask it about the test photos, as a client would."""
-    evaluation, problem = None, ""
+    """Load a version without pickle and ask it about the test photos, as a client would.
+
+    One that cannot be fetched or loaded comes back with its problem, for the others to be judged.
+    """
+    evaluation, problem, contents = None, "", _Contents()
     with tempfile.TemporaryDirectory(prefix="judged-") as scratch:
         uri = f"models:/{version.name}/{version.version}"
-        folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=scratch))
-        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        megabytes = sum(path.stat().st_size for path in files) / 1e6
-        pickles = tuple(str(path.relative_to(folder)) for path in files if _is_pickle(path))
-        requirements = _read_requirements(folder / "requirements.txt")
         try:
+            folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=scratch))
+            contents = _look_into(folder)
             with _without_pickle(), open_served(folder, Path(scratch)) as model:
                 evaluation = evaluate_served(model, dataset.test, dataset.classes, names)
         except (MlflowException, OSError, ValueError) as error:
@@ -74,11 +83,20 @@ def judge_version(version: ModelVersion, dataset: Dataset, names: Sequence[str])
         run_id=version.run_id or "",
         evaluation=evaluation,
         metrics=summarize(evaluation) if evaluation else {},
-        megabytes=megabytes,
-        pickles=pickles,
-        requirements=requirements,
+        megabytes=contents.megabytes,
+        pickles=contents.pickles,
+        requirements=contents.requirements,
         seen=_count_seen(version.run_id or "", dataset),
         problem=problem,
+    )
+
+
+def _look_into(folder: Path) -> _Contents:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return _Contents(
+        sum(path.stat().st_size for path in files) / 1e6,
+        tuple(str(path.relative_to(folder)) for path in files if _is_pickle(path)),
+        _read_requirements(folder / "requirements.txt"),
     )
 
 
