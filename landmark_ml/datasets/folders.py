@@ -138,6 +138,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
         if not path.is_dir():
             loose.append(path.name)
             continue
+        _check_encoding(path)
         name = class_name(path.name)
         if name in found:
             raise ValueError(f"{found[name]} and {path} both mean {name!r}: merge or rename one")
@@ -150,6 +151,17 @@ def _class_folders(folder: Path) -> dict[str, Path]:
             ", ".join(loose[:3]),
         )
     return found
+
+
+def _check_encoding(folder: Path) -> None:
+    """Refuse a class whose name no table, figure or answer could spell."""
+    try:
+        folder.name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"class folder {folder.name!r} of {str(folder.parent)!r} has a name that is not UTF-8;"
+            " rename it, or all at once with convmv -f latin1 -t utf8"
+        ) from None
 
 
 def _reject_sides_without_train(root: Path, folders: dict[str, Path]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +14,6 @@ from tests.photo_folders import write_class, write_two_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -75,6 +76,11 @@ def broken_unknown_test_class(root: Path) -> str:
     return "classes that train lacks: Atomium"
 
 
+def broken_latin1_class(root: Path) -> str:
+    Path(os.fsdecode(bytes(root) + b"/Ch\xe2teau")).mkdir()
+    return r"class folder 'Ch\\udce2teau' of .* is not UTF-8; rename it"
+
+
 def broken_no_train(root: Path) -> str:
     write_class(root / "test" / "Stonehenge", range(3))
     return "test but no train"
@@ -102,6 +108,7 @@ def broken_two_validations(root: Path) -> str:
         broken_empty_class,
         broken_same_label,
         broken_unknown_test_class,
+        broken_latin1_class,
         broken_no_train,
         broken_two_validations,
         broken_inner_distractors,
