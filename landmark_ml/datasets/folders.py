@@ -8,7 +8,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from landmark_ml.datasets.manifest import NOT_A_LANDMARK, Side
 
@@ -116,9 +116,12 @@ def _list_class(folder: Path, label: int, side: Side | None) -> list[ListedFile]
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
-    """Yield files of a folder and its sub-folders in name order, each real folder once."""
+    """Yield files of a folder and its sub-folders in name order, each real folder once.
+
+    Raises ValueError for a folder that cannot be read.
+    """
     seen: set[str] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(parent)
         if real in seen:
             folders.clear()
@@ -126,6 +129,13 @@ def walk_files(folder: Path) -> Iterator[Path]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not _is_ignored(name))
         yield from (Path(parent, name) for name in sorted(names) if not _is_ignored(name))
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise ValueError(
+        f"folder {error.filename} cannot be read ({error.strerror}), and its photos would be"
+        " missing without a word; make it readable, or move it out of the dataset"
+    ) from error
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:

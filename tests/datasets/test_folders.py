@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -119,4 +120,20 @@ def test_layouts_no_dataset_can_be_made_of_are_refused(
 ) -> None:
     message = damage(root)
     with pytest.raises(ValueError, match=message):
+        list_folder(root)
+
+
+def test_a_folder_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = root / "3.Stonehenge" / "closed"
+    write_class(closed, range(3))
+    scandir = os.scandir
+
+    def refuse(folder: str) -> object:
+        if str(folder) == str(closed):
+            raise PermissionError(errno.EACCES, "Permission denied", folder)
+        return scandir(folder)
+
+    # Root may read any folder, so permissions alone would try nothing there.
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ValueError, match=rf"folder {closed} cannot be read \(Permission denied\)"):
         list_folder(root)
