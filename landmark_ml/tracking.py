@@ -19,7 +19,6 @@ from landmark_ml.config import to_json, to_params
 from landmark_ml.datasets import (
     MANIFEST,
     label_name,
-    read_manifest,
     split_digest,
     write_manifest,
 )
@@ -164,14 +163,11 @@ def find_unfinished(config_digest: str, resume: str) -> str | None:
     return resume
 
 
-def read_logged_manifest(run_id: str, root: Path) -> Dataset | None:
-    """The photos and sides that a run recorded, found under root; None when it recorded none.
-
-    Raises ValueError when one of them is missing or has other content now.
-    """
+def read_logged_manifest(run_id: str) -> str | None:
+    """Text of the manifest that a run recorded; None when it recorded none."""
     with tempfile.TemporaryDirectory() as folder:
         path = fetch_manifest(run_id, Path(folder))
-        return read_manifest(path, root, verify=True) if path else None
+        return path.read_text(encoding="utf-8") if path else None
 
 
 @contextlib.contextmanager

@@ -69,6 +69,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.resuming",
         "landmark_ml.robustness",
         "landmark_ml.served_process",
+        "landmark_ml.shared_photos",
         "landmark_ml.succession",
         "landmark_ml.trainer",
     ),
