@@ -134,6 +134,7 @@ CLUSTER_MAY_IMPORT = (*TAGGER_MAY_IMPORT, "serving.tagging")
 
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "mlflow": (
+        "experiments.cli",
         "landmark_ml.evaluated_runs",
         "landmark_ml.logged_models",
         "landmark_ml.mlflow_errors",
