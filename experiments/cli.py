@@ -13,6 +13,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from mlflow.exceptions import MlflowException
+
 from landmark_ml.config import Configuration
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def parse(defaults: Config, description: str, argv: Sequence[str] | None = None)
 
 
 def run(main: Callable[[], object]) -> None:
-    """Call an entry point; a mistake of the user ends as one sentence, not as a traceback."""
+    """Call an entry point; a mistake of the user or an outage of MLflow ends as one sentence."""
     rank = int(os.environ.get("RANK", "0"))
     level = logging.ERROR if rank else logging.INFO
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
@@ -59,7 +61,7 @@ def run(main: Callable[[], object]) -> None:
             main()
     except KeyboardInterrupt:
         sys.exit(1 if rank else "interrupted")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MlflowException) as error:
         logging.getLogger(__name__).debug("traceback", exc_info=True)
         sys.exit(f"error{f' in process {rank}' if rank else ''}: {error}")
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from experiments import cli, recipes
-from experiments.summary import print_result
-from landmark_ml.training import run_training
+from experiments.summary import train_and_print
 
 
 def main() -> None:
     """Train, evaluate, log, register, and say what came of it."""
-    print_result(run_training(cli.parse(recipes.finetune(), __doc__ or "")))
+    train_and_print(cli.parse(recipes.finetune(), __doc__ or ""))
 
 
 if __name__ == "__main__":

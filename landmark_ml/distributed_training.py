@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from landmark_ml.datasets import dataset_options, open_dataset
 from landmark_ml.devices import choose_compute
 from landmark_ml.models import create_model, model_options
 from landmark_ml.phases import finetune, num_outputs
 from landmark_ml.processes import join_processes
 from landmark_ml.resuming import config_digest
 from landmark_ml.seeding import seed_everything
+from landmark_ml.shared_photos import open_photos
 from landmark_ml.training import run_training
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def _follow(config: TrainConfig, processes: Processes) -> None:
     """What the first process does where all do it: the photos, the network, the epochs."""
     seed_everything(config.seed)
     compute = choose_compute(config.device, config.threads, processes)
-    with processes.first_on_host():
-        dataset = open_dataset(config.data, dataset_options(config))
+    dataset = open_photos(config, processes)
     model = create_model(model_options(config, num_outputs(dataset)))
     finetune(model, dataset, config, compute, _unseen, _Following())
 

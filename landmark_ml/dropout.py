@@ -14,7 +14,9 @@ _STEPS = 256
 
 
 class ByteDropout(nn.Module):
-    """Dropout (Srivastava et al., JMLR 2014) at a rate rounded to a 256th; any shape, any dtype.
+    """Dropout (Srivastava et al., JMLR 2014) at a rate rounded to a 256th; any shape and dtype.
+
+    Something is always kept: the largest rate is 255/256.
 
     torch draws a number of 32 bits for each element, one at a time on a CPU: for a head on cached
     features that took half of a training step. A byte for each, drawn eight at a time, takes a
@@ -23,7 +25,7 @@ class ByteDropout(nn.Module):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        self.threshold = round(rate * _STEPS)
+        self.threshold = min(round(rate * _STEPS), _STEPS - 1)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.threshold:

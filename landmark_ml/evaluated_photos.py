@@ -45,7 +45,7 @@ def choose_photos(
     recorded = _recorded(data, options, manifest) if manifest and not every else None
     dataset = recorded or open_dataset(data, options)
     photos = (*dataset.train, *dataset.val, *dataset.test) if every else dataset.test
-    used = _used_hashes(manifest) if manifest else set()
+    used = learned_hashes(manifest) if manifest else set()
     kept = tuple(photo for photo in photos if photo.sha256 not in used)
     left_out = len(photos) - len(kept)
     if not any(photo.label >= 0 for photo in kept):
@@ -79,6 +79,7 @@ def _recorded(data: str, options: DatasetOptions, manifest: Path) -> Dataset | N
         return None
 
 
-def _used_hashes(manifest: Path) -> set[str]:
+def learned_hashes(manifest: Path) -> set[str]:
+    """Content hashes of the photos that a run trained on or was chosen by."""
     content = json.loads(manifest.read_text(encoding="utf-8"))
     return {row["sha256"] for row in content["photos"] if row["split"] in ("train", "val")}

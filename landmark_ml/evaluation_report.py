@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,21 +18,19 @@ from landmark_ml.evaluation import (
     per_class,
     summarize,
 )
+from landmark_ml.evaluation_intervals import metric_intervals
 from landmark_ml.export import shown_names
-from landmark_ml.intervals import bootstrap_intervals
 from landmark_ml.placement import kilometres_off, level_metrics
 from landmark_ml.robustness import measure_robustness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from landmark_ml.datasets import Photo
     from landmark_ml.places import Gazetteer
     from landmark_ml.served_process import ServedProcess
-
-    Rows = NDArray[np.intp]
 
 _EVERY_CANDIDATE = 1_000_000
 
@@ -97,7 +94,7 @@ def judge(
         **measure_costs(model, [photo.path for photo in sides.known]),
     }
     return EvaluationReport(
-        measured | _intervals(evaluation, kilometres, options),
+        measured | metric_intervals(evaluation, kilometres, options.resamples, options.seed),
         answers_table(evaluation),
         per_class(evaluation),
         corruptions,
@@ -185,58 +182,3 @@ def _corruption_metrics(corruptions: pd.DataFrame) -> dict[str, float]:
     return {f"top1_{name}": share for name, share in found.items()} | {
         "top1_corrupted": float(np.mean(harmed))
     }
-
-
-def _intervals(
-    evaluation: Evaluation, kilometres: NDArray[np.float64], options: JudgeOptions
-) -> dict[str, float]:
-    found = bootstrap_intervals(
-        _statistics(evaluation, kilometres),
-        len(evaluation.photos),
-        resamples=options.resamples,
-        seed=options.seed,
-    )
-    lows = {f"{name}_low": low for name, (low, _) in found.items()}
-    return lows | {f"{name}_high": high for name, (_, high) in found.items()}
-
-
-def _statistics(
-    evaluation: Evaluation, kilometres: NDArray[np.float64]
-) -> Mapping[str, Callable[[Rows], float]]:
-    """What gets an interval by the bootstrap, as functions of rows of the evaluation."""
-    shows, correct = evaluation.shows_landmark, evaluation.correct
-    confidence, scores = evaluation.confidence, evaluation.landmark_scores
-    labels, predictions = evaluation.labels, evaluation.predictions
-
-    def of_landmarks(measure: Callable[[Rows], float], rows: Rows) -> float:
-        return measure(rows[shows[rows]])
-
-    def share_of(values: NDArray[np.bool_]) -> Callable[[Rows], float]:
-        return partial(of_landmarks, lambda rows: float(values[rows].mean()))
-
-    def gap(rows: Rows) -> float:
-        landmarks = int(shows[rows].sum())
-        return metrics.global_average_precision(confidence[rows], correct[rows], landmarks)
-
-    def auroc(rows: Rows) -> float:
-        kept = shows[rows]
-        return metrics.rejection(scores[rows[kept]], scores[rows[~kept]])["auroc"]
-
-    statistics: dict[str, Callable[[Rows], float]] = {
-        "top5": share_of(metrics.topk_correct(evaluation.probabilities, labels, 5)),
-        "macro_f1": partial(of_landmarks, lambda r: metrics.macro_f1(labels[r], predictions[r])),
-        "ece": partial(
-            of_landmarks,
-            lambda r: metrics.expected_calibration_error(confidence[r], correct[r]),
-        ),
-        "gap": gap,
-        "landmarks_tagged": share_of(evaluation.accepted),
-        "within_25_km": share_of(kilometres <= 25),
-    }
-    if not shows.all():
-        tagged = evaluation.accepted
-        statistics |= {
-            "auroc": auroc,
-            "distractors_tagged": lambda rows: float(tagged[rows[~shows[rows]]].mean()),
-        }
-    return statistics

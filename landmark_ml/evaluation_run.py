@@ -76,7 +76,7 @@ def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
         photos = choose_photos(
             config.data,
             dataset_options(config),
-            fetch_manifest(model, scratch),
+            fetch_manifest(model.run_id, scratch),
             every=config.photos == "all",
         )
         gazetteer = Gazetteer.of_dataset(photos.dataset.root, config.places)

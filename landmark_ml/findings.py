@@ -174,4 +174,5 @@ def _label(photo: Photo, dataset: Dataset) -> str:
 
 
 def _shown(path: Path, root: Path) -> str:
-    return os.path.relpath(path, root)
+    """Path under the root in letters that a table and a terminal take, whatever its bytes."""
+    return os.path.relpath(path, root).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -10,7 +10,8 @@ import mlflow.artifacts
 import mlflow.models
 from mlflow.exceptions import MlflowException
 
-MANIFEST = "split_manifest.json"
+from landmark_ml.datasets import MANIFEST
+from landmark_ml.mlflow_errors import is_not_there
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,25 @@ def fetch_model(uri: str, scratch: Path) -> LoggedModel:
     return LoggedModel(uri, Path(folder), info.model_id, info.run_id)
 
 
-def fetch_manifest(model: LoggedModel, scratch: Path) -> Path | None:
-    """Copy the split manifest of the run that trained a model; None when it left none."""
-    if model.run_id is None:
+def fetch_manifest(run_id: str | None, scratch: Path) -> Path | None:
+    """Copy the split manifest of a run; None when it left none, or MLflow knows no such run.
+
+    Raises MlflowException or OSError when the run cannot be asked: which photos it trained on is
+    then unknown, and a model must not be judged as if it had trained on none.
+    """
+    if not run_id or MANIFEST not in _artifacts(run_id):
         return None
-    try:
-        found = mlflow.artifacts.download_artifacts(
-            run_id=model.run_id, artifact_path=MANIFEST, dst_path=str(scratch)
+    return Path(
+        mlflow.artifacts.download_artifacts(
+            run_id=run_id, artifact_path=MANIFEST, dst_path=str(scratch)
         )
-    except (MlflowException, OSError):
-        return None
-    return Path(found)
+    )
+
+
+def _artifacts(run_id: str) -> set[str]:
+    try:
+        return {item.path for item in mlflow.MlflowClient().list_artifacts(run_id)}
+    except MlflowException as error:
+        if not is_not_there(error):
+            raise
+        return set()

@@ -46,7 +46,9 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
     centre = share + _Z95**2 / (2 * count)
     margin = _Z95 * math.sqrt(share * (1 - share) / count + _Z95**2 / (4 * count**2))
     scale = 1 + _Z95**2 / count
-    return max(0.0, (centre - margin) / scale), min(1.0, (centre + margin) / scale)
+    low, high = (centre - margin) / scale, (centre + margin) / scale
+    # Rounding must not put the share itself outside: of 25 right out of 25 the end is below 1.
+    return max(0.0, min(low, share)), min(1.0, max(high, share))
 
 
 def per_class_table(

@@ -79,14 +79,7 @@ class PixelStore:
             missing = list({p.sha256: p for p in photos if p.sha256 not in rows}.values())
             if missing:
                 file.cut_to(len(known))
-                try:
-                    file.append(missing, read(missing))
-                except OSError as error:
-                    raise PixelStoreError(
-                        f"pixels of {len(missing)} photos were not kept in {file.pixels}:"
-                        f" {error.strerror or error}; free {len(missing) * file.row / 1e6:.0f} MB"
-                        " there or give another cache_dir"
-                    ) from error
+                file.append(missing, read(missing))
                 rows |= {p.sha256: len(known) + i for i, p in enumerate(missing)}
         total = len(known) + len(missing)
         logger.info(
@@ -123,14 +116,27 @@ class _RowFile:
             os.truncate(path, length)
 
     def append(self, photos: Sequence[Photo], pixels: Iterator[NDArray[np.uint8]]) -> None:
-        """Add rows, so many at a time that a killed process has not worked in vain."""
+        """Add rows, so many at a time that a killed process has not worked in vain.
+
+        Raises PixelStoreError when they cannot be written; what decoding raises is not the disk's.
+        """
         decoded = zip(photos, pixels, strict=True)
+        while some := list(itertools.islice(decoded, _AT_ONCE)):
+            try:
+                self._write(some)
+            except OSError as error:
+                raise PixelStoreError(
+                    f"pixels of {len(photos)} photos were not kept in {self.pixels}:"
+                    f" {error.strerror or error}; free {len(photos) * self.row / 1e6:.0f} MB"
+                    " there or give another cache_dir"
+                ) from error
+
+    def _write(self, some: Sequence[tuple[Photo, NDArray[np.uint8]]]) -> None:
         with self.pixels.open("ab") as rows, self.index.open("ab") as index:
-            while some := list(itertools.islice(decoded, _AT_ONCE)):
-                rows.write(b"".join(picture.tobytes() for _, picture in some))
-                _flush(rows.fileno(), rows.flush)
-                index.write("".join(f"{photo.sha256}\n" for photo, _ in some).encode())
-                _flush(index.fileno(), index.flush)
+            rows.write(b"".join(picture.tobytes() for _, picture in some))
+            _flush(rows.fileno(), rows.flush)
+            index.write("".join(f"{photo.sha256}\n" for photo, _ in some).encode())
+            _flush(index.fileno(), index.flush)
 
 
 def _flush(handle: int, flush: Callable[[], None]) -> None:

@@ -16,7 +16,14 @@ from mlflow.entities import LifecycleStage, RunStatus
 from mlflow.exceptions import MlflowException
 
 from landmark_ml.config import to_json, to_params
-from landmark_ml.datasets import label_name, read_manifest, split_digest, write_manifest
+from landmark_ml.datasets import (
+    MANIFEST,
+    label_name,
+    split_digest,
+    write_manifest,
+)
+from landmark_ml.logged_models import fetch_manifest
+from landmark_ml.mlflow_errors import is_not_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,9 +40,6 @@ DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 DEFAULT_EXPERIMENT = "landmarks"
 # Without it the MLflow UI opens the experiment in its view for language models.
 EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
-
-
-_MANIFEST = "split_manifest.json"
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class Run:
     def log_manifest(self, dataset: Dataset) -> None:
         """Record which photo stood on which side, for later runs to use again."""
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / _MANIFEST
+            path = Path(folder) / MANIFEST
             write_manifest(dataset, path)
             mlflow.log_artifact(str(path))
 
@@ -143,7 +147,9 @@ def find_unfinished(config_digest: str, resume: str) -> str | None:
         return str(found[0].info.run_id) if found else None
     try:
         run = mlflow.get_run(resume)
-    except MlflowException:
+    except MlflowException as error:
+        if not is_not_there(error):
+            raise
         raise ValueError(f"resume={resume}: there is no such run; see the MLflow UI") from None
     if run.info.lifecycle_stage == LifecycleStage.DELETED:
         raise ValueError(f"resume={resume}: this run was deleted; restore it in the MLflow UI")
@@ -157,18 +163,11 @@ def find_unfinished(config_digest: str, resume: str) -> str | None:
     return resume
 
 
-def read_logged_manifest(run_id: str, root: Path) -> Dataset | None:
-    """The photos and sides that a run recorded, found under root; None when it recorded none.
-
-    Raises ValueError when one of them is missing or has other content now.
-    """
-    if _MANIFEST not in {item.path for item in mlflow.MlflowClient().list_artifacts(run_id)}:
-        return None
+def read_logged_manifest(run_id: str) -> str | None:
+    """Text of the manifest that a run recorded; None when it recorded none."""
     with tempfile.TemporaryDirectory() as folder:
-        path = mlflow.artifacts.download_artifacts(
-            run_id=run_id, artifact_path=_MANIFEST, dst_path=folder
-        )
-        return read_manifest(Path(path), root, verify=True)
+        path = fetch_manifest(run_id, Path(folder))
+        return path.read_text(encoding="utf-8") if path else None
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from landmark_ml import reporting, tracking
 from landmark_ml.calibration import calibrate
-from landmark_ml.datasets import dataset_options, find_root, manifest_digest, open_dataset
+from landmark_ml.datasets import manifest_digest
 from landmark_ml.devices import choose_compute
 from landmark_ml.evaluation import evaluate_served
 from landmark_ml.export import ArtifactInfo, export_network, shown_names
@@ -23,6 +23,7 @@ from landmark_ml.processes import ALONE, Processes, report_lost_processes
 from landmark_ml.registry import Registered, load_served, log_model, register
 from landmark_ml.resuming import RunSaver, config_digest, hold_run, open_saver
 from landmark_ml.seeding import seed_everything
+from landmark_ml.shared_photos import open_photos
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -93,8 +94,8 @@ def run_training(
     with _open_run(config, tags or {}) as (run, checkpoints), report_lost_processes():
         seed_everything(config.seed)
         compute = choose_compute(config.device, config.threads, processes)
-        with processes.first_on_host():
-            dataset = _open_data(config, run)
+        recorded = tracking.read_logged_manifest(run.run_id) if config.resume else None
+        dataset = open_photos(config, processes, recorded)
         _check_sides(dataset)
         # Read now: a mistake in a file of places must not cost a training.
         gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
@@ -139,17 +140,6 @@ def _open_run(
             raise
     # Not before the run counts as finished: until then they are all there is to go on from.
     checkpoints.remove()
-
-
-def _open_data(config: TrainConfig, run: Run) -> Dataset:
-    """The photos on the sides that a resumed run began with, else what the folder holds now."""
-    options = dataset_options(config)
-    if config.resume:
-        _, root = find_root(config.data, options.cache_dir, options.udacity50_url)
-        recorded = tracking.read_logged_manifest(run.run_id, root)
-        if recorded is not None:
-            return recorded
-    return open_dataset(config.data, options)
 
 
 def train_network(

@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.artifact_layout",
         "landmark_ml.atomic_file",
         "landmark_ml.config",
+        "landmark_ml.mlflow_errors",
         "landmark_ml.photos",
         "landmark_ml.places",
     ),
@@ -55,6 +56,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.engine",
         "landmark_ml.evaluated_photos",
         "landmark_ml.evaluation",
+        "landmark_ml.evaluation_intervals",
         "landmark_ml.export",
         "landmark_ml.features",
         "landmark_ml.figures",
@@ -68,6 +70,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.resuming",
         "landmark_ml.robustness",
         "landmark_ml.served_process",
+        "landmark_ml.shared_photos",
         "landmark_ml.succession",
         "landmark_ml.trainer",
     ),
@@ -132,8 +135,10 @@ CLUSTER_MAY_IMPORT = (*TAGGER_MAY_IMPORT, "serving.tagging")
 
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "mlflow": (
+        "experiments.cli",
         "landmark_ml.evaluated_runs",
         "landmark_ml.logged_models",
+        "landmark_ml.mlflow_errors",
         "landmark_ml.promotion",
         "landmark_ml.registry",
         "landmark_ml.spark_schema",

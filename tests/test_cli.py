@@ -8,6 +8,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from experiments import cli
 from landmark_ml.config import DataConfig, TrainConfig, canonical, to_params
@@ -137,7 +139,14 @@ def _process_as_before() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_process_as_before")
-@pytest.mark.parametrize("error", [ValueError("epochs is -1"), FileNotFoundError("no such data")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("epochs is -1"),
+        FileNotFoundError("no such data"),
+        MlflowException("API request to http://127.0.0.1:9 failed", TEMPORARILY_UNAVAILABLE),
+    ],
+)
 def test_a_mistake_of_the_user_ends_as_one_sentence(error: Exception) -> None:
     def main() -> None:
         raise error

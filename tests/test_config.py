@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -96,6 +97,30 @@ def test_training_nothing_and_training_on_noise_are_refused() -> None:
     with pytest.raises(ValueError, match="weights 'random' with finetune_epochs 0"):
         configured(weights="random")
     assert configured(weights="random", epochs=0, finetune_epochs=1).finetune_epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("mine/landmarks", "holds no /"),
+        ("landmarks:2", "holds no :"),
+        ("landmark's", "holds no '"),
+        ("landmarks.history", ".history ends the names of the histories"),
+        ("  ", "no name but spaces"),
+        ("..", "no name but spaces or a path"),
+    ],
+)
+def test_a_name_that_cannot_be_registered_is_refused_before_training(
+    name: str, reason: str
+) -> None:
+    sentence = re.escape(f"register is {name!r}, ") + ".*" + re.escape(reason)
+    with pytest.raises(ValueError, match=sentence):
+        configured(register=name)
+
+
+@pytest.mark.parametrize("name", ["", "landmarks", "my photos", "main.ml.landmarks", "v1.2"])
+def test_a_name_that_can_be_registered_is_taken(name: str) -> None:
+    assert configured(register=name).register == name
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,8 +176,12 @@ def test_a_lost_process_ends_the_run_and_resume_goes_on_to_the_same_metrics(
         assert process.wait(90) != 0
     lost = place.runs()[-1]
     assert status(lost) in ("FAILED", "KILLED")
+    # A photo that came since is none of this run, in no process of it.
+    folder = next((place.folder / "photos" / "train").iterdir())
+    shutil.copy(next(folder.iterdir()), folder / "came_later.jpg")
     # The way that needs no torchrun on the command line.
     assert place.finish("resumed.log", processes=2, resume="auto") == lost
+    (folder / "came_later.jpg").unlink()
     assert status(lost) == "FINISHED"
     assert final_metrics(lost) == final_metrics(shared)
     assert history(lost, "val/loss") == history(shared, "val/loss")

@@ -34,6 +34,14 @@ def test_nothing_is_dropped_outside_training_or_at_a_rate_of_0() -> None:
     assert ByteDropout(0.0).train()(values) is values
 
 
+@pytest.mark.parametrize("rate", [0.998, 0.9981, 0.9999])
+def test_the_highest_rates_keep_a_little(rate: float) -> None:
+    torch.manual_seed(0)
+    dropped = ByteDropout(rate).train()(torch.ones(301, 203))
+    assert float((dropped == 0).float().mean()) == pytest.approx(255 / 256, abs=0.001)
+    assert float(dropped.mean()) == pytest.approx(1.0, abs=0.2)
+
+
 def test_gradients_flow_through_what_is_kept() -> None:
     values = torch.ones(64, requires_grad=True)
     dropped = ByteDropout(0.5).train()(values)

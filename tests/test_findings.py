@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +12,6 @@ from landmark_ml.datasets import DatasetOptions, open_dataset
 from landmark_ml.findings import HEADLINES, Finding, Findings, inspect_dataset
 from landmark_ml.places import Gazetteer
 from tests.photo_folders import write_class, write_photo
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def write_sound(root: Path) -> Path:
@@ -46,6 +44,14 @@ def test_unreadable_files_are_named_with_their_code(tmp_path: Path) -> None:
     assert found.problem == "unreadable"
     assert found.subject == "train/Stonehenge/broken.jpg"
     assert found.detail.startswith("not_an_image: ")
+
+
+def test_a_name_that_is_no_utf8_is_spelled_in_letters_a_table_takes(tmp_path: Path) -> None:
+    root = write_sound(tmp_path)
+    Path(os.fsdecode(bytes(root) + b"/train/Stonehenge/caf\xe9.jpg")).touch()
+    findings = inspect(root)
+    assert findings.found[0].subject == "train/Stonehenge/caf\\udce9.jpg"
+    assert findings.table().to_csv().encode()
 
 
 def test_a_share_of_unreadable_files_that_training_refuses_is_said_first(tmp_path: Path) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
 from landmark_ml.intervals import bootstrap_intervals
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def test_the_interval_of_a_share_is_that_of_theory() -> None:
@@ -20,3 +26,11 @@ def test_the_interval_of_a_share_is_that_of_theory() -> None:
 
 def test_what_is_not_defined_has_no_interval() -> None:
     assert bootstrap_intervals({"nothing": lambda _: float("nan")}, 5, resamples=10) == {}
+
+
+def test_resamples_that_leave_a_statistic_undefined_do_not_count() -> None:
+    def seen_once(rows: NDArray[np.intp]) -> float:
+        return float(rows.mean()) if 0 in rows else math.nan
+
+    low, high = bootstrap_intervals({"mean": seen_once}, 3, resamples=200)["mean"]
+    assert 0 <= low < 1 < high < 2

@@ -50,6 +50,13 @@ def test_wilson_interval_of_known_shares(share: float, count: int, low: float, h
     assert metrics.wilson_interval(share, count) == pytest.approx((low, high), abs=1e-4)
 
 
+@pytest.mark.parametrize("count", [1, 10, 25, 27, 100, 183, 522])
+def test_the_interval_holds_the_share_it_is_of(count: int) -> None:
+    for right in (0, 1, count):
+        low, high = metrics.wilson_interval(right / count, count)
+        assert 0 <= low <= right / count <= high <= 1
+
+
 def test_more_photos_narrow_the_interval() -> None:
     few, many = metrics.wilson_interval(0.8, 20), metrics.wilson_interval(0.8, 2000)
     assert few[0] < many[0] < 0.8 < many[1] < few[1]

@@ -157,6 +157,15 @@ def test_a_full_disk_is_a_clear_error_and_costs_no_row(
     assert decoder.decoded == [3]
 
 
+def test_a_photo_that_is_gone_is_not_taken_for_a_full_disk(store: PixelStore) -> None:
+    def read(missing: Sequence[Photo]) -> Iterator[NDArray[np.uint8]]:
+        yield np.zeros((3, SIDE, SIDE), np.uint8)
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(missing[1].path))
+
+    with pytest.raises(FileNotFoundError, match=r"2\.jpg"):
+        store.load(photos(1, 2), SIDE, "way", read)
+
+
 def test_the_log_says_what_was_decoded_and_how_large_it_is(
     store: PixelStore, caplog: pytest.LogCaptureFixture
 ) -> None:

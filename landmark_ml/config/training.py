@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from landmark_ml.config.model_names import check_model_name
 from landmark_ml.config.options import (
     BELOW_ONE,
     NOT_NEGATIVE,
@@ -161,6 +162,7 @@ class TrainConfig(DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_model_name(self.register)
         if not self.epochs and not self.finetune_epochs:
             raise ValueError(
                 "epochs and finetune_epochs are both 0, so nothing would be trained; raise one"

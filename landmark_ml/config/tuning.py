@@ -87,6 +87,20 @@ class TuneConfig(TrainConfig):
                 f"pruner {self.pruner!r} cannot weigh two objectives; give pruner none, or"
                 " objectives top1"
             )
+        self._check_alone()
+
+    def _check_alone(self) -> None:
+        """Refuse what a training run can do and the trials of a search cannot."""
+        if self.processes > 1:
+            raise ValueError(
+                f"processes is {self.processes}, and each trial trains in one process; to share a"
+                " search, start more workers with the same study and storage"
+            )
+        if self.resume:
+            raise ValueError(
+                f"resume is {self.resume!r}, and a search is no single run; go on with it by"
+                " study=<its name>"
+            )
 
     def training(self) -> TrainConfig:
         """The training configuration that the search starts from."""

@@ -1,6 +1,7 @@
 """Photos with labels, from a name or a folder to train, val and test sides and their manifest."""
 
 from landmark_ml.datasets.manifest import (
+    MANIFEST,
     NOT_A_LANDMARK,
     Dataset,
     Photo,
@@ -21,6 +22,7 @@ from landmark_ml.datasets.opening import (
 from landmark_ml.datasets.sources import find_root
 
 __all__ = [
+    "MANIFEST",
     "NOT_A_LANDMARK",
     "Dataset",
     "DatasetOptions",

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from landmark_ml.datasets.manifest import NOT_A_LANDMARK, Side
 
@@ -116,9 +116,12 @@ def _list_class(folder: Path, label: int, side: Side | None) -> list[ListedFile]
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
-    """Yield files of a folder and its sub-folders in name order, each real folder once."""
+    """Yield files of a folder and its sub-folders in name order, each real folder once.
+
+    Raises ValueError for a folder that cannot be read.
+    """
     seen: set[str] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(parent)
         if real in seen:
             folders.clear()
@@ -126,6 +129,13 @@ def walk_files(folder: Path) -> Iterator[Path]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not _is_ignored(name))
         yield from (Path(parent, name) for name in sorted(names) if not _is_ignored(name))
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise ValueError(
+        f"folder {error.filename} cannot be read ({error.strerror}), and its photos would be"
+        " missing without a word; make it readable, or move it out of the dataset"
+    ) from error
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:
@@ -138,6 +148,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
         if not path.is_dir():
             loose.append(path.name)
             continue
+        _check_encoding(path)
         name = class_name(path.name)
         if name in found:
             raise ValueError(f"{found[name]} and {path} both mean {name!r}: merge or rename one")
@@ -150,6 +161,17 @@ def _class_folders(folder: Path) -> dict[str, Path]:
             ", ".join(loose[:3]),
         )
     return found
+
+
+def _check_encoding(folder: Path) -> None:
+    """Refuse a class whose name no table, figure or answer could spell."""
+    try:
+        folder.name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"class folder {folder.name!r} of {str(folder.parent)!r} has a name that is not UTF-8;"
+            " rename it, or all at once with convmv -f latin1 -t utf8"
+        ) from None
 
 
 def _reject_sides_without_train(root: Path, folders: dict[str, Path]) -> None:

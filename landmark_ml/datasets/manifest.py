@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 NOT_A_LANDMARK = -1
 """Label of a photo that shows none of the dataset's landmarks."""
 
+MANIFEST = "split_manifest.json"
+"""Name of the manifest among the artifacts of a run."""
+
 Side = Literal["train", "val", "test"]
 
 _SCHEMA_VERSION = 1
@@ -137,7 +140,9 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
     ]
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
     lines += [_json_list("photos", photos), _json_list("unreadable", unreadable)]
-    write_whole(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    # A file name that is no UTF-8 holds lone surrogates; backslashed they are what JSON reads back.
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
+    write_whole(path, text.encode("utf-8", "backslashreplace"))
 
 
 def read_manifest(path: Path, root: Path, *, verify: bool = False) -> Dataset:
@@ -239,4 +244,4 @@ def _absolute(path: str, root: Path) -> Path:
 
 
 def _digest(rows: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(rows).encode("utf-8", "backslashreplace")).hexdigest()[:16]

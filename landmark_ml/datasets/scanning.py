@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from landmark_ml.datasets.manifest import Photo, UnreadablePhoto
 from landmark_ml.datasets.near_duplicates import Fingerprint, fingerprint
-from landmark_ml.photos import PhotoError, decode_photo
+from landmark_ml.photos import PhotoError, decode_photo, read_photo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,8 +55,8 @@ def scan_files(files: Sequence[ListedFile], threads: int = 0) -> Scan:
 
 def _scan_file(file: ListedFile) -> tuple[Photo, Fingerprint] | UnreadablePhoto:
     try:
-        picture = decode_photo(file.path, min_side=_DECODE_SIDE)
-        data = file.path.read_bytes()
+        data = read_photo(file.path)
+        picture = decode_photo(data, min_side=_DECODE_SIDE)
     except PhotoError as error:
         return UnreadablePhoto(file.path, error.code, error.reason)
     except OSError as error:

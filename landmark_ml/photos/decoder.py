@@ -79,7 +79,7 @@ def decode_photo(
     if name is None and isinstance(source, Path):
         name = source.name
     try:
-        data = _read(source, limits)
+        data = read_photo(source, limits)
         return _pixels(_open(data, limits), min_side)
     except PhotoError as error:
         raise PhotoError(error.code, error.reason, name) from error.__cause__
@@ -92,13 +92,13 @@ def read_location(source: bytes | Path) -> tuple[float, float] | None:
         OSError: the file cannot be opened (missing, a folder, no permission).
     """
     try:
-        data = _read(source, DEFAULT_LIMITS)
+        data = read_photo(source, DEFAULT_LIMITS)
         # Many photos carry no EXIF: looking for it costs less than opening them, and it stands in
         # the header, before all that is large.
         if photo_format(data) == "JPEG" and data.find(_JPEG_EXIF, 0, jpeg_scan_start(data)) < 0:
             return None
         image = _open(data, DEFAULT_LIMITS)
-    except PhotoError:
+    except ValueError:
         return None
     # Asked for EXIF it has not met, the PNG plugin decodes the pixels to look behind them.
     if image.format == "PNG" and b"eXIf" not in data and b"Raw profile type" not in data:
@@ -106,7 +106,13 @@ def read_location(source: bytes | Path) -> tuple[float, float] | None:
     return gps_position(image)
 
 
-def _read(source: bytes | Path, limits: PhotoLimits) -> bytes:
+def read_photo(source: bytes | Path, limits: PhotoLimits = DEFAULT_LIMITS) -> bytes:
+    """Bytes of a photo, no more of a file than may be decoded.
+
+    Raises:
+        PhotoError: there are too many bytes, or none.
+        OSError: the file cannot be opened.
+    """
     if isinstance(source, Path):
         check_bytes(source.stat().st_size, limits)
         with source.open("rb") as file:

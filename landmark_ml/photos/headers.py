@@ -37,6 +37,8 @@ _OTHER_PICTURES = (
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _TIFF_TYPE_BYTES = {1, 2, 6, 7}
 _GIF_BLOCKS = 100_000
+_JPEG_STEPS = 10_000
+_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xDA)})
 
 
 def photo_format(data: bytes) -> str | None:
@@ -125,23 +127,34 @@ def _gif_size(data: bytes) -> tuple[int, int]:
 
 
 def jpeg_scans(data: bytes) -> int:
-    """Count the scans of a JPEG; 0 when its markers cannot be followed to the first scan."""
+    """Count the scans of a JPEG; 0 where there is none.
+
+    Raises:
+        ValueError: as `jpeg_scan_start`.
+    """
     start = jpeg_scan_start(data)
     return 0 if start is None else _scan_markers(np.frombuffer(data, dtype=np.uint8, offset=start))
 
 
 def jpeg_scan_start(data: bytes) -> int | None:
-    """Where a JPEG's header ends and its first scan begins.
+    """Where a JPEG's header ends and its first scan begins; None where there is none.
 
-    None when the markers cannot be followed there.
+    Raises:
+        ValueError: so many markers, or bytes of none, that the decoder would walk them for seconds.
     """
     at = 2
-    while data[at : at + 1] == b"\xff" and len(data) >= at + 4:
+    for _ in range(_JPEG_STEPS):
+        if at + 4 > len(data):
+            return None
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == JPEG_SCAN[1]:
+        # Decoders pass over padding and bytes of no marker one by one.
+        if data[at] != 0xFF or marker in (0x00, 0xFF):
+            at += 1
+        elif marker == JPEG_SCAN[1]:
             return at
-        at += 1 if marker == 0xFF else 2 + length
-    return None
+        else:
+            at += 2 if marker in _BARE_MARKERS else 2 + max(length, 2)
+    raise ValueError(f"more than {_JPEG_STEPS} markers and stray bytes before the first scan")
 
 
 def _scan_markers(values: npt.NDArray[np.uint8]) -> int:

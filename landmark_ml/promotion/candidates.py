@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import mlflow
 from mlflow.exceptions import MlflowException
 
+from landmark_ml.mlflow_errors import is_not_there
+
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
@@ -50,7 +52,9 @@ def _newest(name: str, most: int, champion: int) -> list[ModelVersion]:
 def _numbered(name: str, number: int, champion: int) -> list[ModelVersion]:
     try:
         version = mlflow.MlflowClient().get_model_version(name, str(number))
-    except MlflowException:
+    except MlflowException as error:
+        if not is_not_there(error):
+            raise
         return []
     return [] if number == champion else [version]
 
@@ -102,7 +106,9 @@ def _number(name: str, wanted: str) -> int:
         return int(match["version"])
     try:
         return int(mlflow.MlflowClient().get_model_version_by_alias(name, match["alias"]).version)
-    except MlflowException:
+    except MlflowException as error:
+        if not is_not_there(error):
+            raise
         raise ValueError(f"candidates={wanted}: {name} has no alias {match['alias']!r}") from None
 
 

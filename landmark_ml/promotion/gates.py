@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy.stats import binomtest
 
+from landmark_ml.datasets import MANIFEST
 from landmark_ml.paired_tests import PairedDifference, compare_paired
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _loads(judged: Judged) -> GateResult:
 def _unseen(judged: Judged) -> GateResult:
     asked = "no test photo among those it learned from"
     if judged.seen is None:
-        said = "its run has no split_manifest.json"
+        said = f"its run has no {MANIFEST}"
         return GateResult("unseen photos", NOT_CHECKED, said, asked)
     return _gate("unseen photos", judged.seen == 0, f"{judged.seen} seen in training", asked)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
@@ -14,7 +13,10 @@ from typing import TYPE_CHECKING
 import mlflow.artifacts
 from mlflow.exceptions import MlflowException
 
+from landmark_ml.datasets import MANIFEST
+from landmark_ml.evaluated_photos import learned_hashes
 from landmark_ml.evaluation import Evaluation, evaluate_served, summarize
+from landmark_ml.logged_models import fetch_manifest
 from landmark_ml.served_process import open_served
 
 if TYPE_CHECKING:
@@ -51,17 +53,26 @@ class Judged:
     problem: str = ""
 
 
+@dataclass(frozen=True)
+class _Contents:
+    """What the files of a logged model tell; nothing when they are not there."""
+
+    megabytes: float = 0.0
+    pickles: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+
+
 def judge_version(version: ModelVersion, dataset: Dataset, names: Sequence[str]) -> Judged:
-    """Load a version without pickle and ask it about the test photos, as a client would."""
-    evaluation, problem = None, ""
+    """Load a version without pickle and ask it about the test photos, as a client would.
+
+    One that cannot be fetched or loaded comes back with its problem, for the others to be judged.
+    """
+    evaluation, problem, contents = None, "", _Contents()
     with tempfile.TemporaryDirectory(prefix="judged-") as scratch:
         uri = f"models:/{version.name}/{version.version}"
-        folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=scratch))
-        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        megabytes = sum(path.stat().st_size for path in files) / 1e6
-        pickles = tuple(str(path.relative_to(folder)) for path in files if _is_pickle(path))
-        requirements = _read_requirements(folder / "requirements.txt")
         try:
+            folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=scratch))
+            contents = _look_into(folder)
             with _without_pickle(), open_served(folder, Path(scratch)) as model:
                 evaluation = evaluate_served(model, dataset.test, dataset.classes, names)
         except (MlflowException, OSError, ValueError) as error:
@@ -72,11 +83,20 @@ def judge_version(version: ModelVersion, dataset: Dataset, names: Sequence[str])
         run_id=version.run_id or "",
         evaluation=evaluation,
         metrics=summarize(evaluation) if evaluation else {},
-        megabytes=megabytes,
-        pickles=pickles,
-        requirements=requirements,
+        megabytes=contents.megabytes,
+        pickles=contents.pickles,
+        requirements=contents.requirements,
         seen=_count_seen(version.run_id or "", dataset),
         problem=problem,
+    )
+
+
+def _look_into(folder: Path) -> _Contents:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return _Contents(
+        sum(path.stat().st_size for path in files) / 1e6,
+        tuple(str(path.relative_to(folder)) for path in files if _is_pickle(path)),
+        _read_requirements(folder / "requirements.txt"),
     )
 
 
@@ -109,11 +129,14 @@ def _read_requirements(path: Path) -> tuple[str, ...]:
 
 def _count_seen(run_id: str, dataset: Dataset) -> int | None:
     """Test photos that the run had among those it learned from, by their content."""
-    try:
-        manifest = mlflow.artifacts.load_text(f"runs:/{run_id}/split_manifest.json")
-        rows = json.loads(manifest)["photos"]
-        learned = {row["sha256"] for row in rows if row["split"] in ("train", "val")}
-    except (MlflowException, OSError, ValueError, KeyError) as error:
-        logger.warning("run %s tells nothing of its training photos: %s", run_id, error)
-        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        manifest = fetch_manifest(run_id, Path(scratch))
+        if manifest is None:
+            logger.warning("run %s left no %s: its training photos are unknown", run_id, MANIFEST)
+            return None
+        try:
+            learned = learned_hashes(manifest)
+        except (ValueError, KeyError) as error:
+            logger.warning("the %s of run %s is damaged: %r", MANIFEST, run_id, error)
+            return None
     return sum(photo.sha256 in learned for photo in dataset.test)

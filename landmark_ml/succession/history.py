@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
+from landmark_ml.config import HISTORY_SUFFIX
 from landmark_ml.succession.retrying import patiently
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Entry:
 
 def history_name(name: str) -> str:
     """Registered model that holds the history of another."""
-    return f"{name}.history"
+    return name + HISTORY_SUFFIX
 
 
 def signed(entry: Entry) -> Entry:

@@ -15,6 +15,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from landmark_ml import tracking
 from landmark_ml.config import to_json, to_params
+from landmark_ml.mlflow_errors import is_not_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -188,7 +189,9 @@ def join_study_run(run_id: str, study: str, launched: str | None) -> StudyRun:
     client = mlflow.MlflowClient()
     try:
         client.get_run(run_id)
-    except MlflowException:
+    except MlflowException as error:
+        if not is_not_there(error):
+            raise
         raise ValueError(
             f"study {study!r} is recorded in run {run_id}, which {mlflow.get_tracking_uri()} does"
             " not have; give all workers the same MLFLOW_TRACKING_URI, or a new study"

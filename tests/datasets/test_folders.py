@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +15,6 @@ from tests.photo_folders import write_class, write_two_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -75,6 +77,11 @@ def broken_unknown_test_class(root: Path) -> str:
     return "classes that train lacks: Atomium"
 
 
+def broken_latin1_class(root: Path) -> str:
+    Path(os.fsdecode(bytes(root) + b"/Ch\xe2teau")).mkdir()
+    return r"class folder 'Ch\\udce2teau' of .* is not UTF-8; rename it"
+
+
 def broken_no_train(root: Path) -> str:
     write_class(root / "test" / "Stonehenge", range(3))
     return "test but no train"
@@ -102,6 +109,7 @@ def broken_two_validations(root: Path) -> str:
         broken_empty_class,
         broken_same_label,
         broken_unknown_test_class,
+        broken_latin1_class,
         broken_no_train,
         broken_two_validations,
         broken_inner_distractors,
@@ -112,4 +120,20 @@ def test_layouts_no_dataset_can_be_made_of_are_refused(
 ) -> None:
     message = damage(root)
     with pytest.raises(ValueError, match=message):
+        list_folder(root)
+
+
+def test_a_folder_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = root / "3.Stonehenge" / "closed"
+    write_class(closed, range(3))
+    scandir = os.scandir
+
+    def refuse(folder: str) -> object:
+        if str(folder) == str(closed):
+            raise PermissionError(errno.EACCES, "Permission denied", folder)
+        return scandir(folder)
+
+    # Root may read any folder, so permissions alone would try nothing there.
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ValueError, match=rf"folder {closed} cannot be read \(Permission denied\)"):
         list_folder(root)

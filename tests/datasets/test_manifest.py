@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from landmark_ml.datasets import (
     NOT_A_LANDMARK,
     Dataset,
+    Photo,
     UnreadablePhoto,
     manifest_digest,
     open_dataset,
@@ -20,9 +22,6 @@ from landmark_ml.datasets import (
     write_manifest,
 )
 from tests.photo_folders import write_class, write_photo
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -44,6 +43,27 @@ def test_a_written_manifest_reads_back_as_the_same_dataset(
     write_manifest(dataset, path)
     assert read_manifest(path, dataset.root, verify=True) == dataset
     assert [file.name for file in path.parent.iterdir()] == ["manifest.json"]
+
+
+def test_a_file_name_that_is_no_utf8_is_recorded_and_found_again(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    latin1 = Path(os.fsdecode(bytes(dataset.train[0].path.parent) + b"/caf\xe9.jpg"))
+    dataset.train[0].path.rename(latin1)
+    bad = UnreadablePhoto(latin1.with_suffix(".txt"), "empty", "no bytes")
+    renamed = replace(
+        dataset,
+        train=(replace(dataset.train[0], path=latin1), *dataset.train[1:]),
+        unreadable=(bad,),
+    )
+    write_manifest(renamed, tmp_path / "manifest.json")
+    assert read_manifest(tmp_path / "manifest.json", dataset.root, verify=True) == renamed
+    assert manifest_digest(renamed) == manifest_digest(dataset)
+
+
+def test_ordinary_names_have_the_digest_they_always_had() -> None:
+    photo = Photo(Path("é.jpg"), 0, "ab", 8, 8)
+    assert split_digest([photo], ["Château d'If"]) == "ee049746ffec69ea"
 
 
 def test_paths_are_relative_so_the_data_can_move(dataset: Dataset, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from landmark_ml.photos import PhotoError, PhotoLimits, decode_photo
+from landmark_ml.photos import PhotoError, PhotoLimits, decode_photo, read_location
 
 ROOT = Path(__file__).parents[2]
 GROWTH_MB = 400
@@ -70,6 +70,13 @@ def many_scans() -> bytes:
     return whole[:-2] + last * 300 + whole[-2:]
 
 
+def padded_jpeg(padding: bytes, times: int = 1_000_000) -> bytes:
+    """A good JPEG that begins with bytes its decoder walks over one by one."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(buffer, "JPEG")
+    return b"\xff\xd8\xff\xfe\0\2" + padding * times + buffer.getvalue()[2:]
+
+
 @cache
 def hostile() -> dict[str, tuple[str, bytes]]:
     text = png_chunk(b"zTXt", b"note\0\0" + zlib.compress(bytes(1 << 20)))
@@ -91,6 +98,10 @@ def hostile() -> dict[str, tuple[str, bytes]]:
         "webp canvas": ("too_many_pixels", webp_extended(16_384, 16_384)),
         "webp lossless": ("too_many_pixels", webp_lossless(16_384, 16_384)),
         "jpeg scans": ("unsupported", many_scans()),
+        "jpeg padding": ("not_an_image", padded_jpeg(b"\xff")),
+        "jpeg stray bytes": ("not_an_image", padded_jpeg(b"\0")),
+        "jpeg markers": ("not_an_image", padded_jpeg(b"\xff\xd8")),
+        "jpeg comments": ("not_an_image", padded_jpeg(b"\xff\xfe\0\0")),
     }
 
 
@@ -104,6 +115,16 @@ def test_hostile_photos_are_refused_without_a_warning(case: str) -> None:
     with pytest.raises(PhotoError) as caught:
         decode_photo(data)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("padding", [b"\xff", b"\0", b"\xff\xfe\0\2"])
+def test_a_jpeg_of_some_padding_is_read(padding: bytes) -> None:
+    assert decode_photo(padded_jpeg(padding, times=5_000)).size == (64, 64)
+
+
+@pytest.mark.parametrize("case", ["jpeg padding", "jpeg stray bytes"])
+def test_a_position_is_not_sought_behind_endless_padding(case: str) -> None:
+    assert read_location(hostile()[case][1]) is None
 
 
 PROBE = """

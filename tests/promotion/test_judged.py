@@ -48,6 +48,23 @@ def test_a_sound_version_is_loaded_asked_and_looked_into(
     assert judge_version(version, dataset, NAMES).seen == 1
 
 
+def test_a_version_whose_files_are_gone_does_not_end_the_judging_of_others(
+    dataset: Dataset, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = mlflow.MlflowClient(tracking_uri)
+    client.create_registered_model("gone")
+    version = client.create_model_version("gone", "somewhere/deleted")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no such file: somewhere/deleted")
+
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", fail)
+    judged = judge_version(version, dataset, NAMES)
+    assert judged.evaluation is None
+    assert "deleted" in judged.problem
+    assert (judged.version, judged.megabytes, judged.metrics) == (1, 0.0, {})
+
+
 def test_a_pickled_model_is_found_and_not_loaded(dataset: Dataset, tracking_uri: str) -> None:
     class Pickled(PythonModel):
         def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from experiments import history, promote, rollback
 from landmark_ml.config import HistoryConfig, PromoteConfig, RollbackConfig
@@ -156,6 +158,19 @@ def test_candidates_that_are_not_there_are_refused(name: str) -> None:
         ("experiment:nowhere", "there is no such experiment"),
     ):
         with pytest.raises(ValueError, match=sentence):
+            find_candidates(name, wanted, champion=1)
+
+
+def test_an_outage_is_not_reported_as_a_missing_version(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MlflowException("503", TEMPORARILY_UNAVAILABLE)
+
+    for asked in ("get_model_version", "get_model_version_by_alias"):
+        monkeypatch.setattr(mlflow.MlflowClient, asked, fail)
+    for wanted in ("2", f"models:/{name}@challenger"):
+        with pytest.raises(MlflowException, match="503"):
             find_candidates(name, wanted, champion=1)
 
 

@@ -1,0 +1,18 @@
+"""What an error of MLflow means: something is not there, or MLflow cannot be asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+if TYPE_CHECKING:
+    from mlflow.exceptions import MlflowException
+
+# An alias that nobody set, and an id that none can be, are invalid parameters to MLflow.
+_NOT_THERE = frozenset(map(ErrorCode.Name, (RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE)))
+
+
+def is_not_there(error: MlflowException) -> bool:
+    """Whether MLflow answered that it holds no such thing; False for an outage or a refusal."""
+    return error.error_code in _NOT_THERE

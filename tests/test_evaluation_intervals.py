@@ -1,0 +1,53 @@
+"""Intervals of a small set of photos: a resample may miss one kind of them altogether."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from landmark_ml.datasets import NOT_A_LANDMARK, Photo
+from landmark_ml.evaluation import Evaluation
+from landmark_ml.evaluation_intervals import metric_intervals
+
+METRICS = {"top5", "macro_f1", "ece", "gap", "landmarks_tagged", "within_25_km"}
+OF_BOTH_KINDS = {"auroc", "distractors_tagged"}
+
+
+def evaluated(labels: list[int]) -> Evaluation:
+    """Photos whose landmark is answered rightly, each with its own confidence."""
+    sure = np.linspace(0.9, 0.6, len(labels))
+    scores = np.array([0.8 if label >= 0 else 0.1 for label in labels])
+    return Evaluation(
+        photos=tuple(
+            Photo(Path(f"{i}.jpg"), label, f"{i}", 8, 8) for i, label in enumerate(labels)
+        ),
+        classes=("Tower", "Castle"),
+        probabilities=np.stack([sure, 1 - sure], axis=1),
+        landmark_scores=scores,
+        accepted=scores > 0.5,
+        ms_per_photo=1.0,
+    )
+
+
+def intervals(labels: list[int]) -> dict[str, float]:
+    return metric_intervals(evaluated(labels), np.zeros(len(labels)), 100, 0)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("labels", [[0] * 9 + [NOT_A_LANDMARK], [0] + [NOT_A_LANDMARK] * 9])
+def test_a_resample_that_misses_a_kind_of_photos_is_left_out(labels: list[int]) -> None:
+    found = intervals(labels)
+    assert set(found) == {
+        f"{name}_{end}" for name in METRICS | OF_BOTH_KINDS for end in ("low", "high")
+    }
+    assert np.isfinite(list(found.values())).all()
+    assert (found["auroc_low"], found["auroc_high"]) == (1, 1)
+    assert (found["distractors_tagged_low"], found["distractors_tagged_high"]) == (0, 0)
+
+
+def test_without_distractors_nothing_is_said_of_them() -> None:
+    assert set(intervals([0, 0, 1])) == {
+        f"{name}_{end}" for name in METRICS for end in ("low", "high")
+    }

@@ -1,0 +1,55 @@
+"""What a run trained on is read back, or known to be unrecorded; an outage is neither."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mlflow
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+
+from landmark_ml.datasets import MANIFEST
+from landmark_ml.logged_models import fetch_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def run_id(tracking_uri: str) -> str:
+    """Run that recorded nothing yet."""
+    client = mlflow.MlflowClient(tracking_uri)
+    experiment = client.get_experiment_by_name("landmarks")
+    assert experiment is not None
+    return str(client.create_run(experiment.experiment_id).info.run_id)
+
+
+def test_the_manifest_of_a_run_is_copied(run_id: str, tmp_path: Path) -> None:
+    mlflow.MlflowClient().log_text(run_id, "{}", MANIFEST)
+    found = fetch_manifest(run_id, tmp_path)
+    assert found is not None
+    assert found.read_text(encoding="utf-8") == "{}"
+
+
+def test_a_run_without_one_and_an_unknown_run_have_none(run_id: str, tmp_path: Path) -> None:
+    for asked in (run_id, "0" * 32, None):
+        assert fetch_manifest(asked, tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "outage", [MlflowException("503", TEMPORARILY_UNAVAILABLE), PermissionError("403")]
+)
+@pytest.mark.parametrize("asked", ["list_artifacts", "download_artifacts"])
+def test_an_outage_is_not_taken_for_a_run_without_one(
+    run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outage: Exception, asked: str
+) -> None:
+    mlflow.MlflowClient().log_text(run_id, "{}", MANIFEST)
+
+    def fail(*_: object, **__: object) -> None:
+        raise outage
+
+    place = mlflow.MlflowClient if asked == "list_artifacts" else mlflow.artifacts
+    monkeypatch.setattr(place, asked, fail)
+    with pytest.raises(type(outage), match=str(outage)):
+        fetch_manifest(run_id, tmp_path)
