@@ -46,12 +46,15 @@ def test_unreadable_files_are_named_with_their_code(tmp_path: Path) -> None:
     assert found.detail.startswith("not_an_image: ")
 
 
-def test_a_name_that_is_no_utf8_is_spelled_in_letters_a_table_takes(tmp_path: Path) -> None:
+def test_a_name_that_is_no_utf8_is_spelled_in_letters_a_table_takes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     root = write_sound(tmp_path)
     Path(os.fsdecode(bytes(root) + b"/train/Stonehenge/caf\xe9.jpg")).touch()
     findings = inspect(root)
     assert findings.found[0].subject == "train/Stonehenge/caf\\udce9.jpg"
     assert findings.table().to_csv().encode()
+    assert b"caf\\udce9.jpg" in caplog.text.encode()
 
 
 def test_a_share_of_unreadable_files_that_training_refuses_is_said_first(tmp_path: Path) -> None:

@@ -127,6 +127,8 @@ def _check_unreadable(scan: Scan, total: int, max_share: float) -> None:
     counts = Counter(file.code for file in scan.unreadable)
     first = "; ".join(f"{file.path}: {file.code}, {file.reason}" for file in scan.unreadable[:3])
     message = f"{len(scan.unreadable)} of {total} files are unreadable {dict(counts)}: {first}"
+    # A name that is no UTF-8 would fail where the log is written.
+    message = message.encode("utf-8", "backslashreplace").decode("utf-8")
     if len(scan.unreadable) > max_share * total:
         raise ValueError(
             f"{message}; more than max_unreadable {max_share:.0%}: repair or remove these files,"
