@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import lzma
 import shutil
 import stat
 import tempfile
@@ -21,6 +22,14 @@ MAX_RATIO = 50
 _RATIO_FREE_BYTES = 1 << 20
 _ENCRYPTED = 0x1
 _CHUNK = 1 << 20
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    OSError,
+)
 
 
 class ArchiveError(ValueError):
@@ -47,7 +56,10 @@ def unpack_zip(archive: Path, folder: Path) -> Path:
         try:
             with zipfile.ZipFile(archive) as source:
                 _unpack_entries(source, built)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except _DAMAGE as error:
+            # Of an error of the disk the number is known, of bytes that bzip2 cannot read none.
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
             raise ArchiveError(
                 f"{archive} is damaged ({error}); remove it and download it again"
             ) from error
@@ -61,13 +73,23 @@ def _unpack_entries(source: zipfile.ZipFile, folder: Path) -> None:
     for entry in entries:
         _check_entry(entry)
     for entry in tqdm(entries, desc="unpacking", unit="file"):
-        target = folder.joinpath(*PurePosixPath(entry.filename).parts)
-        if entry.is_dir():
-            target.mkdir(parents=True, exist_ok=True)
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with source.open(entry) as packed, target.open("xb") as unpacked:
-            shutil.copyfileobj(packed, unpacked, _CHUNK)
+        try:
+            _unpack_entry(source, entry, folder)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ArchiveError(
+                f"archive entry {entry.filename!r} is there twice, or as a file and as a folder:"
+                " unpack it by hand, and give the folder"
+            ) from error
+
+
+def _unpack_entry(source: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
+    target = folder.joinpath(*PurePosixPath(entry.filename).parts)
+    if entry.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with source.open(entry) as packed, target.open("xb") as unpacked:
+        shutil.copyfileobj(packed, unpacked, _CHUNK)
 
 
 def _check_sizes(entries: list[zipfile.ZipInfo], name: str) -> None:

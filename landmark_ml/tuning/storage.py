@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 _FILE = "studies.db"
 _LOCK_WAIT = 60.0
+_POSTGRESQL_PORT = 5432
+_THIS_HOST = ("localhost", "127.0.0.1", "::1")
 # A claim holds the lock for some 20 ms. Dozens of workers that ask for it more often than this
 # take more of the processor than the one who has it.
 _ASK_EVERY = 0.25
@@ -44,7 +46,7 @@ def storage_url(storage: str, tracking_uri: str) -> str:
         prefix = "sqlite:///"
         beside = tracking_uri.removeprefix(prefix) if tracking_uri.startswith(prefix) else ""
         return f"{prefix}{Path(beside).parent / _FILE}"
-    if storage == tracking_uri:
+    if _database(storage) == _database(tracking_uri):
         raise ValueError(
             f"storage is the database of MLflow, {_shown(storage)}; both keep a table of"
             " versions under one name: give the study a database of its own on the same server"
@@ -107,6 +109,21 @@ def _exclusive(url: str, name: str) -> Iterator[None]:
         return
     with advisory_lock(url, int.from_bytes(digest[:8], signed=True)):
         yield
+
+
+def _database(url: str) -> tuple[str, ...]:
+    """What an address leads to, however it is spelled: a file, or server, port and name."""
+    try:
+        parsed = sqlalchemy.engine.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return (url,)
+    kind = parsed.get_backend_name()
+    if kind == "sqlite":
+        return kind, str(Path(parsed.database or "").resolve())
+    host = (parsed.host or "localhost").lower()
+    name = parsed.database or parsed.username or ""
+    port = parsed.port or _POSTGRESQL_PORT
+    return kind, "localhost" if host in _THIS_HOST else host, str(port), name
 
 
 def _shown(url: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import warnings
-from dataclasses import asdict
-from datetime import datetime
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -122,17 +122,28 @@ def queue_again(study: Study, trial: FrozenTrial) -> None:
     )
 
 
-def fail_silent_trials(study: Study, grace: float) -> None:
-    """Fail and retry the trials whose process died, before its first sign of life too."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        optuna.storages.fail_stale_trials(study)
-    now = datetime.now()
-    for trial in running(study):
-        age = (now - (trial.datetime_start or now)).total_seconds()
-        if RUN_ID not in trial.user_attrs and age > grace:
-            study.tell(trial.number, state=TrialState.FAIL)
-            queue_again(study, trial)
+@dataclass
+class SilentTrials:
+    """Trials whose process died, before its first sign of life too.
+
+    grace: seconds that a trial has to give one, from when this worker first saw it. When it began
+    is no measure: the storage holds local times, and workers may stand in other time zones.
+    """
+
+    grace: float
+    _first_seen: dict[int, float] = field(default_factory=dict)
+
+    def fail(self, study: Study) -> None:
+        """Fail and retry them."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            optuna.storages.fail_stale_trials(study)
+        now = time.monotonic()
+        for trial in running(study):
+            since = self._first_seen.setdefault(trial.number, now)
+            if RUN_ID not in trial.user_attrs and now - since > self.grace:
+                study.tell(trial.number, state=TrialState.FAIL)
+                queue_again(study, trial)
 
 
 def running(study: Study) -> list[FrozenTrial]:

@@ -20,8 +20,8 @@ from landmark_ml.tuning.storage import study_lock
 from landmark_ml.tuning.study import (
     RETRY_OF,
     RUN_ID,
+    SilentTrials,
     best_trial,
-    fail_silent_trials,
     queue_again,
     running,
     started,
@@ -64,6 +64,9 @@ class Worker:
     runner: Runner
     _current: int = -1
 
+    def __post_init__(self) -> None:
+        self._silent = SilentTrials(2 * self.config.heartbeat)
+
     def work(self) -> None:
         """Return when the study has its trials or the time is up, and nobody is at a trial.
 
@@ -88,7 +91,7 @@ class Worker:
         with contextlib.ExitStack() as claim:
             # Held until the trial is ours: no two workers begin the last one.
             claim.enter_context(study_lock(self.url, self.study.study_name))
-            fail_silent_trials(self.study, 2 * self.config.heartbeat)
+            self._silent.fail(self.study)
             if self.config.trials and len(started(self.study)) >= self.config.trials:
                 return False
 
@@ -128,7 +131,7 @@ class Worker:
 
     def _others_are_busy(self) -> bool:
         with study_lock(self.url, self.study.study_name):
-            fail_silent_trials(self.study, 2 * self.config.heartbeat)
+            self._silent.fail(self.study)
             return bool(running(self.study))
 
     def _run(self, trial: Trial) -> tuple[float, ...]:

@@ -55,6 +55,27 @@ def test_paths_out_of_the_folder_are_refused(tmp_path: Path, name: str) -> None:
     assert_refused(archive, "points outside")
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    "names", [("a/one.txt", "a/one.txt"), ("a", "a/one.txt"), ("a/one.txt", "a")]
+)
+def test_a_doubled_entry_is_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    with zipfile.ZipFile(tmp_path / "doubled.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, b"photo")
+    assert_refused(tmp_path / "doubled.zip", f"entry '{names[1]}' is there twice")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_entry_is_refused_whatever_packed_it(tmp_path: Path, method: int) -> None:
+    noise = np.random.default_rng(0).bytes(4000)
+    archive = make_zip(tmp_path / "damaged.zip", {"photo": noise}, method)
+    data = bytearray(archive.read_bytes())
+    data[44:2000] = bytes(2000 - 44)
+    archive.write_bytes(data)
+    assert_refused(archive, "is damaged")
+
+
 def test_links_are_refused(tmp_path: Path) -> None:
     link = zipfile.ZipInfo("link")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16

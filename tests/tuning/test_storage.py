@@ -40,6 +40,32 @@ def test_other_databases_are_refused(storage: str, sentence: str) -> None:
         storage_url(storage, MLFLOW)
 
 
+@pytest.mark.parametrize(
+    ("storage", "mlflow"),
+    [
+        ("postgresql://a@db/runs", "postgresql+psycopg2://b:secret@DB:5432/runs"),
+        ("postgresql+psycopg://a@127.0.0.1/runs", "postgresql://a@localhost:5432/runs"),
+        ("sqlite:///{here}/mlflow.db", "sqlite:///mlflow.db"),
+        ("sqlite:///{here}/link.db", "sqlite:///{here}/mlflow.db"),
+    ],
+)
+def test_the_database_of_mlflow_is_refused_however_it_is_spelled(
+    storage: str, mlflow: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.db").symlink_to("mlflow.db")
+    with pytest.raises(ValueError, match="give the study a database of its own") as refused:
+        storage_url(storage.format(here=tmp_path), mlflow.format(here=tmp_path))
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "storage", ["postgresql://a@db/studies", "postgresql://a@db:5433/runs", "postgresql://a@b/runs"]
+)
+def test_another_database_beside_that_of_mlflow_is_taken(storage: str) -> None:
+    assert storage_url(storage, "postgresql://a@db/runs").startswith("postgresql+psycopg://")
+
+
 def test_a_password_is_not_shown() -> None:
     with pytest.raises(ValueError, match="none of") as refused:
         storage_url("mysql://me:secret@host/studies", MLFLOW)
