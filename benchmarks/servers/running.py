@@ -48,7 +48,7 @@ def _litserve(photo: bytes) -> bytes:
 
 def _mlflow(photo: bytes) -> bytes:
     encoded = base64.b64encode(photo).decode()
-    return json.dumps({"dataframe_split": {"columns": ["image"], "data": [[encoded]]}}).encode()
+    return json.dumps({"inputs": [encoded]}).encode()
 
 
 _MLFLOW = "mlflow models serve -m models:/MODEL@champion --env-manager local -h 127.0.0.1 -p PORT"
@@ -89,11 +89,14 @@ class Running:
     port: int
     _local: threading.local = field(default_factory=threading.local)
 
-    def ask(self, photo: bytes) -> None:
-        """Send a photo and read the answer; raises ServerError unless its status is 200."""
+    def send(self, body: bytes) -> None:
+        """Send what `server.body` made of a photo and read the answer.
+
+        Raises ServerError unless its status is 200.
+        """
         headers = {"Content-Type": self.server.content_type}
         connection = self._connection()
-        connection.request("POST", self.server.path, self.server.body(photo), headers)
+        connection.request("POST", self.server.path, body, headers)
         response = connection.getresponse()
         answer = response.read()
         if response.status != http.client.OK:

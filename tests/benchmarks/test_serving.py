@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.servers import running
 from benchmarks.servers.running import Server, ServerError, start
-from benchmarks.serving import BARE, measure
+from benchmarks.serving import BARE, CLIENTS, Peer, measure
 
 ECHO = """
 import sys
@@ -37,7 +37,12 @@ def echo(path: str) -> Server:
 def test_everybody_is_asked_as_often_and_the_first_round_does_not_count() -> None:
     asked: dict[str, list[bytes]] = {"ours": [], BARE: []}
     findings = measure(
-        {name: photos.append for name, photos in asked.items()}, [b"a", b"b"], requests=5, rounds=2
+        {
+            name: Peer([b"a", b"b"], dict.fromkeys(CLIENTS, photos.append))
+            for name, photos in asked.items()
+        },
+        requests=5,
+        rounds=2,
     )
     assert {name: len(photos) for name, photos in asked.items()} == {"ours": 30, BARE: 30}
     assert len(findings.latencies["ours", 8]) == 10
@@ -48,7 +53,7 @@ def test_a_server_is_started_asked_and_ended(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(running.SERVERS, "echo", echo("/tag"))
     with ExitStack() as ends:
         server = start("echo", "landmarks", ends)
-        server.ask(b"photo")
+        server.send(b"photo")
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", server.port)) != 0
 
@@ -56,7 +61,7 @@ def test_a_server_is_started_asked_and_ended(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_refusal_names_the_server_and_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(running.SERVERS, "echo", echo("/elsewhere"))
     with ExitStack() as ends, pytest.raises(ServerError, match="echo answered 500"):
-        start("echo", "landmarks", ends).ask(b"photo")
+        start("echo", "landmarks", ends).send(b"photo")
 
 
 def test_a_server_that_ends_at_once_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
