@@ -1,7 +1,9 @@
 """`python -m benchmarks.input_pipeline --photos <folder>`: full-size JPEG files to ready batches.
 
 Ours, torchvision's `ImageFolder` with a `DataLoader`, and the bound: libjpeg-turbo decoding at
-reduced scale and nothing else, on all cores. Round by round, so that all see the same machine.
+reduced scale and nothing else, on all cores. Round by round, so that all see the same machine. A
+round is long enough that the start of torchvision's workers, which it pays for each epoch, weighs
+little.
 """
 
 from __future__ import annotations
@@ -123,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.input_pipeline", description=__doc__
     )
     parser.add_argument("--photos", type=Path, required=True, help="folder of JPEG files")
-    parser.add_argument("--times", type=int, default=2, help="how often each file is read a round")
+    parser.add_argument("--times", type=int, default=10, help="how often each file is read a round")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks/input_pipeline.json"))
     return parser
