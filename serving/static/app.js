@@ -304,10 +304,12 @@ function origin(found, guess) {
 function look(item, found) {
   const button = find(".look", item);
   const canvas = find(".attention", item);
+  // The next champion may see another part of a photo than the one that answered.
+  const answered = model;
   button.hidden = false;
   button.addEventListener("click", () => {
     const shown = button.getAttribute("aria-pressed") !== "true";
-    if (shown) drawAttention(canvas, find("img", item), found.attention, model);
+    if (shown) drawAttention(canvas, find("img", item), found.attention, answered);
     canvas.hidden = !shown;
     button.setAttribute("aria-pressed", String(shown));
     button.textContent = shown ? "Hide where it looked" : "Show where it looked";

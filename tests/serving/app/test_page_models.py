@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,3 +42,31 @@ def test_a_link_that_is_found_late_is_shown(
     visit.give(photos / "red.jpg")
     assert texts(visit.page, "#model a") == ["its run in MLflow"]
     visit.context.close()
+
+
+def test_an_answer_keeps_what_its_own_model_saw(
+    browser: Browser, serve: Callable[..., str], photos: Path
+) -> None:
+    visit = Visit(browser, serve())
+    visit.give(photos / "red.jpg")
+    before = _looked(visit)
+
+    def answered_by_the_next(route: Route) -> None:
+        answer = route.fetch().json()
+        answer["model"] |= {"version": 8, "framing": "crop", "visible": 0.5}
+        route.fulfill(json=answer)
+
+    visit.page.route("**/api/tag*", answered_by_the_next)
+    visit.give(photos / "green.jpg")
+    visit.page.wait_for_selector("#model:has-text('version 8')")
+    assert _looked(visit) == before
+    visit.context.close()
+
+
+def _looked(visit: Visit) -> str:
+    """Where the map is laid over the photo of red.jpg, for which it is shown and hidden again."""
+    card = visit.page.locator(".card", has_text="red.jpg")
+    card.locator(".look").click()
+    laid = card.locator("canvas.attention").get_attribute("style")
+    card.locator(".look").click()
+    return laid or ""
