@@ -91,9 +91,14 @@ def answer(
 
 
 def refuse(error: PhotoError) -> Prediction:
-    """Answer for a photo that cannot be read."""
+    """Answer for a photo that the decoder refuses."""
+    return refused(error.code, error.reason)
+
+
+def refused(code: str, reason: str) -> Prediction:
+    """Answer for a photo that has none: nothing but why."""
     empty: dict[str, Any] = dict.fromkeys(Prediction.__annotations__)
-    empty["error"] = Refusal(code=error.code, reason=error.reason)
+    empty["error"] = Refusal(code=code, reason=reason)
     return cast(Prediction, empty)
 
 

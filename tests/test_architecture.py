@@ -116,7 +116,7 @@ SERVING_MAY_IMPORT = (
 """All of the library that serving may touch: it is shipped inside the model."""
 
 APP = "serving.app"
-APP_MAY_IMPORT = ("landmark_ml.atomic_file", "landmark_ml.config")
+APP_MAY_IMPORT = ("landmark_ml.atomic_file", "landmark_ml.config", "landmark_ml.places")
 """What the web app, which runs where the whole project is installed, may touch besides."""
 
 TAGGER = "serving.tagging"

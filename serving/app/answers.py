@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, TypedDict, get_args, get_type_hints, is_typeddict
 
 import numpy as np
 from pydantic import BaseModel, create_model
 
+from landmark_ml.places import great_circle_km
 from serving.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from serving.app.answer_queue import Found
     from serving.champion import Loaded
 
-_EARTH_RADIUS_KM = 6371.0088
 _DIGITS = 3
 
 
@@ -106,16 +105,6 @@ def document(answer: Any) -> type[BaseModel]:
     return made
 
 
-def kilometres(here: tuple[float, float], there: tuple[float, float]) -> float:
-    """Great-circle distance of two (latitude, longitude) in degrees, on a sphere."""
-    (lat1, lon1), (lat2, lon2) = (map(math.radians, point) for point in (here, there))
-    chord = (
-        math.sin((lat2 - lat1) / 2) ** 2
-        + math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
-    )
-    return 2 * _EARTH_RADIUS_KM * math.asin(min(1.0, math.sqrt(chord)))
-
-
 def _distance(prediction: Prediction) -> float | None:
     if prediction["location_source"] != "exif" or not prediction["level"]:
         return None
@@ -124,7 +113,7 @@ def _distance(prediction: Prediction) -> float | None:
     for candidate in best:
         guess = candidate["latitude"], candidate["longitude"]
         if None not in (*taken, *guess):
-            return round(kilometres(taken, guess), _DIGITS)  # type: ignore[arg-type]
+            return round(great_circle_km(taken, guess), _DIGITS)  # type: ignore[arg-type]
     return None
 
 

@@ -7,15 +7,16 @@ from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias
 
-from serving.prediction import Prediction, Refusal
+from serving.prediction import refused
 from serving.tagging.in_order import in_order
 from serving.tagging.journal import Tagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from serving.prediction import Prediction
     from serving.predictor import Predictor
 
 CANNOT_BE_READ = "cannot_be_read"
@@ -59,12 +60,10 @@ def _answer(
     photos = [content for content in contents if isinstance(content, bytes)]
     answers = iter(predictor.predict(photos, top_k=TOP_K, threshold=threshold))
     return [
-        Tagged(path, next(answers) if isinstance(content, bytes) else _refuse(content))
+        Tagged(path, next(answers) if isinstance(content, bytes) else _not_given(content))
         for path, content in zip(paths, contents, strict=True)
     ]
 
 
-def _refuse(error: OSError) -> Prediction:
-    empty: dict[str, Any] = dict.fromkeys(Prediction.__annotations__)
-    empty["error"] = Refusal(code=CANNOT_BE_READ, reason=error.strerror or str(error))
-    return cast("Prediction", empty)
+def _not_given(error: OSError) -> Prediction:
+    return refused(CANNOT_BE_READ, error.strerror or str(error))

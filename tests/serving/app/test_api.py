@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from landmark_ml.photos import DEFAULT_LIMITS
-from serving.app.answers import kilometres
+from landmark_ml.places import great_circle_km
 from serving.champion import Loaded
 from serving.prediction import Prediction
 from tests.colour_artifact import GREEN, RED, TOWER, WHITE, colour_photo, gps_exif
@@ -94,17 +94,9 @@ def test_a_photo_with_a_place_tells_how_far_the_landmark_is(app: App) -> None:
     here = colour_photo(RED, exif=gps_exif(48, 3))
     elsewhere, plain = colour_photo(WHITE, exif=gps_exif(48, 3)), PHOTOS[0]
     answers = app.client.post("/api/tag", files=form(here, elsewhere, plain)).json()["photos"]
-    expected = kilometres((48, 3), (TOWER.latitude, TOWER.longitude))
+    expected = great_circle_km((48, 3), (TOWER.latitude, TOWER.longitude))
     assert answers[0]["distance_km"] == pytest.approx(expected, abs=0.001)
     assert (answers[1]["distance_km"], answers[2]["distance_km"]) == (None, None)
-
-
-def test_distances_are_those_of_the_earth() -> None:
-    paris, sydney = (48.8584, 2.2945), (-33.8568, 151.2153)
-    assert kilometres(paris, sydney) == pytest.approx(16_960, rel=0.005)
-    assert kilometres((0, 179.5), (0, -179.5)) == pytest.approx(111.195, abs=0.01)
-    assert kilometres(paris, paris) == 0
-    assert kilometres((90, 0), (-90, 0)) == pytest.approx(20_015, abs=1)
 
 
 def test_too_many_photos_are_refused(start_app: StartApp) -> None:
