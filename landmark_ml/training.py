@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_ml import reporting, tracking
+from landmark_ml import figures, reporting, tracking
 from landmark_ml.calibration import calibrate
 from landmark_ml.datasets import manifest_digest
 from landmark_ml.devices import choose_compute
@@ -67,9 +67,10 @@ class History:
 
     def add(self, metrics: dict[str, float]) -> None:
         """Record an epoch; its step goes on where the last phase ended."""
-        row = metrics | {"epoch": float(len(self.rows))}
+        counts = {"epoch": float(len(self.rows)), figures.PHASE_EPOCH: metrics["epoch"]}
+        row = metrics | counts
         self.rows.append(row)
-        logged = {name: value for name, value in row.items() if name != "epoch"}
+        logged = {name: value for name, value in row.items() if name not in counts}
         self.run.log_metrics(logged, step=len(self.rows) - 1)
         if self.on_epoch_end is not None:
             self.on_epoch_end(row)
