@@ -104,8 +104,7 @@ def run_training(
         run.log_manifest(dataset)
         run.set_tags({"processes": str(processes.count)})
         model = create_model(model_options(config, num_outputs(dataset)))
-        resolution = model.preprocessing.resolution
-        reporting.log_dataset_figures(run, dataset, config, resolution)
+        reporting.log_dataset_figures(run, dataset, config, model.preprocessing)
         history = History(run, on_epoch_end, saver.history)
         try:
             validation = train_network(model, dataset, config, compute, history.add, saver)
