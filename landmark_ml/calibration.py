@@ -40,7 +40,10 @@ class Calibration:
 
 
 def calibrate(logits: Tensor, targets: Tensor, num_classes: int) -> Calibration:
-    """Fit both on validation logits [N, outputs] and targets [N] (num_classes: no landmark)."""
+    """Fit all three on logits [N, outputs] and targets [N] of validation photos.
+
+    A target of num_classes is a photo of no landmark.
+    """
     temperature = fit_temperature(logits, targets)
     probabilities = torch.softmax(logits / temperature, dim=1)[:, :num_classes]
     scores = landmark_scores(logits / temperature, num_classes).numpy()

@@ -40,25 +40,6 @@ class EvaluationResult:
     report: EvaluationReport
 
 
-def evaluate_model(
-    model_uri: str,
-    photos: Sequence[Photo],
-    classes: Sequence[str],
-    gazetteer: Gazetteer,
-    options: JudgeOptions | None = None,
-) -> EvaluationReport:
-    """Judge a logged model on photos, in a process and with the code of its own.
-
-    classes: what the labels of the photos mean. Whether the model was trained on these photos is
-    the caller's to know: see `evaluated_photos.choose_photos`. Raises ValueError when there is no
-    such model, or it cannot answer.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
-        model = fetch_model(model_uri, scratch)
-        return _judge(model, photos, classes, gazetteer, options)
-
-
 def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
     """Judge the configured model on the configured photos, as a run of its own.
 
@@ -93,7 +74,7 @@ def _judge(
     photos: Sequence[Photo],
     classes: Sequence[str],
     gazetteer: Gazetteer,
-    options: JudgeOptions | None,
+    options: JudgeOptions,
 ) -> EvaluationReport:
     with (
         tempfile.TemporaryDirectory() as scratch,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from landmark_ml.config import DataConfig, TrainConfig
     from landmark_ml.datasets import Dataset, Side
     from landmark_ml.findings import Findings
+    from landmark_ml.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,7 @@ def run_inspection(config: DataConfig, training: TrainConfig) -> InspectionResul
         for side in sides:
             run.log_dataset(dataset, side)
         run.log_manifest(dataset)
-        resolution = input_resolution(training)
-        reporting.log_dataset_figures(run, dataset, training, resolution)
+        reporting.log_dataset_figures(run, dataset, training, input_preprocessing(training))
         gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
         findings = inspect_dataset(dataset, gazetteer, config.max_unreadable)
         run.log_table(findings.table(), "findings")
@@ -64,9 +64,9 @@ def describe_dataset(dataset: Dataset) -> str:
     )
 
 
-def input_resolution(training: TrainConfig) -> int:
-    """Side in pixels of the square that the configured network sees."""
+def input_preprocessing(training: TrainConfig) -> Preprocessing:
+    """The way from a photo to the square that the configured network sees."""
     options = ModelOptions(
         training.backbone, num_outputs=1, weights="random", resolution=training.resolution
     )
-    return create_model(options).preprocessing.resolution
+    return create_model(options).preprocessing

@@ -18,6 +18,7 @@ from landmark_ml.evaluation import (
     sample_answers,
     summarize,
 )
+from landmark_ml.features import view_pixels
 from landmark_ml.model_card import NetworkFacts, model_card
 from landmark_ml.network_size import count_macs, count_parameters
 from landmark_ml.phases import create_augmentation, load_training_squares
@@ -27,15 +28,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from landmark_ml.config import TrainConfig
-    from landmark_ml.datasets import Dataset
+    from landmark_ml.datasets import Dataset, Photo
     from landmark_ml.models import LandmarkNetwork
+    from landmark_ml.preprocessing import Preprocessing
     from landmark_ml.tracking import Run
+    from landmark_ml.transforms import Augmentation
 
 
-AUGMENTED_PHOTOS = 6
-AUGMENTED_VIEWS = 4
+SHOWN_PHOTOS = 6
+SHOWN_VIEWS = 4
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,17 @@ def model_params(config: TrainConfig, facts: NetworkFacts) -> dict[str, str]:
     }
 
 
-def log_dataset_figures(run: Run, dataset: Dataset, config: TrainConfig, resolution: int) -> None:
+def log_dataset_figures(
+    run: Run, dataset: Dataset, config: TrainConfig, preprocessing: Preprocessing
+) -> None:
     """Samples, counts, sizes and colours of a dataset, and its photos as training sees them."""
     run.log_figure(figures.sample_grid(dataset), "data_samples")
     run.log_figure(figures.class_counts(dataset), "data_class_counts")
-    run.log_figure(figures.image_sizes(dataset, target=resolution), "data_image_sizes")
+    run.log_figure(
+        figures.image_sizes(dataset, target=preprocessing.resolution), "data_image_sizes"
+    )
     run.log_figure(figures.channel_statistics(dataset), "data_channels")
-    run.log_figure(_augmented_figure(dataset, config, resolution), "data_augmented")
+    run.log_figure(_training_figure(dataset, config, preprocessing), "data_augmented")
 
 
 def log_history(run: Run, history: Sequence[dict[str, float]]) -> None:
@@ -135,16 +143,35 @@ def _log_evaluation_figures(run: Run, evaluation: Evaluation, summary: dict[str,
     )
 
 
-def _augmented_figure(dataset: Dataset, config: TrainConfig, resolution: int) -> Figure:
-    """Show a few training photos, one a column, each as several epochs would see it."""
+def _training_figure(dataset: Dataset, config: TrainConfig, preprocessing: Preprocessing) -> Figure:
+    """Show a few training photos, one a column, each as several epochs would see it.
+
+    Fine-tuning draws its crops anew each epoch; a head learns on the same few views in all of them.
+    """
     photos = dataset.landmarks("train")
     rng = np.random.default_rng(config.seed)
-    chosen = [photos[i] for i in rng.permutation(len(photos))[:AUGMENTED_PHOTOS]]
-    augment = create_augmentation(config, resolution)
-    squares, aspects = load_training_squares(chosen, augment, config.framing)
-    generator = torch.Generator().manual_seed(config.seed)
-    repeated = torch.arange(len(chosen)).repeat(AUGMENTED_VIEWS)
-    crops = augment(squares[repeated], aspects[repeated], generator)
-    pixels = crops.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    chosen = [photos[i] for i in rng.permutation(len(photos))[:SHOWN_PHOTOS]]
     titles = [dataset.classes[photo.label] for photo in chosen]
-    return figures.augmented_batch(pixels, titles * AUGMENTED_VIEWS)
+    if config.finetune_epochs:
+        side = config.train_resolution or preprocessing.resolution
+        crops = _crops(chosen, config, create_augmentation(config, side))
+        return figures.augmented_batch(crops, titles * SHOWN_VIEWS)
+    shown = min(config.views, SHOWN_VIEWS)
+    pixels = [
+        view_pixels(preprocessing.decode(photo.path), preprocessing, view, photo.sha256)
+        for view in range(shown)
+        for photo in chosen
+    ]
+    how = "not augmented" if config.views == 1 else f"in {config.views} views"
+    return figures.augmented_batch(np.stack(pixels), titles * shown, how)
+
+
+def _crops(
+    photos: Sequence[Photo], config: TrainConfig, augment: Augmentation
+) -> NDArray[np.uint8]:
+    squares, aspects = load_training_squares(photos, augment, config.framing)
+    generator = torch.Generator().manual_seed(config.seed)
+    repeated = torch.arange(len(photos)).repeat(SHOWN_VIEWS)
+    crops = augment(squares[repeated], aspects[repeated], generator)
+    pixels: NDArray[np.uint8] = crops.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    return pixels

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_ml import reporting, tracking
+from landmark_ml import figures, reporting, tracking
 from landmark_ml.calibration import calibrate
 from landmark_ml.datasets import manifest_digest
 from landmark_ml.devices import choose_compute
@@ -67,9 +67,10 @@ class History:
 
     def add(self, metrics: dict[str, float]) -> None:
         """Record an epoch; its step goes on where the last phase ended."""
-        row = metrics | {"epoch": float(len(self.rows))}
+        counts = {"epoch": float(len(self.rows)), figures.PHASE_EPOCH: metrics["epoch"]}
+        row = metrics | counts
         self.rows.append(row)
-        logged = {name: value for name, value in row.items() if name != "epoch"}
+        logged = {name: value for name, value in row.items() if name not in counts}
         self.run.log_metrics(logged, step=len(self.rows) - 1)
         if self.on_epoch_end is not None:
             self.on_epoch_end(row)
@@ -103,8 +104,7 @@ def run_training(
         run.log_manifest(dataset)
         run.set_tags({"processes": str(processes.count)})
         model = create_model(model_options(config, num_outputs(dataset)))
-        resolution = model.preprocessing.resolution
-        reporting.log_dataset_figures(run, dataset, config, resolution)
+        reporting.log_dataset_figures(run, dataset, config, model.preprocessing)
         history = History(run, on_epoch_end, saver.history)
         try:
             validation = train_network(model, dataset, config, compute, history.add, saver)

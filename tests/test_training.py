@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import mlflow
 import pytest
 
-from landmark_ml import training
+from landmark_ml import tracking, training
 from landmark_ml.config import TrainConfig
 from landmark_ml.places import GazetteerError
-from landmark_ml.training import run_training
+from landmark_ml.training import History, run_training
 from tests.interrupted_runs import QUICK, write_colour_folders
 
 if TYPE_CHECKING:
@@ -22,6 +23,16 @@ def _no_training(monkeypatch: pytest.MonkeyPatch, tracking_uri: str) -> None:
         pytest.fail("the training began")
 
     monkeypatch.setattr(training, "finetune", too_late)
+
+
+def test_the_history_knows_where_a_phase_began(tracking_uri: str) -> None:
+    with tracking.start_run(TrainConfig(), "history", {}) as run:
+        history = History(run, None, [])
+        for epoch in (0.0, 1.0, 0.0, 1.0):
+            history.add({"epoch": epoch, "val/loss": 1.0})
+    assert [row["epoch"] for row in history.rows] == [0, 1, 2, 3]
+    assert [row["phase_epoch"] for row in history.rows] == [0, 1, 0, 1]
+    assert mlflow.get_run(run.run_id).data.metrics == {"val/loss": 1.0}
 
 
 def config(folder: Path, **values: Any) -> TrainConfig:

@@ -91,7 +91,9 @@ class TrainConfig(DataConfig):
     label_smoothing: float = option(0.2, "share of the target spread over all classes", within=UNIT)
 
     finetune_epochs: int = option(
-        0, "epochs of the whole network on pixels; 0: stays frozen", within=NOT_NEGATIVE
+        0,
+        "epochs on pixels, of the network as far as `unfreeze` says; 0: all stays frozen",
+        within=NOT_NEGATIVE,
     )
     unfreeze: int = option(
         0,

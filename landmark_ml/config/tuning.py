@@ -30,7 +30,8 @@ class TuneConfig(TrainConfig):
     )
     backbones: str = option(
         "tf_efficientnet_lite0,tf_efficientnet_lite2",
-        "timm models to choose from",
+        "timm models to choose from besides `backbone`, which is alone where weights are not"
+        " `pretrained`",
     )
     keep: str = option("", "parameters of the space that are not searched, such as `framing,views`")
     trials: int = option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 import time
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import requests
 from tqdm import tqdm
+
+from landmark_ml.datasets.content_hash import file_sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,12 +55,6 @@ def download(url: str, target: Path, *, sha256: str | None = None) -> Path:
     part.replace(target)
     _validator_file(part).unlink(missing_ok=True)
     return target
-
-
-def file_sha256(path: Path) -> str:
-    """Content hash of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _transfer_with_retries(url: str, part: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tqdm import tqdm
 
 from landmark_ml.atomic_file import write_whole
+from landmark_ml.datasets.content_hash import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -207,7 +208,7 @@ def _check_files(dataset: Dataset, path: Path, *, verify: bool) -> None:
     if not verify:
         return
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = pool.map(_content_hash, (photo.path for photo in photos))
+        hashes = pool.map(file_sha256, (photo.path for photo in photos))
         found = list(tqdm(hashes, total=len(photos), desc="checking photos", unit="photo"))
     changed = [
         photo.path for photo, sha256 in zip(photos, found, strict=True) if photo.sha256 != sha256
@@ -223,11 +224,6 @@ def _name_files(files: Sequence[Path], what: str) -> str:
         f"{len(files)} photos {what}: {names}{more}; bring them back, give the right root, or open"
         " the dataset again to write a new manifest"
     )
-
-
-def _content_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _json_list(key: str, rows: Sequence[dict[str, Any]]) -> str:

@@ -7,12 +7,19 @@ from landmark_ml.figures.confusion import confusion_matrix
 from landmark_ml.figures.dataset import FEW_PHOTOS, augmented_batch, class_counts, sample_grid
 from landmark_ml.figures.evaluation import location_error, risk_coverage_curve, robustness_bars
 from landmark_ml.figures.pairs import bootstrap_difference, class_wins
-from landmark_ml.figures.results import Mistake, learning_curves, per_class_table, worst_mistakes
+from landmark_ml.figures.results import (
+    PHASE_EPOCH,
+    Mistake,
+    learning_curves,
+    per_class_table,
+    worst_mistakes,
+)
 from landmark_ml.figures.sizes import image_sizes
 from landmark_ml.figures.tradeoffs import accuracy_tradeoffs, overlaid_curves, pareto_front
 
 __all__ = [
     "FEW_PHOTOS",
+    "PHASE_EPOCH",
     "Answer",
     "ChannelStatistics",
     "Mistake",

@@ -1,4 +1,4 @@
-"""Pictures of a dataset: samples, counts, sizes, colour statistics and augmented photos."""
+"""Pictures of a dataset: samples, counts, and photos as training sees them."""
 
 from __future__ import annotations
 
@@ -101,8 +101,13 @@ def class_counts(dataset: Dataset) -> Figure:
     return figure
 
 
-def augmented_batch(pixels: NDArray[np.uint8], titles: Sequence[str] | None = None) -> Figure:
-    """Show photos as training sees them; pixels uint8 [N, H, W, 3], one title a photo."""
+def augmented_batch(
+    pixels: NDArray[np.uint8], titles: Sequence[str] | None = None, how: str = "augmented"
+) -> Figure:
+    """Show photos as training sees them; pixels uint8 [N, H, W, 3], one title a photo.
+
+    how: said of them in the title of the figure.
+    """
     if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8:
         msg = (
             f"got {pixels.dtype} pixels of shape {pixels.shape}: give uint8 [N, H, W, 3],"
@@ -118,8 +123,7 @@ def augmented_batch(pixels: NDArray[np.uint8], titles: Sequence[str] | None = No
     size = f"{pixels.shape[2]} x {pixels.shape[1]} px"
     return thumbnail_grid(
         in_rows(tiles, 8 if titles is None else 6),
-        title=f"Training photos as the network sees them, augmented: {shown} of {len(pixels)}"
-        f", {size}",
+        title=f"Training photos as the network sees them, {how}: {shown} of {len(pixels)}, {size}",
     )
 
 

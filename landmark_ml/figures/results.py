@@ -1,4 +1,4 @@
-"""Pictures of a run's results: curves, per-class scores, mistakes, calibration and rejection."""
+"""Pictures of a run's results: curves, per-class scores and mistakes."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 MOST_MISTAKES = 20
 MOST_MARKED_EPOCHS = 40
+PHASE_EPOCH = "phase_epoch"
+"""Key of a row of the history: its epoch counted from the beginning of its phase."""
 _CURVES = ("train/loss", "val/loss", "val/calibrated_loss", "val/top1", "val/top3")
 SCORES = ("recall", "precision", "f1")
 MISTAKES_NOTE = "Blue: the true landmark. Red: the predicted one, with its confidence."
@@ -59,16 +61,18 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
 
     A row holds `epoch` and any of `train/loss`, `val/loss`, `val/calibrated_loss`, `val/top1`,
     `val/top3`; a key that is missing leaves a gap. Best is the lowest `val/calibrated_loss`, whose
-    weights training keeps, else the highest `val/top1`, else the lowest `val/loss`. Raises
-    ValueError on an empty history.
+    weights training keeps, else the highest `val/top1`, else the lowest `val/loss`. `phase_epoch`
+    is 0 where a phase begins: the last one keeps its own best. Raises ValueError on an empty
+    history.
     """
     if not history:
         msg = "the history holds no epoch: draw learning curves after the first one"
         raise ValueError(msg)
     epochs = np.array([row.get("epoch", index) for index, row in enumerate(history)], dtype=float)
     series = {key: _series(history, key) for key in _CURVES}
-    best = _best_epoch(series)
-    figure = new_figure(_curves_title(epochs, series, best), height=3.9)
+    begin = _last_phase(history)
+    best = _best_epoch(series, begin)
+    figure = new_figure(_curves_title(epochs, series, best, begin), height=3.9)
     loss, accuracy = figure.subplots(1, 2)
     _draw_curves(
         loss,
@@ -152,21 +156,29 @@ def _series(history: Sequence[Mapping[str, float]], key: str) -> NDArray[np.floa
     return np.array([row.get(key, np.nan) for row in history], dtype=float)
 
 
-def _best_epoch(series: Mapping[str, NDArray[np.float64]]) -> int | None:
-    """Position of the best epoch; the earliest on a tie."""
-    if np.isfinite(series["val/calibrated_loss"]).any():
-        return int(np.nanargmin(series["val/calibrated_loss"]))
-    if np.isfinite(series["val/top1"]).any():
-        return int(np.nanargmax(series["val/top1"]))
-    if np.isfinite(series["val/loss"]).any():
-        return int(np.nanargmin(series["val/loss"]))
+def _last_phase(history: Sequence[Mapping[str, float]]) -> int:
+    """Position of the epoch with which the last phase began."""
+    begins = [index for index, row in enumerate(history) if row.get(PHASE_EPOCH) == 0]
+    return begins[-1] if begins else 0
+
+
+def _best_epoch(series: Mapping[str, NDArray[np.float64]], begin: int) -> int | None:
+    """Position of the best epoch from one on; the earliest on a tie."""
+    for key, sign in (("val/calibrated_loss", 1), ("val/top1", -1), ("val/loss", 1)):
+        values = sign * series[key][begin:]
+        if np.isfinite(values).any():
+            return begin + int(np.nanargmin(values))
     return None
 
 
 def _curves_title(
-    epochs: NDArray[np.float64], series: Mapping[str, NDArray[np.float64]], best: int | None
+    epochs: NDArray[np.float64],
+    series: Mapping[str, NDArray[np.float64]],
+    best: int | None,
+    begin: int,
 ) -> str:
     count = f"{len(epochs)} epoch" + ("s" if len(epochs) > 1 else "")
+    count += f", the last {len(epochs) - begin} on pixels" if begin else ""
     if best is None:
         return f"{count}, nothing measured on validation photos"
     top1, loss = series["val/top1"][best], series["val/loss"][best]

@@ -20,9 +20,9 @@ Numbers = npt.NDArray[np.generic]
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert a loaded picture of any mode to RGB: transparency on white, deep greys to 8 bits.
 
-    Greys of 16 bits are divided by 257. Integers of 32 bits and floats keep the range they plainly
-    use (0..1, 0..255 or 0..65535) and are stretched from their minimum to their maximum otherwise;
-    NaN becomes black.
+    Greys of 16 bits are divided by 257. Integers of 32 bits are taken for 0..255 or 0..65535 and
+    floats for 0..1 or 0..255 where they fit, and are stretched from their minimum to their maximum
+    where they do not; NaN becomes black.
     """
     if image.mode.startswith(("I", "F")):
         image = _grey8(image)

@@ -82,6 +82,16 @@ def test_the_epoch_whose_weights_were_kept_is_marked() -> None:
     assert says(learning_curves(history), "Best validation top-1 0.700 at epoch 1")
 
 
+def test_of_two_phases_the_epoch_that_the_last_one_kept_is_marked() -> None:
+    calibrated = [(0.9, 0), (0.2, 1), (0.6, 0), (0.5, 1), (0.7, 2)]
+    history: list[dict[str, float]] = [
+        {"epoch": e, "phase_epoch": of_phase, "val/calibrated_loss": loss, "val/top1": 0.1 * e}
+        for e, (loss, of_phase) in enumerate(calibrated)
+    ]
+    sentence = "Best validation top-1 0.300 at epoch 3 (5 epochs, the last 3 on pixels)"
+    assert says(learning_curves(history), sentence)
+
+
 def test_curves_of_no_epoch_are_refused() -> None:
     with pytest.raises(ValueError, match="no epoch"):
         learning_curves([])
