@@ -88,6 +88,25 @@ def measure(peers: dict[str, Peer], requests: int, rounds: int) -> Findings:
     return findings
 
 
+def encoded_for(running: Running, photos: Sequence[bytes]) -> Peer:
+    """A server, and photos as it wants them sent."""
+    bodies = [running.server.body(photo) for photo in photos]
+    return Peer(bodies, dict.fromkeys(CLIENTS, running.send))
+
+
+def bare_work(predictor: Predictor, photos: Sequence[bytes]) -> Peer:
+    """Decoding and network without a server, with the predictor's faster graph for each."""
+
+    def alone(graph: Graph, photo: bytes) -> None:
+        graph.run(predictor.metadata.preprocessing.read(photo)[np.newaxis])
+
+    # All cores on one photo answer it soonest; a photo a core answers the most photos.
+    graphs = {
+        clients: predictor.graph if clients == 1 else predictor.batch_graph for clients in CLIENTS
+    }
+    return Peer(photos, {clients: partial(alone, graph) for clients, graph in graphs.items()})
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Start, ask, print the table; 1 when a server fails."""
     options = _parser().parse_args(argv)
@@ -99,8 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with ExitStack() as running:
             champion = running.enter_context(Champion(options.model))
             servers = {name: start(name, options.model, running) for name in options.servers}
-            peers = {name: _asked(server, photos) for name, server in servers.items()}
-            peers[BARE] = _bare(champion.current.predictor, photos)
+            peers = {name: encoded_for(server, photos) for name, server in servers.items()}
+            peers[BARE] = bare_work(champion.current.predictor, photos)
             findings = measure(peers, options.requests, options.rounds)
     except (ServerError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
@@ -110,22 +129,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_json(options.out, {"machine": machine(PACKAGES), "header": header, "rows": rows})
     sys.stdout.write(table(header, rows) + "\n")
     return 0
-
-
-def _asked(running: Running, photos: Sequence[bytes]) -> Peer:
-    bodies = [running.server.body(photo) for photo in photos]
-    return Peer(bodies, dict.fromkeys(CLIENTS, running.send))
-
-
-def _bare(predictor: Predictor, photos: Sequence[bytes]) -> Peer:
-    def alone(graph: Graph, photo: bytes) -> None:
-        graph.run(predictor.metadata.preprocessing.read(photo)[np.newaxis])
-
-    # All cores on one photo answer it soonest; a photo a core answers the most photos.
-    graphs = {
-        clients: predictor.graph if clients == 1 else predictor.batch_graph for clients in CLIENTS
-    }
-    return Peer(photos, {clients: partial(alone, graph) for clients, graph in graphs.items()})
 
 
 def _ask_all(ask: Callable[[bytes], None], bodies: Sequence[bytes], clients: int) -> list[float]:

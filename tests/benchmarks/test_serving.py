@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import socket
 from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from benchmarks.servers import running
-from benchmarks.servers.running import Server, ServerError, start
-from benchmarks.serving import BARE, CLIENTS, Peer, measure
+from benchmarks.servers.running import Running, Server, ServerError, start
+from benchmarks.serving import BARE, CLIENTS, Peer, bare_work, encoded_for, measure
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 ECHO = """
 import sys
@@ -30,6 +38,15 @@ ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
+class RecordingGraph:
+    """Counts the photos that it is run on."""
+
+    photos = 0
+
+    def run(self, pixels: NDArray[np.uint8]) -> None:
+        self.photos += len(pixels)
+
+
 def echo(path: str) -> Server:
     return Server(("-c", ECHO, "PORT"), path, "/", "image/jpeg", lambda photo: photo)
 
@@ -47,6 +64,30 @@ def test_everybody_is_asked_as_often_and_the_first_round_does_not_count() -> Non
     assert {name: len(photos) for name, photos in asked.items()} == {"ours": 30, BARE: 30}
     assert len(findings.latencies["ours", 8]) == 10
     assert [row[0] for row in findings.rows()] == ["ours", BARE]
+
+
+def test_mlflow_is_sent_its_cheapest_form() -> None:
+    body = running.SERVERS["mlflow models serve, our model"].body(b"photo")
+    (sent,) = json.loads(body)["inputs"]
+    assert base64.b64decode(sent) == b"photo"
+
+
+def test_photos_are_encoded_before_anybody_is_asked() -> None:
+    server = Server((), "/", "/", "image/jpeg", lambda photo: photo[::-1])
+    peer = encoded_for(Running("echo", server, 0), [b"ab", b"cd"])
+    assert peer.bodies == [b"ba", b"dc"]
+
+
+def test_the_bare_work_of_many_runs_on_the_graph_of_many_streams() -> None:
+    one, many = RecordingGraph(), RecordingGraph()
+    preprocessing = SimpleNamespace(read=lambda _: np.zeros((8, 8, 3), np.uint8))
+    metadata = SimpleNamespace(preprocessing=preprocessing)
+    predictor: Any = SimpleNamespace(graph=one, batch_graph=many, metadata=metadata)
+    asks = bare_work(predictor, [b"photo"]).asks
+    asks[1](b"photo")
+    assert (one.photos, many.photos) == (1, 0)
+    asks[8](b"photo")
+    assert (one.photos, many.photos) == (1, 1)
 
 
 def test_a_server_is_started_asked_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
