@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from landmark_ml.datasets import label_name
+from landmark_ml.datasets import label_name, spelled
 from landmark_ml.figures import FEW_PHOTOS
 
 if TYPE_CHECKING:
@@ -174,5 +174,4 @@ def _label(photo: Photo, dataset: Dataset) -> str:
 
 
 def _shown(path: Path, root: Path) -> str:
-    """Path under the root in letters that a table and a terminal take, whatever its bytes."""
-    return os.path.relpath(path, root).encode("utf-8", "backslashreplace").decode("utf-8")
+    return spelled(os.path.relpath(path, root))

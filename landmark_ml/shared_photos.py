@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_ml.datasets import MANIFEST, dataset_options, find_root, open_dataset, read_manifest
+from landmark_ml.datasets import MANIFEST, dataset_options, find_root, open_dataset, parse_manifest
 
 if TYPE_CHECKING:
     from landmark_ml.config import DataConfig
@@ -14,10 +13,10 @@ if TYPE_CHECKING:
     from landmark_ml.processes import Processes
 
 
-def open_photos(config: DataConfig, processes: Processes, manifest: str | None = None) -> Dataset:
+def open_photos(config: DataConfig, processes: Processes, manifest: bytes | None = None) -> Dataset:
     """The photos on the sides that a manifest records, without one what the folder holds now.
 
-    Called by all processes at once; manifest: its text, that of the first process counts for all.
+    Called by all processes at once. manifest: its content; what the first process gives counts.
     Raises ValueError for a dataset that cannot be opened, or that lacks what the manifest records.
     """
     recorded = processes.share(manifest)
@@ -25,8 +24,5 @@ def open_photos(config: DataConfig, processes: Processes, manifest: str | None =
         if recorded is None:
             return open_dataset(config.data, dataset_options(config))
         _, root = find_root(config.data, Path(config.cache_dir), config.udacity50_url)
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / MANIFEST
-            path.write_text(recorded, encoding="utf-8")
-            # The processes of a host read the same files: one of them checks what is in them.
-            return read_manifest(path, root, verify=processes.local_rank == 0)
+        # The processes of a host read the same files: one of them checks what is in them.
+        return parse_manifest(recorded, root, name=MANIFEST, verify=processes.local_rank == 0)

@@ -16,12 +16,7 @@ from mlflow.entities import LifecycleStage, RunStatus
 from mlflow.exceptions import MlflowException
 
 from landmark_ml.config import to_json, to_params
-from landmark_ml.datasets import (
-    MANIFEST,
-    label_name,
-    split_digest,
-    write_manifest,
-)
+from landmark_ml.datasets import MANIFEST, label_name, split_digest, write_manifest
 from landmark_ml.logged_models import fetch_manifest
 from landmark_ml.mlflow_errors import is_not_there
 
@@ -163,11 +158,11 @@ def find_unfinished(config_digest: str, resume: str) -> str | None:
     return resume
 
 
-def read_logged_manifest(run_id: str) -> str | None:
-    """Text of the manifest that a run recorded; None when it recorded none."""
+def read_logged_manifest(run_id: str) -> bytes | None:
+    """Content of the manifest that a run recorded; None when it recorded none."""
     with tempfile.TemporaryDirectory() as folder:
         path = fetch_manifest(run_id, Path(folder))
-        return path.read_text(encoding="utf-8") if path else None
+        return path.read_bytes() if path else None
 
 
 @contextlib.contextmanager

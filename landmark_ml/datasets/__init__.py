@@ -9,6 +9,7 @@ from landmark_ml.datasets.manifest import (
     UnreadablePhoto,
     label_name,
     manifest_digest,
+    parse_manifest,
     read_manifest,
     split_digest,
     write_manifest,
@@ -20,6 +21,7 @@ from landmark_ml.datasets.opening import (
     open_folds,
 )
 from landmark_ml.datasets.sources import find_root
+from landmark_ml.datasets.spelling import spelled
 
 __all__ = [
     "MANIFEST",
@@ -35,7 +37,9 @@ __all__ = [
     "manifest_digest",
     "open_dataset",
     "open_folds",
+    "parse_manifest",
     "read_manifest",
+    "spelled",
     "split_digest",
     "write_manifest",
 ]

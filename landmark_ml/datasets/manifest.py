@@ -152,17 +152,22 @@ def read_manifest(path: Path, root: Path, *, verify: bool = False) -> Dataset:
     verify: also hash every photo again. Raises ValueError when the file is no sound manifest, or
     a photo is missing or (with verify) has other content than was recorded.
     """
+    return parse_manifest(path.read_bytes(), root, name=str(path), verify=verify)
+
+
+def parse_manifest(content: bytes, root: Path, *, name: str, verify: bool = False) -> Dataset:
+    """The same of a manifest's content; name: what errors call it."""
     root = root.resolve()
     try:
-        dataset, digest = _parse(path.read_text(encoding="utf-8"), root)
+        dataset, digest = _parse(content.decode(), root)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} is not a manifest of schema version {_SCHEMA_VERSION} ({error!r}):"
+            f"{name} is not a manifest of schema version {_SCHEMA_VERSION} ({error!r}):"
             " open the dataset again to write a new one"
         ) from error
     if manifest_digest(dataset) != digest:
-        raise ValueError(f"{path} was changed after it was written: restore it or write a new one")
-    _check_files(dataset, path, verify=verify)
+        raise ValueError(f"{name} was changed after it was written: restore it or write a new one")
+    _check_files(dataset, name, verify=verify)
     return dataset
 
 
@@ -200,11 +205,11 @@ def _photo_row(photo: Photo, split: str, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _check_files(dataset: Dataset, path: Path, *, verify: bool) -> None:
+def _check_files(dataset: Dataset, name: str, *, verify: bool) -> None:
     photos = [photo for split in _SPLITS for photo in getattr(dataset, split)]
     missing = [photo.path for photo in photos if not photo.path.is_file()]
     if missing:
-        raise ValueError(_name_files(missing, f"recorded in {path} are missing"))
+        raise ValueError(_name_files(missing, f"recorded in {name} are missing"))
     if not verify:
         return
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -214,7 +219,7 @@ def _check_files(dataset: Dataset, path: Path, *, verify: bool) -> None:
         photo.path for photo, sha256 in zip(photos, found, strict=True) if photo.sha256 != sha256
     ]
     if changed:
-        raise ValueError(_name_files(changed, f"have other content than {path} records"))
+        raise ValueError(_name_files(changed, f"have other content than {name} records"))
 
 
 def _name_files(files: Sequence[Path], what: str) -> str:

@@ -14,6 +14,7 @@ from landmark_ml.datasets.manifest import Dataset, Side
 from landmark_ml.datasets.near_duplicates import group_near_duplicates
 from landmark_ml.datasets.scanning import Scan, scan_files
 from landmark_ml.datasets.sources import find_root
+from landmark_ml.datasets.spelling import spelled
 from landmark_ml.datasets.splits import Fractions, PlacedPhoto, split_again, split_photos
 
 if TYPE_CHECKING:
@@ -126,9 +127,8 @@ def _check_unreadable(scan: Scan, total: int, max_share: float) -> None:
         return
     counts = Counter(file.code for file in scan.unreadable)
     first = "; ".join(f"{file.path}: {file.code}, {file.reason}" for file in scan.unreadable[:3])
-    message = f"{len(scan.unreadable)} of {total} files are unreadable {dict(counts)}: {first}"
-    # A name that is no UTF-8 would fail where the log is written.
-    message = message.encode("utf-8", "backslashreplace").decode("utf-8")
+    found = f"{len(scan.unreadable)} of {total} files are unreadable {dict(counts)}: {first}"
+    message = spelled(found)
     if len(scan.unreadable) > max_share * total:
         raise ValueError(
             f"{message}; more than max_unreadable {max_share:.0%}: repair or remove these files,"
