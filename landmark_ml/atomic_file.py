@@ -42,6 +42,7 @@ def whole_file(path: Path, scratch_name: str = "", *, flush: bool = True) -> Ite
             scratch.unlink(missing_ok=True)
             scratch.touch(0o600)
         yield scratch
+        # Opened before: the mode that is handed on may forbid it.
         with scratch.open("rb+") if flush else contextlib.nullcontext() as file:
             if before is not None:
                 _hand_on(before, scratch)

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -63,6 +63,7 @@ class Worker:
     parent: StudyRun
     runner: Runner
     _current: int = -1
+    _silent: SilentTrials = field(init=False)
 
     def __post_init__(self) -> None:
         self._silent = SilentTrials(2 * self.config.heartbeat)
