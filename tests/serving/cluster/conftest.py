@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from landmark_ml.config import ClusterConfig
-from serving.cluster.tagger import Network
+from serving.cluster.tagger import Network, tag_photos
+from tests.serving.cluster.one_process import OneProcess
 from tests.serving.tagging.conftest import write_library
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from serving.predictor import Predictor
 
 
 @pytest.fixture
@@ -28,3 +31,13 @@ def config(photos: Path, tmp_path: Path) -> ClusterConfig:
 def network(artifact: Path) -> Network:
     files = {path.name: path.read_bytes() for path in artifact.iterdir()}
     return Network(files, "landmarks/1")
+
+
+@pytest.fixture
+def recognised(network: Network, predictor: Predictor) -> Any:
+    """How many photos a run recognises."""
+
+    def run(config: ClusterConfig, network: Network = network) -> int:
+        return tag_photos(config, network, OneProcess(predictor)).recognised
+
+    return run

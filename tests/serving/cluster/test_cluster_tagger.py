@@ -16,41 +16,18 @@ from landmark_ml.tracking import DEFAULT_EXPERIMENT
 from serving.cluster import part_tagger
 from serving.cluster.addresses import open_folder
 from serving.cluster.part_tagger import PartTagger
-from serving.cluster.parts import PART_SCHEMA
 from serving.cluster.tagger import Network, run_cluster_tagging, tag_photos
 from serving.tagging import SCHEMA, Library
 from serving.tagging.loaded_version import LoadedVersion
 from serving.tagging.tagger import tag_library
 from tests.colour_artifact import BLUE, GREEN, RED, colour_photo
 from tests.serving.cluster.one_process import OneProcess
+from tests.serving.cluster.tables import files, table
 
 if TYPE_CHECKING:
     from serving.predictor import Predictor
 
 NO_PHOTOS = 7
-
-
-def files(config: ClusterConfig) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in Path(config.out).iterdir()}
-
-
-def table(config: ClusterConfig) -> dict[str, dict[str, Any]]:
-    """Rows by path, read as a user would: the folder is one table."""
-    read = pq.read_table(config.out)
-    assert read.schema.equals(PART_SCHEMA)
-    rows = read.to_pylist()
-    assert len({row["path"] for row in rows}) == len(rows)
-    return {row["path"]: row for row in rows}
-
-
-@pytest.fixture
-def recognised(network: Network, predictor: Predictor) -> Any:
-    """How many photos a run recognises."""
-
-    def run(config: ClusterConfig, network: Network = network) -> int:
-        return tag_photos(config, network, OneProcess(predictor)).recognised
-
-    return run
 
 
 def test_the_rows_are_those_of_the_tagger(
@@ -237,54 +214,6 @@ def test_no_photos_make_no_parts(config: ClusterConfig, recognised: Any, tmp_pat
     empty = replace(config, photos=str(tmp_path / "none"))
     assert recognised(empty) == 0
     assert list(files(empty)) == ["_layout.json"]
-
-
-def test_photos_that_are_all_gone_at_once_are_refused(
-    config: ClusterConfig, recognised: Any, photos: Path, tmp_path: Path
-) -> None:
-    """As the mount point of a disk is found that is not mounted."""
-    recognised(config)
-    before = files(config)
-    photos.rename(tmp_path / "disk")
-    photos.mkdir()
-    with pytest.raises(ValueError, match=r"holds no photos.*mounted.*give another out"):
-        recognised(config)
-    assert files(config) == before
-
-
-def test_photos_of_a_folder_that_cannot_be_opened_stay_in_the_table(
-    config: ClusterConfig, network: Network, predictor: Predictor, photos: Path, tmp_path: Path
-) -> None:
-    tag_photos(config, network, OneProcess(predictor))
-    before, rows = files(config), table(config)
-    (photos / "2024").rename(tmp_path / "disk")
-    (photos / "2024").symlink_to("/mnt/not mounted")
-    result = tag_photos(config, network, OneProcess(predictor))
-    assert (result.photos, result.recognised) == (NO_PHOTOS, 0)
-    assert list(result.unreadable) == [Path("2024")]
-    assert files(config) == before
-    (photos / "2023/nowhere.jpg").unlink()
-    (photos / "2024 and more.jpg").write_bytes(colour_photo(GREEN))
-    assert tag_photos(config, network, OneProcess(predictor)).recognised == 1
-    added = {"2024 and more.jpg": table(config)["2024 and more.jpg"]}
-    kept = {path: row for path, row in rows.items() if path != "2023/nowhere.jpg"}
-    assert table(config) == kept | added
-    (photos / "2024").unlink()
-    (tmp_path / "disk").rename(photos / "2024")
-    assert tag_photos(config, network, OneProcess(predictor)).recognised == 0
-    assert table(config) == kept | added
-
-
-def test_no_part_is_removed_of_photos_that_another_model_cannot_see(
-    config: ClusterConfig, recognised: Any, photos: Path, network: Network, tmp_path: Path
-) -> None:
-    single = replace(config, part_photos=1)
-    recognised(single)
-    before = set(files(single))
-    (photos / "2024").rename(tmp_path / "disk")
-    (photos / "2024").symlink_to("/mnt/not mounted")
-    assert recognised(single, Network(network.files, "landmarks/2")) == NO_PHOTOS - 3
-    assert set(files(single)) == before
 
 
 def test_photos_must_be_named_and_be_there(config: ClusterConfig, recognised: Any) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from landmark_ml.config import TagConfig
 from serving.tagging.loaded_version import LoadedVersion
 from tests.colour_artifact import BLUE, GREEN, RED, WHITE, colour_photo, gps_exif
 
@@ -24,6 +25,11 @@ def loaded(predictor: Predictor) -> LoadedVersion:
 def photos(tmp_path: Path) -> Path:
     """Folder with a photo of each kind, two that are none, and things that are not for us."""
     return write_library(tmp_path / "photos")
+
+
+@pytest.fixture
+def config(photos: Path, tmp_path: Path) -> TagConfig:
+    return TagConfig(photos=str(photos), out=str(tmp_path / "tags"))
 
 
 def write_library(root: Path) -> Path:

@@ -6,9 +6,13 @@ import os
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
 
 VOID = {"meta", "img", "rect", "link", "br"}
+
+if TYPE_CHECKING:
+    from landmark_ml.config import TagConfig
 
 
 @dataclass
@@ -59,3 +63,13 @@ class Read(HTMLParser):
 def read_gallery(folder: Path) -> list[Read]:
     """All pages of a gallery, the first one first."""
     return [Read(folder / "index.html"), *map(Read, sorted((folder / "albums").glob("*.html")))]
+
+
+def gallery(config: TagConfig) -> Path:
+    return Path(config.out) / "gallery"
+
+
+def thumbs(config: TagConfig) -> dict[Path, int]:
+    """Thumbnails, and when they were written."""
+    found = (gallery(config) / "thumbs").rglob("*")
+    return {path: path.stat().st_mtime_ns for path in found if path.is_file()}

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from PIL import Image
 
 from landmark_ml.config import TagConfig
 from serving.tagging.albums import Album
 from serving.tagging.gallery import pages, thumbnails
-from serving.tagging.gallery.page_names import is_page, page_name
+from serving.tagging.gallery.page_names import page_name
 from serving.tagging.gallery.shelf import Apart
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
-from tests.colour_artifact import GREEN, RED, colour_photo, gps_exif
-from tests.serving.tagging.gallery_pages import Read, read_gallery
+from tests.colour_artifact import GREEN, RED, colour_photo
+from tests.serving.tagging.gallery_pages import Read, gallery, read_gallery, thumbs
 
 if TYPE_CHECKING:
     from serving.tagging.loaded_version import LoadedVersion
@@ -38,20 +36,10 @@ def run(config: TagConfig, loaded: LoadedVersion) -> TagResult:
     return tag_library(Library(Path(config.photos)), loaded, config)
 
 
-def gallery(config: TagConfig) -> Path:
-    return Path(config.out) / "gallery"
-
-
 def originals(page: Read, library: Path) -> list[Path]:
     """Photos of the library that a page leads to."""
     found = [page.leads_to(address) for address in page.addresses("href")]
     return [path for path in found if path.is_relative_to(library.resolve())]
-
-
-def thumbs(config: TagConfig) -> dict[Path, int]:
-    """Thumbnails, and when they were written."""
-    found = (gallery(config) / "thumbs").rglob("*")
-    return {path: path.stat().st_mtime_ns for path in found if path.is_file()}
 
 
 def test_every_photo_stands_on_one_page(
@@ -182,14 +170,6 @@ def test_a_library_of_that_name_is_shown_as_text(loaded: LoadedVersion, tmp_path
     assert any("No photo shows a landmark" in text for text in index.text)
 
 
-def test_a_second_run_makes_no_thumbnail_again(config: TagConfig, loaded: LoadedVersion) -> None:
-    run(config, loaded)
-    before = thumbs(config)
-    assert len(before) == NO_PHOTOS - 2
-    run(config, loaded)
-    assert thumbs(config) == before
-
-
 def test_what_is_outdated_goes_and_what_is_not_ours_stays(
     config: TagConfig, photos: Path, loaded: LoadedVersion
 ) -> None:
@@ -211,20 +191,6 @@ def test_what_is_outdated_goes_and_what_is_not_ours_stays(
     assert len(after) == len(before) - 1
     assert len(set(after) - set(before)) == 1
     assert [path.read_text() for path in foreign] == ["mine"] * 3
-
-
-def test_thumbnails_of_a_folder_that_cannot_be_opened_stay(
-    config: TagConfig, photos: Path, loaded: LoadedVersion, tmp_path: Path
-) -> None:
-    run(config, loaded)
-    before = thumbs(config)
-    (photos / "2024").rename(tmp_path / "disk")
-    (photos / "2024").symlink_to("/mnt/not mounted")
-    run(config, loaded)
-    assert thumbs(config) == before
-    (photos / "2024").unlink()
-    run(config, loaded)
-    assert len(thumbs(config)) == len(before) - 3
 
 
 def test_an_interrupted_run_leaves_the_old_pages_and_goes_on(
@@ -317,44 +283,3 @@ def test_a_photo_that_is_gone_meanwhile_has_a_card_without_a_picture(
     tower = Read(gallery(config) / "albums" / page_name(Album("France", "Paris", "Eiffel Tower")))
     assert "no picture" in tower.text
     assert originals(tower, photos) == [(photos / "2024/paris/tower.jpg").resolve()]
-
-
-@pytest.mark.parametrize(
-    ("size", "orientation", "shown"),
-    [((1600, 1200), 1, (320, 240)), ((1600, 1200), 6, (240, 320)), ((40, 32), 1, (40, 32))],
-)
-def test_a_thumbnail_is_small_upright_and_tells_no_place(
-    size: tuple[int, int], orientation: int, shown: tuple[int, int], tmp_path: Path
-) -> None:
-    exif = Image.Exif()
-    exif.load(gps_exif(12, 34))
-    exif[0x0112] = orientation
-    photo = tmp_path / "photo.jpg"
-    photo.write_bytes(colour_photo(RED, size, exif=exif.tobytes()))
-    content = thumbnails.thumbnail(photo)
-    picture: Any = Image.open(io.BytesIO(content))
-    assert picture.format == "JPEG"
-    assert picture.size == shown
-    assert not picture.getexif()
-    assert b"camera" not in content
-
-
-def test_pages_of_albums_are_told_apart() -> None:
-    albums = [
-        Album("France", "Paris", None),
-        Album("France", None, "Paris"),
-        Album("Paris", "France", None),
-        Album("Frânce", "Pâris", None),
-        Album("日本", None, None),
-        Album("中国", None, None),
-        Album("x" * 300, "y" * 300, "../../etc"),
-    ]
-    names = [page_name(album, number) for album in albums for number in (1, 2)]
-    assert len(set(names)) == len(names)
-    for name in [*names, page_name(Apart.UNPLACED), page_name(Apart.REFUSED, 12)]:
-        assert is_page(name), name
-        assert name.isascii()
-        assert len(name) < 100
-        assert "/" not in name
-    for name in ("mine.html", "index.html", "notes-2.html", "france-1a2b.html"):
-        assert not is_page(name)

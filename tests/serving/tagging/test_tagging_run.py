@@ -1,0 +1,105 @@
+"""A run of the tagger with a registered model: what MLflow holds of it, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow
+import pytest
+
+from experiments import tag
+from landmark_ml.config import TagConfig
+from landmark_ml.tracking import DEFAULT_EXPERIMENT
+from serving.tagging import run_tagging, tagger
+from serving.tagging.loaded_version import find_version, load_version
+from tests.colour_artifact import TOWER, log_artifact
+from tests.serving.tagging.tables import parquet
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+NO_PHOTOS = 7
+
+
+@pytest.fixture(scope="module")
+def registered(tracking_uri: str) -> str:
+    """Name of a registered model with a champion."""
+    name = "tagged_with"
+    client = mlflow.MlflowClient()
+    version = mlflow.register_model(log_artifact(tracking_uri).model_uri, name)
+    client.set_registered_model_alias(name, "champion", version.version)
+    return name
+
+
+def last_run() -> Run:
+    return mlflow.search_runs(
+        experiment_names=[DEFAULT_EXPERIMENT],
+        filter_string="tags.kind = 'tag'",
+        max_results=1,
+        output_format="list",
+    )[0]
+
+
+def all_that_is_recorded(run: Run, folder: Path) -> str:
+    """Parameters, tags and the content of every artifact of a run."""
+    mlflow.artifacts.download_artifacts(run_id=run.info.run_id, dst_path=str(folder))
+    files = [path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()]
+    assert files
+    return "\n".join([str(run.data.params), str(run.data.tags), *files])
+
+
+def test_the_run_names_the_folders_and_no_photo_or_position(
+    config: TagConfig, registered: str, photos: Path, tmp_path: Path
+) -> None:
+    run_tagging(replace(config, model=registered, sidecars="photo.jpg.xmp", gallery=True))
+    found = last_run()
+    assert (found.data.params["photos"], found.data.params["out"]) == (config.photos, config.out)
+    recorded = all_that_is_recorded(found, tmp_path / "recorded")
+    assert config.photos in recorded
+    assert not [path for path in photos.rglob("*") if path.is_file() and path.name in recorded]
+    positions = {row["latitude"] for row in parquet(config).values()} - {None}
+    assert TOWER.latitude in positions
+    assert not [latitude for latitude in positions if str(float(latitude)) in recorded]
+
+
+def test_the_run_holds_counts(
+    config: TagConfig, registered: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run_tagging(replace(config, model=registered))
+    found = last_run()
+    assert found.data.metrics["tag/photos"] == NO_PHOTOS
+    assert found.data.metrics["tag/showing_a_landmark"] == 4
+    assert found.data.tags["model"] == f"{registered}/1"
+    counts = mlflow.artifacts.load_text(f"runs:/{found.info.run_id}/landmarks.csv")
+    assert counts.splitlines()[:2] == ["landmark,photos", "Eiffel Tower,2"]
+    tag.print_tagging(result)
+    said = capsys.readouterr().out
+    assert "7, of a landmark 4" in said
+    assert "empty.png: empty:" in said
+    assert "1 files *.cr2" in said
+    assert found.info.run_id in said
+
+
+def test_the_model_may_be_named_in_three_ways(registered: str) -> None:
+    for model in (registered, f"{registered}@champion", f"{registered}/1"):
+        found = find_version(model)
+        assert (found.name, int(found.version)) == (registered, 1)
+    assert load_version(registered).identity == f"{registered}/1 abc"
+
+
+@pytest.mark.parametrize("model", ["unheard_of", "unheard_of/3", "tagged_with@second"])
+def test_a_model_that_is_not_there_is_named(model: str, registered: str) -> None:
+    with pytest.raises(ValueError, match=f"model={model} is not in the registry"):
+        load_version(model)
+
+
+def test_a_library_must_be_named() -> None:
+    with pytest.raises(ValueError, match="photos is empty; name the folder"):
+        run_tagging(TagConfig())
+
+
+def test_two_taggers_do_not_write_to_one_place(config: TagConfig, registered: str) -> None:
+    with tagger._alone(Path(config.out)), pytest.raises(ValueError, match="another tagger writes"):
+        run_tagging(config)
