@@ -25,13 +25,13 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def manifest(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Text of a manifest that the first process shares with those of this test."""
+def manifest(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Content of a manifest that the first process shares with those of this test."""
     write_manifest(open_dataset(str(root)), tmp_path / "manifest.json")
-    text = (tmp_path / "manifest.json").read_text(encoding="utf-8")
-    monkeypatch.setattr(Processes, "share", lambda *_: text)
+    content = (tmp_path / "manifest.json").read_bytes()
+    monkeypatch.setattr(Processes, "share", lambda *_: content)
     monkeypatch.setattr(Processes, "gather", lambda *_: [])
-    return text
+    return content
 
 
 @pytest.mark.usefixtures("manifest")
