@@ -111,6 +111,18 @@ def test_a_landmark_is_shown_with_its_place(
     assert [base64.b64decode(image) for image in sent["inputs"]] == [photo.read_bytes()]
 
 
+def test_a_photo_for_this_machine_goes_to_no_proxy(
+    server: Answers, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    server.set(answer([TOWER], 0.95, 0.5, None))
+    assert main([str(photo), "--url", server.url]) == 0
+    assert main([str(photo), "--url", server.url.replace("127.0.0.1", "localhost")]) == 0
+
+
 def test_an_uncertain_landmark_is_shown_as_its_city(
     server: Answers, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
