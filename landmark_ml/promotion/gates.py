@@ -180,7 +180,7 @@ def _budgets(judged: Judged, limits: PromoteConfig) -> list[GateResult]:
 
 def _loads(judged: Judged) -> GateResult:
     said = judged.problem or ", ".join(judged.pickles) or "loads and answers, no pickle in it"
-    passed = not judged.problem and not judged.pickles
+    passed = judged.evaluation is not None and not judged.pickles
     return _gate("loads without pickle", passed, said, "answers with pickle switched off")
 
 

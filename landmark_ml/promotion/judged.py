@@ -65,7 +65,8 @@ class _Contents:
 def judge_version(version: ModelVersion, dataset: Dataset, names: Sequence[str]) -> Judged:
     """Load a version without pickle and ask it about the test photos, as a client would.
 
-    One that cannot be fetched or loaded comes back with its problem, for the others to be judged.
+    One that cannot be fetched or loaded, or that answers in another form than ours, comes back with
+    its problem, for the others to be judged.
     """
     evaluation, problem, contents = None, "", _Contents()
     with tempfile.TemporaryDirectory(prefix="judged-") as scratch:
@@ -75,8 +76,11 @@ def judge_version(version: ModelVersion, dataset: Dataset, names: Sequence[str])
             contents = _look_into(folder)
             with _without_pickle(), open_served(folder, Path(scratch)) as model:
                 evaluation = evaluate_served(model, dataset.test, dataset.classes, names)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            problem = f"it answers in another form than a landmark model ({error!r})"
         except (MlflowException, OSError, ValueError) as error:
-            problem = str(error)
+            problem = str(error) or repr(error)
+        if problem:
             logger.warning("version %s cannot be judged: %s", version.version, problem)
     return Judged(
         version=int(version.version),

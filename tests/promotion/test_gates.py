@@ -130,6 +130,10 @@ def test_a_model_that_cannot_be_loaded_is_asked_nothing_else() -> None:
     assert gates["loads without pickle"].measured == "it needs pickle"
 
 
+def test_a_version_without_answers_passes_no_gate_whatever_is_said_of_it() -> None:
+    assert stops(replace(unloadable(2), problem="")) == ["loads without pickle"]
+
+
 def test_a_champion_that_cannot_be_judged_is_not_beaten() -> None:
     gate = outcomes(BETTER, unloadable(1))["better top-1"]
     assert gate.outcome == NOT_CHECKED

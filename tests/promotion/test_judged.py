@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import mlflow
+import pandas as pd
 import pytest
 from mlflow.pyfunc.model import PythonModel
 
@@ -14,6 +16,7 @@ from landmark_ml.promotion.judged import judge_version
 from tests.colour_artifact import BLUE, GREEN, NAMES, RED, colour_photo, log_artifact
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.slow
@@ -63,6 +66,34 @@ def test_a_version_whose_files_are_gone_does_not_end_the_judging_of_others(
     assert judged.evaluation is None
     assert "deleted" in judged.problem
     assert (judged.version, judged.megabytes, judged.metrics) == (1, 0.0, {})
+
+
+class OfAnotherForm:
+    """A served model that answers without the fields of ours."""
+
+    def predict(self, data: pd.DataFrame, params: object = None) -> pd.DataFrame:  # noqa: ARG002
+        return pd.DataFrame({"label": ["cat"] * len(data)})
+
+
+@pytest.mark.parametrize("failure", [None, TimeoutError()], ids=["other answers", "no message"])
+def test_what_is_wrong_with_a_version_has_words_and_is_no_reason_to_stop(
+    dataset: Dataset, tracking_uri: str, monkeypatch: pytest.MonkeyPatch, failure: OSError | None
+) -> None:
+    client, model = mlflow.MlflowClient(), log_artifact(tracking_uri)
+    name = "other" if failure is None else "silent"
+    client.create_registered_model(name)
+    version = client.create_model_version(name, f"models:/{model.model_id}", model.run_id)
+
+    @contextmanager
+    def open_other(*_: object) -> Iterator[OfAnotherForm]:
+        if failure is not None:
+            raise failure
+        yield OfAnotherForm()
+
+    monkeypatch.setattr("landmark_ml.promotion.judged.open_served", open_other)
+    judged = judge_version(version, dataset, NAMES)
+    assert judged.evaluation is None
+    assert ("another form" if failure is None else "TimeoutError") in judged.problem
 
 
 def test_a_pickled_model_is_found_and_not_loaded(dataset: Dataset, tracking_uri: str) -> None:
