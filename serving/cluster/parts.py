@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import time
 import uuid
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ PART_SCHEMA = SCHEMA.append(pa.field("size", pa.int64())).append(pa.field("mtime
 """Row of the tagger's table, and by which size and time of change the photo was read."""
 
 # Readers of Parquet pass over names that start so.
-_LAYOUT = "_layout.json"
+_LAYOUT, _VERSION = "_layout.json", 1
+_PART = re.compile(r"part-(\d{6,})\.parquet")
 _SCRATCH, _STALE_SECONDS = "_scratch-", 24 * 3600
 _ASKED = b"landmark_ml.asked"
 
@@ -73,27 +75,22 @@ class PartStore:
     def settle_bits(self, wanted: int) -> int:
         """How many bits of the hash tell the part of a photo: as settled before, or as wanted.
 
-        Raises ValueError when that was settled by a newer version.
+        Raises ValueError when that was settled by a newer version, or what settled it is damaged.
         """
         try:
             with self._system.open_input_stream(_LAYOUT) as stream:
-                layout = json.loads(stream.read())
+                return _bits(stream.read())
         except FileNotFoundError:
-            self._write(_LAYOUT, json.dumps({"version": 1, "bits": wanted}).encode())
+            self._write(_LAYOUT, json.dumps({"version": _VERSION, "bits": wanted}).encode())
             return wanted
-        if layout["version"] != 1:
-            raise ValueError(
-                f"out was written by another version ({layout['version']}); give a new one"
-            )
-        return int(layout["bits"])
 
     def indexes(self) -> list[int]:
         """Parts that are there; what killed runs left half-written is taken away."""
         found = []
         for info in self._system.get_file_info(FileSelector("")):
             name = info.base_name
-            if name.startswith("part-") and name.endswith(".parquet"):
-                found.append(int(name[len("part-") : -len(".parquet")]))
+            if part := _PART.fullmatch(name):
+                found.append(int(part[1]))
             elif name.startswith(_SCRATCH) and _seconds_since(info) > _STALE_SECONDS:
                 self._system.delete_file(info.path)
         return sorted(found)
@@ -134,6 +131,20 @@ class PartStore:
         with self._system.open_output_stream(scratch) as stream:
             stream.write(content)
         self._system.move(scratch, name)
+
+
+def _bits(content: bytes) -> int:
+    try:
+        layout = json.loads(content)
+        version, bits = int(layout["version"]), int(layout["bits"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{_LAYOUT} in out is damaged ({error!r}), so where a photo's row stands is not known;"
+            " give another out"
+        ) from None
+    if version != _VERSION:
+        raise ValueError(f"out was written by another version ({version}); give a new one")
+    return bits
 
 
 def _seconds_since(info: FileInfo) -> float:

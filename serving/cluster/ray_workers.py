@@ -42,7 +42,8 @@ class RayWorkers:
         """Counts of each part, as they are finished.
 
         network: files of the exported network, handed to every worker, so that none of them has to
-        reach MLflow. Raises OSError when a worker cannot read or write; finished parts stay.
+        reach MLflow. Raises OSError when a worker cannot read or write (finished parts stay),
+        ValueError when no machine has the cores of one worker.
         """
         with self.joined() as ray:
             # Put one by one: millions of names lie with Ray, which may lay them on the disk.
@@ -66,6 +67,13 @@ class RayWorkers:
                 yield Counts.from_dict(json.loads(row["counts"]))
 
     def _size(self, ray: Any, parts: int) -> int:
+        largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes()), default=0)
+        if self.cpus > largest:
+            # Ray would wait for such a machine for ever, without a word.
+            raise ValueError(
+                f"cpus={self.cpus}: the largest machine of the cluster has {largest:g} core(s); ask"
+                " for at most so many"
+            )
         fitting = int(ray.cluster_resources().get("CPU", 1)) // self.cpus
         return max(1, min(self.workers or fitting, parts))
 
@@ -139,7 +147,5 @@ def _import_ray(*, alone: bool) -> Any:
         import ray  # noqa: PLC0415 - an extra, and slow to import
         import ray.data  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise ValueError(
-            f"the cluster path needs Ray ({error}); pip install 'landmark-ml[ray]'"
-        ) from None
+        raise ValueError(f"the cluster path needs Ray ({error}); pip install -e '.[ray]'") from None
     return ray

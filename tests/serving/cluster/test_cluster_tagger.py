@@ -181,6 +181,28 @@ def test_the_number_of_parts_is_settled_by_the_first_run(
         recognised(config)
 
 
+@pytest.mark.parametrize("damaged", ["", "{}", "[]", '{"version": 1, "bits": null}'])
+def test_without_knowing_where_rows_stand_nothing_is_written(
+    config: ClusterConfig, recognised: Any, damaged: str
+) -> None:
+    recognised(config)
+    before = files(config)
+    (Path(config.out) / "_layout.json").write_text(damaged)
+    with pytest.raises(ValueError, match=r"_layout\.json in out is damaged"):
+        recognised(config)
+    assert files(config) == before | {"_layout.json": damaged.encode()}
+
+
+def test_a_table_that_another_program_wrote_there_is_passed_over(
+    config: ClusterConfig, recognised: Any
+) -> None:
+    theirs = Path(config.out) / "part-00000-ab.snappy.parquet"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"of Spark")
+    assert recognised(config) == NO_PHOTOS
+    assert theirs.read_bytes() == b"of Spark"
+
+
 def test_the_answer_does_not_depend_on_who_is_beside_the_photo(
     config: ClusterConfig, recognised: Any, tmp_path: Path
 ) -> None:

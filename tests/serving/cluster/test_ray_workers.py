@@ -112,6 +112,14 @@ def test_ray_writes_the_files_that_one_process_writes(
     assert tag_photos(config, network, workers).recognised == 0
 
 
+@pytest.mark.usefixtures("workers")
+def test_a_worker_larger_than_every_machine_is_refused_instead_of_waited_for(
+    config: ClusterConfig, network: Network
+) -> None:
+    with pytest.raises(ValueError, match=r"cpus=1000: the largest machine .* has 1 core"):
+        tag_photos(config, network, RayWorkers(cpus=1000))
+
+
 def test_photos_and_table_may_lie_in_an_object_store(
     config: ClusterConfig,
     network: Network,
