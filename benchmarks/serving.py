@@ -1,7 +1,7 @@
 """`python -m benchmarks.serving --photos <folder>`: one photo and many, from server to server.
 
 Starts every server on 127.0.0.1, asks them in turn, round by round, one client first and then
-eight, and does the bare work in this process beside it. Needs `pip install 'landmark-ml[bench]'`
+eight, and does the bare work in this process beside it. Needs `pip install -e '.[bench]'`
 and a champion. All servers stay up, so an idle one is asked while the others sleep. What is sent is
 encoded beforehand: the clients share the cores with the servers.
 """

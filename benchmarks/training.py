@@ -2,7 +2,7 @@
 
 Each peer learns the same photos from the same weights on the same cores, in a process of its own,
 one after the other and round by round. A peer's clock does not run while it judges itself on the
-test photos; ours runs until the model is logged. Needs `pip install 'landmark-ml[bench]'`.
+test photos; ours runs until the model is logged. Needs `pip install -e '.[bench]'`.
 """
 
 from __future__ import annotations

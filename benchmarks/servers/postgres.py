@@ -63,7 +63,7 @@ class PostgresServer:
 def find_installation() -> Installation:
     """Where PostgreSQL is; raises PostgresMissingError when a part of it is not."""
     if importlib.util.find_spec("psycopg") is None:
-        raise PostgresMissingError("needs pip install 'landmark-ml[postgres]'")
+        raise PostgresMissingError("needs pip install -e '.[postgres]'")
     # Debian keeps the programs out of the PATH.
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=_version)
     found = str(debian[-1]) if debian else shutil.which("initdb")
