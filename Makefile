@@ -12,11 +12,12 @@ WITH_ENGINES := $(VENV)/.with_engines
 TORCH ?=
 # Values for the entry point, such as PARAMS="-P data=photos -P epochs=30"; of app "--port=8080".
 PARAMS ?=
-# Registered model that is served.
+# Registered model that trainings add to, that serves, tags, is judged, promoted and rolled back.
 MODEL ?= landmarks
 HOST := 127.0.0.1
 UI_PORT ?= 5000
 SERVE_PORT ?= 5001
+OF_MODEL = $(if $(filter-out landmarks,$(MODEL)),-P $(1)="$(or $(2),$(MODEL))")
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow run . --env-manager local
 
 export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
@@ -40,33 +41,33 @@ endif
 	@touch $@
 
 transfer: $(INSTALLED) ## learn landmarks on a pretrained backbone and register the champion
-	$(RUN) -e transfer $(PARAMS)
+	$(RUN) -e transfer $(call OF_MODEL,register) $(PARAMS)
 
 ensemble: $(INSTALLED) ## the same on three pretrained backbones side by side
-	$(RUN) -e ensemble $(PARAMS)
+	$(RUN) -e ensemble $(call OF_MODEL,register) $(PARAMS)
 
 finetune: $(INSTALLED) ## train the last stages of a pretrained backbone too
-	$(RUN) -e finetune $(PARAMS)
+	$(RUN) -e finetune $(call OF_MODEL,register) $(PARAMS)
 
 scratch: $(INSTALLED) ## train our own CNN from random weights
-	$(RUN) -e scratch $(PARAMS)
+	$(RUN) -e scratch $(call OF_MODEL,register) $(PARAMS)
 
 data: $(INSTALLED) ## show a dataset and what is wrong with it
 	$(RUN) -e data $(PARAMS)
 
 tune: $(INSTALLED) ## search for a better training configuration
-	$(RUN) -e tune $(PARAMS)
+	$(RUN) -e tune $(call OF_MODEL,register) $(PARAMS)
 
 compare: $(INSTALLED) ## set the finished runs side by side in one HTML report
 	$(RUN) -e compare $(PARAMS)
 
 tag: $(INSTALLED) ## tag a photo library: make tag PHOTOS=folder
 	@test -n "$(PHOTOS)" || { echo "name a folder: make tag PHOTOS=folder"; exit 1; }
-	$(RUN) -e tag -P photos="$(PHOTOS)" $(PARAMS)
+	$(RUN) -e tag -P photos="$(PHOTOS)" $(call OF_MODEL,model) $(PARAMS)
 
 cluster: $(WITH_RAY) ## tag photos with Ray, here or on a cluster: make cluster PHOTOS=s3://bucket/photos
 	@test -n "$(PHOTOS)" || { echo "name a folder or an address: make cluster PHOTOS=folder"; exit 1; }
-	$(RUN) -e cluster -P photos="$(PHOTOS)" $(PARAMS)
+	$(RUN) -e cluster -P photos="$(PHOTOS)" $(call OF_MODEL,model) $(PARAMS)
 
 engines: $(WITH_ENGINES) ## add Ray, Spark and a stand-in for an object store, for their tests
 
@@ -82,16 +83,16 @@ app: $(INSTALLED) ## open the web app with the champion on http://127.0.0.1:8000
 	$(BIN)/python -m experiments.app --model=$(MODEL) $(PARAMS)
 
 evaluate: $(INSTALLED) ## judge a registered model on photos it was not trained on
-	$(RUN) -e evaluate $(PARAMS)
+	$(RUN) -e evaluate $(call OF_MODEL,model,models:/$(MODEL)@champion) $(PARAMS)
 
 promote: $(INSTALLED) ## judge the newest version against the champion; a better one takes over
-	$(RUN) -e promote $(PARAMS)
+	$(RUN) -e promote $(call OF_MODEL,name) $(PARAMS)
 
 rollback: $(INSTALLED) ## make the champion before champion again: PARAMS='-P reason=...'
-	$(RUN) -e rollback $(PARAMS)
+	$(RUN) -e rollback $(call OF_MODEL,name) $(PARAMS)
 
 history: $(INSTALLED) ## who became champion when, by whom and why
-	$(RUN) -e history $(PARAMS)
+	$(RUN) -e history $(call OF_MODEL,name) $(PARAMS)
 
 notebooks: $(INSTALLED) ## execute the notebooks on a few postcards, into out/notebooks
 	$(BIN)/python -m nbconvert --execute --to html --output-dir out/notebooks \
