@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from benchmarks.load_client import Exchange
     from benchmarks.loaded_app import App
 
-DEFAULT_PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "landmarks50" / "test"
 CLIENTS = (1, 8, 32)
 CLIENTS_AT_PROMOTION = 8
 MOST_PHOTOS = 200
@@ -192,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.app_load", description=__doc__)
     parser.add_argument("--model", default="models:/landmarks@champion", help="(%(default)s)")
-    parser.add_argument("--photos", type=Path, default=DEFAULT_PHOTOS, help="folder of JPEGs")
+    parser.add_argument("--photos", type=Path, required=True, help="folder of .jpg")
     parser.add_argument("--every", type=int, default=3, help="take every so many photo")
     parser.add_argument("--seconds", type=float, default=15, help="of each load (%(default)s)")
     return parser

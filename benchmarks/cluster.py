@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.tables import machine, table, write_json
-from benchmarks.tagging import DEFAULT_PHOTOS
 from benchmarks.tagging_memory import linked
 from landmark_ml import tracking
 from landmark_ml.config import ClusterConfig, TagConfig
@@ -112,7 +111,7 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; 1 when there is no photo, no model or no Ray."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
-    parser.add_argument("--photos", type=Path, default=DEFAULT_PHOTOS, help="default: originals")
+    parser.add_argument("--photos", type=Path, required=True, help="folder of .jpg")
     parser.add_argument("--model", default="landmarks", help="default: %(default)s")
     parser.add_argument("--copies", type=int, default=16, help="of each photo (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")

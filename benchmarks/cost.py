@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from benchmarks.tables import machine, table, write_json
-from benchmarks.tagging import DEFAULT_PHOTOS, photos_of, photos_per_second
+from benchmarks.tagging import photos_of, photos_per_second
 from landmark_ml import tracking
 from serving.tagging.loaded_version import load_version
 
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__)
-    parser.add_argument("--photos", type=Path, default=DEFAULT_PHOTOS, help="measured (originals)")
+    parser.add_argument("--photos", type=Path, required=True, help="folder of .jpg")
     parser.add_argument("--model", default="landmarks", help="registered model (%(default)s)")
     parser.add_argument("--total", type=int, default=100_000_000, help="default: %(default)s")
     parser.add_argument("--copies", type=int, default=4, help="of each photo (%(default)s)")

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from serving.predictor import Predictor
 
-DEFAULT_PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "originals"
 PERCENTILES = (50, 95, 99)
 
 
@@ -85,11 +84,11 @@ def measure(
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure a running server; 1 when it does not answer."""
     options = _parser().parse_args(argv)
-    path = options.photo or min(DEFAULT_PHOTOS.glob("*.jpg"), default=None)
-    if path is None:
-        sys.stderr.write(f"error: no photo under {DEFAULT_PHOTOS}; name one with --photo\n")
+    try:
+        photo = options.photo.read_bytes()
+    except OSError as error:
+        sys.stderr.write(f"error: --photo {options.photo}: {error.strerror}; name a photo\n")
         return 1
-    photo = path.read_bytes()
     try:
         model = mlflow.pyfunc.load_model(options.model).unwrap_python_model()
     except MlflowException as error:
@@ -101,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, http.client.HTTPException, ValueError) as error:
         sys.stderr.write(f"error: {options.url}: {error}; start the server with: make serve\n")
         return 1
-    title = f"{path.name}, {len(photo):,} bytes, {options.requests} requests"
+    title = f"{options.photo.name}, {len(photo):,} bytes, {options.requests} requests"
     sys.stdout.write(f"{title}\n{found.table()}\n")
     return 0
 
@@ -109,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serve_latency", description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:5001", help="default: %(default)s")
-    parser.add_argument("--photo", type=Path, help="default: the first of the shared originals")
+    parser.add_argument("--photo", type=Path, required=True, help="what is asked about")
     parser.add_argument(
         "--model", default="models:/landmarks@champion", help="for the bare work (%(default)s)"
     )

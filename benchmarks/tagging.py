@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from serving.predictor import Predictor
     from serving.tagging.loaded_version import LoadedVersion
 
-DEFAULT_PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "originals"
 FINDINGS = Path("build") / "benchmarks" / "tagging.json"
 NAMES = ("decode", "network", "tagger")
 _BATCH = 4
@@ -130,7 +129,7 @@ def memory_table(peaks: Sequence[Peak]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; 1 when there is no photo or no model."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tagging", description=__doc__)
-    parser.add_argument("--photos", type=Path, default=DEFAULT_PHOTOS, help="default: originals")
+    parser.add_argument("--photos", type=Path, required=True, help="folder of .jpg")
     parser.add_argument("--model", default="landmarks", help="default: %(default)s")
     parser.add_argument("--copies", type=int, default=4, help="of each photo (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import psutil
@@ -37,7 +38,7 @@ class Task:
     epochs: int
     minutes: float
     batch_size: int = 64
-    workers: int = 2
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     @property
     def num_classes(self) -> int:
@@ -96,7 +97,10 @@ class Stopwatch:
         self.paused += time.time() - started
 
     def record(self, top1: float, photos: int) -> None:
-        """Write a point to standard output, one JSON object a line."""
-        point = Point(self.peer, photos, self.seconds, top1)
+        """Write a point to standard output, one JSON object a line.
+
+        A peer that is cut off ends its step first; what it knows then counts as known in time.
+        """
+        point = Point(self.peer, photos, min(self.seconds, 60 * self.minutes), top1)
         sys.stdout.write(json.dumps(asdict(point)) + "\n")
         sys.stdout.flush()

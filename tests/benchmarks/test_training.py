@@ -62,7 +62,16 @@ def test_the_stopwatch_stands_still_while_a_peer_judges_itself(
     point = json.loads(capsys.readouterr().out)
     assert (point["peer"], point["top1"], point["photos"]) == ("fastai", 0.5, 10)
     assert not stopwatch.is_over
-    assert Stopwatch("fastai", minutes=0).is_over
+
+
+def test_what_a_peer_knows_when_it_is_cut_off_counts_at_the_limit(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stopwatch = Stopwatch("fastai", minutes=0)
+    assert stopwatch.is_over
+    stopwatch.record(0.5, photos=10)
+    known = Point(**json.loads(capsys.readouterr().out))
+    assert top1_at([[known]], minutes=0) == 0.5
 
 
 def test_a_task_counts_the_classes_of_its_folder(tmp_path: Path) -> None:
