@@ -150,6 +150,14 @@ def describe_promotion(load: Load) -> str:
     )
 
 
+def failures_of(loads: Sequence[Load], during: Load) -> list[str]:
+    """What must not be: valid requests that failed, a promotion that no client saw."""
+    found = [failure for load in [*loads, during] for failure in load.failures]
+    if len(during.versions) == 1:
+        found.append(f"no promotion was seen, only versions {sorted(during.versions)} answered")
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Load the app and print what it did; 1 when a valid request failed."""
     options = _parser().parse_args(argv)
@@ -165,15 +173,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"error: {options.model}: {error}; name a model with --model\n")
             return 1
         (metadata,) = Path(model).rglob("metadata.json")
-        predictor = Predictor.load(metadata.parent)
-        loads, bare = [], []
         with started_app(Path(scratch), metadata.parent, photos[0]) as app:
-            run_load(app, photos, 2, options.seconds / 3)
-            for clients in tqdm(CLIENTS, desc="loads"):
-                before = bare_speed(predictor, photos, options.seconds / 3)
-                loads.append(run_load(app, photos, clients, options.seconds))
-                after = bare_speed(predictor, photos, options.seconds / 3)
-                bare.append(Speed((before.rate + after.rate) / 2, (before.cpu + after.cpu) / 2))
+            loads, bare = _beside_bare(app, Predictor.load(metadata.parent), photos, options)
             promotion = threading.Timer(options.seconds / 3, promote, ["2"])
             promotion.start()
             during = run_load(app, photos, CLIENTS_AT_PROMOTION, 2 * options.seconds)
@@ -181,11 +182,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     rates = ", ".join(f"{speed.rate:.1f}" for speed in bare)
     size = sum(map(len, photos)) / len(photos) / 1000
     sys.stdout.write(f"{len(photos)} photos of {size:.0f} KB; bare network {rates} photos/s\n")
-    sys.stdout.write(f"{table(loads, bare)}\n")
-    sys.stdout.write(f"{describe_promotion(during)}\n")
-    failures = [failure for load in [*loads, during] for failure in load.failures]
+    sys.stdout.write(f"{table(loads, bare)}\n{describe_promotion(during)}\n")
+    failures = failures_of(loads, during)
     sys.stdout.writelines(f"failed: {failure}\n" for failure in failures[:5])
     return int(bool(failures))
+
+
+def _beside_bare(
+    app: App, predictor: Predictor, photos: Sequence[bytes], options: argparse.Namespace
+) -> tuple[list[Load], list[Speed]]:
+    """Load of each number of clients, and the bare network just before and after it."""
+    loads, bare = [], []
+    run_load(app, photos, 2, options.seconds / 3)
+    for clients in tqdm(CLIENTS, desc="loads"):
+        before = bare_speed(predictor, photos, options.seconds / 3)
+        loads.append(run_load(app, photos, clients, options.seconds))
+        after = bare_speed(predictor, photos, options.seconds / 3)
+        bare.append(Speed((before.rate + after.rate) / 2, (before.cpu + after.cpu) / 2))
+    return loads, bare
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.app_load import Load, Speed, judge, table
+from benchmarks.app_load import Load, Speed, failures_of, judge, table
 from benchmarks.load_client import Client, Exchange, Requests
 
 if TYPE_CHECKING:
@@ -76,3 +76,11 @@ def test_a_row_sets_the_app_beside_the_bare_network() -> None:
     load = Load(clients=8, seconds=[0.01] * 100, garbage=5, elapsed=1.0, cpu=0.8)
     row = table([load], [Speed(rate=200, cpu=0.004)]).splitlines()[-1]
     assert row.split() == ["8", "100.0", "50%", "8.00", "50%", "10.0", "10.0", "5", "0"]
+
+
+def test_a_promotion_that_no_client_saw_is_a_failure() -> None:
+    quiet = Load(clients=8, versions={1, 2})
+    assert failures_of([Load(clients=1, failures=["503"])], quiet) == ["503"]
+    assert failures_of([quiet], quiet) == []
+    (failure,) = failures_of([quiet], Load(clients=8, versions={1}))
+    assert "no promotion was seen" in failure
