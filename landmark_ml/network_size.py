@@ -34,9 +34,12 @@ def count_macs(model: LandmarkNetwork) -> int:
     hooks = [layer.register_forward_hook(add) for layer in layers]
     training = model.training
     side = model.preprocessing.resolution
-    with torch.no_grad():
-        model.eval()(torch.zeros(1, 3, side, side, dtype=torch.uint8))
-    model.train(training)
-    for hook in hooks:
-        hook.remove()
+    photo = torch.zeros(1, 3, side, side, dtype=torch.uint8, device=model.mean.device)
+    try:
+        with torch.no_grad():
+            model.eval()(photo)
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
     return total

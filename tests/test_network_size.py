@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from landmark_ml.devices import Compute
 from landmark_ml.models import LandmarkNetwork
 from landmark_ml.network_size import count_macs, count_parameters
 from tests.tiny_networks import SIDE, TinyBackbone, tiny_model, tiny_preprocessing
@@ -22,6 +23,11 @@ def test_macs_of_grouped_convolutions_count_their_own_inputs_only() -> None:
     backbone.norm = nn.Conv2d(8, 8, 3, padding=1, groups=8)  # type: ignore[assignment]
     model = LandmarkNetwork(backbone, tiny_preprocessing())
     assert count_macs(model) - count_macs(tiny_model()) == (SIDE // 4) ** 2 * 8 * 9
+
+
+def test_a_network_on_another_device_is_counted_there() -> None:
+    model = Compute(torch.device("meta"), bf16=False).place(tiny_model())
+    assert count_macs(model) == count_macs(tiny_model())
 
 
 def test_counting_leaves_the_network_as_it_was() -> None:
