@@ -19,19 +19,24 @@ def freeze_early_stages(model: LandmarkNetwork, unfreeze: int) -> None:
     the statistics they were trained with. Stages are timm's coarse groups: the stem, then each
     resolution or width of the network. Raises ValueError for more stages than there are.
     """
+    frozen = early_stages(model, unfreeze)
+    for name, parameter in model.network.named_parameters():
+        if name in frozen:
+            parameter.requires_grad = False
+    model.keep_in_evaluation(frozen)
+
+
+def early_stages(model: LandmarkNetwork, unfreeze: int) -> set[str]:
+    """Names of parameters and modules before the last `unfreeze` stages; of 0 stages none."""
     if not unfreeze:
-        return
+        return set()
     stages = _stages(model.network)
     if unfreeze > len(stages):
         raise ValueError(
             f"unfreeze is {unfreeze} and the network has {len(stages)} stages; give at most that"
             " many, or 0 for the whole network"
         )
-    frozen = {name for names in stages[: len(stages) - unfreeze] for name in names}
-    for name, parameter in model.network.named_parameters():
-        if name in frozen:
-            parameter.requires_grad = False
-    model.keep_in_evaluation(frozen)
+    return {name for names in stages[: len(stages) - unfreeze] for name in names}
 
 
 def _stages(network: nn.Module) -> list[set[str]]:

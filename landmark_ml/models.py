@@ -61,8 +61,8 @@ def native_resolution(backbone: str) -> int:
 
     The network is not built. Raises ValueError for an unknown backbone.
     """
+    check_known(backbone)
     first = backbone.split("+", maxsplit=1)[0]
-    _check_known(first)
     config = timm.get_pretrained_cfg(first)
     if config is None:
         raise ValueError(f"timm does not know the input size of {backbone!r}; give a resolution")
@@ -148,6 +148,7 @@ def create_model(options: ModelOptions) -> LandmarkNetwork:
 
     Raises ValueError for an unknown backbone (naming near ones), WeightsError without weights.
     """
+    check_known(options.backbone)
     parts = [_create_network(name, options) for name in options.backbone.split("+")]
     if len(parts) > 1 or options.feature_stages:
         network: nn.Module = JoinedNetwork(parts, options.drop_rate, options.feature_stages)
@@ -159,34 +160,42 @@ def create_model(options: ModelOptions) -> LandmarkNetwork:
     return model
 
 
-def _check_known(backbone: str) -> None:
-    if not timm.is_model(backbone):
-        near = difflib.get_close_matches(backbone, timm.list_models(), 3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()"
-        raise ValueError(f"backbone {backbone!r} is unknown to timm; {hint}")
+def check_known(backbone: str) -> None:
+    """Refuse a name, or one of several joined by `+`, that timm does not know."""
+    for name in backbone.split("+"):
+        if not timm.is_model(name):
+            near = difflib.get_close_matches(name, timm.list_models(), 3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()"
+            raise ValueError(f"backbone {name!r} is unknown to timm; {hint}")
 
 
 def _create_network(name: str, options: ModelOptions) -> nn.Module:
-    _check_known(name)
     network: nn.Module = timm.create_model(name, drop_rate=options.drop_rate)
     load_weights(network, name, options.weights)
     return network
 
 
 @torch.no_grad()
-def _check_runs(model: LandmarkNetwork, options: ModelOptions) -> None:
-    """Refuse now what would fail after the data was read: a size the backbone cannot take."""
-    side = model.preprocessing.resolution
+def check_takes(
+    model: LandmarkNetwork, backbone: str, side: int, instead: str
+) -> tuple[Tensor, Tensor]:
+    """Feature maps and features of a black photo; raises ValueError where side is not for it."""
     pixels = torch.zeros(1, 3, side, side, dtype=torch.uint8)
     try:
         maps = model.eval().feature_maps(pixels)
-        features = model.pool(maps)
+        return maps, model.pool(maps)
     # timm's networks assert their input size, or fail in a convolution.
     except (AssertionError, RuntimeError) as error:
         raise ValueError(
-            f"backbone {options.backbone!r} cannot take photos of {side} px ({error}); give"
-            " resolution 0 for the backbone's own"
+            f"backbone {backbone!r} cannot take photos of {side} px ({error}); give {instead}"
         ) from error
+
+
+def _check_runs(model: LandmarkNetwork, options: ModelOptions) -> None:
+    """Refuse now what would fail after the data was read: a size the backbone cannot take."""
+    side = model.preprocessing.resolution
+    own = "resolution 0 for the backbone's own"
+    maps, features = check_takes(model, options.backbone, side, own)
     if features.shape != (1, model.classifier.in_features):
         raise ValueError(
             f"backbone {options.backbone!r} gives features of shape {tuple(features.shape)} where"

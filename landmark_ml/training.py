@@ -16,7 +16,8 @@ from landmark_ml.datasets import manifest_digest
 from landmark_ml.devices import choose_compute
 from landmark_ml.evaluation import evaluate_served
 from landmark_ml.export import ArtifactInfo, export_network, shown_names
-from landmark_ml.models import create_model, model_options
+from landmark_ml.finetuning_checks import check_finetuning
+from landmark_ml.models import check_known, create_model, model_options
 from landmark_ml.phases import finetune, num_outputs, train_head, view_features
 from landmark_ml.places import Gazetteer
 from landmark_ml.processes import ALONE, Processes, report_lost_processes
@@ -93,6 +94,7 @@ def run_training(
     """
     started = time.perf_counter()
     with _open_run(config, tags or {}) as (run, checkpoints), report_lost_processes():
+        check_known(config.backbone)
         seed_everything(config.seed)
         compute = choose_compute(config.device, config.threads, processes)
         recorded = tracking.read_logged_manifest(run.run_id) if config.resume else None
@@ -104,6 +106,7 @@ def run_training(
         run.log_manifest(dataset)
         run.set_tags({"processes": str(processes.count)})
         model = create_model(model_options(config, num_outputs(dataset)))
+        check_finetuning(model, config)
         reporting.log_dataset_figures(run, dataset, config, model.preprocessing)
         history = History(run, on_epoch_end, saver.history)
         try:

@@ -61,6 +61,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.features",
         "landmark_ml.figures",
         "landmark_ml.findings",
+        "landmark_ml.finetuning_checks",
         "landmark_ml.freezing",
         "landmark_ml.head",
         "landmark_ml.model_card",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -15,6 +16,9 @@ from tests.interrupted_runs import QUICK, write_colour_folders
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+OWN: dict[str, Any] = {"backbone": "landmark_cnn", "feature_stages": 0}
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +57,19 @@ def test_a_mistake_in_the_places_is_found_before_training(tmp_path: Path) -> Non
     (photos / "places.csv").write_text("landmark,latitude,longitude\nred,95,0\n")
     with pytest.raises(GazetteerError, match="line 2, column latitude"):
         run_training(config(tmp_path, data=str(photos)))
+
+
+def test_a_mistaken_backbone_is_found_before_the_photos_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "open_photos", lambda *_: pytest.fail("photos were read"))
+    mistaken = config(tmp_path, data=str(tmp_path))
+    with pytest.raises(ValueError, match=r"'test_eficientnet' is unknown .*test_efficientnet"):
+        run_training(replace(mistaken, backbone="test_efficientnet+test_eficientnet"))
+
+
+def test_crops_the_network_cannot_take_are_found_before_training(tmp_path: Path) -> None:
+    photos = write_colour_folders(tmp_path / "photos")
+    settings = config(tmp_path, data=str(photos))
+    with pytest.raises(ValueError, match="give another train_resolution"):
+        run_training(replace(settings, **OWN, train_resolution=130))
