@@ -6,6 +6,8 @@ import hashlib
 import shutil
 from pathlib import Path
 
+from filelock import FileLock
+
 from landmark_ml import postcards
 from landmark_ml.datasets.archives import unpack_zip
 from landmark_ml.datasets.download import download
@@ -46,14 +48,17 @@ def drawing_code_digest() -> str:
 def _fetch_udacity50(cache_dir: Path, url: str) -> Path:
     folder = cache_dir / f"udacity50-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
     root = folder / "landmark_images"
-    if (folder / _COMPLETE).is_file():
-        return root
-    archive = download(url, cache_dir / f"{folder.name}.zip")
-    shutil.rmtree(folder, ignore_errors=True)
-    unpack_zip(archive, folder)
-    _check_udacity50(root, url)
-    (folder / _COMPLETE).touch()
-    archive.unlink()
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    # One fetches for all: two would write into the same unfinished file.
+    with FileLock(cache_dir / f"{folder.name}.lock"):
+        if (folder / _COMPLETE).is_file():
+            return root
+        archive = download(url, cache_dir / f"{folder.name}.zip")
+        shutil.rmtree(folder, ignore_errors=True)
+        unpack_zip(archive, folder)
+        _check_udacity50(root, url)
+        (folder / _COMPLETE).touch()
+        archive.unlink()
     return root
 
 

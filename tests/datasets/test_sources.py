@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -80,6 +82,29 @@ def test_udacity50_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(list((first / "train").iterdir())) == 50
     assert len(fetched) == 1
     assert not fetched[0].exists()
+
+
+def test_of_two_that_come_together_one_fetches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work: list[Path] = []
+    together: list[int] = []
+
+    def fetch(_: str, target: Path) -> Path:
+        at_work.append(target)
+        time.sleep(0.05)
+        together.append(len(at_work))
+        return udacity_zip(target, 50)
+
+    monkeypatch.setattr(sources, "download", fetch)
+
+    def find(_: int) -> tuple[str, Path]:
+        return sources.find_root("udacity50", tmp_path, "http://127.0.0.1/a.zip")
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(find, range(4)))
+    assert together == [1]
+    assert len(set(found)) == 1
 
 
 def test_an_archive_of_something_else_is_refused(
