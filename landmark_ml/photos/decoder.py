@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,9 +115,13 @@ def read_photo(source: bytes | Path, limits: PhotoLimits = DEFAULT_LIMITS) -> by
         OSError: the file cannot be opened.
     """
     if isinstance(source, Path):
-        check_bytes(source.stat().st_size, limits)
+        status = source.stat()
+        if stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode):
+            # Opening a pipe waits for somebody to write into it, and a device may have no end.
+            raise PhotoError("not_an_image", "is a pipe or a device, not a file: leave it out")
+        check_bytes(status.st_size, limits)
         with source.open("rb") as file:
-            # One byte more than allowed: a device or a growing file has no honest size.
+            # One byte more than allowed: a file that grows has no honest size.
             source = file.read(limits.max_bytes + 1)
     check_bytes(len(source), limits)
     if not source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -186,10 +187,20 @@ def test_byte_limit_is_checked_before_reading(tmp_path: Path) -> None:
         decode_photo(bytes(11), limits=PhotoLimits(max_bytes=10))
 
 
-def test_a_device_without_a_size_is_read_no_further_than_the_limit() -> None:
+def test_an_endless_device_is_refused_instead_of_read() -> None:
     device = Path("/dev/zero")
     if not device.exists():
         pytest.skip("no endless device here")
     with pytest.raises(PhotoError) as caught:
-        decode_photo(device, limits=PhotoLimits(max_bytes=1 << 16))
-    assert caught.value.code == "too_many_bytes"
+        decode_photo(device)
+    assert caught.value.code == "not_an_image"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_among_photos_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+    with pytest.raises(PhotoError) as refused:
+        decode_photo(pipe)
+    assert refused.value.code == "not_an_image"
+    assert "pipe" in refused.value.reason
