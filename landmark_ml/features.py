@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import PIL
 import torch
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
@@ -93,7 +94,7 @@ def compute_features(
     extract: Extractor | None = None
     rows = []
     for view in range(views):
-        key = f"{backbone}-{compute.device.type}-{_PIXELS}-{view}"
+        key = f"{backbone}-{compute.device.type}-{_PIXELS}-pillow{PIL.__version__}-{view}"
         known = cache.load(key)
         missing = list({p.sha256: p for p in photos if p.sha256 not in known}.values())
         if missing:

@@ -93,6 +93,19 @@ def test_known_photos_are_not_decoded_again(
     assert decoded == []
 
 
+def test_pixels_of_another_decoder_are_not_taken_for_those_of_this_one(
+    photos: tuple[Photo, ...],
+    cache: FeatureCache,
+    decoded: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computed(photos, cache)
+    decoded.clear()
+    monkeypatch.setattr("PIL.__version__", "99.0")
+    computed(photos, cache)
+    assert len(decoded) == len(photos)
+
+
 def test_only_missing_photos_and_views_are_computed(
     photos: tuple[Photo, ...], cache: FeatureCache, decoded: list[str]
 ) -> None:
