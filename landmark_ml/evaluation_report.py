@@ -129,6 +129,11 @@ def _match_names(
             f" {', '.join(sorted(known)[:5])} …; evaluate it on photos of those, with the same"
             " places"
         )
+    if not any(photo.label in learned for photo in photos):
+        raise ValueError(
+            f"none of the {len(photos)} photos shows a landmark that the model knows, such as"
+            f" {', '.join(sorted(known)[:5])} …; add some of those"
+        )
     position = {label: index for index, label in enumerate(learned)}
     # Landmarks the model knows and no photo shows can still be answered, and then are wrong.
     others = sorted(known - set(names))
