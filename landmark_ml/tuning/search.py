@@ -13,7 +13,7 @@ from landmark_ml.devices import choose_compute
 from landmark_ml.models import native_resolution
 from landmark_ml.tuning import recording
 from landmark_ml.tuning.conclusion import conclude, report, reproduce, winning_config
-from landmark_ml.tuning.space import searched_backbones, starting_params
+from landmark_ml.tuning.space import kept_params, searched_backbones, starting_params
 from landmark_ml.tuning.storage import open_storage, storage_url, study_lock
 from landmark_ml.tuning.study import (
     best_trial,
@@ -70,6 +70,7 @@ def run_tuning(config: TuneConfig) -> TuneResult:
     storage_url(config.storage, recording.tracking_uri())
     for backbone in searched_backbones(config):
         native_resolution(backbone)
+    kept_params(config)
     compute = choose_compute(config.device, config.threads)
     folds = open_folds(config.data, dataset_options(config), config.folds)
     worker = join_study(replace(config, study=name), folds, TrialRunner(folds, compute))

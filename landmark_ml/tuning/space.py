@@ -140,7 +140,12 @@ def _between(trial: BaseTrial, name: str, low: float, high: float, start: float)
 
 def _log(trial: BaseTrial, name: str, low: float, high: float, start: float) -> float:
     """Positive number of a range on a logarithmic scale."""
-    low = min(low, start) if start > 0 else low
+    if start <= 0:
+        raise ValueError(
+            f"{name} is {start}, and it is searched in powers, which never come to 0; give a"
+            f" number above 0, such as {low}"
+        )
+    low = min(low, start)
     return _rounded(trial.suggest_float(name, low, max(high, start), log=True))
 
 

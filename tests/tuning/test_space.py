@@ -107,3 +107,11 @@ def test_only_fine_tuning_for_one_objective_is_pruned_by_itself() -> None:
     assert HEAD.prunes() == "none"
     assert FINETUNE.prunes() == "hyperband"
     assert replace(FINETUNE, objectives="top1,latency").prunes() == "none"
+
+
+@pytest.mark.parametrize("name", ["weight_decay", "finetune_weight_decay"])
+def test_a_search_in_powers_cannot_start_from_nothing(name: str) -> None:
+    changes: dict[str, Any] = {name: 0.0}
+    base = replace(FINETUNE, **changes)
+    with pytest.raises(ValueError, match=rf"^{name} is 0\.0, .* give a number above 0, such as"):
+        starting_params(base)
