@@ -37,7 +37,7 @@ def run_inspection(config: DataConfig, training: TrainConfig) -> InspectionResul
     reported, not refused. Raises ValueError for a dataset that cannot be opened.
     """
     name = f"data-{Path(config.data).name}"
-    with tracking.start_run(config, name, {"recipe": "data"}) as run:
+    with tracking.start_run(config, name, {"kind": "data"}) as run:
         seed_everything(config.seed)
         options = replace(dataset_options(config), max_unreadable=1.0)
         dataset = open_dataset(config.data, options)

@@ -1,4 +1,4 @@
-"""What a run leaves in MLflow: the only file that logs runs."""
+"""What a run leaves in MLflow; the many workers of a search log theirs in `tuning.recording`."""
 
 from __future__ import annotations
 

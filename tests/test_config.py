@@ -11,9 +11,12 @@ import pytest
 
 from experiments import recipes
 from landmark_ml.config import (
+    AppConfig,
+    ClusterConfig,
     CompareConfig,
     Configuration,
     DataConfig,
+    TagConfig,
     TrainConfig,
     canonical,
     default_of,
@@ -54,7 +57,9 @@ def test_numbers_are_finite(name: str, value: float) -> None:
         ("val_fraction", 0.0, "above 0 and below 1"),
         ("val_fraction", 1.0, "above 0 and below 1"),
         ("test_fraction", 1.0, "above 0 and below 1"),
-        ("min_crop", 0.0, "above 0 and below 1"),
+        ("min_crop", 0.0, "above 0 and at most 1"),
+        ("seed", 2**32, "below"),
+        ("seed", -1, "from 0"),
         ("batch_size", 0, "above 0"),
         ("finetune_batch_size", 0, "above 0"),
         ("learning_rate", 0.0, "above 0"),
@@ -74,6 +79,7 @@ def test_a_value_out_of_range_names_field_value_and_fix(name: str, value: Any, f
     [
         ("drop_rate", 0.0),
         ("layer_decay", 1.0),
+        ("min_crop", 1.0),
         ("label_smoothing", 0.0),
         ("patience", 0),
         ("resolution", 0),
@@ -89,6 +95,25 @@ def test_the_ends_of_a_range_belong_to_it(name: str, value: float) -> None:
 def test_other_configurations_are_checked_too() -> None:
     with pytest.raises(ValueError, match=r"^most is 0; give a number above 0"):
         CompareConfig(most=0)
+
+
+@pytest.mark.parametrize("kind", [TagConfig, ClusterConfig])
+def test_a_threshold_is_a_share_or_that_of_the_model(kind: type[TagConfig | ClusterConfig]) -> None:
+    assert [kind(threshold=value).threshold for value in (-1, 0, 1)] == [-1, 0, 1]
+    for value in (-0.5, 1.01):
+        with pytest.raises(ValueError, match=rf"^threshold is {value}; .* from 0 to 1, or -1"):
+            kind(threshold=value)
+
+
+def test_a_port_that_no_address_has_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^port is 70000; give a number from 0 to 65535"):
+        AppConfig(port=70000)
+
+
+def test_one_photo_cannot_be_mixed() -> None:
+    with pytest.raises(ValueError, match=r"^finetune_batch_size is 1, .* give 2 or more"):
+        configured(finetune_batch_size=1, mixup=0.2)
+    assert configured(finetune_batch_size=1).finetune_batch_size == 1
 
 
 def test_training_nothing_and_training_on_noise_are_refused() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from landmark_ml.config import ClusterConfig, TuneConfig, to_json
+from landmark_ml.config import ClusterConfig, TrainConfig, TuneConfig, to_json
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,14 @@ def test_a_study_is_given_no_password(storage: str) -> None:
         TuneConfig(storage=storage)
     assert "sesame" not in str(no.value)
     assert "/ame" not in str(no.value)
+
+
+@pytest.mark.parametrize("query", ["", "?X-Amz-Signature=sesame", "?Signature=sesame"])
+def test_a_dataset_is_downloaded_without_a_password(query: str) -> None:
+    user = "" if query else "me:sesame@"
+    with pytest.raises(ValueError, match=r"^udacity50_url .*password.*by hand") as refused:
+        TrainConfig(udacity50_url=f"https://{user}mirror.example/landmarks.zip{query}")
+    assert "sesame" not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["photos", "out"])

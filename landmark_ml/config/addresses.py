@@ -6,7 +6,9 @@ import re
 
 # What stands before a port is no user name, and an @ may stand in a path after it.
 _USER_AND_PASSWORD = re.compile(r"://[^/@\[]*:(?!\d*/)[^@]*@")
-_SECRET_OPTION = re.compile(r"[?&][^=&]*(password|secret|token)[^=&]*=|[?&]sig=", re.IGNORECASE)
+_SECRET_OPTION = re.compile(
+    r"[?&][^=&]*(password|secret|token|signature)[^=&]*=|[?&]sig=", re.IGNORECASE
+)
 
 
 def refuse_password(name: str, address: str, instead: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from landmark_ml.config.options import NOT_NEGATIVE, POSITIVE, Configuration, option
+from landmark_ml.config.options import NOT_NEGATIVE, PORT, POSITIVE, Configuration, option
 
 MIB = 1024 * 1024
 
@@ -15,7 +15,7 @@ class AppConfig(Configuration):
 
     model: str = option("landmarks", "registered model whose champion answers")
     host: str = option("127.0.0.1", "address to listen on")
-    port: int = option(8000, "port to listen on; 0: any free one", within=NOT_NEGATIVE)
+    port: int = option(8000, "port to listen on; 0: any free one", within=PORT)
     hosts: str = option(
         "localhost,127.0.0.1,[::1]",
         "names, with commas, under which it may be asked; a request for another is refused",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from landmark_ml.config.addresses import refuse_password
-from landmark_ml.config.options import NOT_NEGATIVE, POSITIVE, Configuration, option
+from landmark_ml.config.options import CALIBRATED, NOT_NEGATIVE, POSITIVE, Configuration, option
 
 _INSTEAD = (
     "give it to every worker in its environment, such as AWS_ACCESS_KEY_ID and"
@@ -29,6 +29,7 @@ class ClusterConfig(Configuration):
     threshold: float = option(
         -1.0,
         "`landmark_score` from which a photo shows a landmark; -1: as the model was calibrated",
+        within=CALIBRATED,
     )
     places: str = option(
         "", "CSV as `places.csv`: its cities and countries win for photos taken within 1 km"

@@ -13,25 +13,32 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers that a field may have, and how a person would say it."""
+    """Numbers that a field may have, and how a person would say it.
+
+    besides: a number outside that means something of its own.
+    """
 
     phrase: str
     low: float = -math.inf
     high: float = math.inf
     with_low: bool = True
     with_high: bool = True
+    besides: float | None = None
 
     def holds(self, value: float) -> bool:
         """Whether a number is in the range."""
         above = value >= self.low if self.with_low else value > self.low
         below = value <= self.high if self.with_high else value < self.high
-        return above and below
+        return (above and below) or value == self.besides
 
 
 UNIT = Range("from 0 to 1", 0, 1)
 BELOW_ONE = Range("from 0 to below 1", 0, 1, with_high=False)
+PART = Range("above 0 and at most 1", 0, 1, with_low=False)
 SHARE = Range("above 0 and below 1", 0, 1, with_low=False, with_high=False)
 NOT_NEGATIVE = Range("of 0 or more", 0)
+CALIBRATED = Range("from 0 to 1, or -1", 0, 1, besides=-1)
+PORT = Range("from 0 to 65535", 0, 65535)
 POSITIVE = Range("above 0", 0, with_low=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from landmark_ml.config.options import UNIT, Configuration, option
+from landmark_ml.config.options import CALIBRATED, UNIT, Configuration, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,7 @@ class TagConfig(Configuration):
     threshold: float = option(
         -1.0,
         "`landmark_score` from which a photo shows a landmark; -1: as the model was calibrated",
+        within=CALIBRATED,
     )
     sidecars: str = option(
         "none",

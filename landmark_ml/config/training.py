@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from landmark_ml.config.addresses import refuse_password
 from landmark_ml.config.model_names import check_model_name
 from landmark_ml.config.options import (
     BELOW_ONE,
     NOT_NEGATIVE,
+    PART,
     POSITIVE,
     SHARE,
     UNIT,
     Configuration,
+    Range,
     option,
 )
 
+# What numpy's generators take.
+SEEDS = Range("from 0 to below 2**32", 0, 2**32, with_high=False)
 UDACITY50_URL = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
 
 
@@ -42,8 +47,14 @@ class DataConfig(Configuration):
     threads: int = option(0, "CPU threads; 0: all cores", within=NOT_NEGATIVE)
     udacity50_url: str = option(UDACITY50_URL, "where `data=udacity50` is downloaded from")
     seed: int = option(
-        0, "seed of the split, the initial weights and the augmentation", within=NOT_NEGATIVE
+        0, "seed of the split, the initial weights and the augmentation", within=SEEDS
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_password(
+            "udacity50_url", self.udacity50_url, "fetch and unpack the archive by hand for `data`"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +94,9 @@ class TrainConfig(DataConfig):
     views: int = option(
         1, "augmented views of each photo whose features are cached", within=POSITIVE
     )
-    batch_size: int = option(256, "photos per step of the head phase", within=POSITIVE)
+    batch_size: int = option(
+        256, "photos per step of the head phase; one less where that is odd", within=POSITIVE
+    )
     learning_rate: float = option(2e-3, "peak learning rate of the head phase", within=POSITIVE)
     weight_decay: float = option(
         5.0, "decoupled weight decay (AdamW) of the head phase", within=NOT_NEGATIVE
@@ -102,7 +115,9 @@ class TrainConfig(DataConfig):
         within=NOT_NEGATIVE,
     )
     finetune_batch_size: int = option(
-        32, "photos per step of the fine-tuning phase, in all processes together", within=POSITIVE
+        32,
+        "photos per step of the fine-tuning phase, in all processes together; one less where odd",
+        within=POSITIVE,
     )
     finetune_learning_rate: float = option(
         5e-4, "peak learning rate of the fine-tuning phase", within=NOT_NEGATIVE
@@ -126,7 +141,7 @@ class TrainConfig(DataConfig):
         within=NOT_NEGATIVE,
     )
     min_crop: float = option(
-        0.35, "smallest share of the photo a training crop may cover", within=SHARE
+        0.35, "smallest share of the photo a training crop may cover", within=PART
     )
     color_jitter: float = option(
         0.3, "strength of brightness, contrast and saturation jitter", within=NOT_NEGATIVE
@@ -168,6 +183,11 @@ class TrainConfig(DataConfig):
         if not self.epochs and not self.finetune_epochs:
             raise ValueError(
                 "epochs and finetune_epochs are both 0, so nothing would be trained; raise one"
+            )
+        if self.finetune_batch_size == 1 and (self.mixup or self.cutmix):
+            raise ValueError(
+                "finetune_batch_size is 1, and mixup and cutmix mix the photos of a batch; give 2"
+                " or more, or mixup 0 and cutmix 0"
             )
         side = self.train_resolution or self.resolution
         if self.start_resolution % 32 or (side and self.start_resolution > side):
