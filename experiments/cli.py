@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from landmark_ml.config import Configuration
 
@@ -61,7 +62,8 @@ def run(main: Callable[[], object]) -> None:
             main()
     except KeyboardInterrupt:
         sys.exit(1 if rank else "interrupted")
-    except (ValueError, OSError, MlflowException) as error:
+    # The last: a tracking address that is no database, or one that refuses.
+    except (ValueError, OSError, MlflowException, SQLAlchemyError) as error:
         logging.getLogger(__name__).debug("traceback", exc_info=True)
         sys.exit(f"error{f' in process {rank}' if rank else ''}: {error}")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+from sqlalchemy.exc import DatabaseError
 
 from experiments import cli
 from landmark_ml.config import DataConfig, TrainConfig, canonical, to_params
@@ -145,6 +146,7 @@ def _process_as_before() -> Iterator[None]:
         ValueError("epochs is -1"),
         FileNotFoundError("no such data"),
         MlflowException("API request to http://127.0.0.1:9 failed", TEMPORARILY_UNAVAILABLE),
+        DatabaseError("PRAGMA", None, Exception("file is not a database")),
     ],
 )
 def test_a_mistake_of_the_user_ends_as_one_sentence(error: Exception) -> None:
