@@ -16,6 +16,7 @@ from mlflow.utils.yaml_utils import read_yaml
 from experiments import cli, mlproject, recipes
 from experiments.mlproject import ENTRY_POINTS, ROOT
 from landmark_ml.config import Configuration, DataConfig, TrainConfig, to_params
+from tests import source_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,19 @@ def test_the_tables_of_the_documents_are_fresh() -> None:
     for page in mlproject.documents():
         text = page.read_text(encoding="utf-8")
         assert text == mlproject.with_tables(text), f"{page.name}: {STALE}"
+
+
+def test_commands_to_copy_need_no_conda() -> None:
+    blocks = [
+        line
+        for page in mlproject.documents()
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        for line in block.splitlines()
+    ]
+    printed = [text for module in source_tree.modules() for text in source_tree.texts(module)]
+    commands = [text for text in blocks + printed if "mlflow run . " in text]
+    assert len(commands) >= 5
+    assert not [text for text in commands if "--env-manager local" not in text]
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)
