@@ -7,7 +7,7 @@ import sqlalchemy
 
 from landmark_ml.tuning import postgres
 
-psycopg = pytest.importorskip("psycopg", reason="needs pip install 'landmark-ml[postgres]'")
+psycopg = pytest.importorskip("psycopg", reason="needs pip install -e '.[postgres]'")
 URL = "postgresql+psycopg://me@127.0.0.1:9/studies"
 
 

@@ -73,7 +73,7 @@ def test_a_password_is_not_shown() -> None:
 
 
 def test_a_server_that_is_not_there_is_a_sentence() -> None:
-    pytest.importorskip("psycopg", reason="needs pip install 'landmark-ml[postgres]'")
+    pytest.importorskip("psycopg", reason="needs pip install -e '.[postgres]'")
     url = "postgresql+psycopg://me:secret@127.0.0.1:9/studies"
     with pytest.raises(ValueError, match="cannot be used") as refused:
         open_storage(url, 30, lambda *_: None)
