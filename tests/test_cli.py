@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 from dataclasses import fields
+from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -122,6 +124,18 @@ def test_help_lists_every_field_with_its_default_and_choices(
         assert item.metadata["help"] in line
         assert f"(default: {'empty' if shown == '' else shown})" in line
         assert all(choice in line for choice in item.metadata["choices"])
+
+
+@pytest.mark.parametrize("module", ["experiments.transfer", "serving.cluster.__main__"])
+def test_help_names_the_command_that_was_typed(
+    module: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ModuleSpec(module, None)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec, raising=False)
+    with pytest.raises(SystemExit):
+        parsed("--help")
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: python -m {module.removesuffix('.__main__')} [-h]")
 
 
 @pytest.fixture

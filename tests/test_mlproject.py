@@ -156,8 +156,19 @@ def test_the_generator_writes_all_files(
 ) -> None:
     monkeypatch.setattr(mlproject, "ROOT", tmp_path)
     (tmp_path / "README.md").write_text("<!-- parameters:data -->\n<!-- end -->\n")
-    mlproject.main()
+    mlproject.main([])
     assert (tmp_path / "MLproject").read_text(encoding="utf-8") == mlproject.mlproject()
     assert (tmp_path / "conda.yaml").read_text(encoding="utf-8") == mlproject.conda_yaml()
     assert "`max_unreadable`" in (tmp_path / "README.md").read_text(encoding="utf-8")
     assert capsys.readouterr().out.count("wrote ") == 3
+
+
+@pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("--check", 2), ("README.md", 2)])
+def test_the_generator_writes_nothing_when_asked_for_anything_else(
+    argument: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlproject, "ROOT", tmp_path)
+    with pytest.raises(SystemExit) as exited:
+        mlproject.main([argument])
+    assert exited.value.code == status
+    assert not list(tmp_path.iterdir())
