@@ -31,7 +31,10 @@ def parse(defaults: Config, description: str, argv: Sequence[str] | None = None)
     Exits with status 2 and a sentence for an unknown flag or a value out of range.
     """
     parser = argparse.ArgumentParser(
-        description=description, allow_abbrev=False, formatter_class=argparse.HelpFormatter
+        prog=program(),
+        description=description,
+        allow_abbrev=False,
+        formatter_class=argparse.HelpFormatter,
     )
     for item in fields(defaults):
         _add_flag(parser, item.name, getattr(defaults, item.name), item.metadata)
@@ -40,6 +43,12 @@ def parse(defaults: Config, description: str, argv: Sequence[str] | None = None)
         return replace(defaults, **arguments)
     except ValueError as error:
         parser.error(str(error))
+
+
+def program() -> str | None:
+    """How this process was started, such as `python -m serving.cluster`; None for a file."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name.removesuffix('.__main__')}" if spec else None
 
 
 def run(main: Callable[[], object]) -> None:

@@ -6,12 +6,13 @@ field or a requirement is written down once.
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments import cli, recipes
 from landmark_ml.config import (
@@ -26,6 +27,9 @@ from landmark_ml.config import (
     RollbackConfig,
     TagConfig,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 _HEAD = (
@@ -129,8 +133,9 @@ def _spec(value: Any) -> str:
     return f"{{type: float, default: {value}}}"
 
 
-def main() -> None:
-    """Write the files anew and name them."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the files anew and name them; whoever asks for help gets that alone."""
+    argparse.ArgumentParser(prog=cli.program(), description=__doc__).parse_args(argv)
     written = {"MLproject": mlproject(), "conda.yaml": conda_yaml()}
     for path in documents():
         written[str(path.relative_to(ROOT))] = with_tables(path.read_text(encoding="utf-8"))

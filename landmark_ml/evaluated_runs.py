@@ -133,7 +133,7 @@ def _find_runs(experiment: str, search: str, most: int, order: Order) -> list[Lo
         met = f" that meets {search!r}" if search else ""
         raise ValueError(
             f"experiment {experiment!r} holds no finished run with test metrics{met};"
-            " train first: mlflow run . -e transfer"
+            " train first: mlflow run . --env-manager local -e transfer"
         )
     return found
 

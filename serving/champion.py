@@ -106,7 +106,7 @@ class Champion:
         except (MlflowException, OSError, ValueError) as error:
             raise ChampionError(
                 f"the champion of {self.name} cannot be loaded: {_reason(error)};"
-                " register one first: mlflow run . -e transfer"
+                " register one first: mlflow run . --env-manager local -e transfer"
             ) from error
         self._watcher = threading.Thread(target=self._watch, name="champion", daemon=True)
         self._watcher.start()

@@ -54,6 +54,16 @@ def functions(module: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
             yield node
 
 
+def texts(module: str) -> Iterator[str]:
+    """Every text of a module that is no docstring; of an f-string what is between its values."""
+    tree = _tree(module)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    for node in constants:
+        if isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
+
+
 @cache
 def _tree(module: str) -> ast.Module:
     return ast.parse(modules()[module].read_text(encoding="utf-8"))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 from dataclasses import fields
+from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,7 +61,7 @@ def test_an_unknown_flag_is_refused(flag: str, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("flag", "sentence"),
     [
-        ("--min_crop=0", "min_crop is 0.0; give a number above 0 and below 1"),
+        ("--min_crop=0", "min_crop is 0.0; give a number above 0 and at most 1"),
         ("--framing=stretch", "framing is 'stretch'; choose one of squash, crop"),
         ("--learning_rate=nan", "learning_rate is nan; give a finite number"),
         ("--epochs=many", "argument --epochs: invalid int value: 'many'"),
@@ -123,6 +125,18 @@ def test_help_lists_every_field_with_its_default_and_choices(
         assert item.metadata["help"] in line
         assert f"(default: {'empty' if shown == '' else shown})" in line
         assert all(choice in line for choice in item.metadata["choices"])
+
+
+@pytest.mark.parametrize("module", ["experiments.transfer", "serving.cluster.__main__"])
+def test_help_names_the_command_that_was_typed(
+    module: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ModuleSpec(module, None)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec, raising=False)
+    with pytest.raises(SystemExit):
+        parsed("--help")
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: python -m {module.removesuffix('.__main__')} [-h]")
 
 
 @pytest.fixture

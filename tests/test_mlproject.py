@@ -16,6 +16,7 @@ from mlflow.utils.yaml_utils import read_yaml
 from experiments import cli, mlproject, recipes
 from experiments.mlproject import ENTRY_POINTS, ROOT
 from landmark_ml.config import Configuration, DataConfig, TrainConfig, to_params
+from tests import source_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,26 @@ def test_the_tables_of_the_documents_are_fresh() -> None:
     for page in mlproject.documents():
         text = page.read_text(encoding="utf-8")
         assert text == mlproject.with_tables(text), f"{page.name}: {STALE}"
+
+
+def test_commands_to_copy_need_no_conda() -> None:
+    blocks = [
+        line
+        for page in mlproject.documents()
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        for line in block.splitlines()
+    ]
+    printed = [text for module in source_tree.modules() for text in source_tree.texts(module)]
+    commands = [text for text in blocks + printed if "mlflow run . " in text]
+    assert len(commands) >= 5
+    assert not [text for text in commands if "--env-manager local" not in text]
+
+
+def test_nothing_is_installed_from_an_index_that_does_not_have_it() -> None:
+    pages = [page.read_text(encoding="utf-8") for page in mlproject.documents()]
+    library = [module for module in source_tree.modules() if module.startswith("landmark_ml")]
+    printed = [text for module in library for text in source_tree.texts(module)]
+    assert not [text for text in pages + printed if "landmark-ml[" in text]
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)
@@ -135,8 +156,19 @@ def test_the_generator_writes_all_files(
 ) -> None:
     monkeypatch.setattr(mlproject, "ROOT", tmp_path)
     (tmp_path / "README.md").write_text("<!-- parameters:data -->\n<!-- end -->\n")
-    mlproject.main()
+    mlproject.main([])
     assert (tmp_path / "MLproject").read_text(encoding="utf-8") == mlproject.mlproject()
     assert (tmp_path / "conda.yaml").read_text(encoding="utf-8") == mlproject.conda_yaml()
     assert "`max_unreadable`" in (tmp_path / "README.md").read_text(encoding="utf-8")
     assert capsys.readouterr().out.count("wrote ") == 3
+
+
+@pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("--check", 2), ("README.md", 2)])
+def test_the_generator_writes_nothing_when_asked_for_anything_else(
+    argument: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlproject, "ROOT", tmp_path)
+    with pytest.raises(SystemExit) as exited:
+        mlproject.main([argument])
+    assert exited.value.code == status
+    assert not list(tmp_path.iterdir())

@@ -54,7 +54,7 @@ def test_a_notebook_tells_a_short_story(path: Path) -> None:
 def test_a_notebook_runs_from_anywhere_and_leaves_nothing_behind(
     path: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("nbconvert", reason="pip install 'landmark-ml[notebooks]'")
+    pytest.importorskip("nbconvert", reason="pip install -e '.[notebooks]'")
     before = sorted(path.parent.iterdir())
     command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "html"]
     done = subprocess.run(  # noqa: S603 - our own interpreter

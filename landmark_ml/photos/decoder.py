@@ -165,7 +165,7 @@ def _heif_plugin() -> _Plugin:
     try:
         from pillow_heif import HeifImageFile  # noqa: PLC0415
     except ImportError as error:
-        reason = 'HEIC needs pillow-heif: pip install "landmark-ml[heic]", or export it as JPEG'
+        reason = "HEIC needs pillow-heif: pip install pillow-heif, or export it as JPEG"
         raise PhotoError("unsupported", reason) from error
     plugin: _Plugin = HeifImageFile
     return plugin

@@ -40,7 +40,7 @@ def roll_back(config: RollbackConfig) -> RollbackResult:
     if not former:
         raise ValueError(
             f"{config.name} has no champion before version {head.champion} to go back to; see"
-            f" mlflow run . -e history -P name={config.name}"
+            f" mlflow run . --env-manager local -e history -P name={config.name}"
         )
     entry = succession.move("rollback", former, head, config.reason)
     return RollbackResult(config.name, head.champion, entry, repaired)

@@ -94,7 +94,7 @@ class RegisteredAliases:
                 raise
             raise ValueError(
                 f"there is no registered model {self.name!r}; train one of this name:"
-                f" mlflow run . -e transfer -P register={self.name}"
+                f" mlflow run . --env-manager local -e transfer -P register={self.name}"
             ) from None
 
     def _newest(self) -> int:

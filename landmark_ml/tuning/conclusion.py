@@ -109,7 +109,7 @@ def reproduce(config: TrainConfig) -> str:
         for name, value in asdict(config).items()
         if value != default[name]
     ]
-    return " ".join(["mlflow run . -e transfer", *flags])
+    return " ".join(["mlflow run . --env-manager local -e transfer", *flags])
 
 
 def _find_winner(chosen: TrainConfig, best: FrozenTrial, parent: StudyRun) -> Winner | None:

@@ -85,7 +85,7 @@ def open_storage(
             )
     except ImportError:
         raise ValueError(
-            f"storage {_shown(url)} needs a driver: pip install 'landmark-ml[postgres]'"
+            f"storage {_shown(url)} needs a driver: pip install -e '.[postgres]'"
         ) from None
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
