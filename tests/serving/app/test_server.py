@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -13,14 +13,10 @@ from landmark_ml.config import AppConfig
 from serving.app import serve, server
 from serving.champion import ALIAS
 from tests.colour_artifact import RED, colour_photo, log_artifact
+from tests.serving.predict_threads import predicting
 
 if TYPE_CHECKING:
     import pytest
-
-
-def predicting() -> set[threading.Thread]:
-    """Threads that decode and recognise photos."""
-    return {thread for thread in threading.enumerate() if thread.name.startswith("predict")}
 
 
 def test_photos_are_worked_on_by_so_many_threads(
@@ -31,7 +27,7 @@ def test_photos_are_worked_on_by_so_many_threads(
     client.create_registered_model(name)
     client.create_model_version(name, f"models:/{model.model_id}", model.run_id)
     client.set_registered_model_alias(name, ALIAS, "1")
-    before, at_work = predicting(), set[threading.Thread]()
+    before, at_work = predicting(), set[Thread]()
 
     def run(running: uvicorn.Server, **_: Any) -> None:
         files = [("photos", (f"{number}.jpg", colour_photo(RED))) for number in range(16)]
