@@ -104,11 +104,12 @@ def serve(predictor: Predictor) -> Iterator[Callable[..., str]]:
         token: str = "",
         run_url: Callable[[str], str | None] = lambda _: "http://localhost/run",
         versions: Versions | None = None,
+        **changes: Any,
     ) -> str:
         versions = versions or Versions(Loaded(predictor, version=7, run_id="abc"))
         app = create_app(
             versions,
-            AppConfig(),
+            AppConfig(**changes),
             world=WORLD,
             run_url=run_url,
             token=token,
