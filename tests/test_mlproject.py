@@ -69,8 +69,7 @@ def test_commands_to_copy_need_no_conda() -> None:
 
 def test_nothing_is_installed_from_an_index_that_does_not_have_it() -> None:
     pages = [page.read_text(encoding="utf-8") for page in mlproject.documents()]
-    library = [module for module in source_tree.modules() if module.startswith("landmark_ml")]
-    printed = [text for module in library for text in source_tree.texts(module)]
+    printed = [text for module in source_tree.modules() for text in source_tree.texts(module)]
     assert not [text for text in pages + printed if "landmark-ml[" in text]
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import psutil
+import pytest
+
+from benchmarks.peers import contract
 from benchmarks.peers.contract import Point, Stopwatch, Task
 from benchmarks.training import report, seconds_to, top1_at
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def curve(*points: tuple[float, float], peer: str = "plain loop") -> list[Point]:
@@ -51,17 +53,23 @@ def test_the_table_holds_ratios_to_our_own_time_and_says_what_was_not_reached() 
 
 
 def test_the_stopwatch_stands_still_while_a_peer_judges_itself(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    now = psutil.Process().create_time() + 100
+    monkeypatch.setattr(contract, "time", SimpleNamespace(time=lambda: now))
     stopwatch = Stopwatch("fastai", minutes=60)
-    before = stopwatch.seconds
+    now += 20
     with stopwatch.paused_for_evaluation():
-        time.sleep(0.3)
-    assert stopwatch.seconds - before < 0.2
+        now += 5000
+    now += 10
+    assert stopwatch.seconds == pytest.approx(130, abs=1e-3)
     stopwatch.record(0.5, photos=10)
     point = json.loads(capsys.readouterr().out)
     assert (point["peer"], point["top1"], point["photos"]) == ("fastai", 0.5, 10)
+    assert point["seconds"] == pytest.approx(130, abs=1e-3)
     assert not stopwatch.is_over
+    now += 3600
+    assert stopwatch.is_over
 
 
 def test_what_a_peer_knows_when_it_is_cut_off_counts_at_the_limit(

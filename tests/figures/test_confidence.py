@@ -48,7 +48,13 @@ def test_rejection_states_what_the_threshold_does() -> None:
 
 
 def test_rejection_draws_equal_scores() -> None:
-    render(rejection_histogram(np.array([0.5]), np.array([0.5]), 0.5))
+    figure = rejection_histogram(np.array([0.5] * 3), np.array([0.5] * 2), 0.5)
+    (axes,) = figure.axes
+    shares = [(bar.get_x(), bar.get_height()) for bar in bars(axes) if bar.get_height()]
+    assert [height for _, height in shares] == pytest.approx([100, 100])
+    assert shares[0][0] == shares[1][0] == pytest.approx(0.5, abs=0.02)
+    assert says(figure, "100.0% of 3 landmark photos are kept and 0.0% of 2 others rejected")
+    render(figure)
 
 
 @pytest.mark.parametrize("scores", [[], [math.nan]])

@@ -57,7 +57,15 @@ def test_the_bootstrap_shows_shares_interval_and_zero() -> None:
 
 
 def test_no_difference_at_all_is_drawn() -> None:
-    render(bootstrap_difference(np.zeros(10), (0, 0), 0))
+    figure = bootstrap_difference(np.zeros(10), (0, 0), 0)
+    (axes,) = figure.axes
+    (bar, *band) = bars(axes)
+    assert bar.get_height() == 1
+    assert bar.get_width() > 0
+    assert bar.get_x() + bar.get_width() / 2 == pytest.approx(0)
+    assert [patch.get_width() for patch in band] == [0]
+    assert says(figure, "#1 is ahead in 50.0% of resamples: +0.000 top-1 (95% +0.000 to +0.000)")
+    render(figure)
 
 
 def test_a_bootstrap_without_resamples_is_refused() -> None:

@@ -17,6 +17,7 @@ from landmark_ml.photos import read_location
 from landmark_ml.spark_schema import spark_schema
 from serving.prediction import Prediction
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo
+from tests.serving.predict_threads import predicting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,11 +149,13 @@ def test_an_answer_as_json_loses_nothing(served: PyFuncModel, predictor: Predict
 def test_a_loaded_model_keeps_to_the_threads_it_is_given(
     model_folder: Path, predictor: Predictor
 ) -> None:
+    photos = PHOTOS * 6
+    expected = predictor.predict(photos)
+    before = predicting()
     loaded = mlflow.pyfunc.load_model(str(model_folder), model_config={"threads": 1})
-    model = loaded.unwrap_python_model()
-    assert model.predictor._workers._max_workers == 1
-    answers = loaded.predict(pd.DataFrame({"image": PHOTOS}))
-    assert answers.to_dict(orient="records") == predictor.predict(PHOTOS)
+    answers = loaded.predict(pd.DataFrame({"image": photos}))
+    assert len(predicting() - before) == 1
+    assert answers.to_dict(orient="records") == expected
 
 
 def test_a_table_of_no_rows_has_no_answers(served: PyFuncModel) -> None:

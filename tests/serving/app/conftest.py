@@ -7,14 +7,15 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import mlflow
 import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
 from landmark_ml.config import AppConfig
 from serving.app import create_app
-from serving.champion import Loaded
-from tests.colour_artifact import GREEN, RED, WHITE, colour_photo, gps_exif
+from serving.champion import ALIAS, Loaded
+from tests.colour_artifact import GREEN, RED, WHITE, colour_photo, gps_exif, log_artifact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,11 +105,12 @@ def serve(predictor: Predictor) -> Iterator[Callable[..., str]]:
         token: str = "",
         run_url: Callable[[str], str | None] = lambda _: "http://localhost/run",
         versions: Versions | None = None,
+        **changes: Any,
     ) -> str:
         versions = versions or Versions(Loaded(predictor, version=7, run_id="abc"))
         app = create_app(
             versions,
-            AppConfig(),
+            AppConfig(**changes),
             world=WORLD,
             run_url=run_url,
             token=token,
@@ -126,6 +128,17 @@ def serve(predictor: Predictor) -> Iterator[Callable[..., str]]:
     for server, thread in servers:
         server.should_exit = True
         thread.join(30)
+
+
+@pytest.fixture(scope="session")
+def registered(tracking_uri: str) -> str:
+    """Name of a registered model whose champion knows colours."""
+    name, model = "colours", log_artifact(tracking_uri)
+    client = mlflow.MlflowClient()
+    client.create_registered_model(name)
+    client.create_model_version(name, f"models:/{model.model_id}", model.run_id)
+    client.set_registered_model_alias(name, ALIAS, "1")
+    return name
 
 
 @pytest.fixture(scope="module")

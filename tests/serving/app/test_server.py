@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import threading
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-import mlflow
 import uvicorn
 from starlette.testclient import TestClient
 
 from landmark_ml.config import AppConfig
 from serving.app import serve, server
-from serving.champion import ALIAS
-from tests.colour_artifact import RED, colour_photo, log_artifact
+from tests.colour_artifact import RED, colour_photo
+from tests.serving.predict_threads import predicting
 
 if TYPE_CHECKING:
     import pytest
 
 
-def predicting() -> set[threading.Thread]:
-    """Threads that decode and recognise photos."""
-    return {thread for thread in threading.enumerate() if thread.name.startswith("predict")}
-
-
 def test_photos_are_worked_on_by_so_many_threads(
-    tracking_uri: str, monkeypatch: pytest.MonkeyPatch
+    registered: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name, model = "threads", log_artifact(tracking_uri)
-    client = mlflow.MlflowClient()
-    client.create_registered_model(name)
-    client.create_model_version(name, f"models:/{model.model_id}", model.run_id)
-    client.set_registered_model_alias(name, ALIAS, "1")
-    before, at_work = predicting(), set[threading.Thread]()
+    before, at_work = predicting(), set[Thread]()
 
     def run(running: uvicorn.Server, **_: Any) -> None:
         files = [("photos", (f"{number}.jpg", colour_photo(RED))) for number in range(16)]
@@ -42,5 +31,5 @@ def test_photos_are_worked_on_by_so_many_threads(
 
     monkeypatch.setattr(uvicorn.Server, "run", run)
     monkeypatch.setattr(server, "world_outline", lambda _: "")
-    serve(AppConfig(model=name, port=0, threads=1), lambda _: None)
+    serve(AppConfig(model=registered, port=0, threads=1), lambda _: None)
     assert len(at_work) == 1

@@ -33,6 +33,10 @@ class Visit:
     def give(self, *paths: Path) -> None:
         """Choose photos and wait for their answers."""
         self.page.set_input_files("#choose", [str(path) for path in paths])
+        self.answered()
+
+    def answered(self) -> None:
+        """Wait for the answers of photos that were given."""
         self.page.wait_for_selector(".card")
         self.page.wait_for_selector(".card[aria-busy]", state="detached")
 

@@ -126,10 +126,10 @@ HOSTILE = {
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_document_is_refused_at_once(name: str, encoding: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(XmpError):
         Xmp.parse(HOSTILE[name].encode(encoding))
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(
