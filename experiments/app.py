@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from experiments import cli
 from landmark_ml.config import AppConfig
 from landmark_ml.tracking import connect
@@ -9,10 +11,12 @@ from serving.app import serve
 
 
 def main() -> None:
-    """Serve until Ctrl-C."""
+    """Serve until Ctrl-C or SIGTERM."""
     config = cli.parse(AppConfig(), __doc__ or "")
     connect()
-    serve(config, print_address)
+    # Being told to end is how a server ends well; a supervisor must not take it for a failure.
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(config, print_address)
 
 
 def print_address(address: str) -> None:

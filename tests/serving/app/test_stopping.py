@@ -76,3 +76,4 @@ def test_a_photo_on_its_way_is_answered_before_the_app_ends(
     assert response.status == 200
     assert json.loads(body)["photos"][0]["landmark"] == "Eiffel Tower"
     process.wait(LONGEST)
+    assert process.returncode == 0
