@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from landmark_ml.atomic_file import write_whole
 from landmark_ml.photos import DEFAULT_LIMITS
-from serving.tagging.merging import LISTS, has_position, merge
+from serving.tagging.merging import has_position, merge
+from serving.tagging.tag_lists import LISTS
 from serving.tagging.walk import OTHER_PICTURES, PHOTO_SUFFIXES
 from serving.tagging.xmp import Xmp, XmpError
 

@@ -9,8 +9,9 @@ import pytest
 
 from landmark_ml.config import TagConfig
 from serving.prediction import Prediction
-from serving.tagging.merging import LISTS, Saying, degrees, merge, say
+from serving.tagging.merging import Saying, degrees, merge, say
 from serving.tagging.sidecars import find_sidecar, update_sidecar
+from serving.tagging.tag_lists import LISTS
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
 from serving.tagging.xmp import Xmp
