@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from landmark_ml.config import TagConfig
-from serving.prediction import Prediction
+from serving.prediction import Prediction, refused
+from serving.tagging.journal import Tagged
 from serving.tagging.merging import Saying, degrees, merge, say
+from serving.tagging.sidecar_pass import write_sidecars
 from serving.tagging.sidecars import find_sidecar, update_sidecar
 from serving.tagging.tag_lists import LISTS
 from serving.tagging.tagger import tag_library
@@ -18,8 +21,6 @@ from serving.tagging.xmp import Xmp
 from tests.colour_artifact import RED, TOWER, colour_photo
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from serving.predictor import Predictor
     from serving.tagging.loaded_version import LoadedVersion
 
@@ -268,6 +269,21 @@ def test_a_library_gets_its_sidecars_and_a_dry_run_none(
     assert (tmp_path / "out/sidecars.csv").read_text(encoding="utf-8").count("created") == 4
     again = tag_library(Library(photos), loaded, replace(config, dry_run=False))
     assert (again.sidecars, again.recognised) == ({"kept": 4}, 0)
+
+
+def test_a_photo_that_cannot_be_read_today_keeps_what_was_said_of_it(
+    photo: Path, answer: Prediction, tmp_path: Path
+) -> None:
+    config = TagConfig(out=str(tmp_path), sidecars="photo.jpg.xmp")
+
+    def write(found: Prediction) -> dict[str, int]:
+        tagged = [Tagged(Path(photo.name), found)]
+        return write_sidecars(tagged, photo.parent, config, model="m/1", country_codes=CODES)
+
+    assert write(answer) == {"created": 1}
+    before = photo.with_name("tower.jpg.xmp").read_bytes()
+    assert write(refused("cannot_be_read", "Input/output error")) == {}
+    assert photo.with_name("tower.jpg.xmp").read_bytes() == before
 
 
 def test_names_cannot_break_the_hierarchy() -> None:
