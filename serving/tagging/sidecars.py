@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from landmark_ml.atomic_file import write_whole
 from landmark_ml.photos import DEFAULT_LIMITS
+from serving.tagging.iptc import iptc_keywords
 from serving.tagging.merging import has_position, merge
-from serving.tagging.tag_lists import LISTS
+from serving.tagging.tag_lists import LISTS, SUBJECT
 from serving.tagging.walk import OTHER_PICTURES, PHOTO_SUFFIXES
 from serving.tagging.xmp import Xmp, XmpError
 
@@ -97,7 +98,7 @@ def embedded_xmp(photo: Path) -> Xmp | None:
 
 
 def _take_over_tags(xmp: Xmp, photo: Path) -> None:
-    """Take a user's tags from inside the photo into its first sidecar.
+    """Take a user's tags from inside the photo, its XMP or else IPTC, into its first sidecar.
 
     Programs that find tags in a sidecar look no further, and would forget those.
     """
@@ -105,6 +106,8 @@ def _take_over_tags(xmp: Xmp, photo: Path) -> None:
     if embedded is not None:
         for name, (kind, _) in LISTS.items():
             xmp.add_items(name, embedded.items(name), kind)
+    if not xmp.items(SUBJECT):
+        xmp.add_items(SUBJECT, iptc_keywords(photo), LISTS[SUBJECT][0])
 
 
 def _is_placed(photo: Path, sidecar: Path) -> bool:
