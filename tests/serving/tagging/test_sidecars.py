@@ -191,6 +191,20 @@ def test_the_words_inside_the_photo_are_heeded(photo: Path, saying: Saying) -> N
     assert xmp.text("exif:GPSLatitude") is None
 
 
+def test_they_come_into_a_sidecar_without_tags_as_well(photo: Path, saying: Saying) -> None:
+    """Immich writes one for a rating or a date, and goes on reading tags from the photo."""
+    photo.write_bytes(photo.read_bytes() + PACKET.encode())
+    sidecar = written(photo.with_name("tower.jpg.xmp"), photoshop__City="Lutetia")
+    assert update(photo, saying).items("dc:subject") == ["grandma", *FLAT]
+    xmp = Xmp.parse(sidecar.read_bytes())
+    for name in LISTS:
+        xmp.drop_items(name, xmp.items(name))
+    sidecar.write_bytes(xmp.to_bytes())
+    assert update(photo, saying).items("dc:subject") == []
+    written(sidecar, dc__subject=["holiday"])
+    assert update(photo, saying).items("dc:subject") == ["holiday", *FLAT]
+
+
 def test_an_unsure_answer_says_nothing(photo: Path, answer: Prediction) -> None:
     unsure = said(answer, min_confidence=1.0)
     assert unsure.is_empty
