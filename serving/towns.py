@@ -12,6 +12,7 @@ import functools
 import gzip
 import json
 import math
+import unicodedata
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 EARTH_RADIUS_KM = 6371.0088
 MOST_KM_TO_TOWN, MOST_KM_TO_COUNTRY, MOST_KM_TO_KNOWN = 50.0, 370.0, 1.0
 """Farther away a photo is in no town, or on the high seas (370 km are 200 nautical miles)."""
+
+_MOST_KM_TO_NAMESAKE = 10.0
+_EXONYMS = {"koln": "cologne"}
 
 # A town of P inhabitants reaches as far as P / density covers as a disc.
 _INHABITANTS_A_KM2 = 1500.0
@@ -49,11 +53,43 @@ class Known:
     whereabouts: Whereabouts
 
 
-class Towns:
-    """All populated places, searched on the sphere; `known` places go before them."""
+class KnownNames:
+    """Names of countries and cities as known places have them; the first that names one counts."""
 
-    def __init__(self, known: Iterable[Known] = ()) -> None:
+    def __init__(self, known: Iterable[Known]) -> None:
+        self._countries: dict[str, str] = {}
+        self._cities: dict[tuple[str, str], list[Known]] = {}
+        for place in known:
+            city, country, code = place.whereabouts
+            if code and country:
+                self._countries.setdefault(code, country)
+            if code and city:
+                self._cities.setdefault((code, _plain(city)), []).append(place)
+
+    def country(self, code: str, otherwise: str | None) -> str | None:
+        """Name of the country with a code."""
+        return self._countries.get(code, otherwise)
+
+    def city(self, town: dict[str, Any]) -> str:
+        """Name of a town: another spelling of it counts that stands for a place nearby."""
+        name: str = town["city"]
+        (point,) = _points([(town["latitude"], town["longitude"])])
+        for place in self._cities.get((town["country_code"], _plain(name)), ()):
+            (known,) = _points([(place.latitude, place.longitude)])
+            if _km(float(np.linalg.norm(known - point))) <= _MOST_KM_TO_NAMESAKE:
+                return place.whereabouts.city or name
+        return name
+
+
+class Towns:
+    """All populated places, searched on the sphere; `known` places go before them.
+
+    names: what countries and cities are called that known places name as well.
+    """
+
+    def __init__(self, known: Iterable[Known] = (), names: KnownNames | None = None) -> None:
         self._known = list(known)
+        self._names = names or KnownNames(self._known)
         self._known_tree = _tree([(k.latitude, k.longitude) for k in self._known])
         self._rows, self._tree, self._countries = _geonames()
 
@@ -62,7 +98,8 @@ class Towns:
 
         The country is that of the nearest place. The city is, of the towns of that country that
         reach so far, the one that draws most by inhabitants over squared distance (Reilly, The Law
-        of Retail Gravitation, 1931), so that a quarter is answered with its city; else the nearest.
+        of Retail Gravitation, 1931), so that a quarter is answered with its city, unless it is as
+        large as Manhattan; else the nearest.
         """
         point = _points([(latitude, longitude)])[0]
         if self._known:
@@ -74,8 +111,8 @@ class Towns:
         if km > MOST_KM_TO_COUNTRY:
             return Whereabouts(None, None, None)
         code = nearest["country_code"]
-        city = self._town(point, nearest)["city"] if km <= MOST_KM_TO_TOWN else None
-        return Whereabouts(city, self._countries.get(code), code)
+        city = self._names.city(self._town(point, nearest)) if km <= MOST_KM_TO_TOWN else None
+        return Whereabouts(city, self._names.country(code, self._countries.get(code)), code)
 
     def _town(self, point: NDArray[np.float64], nearest: dict[str, Any]) -> dict[str, Any]:
         around = self._tree.query_ball_point(point, _chord(MOST_KM_TO_TOWN))
@@ -97,6 +134,14 @@ def _geonames() -> tuple[list[dict[str, Any]], KDTree, dict[str, str]]:
     with (folder / "countries.csv").open(encoding="utf-8") as file:
         countries = {row[0]: row[1] for row in csv.reader(file) if len(row) == 2}
     return rows, _tree([(row["latitude"], row["longitude"]) for row in rows]), countries
+
+
+def _plain(city: str) -> str:
+    """A city's name without what spellings differ in: `New York` for `New York City`."""
+    letters = unicodedata.normalize("NFKD", city.casefold())
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    plain = plain.removesuffix(" city").removesuffix(", d.c.")
+    return _EXONYMS.get(plain, plain)
 
 
 def _tree(degrees: Sequence[tuple[float, float]]) -> KDTree:

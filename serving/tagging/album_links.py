@@ -15,13 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST_NAME = 120
+"""Bytes of a name, of which file systems take 255: a letter has up to four of them."""
+
 _MADE_HERE = re.compile(r".*-[0-9a-f]{8}", re.DOTALL)
 
 
 def link_name(path: Path) -> str:
     """Name that no other photo of the library has, whatever folder it stands in."""
     digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return f"{path.stem[:LONGEST_NAME]}-{digest}{path.suffix}"
+    return f"{cut(path.stem)}-{digest}{path.suffix}"
+
+
+def cut(name: str) -> str:
+    """A name that is no longer than file systems take, with whole letters."""
+    content = os.fsencode(name)
+    # One that is short enough may hold bytes that are no UTF-8, and keeps them.
+    return name if len(content) <= LONGEST_NAME else content[:LONGEST_NAME].decode(errors="ignore")
 
 
 def refuse_foreign(folder: Path) -> None:

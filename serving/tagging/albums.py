@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from landmark_ml.atomic_file import whole_file
-from serving.tagging.album_links import LONGEST_NAME, link_name, remove_links
+from serving.tagging.album_links import cut, link_name, remove_links
 from serving.tagging.sureness import is_placed, is_sure
 from serving.tagging.table import printable
 
@@ -79,4 +79,4 @@ def write_albums(
 def _safe(name: str) -> str:
     """A name that is one visible folder on any file system."""
     kept = "".join("-" if letter in '/\\:*?"<>|\0' else letter for letter in name)
-    return kept.strip(". ")[:LONGEST_NAME] or "-"
+    return cut(kept.strip(". ")).strip(". ") or "-"

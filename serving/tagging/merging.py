@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from serving.tagging.sureness import is_placed, is_sure
+from serving.tagging.tag_lists import HIERARCHY, LISTS, SUBJECT, TAGS_LIST, carry, tag_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,12 +29,6 @@ PLACE = {
 }
 """Values that belong together, and where it is written down that they are ours."""
 
-SUBJECT, HIERARCHY, TAGS_LIST = "dc:subject", "lr:hierarchicalSubject", "digiKam:TagsList"
-LISTS = {
-    SUBJECT: ("Bag", "landmarkml:WroteSubject"),
-    HIERARCHY: ("Bag", "landmarkml:WroteHierarchicalSubject"),
-    TAGS_LIST: ("Seq", "landmarkml:WroteTagsList"),
-}
 REMOVED = "landmarkml:RemovedTags"
 MODEL, LEVEL, LANDMARK, CONFIDENCE = (
     "landmarkml:Model",
@@ -83,8 +78,8 @@ def say(
     return Saying(
         lists={
             SUBJECT: _once([landmark, *((answer["tags"] or []) if sure else []), city, country]),
-            HIERARCHY: (_path([root, *path], "|"),) if path else (),
-            TAGS_LIST: (_path([root, *path], "/"),) if path else (),
+            HIERARCHY: (tag_path([root, *path], HIERARCHY),) if path else (),
+            TAGS_LIST: (tag_path([root, *path], TAGS_LIST),) if path else (),
         },
         values={
             **_position(answer if sure else None),
@@ -129,8 +124,8 @@ def merge(xmp: Xmp, saying: Saying, *, has_position: bool = False) -> None:
     """
     if saying.is_empty and xmp.text(MODEL) is None:
         return
-    for name, (kind, wrote) in LISTS.items():
-        _merge_list(xmp, name, kind, wrote, saying.lists[name])
+    for name in LISTS:
+        _merge_list(xmp, name, saying.lists[name])
     for group in (POSITION, PLACE):
         values = {name: saying.values[name] for name in group}
         if group is POSITION and has_position:
@@ -147,10 +142,13 @@ def has_position(xmp: Xmp) -> bool:
     return any(xmp.text(name) not in (None, xmp.text(wrote)) for name, wrote in POSITION.items())
 
 
-def _merge_list(xmp: Xmp, name: str, kind: str, wrote: str, wanted: tuple[str, ...]) -> None:
+def _merge_list(xmp: Xmp, name: str, wanted: tuple[str, ...]) -> None:
+    kind, wrote = LISTS[name]
     present, ours = xmp.items(name), xmp.items(wrote)
     removed = xmp.items(REMOVED)
     removed += [tag for tag in ours if tag not in present and tag not in removed]
+    carried = carry(xmp, name, begin=any(tag not in removed for tag in wanted))
+    present, ours = xmp.items(name), [tag for tag in ours if tag not in carried]
     theirs = {tag.casefold() for tag in present if tag not in ours}
     new = [tag for tag in wanted if tag.casefold() not in theirs and tag not in removed]
     xmp.drop_items(name, [tag for tag in ours if tag not in new])
@@ -177,7 +175,3 @@ def _once(names: list[str | None]) -> tuple[str, ...]:
         if name:
             first.setdefault(name.casefold(), name)
     return tuple(first.values())
-
-
-def _path(parts: list[str], separator: str) -> str:
-    return separator.join(part.replace("|", "-").replace("/", "-") for part in parts)

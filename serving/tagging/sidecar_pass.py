@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from landmark_ml.config import TagConfig
     from serving.tagging.journal import Tagged
+    from serving.tagging.sidecars import SidecarChange
 
 SIDECARS_CSV = "sidecars.csv"
 
@@ -31,7 +32,10 @@ def write_sidecars(
     model: str,
     country_codes: Mapping[str, str],
 ) -> Counter[str]:
-    """Update the sidecar of every photo, list in `sidecars.csv` what was done, and count it."""
+    """Update the sidecar of every photo, list in `sidecars.csv` what was done, and count it.
+
+    That of a photo that was refused is left as it is.
+    """
     done: Counter[str] = Counter()
     out = Path(config.out).expanduser()
     with (
@@ -41,16 +45,7 @@ def write_sidecars(
         lines = csv.writer(file)
         lines.writerow(["photo", "sidecar", "action", "detail"])
         for photo in tqdm(answers, desc="sidecars", unit=" photos", delay=1):
-            saying = say(
-                photo.answer,
-                model,
-                country_codes=country_codes,
-                root=config.tag_root,
-                min_confidence=config.min_confidence,
-            )
-            change = update_sidecar(
-                root / photo.path, saying, config.sidecars, dry_run=config.dry_run
-            )
+            change = _update(photo, root, config, model, country_codes)
             if change is None:
                 continue
             done[change.action] += 1
@@ -58,3 +53,19 @@ def write_sidecars(
                 names = (printable(photo.path), printable(change.sidecar.relative_to(root)))
                 lines.writerow([*names, change.action, change.detail])
     return done
+
+
+def _update(
+    photo: Tagged, root: Path, config: TagConfig, model: str, country_codes: Mapping[str, str]
+) -> SidecarChange | None:
+    if photo.answer["error"] is not None:
+        # It may be a disk's failure of today, and says nothing about what the photo shows.
+        return None
+    saying = say(
+        photo.answer,
+        model,
+        country_codes=country_codes,
+        root=config.tag_root,
+        min_confidence=config.min_confidence,
+    )
+    return update_sidecar(root / photo.path, saying, config.sidecars, dry_run=config.dry_run)

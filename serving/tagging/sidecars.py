@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from landmark_ml.atomic_file import write_whole
 from landmark_ml.photos import DEFAULT_LIMITS
-from serving.tagging.merging import LISTS, has_position, merge
+from serving.tagging.iptc import iptc_keywords
+from serving.tagging.merging import MODEL, has_position, merge
+from serving.tagging.tag_lists import LISTS, SUBJECT
 from serving.tagging.walk import OTHER_PICTURES, PHOTO_SUFFIXES
 from serving.tagging.xmp import Xmp, XmpError
 
@@ -49,7 +51,7 @@ def update_sidecar(
         if before is None and saying.is_empty:
             return None
         xmp = Xmp.new() if before is None else Xmp.parse(before)
-        if before is None:
+        if not saying.is_empty and _has_no_tags_yet(xmp):
             _take_over_tags(xmp, photo)
         says_where = saying.values["exif:GPSLatitude"] is not None
         merge(xmp, saying, has_position=says_where and _is_placed(photo, sidecar))
@@ -95,8 +97,13 @@ def embedded_xmp(photo: Path) -> Xmp | None:
         return None
 
 
+def _has_no_tags_yet(xmp: Xmp) -> bool:
+    """Whether nobody put tags into a sidecar: neither its user nor, at any time, we."""
+    return xmp.text(MODEL) is None and not any(map(xmp.items, LISTS))
+
+
 def _take_over_tags(xmp: Xmp, photo: Path) -> None:
-    """Take a user's tags from inside the photo into its first sidecar.
+    """Take a user's tags from inside the photo, its XMP or else IPTC, into its sidecar.
 
     Programs that find tags in a sidecar look no further, and would forget those.
     """
@@ -104,6 +111,8 @@ def _take_over_tags(xmp: Xmp, photo: Path) -> None:
     if embedded is not None:
         for name, (kind, _) in LISTS.items():
             xmp.add_items(name, embedded.items(name), kind)
+    if not xmp.items(SUBJECT):
+        xmp.add_items(SUBJECT, iptc_keywords(photo), LISTS[SUBJECT][0])
 
 
 def _is_placed(photo: Path, sidecar: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from landmark_ml.places import Gazetteer
 from serving.tagging.journal import Tagged
-from serving.towns import Known, Towns, Whereabouts
+from serving.towns import Known, KnownNames, Towns, Whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,30 +18,29 @@ if TYPE_CHECKING:
 
 
 def read_places(places: str) -> list[Place]:
-    """The places of a CSV such as `places.csv`; none when it is not named."""
-    return Gazetteer.load(Path(places).expanduser()).places() if places else []
+    """The places of a CSV such as `places.csv`, then the built-in ones; none when it is not named.
+
+    Its own come first, as the first that names a country counts.
+    """
+    if not places:
+        return []
+    built_in = set(Gazetteer.load().places())
+    return sorted(Gazetteer.load(Path(places).expanduser()).places(), key=built_in.__contains__)
 
 
 class OwnPlaces:
     """City and country by a photo's own position; the towns are read when the first one has any.
 
     A landmark may be seen from another city, or another country, than its own. places: those that
-    win within a kilometre; the model's own come after them, then the towns.
+    win within a kilometre; the model's own come after them, then the towns. Countries and cities
+    are called as the model calls them in its answers, so that none gets a second name; those that
+    it does not name, as `places` and the built-in gazetteer do.
     """
 
     def __init__(self, predictor: Predictor, places: Iterable[Place] = ()) -> None:
-        self._known = [
-            Known(p.latitude, p.longitude, Whereabouts(p.city, p.country, p.country_code))
-            for p in places
-        ] + [
-            Known(
-                p["latitude"],
-                p["longitude"],
-                Whereabouts(p["city"], p["country"], p["country_code"]),
-            )
-            for p in predictor.metadata.places
-            if p is not None
-        ]
+        given, models = list(map(_known, places)), _known_to(predictor)
+        self._known = given + models
+        self._names = KnownNames([*models, *given, *map(_known, Gazetteer.load().places())])
         self.country_codes = {
             known.whereabouts.country: known.whereabouts.country_code
             for known in self._known
@@ -50,7 +49,7 @@ class OwnPlaces:
 
     @functools.cached_property
     def _towns(self) -> Towns:
-        return Towns(self._known)
+        return Towns(self._known, self._names)
 
     def lay_over(self, answers: Iterable[Tagged]) -> Iterator[Tagged]:
         """Answers with the city and country of the photo's own position, where it carries one."""
@@ -64,3 +63,21 @@ class OwnPlaces:
             if found.country and found.country_code:
                 self.country_codes.setdefault(found.country, found.country_code)
             yield Tagged(photo.path, {**answer, "city": found.city, "country": found.country})
+
+
+def _known(place: Place) -> Known:
+    whereabouts = Whereabouts(place.city, place.country, place.country_code)
+    return Known(place.latitude, place.longitude, whereabouts)
+
+
+def _known_to(predictor: Predictor) -> list[Known]:
+    """Places of a model's landmarks."""
+    return [
+        Known(
+            place["latitude"],
+            place["longitude"],
+            Whereabouts(place["city"], place["country"], place["country_code"]),
+        )
+        for place in predictor.metadata.places
+        if place is not None
+    ]

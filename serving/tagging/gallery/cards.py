@@ -95,6 +95,8 @@ def _title(answer: Prediction, *, sure: bool) -> tuple[str, bool]:
     # City and country of a photo that carries its own are not those that the model means.
     if name is None and answer["level"] and answer["location_source"] != "exif":
         name = answer["city"] if answer["level"] == "city" else answer["country"]
+    if not name and answer["level"]:
+        name = "One of several landmarks" if sure else "one of several landmarks"
     if not name:
         return "No known landmark", False
     return (name if sure else f"Perhaps {name}"), True

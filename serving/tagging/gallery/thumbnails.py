@@ -39,8 +39,9 @@ def with_thumbnails(
 ) -> Iterator[tuple[Tagged, str | None]]:
     """Photos in their order, each with the name of its thumbnail in a folder.
 
-    None where there is none: for a refused photo, and one that is gone or changed since it was
-    answered. Made on all cores; no more photos than cores are held.
+    None where there is none: for a refused photo, and one that is gone or cannot be read any more;
+    one that was changed since it was answered is shown as it is now. Made on all cores; no more
+    photos than cores are held.
     """
     return in_order(partial(_find_or_make, root, folder), photos, os.cpu_count() or 1, name="thumb")
 

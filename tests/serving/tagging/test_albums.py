@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import TagConfig
+from serving.tagging.album_links import LONGEST_NAME, link_name
+from serving.tagging.albums import Album
 from serving.tagging.tagger import run_tagging, tag_library
 from serving.tagging.walk import Library
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from serving.tagging.loaded_version import LoadedVersion
 
 
@@ -120,3 +122,28 @@ def test_the_library_itself_is_no_place_to_write_to(config: TagConfig, photos: P
     with pytest.raises(ValueError, match=r"is the folder to write to as well.*give out a folder"):
         run_tagging(replace(config, out=str(photos)))
     assert (photos / "albums/beach.jpg").read_bytes() == b"the only copy"
+
+
+@pytest.mark.parametrize("letter", ["東", "é", "x", "𓀀"])
+def test_names_are_as_long_as_a_file_system_takes(
+    config: TagConfig, photos: Path, loaded: LoadedVersion, tmp_path: Path, letter: str
+) -> None:
+    name = letter * (250 // len(letter.encode())) + ".jpg"
+    (photos / name).write_bytes((photos / "2024/paris/tower.jpg").read_bytes())
+    tag_library(Library(photos), loaded, config)
+    links = (tmp_path / "out/albums/France/Paris/Eiffel Tower").iterdir()
+    (link,) = [link for link in links if link.resolve() == photos / name]
+    assert link.name.startswith(letter * (LONGEST_NAME // len(letter.encode())) + "-")
+
+
+def test_a_folder_is_named_in_bytes_that_a_file_system_takes(tmp_path: Path) -> None:
+    for name in ("東" * 90, "x" * (LONGEST_NAME - 1) + ". . y", " ."):
+        folder = Album("France", None, name).folder
+        (tmp_path / folder).mkdir(parents=True)
+        assert not folder.name.endswith((".", " "))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="such names cannot be given here")
+def test_bytes_of_a_short_name_are_kept() -> None:
+    path = Path(os.fsdecode(b"odd\xff.jpg"))
+    assert os.fsencode(link_name(path)).startswith(b"odd\xff-")

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from landmark_ml.config import TagConfig
-from serving.prediction import Prediction
-from serving.tagging.merging import LISTS, Saying, degrees, merge, say
+from serving.prediction import Prediction, refused
+from serving.tagging.journal import Tagged
+from serving.tagging.merging import Saying, degrees, merge, say
+from serving.tagging.sidecar_pass import write_sidecars
 from serving.tagging.sidecars import find_sidecar, update_sidecar
+from serving.tagging.tag_lists import LISTS
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
 from serving.tagging.xmp import Xmp
 from tests.colour_artifact import RED, TOWER, colour_photo
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from serving.predictor import Predictor
     from serving.tagging.loaded_version import LoadedVersion
 
@@ -189,6 +191,20 @@ def test_the_words_inside_the_photo_are_heeded(photo: Path, saying: Saying) -> N
     assert xmp.text("exif:GPSLatitude") is None
 
 
+def test_they_come_into_a_sidecar_without_tags_as_well(photo: Path, saying: Saying) -> None:
+    """Immich writes one for a rating or a date, and goes on reading tags from the photo."""
+    photo.write_bytes(photo.read_bytes() + PACKET.encode())
+    sidecar = written(photo.with_name("tower.jpg.xmp"), photoshop__City="Lutetia")
+    assert update(photo, saying).items("dc:subject") == ["grandma", *FLAT]
+    xmp = Xmp.parse(sidecar.read_bytes())
+    for name in LISTS:
+        xmp.drop_items(name, xmp.items(name))
+    sidecar.write_bytes(xmp.to_bytes())
+    assert update(photo, saying).items("dc:subject") == []
+    written(sidecar, dc__subject=["holiday"])
+    assert update(photo, saying).items("dc:subject") == ["holiday", *FLAT]
+
+
 def test_an_unsure_answer_says_nothing(photo: Path, answer: Prediction) -> None:
     unsure = said(answer, min_confidence=1.0)
     assert unsure.is_empty
@@ -267,6 +283,21 @@ def test_a_library_gets_its_sidecars_and_a_dry_run_none(
     assert (tmp_path / "out/sidecars.csv").read_text(encoding="utf-8").count("created") == 4
     again = tag_library(Library(photos), loaded, replace(config, dry_run=False))
     assert (again.sidecars, again.recognised) == ({"kept": 4}, 0)
+
+
+def test_a_photo_that_cannot_be_read_today_keeps_what_was_said_of_it(
+    photo: Path, answer: Prediction, tmp_path: Path
+) -> None:
+    config = TagConfig(out=str(tmp_path), sidecars="photo.jpg.xmp")
+
+    def write(found: Prediction) -> dict[str, int]:
+        tagged = [Tagged(Path(photo.name), found)]
+        return write_sidecars(tagged, photo.parent, config, model="m/1", country_codes=CODES)
+
+    assert write(answer) == {"created": 1}
+    before = photo.with_name("tower.jpg.xmp").read_bytes()
+    assert write(refused("cannot_be_read", "Input/output error")) == {}
+    assert photo.with_name("tower.jpg.xmp").read_bytes() == before
 
 
 def test_names_cannot_break_the_hierarchy() -> None:
