@@ -139,8 +139,15 @@ def train_one_epoch(
 def evaluate(
     model: nn.Module, batches: Batches, num_classes: int, compute: Compute
 ) -> dict[str, float]:
-    """Losses over all photos, val/top1 and val/top3 over those that show a landmark."""
-    logits, targets = predict_logits(model, batches, compute)
+    """What `judge_logits` measures of all batches."""
+    return judge_logits(*predict_logits(model, batches, compute), num_classes)
+
+
+def judge_logits(logits: Tensor, targets: Tensor, num_classes: int) -> dict[str, float]:
+    """Losses over all photos, val/top1 and val/top3 over those that show a landmark.
+
+    logits: [N, outputs], those of the landmarks first; targets: int64 [N].
+    """
     landmarks = targets < num_classes
     ranked = logits[landmarks, :num_classes].topk(min(3, num_classes), dim=1).indices
     hits = ranked == targets[landmarks, None]

@@ -195,10 +195,17 @@ def start_run(
 def _describe_run(active: mlflow.ActiveRun, config: Configuration, run_name: str) -> None:
     mlflow.set_tag("mlflow.runName", run_name)
     mlflow.MlflowClient().set_experiment_tag(active.info.experiment_id, *EXPERIMENT_KIND)
-    # `mlflow run` has logged the flags as they were typed; a second spelling would raise.
-    known = active.data.params
-    mlflow.log_params({k: v for k, v in to_params(config).items() if k not in known})
+    mlflow.log_params(missing_params(config, active))
     mlflow.log_text(to_json(config), "config.json")
+
+
+def missing_params(config: Configuration, run: mlflow.entities.Run) -> dict[str, str]:
+    """Parameters that a run does not have yet.
+
+    `mlflow run` has logged the flags as they were typed; a second spelling would raise.
+    """
+    known = run.data.params
+    return {name: value for name, value in to_params(config).items() if name not in known}
 
 
 def _turn_to(run_id: str) -> None:

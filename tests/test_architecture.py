@@ -159,7 +159,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "ray": ("serving.cluster.ray_workers",),
     "pyspark": (),
     "jinja2": ("landmark_ml.html_page",),
-    "argparse": ("experiments.cli", "serving.query"),
+    "argparse": ("experiments.cli", "experiments.mlproject", "serving.query"),
     "fastapi": ("serving.app",),
     "matplotlib": ("landmark_ml.figures",),
     "timm": (

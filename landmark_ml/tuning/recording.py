@@ -170,8 +170,7 @@ def create_study_run(config: TuneConfig, study: str, launched: str | None) -> St
     run = client.get_run(launched)
     client.set_experiment_tag(run.info.experiment_id, *tracking.EXPERIMENT_KIND)
     client.set_tag(launched, "mlflow.runName", f"tune-{study}")
-    # `mlflow run` has logged the flags as they were typed; a second spelling would raise.
-    params = {key: value for key, value in to_params(config).items() if key not in run.data.params}
+    params = tracking.missing_params(config, run)
     client.log_batch(
         launched,
         params=[Param(key, value) for key, value in params.items()],
@@ -193,8 +192,8 @@ def join_study_run(run_id: str, study: str, launched: str | None) -> StudyRun:
         if not is_not_there(error):
             raise
         raise ValueError(
-            f"study {study!r} is recorded in run {run_id}, which {mlflow.get_tracking_uri()} does"
-            " not have; give all workers the same MLFLOW_TRACKING_URI, or a new study"
+            f"study {study!r} is recorded in run {run_id}, which this MLflow does not have; give"
+            " all workers the same MLFLOW_TRACKING_URI, or a new study"
         ) from None
     if launched and launched != run_id:
         client.set_tag(launched, "resumed_run", run_id)

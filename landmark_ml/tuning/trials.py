@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from landmark_ml.backbone_graph import FEATURES, trace_backbone
+from landmark_ml.engine import judge_logits
 from landmark_ml.graph import Graph
 from landmark_ml.models import create_model, model_options
 from landmark_ml.network_size import count_parameters
 from landmark_ml.phases import num_outputs, view_features
 from landmark_ml.seeding import seed_everything
-from landmark_ml.temperature import calibrated_loss
 from landmark_ml.training import train_network
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from landmark_ml.datasets import Dataset, Photo
     from landmark_ml.devices import Compute
     from landmark_ml.models import LandmarkNetwork, ModelOptions
-    from landmark_ml.phases import ValidationLogits
 
     OnEpochEnd = Callable[[dict[str, float]], None]
 
@@ -118,7 +117,7 @@ class TrialRunner:
         validation = train_network(
             model, fold, config, self.compute, on_epoch_end, features=features
         )
-        return _judge(validation, fold.num_classes)
+        return judge_logits(validation.logits, validation.targets, fold.num_classes)
 
     def _options(self, config: TrainConfig) -> ModelOptions:
         return replace(model_options(config, num_outputs(self.folds[0])), drop_rate=0.0)
@@ -128,19 +127,6 @@ class TrialRunner:
         if options not in self._networks:
             self._networks[options] = create_model(options)
         return self._networks[options]
-
-
-def _judge(validation: ValidationLogits, num_classes: int) -> dict[str, float]:
-    """Accuracy over the validation photos of landmarks, loss over all."""
-    logits, targets = validation.logits, validation.targets
-    shows = targets < num_classes
-    ranked = logits[shows, :num_classes].topk(min(3, num_classes), dim=1).indices
-    hits = ranked == targets[shows, None]
-    return {
-        "val/top1": float(hits[:, 0].float().mean()),
-        "val/top3": float(hits.any(dim=1).float().mean()),
-        "val/calibrated_loss": calibrated_loss(logits, targets),
-    }
 
 
 def _time_graph(traced: bytes, model: LandmarkNetwork) -> float:
