@@ -1,4 +1,5 @@
 // The page: photos in, a card with the answer for each. Asks nothing but its own server.
+import { copy } from "./copying.js";
 import { drawAttention, drawPin, loadOutline } from "./drawing.js";
 
 const AT_ONCE = 4;
@@ -236,17 +237,6 @@ function tags(item, found) {
   }
   const all = find(".copy-all", item);
   all.addEventListener("click", () => copy(found.join(", "), all));
-}
-
-async function copy(text, button) {
-  const before = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    button.textContent = "Copying is not allowed here";
-  }
-  setTimeout(() => { button.textContent = before; }, 1200);
 }
 
 function others(item, found, level) {
