@@ -4,6 +4,8 @@ import { drawAttention, drawPin, loadOutline } from "./drawing.js";
 
 const AT_ONCE = 4;
 const BUSY = 503;
+const NOT_ACCEPTED = "This token was not accepted.";
+const SENDABLE = /^[!-~]+$/;
 const find = (selector, root = document) => root.querySelector(selector);
 const answers = find("#answers");
 const card = find("#card").content.firstElementChild;
@@ -11,6 +13,8 @@ const waiting = [];
 let active = 0;
 let done = 0;
 let total = 0;
+// Photos that are done and have no answer: the server could not read them, or gave none.
+const failed = { unread: 0, unanswered: 0 };
 let token = "";
 let model = null;
 
@@ -30,9 +34,10 @@ function headers(more = {}) {
 
 async function showModel() {
   const line = find("#model");
+  const sent = token;
   try {
     const response = await fetch("/api/model", { headers: headers() });
-    if (response.status === 401) return askForToken();
+    if (response.status === 401) return refuse(sent);
     if (!response.ok) throw new Error((await response.json()).detail);
     describeModel(await response.json());
   } catch {
@@ -53,10 +58,31 @@ function describeModel(found) {
   }
 }
 
-function askForToken() {
+// A request may be refused for the token of before, when another is already given.
+function refuse(sent) {
+  if (sent === token) askForToken(sent ? NOT_ACCEPTED : "");
+}
+
+function askForToken(problem) {
   find("#model").textContent = "";
   find("#sign-in").hidden = false;
+  find("#refused").textContent = problem;
   find("#token").focus();
+}
+
+function signIn() {
+  const field = find("#token");
+  const given = field.value.trim();
+  field.value = "";
+  find("#refused").textContent = "";
+  // fetch throws at what no header can carry, as if the server did not answer.
+  if (!SENDABLE.test(given)) {
+    askForToken(`${NOT_ACCEPTED} It holds a blank or a letter that no token has.`);
+    return;
+  }
+  token = given;
+  find("#sign-in").hidden = true;
+  showModel();
 }
 
 function link(address, text) {
@@ -104,7 +130,7 @@ async function next() {
   try {
     show(item, await ask(file, item));
   } catch (error) {
-    fail(item, error.message);
+    fail(item, "unanswered", error.message);
   } finally {
     item.removeAttribute("aria-busy");
     find(".upload", item).hidden = true;
@@ -117,13 +143,15 @@ async function next() {
 
 async function ask(file, item) {
   for (;;) {
+    const sent = token;
     const { status, body, retry } = await send(file, item);
     if (status === 200) {
       describeModel(body.model);
       return body.photos[0];
     }
+    if (status === 401 && sent !== token) continue;
     if (status === 401) {
-      askForToken();
+      refuse(sent);
       throw new Error("A token is needed. Give it above, then choose the photo again.");
     }
     if (status !== BUSY) throw new Error(body.detail || "The server could not answer.");
@@ -156,17 +184,21 @@ function send(file, item) {
 }
 
 function report() {
-  const bad = answers.querySelectorAll(".failed").length;
-  const open = total - done;
   const parts = [];
-  if (total) parts.push(open ? `${done} of ${total} photos answered` : `${total} ${total === 1 ? "photo" : "photos"} answered`);
-  if (bad) parts.push(`${bad} could not be read`);
+  const answered = done - failed.unanswered;
+  if (done < total) parts.push(`${answered} of ${photos(total)} answered`);
+  else if (answered) parts.push(`${photos(answered)} answered`);
+  if (failed.unread) parts.push(`${failed.unread} could not be read`);
+  if (failed.unanswered) parts.push(`${parts.length ? failed.unanswered : photos(failed.unanswered)} got no answer`);
   find("#progress").textContent = parts.join(", ");
 }
 
+const photos = (count) => `${count} ${count === 1 ? "photo" : "photos"}`;
+
 // ---- answers out -----------------------------------------------------------------------------
 
-function fail(item, sentence, detail = "") {
+function fail(item, kind, sentence, detail = "") {
+  failed[kind] += 1;
   item.classList.add("failed");
   find(".landmark", item).textContent = "No answer";
   find(".place", item).textContent = sentence;
@@ -182,7 +214,7 @@ const area = (found) => [found.city, found.country].filter(Boolean).join(", ");
 
 function show(item, found) {
   if (found.error) {
-    fail(item, PLAIN[found.error.code] || "This photo cannot be read.", found.error.reason);
+    fail(item, "unread", PLAIN[found.error.code] || "This photo cannot be read.", found.error.reason);
     return;
   }
   const candidates = found.candidates || [];
@@ -338,6 +370,7 @@ find("#again").addEventListener("click", () => {
   // What is still being answered is counted, and shown nowhere.
   total = active;
   done = 0;
+  Object.assign(failed, { unread: 0, unanswered: 0 });
   answers.replaceChildren();
   find("#again").hidden = true;
   report();
@@ -345,9 +378,7 @@ find("#again").addEventListener("click", () => {
 });
 find("#sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
-  token = find("#token").value;
-  find("#sign-in").hidden = true;
-  showModel();
+  signIn();
 });
 
 showModel();

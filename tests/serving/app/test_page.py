@@ -124,13 +124,3 @@ def test_the_api_page_describes_every_call(visit: Visit, address: str) -> None:
     visit.page.goto(f"{address}/docs")
     visit.page.wait_for_selector("text=POST /api/tag")
     assert "location_source" in visit.page.inner_text("#api")
-
-
-def test_a_token_is_asked_for(browser: Browser, serve: Callable[..., str], photos: Path) -> None:
-    visit = Visit(browser, serve("sesame"))
-    visit.page.fill("#token", "sesame")
-    visit.page.click("#sign-in button")
-    visit.page.wait_for_selector("#model:has-text('version 7')")
-    visit.give(photos / "red.jpg")
-    assert texts(visit.page, ".landmark") == ["Eiffel Tower"]
-    visit.context.close()
