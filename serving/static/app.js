@@ -262,13 +262,14 @@ function tags(item, found) {
     chip.type = "button";
     chip.className = "chip";
     chip.textContent = tag;
-    chip.setAttribute("aria-label", `Copy tag ${tag}`);
-    chip.addEventListener("click", () => copy(tag, chip));
+    // A description, because a name of its own would hide that the chip says "Copied".
+    chip.title = "Copy this tag";
+    chip.addEventListener("click", () => copy(tag, chip, find("#copied")));
     entry.append(chip);
     find(".tags", item).append(entry);
   }
   const all = find(".copy-all", item);
-  all.addEventListener("click", () => copy(found.join(", "), all));
+  all.addEventListener("click", () => copy(found.join(", "), all, find("#copied")));
 }
 
 function others(item, found, level) {
@@ -330,10 +331,9 @@ function look(item, found) {
   const answered = model;
   button.hidden = false;
   button.addEventListener("click", () => {
-    const shown = button.getAttribute("aria-pressed") !== "true";
+    const shown = canvas.hidden;
     if (shown) drawAttention(canvas, find("img", item), found.attention, answered);
     canvas.hidden = !shown;
-    button.setAttribute("aria-pressed", String(shown));
     button.textContent = shown ? "Hide where it looked" : "Show where it looked";
   });
 }

@@ -80,12 +80,21 @@ def test_it_shows_where_it_looked(visit: Visit, photos: Path) -> None:
     button.click()
     canvas = visit.page.locator("canvas.attention")
     assert canvas.is_visible()
-    assert button.get_attribute("aria-pressed") == "true"
+    assert button.inner_text() == "Hide where it looked"
+    # Read out together, "hide" and "pressed" say the opposite of each other.
+    assert button.get_attribute("aria-pressed") is None
     photo, laid = visit.page.locator(".frame img").bounding_box(), canvas.bounding_box()
     assert photo is not None
     assert laid == pytest.approx(photo, abs=1)
     button.click()
     assert not canvas.is_visible()
+    assert button.inner_text() == "Show where it looked"
+
+
+def test_an_upload_has_a_name(visit: Visit, photos: Path) -> None:
+    visit.page.route("**/api/tag*", lambda _: None)
+    visit.page.set_input_files("#choose", [str(photos / "red.jpg")])
+    assert visit.page.get_by_role("progressbar", name="Upload").is_visible()
 
 
 def test_the_keyboard_reaches_everything(visit: Visit, photos: Path) -> None:

@@ -57,3 +57,17 @@ def test_a_button_says_its_own_label_again_after_two_clicks(
     assert button.inner_text() == "Copied"
     page.clock.run_for(5000)
     assert button.inner_text() == label
+
+
+def test_what_is_copied_is_said_to_those_who_do_not_see_it(answered: Visit) -> None:
+    page = answered.page
+    said = page.locator("#copied")
+    assert said.get_attribute("role") == "status"
+    page.get_by_role("button", name="tower", exact=True).click()
+    # The name is what stands on the button, before and after.
+    page.get_by_role("button", name="Copied", exact=True).wait_for()
+    assert said.inner_text() == "Copied: tower"
+    page.get_by_role("button", name="Copy all").click()
+    page.wait_for_function("() => document.querySelector('#copied').textContent.includes('paris')")
+    page.clock.run_for(5000)
+    assert said.inner_text() == ""
