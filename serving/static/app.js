@@ -119,6 +119,7 @@ function showPhoto(item, file) {
   image.addEventListener("load", () => URL.revokeObjectURL(address));
   image.addEventListener("error", () => {
     find(".frame", item).classList.add("blank");
+    find(".look", item).hidden = true;
     URL.revokeObjectURL(address);
   });
   image.src = address;
@@ -325,6 +326,8 @@ function origin(found, guess) {
 }
 
 function look(item, found) {
+  // A photo that the browser cannot show, such as a TIFF, has nothing to lay the look over.
+  if (find(".frame", item).classList.contains("blank")) return;
   const button = find(".look", item);
   const canvas = find(".attention", item);
   // The next champion may see another part of a photo than the one that answered.

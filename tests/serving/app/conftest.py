@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import uvicorn
+from PIL import Image
 from starlette.testclient import TestClient
 
 from landmark_ml.config import AppConfig
@@ -139,4 +140,5 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "notes.jpg": b"these are notes",
     }.items():
         (folder / name).write_bytes(data)
+    Image.new("RGB", (400, 300), RED).save(folder / "red.tiff")
     return folder

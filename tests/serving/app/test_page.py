@@ -91,6 +91,16 @@ def test_it_shows_where_it_looked(visit: Visit, photos: Path) -> None:
     assert button.inner_text() == "Show where it looked"
 
 
+def test_it_offers_no_look_at_a_photo_that_the_browser_cannot_show(
+    visit: Visit, photos: Path
+) -> None:
+    visit.give(photos / "red.tiff")
+    assert texts(visit.page, ".landmark") == ["Eiffel Tower"]
+    visit.page.wait_for_selector(".frame.blank")
+    assert not visit.page.locator(".look").is_visible()
+    assert not visit.page.locator("canvas.attention").is_visible()
+
+
 def test_an_upload_has_a_name(visit: Visit, photos: Path) -> None:
     visit.page.route("**/api/tag*", lambda _: None)
     visit.page.set_input_files("#choose", [str(photos / "red.jpg")])
