@@ -49,6 +49,12 @@ def test_a_photo_gets_its_answer(visit: Visit, photos: Path) -> None:
     assert str(links[1]).startswith("https://www.openstreetmap.org/?mlat=48.8584&mlon=2.2945")
 
 
+def test_it_says_where_photos_go_also_to_who_opened_it_from_elsewhere(visit: Visit) -> None:
+    told = visit.page.inner_text("#drop")
+    assert "on the server of this page" in told
+    assert "this machine" not in told
+
+
 def test_several_photos_and_a_bad_one(visit: Visit, photos: Path) -> None:
     names = ("red.jpg", "notes.jpg", "green.jpg", "white.jpg")
     visit.give(*(photos / name for name in names))
