@@ -307,7 +307,8 @@ function where(item, found) {
   if (both) drawPin(map, guess, "pin");
   drawPin(map, found, found.location_source === "exif" ? "taken-pin" : "pin");
   const point = `${found.latitude},${found.longitude}`;
-  const zoom = found.level === "country" ? 5 : 15;
+  // The middle of a city's landmarks is no place to look at from near by.
+  const zoom = found.location_source === "city" ? 11 : 15;
   find(".coordinates", section).append(
     here,
     link(`geo:${point}`, "Open in maps"),

@@ -80,6 +80,28 @@ def test_the_place_in_a_photo_is_set_beside_the_landmark(visit: Visit, photos: P
     )
 
 
+@pytest.mark.parametrize(
+    ("level", "source", "zoom"),
+    [
+        ("landmark", "landmark", 15),
+        ("country", "exif", 15),
+        ("city", "exif", 15),
+        ("city", "city", 11),
+    ],
+)
+def test_the_map_is_as_near_as_the_place_is_known(
+    level: str, source: str, zoom: int, visit: Visit, address: str, photos: Path
+) -> None:
+    # The browser hands no test the file that it sends, so it is asked about here.
+    photo = (photos / "red.jpg").read_bytes()
+    answer = visit.page.request.post(f"{address}/api/tag", data=photo).json()
+    answer["photos"][0] |= {"level": level, "location_source": source}
+    visit.page.route("**/api/tag*", lambda route: route.fulfill(json=answer))
+    visit.give(photos / "red.jpg")
+    links = visit.page.locator(".coordinates a").all()
+    assert f"#map={zoom}/48.8584/" in str(links[1].get_attribute("href"))
+
+
 def test_it_shows_where_it_looked(visit: Visit, photos: Path) -> None:
     visit.give(photos / "red.jpg")
     button = visit.page.locator(".look")
