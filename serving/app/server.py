@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from serving.app.access_token import TOKEN_VARIABLE, configured_token
 from serving.app.application import create_app
 from serving.app.run_link import run_link
 from serving.app.world_map import world_outline
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from landmark_ml.config import AppConfig
 
-TOKEN_VARIABLE = "LANDMARKS_TOKEN"  # noqa: S105 - the name of a variable
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _KEEP_ALIVE_SECONDS = 30
 
@@ -32,9 +31,9 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
     """Answer on the port until SIGINT or SIGTERM; then finish what was begun.
 
     started: called with the address once a model answers. Raises ValueError when there is no
-    champion, OSError when the port is taken.
+    champion or the token cannot be sent, OSError when the port is taken.
     """
-    token = os.environ.get(TOKEN_VARIABLE, "")
+    token = configured_token()
     if config.host not in _LOOPBACK and not token:
         logger.warning("anyone who reaches %s may ask; set %s", config.host, TOKEN_VARIABLE)
     world = world_outline(Path(config.cache_dir))
@@ -67,7 +66,9 @@ def _listen(config: AppConfig) -> socket.socket:
     try:
         return socket.create_server((config.host, config.port), family=family)
     except OSError as error:
+        # `create_server` adds the address to what the system said.
+        reason, _, _ = str(error.strerror).partition(" (while")
         raise OSError(
-            f"cannot listen on {config.host} port {config.port} ({error.strerror}); give another"
-            " with --port"
+            f"cannot listen on {config.host} port {config.port} ({reason}); give another with"
+            " --port"
         ) from error

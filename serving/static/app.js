@@ -1,8 +1,11 @@
 // The page: photos in, a card with the answer for each. Asks nothing but its own server.
+import { copy } from "./copying.js";
 import { drawAttention, drawPin, loadOutline } from "./drawing.js";
 
 const AT_ONCE = 4;
 const BUSY = 503;
+const NOT_ACCEPTED = "This token was not accepted.";
+const SENDABLE = /^[!-~]+$/;
 const find = (selector, root = document) => root.querySelector(selector);
 const answers = find("#answers");
 const card = find("#card").content.firstElementChild;
@@ -10,6 +13,8 @@ const waiting = [];
 let active = 0;
 let done = 0;
 let total = 0;
+// Photos that are done and have no answer: the server could not read them, or gave none.
+const failed = { unread: 0, unanswered: 0 };
 let token = "";
 let model = null;
 
@@ -29,9 +34,10 @@ function headers(more = {}) {
 
 async function showModel() {
   const line = find("#model");
+  const sent = token;
   try {
     const response = await fetch("/api/model", { headers: headers() });
-    if (response.status === 401) return askForToken();
+    if (response.status === 401) return refuse(sent);
     if (!response.ok) throw new Error((await response.json()).detail);
     describeModel(await response.json());
   } catch {
@@ -52,10 +58,31 @@ function describeModel(found) {
   }
 }
 
-function askForToken() {
+// A request may be refused for the token of before, when another is already given.
+function refuse(sent) {
+  if (sent === token) askForToken(sent ? NOT_ACCEPTED : "");
+}
+
+function askForToken(problem) {
   find("#model").textContent = "";
   find("#sign-in").hidden = false;
+  find("#refused").textContent = problem;
   find("#token").focus();
+}
+
+function signIn() {
+  const field = find("#token");
+  const given = field.value.trim();
+  field.value = "";
+  find("#refused").textContent = "";
+  // fetch throws at what no header can carry, as if the server did not answer.
+  if (!SENDABLE.test(given)) {
+    askForToken(`${NOT_ACCEPTED} It holds a blank or a letter that no token has.`);
+    return;
+  }
+  token = given;
+  find("#sign-in").hidden = true;
+  showModel();
 }
 
 function link(address, text) {
@@ -92,6 +119,7 @@ function showPhoto(item, file) {
   image.addEventListener("load", () => URL.revokeObjectURL(address));
   image.addEventListener("error", () => {
     find(".frame", item).classList.add("blank");
+    find(".look", item).hidden = true;
     URL.revokeObjectURL(address);
   });
   image.src = address;
@@ -103,7 +131,7 @@ async function next() {
   try {
     show(item, await ask(file, item));
   } catch (error) {
-    fail(item, error.message);
+    fail(item, "unanswered", error.message);
   } finally {
     item.removeAttribute("aria-busy");
     find(".upload", item).hidden = true;
@@ -116,13 +144,15 @@ async function next() {
 
 async function ask(file, item) {
   for (;;) {
+    const sent = token;
     const { status, body, retry } = await send(file, item);
     if (status === 200) {
       describeModel(body.model);
       return body.photos[0];
     }
+    if (status === 401 && sent !== token) continue;
     if (status === 401) {
-      askForToken();
+      refuse(sent);
       throw new Error("A token is needed. Give it above, then choose the photo again.");
     }
     if (status !== BUSY) throw new Error(body.detail || "The server could not answer.");
@@ -155,17 +185,21 @@ function send(file, item) {
 }
 
 function report() {
-  const bad = answers.querySelectorAll(".failed").length;
-  const open = total - done;
   const parts = [];
-  if (total) parts.push(open ? `${done} of ${total} photos answered` : `${total} ${total === 1 ? "photo" : "photos"} answered`);
-  if (bad) parts.push(`${bad} could not be read`);
+  const answered = done - failed.unanswered;
+  if (done < total) parts.push(`${answered} of ${photos(total)} answered`);
+  else if (answered) parts.push(`${photos(answered)} answered`);
+  if (failed.unread) parts.push(`${failed.unread} could not be read`);
+  if (failed.unanswered) parts.push(`${parts.length ? failed.unanswered : photos(failed.unanswered)} got no answer`);
   find("#progress").textContent = parts.join(", ");
 }
 
+const photos = (count) => `${count} ${count === 1 ? "photo" : "photos"}`;
+
 // ---- answers out -----------------------------------------------------------------------------
 
-function fail(item, sentence, detail = "") {
+function fail(item, kind, sentence, detail = "") {
+  failed[kind] += 1;
   item.classList.add("failed");
   find(".landmark", item).textContent = "No answer";
   find(".place", item).textContent = sentence;
@@ -181,7 +215,7 @@ const area = (found) => [found.city, found.country].filter(Boolean).join(", ");
 
 function show(item, found) {
   if (found.error) {
-    fail(item, PLAIN[found.error.code] || "This photo cannot be read.", found.error.reason);
+    fail(item, "unread", PLAIN[found.error.code] || "This photo cannot be read.", found.error.reason);
     return;
   }
   const candidates = found.candidates || [];
@@ -229,24 +263,14 @@ function tags(item, found) {
     chip.type = "button";
     chip.className = "chip";
     chip.textContent = tag;
-    chip.setAttribute("aria-label", `Copy tag ${tag}`);
-    chip.addEventListener("click", () => copy(tag, chip));
+    // A description, because a name of its own would hide that the chip says "Copied".
+    chip.title = "Copy this tag";
+    chip.addEventListener("click", () => copy(tag, chip, find("#copied")));
     entry.append(chip);
     find(".tags", item).append(entry);
   }
   const all = find(".copy-all", item);
-  all.addEventListener("click", () => copy(found.join(", "), all));
-}
-
-async function copy(text, button) {
-  const before = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    button.textContent = "Copying is not allowed here";
-  }
-  setTimeout(() => { button.textContent = before; }, 1200);
+  all.addEventListener("click", () => copy(found.join(", "), all, find("#copied")));
 }
 
 function others(item, found, level) {
@@ -283,7 +307,8 @@ function where(item, found) {
   if (both) drawPin(map, guess, "pin");
   drawPin(map, found, found.location_source === "exif" ? "taken-pin" : "pin");
   const point = `${found.latitude},${found.longitude}`;
-  const zoom = found.level === "country" ? 5 : 15;
+  // The middle of a city's landmarks is no place to look at from near by.
+  const zoom = found.location_source === "city" ? 11 : 15;
   find(".coordinates", section).append(
     here,
     link(`geo:${point}`, "Open in maps"),
@@ -302,16 +327,17 @@ function origin(found, guess) {
 }
 
 function look(item, found) {
+  // A photo that the browser cannot show, such as a TIFF, has nothing to lay the look over.
+  if (find(".frame", item).classList.contains("blank")) return;
   const button = find(".look", item);
   const canvas = find(".attention", item);
   // The next champion may see another part of a photo than the one that answered.
   const answered = model;
   button.hidden = false;
   button.addEventListener("click", () => {
-    const shown = button.getAttribute("aria-pressed") !== "true";
+    const shown = canvas.hidden;
     if (shown) drawAttention(canvas, find("img", item), found.attention, answered);
     canvas.hidden = !shown;
-    button.setAttribute("aria-pressed", String(shown));
     button.textContent = shown ? "Hide where it looked" : "Show where it looked";
   });
 }
@@ -348,6 +374,7 @@ find("#again").addEventListener("click", () => {
   // What is still being answered is counted, and shown nowhere.
   total = active;
   done = 0;
+  Object.assign(failed, { unread: 0, unanswered: 0 });
   answers.replaceChildren();
   find("#again").hidden = true;
   report();
@@ -355,9 +382,7 @@ find("#again").addEventListener("click", () => {
 });
 find("#sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
-  token = find("#token").value;
-  find("#sign-in").hidden = true;
-  showModel();
+  signIn();
 });
 
 showModel();

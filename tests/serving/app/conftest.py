@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import mlflow
 import pytest
 import uvicorn
+from PIL import Image
 from starlette.testclient import TestClient
 
 from landmark_ml.config import AppConfig
@@ -152,4 +153,5 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "notes.jpg": b"these are notes",
     }.items():
         (folder / name).write_bytes(data)
+    Image.new("RGB", (400, 300), RED).save(folder / "red.tiff")
     return folder

@@ -49,6 +49,12 @@ def test_a_photo_gets_its_answer(visit: Visit, photos: Path) -> None:
     assert str(links[1]).startswith("https://www.openstreetmap.org/?mlat=48.8584&mlon=2.2945")
 
 
+def test_it_says_where_photos_go_also_to_who_opened_it_from_elsewhere(visit: Visit) -> None:
+    told = visit.page.inner_text("#drop")
+    assert "on the server of this page" in told
+    assert "this machine" not in told
+
+
 def test_several_photos_and_a_bad_one(visit: Visit, photos: Path) -> None:
     names = ("red.jpg", "notes.jpg", "green.jpg", "white.jpg")
     visit.give(*(photos / name for name in names))
@@ -74,18 +80,59 @@ def test_the_place_in_a_photo_is_set_beside_the_landmark(visit: Visit, photos: P
     )
 
 
+@pytest.mark.parametrize(
+    ("level", "source", "zoom"),
+    [
+        ("landmark", "landmark", 15),
+        ("country", "exif", 15),
+        ("city", "exif", 15),
+        ("city", "city", 11),
+    ],
+)
+def test_the_map_is_as_near_as_the_place_is_known(
+    level: str, source: str, zoom: int, visit: Visit, address: str, photos: Path
+) -> None:
+    # The browser hands no test the file that it sends, so it is asked about here.
+    photo = (photos / "red.jpg").read_bytes()
+    answer = visit.page.request.post(f"{address}/api/tag", data=photo).json()
+    answer["photos"][0] |= {"level": level, "location_source": source}
+    visit.page.route("**/api/tag*", lambda route: route.fulfill(json=answer))
+    visit.give(photos / "red.jpg")
+    links = visit.page.locator(".coordinates a").all()
+    assert f"#map={zoom}/48.8584/" in str(links[1].get_attribute("href"))
+
+
 def test_it_shows_where_it_looked(visit: Visit, photos: Path) -> None:
     visit.give(photos / "red.jpg")
     button = visit.page.locator(".look")
     button.click()
     canvas = visit.page.locator("canvas.attention")
     assert canvas.is_visible()
-    assert button.get_attribute("aria-pressed") == "true"
+    assert button.inner_text() == "Hide where it looked"
+    # Read out together, "hide" and "pressed" say the opposite of each other.
+    assert button.get_attribute("aria-pressed") is None
     photo, laid = visit.page.locator(".frame img").bounding_box(), canvas.bounding_box()
     assert photo is not None
     assert laid == pytest.approx(photo, abs=1)
     button.click()
     assert not canvas.is_visible()
+    assert button.inner_text() == "Show where it looked"
+
+
+def test_it_offers_no_look_at_a_photo_that_the_browser_cannot_show(
+    visit: Visit, photos: Path
+) -> None:
+    visit.give(photos / "red.tiff")
+    assert texts(visit.page, ".landmark") == ["Eiffel Tower"]
+    visit.page.wait_for_selector(".frame.blank")
+    assert not visit.page.locator(".look").is_visible()
+    assert not visit.page.locator("canvas.attention").is_visible()
+
+
+def test_an_upload_has_a_name(visit: Visit, photos: Path) -> None:
+    visit.page.route("**/api/tag*", lambda _: None)
+    visit.page.set_input_files("#choose", [str(photos / "red.jpg")])
+    assert visit.page.get_by_role("progressbar", name="Upload").is_visible()
 
 
 def test_the_keyboard_reaches_everything(visit: Visit, photos: Path) -> None:
@@ -124,13 +171,3 @@ def test_the_api_page_describes_every_call(visit: Visit, address: str) -> None:
     visit.page.goto(f"{address}/docs")
     visit.page.wait_for_selector("text=POST /api/tag")
     assert "location_source" in visit.page.inner_text("#api")
-
-
-def test_a_token_is_asked_for(browser: Browser, serve: Callable[..., str], photos: Path) -> None:
-    visit = Visit(browser, serve("sesame"))
-    visit.page.fill("#token", "sesame")
-    visit.page.click("#sign-in button")
-    visit.page.wait_for_selector("#model:has-text('version 7')")
-    visit.give(photos / "red.jpg")
-    assert texts(visit.page, ".landmark") == ["Eiffel Tower"]
-    visit.context.close()

@@ -80,7 +80,7 @@ def test_who_lets_strangers_ask_is_told(
 
 def test_a_port_in_use_is_named_with_the_way_out(taken_port: int) -> None:
     started: list[str] = []
-    words = rf"127\.0\.0\.1 port {taken_port} \(.*in use.*\); give another with --port"
+    words = rf"127\.0\.0\.1 port {taken_port} \([^(]*in use[^(]*\); give another with --port"
     with pytest.raises(OSError, match=words) as raised:
         serve(AppConfig(port=taken_port), started.append)
     assert isinstance(raised.value.__cause__, OSError)
