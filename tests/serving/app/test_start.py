@@ -31,6 +31,14 @@ def taken_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+def set_token(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    """Token of the environment, empty for none."""
+    if token:
+        monkeypatch.setenv("LANDMARKS_TOKEN", token)
+    else:
+        monkeypatch.delenv("LANDMARKS_TOKEN", raising=False)
+
+
 @pytest.mark.parametrize(
     ("token", "statuses"), [("sesame", [401, 401, 200]), ("", [200, 200, 200])]
 )
@@ -47,7 +55,7 @@ def test_the_token_of_the_environment_is_asked_for(
                 answer = client.get("/api/model", headers={"Authorization": given})
                 found.append(answer.status_code)
 
-    monkeypatch.setenv("LANDMARKS_TOKEN", token)
+    set_token(monkeypatch, token)
     monkeypatch.setattr(uvicorn.Server, "run", run)
     serve(AppConfig(model=registered, port=0), lambda _: None)
     assert found == statuses
@@ -71,7 +79,7 @@ def test_who_lets_strangers_ask_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING, "serving.app")
-    monkeypatch.setenv("LANDMARKS_TOKEN", token)
+    set_token(monkeypatch, token)
     with pytest.raises(OSError, match=f"cannot listen on {host} port"):
         serve(AppConfig(host=host, port=taken_port), lambda _: None)
     warnings = [f"anyone who reaches {host} may ask; set LANDMARKS_TOKEN"] if warned else []
