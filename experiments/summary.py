@@ -37,7 +37,7 @@ def print_result(result: TrainResult) -> None:
     print("  make ui                      see the run, its figures and the model in MLflow")
     print(f"  {_serve(result)}")
     print("  make query PHOTO=photo.jpg   ask it about a photo")
-    print('  make transfer PARAMS="-P data=<folder> -P register=photos"   use your own photos')
+    print('  make transfer PARAMS="-P data=<folder>" MODEL=photos   use your own photos')
 
 
 def _serve(result: TrainResult) -> str:
