@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 CHROMIUM = shutil.which("chromium")
+IN_A_BROWSER = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+]
+"""Marks of a module whose tests need it."""
+
 _FLAGS = [
     "--headless",
     "--no-sandbox",

@@ -136,13 +136,15 @@ class PartStore:
 def _bits(content: bytes) -> int:
     try:
         layout = json.loads(content)
-        version, bits = int(layout["version"]), int(layout["bits"])
+        # A newer version may spell the rest in another way.
+        version = layout["version"]
+        bits = int(layout["bits"]) if version == _VERSION else None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{_LAYOUT} in out is damaged ({error!r}), so where a photo's row stands is not known;"
             " give another out"
         ) from None
-    if version != _VERSION:
+    if bits is None:
         raise ValueError(f"out was written by another version ({version}); give a new one")
     return bits
 

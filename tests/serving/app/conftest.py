@@ -131,6 +131,12 @@ def serve(predictor: Predictor) -> Iterator[Callable[..., str]]:
         thread.join(30)
 
 
+@pytest.fixture(scope="module")
+def address(serve: Callable[..., str]) -> str:
+    """Where an app answers that asks for no token; one for all tests of a module."""
+    return serve()
+
+
 @pytest.fixture(scope="session")
 def registered(tracking_uri: str) -> str:
     """Name of a registered model whose champion knows colours."""

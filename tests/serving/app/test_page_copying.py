@@ -7,24 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser import CHROMIUM
+from tests.browser import IN_A_BROWSER
 from tests.serving.app.visit import Visit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from playwright.sync_api import Browser
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
-
-
-@pytest.fixture(scope="module")
-def address(serve: Callable[..., str]) -> str:
-    return serve()
+pytestmark = IN_A_BROWSER
 
 
 @pytest.fixture

@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from tests.browser import CHROMIUM
+from tests.browser import IN_A_BROWSER
 from tests.colour_artifact import GREEN
 from tests.serving.app.visit import Visit, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from playwright.sync_api import Browser
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
+pytestmark = IN_A_BROWSER
 
 CLIPBOARD = ["clipboard-read", "clipboard-write"]
 COPY_IMAGE = """async (data) => {
@@ -30,11 +27,6 @@ COPY_IMAGE = """async (data) => {
   const image = new Blob([bytes], { type: "image/png" });
   await navigator.clipboard.write([new ClipboardItem({ "image/png": image })]);
 }"""
-
-
-@pytest.fixture(scope="module")
-def address(serve: Callable[..., str]) -> str:
-    return serve()
 
 
 @pytest.fixture

@@ -6,9 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.browser import CHROMIUM
+from tests.browser import IN_A_BROWSER
 from tests.serving.app.visit import Visit, texts
 
 if TYPE_CHECKING:
@@ -17,10 +15,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Route
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
+pytestmark = IN_A_BROWSER
 
 
 def test_a_link_that_is_found_late_is_shown(

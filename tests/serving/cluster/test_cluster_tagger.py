@@ -176,9 +176,10 @@ def test_the_number_of_parts_is_settled_by_the_first_run(
     before = files(config)
     assert recognised(replace(config, part_photos=1000)) == 0
     assert files(config) == before
-    (Path(config.out) / "_layout.json").write_text('{"version": 2, "bits": 3}')
-    with pytest.raises(ValueError, match="written by another version"):
-        recognised(config)
+    for newer in ('{"version": 2, "bits": 3}', '{"version": 2, "hash": "other"}'):
+        (Path(config.out) / "_layout.json").write_text(newer)
+        with pytest.raises(ValueError, match="written by another version"):
+            recognised(config)
 
 
 @pytest.mark.parametrize("damaged", ["", "{}", "[]", '{"version": 1, "bits": null}'])

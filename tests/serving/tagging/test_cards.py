@@ -8,24 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from serving.areas import Area
-from serving.prediction import Candidate, answer
+from serving.prediction import answer
 from serving.tagging.gallery.cards import Originals, card
 from serving.tagging.gallery.shelf import Shelved
 from serving.tagging.journal import Tagged
+from tests.serving.tagging.areas import CITY, TOWER
 
 if TYPE_CHECKING:
     from serving.tagging.gallery.cards import Card
 
-TOWER = Candidate(
-    landmark="Eiffel Tower",
-    confidence=0.4,
-    latitude=48.8584,
-    longitude=2.2945,
-    city="Paris",
-    country="France",
-    tags=["tower", "iron"],
-)
-CITY = Area("city", 0.75, "Paris", "France", latitude=48.86, longitude=2.3, tags=("monument",))
 COUNTRY = Area("country", 0.7, None, "France", latitude=None, longitude=None, tags=("old",))
 
 

@@ -12,7 +12,7 @@ from serving.tagging.gallery.page_names import page_name
 from serving.tagging.loaded_version import LoadedVersion
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
-from tests.browser import CHROMIUM
+from tests.browser import IN_A_BROWSER
 from tests.colour_artifact import RED, colour_photo
 from tests.serving.tagging.conftest import write_library
 
@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 
     from serving.predictor import Predictor
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
+pytestmark = IN_A_BROWSER
 PAGES = [
     "index.html",
     f"albums/{page_name(Album('France', 'Paris', 'Eiffel Tower'))}",

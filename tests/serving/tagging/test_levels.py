@@ -11,29 +11,20 @@ import pytest
 from experiments import tag
 from landmark_ml.config import TagConfig
 from serving.areas import Area
-from serving.prediction import Candidate, Prediction, answer
+from serving.prediction import Prediction, answer
 from serving.tagging.albums import album_of
 from serving.tagging.loaded_version import LoadedVersion
 from serving.tagging.merging import Saying, merge, say
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
 from serving.tagging.xmp import Xmp
+from tests.serving.tagging.areas import CITY, TOWER
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from serving.predictor import Predictor
 
-TOWER = Candidate(
-    landmark="Eiffel Tower",
-    confidence=0.4,
-    latitude=48.8584,
-    longitude=2.2945,
-    city="Paris",
-    country="France",
-    tags=["tower", "iron"],
-)
-CITY = Area("city", 0.75, "Paris", "France", latitude=48.86, longitude=2.3, tags=("monument",))
 COUNTRY = Area("country", 0.7, None, "France", latitude=None, longitude=None, tags=())
 
 
