@@ -1,0 +1,62 @@
+// Questions to the server: which model answers, and what it says of a photo.
+import { find } from "./elements.js";
+import { describeModel } from "./model.js";
+import { currentToken, headers, refuse } from "./sign_in.js";
+
+const BUSY = 503;
+
+export async function showModel() {
+  const line = find("#model");
+  const sent = currentToken();
+  try {
+    const response = await fetch("/api/model", { headers: headers() });
+    if (response.status === 401) return refuse(sent);
+    if (!response.ok) throw new Error((await response.json()).detail);
+    describeModel(await response.json());
+  } catch {
+    line.textContent = "The server does not answer.";
+  }
+  return undefined;
+}
+
+// What is said of a photo, and the model that says it; tell(state, share of the upload) meanwhile.
+export async function ask(file, tell) {
+  for (;;) {
+    const sent = currentToken();
+    const { status, body, retry } = await send(file, tell);
+    if (status === 200) {
+      describeModel(body.model);
+      return { found: body.photos[0], model: body.model };
+    }
+    if (status === 401 && sent !== currentToken()) continue;
+    if (status === 401) {
+      refuse(sent);
+      throw new Error("A token is needed. Give it above, then choose the photo again.");
+    }
+    if (status !== BUSY) throw new Error(body.detail || "The server could not answer.");
+    tell("The server is busy, waiting…");
+    await new Promise((resume) => { setTimeout(resume, retry * 1000); });
+  }
+}
+
+// fetch tells nothing of how far an upload is, so this is the older way to ask.
+function send(file, tell) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", "/api/tag");
+    for (const [name, value] of Object.entries(headers({ "Content-Type": "application/octet-stream" }))) {
+      request.setRequestHeader(name, value);
+    }
+    request.responseType = "json";
+    request.upload.addEventListener("progress", (event) => {
+      const share = event.lengthComputable ? event.loaded / event.total : undefined;
+      tell(event.loaded < event.total ? "Uploading…" : "Looking…", share);
+    });
+    request.addEventListener("load", () => {
+      const retry = Number(request.getResponseHeader("Retry-After")) || 1;
+      resolve({ status: request.status, body: request.response || {}, retry });
+    });
+    request.addEventListener("error", () => reject(new Error("The server does not answer. Is it still running?")));
+    request.send(file);
+  });
+}
