@@ -33,7 +33,7 @@ from benchmarks.made_up_answers import made_up_evaluation
 from landmark_ml.config import TrainConfig, to_params
 from landmark_ml.evaluation import answers_table, summarize
 from landmark_ml.succession import CHAMPION, PREVIOUS, Entry, history_name
-from landmark_ml.succession.history import entry_tags
+from landmark_ml.succession.entry import entry_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

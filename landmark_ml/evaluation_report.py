@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from landmark_ml.datasets import Photo
-    from landmark_ml.places import Gazetteer
+    from landmark_ml.gazetteer import Gazetteer
     from landmark_ml.served_process import ServedProcess
 
 _EVERY_CANDIDATE = 1_000_000

@@ -14,8 +14,8 @@ from landmark_ml.evaluated_photos import EvaluatedPhotos, choose_photos
 from landmark_ml.evaluation_figures import evaluation_figures
 from landmark_ml.evaluation_page import render_page, summary_table
 from landmark_ml.evaluation_report import EvaluationReport, JudgeOptions, judge
+from landmark_ml.gazetteer import Gazetteer
 from landmark_ml.logged_models import LoggedModel, fetch_manifest, fetch_model
-from landmark_ml.places import Gazetteer
 from landmark_ml.served_process import open_served
 
 if TYPE_CHECKING:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from landmark_ml.calibration import Calibration
+    from landmark_ml.gazetteer import Gazetteer
     from landmark_ml.models import LandmarkNetwork
-    from landmark_ml.places import Gazetteer
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from landmark_ml.datasets import Dataset, Photo, Side
-    from landmark_ml.places import Gazetteer
+    from landmark_ml.gazetteer import Gazetteer
 
 Problem = Literal[
     "refused", "unreadable", "conflicting", "leaked", "repeated", "small", "unmeasured", "place"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from landmark_ml import reporting, tracking
 from landmark_ml.datasets import dataset_options, open_dataset
 from landmark_ml.findings import inspect_dataset
+from landmark_ml.gazetteer import Gazetteer
 from landmark_ml.models import ModelOptions, create_model
-from landmark_ml.places import Gazetteer
 from landmark_ml.seeding import seed_everything
 
 if TYPE_CHECKING:

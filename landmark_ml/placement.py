@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from landmark_ml.evaluation import Evaluation
-    from landmark_ml.places import Gazetteer, Place
+    from landmark_ml.gazetteer import Gazetteer
+    from landmark_ml.places import Place
 
 
 def kilometres_off(evaluation: Evaluation, gazetteer: Gazetteer) -> NDArray[np.float64]:

@@ -1,35 +1,13 @@
-"""The gazetteer: where the landmark of a class stands and which tags suit a photo of it."""
+"""Places: where a landmark stands, which tags suit a photo of it, how far two lie apart."""
 
 from __future__ import annotations
 
-import csv
-import io
-import logging
 import math
 import re
-import unicodedata
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-logger = logging.getLogger(__name__)
 
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth (IUGG R1)."""
-
-REQUIRED_COLUMNS = ("landmark", "latitude", "longitude")
-OPTIONAL_COLUMNS = ("name", "aliases", "city", "country", "country_code", "tags")
-
-_CLASS_NUMBER = re.compile(r"\s*\d+\s*[._-]")
-_SPACED_CLASS_NUMBER = re.compile(r"\s*\d+\s")
-# Letters that Unicode does not decompose into a base letter and an accent (0131: dotless i).
-_BASE_LETTERS = str.maketrans(
-    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "\u0131": "i"}
-)
 
 
 class PlaceError(ValueError):
@@ -42,10 +20,6 @@ class PlaceError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.column}: {self.reason}"
-
-
-class GazetteerError(ValueError):
-    """A gazetteer file that cannot be read; the message names the file, line and column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,56 +53,6 @@ class Place:
             raise PlaceError("tags", f"{self.tags} holds a tag twice; name each tag once")
 
 
-class Gazetteer:
-    """Landmark labels, under all their known spellings, and the places they stand for."""
-
-    def __init__(self, places: dict[str, Place]) -> None:
-        self._places = {_spelling_key(label): place for label, place in places.items()}
-        self._missing: set[str] = set()
-
-    @classmethod
-    def load(cls, extra: Path | None = None) -> Gazetteer:
-        """Read the built-in gazetteer and lay a dataset's own places.csv over it.
-
-        A row of `extra` replaces the built-in place of the labels it names; its columns are those
-        of gazetteer.csv, of which landmark, latitude and longitude are required. Raises
-        `GazetteerError` for a file that cannot be understood, OSError for one that cannot be read.
-        """
-        built_in = resources.files("landmark_ml") / "gazetteer.csv"
-        places = _parse(built_in.read_bytes(), built_in.name)
-        if extra is not None:
-            places |= _parse(extra.read_bytes(), str(extra))
-        return cls(places)
-
-    @classmethod
-    def of_dataset(cls, root: Path, given: str = "") -> Gazetteer:
-        """Built-in places under those of a given CSV, or else of `places.csv` in the dataset."""
-        own = root / "places.csv"
-        return cls.load(Path(given).expanduser() if given else own if own.is_file() else None)
-
-    def places(self) -> list[Place]:
-        """Every place once, whatever spellings its landmark has."""
-        return list(dict.fromkeys(self._places.values()))
-
-    def find(self, landmark: str) -> Place | None:
-        """Return the place of a class label or folder name; None, warned of once, if unknown.
-
-        Case, accents, punctuation, underscores and a leading class number make no difference.
-        """
-        key = _spelling_key(landmark)
-        place = self._places.get(key)
-        if place is None and (number := _SPACED_CLASS_NUMBER.match(landmark)):
-            place = self._places.get(_spelling_key(landmark[number.end() :]))
-        if place is None and key not in self._missing:
-            self._missing.add(key)
-            logger.warning(
-                "No place is known for the landmark %r: its photos get no location and no tags. "
-                "Add a row for it to the dataset's places.csv.",
-                landmark,
-            )
-        return place
-
-
 def great_circle_km(a: tuple[float, float], b: tuple[float, float]) -> float:
     """Return the distance in km between two (latitude, longitude) points in degrees (haversine)."""
     (lat_a, lon_a), (lat_b, lon_b) = (tuple(map(math.radians, point)) for point in (a, b))
@@ -144,104 +68,3 @@ def _check_degrees(column: str, degrees: float, limit: int) -> None:
     if not -limit <= degrees <= limit:
         reason = f"{degrees} is outside -{limit} to {limit}; give WGS84 decimal degrees"
         raise PlaceError(column, reason)
-
-
-def _spelling_key(label: str) -> str:
-    number = _CLASS_NUMBER.match(label)
-    unnumbered = label[number.end() :] if number else label
-    letters = unicodedata.normalize("NFKD", unnumbered.casefold().translate(_BASE_LETTERS))
-    return "".join(letter for letter in letters if _distinguishes(letter))
-
-
-def _distinguishes(letter: str) -> bool:
-    # Indic vowel signs are marks too, but unlike accents they tell words apart (class 0).
-    is_vowel_sign = unicodedata.category(letter)[0] == "M" and not unicodedata.combining(letter)
-    return letter.isalnum() or is_vowel_sign
-
-
-def _parse(content: bytes, file: str) -> dict[str, Place]:
-    places: dict[str, Place] = {}
-    first_seen: dict[str, int] = {}
-    for line, row in _rows(content, file):
-        try:
-            labels, place = _entry(row)
-        except PlaceError as error:
-            raise _file_error(file, line, error.column, error.reason) from error
-        for column, key in labels:
-            if first_seen.setdefault(key, line) != line:
-                reason = f"{row[column]!r} names the landmark of line {first_seen[key]} again"
-                raise _file_error(file, line, column, f"{reason}; keep one of the two rows")
-            places[key] = place
-    return places
-
-
-def _rows(content: bytes, file: str) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise GazetteerError(f"{file}, line {line}: not UTF-8; save it as UTF-8") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        columns = _columns(next(reader, []), file)
-        for fields in reader:
-            if any(field.strip() for field in fields):
-                yield reader.line_num, _row(columns, fields, file, reader.line_num)
-    except csv.Error as error:
-        raise GazetteerError(f"{file}, line {reader.line_num}: {error}; fix the quotes") from error
-
-
-def _columns(header: list[str], file: str) -> list[str]:
-    columns = [column.strip().lower() for column in header]
-    for column in REQUIRED_COLUMNS:
-        if column not in columns:
-            found = ", ".join(columns) or "none"
-            reason = f"is missing (found: {found}); add it, with commas between the columns"
-            raise _file_error(file, 1, column, reason)
-    for column in columns:
-        if column not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS or columns.count(column) > 1:
-            known = ", ".join(REQUIRED_COLUMNS + OPTIONAL_COLUMNS)
-            raise _file_error(file, 1, column, f"is unknown or doubled; name each of {known} once")
-    return columns
-
-
-def _row(columns: list[str], fields: list[str], file: str, line: int) -> dict[str, str]:
-    if len(fields) != len(columns):
-        column = columns[min(len(fields), len(columns) - 1)]
-        reason = f"the row has {len(fields)} fields for {len(columns)} columns"
-        fix = "put values that hold a comma in double quotes"
-        raise _file_error(file, line, column, f"{reason}; {fix}")
-    blank = dict.fromkeys(OPTIONAL_COLUMNS, "")
-    return blank | {column: field.strip() for column, field in zip(columns, fields, strict=True)}
-
-
-def _entry(row: dict[str, str]) -> tuple[list[tuple[str, str]], Place]:
-    if not _spelling_key(row["landmark"]):
-        raise PlaceError("landmark", f"{row['landmark']!r} holds no letter; give the class label")
-    place = Place(
-        name=row["name"] or row["landmark"],
-        city=row["city"] or None,
-        country=row["country"] or None,
-        country_code=row["country_code"] or None,
-        latitude=_degrees(row, "latitude"),
-        longitude=_degrees(row, "longitude"),
-        tags=tuple(_listed(row["tags"])),
-    )
-    labels = [("landmark", _spelling_key(row["landmark"]))]
-    return labels + [("aliases", _spelling_key(alias)) for alias in _listed(row["aliases"])], place
-
-
-def _degrees(row: dict[str, str], column: str) -> float:
-    try:
-        return float(row[column])
-    except ValueError as error:
-        reason = f"{row[column]!r} is not a number; give decimal degrees with a decimal point"
-        raise PlaceError(column, reason) from error
-
-
-def _listed(values: str) -> list[str]:
-    return [value.strip() for value in values.split(";") if value.strip()]
-
-
-def _file_error(file: str, line: int, column: str, reason: str) -> GazetteerError:
-    return GazetteerError(f"{file}, line {line}, column {column}: {reason}")

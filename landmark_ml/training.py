@@ -17,9 +17,9 @@ from landmark_ml.devices import choose_compute
 from landmark_ml.evaluation import evaluate_served
 from landmark_ml.export import ArtifactInfo, export_network, shown_names
 from landmark_ml.finetuning_checks import check_finetuning
+from landmark_ml.gazetteer import Gazetteer
 from landmark_ml.models import check_known, create_model, model_options
 from landmark_ml.phases import finetune, num_outputs, train_head, view_features
-from landmark_ml.places import Gazetteer
 from landmark_ml.processes import ALONE, Processes, report_lost_processes
 from landmark_ml.registry import Registered, load_served, log_model, register
 from landmark_ml.resuming import RunSaver, config_digest, hold_run, open_saver

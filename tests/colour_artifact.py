@@ -14,7 +14,8 @@ from PIL import ExifTags, Image
 
 from landmark_ml.calibration import Calibration
 from landmark_ml.export import ArtifactInfo, export_network
-from landmark_ml.places import Gazetteer, Place
+from landmark_ml.gazetteer import Gazetteer
+from landmark_ml.places import Place
 from landmark_ml.registry import log_model
 from landmark_ml.tracking import DEFAULT_EXPERIMENT
 from tests.tiny_networks import SIDE, lay_traced, tiny_model

@@ -20,6 +20,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.artifact_layout",
         "landmark_ml.atomic_file",
         "landmark_ml.config",
+        "landmark_ml.gazetteer",
+        "landmark_ml.gazetteer_file",
         "landmark_ml.mlflow_errors",
         "landmark_ml.photos",
         "landmark_ml.places",
@@ -124,6 +126,7 @@ TAGGER = "serving.tagging"
 TAGGER_MAY_IMPORT = (
     "landmark_ml.atomic_file",
     "landmark_ml.config",
+    "landmark_ml.gazetteer",
     "landmark_ml.html_page",
     "landmark_ml.places",
     "landmark_ml.tracking",

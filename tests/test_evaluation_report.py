@@ -9,7 +9,7 @@ import pytest
 
 from landmark_ml.datasets import Photo
 from landmark_ml.evaluation_report import judge
-from landmark_ml.places import Gazetteer
+from landmark_ml.gazetteer import Gazetteer
 from tests.colour_photos import write_colour
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ import torch
 from landmark_ml.backbone_graph import FEATURE_MAPS, trace_backbone
 from landmark_ml.calibration import Calibration, landmark_scores
 from landmark_ml.export import ArtifactInfo, export_network, lay_classifier, shown_names
+from landmark_ml.gazetteer import Gazetteer
 from landmark_ml.graph import Graph
-from landmark_ml.places import Gazetteer, Place
+from landmark_ml.places import Place
 from landmark_ml.preprocessing import Preprocessing
 from tests.tiny_networks import SIDE, lay_traced, random_pixels, tiny_model, tiny_preprocessing
 

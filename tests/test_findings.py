@@ -10,7 +10,7 @@ import pytest
 
 from landmark_ml.datasets import DatasetOptions, open_dataset
 from landmark_ml.findings import HEADLINES, Finding, Findings, inspect_dataset
-from landmark_ml.places import Gazetteer
+from landmark_ml.gazetteer import Gazetteer
 from tests.photo_folders import write_class, write_photo
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from landmark_ml.datasets import NOT_A_LANDMARK, Photo
 from landmark_ml.evaluation import Evaluation
+from landmark_ml.gazetteer import Gazetteer
 from landmark_ml.placement import kilometres_off, level_metrics
-from landmark_ml.places import Gazetteer, Place
+from landmark_ml.places import Place
 
 TOWER = Place("Tower", "Paris", "France", "FR", 48.8584, 2.2945)
 ARCH = Place("Arch", "Paris", "France", "FR", 48.8738, 2.2950)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from landmark_ml.places import Gazetteer, GazetteerError, Place, PlaceError, great_circle_km
+from landmark_ml.gazetteer import Gazetteer
+from landmark_ml.gazetteer_file import GazetteerError
+from landmark_ml.places import Place, PlaceError, great_circle_km
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,7 +161,7 @@ def test_find_sees_through_spelling(built_in: Gazetteer, name: str, spellings: s
 
 def test_a_label_not_found_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     gazetteer = Gazetteer.load()
-    with caplog.at_level(logging.WARNING, logger="landmark_ml.places"):
+    with caplog.at_level(logging.WARNING, logger="landmark_ml.gazetteer"):
         for label in ["Garden Shed", "garden_shed", "Garden Shed", "Bus Stop", "Eiffel Tower"]:
             assert (gazetteer.find(label) is None) == (label != "Eiffel Tower")
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]

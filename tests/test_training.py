@@ -10,7 +10,7 @@ import pytest
 
 from landmark_ml import tracking, training
 from landmark_ml.config import TrainConfig
-from landmark_ml.places import GazetteerError
+from landmark_ml.gazetteer_file import GazetteerError
 from landmark_ml.training import History, run_training
 from tests.interrupted_runs import QUICK, write_colour_folders
 

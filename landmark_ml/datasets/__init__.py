@@ -1,13 +1,15 @@
 """Photos with labels, from a name or a folder to train, val and test sides and their manifest."""
 
-from landmark_ml.datasets.manifest import (
-    MANIFEST,
+from landmark_ml.datasets.dataset import (
     NOT_A_LANDMARK,
     Dataset,
     Photo,
     Side,
     UnreadablePhoto,
     label_name,
+)
+from landmark_ml.datasets.manifest import (
+    MANIFEST,
     manifest_digest,
     parse_manifest,
     read_manifest,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from landmark_ml.datasets.manifest import NOT_A_LANDMARK, Side
+from landmark_ml.datasets.dataset import NOT_A_LANDMARK, Side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark_ml.config import UDACITY50_URL
+from landmark_ml.datasets.dataset import Dataset, Side
 from landmark_ml.datasets.folders import list_folder
-from landmark_ml.datasets.manifest import Dataset, Side
 from landmark_ml.datasets.near_duplicates import group_near_duplicates
 from landmark_ml.datasets.scanning import Scan, scan_files
 from landmark_ml.datasets.sources import find_root
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from landmark_ml.config import DataConfig
+    from landmark_ml.datasets.dataset import Photo
     from landmark_ml.datasets.folders import FolderListing
-    from landmark_ml.datasets.manifest import Photo
 
 logger = logging.getLogger(__name__)
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from PIL.JpegImagePlugin import JpegImageFile
 from tqdm import tqdm
 
-from landmark_ml.datasets.manifest import Photo, UnreadablePhoto
+from landmark_ml.datasets.dataset import Photo, UnreadablePhoto
 from landmark_ml.datasets.near_duplicates import Fingerprint, fingerprint
 from landmark_ml.photos import PhotoError, decode_photo, read_photo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from landmark_ml.datasets.dataset import Side
     from landmark_ml.datasets.folders import ListedFile
-    from landmark_ml.datasets.manifest import Side
 
 _DECODE_SIDE = 64
 _JPEG_START = b"\xff\xd8\xff"

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from landmark_ml.datasets.manifest import NOT_A_LANDMARK, Photo, Side
+from landmark_ml.datasets.dataset import NOT_A_LANDMARK, Photo, Side
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

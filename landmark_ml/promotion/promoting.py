@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from landmark_ml import tracking
 from landmark_ml.datasets import NOT_A_LANDMARK, dataset_options, open_dataset, split_digest
 from landmark_ml.export import shown_names
-from landmark_ml.places import Gazetteer
+from landmark_ml.gazetteer import Gazetteer
 from landmark_ml.promotion.candidates import find_candidates
 from landmark_ml.promotion.gates import check_gates
 from landmark_ml.promotion.judged import judge_version

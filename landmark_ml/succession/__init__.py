@@ -1,7 +1,8 @@
 """Who is champion, who was before, and why: an append-only history and the aliases it rules."""
 
 from landmark_ml.succession.aliases import OvertakenError, Succession
-from landmark_ml.succession.history import Entry, Kind, counted, history_name
+from landmark_ml.succession.entry import Entry, Kind, counted
+from landmark_ml.succession.history import history_name
 from landmark_ml.succession.registered import CHALLENGER, CHAMPION, PREVIOUS
 
 __all__ = [

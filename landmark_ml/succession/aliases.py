@@ -34,13 +34,14 @@ from typing import TYPE_CHECKING
 
 from mlflow.tracking import MlflowClient
 
-from landmark_ml.succession.history import Entry, History, signed
+from landmark_ml.succession.entry import Entry, signed
+from landmark_ml.succession.history import History
 from landmark_ml.succession.registered import CHALLENGER, CHAMPION, PREVIOUS, RegisteredAliases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from landmark_ml.succession.history import Kind
+    from landmark_ml.succession.entry import Kind
     from landmark_ml.succession.registered import Standing
 
 MOST_FORMER = 100

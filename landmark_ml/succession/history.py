@@ -5,126 +5,35 @@ its description is the entry as a sentence, its source is the version it is abou
 versions by a primary key, on every database and behind its server, so that of writers that append
 at the same time each gets a number of its own and all read the same order. That order decides:
 an entry that moves the champion names the entry it is based on, and counts only if no other move
-came between (`counted`). Appending is therefore a compare-and-set, without a lock, a lease or a
-clock. An entry that did not count stays where it is and changes nothing.
+came between (`entry.counted`). Appending is therefore a compare-and-set, without a lock, a lease or
+a clock. An entry that did not count stays where it is and changes nothing.
 """
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
-import uuid
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
 from landmark_ml.config import HISTORY_SUFFIX
+from landmark_ml.succession.entry import APPLIED, Entry, counted, entry_tags, read_entry
 from landmark_ml.succession.retrying import patiently
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.store.entities import PagedList
     from mlflow.tracking import MlflowClient
 
-Kind = Literal["register", "promote", "rollback", "observe", "refuse"]
-"""`observe`: the alias was moved by something else; `refuse`: a promotion that was turned down."""
-
-_APPLIED = "applied"
 _FEW, _MANY = 20, 1000
-_SENTENCES: dict[str, str] = {
-    "register": "Version {version} is the first champion.",
-    "promote": "Version {version} was promoted.",
-    "rollback": "Rolled back to version {version}.",
-    "observe": "The alias champion was moved outside this history, to {champion}.",
-    "refuse": "Version {version} was refused.",
-}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What happened to `version`, and who is champion after it.
-
-    champion: 0 for none. former: champions before it that were not rolled back, the last one the
-    latest. based_on: number of the move it follows. at: ISO 8601, UTC. receipt: id of the MLflow
-    run with the evidence, if any. ticket: what its writer knows it by. applied: whether the
-    aliases have followed.
-    """
-
-    kind: Kind
-    version: int
-    champion: int
-    former: tuple[int, ...]
-    based_on: int
-    reason: str
-    receipt: str = ""
-    by: str = ""
-    at: str = ""
-    ticket: str = ""
-    number: int = 0
-    applied: bool = False
-
-    @property
-    def moves(self) -> bool:
-        """Whether it says who is champion, rather than recording that nothing changed."""
-        return self.kind != "refuse"
-
-    @property
-    def sentence(self) -> str:
-        """The entry as a person reads it."""
-        champion = f"version {self.champion}" if self.champion else "nothing"
-        what = _SENTENCES[self.kind].format(version=self.version, champion=champion)
-        return f"{what} {self.reason}".strip()
 
 
 def history_name(name: str) -> str:
     """Registered model that holds the history of another."""
     return name + HISTORY_SUFFIX
-
-
-def signed(entry: Entry) -> Entry:
-    """Entry with who writes it, when, and a ticket of its own."""
-    return replace(
-        entry, by=_who(), at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", ticket=uuid.uuid4().hex
-    )
-
-
-def entry_tags(entry: Entry) -> dict[str, str]:
-    """Tags of the version that holds an entry."""
-    tags = {
-        "kind": entry.kind,
-        "version": str(entry.version),
-        "champion": str(entry.champion),
-        "former": ",".join(map(str, entry.former)),
-        "based_on": str(entry.based_on),
-        "reason": entry.reason,
-        "receipt": entry.receipt,
-        "by": entry.by,
-        "at": entry.at,
-        "ticket": entry.ticket,
-    }
-    return tags | ({_APPLIED: "true"} if entry.applied else {})
-
-
-def counted(entries: Sequence[Entry]) -> list[Entry]:
-    """Entries of a history that changed who is champion, in order.
-
-    A move counts when it is based on the one that counted last. One whose base was deleted from
-    the registry is believed: the writer saw what can no longer be read.
-    """
-    numbers = {entry.number for entry in entries}
-    moves: list[Entry] = []
-    for entry in entries:
-        last = moves[-1].number if moves else 0
-        orphaned = entry.based_on > last and entry.based_on not in numbers
-        if entry.moves and (entry.based_on == last or orphaned):
-            moves.append(entry)
-    return moves
 
 
 class History:
@@ -186,7 +95,7 @@ class History:
         """Note that the aliases follow an entry."""
         patiently(
             lambda: self._client.set_model_version_tag(
-                self.name, str(entry.number), _APPLIED, "true"
+                self.name, str(entry.number), APPLIED, "true"
             )
         )
 
@@ -196,7 +105,7 @@ class History:
         token: str | None = None
         while True:
             page = self._page(token, at_once)
-            for entry in map(_read, page):
+            for entry in map(read_entry, page):
                 # What is appended meanwhile shifts an entry into the next page too.
                 found[entry.number] = entry
                 if is_last(entry):
@@ -214,30 +123,3 @@ class History:
                 search, order_by=["version_number DESC"], max_results=most, page_token=token
             )
         )
-
-
-def _read(version: ModelVersion) -> Entry:
-    tags = version.tags
-    return Entry(
-        kind=cast(Kind, tags["kind"]),
-        version=int(tags["version"]),
-        champion=int(tags["champion"]),
-        former=tuple(int(number) for number in tags["former"].split(",") if number),
-        based_on=int(tags["based_on"]),
-        reason=tags["reason"],
-        receipt=tags["receipt"],
-        by=tags["by"],
-        at=tags["at"],
-        ticket=tags["ticket"],
-        number=int(version.version),
-        applied=_APPLIED in tags,
-    )
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        # A container may run as a number that has no name.
-        user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"

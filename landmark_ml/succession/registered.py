@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
     from mlflow.tracking import MlflowClient
 
-    from landmark_ml.succession.history import Entry
+    from landmark_ml.succession.entry import Entry
 
 CHAMPION = "champion"
 PREVIOUS = "previous"

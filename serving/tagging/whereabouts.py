@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_ml.places import Gazetteer
+from landmark_ml.gazetteer import Gazetteer
 from serving.tagging.journal import Tagged
 from serving.towns import Known, KnownNames, Towns, Whereabouts
 

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landmark_ml.succession import Entry, Succession, counted
+from landmark_ml.succession import Entry, Kind, Succession, counted
 from landmark_ml.succession.aliases import MOST_FORMER
-from landmark_ml.succession.history import History, Kind
+from landmark_ml.succession.history import History
 from tests.succession.memory_registry import MemoryRegistry
 from tests.succession.registered_models import aliases, crown, make_versions
 
