@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from scipy.optimize import minimize_scalar
+import torch
+from scipy.optimize import brentq, minimize_scalar
 from torch.nn import functional
 
 if TYPE_CHECKING:
@@ -17,15 +18,32 @@ _LOG_TEMPERATURES = (math.log(0.02), math.log(20.0))
 def fit_temperature(logits: Tensor, targets: Tensor) -> float:
     """Temperature of the lowest cross-entropy of logits [N, outputs] and targets [N].
 
-    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017. It is never so low that
+    the mean confidence passes (N + 1) / (N + 2), which is all that N right answers can show
+    (Laplace's rule of succession): where all are right, no doubt at all has the lowest loss.
     """
+    exact = logits.double()
 
     def loss(log_temperature: float) -> float:
-        scaled = logits / math.exp(log_temperature)
+        scaled = exact / math.exp(log_temperature)
         return float(functional.cross_entropy(scaled, targets))
 
     found = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded")
-    return math.exp(float(found.x))
+    return math.exp(_no_surer_than_shown(exact, float(found.x)))
+
+
+def _no_surer_than_shown(logits: Tensor, log_temperature: float) -> float:
+    """The same, or the lowest at which N photos' mean confidence is at most (N + 1) / (N + 2)."""
+    most = (len(logits) + 1) / (len(logits) + 2)
+
+    def excess(log_temperature: float) -> float:
+        probabilities = torch.softmax(logits / math.exp(log_temperature), dim=1)
+        return float(probabilities.amax(dim=1).mean()) - most
+
+    if excess(log_temperature) <= 0:
+        return log_temperature
+    highest = _LOG_TEMPERATURES[1]
+    return highest if excess(highest) > 0 else float(brentq(excess, log_temperature, highest))
 
 
 def calibrated_loss(logits: Tensor, targets: Tensor) -> float:
@@ -34,4 +52,5 @@ def calibrated_loss(logits: Tensor, targets: Tensor) -> float:
     Label smoothing and few steps make logits small, long training makes them large; what is served
     is calibrated, so neither should decide between two epochs.
     """
-    return float(functional.cross_entropy(logits / fit_temperature(logits, targets), targets))
+    scaled = logits.double() / fit_temperature(logits, targets)
+    return float(functional.cross_entropy(scaled, targets))
