@@ -188,10 +188,10 @@ def per_class(evaluation: Evaluation) -> pd.DataFrame:
     )
 
 
-def mistakes(evaluation: Evaluation, most: int = 24) -> list[Mistake]:
+def mistakes(evaluation: Evaluation) -> list[Mistake]:
     """Wrong answers on landmark photos, the most confident first."""
     wrong = np.flatnonzero(evaluation.shows_landmark & ~evaluation.correct)
-    order = wrong[np.argsort(-evaluation.confidence[wrong], kind="stable")][:most]
+    order = wrong[np.argsort(-evaluation.confidence[wrong], kind="stable")]
     return [
         Mistake(
             path=evaluation.photos[row].path,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,6 @@ from landmark_ml.evaluation import (
     per_class,
     summarize,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CLASSES = ("Tour Eiffel", "Stonehenge", "Atomium", "Matterhorn")
 NAMES = ("Eiffel Tower", "Stonehenge", "Atomium", "Matterhorn")
@@ -177,7 +175,13 @@ def test_mistakes_come_most_confident_first(photos: tuple[Photo, ...]) -> None:
         ("2.jpg", "Tour Eiffel", "Stonehenge", 0.9),
         ("1.jpg", "Atomium", "Stonehenge", 0.6),
     ]
-    assert mistakes(evaluated(photos), most=1) == found[:1]
+
+
+def test_every_mistake_counts() -> None:
+    photos = tuple(Photo(Path(f"{number}.jpg"), 0, str(number), 8, 8) for number in range(40))
+    wrong = np.tile([0.0, 1.0], (40, 1))
+    found = Evaluation(photos, CLASSES[:2], wrong, np.ones(40), np.ones(40, dtype=bool), 1.0)
+    assert len(mistakes(found)) == 40
 
 
 def test_the_table_of_answers_has_a_row_a_photo(photos: tuple[Photo, ...]) -> None:
