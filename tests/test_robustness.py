@@ -49,6 +49,21 @@ def test_corruptions_do_what_their_names_say(photo: Path) -> None:
     assert pixels(corrupt(photo, "crop", 0)).shape[0] == round(0.6 * clean.shape[0])
 
 
+def test_every_photo_is_turned_and_cropped_in_its_own_way(tmp_path: Path) -> None:
+    photos = [write_photo(tmp_path / f"{seed}.png", seed=seed) for seed in range(12)]
+    clean = [pixels(corrupt(photo, "clean", 0)) for photo in photos]
+    cropped = [pixels(corrupt(photo, "crop", 0)) for photo in photos]
+    assert len({corner_of(*pair) for pair in zip(clean, cropped, strict=True)}) > 6
+
+
+def corner_of(photo: np.ndarray[Any, Any], crop: np.ndarray[Any, Any]) -> tuple[int, int]:
+    """Where a crop was taken from."""
+    height, width = crop.shape[:2]
+    first = np.argwhere((photo == crop[0, 0]).all(axis=2)).tolist()
+    fits = [(y, x) for y, x in first if np.array_equal(photo[y : y + height, x : x + width], crop)]
+    return fits[0]
+
+
 def test_a_sample_takes_every_label_before_a_second_photo_of_one(tmp_path: Path) -> None:
     labels = [0] * 20 + [1] * 3 + [2]
     photos = [Photo(tmp_path / str(i), label, str(i), 8, 8) for i, label in enumerate(labels)]
