@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RESAMPLES = 10_000
+_SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,11 @@ class PairedDifference:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval leaves zero out and McNemar's p is below 0.05.
+
+        The bootstrap alone is too easily convinced by few disagreements: 4 to 0 is enough for it.
+        """
+        return (self.low > 0 or self.high < 0) and self.mcnemar_p < _SIGNIFICANT
 
 
 def compare_paired(

@@ -54,6 +54,14 @@ def test_equal_answers_favour_neither() -> None:
     assert not gap.is_clear
 
 
+@pytest.mark.parametrize(("won", "clear"), [(4, False), (5, False), (6, True)])
+def test_few_disagreements_are_no_evidence(won: int, clear: bool) -> None:
+    first, second = answers(400, won, 0, 94)
+    gap = compare_paired(first, second)
+    assert gap.low > 0
+    assert gap.is_clear == clear
+
+
 def test_the_seed_decides_the_resamples() -> None:
     first, second = answers(70, 15, 5, 10)
     same = compare_paired(first, second, seed=1).resampled
