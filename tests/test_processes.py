@@ -114,12 +114,18 @@ def test_a_broken_connection_is_a_lost_process(monkeypatch: pytest.MonkeyPatch) 
         raise broken
 
 
+def _supports_bf16(including_emulation: bool = True) -> bool:
+    """As of a GPU of before compute capability 8."""
+    return including_emulation
+
+
 def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", _supports_bf16)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     compute = choose_compute("auto", processes=Processes(5, 8, 1))
     assert compute.device == torch.device("cuda:1")
+    assert not compute.bf16
     for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "3")):
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match="no GPU of its own, there are 2"), join_processes("auto"):
