@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def kilometres_off(evaluation: Evaluation, gazetteer: Gazetteer) -> NDArray[np.float64]:
     """Great-circle error of each photo: [N], NaN where no place was answered or none is known.
 
-    A position from the photo's own EXIF is not the model's: its best candidate's counts instead.
+    A position from the photo's own EXIF is not the model's: that of the best candidate in what was
+    answered counts instead, and a country is no place, as without EXIF.
     """
     places = _true_places(evaluation, gazetteer)
     return np.array(
@@ -66,11 +67,21 @@ def _error(answer: Mapping[str, Any], place: Place | None) -> float:
         return math.nan
     source = answer
     if answer.get("location_source") == "exif":
-        source = answer["candidates"][0]
+        source = _own_place(answer)
     latitude, longitude = source.get("latitude"), source.get("longitude")
     if latitude is None or longitude is None:
         return math.nan
     return great_circle_km((latitude, longitude), (place.latitude, place.longitude))
+
+
+def _own_place(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the model would have said where, had the photo not said so itself."""
+    level, candidates = answer.get("level", "landmark"), answer["candidates"]
+    if level == "country":
+        return {}
+    if level == "city":
+        candidates = [found for found in candidates if found["city"] == answer["city"]]
+    return dict(candidates[0])
 
 
 def _is_right(level: str, answer: Mapping[str, Any], place: Place | None, right: bool) -> bool:

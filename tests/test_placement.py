@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ PORT = Place("Port", "Nice", "France", "FR", 43.695, 7.285)
 PLACES = Gazetteer({"tower": TOWER, "arch": ARCH, "port": PORT})
 
 
+def candidate(place: Place) -> dict[str, Any]:
+    return {"city": place.city, "latitude": place.latitude, "longitude": place.longitude}
+
+
 def said(level: str | None, place: Place | None, **changes: Any) -> dict[str, Any]:
     answer = {
         "level": level,
@@ -29,7 +34,7 @@ def said(level: str | None, place: Place | None, **changes: Any) -> dict[str, An
         "latitude": place.latitude if place and level != "country" else None,
         "longitude": place.longitude if place and level != "country" else None,
         "location_source": level,
-        "candidates": [{"latitude": ARCH.latitude, "longitude": ARCH.longitude}],
+        "candidates": [candidate(ARCH), candidate(PORT)],
     }
     return answer | changes
 
@@ -70,6 +75,28 @@ def test_kilometres_are_those_between_answer_and_landmark(evaluation: Evaluation
     assert np.isnan(found[[3, 5, 7]]).all()
     # The camera's own position says nothing of the model.
     assert found[6] == 0
+
+
+EQUATOR = {"location_source": "exif", "latitude": 0.0, "longitude": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kilometres"),
+    [
+        (said("landmark", ARCH, **EQUATOR), 690),
+        (said("city", PORT, **EQUATOR), 0),
+        (said("country", PORT, **EQUATOR), None),
+        (said(None, None, **EQUATOR), None),
+    ],
+)
+def test_the_position_in_a_photo_does_not_answer_for_the_model(
+    answer: dict[str, Any], kilometres: float | None, evaluation: Evaluation
+) -> None:
+    of_port = replace(evaluation, photos=evaluation.photos[3:4], answers=(answer,))
+    found = kilometres_off(of_port, PLACES).tolist()
+    assert found == pytest.approx(
+        [np.nan if kilometres is None else kilometres], rel=0.02, nan_ok=True
+    )
 
 
 def test_each_level_is_right_in_its_own_way(evaluation: Evaluation) -> None:
