@@ -25,8 +25,8 @@ def measure_costs(model: ServedProcess, photos: Sequence[Path]) -> dict[str, flo
     Latency is from a photo's bytes to its answer through the pipe, of up to 100 photos spread over
     all, after one that warms up; memory is the process's, in 10^6 bytes.
     """
-    spread = photos[:: max(1, len(photos) // TIMED_PHOTOS)][:TIMED_PHOTOS]
-    files = [path.read_bytes() for path in spread]
+    places = np.linspace(0, len(photos) - 1, min(len(photos), TIMED_PHOTOS)).round()
+    files = [photos[int(place)].read_bytes() for place in places]
     model.predict(pd.DataFrame({"image": files[:1]}))
     single = [_seconds(model, [file]) for file in tqdm(files, desc="latency", delay=1)]
     batches = [files[start : start + _BATCH] for start in range(0, len(files), _BATCH)]

@@ -40,7 +40,7 @@ def evaluation_figures(report: EvaluationReport) -> dict[str, Figure]:
         # The threshold is not among the answers; between those kept and those not is as good.
         threshold = _between(evaluation.landmark_scores, accepted)
         drawn[f"rejection_{name.replace(' ', '_')}"] = figures.rejection_histogram(
-            evaluation.landmark_scores[shows], scores, threshold
+            evaluation.landmark_scores[shows], scores, threshold, name
         )
     drawn["confusion_matrix"] = figures.confusion_matrix(labels, predictions, evaluation.classes)
     drawn["per_class"] = figures.per_class_table(report.classes[report.classes["photos"] > 0])

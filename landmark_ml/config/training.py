@@ -191,9 +191,9 @@ class TrainConfig(DataConfig):
             )
         side = self.train_resolution or self.resolution
         if self.start_resolution % 32 or (side and self.start_resolution > side):
+            limit = f" that is at most the side of the training crops, {side}" if side else ""
             raise ValueError(
-                f"start_resolution is {self.start_resolution}; give a multiple of 32 that is at"
-                f" most the side of the training crops, {side}, or 0"
+                f"start_resolution is {self.start_resolution}; give a multiple of 32{limit}, or 0"
             )
         if self.weights == "random" and not self.finetune_epochs:
             raise ValueError(

@@ -44,7 +44,7 @@ def answer_gallery(answers: Sequence[Answer]) -> Figure:
     right = sum(answer.correct for answer in answers)
     return thumbnail_grid(
         in_rows(tiles, COLUMNS),
-        title=f"{right} of {len(answers)} test photos recognised, one of each landmark",
+        title=f"{right} of {len(answers)} test photos recognised, one photo a landmark",
         caption=NOTE,
         empty="no test photos to ask about",
     )

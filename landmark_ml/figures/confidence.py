@@ -69,22 +69,23 @@ def rejection_histogram(
     landmark_scores: NDArray[np.float64],
     distractor_scores: NDArray[np.float64],
     threshold: float,
+    others: str = "no landmark",
 ) -> Figure:
     """Draw the scores of photos with and without a landmark; those at the threshold are kept.
 
-    Float arrays [N] and [M] on the scale of `threshold`. Raises ValueError when one is empty or
-    not finite.
+    Float arrays [N] and [M] on the scale of `threshold`; others: what the latter show. Raises
+    ValueError when one is empty or not finite.
     """
     groups = {
         "landmark": np.asarray(landmark_scores, dtype=float),
-        "no landmark": np.asarray(distractor_scores, dtype=float),
+        others: np.asarray(distractor_scores, dtype=float),
     }
     for name, scores in groups.items():
         if not scores.size or not np.isfinite(scores).all():
             msg = f"{scores.size} scores of {name} photos, not all finite: give one or more, no NaN"
             raise ValueError(msg)
     kept = np.mean(groups["landmark"] >= threshold)
-    rejected = np.mean(groups["no landmark"] < threshold)
+    rejected = np.mean(groups[others] < threshold)
     figure = new_figure(
         f"At {threshold:.3g}, {kept:.1%} of {len(landmark_scores):,} landmark photos are kept and "
         f"{rejected:.1%} of {len(distractor_scores):,} others rejected"

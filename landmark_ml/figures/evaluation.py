@@ -102,9 +102,9 @@ def robustness_bars(corruptions: pd.DataFrame) -> Figure:
     order = corruptions.sort_values("top1", ascending=True, ignore_index=True)
     worst = order.iloc[0]
     reference = float(clean["top1"].iloc[0])
+    harm = f"{_readable(worst['corruption'])} costs most: top-1 {worst['top1']:.3f} against"
     figure = new_figure(
-        f"{_readable(worst['corruption'])} costs most: top-1 {worst['top1']:.3f} against"
-        f" {reference:.3f}",
+        f"{harm} {reference:.3f}" if worst["top1"] < reference else "No corruption costs accuracy",
         width=6.5,
         height=3.8,
         caption=f"The same {int(worst['photos']):,} photos each. Bars: 95% interval.",

@@ -45,6 +45,8 @@ def test_rejection_states_what_the_threshold_does() -> None:
     (axes,) = figure.axes
     assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines] == [[0.5, 0.5]]
     assert sum(bar.get_height() for bar in bars(axes)) == pytest.approx(200)
+    unseen = rejection_histogram(np.array([0.5]), np.array([0.1]), 0.5, "unseen landmark")
+    assert says(unseen, "unseen landmark (n = 1)")
 
 
 def test_rejection_draws_equal_scores() -> None:

@@ -35,5 +35,7 @@ def test_the_worst_corruption_is_named() -> None:
     )
     figure = figures.robustness_bars(table)
     assert figure.get_suptitle() == "Low light costs most: top-1 0.200 against 0.900"
+    unharmed = figures.robustness_bars(table.assign(top1=0.9))
+    assert unharmed.get_suptitle() == "No corruption costs accuracy"
     with pytest.raises(ValueError, match="lacks 'clean'"):
         figures.robustness_bars(table[1:])
