@@ -13,6 +13,9 @@ from landmark_ml.gazetteer_file import parse_gazetteer, spelling_key
 if TYPE_CHECKING:
     from landmark_ml.places import Place
 
+OWN_PLACES = "places.csv"
+"""Name of a dataset's own gazetteer."""
+
 logger = logging.getLogger(__name__)
 
 _SPACED_CLASS_NUMBER = re.compile(r"\s*\d+\s")
@@ -42,7 +45,7 @@ class Gazetteer:
     @classmethod
     def of_dataset(cls, root: Path, given: str = "") -> Gazetteer:
         """Built-in places under those of a given CSV, or else of `places.csv` in the dataset."""
-        own = root / "places.csv"
+        own = root / OWN_PLACES
         return cls.load(Path(given).expanduser() if given else own if own.is_file() else None)
 
     def places(self) -> list[Place]:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import unicodedata
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from landmark_ml.datasets.dataset import NOT_A_LANDMARK, Side
+from landmark_ml.datasets.walking import is_ignored, is_no_photo, walk_files
+from landmark_ml.gazetteer import OWN_PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
 NOT_LANDMARKS = "not_landmarks"
 _VAL_NAMES = ("val", "valid", "validation")
-_IGNORED = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+_KNOWN_SIDES = frozenset({"train", "test", *_VAL_NAMES})
+_LIKE_SIDES = _KNOWN_SIDES | {"training", "testing"}
 _NUMBER = re.compile(r"^\d+\.\s*(?=\S)")
 
 
@@ -52,6 +54,7 @@ def list_folder(root: Path, not_landmarks: Path | None = None) -> FolderListing:
     Photos of no landmark come from `not_landmarks` when given, else from `not_landmarks/` inside
     root or beside it. Raises ValueError for a layout that no dataset can be made of.
     """
+    _reject_misspelt_sides(root)
     train_root = root / "train" if (root / "train").is_dir() else root
     train = _class_folders(train_root)
     if train_root == root:
@@ -109,33 +112,13 @@ def _list_distractors(root: Path, given: Path | None) -> list[ListedFile]:
 
 
 def _list_class(folder: Path, label: int, side: Side | None) -> list[ListedFile]:
-    files = [ListedFile(path, label, side) for path in walk_files(folder)]
+    found = list(walk_files(folder))
+    files = [ListedFile(path, label, side) for path in found if not is_no_photo(path)]
+    if len(files) < len(found):
+        logger.info("%d files of %s are no photos and left out", len(found) - len(files), folder)
     if not files:
         raise ValueError(f"{folder} holds no photos: add some, or remove the folder")
     return files
-
-
-def walk_files(folder: Path) -> Iterator[Path]:
-    """Yield files of a folder and its sub-folders in name order, each real folder once.
-
-    Raises ValueError for a folder that cannot be read.
-    """
-    seen: set[str] = set()
-    for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not _is_ignored(name))
-        yield from (Path(parent, name) for name in sorted(names) if not _is_ignored(name))
-
-
-def _refuse(error: OSError) -> NoReturn:
-    raise ValueError(
-        f"folder {error.filename} cannot be read ({error.strerror}), and its photos would be"
-        " missing without a word; make it readable, or move it out of the dataset"
-    ) from error
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:
@@ -143,10 +126,10 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     loose = []
     for path in sorted(folder.iterdir(), key=lambda path: unicodedata.normalize("NFC", path.name)):
-        if _is_ignored(path.name) or path.name == NOT_LANDMARKS:
+        if is_ignored(path.name) or path.name == NOT_LANDMARKS:
             continue
         if not path.is_dir():
-            loose.append(path.name)
+            loose += [path.name] if path.name != OWN_PLACES else []
             continue
         _check_encoding(path)
         name = class_name(path.name)
@@ -180,6 +163,19 @@ def _reject_sides_without_train(root: Path, folders: dict[str, Path]) -> None:
         raise ValueError(f"{root} holds {' and '.join(sides)} but no train: add {root / 'train'}")
 
 
+def _reject_misspelt_sides(root: Path) -> None:
+    """Refuse `Train` or `testing`, which would be learned as landmarks or not be looked at."""
+    for path in sorted(root.iterdir()):
+        plain = path.name.casefold()
+        # Where case makes no difference, `Train` is `train`.
+        is_known = plain in _KNOWN_SIDES and (root / plain).is_dir()
+        if plain in _LIKE_SIDES and not is_known and path.is_dir():
+            raise ValueError(
+                f"{path} looks like a side of a dataset and not like a landmark: rename it to"
+                " train, test or val"
+            )
+
+
 def _reject_inner_distractors(root: Path) -> None:
     for side in ("train", "test", *_VAL_NAMES):
         if (root / side / NOT_LANDMARKS).is_dir():
@@ -196,7 +192,3 @@ def _too_few_classes(folder: Path, found: dict[str, Path]) -> str:
     )
     nested = next((path for path in found.values() if (path / "train").is_dir()), None)
     return f"{message}. {nested} looks like a dataset: give that folder" if nested else message
-
-
-def _is_ignored(name: str) -> bool:
-    return name.startswith(".") or name in _IGNORED
