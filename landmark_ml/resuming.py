@@ -91,13 +91,18 @@ def config_digest(config: TrainConfig) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def checkpoint_folder(cache: Path, run_id: str) -> Path:
+    """Where the checkpoints of a run lie; it is there from the beginning of the run to its end."""
+    return cache / "checkpoints" / run_id
+
+
 @contextlib.contextmanager
 def hold_run(cache: Path, run_id: str) -> Iterator[Checkpoints]:
     """Checkpoints of a run, held by this process alone.
 
     Raises ResumeError when another process is still training the run.
     """
-    folder = cache / "checkpoints" / run_id
+    folder = checkpoint_folder(cache, run_id)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "held.lock")
     try:

@@ -125,21 +125,20 @@ def connect() -> None:
         mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT))
 
 
-def find_unfinished(config_digest: str, resume: str) -> str | None:
-    """Id of the run to go on with: the one named, or with `auto` the last unfinished of its kind.
-
-    None when `auto` finds none. Raises ValueError when the named run is not there, has finished,
-    or was started with another configuration.
-    """
+def unfinished_runs(config_digest: str) -> list[str]:
+    """Ids of the runs of a configuration that did not finish, the newest first."""
     connect()
-    if resume == "auto":
-        found = mlflow.search_runs(
-            filter_string=f"tags.config_digest = '{config_digest}' and status != 'FINISHED'",
-            order_by=["attributes.start_time DESC"],
-            max_results=1,
-            output_format="list",
-        )
-        return str(found[0].info.run_id) if found else None
+    found = mlflow.search_runs(
+        filter_string=f"tags.config_digest = '{config_digest}' and status != 'FINISHED'",
+        order_by=["attributes.start_time DESC"],
+        output_format="list",
+    )
+    return [str(run.info.run_id) for run in found]
+
+
+def check_unfinished(resume: str, config_digest: str) -> None:
+    """Raise ValueError for a run that is not there, has finished, or began with other values."""
+    connect()
     try:
         run = mlflow.get_run(resume)
     except MlflowException as error:
@@ -155,7 +154,6 @@ def find_unfinished(config_digest: str, resume: str) -> str | None:
             f"resume={resume}: this run was started with other parameters; give the ones in its"
             " config.json"
         )
-    return resume
 
 
 def read_logged_manifest(run_id: str) -> bytes | None:

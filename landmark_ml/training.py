@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import tempfile
 import time
 from dataclasses import dataclass
@@ -19,19 +17,19 @@ from landmark_ml.export import ArtifactInfo, export_network, shown_names
 from landmark_ml.finetuning_checks import check_finetuning
 from landmark_ml.gazetteer import Gazetteer
 from landmark_ml.models import check_known, create_model, model_options
+from landmark_ml.opened_run import open_run
 from landmark_ml.phases import finetune, num_outputs, train_head, view_features
 from landmark_ml.processes import ALONE, Processes, report_lost_processes
 from landmark_ml.registry import Registered, load_served, log_model, register
-from landmark_ml.resuming import RunSaver, config_digest, hold_run, open_saver
+from landmark_ml.resuming import RunSaver, open_saver
 from landmark_ml.seeding import seed_everything
 from landmark_ml.shared_photos import open_photos
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from mlflow.models.model import ModelInfo
 
-    from landmark_ml.checkpoint import Checkpoints
     from landmark_ml.config import TrainConfig
     from landmark_ml.datasets import Dataset
     from landmark_ml.devices import Compute
@@ -42,8 +40,6 @@ if TYPE_CHECKING:
 
     OnEpochEnd = Callable[[dict[str, float]], None]
     Nominate = Callable[[ModelInfo, str, Mapping[str, str], str], Registered]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ def run_training(
     Raises ValueError (or a subclass) for a configuration or dataset that cannot be trained on.
     """
     started = time.perf_counter()
-    with _open_run(config, tags or {}) as (run, checkpoints), report_lost_processes():
+    with open_run(config, tags or {}) as (run, checkpoints), report_lost_processes():
         check_known(config.backbone)
         seed_everything(config.seed)
         compute = choose_compute(config.device, config.threads, processes)
@@ -117,32 +113,6 @@ def run_training(
                 reporting.log_history(run, history.rows)
         artifact = _export(model, validation, dataset, gazetteer, config, run)
         return _deliver(artifact, dataset, config, run, saver.started, nominate)
-
-
-@contextlib.contextmanager
-def _open_run(
-    config: TrainConfig, more_tags: Mapping[str, str]
-) -> Iterator[tuple[Run, Checkpoints]]:
-    """A new run or the one to go on with, and its checkpoints, held by this process alone."""
-    digest, cache = config_digest(config), Path(config.cache_dir)
-    tags = {"recipe": config.recipe, "backbone": config.backbone, "config_digest": digest}
-    tags |= more_tags
-    run_id = tracking.find_unfinished(digest, config.resume) if config.resume else None
-    with contextlib.ExitStack() as held:
-        if run_id:
-            # Before the run is touched: another process may be training it.
-            checkpoints = held.enter_context(hold_run(cache, run_id))
-        name = f"{config.recipe}-{config.backbone}"
-        run = held.enter_context(tracking.start_run(config, name, tags, run_id))
-        if not run_id:
-            checkpoints = held.enter_context(hold_run(cache, run.run_id))
-        try:
-            yield run, checkpoints
-        except KeyboardInterrupt:
-            logger.warning("run %s stops here; resume=auto goes on with it", run.run_id)
-            raise
-    # Not before the run counts as finished: until then they are all there is to go on from.
-    checkpoints.remove()
 
 
 def train_network(

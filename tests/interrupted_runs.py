@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -9,12 +10,10 @@ import mlflow.pyfunc
 import pandas as pd
 
 from landmark_ml import tracking
-from landmark_ml.resuming import config_digest
+from landmark_ml.resuming import config_digest, hold_run
 from tests.colour_photos import CLASSES, write_colour
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from landmark_ml.config import TrainConfig
 
 QUICK: dict[str, Any] = {
@@ -46,6 +45,8 @@ def unfinished_run(config: TrainConfig) -> str:
     with mlflow.start_run(tags={"config_digest": config_digest(config)}) as run:
         pass
     mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
+    with hold_run(Path(config.cache_dir), run.info.run_id):
+        pass
     return str(run.info.run_id)
 
 

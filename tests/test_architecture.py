@@ -96,6 +96,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.evaluation_page",
         "landmark_ml.evaluation_run",
         "landmark_ml.inspection",
+        "landmark_ml.opened_run",
         "landmark_ml.promotion",
         "landmark_ml.training",
     ),

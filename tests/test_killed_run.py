@@ -201,7 +201,7 @@ LAUNCHED = """
 import sys
 from landmark_ml import tracking
 from landmark_ml.config import TrainConfig
-found = tracking.find_unfinished(sys.argv[1], "auto")
+(found,) = tracking.unfinished_runs(sys.argv[1])
 with tracking.start_run(TrainConfig(), "name", {}, found) as run:
     print(run.run_id)
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -16,7 +17,8 @@ from landmark_ml import tracking
 from landmark_ml.checkpoint import CheckpointError
 from landmark_ml.config import TrainConfig
 from landmark_ml.devices import one_thread
-from landmark_ml.resuming import ResumeError, config_digest, hold_run
+from landmark_ml.opened_run import find_unfinished
+from landmark_ml.resuming import ResumeError, hold_run
 from landmark_ml.training import TrainResult, run_training
 from tests.interrupted_runs import (
     QUICK,
@@ -175,13 +177,26 @@ def test_a_run_that_cannot_be_gone_on_with_is_refused(
 
 
 def test_auto_takes_the_last_unfinished_run_of_the_same_parameters(config: TrainConfig) -> None:
-    mine = replace(config, seed=11)
+    mine = replace(config, seed=11, resume="auto")
     runs = [unfinished_run(each) for each in (mine, mine, replace(config, seed=12))]
-    assert tracking.find_unfinished(config_digest(mine), "auto") == runs[1]
+    assert find_unfinished(mine) == runs[1]
     mlflow.delete_run(runs[1])
-    assert tracking.find_unfinished(config_digest(mine), "auto") == runs[0]
+    assert find_unfinished(mine) == runs[0]
     mlflow.MlflowClient().set_terminated(runs[0], "FINISHED")
-    assert tracking.find_unfinished(config_digest(mine), "auto") is None
+    assert find_unfinished(mine) is None
+
+
+def test_a_run_that_began_elsewhere_is_not_begun_again(
+    config: TrainConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = replace(config, seed=16)
+    run_id = unfinished_run(mine)
+    shutil.rmtree(Path(config.cache_dir) / "checkpoints" / run_id)
+    with pytest.raises(ResumeError, match=rf"its checkpoints are not in .*{run_id}; go on in"):
+        run_training(replace(mine, resume=run_id))
+    assert find_unfinished(replace(mine, resume="auto")) is None
+    assert f"a new run begins: run {run_id} is unfinished" in caplog.text
+    assert status(run_id) == "KILLED"
 
 
 def test_a_run_of_another_experiment_goes_on_there(config: TrainConfig, tmp_path: Path) -> None:
