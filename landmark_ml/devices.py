@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -33,8 +34,13 @@ class Compute:
     def autocast(self) -> AbstractContextManager[object]:
         """Context in which the forward pass uses the chosen precision."""
         if not self.bf16:
-            return contextlib.nullcontext()
+            return _full_precision()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    @property
+    def exact(self) -> Compute:
+        """The same in float32 throughout, as models are served."""
+        return replace(self, bf16=False)
 
     def place(self, module: Module) -> Module:
         """Module on the device, its convolution weights laid out channels last."""
@@ -54,6 +60,9 @@ def choose_compute(device: str = "auto", threads: int = 0, processes: Processes 
     """
     if threads:
         torch.set_num_threads(threads)
+    elif processes.count > 1:
+        # torchrun gives each process one thread, also the one that decodes for all of a host.
+        torch.set_num_threads(max(torch.get_num_threads(), _cores_each()))
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -67,6 +76,23 @@ def choose_compute(device: str = "auto", threads: int = 0, processes: Processes 
         raise ValueError("device 'mps' takes one process; give device=cpu, or start one process")
     own = f"cuda:{processes.local_rank}" if chosen == "cuda" else chosen
     return Compute(torch.device(own), bf16_pays(chosen), processes)
+
+
+def _cores_each() -> int:
+    """Cores of this host for each of its processes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (cores or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    """Convolutions of float32 in float32: cuDNN cuts it to 10 bits where a GPU has TF32."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from landmark_ml.atomic_file import write_whole
 from landmark_ml.backbone_graph import FEATURES, backbone_digest, trace_backbone
 from landmark_ml.graph import Graph
+from landmark_ml.pixels import PIXELS_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SMALLEST_CROP = 0.5
-# Raise it when the way from photo bytes to pixels changes: cached features are then computed anew.
-_PIXELS = 2
+# Calls handed out before the first is waited for: as much is finished after Ctrl-C.
+_AHEAD = 64
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,16 @@ def compute_features(
     extract: Extractor | None = None
     rows = []
     for view in range(views):
-        key = f"{backbone}-{compute.device.type}-{_PIXELS}-pillow{PIL.__version__}-{view}"
+        key = f"{backbone}-{compute.device.type}-{PIXELS_VERSION}-pillow{PIL.__version__}-{view}"
         known = cache.load(key)
         missing = list({p.sha256: p for p in photos if p.sha256 not in known}.values())
         if missing:
             extract = extract or create_extractor(model, compute, cache.folder)
-            known |= _extract(extract, missing, model.preprocessing, view)
-            cache.store(key, known)
+            try:
+                _extract(extract, missing, model.preprocessing, view, known)
+            finally:
+                # Also what an interrupted pass has found.
+                cache.store(key, known)
         rows.append(np.stack([known[photo.sha256] for photo in photos]))
     return np.stack(rows)
 
@@ -119,7 +123,8 @@ def create_extractor(model: LandmarkNetwork, compute: Compute, cache: Path) -> E
     @torch.no_grad()
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         # In full precision: the classifier that learns on them is served in it.
-        features = model.features(compute.send(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+        with compute.exact.autocast():
+            features = model.features(compute.send(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
         found: NDArray[np.float32] = features.float().cpu().numpy()
         return found
 
@@ -144,8 +149,14 @@ def view_pixels(
 
 
 def _extract(
-    extract: Extractor, photos: Sequence[Photo], preprocessing: Preprocessing, view: int
-) -> dict[str, NDArray[np.float32]]:
+    extract: Extractor,
+    photos: Sequence[Photo],
+    preprocessing: Preprocessing,
+    view: int,
+    found: dict[str, NDArray[np.float32]],
+) -> None:
+    """Add the features of photos to those found, by content."""
+
     def read(photo: Photo) -> NDArray[np.uint8]:
         return view_pixels(preprocessing.decode(photo.path), preprocessing, view, photo.sha256)
 
@@ -153,10 +164,10 @@ def _extract(
         return extract.run(np.stack([read(photo) for photo in chunk]))
 
     chunks = [photos[i : i + extract.batch] for i in range(0, len(photos), extract.batch)]
-    features: dict[str, NDArray[np.float32]] = {}
     progress = tqdm(total=len(photos), desc=f"features, view {view}", unit="photo", delay=1)
     with ThreadPoolExecutor(extract.workers) as pool, progress:
-        for chunk, found in zip(chunks, pool.map(run, chunks), strict=True):
-            features |= {photo.sha256: row for photo, row in zip(chunk, found, strict=True)}
-            progress.update(len(chunk))
-    return features
+        for start in range(0, len(chunks), _AHEAD):
+            some = chunks[start : start + _AHEAD]
+            for chunk, rows in zip(some, pool.map(run, some), strict=True):
+                found.update({photo.sha256: row for photo, row in zip(chunk, rows, strict=True)})
+                progress.update(len(chunk))

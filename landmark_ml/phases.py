@@ -113,8 +113,7 @@ def finetune(
     compute.place(model)
     fit(model, train, val, _finetune_options(config, dataset), compute, on_epoch_end, saver)
     # Calibrated in full precision, as it is served.
-    exact = replace(compute, bf16=False)
-    return ValidationLogits(*predict_logits(model, val, exact))
+    return ValidationLogits(*predict_logits(model, val, compute.exact))
 
 
 def _pixel_batches(

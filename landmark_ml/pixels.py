@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     Read = Callable[[Photo], NDArray[np.uint8]]
 
-# Raise it when the way from photo bytes to pixels changes: stored pixels are then decoded anew.
-PIXELS_VERSION = 1
+PIXELS_VERSION = 3
+"""Raise it when the way from photo bytes to pixels changes: what is kept of it is made anew."""
 # Decoded ahead of what is written: bounds the memory that a slow disk can fill.
 _AHEAD = 256
 

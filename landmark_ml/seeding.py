@@ -23,7 +23,8 @@ def random_state() -> dict[str, Any]:
     """State of all generators, on every device, as tensors and plain values for a checkpoint."""
     drawn = np.random.get_state(legacy=False)
     keys = torch.from_numpy(drawn["state"]["key"].astype(np.int64))
-    return {
+    on_apple = {"mps": torch.mps.get_rng_state()} if torch.backends.mps.is_available() else {}
+    return on_apple | {
         "python": random.getstate(),
         "numpy": (keys, drawn["state"]["pos"], drawn["has_gauss"], drawn["gauss"]),
         "torch": torch.get_rng_state(),
@@ -41,6 +42,8 @@ def restore_random_state(state: dict[str, Any]) -> None:
     # The run may go on where there are fewer devices, or none.
     for device, drawn in zip(range(torch.cuda.device_count()), state["cuda"], strict=False):
         torch.cuda.set_rng_state(drawn, device)
+    if "mps" in state and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])
 
 
 def align_random_state(processes: Processes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from landmark_ml.devices import Compute, choose_compute
+from landmark_ml.processes import Processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +42,28 @@ def test_a_device_that_is_not_there_is_refused(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match=rf"'{device}' is not available.*auto,.*cpu"):
         choose_compute(device)
+
+
+def test_what_is_exact_is_computed_without_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    compute = Compute(torch.device("cpu"), bf16=True)
+    with compute.exact.autocast():
+        assert not torch.backends.cudnn.allow_tf32
+        assert not torch.is_autocast_enabled("cpu")
+    assert torch.backends.cudnn.allow_tf32
+    with compute.autocast():
+        assert torch.is_autocast_enabled("cpu")
+
+
+def test_a_process_of_torchrun_decodes_on_its_share_of_the_cores(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    torch.set_num_threads(1)
+    choose_compute("cpu", 0, Processes(0, 8, 0))
+    assert torch.get_num_threads() == 4
+    torch.set_num_threads(threads)
 
 
 def test_threads_are_set_when_given(threads: int) -> None:

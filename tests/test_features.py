@@ -10,11 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from landmark_ml import features as features_module
 from landmark_ml import preprocessing as preprocessing_module
 from landmark_ml.datasets import Photo
 from landmark_ml.features import FeatureCache, compute_features, view_pixels
 from landmark_ml.models import LandmarkNetwork
-from landmark_ml.photos import decode_photo
+from landmark_ml.photos import PhotoError, decode_photo
 from tests.colour_photos import write_colours
 from tests.photo_folders import random_picture
 from tests.tiny_networks import CPU, lay_traced, tiny_model, tiny_preprocessing
@@ -177,6 +178,25 @@ def test_an_interruption_leaves_the_old_cache(
     decoded.clear()
     assert np.array_equal(computed(photos[:4], cache), before)
     assert decoded == []
+
+
+def test_an_interrupted_pass_keeps_what_it_found(
+    photos: tuple[Photo, ...],
+    cache: FeatureCache,
+    decoded: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(features_module, "_AHEAD", 1)
+    last = photos[-1]
+    content = last.path.read_bytes()
+    last.path.write_bytes(b"")
+    with pytest.raises(PhotoError):
+        computed(photos, cache)
+    last.path.write_bytes(content)
+    decoded.clear()
+    found = computed(photos, cache)
+    assert 1 <= len(decoded) <= 2
+    assert np.array_equal(found, computed(photos, FeatureCache(cache.folder)))
 
 
 def test_views_differ_and_repeat() -> None:

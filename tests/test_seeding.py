@@ -61,3 +61,15 @@ def test_a_state_can_be_restored_twice() -> None:
     for _ in range(2):
         restore_random_state(state)
         assert draws() == expected
+
+
+def test_the_generator_of_an_apple_gpu_goes_on_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    restored: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: torch.arange(3))
+    monkeypatch.setattr(torch.mps, "set_rng_state", restored.append)
+    state = through_a_file(random_state())
+    restore_random_state(state)
+    assert torch.equal(restored[0], torch.arange(3))
+    restore_random_state({name: drawn for name, drawn in state.items() if name != "mps"})
+    assert len(restored) == 1
