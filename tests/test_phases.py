@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from landmark_ml import phases
 from landmark_ml.config import TrainConfig
 from landmark_ml.datasets import NOT_A_LANDMARK, Dataset
-from landmark_ml.phases import finetune, num_outputs, train_head
+from landmark_ml.phases import finetune, head_phase, num_outputs, train_head
 from landmark_ml.pixels import load_served
 from tests.colour_photos import colour_dataset
 from tests.tiny_networks import CPU, lay_traced, tiny_model
@@ -182,6 +181,6 @@ def test_a_refit_stops_where_validation_was_best(
         fits.append((options.epochs, val is not None))
         return {"epoch": 2.0}
 
-    monkeypatch.setattr(phases, "fit", best_at_the_third)
+    monkeypatch.setattr(head_phase, "fit", best_at_the_third)
     head_trained(plain, replace(config, refit=True, patience=1))
     assert fits == [(12, True), (3, False)]
