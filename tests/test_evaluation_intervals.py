@@ -64,5 +64,5 @@ def test_without_distractors_nothing_is_said_of_them() -> None:
 
 def test_the_noise_of_resampling_does_not_count_as_calibration_error() -> None:
     lows = [metric_intervals(honest(seed), np.zeros(300), 100, 0)["ece_low"] for seed in range(10)]
-    # Percentiles of the resamples begin above 0.02, and may leave out what was measured.
-    assert max(lows) < 0.015
+    # By percentiles the mean low end was 0.035, and some intervals left out what was measured.
+    assert np.mean(lows) < 0.01
