@@ -1,7 +1,7 @@
 """`python -m benchmarks.tagging`: how near the tagger comes to what decoding and network allow.
 
 Three things in turn, round after round, on the same photos and all cores: decoding alone (JPEGs at
-the scale the network needs), the network alone on photos already decoded, and the tagger from
+the scale the network needs), the network alone on black squares of its size, and the tagger from
 files to its journal and tables. Medians of the rounds are set side by side, so that all see the
 same machine. Then the tagger's memory, for a library and for one four times as large.
 """

@@ -24,8 +24,8 @@ def print_inspection(result: InspectionResult) -> None:
     print(result.findings.summary())
     print(f"run  {result.location}")
     print("\nnext:")
-    print("  make ui         see the figures and the findings in MLflow")
-    print("  make transfer   train on it: PARAMS='-P data=<folder>'")
+    print("  make ui   see the figures and the findings in MLflow")
+    print('  make transfer PARAMS="-P data=<folder>" MODEL=photos   train on it')
 
 
 if __name__ == "__main__":

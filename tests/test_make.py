@@ -28,21 +28,21 @@ def planned(*arguments: str) -> str:
 @pytest.mark.parametrize(
     ("target", "asked"),
     [
-        ("transfer", '-P register="mine"'),
-        ("ensemble", '-P register="mine"'),
-        ("finetune", '-P register="mine"'),
-        ("scratch", '-P register="mine"'),
-        ("tune", '-P register="mine"'),
-        ("evaluate", '-P model="models:/mine@champion"'),
-        ("promote", '-P name="mine"'),
-        ("rollback", '-P name="mine"'),
-        ("history", '-P name="mine"'),
-        ("tag", '-P model="mine"'),
-        ("cluster", '-P model="mine"'),
-        ("serve", "models:/mine@champion"),
-        ("app", "--model=mine"),
+        ("transfer", '-P register="a-model-of-my-own"'),
+        ("ensemble", '-P register="a-model-of-my-own"'),
+        ("finetune", '-P register="a-model-of-my-own"'),
+        ("scratch", '-P register="a-model-of-my-own"'),
+        ("tune", '-P register="a-model-of-my-own"'),
+        ("evaluate", '-P model="models:/a-model-of-my-own@champion"'),
+        ("promote", '-P name="a-model-of-my-own"'),
+        ("rollback", '-P name="a-model-of-my-own"'),
+        ("history", '-P name="a-model-of-my-own"'),
+        ("tag", '-P model="a-model-of-my-own"'),
+        ("cluster", '-P model="a-model-of-my-own"'),
+        ("serve", "models:/a-model-of-my-own@champion"),
+        ("app", "--model=a-model-of-my-own"),
     ],
 )
 def test_the_model_that_is_named_is_the_one_that_is_meant(target: str, asked: str) -> None:
-    assert asked in planned(target, "MODEL=mine")
-    assert "mine" not in planned(target)
+    assert asked in planned(target, "MODEL=a-model-of-my-own")
+    assert "a-model-of-my-own" not in planned(target)

@@ -63,7 +63,7 @@ def location_error(kilometres: NDArray[np.float64]) -> Figure:
     figure = new_figure(
         f"{shares[1]:.1%} of {len(kilometres):,} landmark photos are placed within 25 km",
         width=6.5,
-        caption=f"{len(kilometres) - len(placed):,} photos got no coordinates."
+        caption=f"Photos without coordinates: {len(kilometres) - len(placed):,}."
         " Great-circle distance to where the landmark stands.",
     )
     axes = figure.add_subplot()

@@ -121,6 +121,7 @@ def serve(predictor: Predictor) -> Iterator[Callable[..., str]]:
         thread.start()
         servers.append((server, thread))
         while not server.started:
+            assert thread.is_alive(), "the app ended before it listened"
             time.sleep(0.02)
         port = server.servers[0].sockets[0].getsockname()[1]
         return f"http://127.0.0.1:{port}"
