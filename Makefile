@@ -110,7 +110,7 @@ ui: $(INSTALLED) ## open the MLflow UI on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri "$$MLFLOW_TRACKING_URI" --host $(HOST) --port $(UI_PORT)
 
 serve: $(INSTALLED) ## serve the champion on http://127.0.0.1:5001
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow models serve -m models:/$(MODEL)@champion \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow models serve -m "models:/$(MODEL)@champion" \
 		--env-manager local --host $(HOST) --port $(SERVE_PORT)
 
 query: $(INSTALLED) ## ask the served model about a photo: make query PHOTO=photo.jpg

@@ -1,11 +1,11 @@
 """`python -m benchmarks.app_load`: how many photos a second the web app answers, and how soon.
 
 Starts the app on a free port of this machine with two copies of a model in a registry of its own,
-and asks it with 1, 8 and 32 clients in turn. Before and after each, the bare network answers
-four of the photos, decoded beforehand, again and again with the same cores. The clients take time from the app, and others
-may share the machine, so the processor time that each spends on a photo stands beside the rates.
-One request in twenty is garbage. In a last load, by 8 clients, the other copy becomes the champion;
-reading it takes processor time of its own, so that load stands apart.
+and asks it with 1, 8 and 32 clients in turn. Before and after each, the bare network answers four
+of the photos, decoded beforehand, again and again with the same cores. The clients take time from
+the app, and others may share the machine, so the processor time that each spends on a photo stands
+beside the rates. One request in twenty is garbage. In a last load, by 8 clients, the other copy
+becomes the champion; reading it takes processor time of its own, so that load stands apart.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from tqdm.auto import tqdm
 
+from landmark_ml.mlflow_errors import shown_tracking_uri
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -143,8 +145,7 @@ def _check_experiment(name: str) -> None:
         return
     known = sorted(experiment.name for experiment in mlflow.search_experiments())
     raise ValueError(
-        f"there is no experiment {name!r} at {mlflow.get_tracking_uri()}; there are:"
-        f" {', '.join(known)}"
+        f"there is no experiment {name!r} at {shown_tracking_uri()}; there are: {', '.join(known)}"
     )
 
 

@@ -11,7 +11,7 @@ import mlflow.models
 from mlflow.exceptions import MlflowException
 
 from landmark_ml.datasets import MANIFEST
-from landmark_ml.mlflow_errors import is_not_there
+from landmark_ml.mlflow_errors import is_not_there, shown_tracking_uri
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def fetch_model(uri: str, scratch: Path) -> LoggedModel:
         folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(scratch))
     except (MlflowException, OSError) as error:
         raise ValueError(
-            f"model {uri!r} cannot be read from {mlflow.get_tracking_uri()} ({error}); give one"
+            f"model {uri!r} cannot be read from {shown_tracking_uri()} ({error}); give one"
             " like models:/landmarks/7 or models:/landmarks@champion"
         ) from None
     return LoggedModel(uri, Path(folder), info.model_id, info.run_id)

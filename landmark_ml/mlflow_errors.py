@@ -1,9 +1,11 @@
-"""What an error of MLflow means: something is not there, or MLflow cannot be asked."""
+"""What an error of MLflow means, and how errors may name the MLflow that was asked."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import mlflow
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 if TYPE_CHECKING:
@@ -16,3 +18,9 @@ _NOT_THERE = frozenset(map(ErrorCode.Name, (RESOURCE_DOES_NOT_EXIST, INVALID_PAR
 def is_not_there(error: MlflowException) -> bool:
     """Whether MLflow answered that it holds no such thing; False for an outage or a refusal."""
     return error.error_code in _NOT_THERE
+
+
+def shown_tracking_uri() -> str:
+    """Where MLflow records, as messages may name it: without a user and a password."""
+    parts = urlsplit(mlflow.get_tracking_uri())
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -23,13 +23,36 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
     (Laplace's rule of succession): where all are right, no doubt at all has the lowest loss.
     """
     exact = logits.double()
+    log_temperature, _ = _lowest_loss(exact, targets)
+    return math.exp(_no_surer_than_shown(exact, log_temperature))
+
+
+def calibrated_loss(logits: Tensor, targets: Tensor) -> float:
+    """Cross-entropy at its best temperature: what is wrong with logits apart from their scale.
+
+    Label smoothing and few steps make logits small, long training makes them large; what is served
+    is calibrated, so neither should decide between two epochs. It stays above 0 where all is right:
+    else the first epoch of that kind would be kept, whatever came after it.
+    """
+    _, loss = _lowest_loss(logits.double(), targets)
+    return loss
+
+
+def _lowest_loss(logits: Tensor, targets: Tensor) -> tuple[float, float]:
+    """Logarithm of the temperature of the lowest cross-entropy, and that cross-entropy."""
 
     def loss(log_temperature: float) -> float:
-        scaled = exact / math.exp(log_temperature)
-        return float(functional.cross_entropy(scaled, targets))
+        return _cross_entropy(logits / math.exp(log_temperature), targets)
 
     found = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded")
-    return math.exp(_no_surer_than_shown(exact, float(found.x)))
+    return float(found.x), float(found.fun)
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> float:
+    """Mean of log(1 + the rivals' odds), whose smallest values torch's own rounds to 0."""
+    rivals = logits - logits.gather(1, targets[:, None])
+    rivals = rivals.scatter(1, targets[:, None], -math.inf)
+    return float(functional.softplus(rivals.logsumexp(dim=1)).mean())
 
 
 def _no_surer_than_shown(logits: Tensor, log_temperature: float) -> float:
@@ -44,13 +67,3 @@ def _no_surer_than_shown(logits: Tensor, log_temperature: float) -> float:
         return log_temperature
     highest = _LOG_TEMPERATURES[1]
     return highest if excess(highest) > 0 else float(brentq(excess, log_temperature, highest))
-
-
-def calibrated_loss(logits: Tensor, targets: Tensor) -> float:
-    """Cross-entropy at the best temperature: what is wrong with logits apart from their scale.
-
-    Label smoothing and few steps make logits small, long training makes them large; what is served
-    is calibrated, so neither should decide between two epochs.
-    """
-    scaled = logits.double() / fit_temperature(logits, targets)
-    return float(functional.cross_entropy(scaled, targets))

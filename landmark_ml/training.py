@@ -85,8 +85,7 @@ def run_training(
 
     on_epoch_end gets the metrics of each epoch; what it raises ends the run. processes: those that
     train along, this one being the first; see `distributed_training`. nominate: registers the
-    model: unless told otherwise as the champion where there is none, else as a challenger. tags:
-    more of the run.
+    model, as champion where there is none and else as challenger. tags: more of the run.
     Raises ValueError (or a subclass) for a configuration or dataset that cannot be trained on.
     """
     started = time.perf_counter()

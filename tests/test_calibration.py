@@ -79,12 +79,11 @@ def test_twenty_right_answers_are_no_proof_of_certainty(outputs: int) -> None:
     assert float((scores >= found.threshold).float().mean()) >= 0.95
 
 
-def test_of_two_epochs_that_are_right_the_one_that_stands_apart_is_better() -> None:
-    targets = torch.arange(4).repeat(5)
-    apart = 6 * torch.nn.functional.one_hot(targets).float()
-    barely = apart.clone()
-    barely[:5] *= 0.1
-    assert calibrated_loss(apart, targets) < calibrated_loss(barely, targets)
+def test_of_epochs_that_are_right_on_all_photos_the_surest_is_best() -> None:
+    logits, targets = right_logits(20, 4, 4)
+    losses = [calibrated_loss(scale * logits, targets) for scale in (0.2, 0.5, 1.0)]
+    assert losses == sorted(losses, reverse=True)
+    assert len(set(losses)) == 3
 
 
 @pytest.mark.parametrize("background", [False, True])

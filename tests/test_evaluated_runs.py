@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from landmark_ml.evaluated_runs import read_evaluated_runs
+from landmark_ml.mlflow_errors import shown_tracking_uri
 from tests.synthetic_runs import MINUTE, STARTED, log_run, make_answers, make_run
 
 if TYPE_CHECKING:
@@ -134,3 +135,9 @@ def test_what_is_no_search_string_is_refused() -> None:
     log_run("filtered", make_run("a", CORRECT))
     with pytest.raises(ValueError, match="'best ones' is no MLflow search string"):
         read_evaluated_runs("filtered", "best ones")
+
+
+def test_a_password_of_the_database_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "postgresql://mlflow:secret@db.example/runs"
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: address)
+    assert shown_tracking_uri() == "postgresql://db.example/runs"

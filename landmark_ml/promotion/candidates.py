@@ -18,35 +18,40 @@ _RUNS_AT_ONCE = 50
 _MOST_LISTED = 20
 
 
-def find_candidates(name: str, wanted: str, champion: int) -> list[ModelVersion]:
+def find_candidates(
+    name: str, wanted: str, champion: int, rolled_back: frozenset[int] = frozenset()
+) -> list[ModelVersion]:
     """Versions of a registered model that are judged against its champion, newest or best first.
 
-    wanted: `newest`, `newest:N`, `experiment:NAME`, a version number or a `models:/…` URI. Raises
-    ValueError when it is none of them, or there is no such version beside the champion.
+    wanted: `newest`, `newest:N`, `experiment:NAME`, a version number or a `models:/…` URI.
+    rolled_back: versions that are judged again only when they are named. Raises ValueError when
+    wanted is none of those, or there is no such version beside the champion.
     """
     kind, _, value = wanted.partition(":")
     if kind == "newest" and (not value or re.fullmatch(r"[1-9]\d*", value)):
-        found = _newest(name, int(value or 1), champion)
+        found = _newest(name, int(value or 1), rolled_back | {champion})
     elif kind == "experiment" and value:
-        found = _best_of(value, name, champion)
+        found = _best_of(value, name, rolled_back | {champion})
     else:
         found = _numbered(name, _number(name, wanted), champion)
     if not found:
+        back = ", ".join(map(str, sorted(rolled_back)))
+        named = f" (rolled back, so judged only when named: {back})" if back else ""
         raise ValueError(
             f"candidates={wanted}: {name} has no such version beside the champion, version"
-            f" {champion or 'none'}; there are: {_listed(name)}"
+            f" {champion or 'none'}; there are: {_listed(name)}{named}"
         )
     return found
 
 
-def _newest(name: str, most: int, champion: int) -> list[ModelVersion]:
+def _newest(name: str, most: int, others: frozenset[int]) -> list[ModelVersion]:
     found = mlflow.search_model_versions(
         filter_string=f"name = '{name}'",
         order_by=["version_number DESC"],
-        # One more, because the champion may be among them.
-        max_results=most + 1,
+        # So many more, because those left out may be among them.
+        max_results=most + len(others),
     )
-    return [version for version in found if int(version.version) != champion][:most]
+    return [version for version in found if int(version.version) not in others][:most]
 
 
 def _numbered(name: str, number: int, champion: int) -> list[ModelVersion]:
@@ -59,7 +64,7 @@ def _numbered(name: str, number: int, champion: int) -> list[ModelVersion]:
     return [] if number == champion else [version]
 
 
-def _best_of(experiment: str, name: str, champion: int) -> list[ModelVersion]:
+def _best_of(experiment: str, name: str, others: frozenset[int]) -> list[ModelVersion]:
     """Versions whose runs belong to an experiment, by the top-1 that they report of themselves."""
     client = mlflow.MlflowClient()
     known = client.get_experiment_by_name(experiment)
@@ -76,21 +81,21 @@ def _best_of(experiment: str, name: str, champion: int) -> list[ModelVersion]:
             max_results=_RUNS_AT_ONCE,
             page_token=token,
         )
-        found += _versions_of([run.info.run_id for run in runs], name, champion)
+        found += _versions_of([run.info.run_id for run in runs], name, others)
         token = runs.token
         if not token:
             break
     return found[:_BEST_OF_EXPERIMENT]
 
 
-def _versions_of(run_ids: list[str], name: str, champion: int) -> list[ModelVersion]:
+def _versions_of(run_ids: list[str], name: str, others: frozenset[int]) -> list[ModelVersion]:
     """Versions that runs made, in the order of the runs."""
     if not run_ids:
         return []
     listed = ", ".join(f"'{run_id}'" for run_id in run_ids)
     found = mlflow.search_model_versions(filter_string=f"name = '{name}' and run_id IN ({listed})")
-    others = [version for version in found if int(version.version) != champion]
-    return sorted(others, key=lambda version: run_ids.index(version.run_id or ""))
+    judged = [version for version in found if int(version.version) not in others]
+    return sorted(judged, key=lambda version: run_ids.index(version.run_id or ""))
 
 
 def _number(name: str, wanted: str) -> int:

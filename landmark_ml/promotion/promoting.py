@@ -18,7 +18,7 @@ from landmark_ml.promotion.gates import check_gates
 from landmark_ml.promotion.judged import judge_version
 from landmark_ml.promotion.receipt import Receipt, Verdict, to_html, to_json, to_markdown
 from landmark_ml.promotion.requirements import check_requirements
-from landmark_ml.succession import Succession
+from landmark_ml.succession import Succession, counted, rolled_back
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -55,7 +55,8 @@ def run_promotion(config: PromoteConfig) -> PromotionResult:
     with tracking.start_run(config, f"promote-{config.name}", {"kind": "promote"}) as run:
         succession = Succession(config.name)
         since, repaired = succession.settle()
-        candidates = find_candidates(config.name, config.candidates, since.champion)
+        back = rolled_back(counted(succession.entries()))
+        candidates = find_candidates(config.name, config.candidates, since.champion, back)
         dataset = open_dataset(config.data, dataset_options(config))
         run.log_manifest(dataset)
         receipt = _judge(candidates, since, dataset, config, run)
@@ -141,14 +142,14 @@ def _conclude(
 ) -> Entry | None:
     """Move the alias, or write the refusals down, and say so on the run."""
     entry = None
+    for verdict in receipt.verdicts:
+        if not verdict.passed:
+            reason, version = verdict.stopped_by[:1000], verdict.judged.version
+            succession.record("refuse", version, since, reason, run.run_id)
     if receipt.winner:
         metrics = receipt.verdict(receipt.winner).judged.metrics
         reason = config.reason or f"top-1 {metrics['top1']:.4f} on {receipt.photos} test photos"
         entry = succession.move("promote", receipt.winner, since, reason, run.run_id)
-    else:
-        for verdict in receipt.verdicts:
-            reason = verdict.stopped_by[:1000]
-            succession.record("refuse", verdict.judged.version, since, reason, run.run_id)
     run.set_tags({"outcome": "passed" if entry else "refused", "winner": str(receipt.winner)})
     sections = [to_markdown(receipt, verdict) for verdict in receipt.verdicts]
     run.describe("\n\n".join([receipt.conclusion, *sections]))

@@ -1,7 +1,7 @@
 """Who is champion, who was before, and why: an append-only history and the aliases it rules."""
 
 from landmark_ml.succession.aliases import OvertakenError, Succession
-from landmark_ml.succession.entry import Entry, Kind, counted
+from landmark_ml.succession.entry import Entry, Kind, counted, rolled_back
 from landmark_ml.succession.history import history_name
 from landmark_ml.succession.registered import CHALLENGER, CHAMPION, PREVIOUS
 
@@ -15,4 +15,5 @@ __all__ = [
     "Succession",
     "counted",
     "history_name",
+    "rolled_back",
 ]

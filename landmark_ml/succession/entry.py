@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import socket
 import uuid
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlflow.entities.model_registry import ModelVersion
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["register", "promote", "rollback", "observe", "refuse"]
 """`observe`: the alias was moved by something else; `refuse`: a promotion that was turned down."""
@@ -104,6 +107,26 @@ def counted(entries: Sequence[Entry]) -> list[Entry]:
         if entry.moves and (entry.based_on == last or orphaned):
             moves.append(entry)
     return moves
+
+
+def rolled_back(moves: Sequence[Entry]) -> frozenset[int]:
+    """Versions that a rollback dethroned and nobody has promoted since, of moves in order."""
+    out: set[int] = set()
+    champion = 0
+    for move in moves:
+        if move.kind == "rollback":
+            out.add(champion)
+        out.discard(move.champion)
+        champion = move.champion
+    return frozenset(out)
+
+
+def is_entry(version: ModelVersion) -> bool:
+    """Whether a version of the history is an entry; any model can be registered under any name."""
+    if "ticket" in version.tags:
+        return True
+    logger.warning("version %s of %s is no entry and is passed over", version.version, version.name)
+    return False
 
 
 def read_entry(version: ModelVersion) -> Entry:

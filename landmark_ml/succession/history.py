@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
 from landmark_ml.config import HISTORY_SUFFIX
-from landmark_ml.succession.entry import APPLIED, Entry, counted, entry_tags, read_entry
+from landmark_ml.succession.entry import APPLIED, Entry, counted, entry_tags, is_entry, read_entry
 from landmark_ml.succession.retrying import patiently
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class History:
         token: str | None = None
         while True:
             page = self._page(token, at_once)
-            for entry in map(read_entry, page):
+            for entry in map(read_entry, filter(is_entry, page)):
                 # What is appended meanwhile shifts an entry into the next page too.
                 found[entry.number] = entry
                 if is_last(entry):

@@ -51,7 +51,8 @@ def conclude(config: TuneConfig, study: Study, parent: StudyRun) -> Winner:
     command = reproduce(chosen)
     report(config, study, parent, command)
     known = study.user_attrs.get(CONCLUSION)
-    if known is not None and known["trial"] == best.number:
+    same = ("trial", best.number), ("registered", config.register)
+    if known is not None and all(known[name] == value for name, value in same):
         winner = Winner(**known)
     else:
         winner = _find_winner(chosen, best, parent) or _train_winner(chosen, best, parent)
@@ -96,9 +97,9 @@ def report(config: TuneConfig, study: Study, parent: StudyRun, command: str) -> 
 
 
 def winning_config(config: TuneConfig, best: FrozenTrial) -> TrainConfig:
-    """What the best trial trained, on all training data and registered as the user said."""
+    """What the best trial trained, refitted and registered as the user said."""
     values = suggest_config(FixedTrial(best.params), config)
-    return replace(values, refit=True, register=config.register)
+    return replace(values, refit=config.refit, register=config.register)
 
 
 def reproduce(config: TrainConfig) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import mlflow
-from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.entities import LifecycleStage, Metric, Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
@@ -26,6 +27,8 @@ _FLUSH_EVERY = 5.0
 # MLflow takes no more at once.
 _BATCH = 1000
 _LONGEST_TAG = 4000
+
+logger = logging.getLogger(__name__)
 
 
 def _status(name: str) -> str:
@@ -187,7 +190,7 @@ def join_study_run(run_id: str, study: str, launched: str | None) -> StudyRun:
     """
     client = mlflow.MlflowClient()
     try:
-        client.get_run(run_id)
+        run = client.get_run(run_id)
     except MlflowException as error:
         if not is_not_there(error):
             raise
@@ -195,6 +198,11 @@ def join_study_run(run_id: str, study: str, launched: str | None) -> StudyRun:
             f"study {study!r} is recorded in run {run_id}, which this MLflow does not have; give"
             " all workers the same MLFLOW_TRACKING_URI, or a new study"
         ) from None
+    if run.info.lifecycle_stage == LifecycleStage.DELETED:
+        raise ValueError(
+            f"study {study!r} is recorded in run {run_id}, which was deleted; restore it in the"
+            " MLflow UI, or give a new study"
+        )
     if launched and launched != run_id:
         client.set_tag(launched, "resumed_run", run_id)
     return StudyRun(run_id)
@@ -202,4 +210,8 @@ def join_study_run(run_id: str, study: str, launched: str | None) -> StudyRun:
 
 def end_silent_trial(run_id: str) -> None:
     """Close the child run of a trial whose process died."""
-    TrialRun(run_id).end("failed", {}, "its process died")
+    try:
+        TrialRun(run_id).end("failed", {}, "its process died")
+    except MlflowException as error:
+        # As when somebody deleted it: no reason to end the search.
+        logger.warning("run %s of a trial was not closed: %s", run_id, error)

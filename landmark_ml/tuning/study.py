@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RETRY_OF, RUN_ID = "retry_of", "run_id"
+RETRY_OF, RUN_ID, DEATHS = "retry_of", "run_id", "deaths"
+_MOST_DEATHS = 3
 _RANDOM_TRIALS = 20
 _REDUCTION = 3
 
@@ -100,13 +101,20 @@ def check_same_search(study: Study, config: TuneConfig, folds: Sequence[Dataset]
 
 
 def retry(study: Study, trial: FrozenTrial) -> None:
-    """Queue a trial again that did not end by its own fault, and close its run."""
+    """Queue a trial again whose process died, and close its run.
+
+    The third death in a row ends it: parameters that kill their process would kill every worker.
+    """
+    deaths = trial.user_attrs.get(DEATHS, 0) + 1
+    if deaths < _MOST_DEATHS:
+        queue_again(study, trial, deaths)
+    else:
+        logger.warning("trial %d has ended %d processes and is given up", trial.number, deaths)
     if RUN_ID in trial.user_attrs:
         end_silent_trial(trial.user_attrs[RUN_ID])
-    queue_again(study, trial)
 
 
-def queue_again(study: Study, trial: FrozenTrial) -> None:
+def queue_again(study: Study, trial: FrozenTrial, deaths: int = 0) -> None:
     """Queue the parameters of a trial for whichever worker comes next."""
     logger.warning("trial %d did not end; it is tried again", trial.number)
     study.add_trial(
@@ -117,7 +125,7 @@ def queue_again(study: Study, trial: FrozenTrial) -> None:
             system_attrs={
                 key: value for key, value in trial.system_attrs.items() if key == "fixed_params"
             },
-            user_attrs={RETRY_OF: trial.number},
+            user_attrs={RETRY_OF: trial.number, DEATHS: deaths},
         )
     )
 
@@ -143,7 +151,7 @@ class SilentTrials:
             since = self._first_seen.setdefault(trial.number, now)
             if RUN_ID not in trial.user_attrs and now - since > self.grace:
                 study.tell(trial.number, state=TrialState.FAIL)
-                queue_again(study, trial)
+                retry(study, trial)
 
 
 def running(study: Study) -> list[FrozenTrial]:

@@ -131,6 +131,18 @@ def test_of_several_that_pass_the_best_takes_over(name: str) -> None:
     assert [verdict.judged.version for verdict in result.receipt.verdicts] == [4, 3, 2]
     assert [verdict.passed for verdict in result.receipt.verdicts] == [True, False, True]
     assert standing(name) == (4, 1)
+    told = [(entry.kind, entry.version) for entry in Succession(name).entries()]
+    assert told[-2:] == [("refuse", 3), ("promote", 4)]
+
+
+def test_a_version_that_was_rolled_back_is_judged_again_only_when_it_is_named(name: str) -> None:
+    crown(Succession(name), 4)
+    roll_back(RollbackConfig(name=name, reason="tags the sea"))
+    result = run_promotion(PromoteConfig(name=name, candidates="newest"))
+    assert [verdict.judged.version for verdict in result.receipt.verdicts] == [3]
+    with pytest.raises(ValueError, match="judged only when named: 4"):
+        find_candidates(name, "9", 1, frozenset({4}))
+    assert run_promotion(PromoteConfig(name=name, candidates="4")).receipt.winner == 4
 
 
 def test_a_champion_that_moves_meanwhile_stops_the_promotion(

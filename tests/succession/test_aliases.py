@@ -286,3 +286,13 @@ def test_an_entry_says_who_when_and_why_and_stands_readable_in_the_registry(
 def test_of_a_model_that_is_not_there_it_says_how_to_make_one(client: MlflowClient) -> None:
     with pytest.raises(ValueError, match=r"no registered model 'absent'.*register=absent"):
         Succession("absent", client).settle()
+
+
+def test_a_version_that_somebody_put_into_the_history_is_passed_over(
+    succession: Succession, client: MlflowClient, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    crown(succession, 1)
+    client.create_model_version(f"{name}.history", "somewhere/model")
+    assert succession.settle()[0].champion == 1
+    assert told(succession) == [("register", 1)]
+    assert "is no entry and is passed over" in caplog.text
