@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _LOG_TEMPERATURES = (math.log(0.02), math.log(20.0))
+_ALL_RIGHT = 1e-6
 
 
 def fit_temperature(logits: Tensor, targets: Tensor) -> float:
@@ -22,9 +23,7 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
     the mean confidence passes (N + 1) / (N + 2), which is all that N right answers can show
     (Laplace's rule of succession): where all are right, no doubt at all has the lowest loss.
     """
-    exact = logits.double()
-    log_temperature, _ = _lowest_loss(exact, targets)
-    return math.exp(_no_surer_than_shown(exact, log_temperature))
+    return math.exp(_no_surer_than_shown(logits, _best_log_temperature(logits, targets)))
 
 
 def calibrated_loss(logits: Tensor, targets: Tensor) -> float:
@@ -34,25 +33,20 @@ def calibrated_loss(logits: Tensor, targets: Tensor) -> float:
     is calibrated, so neither should decide between two epochs. It stays above 0 where all is right:
     else the first epoch of that kind would be kept, whatever came after it.
     """
-    _, loss = _lowest_loss(logits.double(), targets)
-    return loss
+    scaled = logits.double() / math.exp(_best_log_temperature(logits, targets))
+    rivals = scaled - scaled.gather(1, targets[:, None])
+    odds = rivals.scatter(1, targets[:, None], -math.inf).logsumexp(dim=1)
+    # log(1 + odds), whose smallest values torch's own cross-entropy rounds to 0.
+    return float(functional.softplus(odds).mean())
 
 
-def _lowest_loss(logits: Tensor, targets: Tensor) -> tuple[float, float]:
-    """Logarithm of the temperature of the lowest cross-entropy, and that cross-entropy."""
-
+def _best_log_temperature(logits: Tensor, targets: Tensor) -> float:
     def loss(log_temperature: float) -> float:
-        return _cross_entropy(logits / math.exp(log_temperature), targets)
+        return float(functional.cross_entropy(logits / math.exp(log_temperature), targets))
 
     found = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded")
-    return float(found.x), float(found.fun)
-
-
-def _cross_entropy(logits: Tensor, targets: Tensor) -> float:
-    """Mean of log(1 + the rivals' odds), whose smallest values torch's own rounds to 0."""
-    rivals = logits - logits.gather(1, targets[:, None])
-    rivals = rivals.scatter(1, targets[:, None], -math.inf)
-    return float(functional.softplus(rivals.logsumexp(dim=1)).mean())
+    # Where all is right the loss falls with the temperature to the end, below what float32 shows.
+    return _LOG_TEMPERATURES[0] if found.fun < _ALL_RIGHT else float(found.x)
 
 
 def _no_surer_than_shown(logits: Tensor, log_temperature: float) -> float:
