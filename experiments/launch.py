@@ -6,6 +6,7 @@ import os
 import sys
 from typing import NoReturn
 
+from landmark_ml.cpus import usable_cpus
 from landmark_ml.processes import started_by_torchrun
 
 
@@ -26,7 +27,7 @@ def _become_torchrun(processes: int, entry_point: object) -> NoReturn:
             " python -m experiments.<name>, or start it with torchrun"
         )
     # Without a number torchrun gives each one core, and says so at length.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cpus() // processes)))
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command = [sys.executable, *launcher, "-m", module, *sys.argv[1:]]
     os.execv(sys.executable, command)  # noqa: S606 - our own interpreter and module

@@ -38,6 +38,7 @@ _MODEL_CODE = _ROOT / "serving" / "landmark_model.py"
 _SERVED_CODE = (
     "landmark_ml/__init__.py",
     "landmark_ml/artifact_layout.py",
+    "landmark_ml/cpus.py",
     "landmark_ml/graph.py",
     "landmark_ml/photos",
     "landmark_ml/preprocessing.py",

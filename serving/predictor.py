@@ -6,7 +6,6 @@ Needs numpy, PIL and openvino, nothing that trains.
 from __future__ import annotations
 
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -21,6 +20,7 @@ from landmark_ml.artifact_layout import (
     PROBABILITIES,
     SCHEMA_VERSION,
 )
+from landmark_ml.cpus import usable_cpus
 from landmark_ml.graph import Graph
 from landmark_ml.photos import PhotoError, read_location
 from landmark_ml.preprocessing import Preprocessing
@@ -117,7 +117,7 @@ class Predictor:
         self.graph = graph
         self.batch_graph = batch_graph
         # A photo may take hundreds of MB while it is decoded: never more of them than cores.
-        workers = threads or os.cpu_count()
+        workers = threads or usable_cpus()
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="predict")
 
     @classmethod
@@ -137,7 +137,7 @@ class Predictor:
                 threads=threads,
                 streams=streams,
             )
-            for streams in (1, threads or os.cpu_count() or 1)
+            for streams in (1, threads or usable_cpus())
         ]
         return cls(graphs[0], graphs[1], metadata, threads)
 

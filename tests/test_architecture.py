@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.artifact_layout",
         "landmark_ml.atomic_file",
         "landmark_ml.config",
+        "landmark_ml.cpus",
         "landmark_ml.gazetteer",
         "landmark_ml.gazetteer_file",
         "landmark_ml.mlflow_errors",
@@ -113,6 +114,7 @@ held shorter: SERVING_MAY_IMPORT.
 SERVED = "serving.predictor"
 SERVING_MAY_IMPORT = (
     "landmark_ml.artifact_layout",
+    "landmark_ml.cpus",
     "landmark_ml.graph",
     "landmark_ml.photos",
     "landmark_ml.preprocessing",

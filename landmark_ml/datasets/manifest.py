@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from landmark_ml.atomic_file import write_whole
+from landmark_ml.cpus import usable_cpus
 from landmark_ml.datasets.content_hash import file_sha256
 from landmark_ml.datasets.dataset import (
     NOT_A_LANDMARK,
@@ -137,7 +138,7 @@ def _check_files(dataset: Dataset, name: str, *, verify: bool) -> None:
         raise ValueError(_name_files(missing, f"recorded in {name} are missing"))
     if not verify:
         return
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cpus()) as pool:
         hashes = pool.map(file_sha256, (photo.path for photo in photos))
         found = list(tqdm(hashes, total=len(photos), desc="checking photos", unit="photo"))
     changed = [

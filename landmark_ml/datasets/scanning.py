@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from PIL.JpegImagePlugin import JpegImageFile
 from tqdm import tqdm
 
+from landmark_ml.cpus import usable_cpus
 from landmark_ml.datasets.dataset import Photo, UnreadablePhoto
 from landmark_ml.datasets.near_duplicates import Fingerprint, fingerprint
 from landmark_ml.photos import PhotoError, decode_photo, read_photo
@@ -39,7 +39,7 @@ class Scan:
 def scan_files(files: Sequence[ListedFile], threads: int = 0) -> Scan:
     """Decode and hash every file, on all cores or `threads`; the order of files is kept."""
     # Decoding and hashing release the interpreter lock, so threads keep every core busy.
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads or usable_cpus()) as pool:
         results = list(
             tqdm(pool.map(_scan_file, files), total=len(files), desc="reading photos", unit="photo")
         )

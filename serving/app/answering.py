@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.requests import ClientDisconnect
 
+from landmark_ml.cpus import usable_cpus
 from landmark_ml.photos import DEFAULT_LIMITS, PhotoError
 from serving.app.answer_queue import AnswerQueue, Found
 from serving.app.answers import Answers, Model, answer_photo, describe_model
@@ -62,7 +62,7 @@ class Answering:
         # Looked for now, the link stands in the first answer already.
         self._links.get(champion.current.run_id)
         self._memory = Memory(config.max_memory)
-        workers = config.threads or os.cpu_count() or 1
+        workers = config.threads or usable_cpus()
         self._queue = AnswerQueue(workers, config.max_waiting, metrics.batch_photos.observe)
         metrics.watch(
             "landmarks_waiting_photos", "Photos that wait for an answer.", lambda: len(self._queue)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from landmark_ml.cpus import usable_cpus
 from serving.cluster.part_tagger import PartTagger
 from serving.cluster.parts import Part
 from serving.predictor import Predictor
@@ -103,7 +104,7 @@ class RayWorkers:
             return
         ray.init(
             address="local",
-            num_cpus=self.workers * self.cpus or os.cpu_count(),
+            num_cpus=self.workers * self.cpus or usable_cpus(),
             include_dashboard=False,
             # Photos do not go through it, only their names.
             object_store_memory=_LOCAL_OBJECT_STORE,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from landmark_ml.cpus import usable_cpus
 from serving.prediction import refused
 from serving.tagging.in_order import in_order
 from serving.tagging.journal import Tagged
@@ -44,7 +44,7 @@ def recognise(
     """
     work = partial(_answer, predictor, read, threshold)
     # One more than cores: while they decode and recognise, the next files are read.
-    return in_order(work, _chunks(photos), threads or (os.cpu_count() or 1) + 1, name="tag")
+    return in_order(work, _chunks(photos), threads or usable_cpus() + 1, name="tag")
 
 
 def _chunks(photos: Iterable[Path]) -> Iterator[list[Path]]:

@@ -190,6 +190,7 @@ def test_the_folder_holds_code_and_no_pickle(model_folder: Path) -> None:
     assert loose == {
         "landmark_ml/__init__.py",
         "landmark_ml/artifact_layout.py",
+        "landmark_ml/cpus.py",
         "landmark_ml/graph.py",
         "landmark_ml/preprocessing.py",
         "serving/__init__.py",

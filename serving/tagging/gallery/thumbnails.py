@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from landmark_ml.atomic_file import whole_file
+from landmark_ml.cpus import usable_cpus
 from landmark_ml.photos import PhotoError, decode_photo
 from serving.tagging.in_order import in_order
 
@@ -43,7 +44,7 @@ def with_thumbnails(
     one that was changed since it was answered is shown as it is now. Made on all cores; no more
     photos than cores are held.
     """
-    return in_order(partial(_find_or_make, root, folder), photos, os.cpu_count() or 1, name="thumb")
+    return in_order(partial(_find_or_make, root, folder), photos, usable_cpus(), name="thumb")
 
 
 def thumbnail_name(path: Path, state: os.stat_result) -> str:
