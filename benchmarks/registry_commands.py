@@ -62,7 +62,7 @@ def _promote(candidates: str, photos: Path) -> None:
         raise RuntimeError(f"nobody was promoted: {result.receipt.verdicts[0].stopped_by}")
 
 
-def _judge(version: ModelVersion, _dataset: Dataset, _names: Sequence[str]) -> Judged:
+def _judge(version: ModelVersion, _dataset: Dataset, _names: Sequence[str], _: int) -> Judged:
     """A sound version with made-up answers, clearly better unless it is the champion."""
     top1 = _CHAMPION_TOP1 if "champion" in version.aliases else _CHALLENGER_TOP1
     evaluation = made_up_evaluation(top1, seed=0)

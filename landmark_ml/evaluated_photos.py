@@ -73,7 +73,7 @@ def _recorded(data: str, options: DatasetOptions, manifest: Path) -> Dataset | N
     """The dataset as the manifest splits it, None when it is about other photos."""
     _, root = find_root(data, options.cache_dir, options.udacity50_url)
     try:
-        return read_manifest(manifest, root, verify=True)
+        return read_manifest(manifest, root, verify=True, threads=options.threads)
     except ValueError as error:
         logger.info("the split that the model's run recorded does not fit here: %s", error)
         return None

@@ -19,10 +19,7 @@ from landmark_ml.logged_models import LoggedModel, fetch_manifest, fetch_model
 from landmark_ml.served_process import open_served
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from landmark_ml.config import EvaluateConfig
-    from landmark_ml.datasets import Photo
     from landmark_ml.tracking import Run
 
 PAGE, METRICS = "evaluation.html", "evaluation.json"
@@ -62,25 +59,12 @@ def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
         )
         gazetteer = Gazetteer.of_dataset(photos.dataset.root, config.places)
         options = JudgeOptions(config.corrupted_photos, config.resamples, config.seed)
-        report = _judge(model, photos.photos, photos.dataset.classes, gazetteer, options)
+        with open_served(model.folder, scratch, config.threads) as asked:
+            report = judge(asked, photos.photos, photos.dataset.classes, gazetteer, options)
         _log(run, model, photos, report)
         return EvaluationResult(
             run.run_id, run.location, run.artifact_uri(PAGE), config.model, photos, report
         )
-
-
-def _judge(
-    model: LoggedModel,
-    photos: Sequence[Photo],
-    classes: Sequence[str],
-    gazetteer: Gazetteer,
-    options: JudgeOptions,
-) -> EvaluationReport:
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        open_served(model.folder, Path(scratch)) as asked,
-    ):
-        return judge(asked, photos, classes, gazetteer, options)
 
 
 def _log(run: Run, model: LoggedModel, photos: EvaluatedPhotos, report: EvaluationReport) -> None:

@@ -130,9 +130,9 @@ def log_model(artifact: Path, example: bytes, params: Mapping[str, str]) -> Mode
     return logged
 
 
-def load_served(model_uri: str) -> ServedModel:
-    """The logged model as `mlflow models serve` loads it."""
-    loaded: ServedModel = mlflow.pyfunc.load_model(model_uri)
+def load_served(model_uri: str, threads: int = 0) -> ServedModel:
+    """The logged model as `mlflow models serve` loads it; threads: cores to keep busy, 0: all."""
+    loaded: ServedModel = mlflow.pyfunc.load_model(model_uri, model_config={"threads": threads})
     return loaded
 
 

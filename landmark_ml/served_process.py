@@ -69,15 +69,16 @@ class ServedProcess:
 
 
 @contextlib.contextmanager
-def open_served(folder: Path, scratch: Path) -> Iterator[ServedProcess]:
+def open_served(folder: Path, scratch: Path, threads: int = 0) -> Iterator[ServedProcess]:
     """Start the model of a folder (with `MLmodel`), and end its process with the block.
 
-    scratch: an existing folder; what the process says goes into a file there. Raises ValueError
-    when the model cannot be loaded.
+    scratch: an existing folder; what the process says goes into a file there. threads: cores that
+    the model keeps busy, if it is one that can be told; 0: all. Raises ValueError when the model
+    cannot be loaded.
     """
     errors = scratch / "served_process.log"
     # -P keeps this project's folders off the path of the process.
-    command = [sys.executable, "-P", str(_SCRIPT), str(folder)]
+    command = [sys.executable, "-P", str(_SCRIPT), str(folder), str(threads)]
     hidden = ("PYTHONPATH", "MLFLOW_RUN_ID")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     with errors.open("wb") as log:

@@ -25,4 +25,5 @@ def open_photos(config: DataConfig, processes: Processes, manifest: bytes | None
             return open_dataset(config.data, dataset_options(config))
         _, root = find_root(config.data, Path(config.cache_dir), config.udacity50_url)
         # The processes of a host read the same files: one of them checks what is in them.
-        return parse_manifest(recorded, root, name=MANIFEST, verify=processes.local_rank == 0)
+        first = processes.local_rank == 0
+        return parse_manifest(recorded, root, name=MANIFEST, verify=first, threads=config.threads)

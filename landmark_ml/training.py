@@ -195,7 +195,7 @@ def _deliver(
 ) -> TrainResult:
     """Evaluate the model that was logged, through its own predict, and register it."""
     logged = artifact.logged
-    served = load_served(logged.model_uri)
+    served = load_served(logged.model_uri, config.threads)
     evaluation = evaluate_served(served, dataset.test, dataset.classes, artifact.names)
     report = reporting.log_evaluation(
         run, evaluation, dataset, config, logged.model_id, artifact.facts

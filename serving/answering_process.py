@@ -21,12 +21,14 @@ import pandas as pd
 _BYTES_IN_MAXRSS = 1 if sys.platform == "darwin" else 1024
 
 
-def main(model: str) -> None:
-    """Answer until the parent closes the pipe."""
+def main(model: str, threads: int) -> None:
+    """Answer until the parent closes the pipe; threads: cores to keep busy, 0: the model's own."""
     # Whatever a library prints must not get between the replies.
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    loaded = mlflow.pyfunc.load_model(model)
+    # A model that was logged without a configuration warns of one, so it gets none unasked.
+    settings = {"threads": threads} if threads else None
+    loaded = mlflow.pyfunc.load_model(model, model_config=settings)
     _reply(replies, answers=[])
     while header := sys.stdin.buffer.readline():
         request = json.loads(header)
@@ -46,4 +48,4 @@ def _reply(replies: IO[str], **content: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))

@@ -6,11 +6,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import mlflow
+import pandas as pd
 import pytest
 
-from landmark_ml.registry import Registered, register, served_requirements
+from landmark_ml.registry import Registered, load_served, register, served_requirements
 from landmark_ml.succession import CHALLENGER, CHAMPION, Succession
-from tests.colour_artifact import log_artifact
+from tests.colour_artifact import RED, colour_photo, log_artifact
+from tests.serving.predict_threads import predicting
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
@@ -77,3 +79,10 @@ def test_requirements_are_those_installed_here() -> None:
     pins = dict(line.split("==") for line in served_requirements())
     assert pins == {name: version(name) for name in pins}
     assert not {"torch", "timm", "mlflow", "landmark-ml"} & set(pins)
+
+
+def test_a_model_is_loaded_for_the_threads_it_is_given(model: ModelInfo) -> None:
+    photos = pd.DataFrame({"image": [colour_photo(RED)] * 24})
+    before = predicting()
+    load_served(model.model_uri, threads=1).predict(photos)
+    assert len(predicting() - before) == 1

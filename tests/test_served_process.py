@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import psutil
 import pytest
 
 from landmark_ml.served_process import open_served
@@ -34,6 +35,22 @@ def test_answers_come_back_whole(
             served.predict(pd.DataFrame({"image": photos}), params={"top_k": 0})
         assert len(served.predict(pd.DataFrame({"image": photos[:1]}))) == 1
         assert served.peak_mb >= served.loaded_mb > 0
+
+
+def test_a_model_is_held_to_the_threads_it_is_given(
+    model_folder: Path,  # noqa: F811 - a fixture
+    predictor: Predictor,  # noqa: F811 - a fixture
+    tmp_path: Path,
+) -> None:
+    photos = [colour_photo(colour) for colour in (RED, WHITE, GREEN) * 12]
+    running = {}
+    for threads in (1, 8):
+        with open_served(model_folder, tmp_path, threads) as served:
+            answers = served.predict(pd.DataFrame({"image": photos}), params={"top_k": 5})
+            (process,) = psutil.Process().children()
+            running[threads] = process.num_threads()
+        assert answers.to_dict(orient="records") == predictor.predict(photos)
+    assert running[8] >= running[1] + 7
 
 
 def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:

@@ -72,16 +72,18 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
     write_whole(path, text.encode("utf-8", "backslashreplace"))
 
 
-def read_manifest(path: Path, root: Path, *, verify: bool = False) -> Dataset:
+def read_manifest(path: Path, root: Path, *, verify: bool = False, threads: int = 0) -> Dataset:
     """Rebuild the dataset a manifest records, with its photos under root.
 
-    verify: also hash every photo again. Raises ValueError when the file is no sound manifest, or
-    a photo is missing or (with verify) has other content than was recorded.
+    verify: also hash every photo again, on all cores or `threads`. Raises ValueError when the file
+    is no sound manifest, or a photo is missing or (with verify) has other content than recorded.
     """
-    return parse_manifest(path.read_bytes(), root, name=str(path), verify=verify)
+    return parse_manifest(path.read_bytes(), root, name=str(path), verify=verify, threads=threads)
 
 
-def parse_manifest(content: bytes, root: Path, *, name: str, verify: bool = False) -> Dataset:
+def parse_manifest(
+    content: bytes, root: Path, *, name: str, verify: bool = False, threads: int = 0
+) -> Dataset:
     """The same of a manifest's content; name: what errors call it."""
     root = root.resolve()
     try:
@@ -93,7 +95,9 @@ def parse_manifest(content: bytes, root: Path, *, name: str, verify: bool = Fals
         ) from error
     if manifest_digest(dataset) != digest:
         raise ValueError(f"{name} was changed after it was written: restore it or write a new one")
-    _check_files(dataset, name, verify=verify)
+    _check_present(dataset, name)
+    if verify:
+        _check_contents(dataset, name, threads)
     return dataset
 
 
@@ -131,14 +135,15 @@ def _photo_row(photo: Photo, split: str, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _check_files(dataset: Dataset, name: str, *, verify: bool) -> None:
-    photos = [photo for split in _SPLITS for photo in getattr(dataset, split)]
-    missing = [photo.path for photo in photos if not photo.path.is_file()]
+def _check_present(dataset: Dataset, name: str) -> None:
+    missing = [photo.path for photo in _photos(dataset) if not photo.path.is_file()]
     if missing:
         raise ValueError(_name_files(missing, f"recorded in {name} are missing"))
-    if not verify:
-        return
-    with ThreadPoolExecutor(usable_cpus()) as pool:
+
+
+def _check_contents(dataset: Dataset, name: str, threads: int) -> None:
+    photos = _photos(dataset)
+    with ThreadPoolExecutor(threads or usable_cpus()) as pool:
         hashes = pool.map(file_sha256, (photo.path for photo in photos))
         found = list(tqdm(hashes, total=len(photos), desc="checking photos", unit="photo"))
     changed = [
@@ -146,6 +151,10 @@ def _check_files(dataset: Dataset, name: str, *, verify: bool) -> None:
     ]
     if changed:
         raise ValueError(_name_files(changed, f"have other content than {name} records"))
+
+
+def _photos(dataset: Dataset) -> list[Photo]:
+    return [photo for split in _SPLITS for photo in getattr(dataset, split)]
 
 
 def _name_files(files: Sequence[Path], what: str) -> str:

@@ -62,11 +62,13 @@ class _Contents:
     requirements: tuple[str, ...] = ()
 
 
-def judge_version(version: ModelVersion, dataset: Dataset, names: Sequence[str]) -> Judged:
+def judge_version(
+    version: ModelVersion, dataset: Dataset, names: Sequence[str], threads: int = 0
+) -> Judged:
     """Load a version without pickle and ask it about the test photos, as a client would.
 
-    One that cannot be fetched or loaded, or that answers in another form than ours, comes back with
-    its problem, for the others to be judged.
+    threads: cores that it keeps busy; 0: all. One that cannot be fetched or loaded, or that answers
+    in another form than ours, comes back with its problem, for the others to be judged.
     """
     evaluation, problem, contents = None, "", _Contents()
     with tempfile.TemporaryDirectory(prefix="judged-") as scratch:
@@ -74,7 +76,7 @@ def judge_version(version: ModelVersion, dataset: Dataset, names: Sequence[str])
         try:
             folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=scratch))
             contents = _look_into(folder)
-            with _without_pickle(), open_served(folder, Path(scratch)) as model:
+            with _without_pickle(), open_served(folder, Path(scratch), threads) as model:
                 evaluation = evaluate_served(model, dataset.test, dataset.classes, names)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             problem = f"it answers in another form than a landmark model ({error!r})"

@@ -82,7 +82,7 @@ def _judge(
         champion = mlflow.MlflowClient().get_model_version(config.name, str(since.champion))
         versions.insert(0, champion)
     judged = [
-        judge_version(version, dataset, names)
+        judge_version(version, dataset, names, config.threads)
         for version in tqdm(versions, desc="judge", unit="version", delay=1)
     ]
     best = judged.pop(0) if since.champion else None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from landmark_ml.cpus import usable_cpus
 from landmark_ml.datasets import (
     NOT_A_LANDMARK,
     Dataset,
@@ -21,6 +23,7 @@ from landmark_ml.datasets import (
     split_digest,
     write_manifest,
 )
+from landmark_ml.datasets import manifest as manifests
 from tests.photo_folders import write_class, write_photo
 
 
@@ -81,6 +84,22 @@ def test_a_missing_photo_is_named(dataset: Dataset, tmp_path: Path) -> None:
     lost.unlink()
     with pytest.raises(ValueError, match=rf"1 photos .* missing: .*{lost.name}"):
         read_manifest(tmp_path / "manifest.json", dataset.root)
+
+
+def test_contents_are_checked_on_the_threads_that_are_given(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_manifest(dataset, tmp_path / "manifest.json")
+    pools: list[int] = []
+
+    def start(threads: int) -> ThreadPoolExecutor:
+        pools.append(threads)
+        return ThreadPoolExecutor(threads)
+
+    monkeypatch.setattr(manifests, "ThreadPoolExecutor", start)
+    for threads in (0, 3):
+        read_manifest(tmp_path / "manifest.json", dataset.root, verify=True, threads=threads)
+    assert pools == [usable_cpus(), 3]
 
 
 def test_changed_content_is_named_when_asked(dataset: Dataset, tmp_path: Path) -> None:

@@ -58,7 +58,9 @@ def _made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     )
     dataset = Dataset("made-up", tmp_path, CLASSES, train=(), val=(), test=photos)
 
-    def judge(version: ModelVersion, dataset: Dataset, names: Sequence[str]) -> Judged:
+    def judge(
+        version: ModelVersion, dataset: Dataset, names: Sequence[str], threads: int
+    ) -> Judged:
         number = int(version.version)
         return judged(number, answers(RIGHT[number], COUNT))
 
@@ -83,6 +85,20 @@ def make_more_versions(name: str, count: int) -> None:
 
 def standing(name: str) -> tuple[int, int]:
     return aliases(mlflow.MlflowClient(), name)
+
+
+def test_versions_are_judged_on_the_threads_of_the_promotion(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def judge(version: ModelVersion, _: Dataset, names: Sequence[str], threads: int) -> Judged:
+        given.append(threads)
+        return judged(int(version.version), answers(COUNT // 2, COUNT))
+
+    monkeypatch.setattr(promoting, "judge_version", judge)
+    run_promotion(PromoteConfig(name=name, candidates="2", threads=3))
+    assert given == [3, 3]
 
 
 def test_a_better_version_takes_over_with_a_receipt_in_three_places(
