@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from landmark_ml.cpus import usable_cpus
 from landmark_ml.processes import ALONE, Processes
 
 if TYPE_CHECKING:
@@ -80,8 +81,7 @@ def choose_compute(device: str = "auto", threads: int = 0, processes: Processes 
 
 def _cores_each() -> int:
     """Cores of this host for each of its processes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return (cores or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return usable_cpus() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 @contextlib.contextmanager
