@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from serving.cluster.addresses import open_folder
 from serving.cluster.parts import PartStore
 from serving.cluster.stored_photos import open_photos
-from serving.tagging import CANNOT_BE_READ, Counts, OwnPlaces, printable, recognise, table_row
+from serving.tagging import Counts, OwnPlaces, may_change, printable, recognise, table_row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,4 +104,4 @@ class PartTagger:
 
 def _may_stay(row: dict[str, Any], photo: Found) -> bool:
     same = (row["size"], row["mtime_ns"]) == (photo.size, photo.mtime_ns)
-    return same and row["error_code"] != CANNOT_BE_READ
+    return same and not may_change(row["error_code"])

@@ -2,7 +2,7 @@
 
 from serving.tagging.counts import Counts
 from serving.tagging.loaded_version import find_version
-from serving.tagging.recognition import CANNOT_BE_READ, recognise
+from serving.tagging.recognition import may_change, recognise
 from serving.tagging.result import TagResult
 from serving.tagging.table import SCHEMA, printable, table_row
 from serving.tagging.tagger import run_tagging
@@ -17,7 +17,6 @@ from serving.tagging.walk import (
 from serving.tagging.whereabouts import OwnPlaces, read_places
 
 __all__ = [
-    "CANNOT_BE_READ",
     "MOST_BYTES",
     "OTHER_PICTURES",
     "PHOTO_SUFFIXES",
@@ -29,6 +28,7 @@ __all__ = [
     "TagResult",
     "find_version",
     "is_visible",
+    "may_change",
     "printable",
     "read_places",
     "recognise",

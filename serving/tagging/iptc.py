@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
 from typing import TYPE_CHECKING
 
 from PIL import IptcImagePlugin
@@ -11,6 +13,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_NOT_IN_XML = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +49,7 @@ def iptc_keywords(photo: Path) -> list[str]:
 
 def _text(keyword: bytes) -> str:
     """A keyword in the encoding that it is in, without what no XML may hold."""
-    try:
-        text = keyword.decode()
-    except UnicodeDecodeError:
-        text = keyword.decode("latin-1")
-    return "".join(letter for letter in text if letter.isprintable()).strip()
+    for encoding in ("utf-8", "cp1252", "latin-1"):
+        with contextlib.suppress(UnicodeDecodeError):
+            return _NOT_IN_XML.sub("", keyword.decode(encoding)).strip()
+    raise AssertionError("latin-1 reads every byte")

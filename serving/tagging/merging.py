@@ -13,7 +13,7 @@ from serving.tagging.sureness import is_placed, is_sure
 from serving.tagging.tag_lists import HIERARCHY, LISTS, SUBJECT, TAGS_LIST, carry, tag_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from serving.prediction import Prediction
     from serving.tagging.xmp import Xmp
@@ -116,11 +116,11 @@ def degrees(value: float, sides: str) -> str:
     return f"{whole},{minutes / 1_000_000:.6f}{sides[value < 0]}"
 
 
-def merge(xmp: Xmp, saying: Saying, *, has_position: bool = False) -> None:
+def merge(xmp: Xmp, saying: Saying, told: Sequence[Mapping[str, str]] = ()) -> None:
     """Lay what we say into a document; nothing of anybody else's is changed or taken away.
 
-    Tags that somebody took out after we had written them stay out. has_position: the photo's place
-    is known from elsewhere, so ours is not written.
+    Tags that somebody took out after we had written them stay out. told: of POSITION and PLACE
+    those that somebody tells elsewhere, so ours is not written.
     """
     if saying.is_empty and xmp.text(MODEL) is None:
         return
@@ -128,7 +128,7 @@ def merge(xmp: Xmp, saying: Saying, *, has_position: bool = False) -> None:
         _merge_list(xmp, name, saying.lists[name])
     for group in (POSITION, PLACE):
         values = {name: saying.values[name] for name in group}
-        if group is POSITION and has_position:
+        if any(group is other for other in told):
             values = dict.fromkeys(values)
         _merge_group(xmp, group, values)
     xmp.set_text(MODEL, saying.model)
@@ -137,9 +137,9 @@ def merge(xmp: Xmp, saying: Saying, *, has_position: bool = False) -> None:
     xmp.set_text(CONFIDENCE, None if saying.confidence is None else f"{saying.confidence:.4f}")
 
 
-def has_position(xmp: Xmp) -> bool:
-    """Whether a document tells a position that is not ours."""
-    return any(xmp.text(name) not in (None, xmp.text(wrote)) for name, wrote in POSITION.items())
+def tells(xmp: Xmp, group: Mapping[str, str]) -> bool:
+    """Whether a document tells a position or a place that is not ours."""
+    return any(xmp.text(name) not in (None, xmp.text(wrote)) for name, wrote in group.items())
 
 
 def _merge_list(xmp: Xmp, name: str, wanted: tuple[str, ...]) -> None:

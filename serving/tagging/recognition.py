@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 CANNOT_BE_READ = "cannot_be_read"
 """Code of a photo whose file the system does not give; the decoder's codes are the others."""
 
+_UNSUPPORTED = "unsupported"
+
 CHUNK = 4
 TOP_K = 3
 
@@ -67,3 +69,11 @@ def _answer(
 
 def _not_given(error: OSError) -> Prediction:
     return refused(CANNOT_BE_READ, error.strerror or str(error))
+
+
+def may_change(code: str | None) -> bool:
+    """Whether a photo with this error, None for none, may be answered another time as it is.
+
+    What the system did not give today it may give tomorrow, and a decoder may be installed.
+    """
+    return code in (CANNOT_BE_READ, _UNSUPPORTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,18 +13,22 @@ from typing import TYPE_CHECKING
 from landmark_ml.atomic_file import write_whole
 from landmark_ml.photos import DEFAULT_LIMITS
 from serving.tagging.iptc import iptc_keywords
-from serving.tagging.merging import MODEL, has_position, merge
+from serving.tagging.merging import MODEL, PLACE, POSITION, merge, tells
 from serving.tagging.tag_lists import LISTS, SUBJECT
 from serving.tagging.walk import OTHER_PICTURES, PHOTO_SUFFIXES
 from serving.tagging.xmp import Xmp, XmpError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from serving.tagging.merging import Saying
 
 FULL_NAME = "photo.jpg.xmp"
 """Naming of sidecars that keeps the photo's suffix; the other, `photo.xmp`, puts it away."""
 
 _FOLDERS_REMEMBERED = 64
+# The prefix is the writer's choice, x:xapmeta its old name, and some write the RDF alone.
+_PACKET = re.compile(rb"<(\w+:x[am]pmeta|rdf:RDF)\b.*?</\1\s*>", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,8 @@ def update_sidecar(
         xmp = Xmp.new() if before is None else Xmp.parse(before)
         if not saying.is_empty and _has_no_tags_yet(xmp):
             _take_over_tags(xmp, photo)
-        says_where = saying.values["exif:GPSLatitude"] is not None
-        merge(xmp, saying, has_position=says_where and _is_placed(photo, sidecar))
+        says_where = any(value is not None for value in saying.values.values())
+        merge(xmp, saying, _told_elsewhere(photo, sidecar) if says_where else ())
         after = xmp.to_bytes() if xmp.changed else before
         if after == before or after is None:
             return SidecarChange(photo, sidecar, "kept", "")
@@ -87,12 +92,11 @@ def embedded_xmp(photo: Path) -> Xmp | None:
     """
     with photo.open("rb") as file:
         content = file.read(DEFAULT_LIMITS.max_bytes)
-    start = content.find(b"<x:xmpmeta")
-    end = content.find(b"</x:xmpmeta>", start)
-    if start < 0 or end < 0:
+    found = _PACKET.search(content)
+    if found is None:
         return None
     try:
-        return Xmp.parse(content[start : end + len(b"</x:xmpmeta>")])
+        return Xmp.parse(found[0])
     except XmpError:
         return None
 
@@ -115,15 +119,15 @@ def _take_over_tags(xmp: Xmp, photo: Path) -> None:
         xmp.add_items(SUBJECT, iptc_keywords(photo), LISTS[SUBJECT][0])
 
 
-def _is_placed(photo: Path, sidecar: Path) -> bool:
-    """Whether somebody else says where the photo was taken: in itself, or in its other sidecar."""
+def _told_elsewhere(photo: Path, sidecar: Path) -> list[Mapping[str, str]]:
+    """Position and place, if somebody tells them in the photo itself or in its other sidecar."""
     embedded = embedded_xmp(photo)
-    if embedded is not None and has_position(embedded):
-        return True
     stem = photo.with_suffix(".xmp")
     names = {photo.with_name(f"{photo.name}.xmp"), *([stem] if _owns(stem, photo) else [])}
-    others = [name for name in names - {sidecar} if name.is_file()]
-    return any(has_position(Xmp.parse(other.read_bytes())) for other in others)
+    others = [Xmp.parse(name.read_bytes()) for name in names - {sidecar} if name.is_file()]
+    documents = others if embedded is None else [embedded, *others]
+    groups: tuple[Mapping[str, str], ...] = (POSITION, PLACE)
+    return [group for group in groups if any(tells(found, group) for found in documents)]
 
 
 def _owns(stem: Path, photo: Path) -> bool:

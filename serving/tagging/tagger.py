@@ -16,7 +16,7 @@ from serving.tagging.albums import ALBUMS, write_albums
 from serving.tagging.gallery import write_gallery
 from serving.tagging.journal import Journal
 from serving.tagging.loaded_version import load_version
-from serving.tagging.recognition import CANNOT_BE_READ, recognise
+from serving.tagging.recognition import may_change, recognise
 from serving.tagging.result import TagResult
 from serving.tagging.sidecar_pass import write_sidecars
 from serving.tagging.table import CSV, PARQUET, table_row, write_tables
@@ -136,17 +136,16 @@ def _recognise_new(
     with tqdm(total=waiting, desc="recognising", unit="photos", smoothing=0.05, delay=1) as bar:
         photos = journal.waiting(asked)
         for some in recognise(loaded.predictor, library.read, photos, _threshold(config)):
-            # What the system did not give today it may give tomorrow.
-            journal.record([photo for photo in some if not _is_missing(photo)], asked)
-            journal.record([photo for photo in some if _is_missing(photo)], None)
+            journal.record([photo for photo in some if not _is_open(photo)], asked)
+            journal.record([photo for photo in some if _is_open(photo)], None)
             result.recognised += len(some)
             bar.update(len(some))
     result.seconds = time.perf_counter() - started if waiting else 0.0
 
 
-def _is_missing(photo: Tagged) -> bool:
+def _is_open(photo: Tagged) -> bool:
     error = photo.answer["error"]
-    return error is not None and error["code"] == CANNOT_BE_READ
+    return error is not None and may_change(error["code"])
 
 
 def _log(run: Run, result: TagResult) -> None:

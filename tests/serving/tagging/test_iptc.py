@@ -49,6 +49,12 @@ def photo(tmp_path: Path) -> Path:
 def test_keywords_are_read_in_either_encoding(photo: Path) -> None:
     photo.write_bytes(with_iptc(block("Zoë".encode(), "Café".encode("latin-1"), b"a\0b", b"", b"")))
     assert iptc_keywords(photo) == ["Zoë", "Café", "ab"]
+    words = ("Sacré-Cœur", "Šibenik")
+    photo.write_bytes(with_iptc(block(*(word.encode("cp1252") for word in words))))
+    assert iptc_keywords(photo) == list(words)
+    words = ("東京　タワー", "می‌خواهم")
+    photo.write_bytes(with_iptc(block(*(word.encode() for word in words))))
+    assert iptc_keywords(photo) == list(words)
     photo.write_bytes(with_iptc(block(b"one")))
     assert iptc_keywords(photo) == ["one"]
 

@@ -175,6 +175,7 @@ def test_where_the_photo_itself_knows_we_say_nothing(
     assert xmp.items("dc:subject") == FLAT
 
 
+CITY = 'xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" photoshop:City="Lyon"'
 PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/">
 <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/"
@@ -183,12 +184,31 @@ PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/">
 </rdf:Description></rdf:RDF></x:xmpmeta>"""
 
 
-def test_the_words_inside_the_photo_are_heeded(photo: Path, saying: Saying) -> None:
-    photo.write_bytes(photo.read_bytes() + PACKET.encode())
+@pytest.mark.parametrize("root", ["x:xmpmeta", "xmp:xmpmeta", "x:xapmeta", ""])
+def test_the_words_inside_the_photo_are_heeded(photo: Path, saying: Saying, root: str) -> None:
+    packet = PACKET.replace("x:xmpmeta", root).replace("xmlns:x=", f"xmlns:{root[:-8] or 'x'}=")
+    if not root:
+        packet = packet[packet.index("<rdf:RDF") : packet.index("</>")]
+    photo.write_bytes(photo.read_bytes() + packet.encode())
     xmp = update(photo, saying)
     assert xmp.items("dc:subject") == ["grandma", *FLAT]
     assert xmp.items("landmarkml:WroteSubject") == FLAT
     assert xmp.text("exif:GPSLatitude") is None
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_place_that_is_told_elsewhere_is_not_contradicted(
+    photo: Path, saying: Saying, inside: bool
+) -> None:
+    if inside:
+        packet = PACKET.replace('exif:GPSLatitude="1,0.0N" exif:GPSLongitude="2,0.0E"', CITY)
+        photo.write_bytes(photo.read_bytes() + packet.encode())
+    else:
+        written(photo.with_name("tower.xmp"), photoshop__City="Lyon")
+        written(photo.with_name("tower.jpg.xmp"), dc__title="a tower")
+    xmp = update(photo, saying)
+    assert [xmp.text(f"photoshop:{name}") for name in ("City", "Country")] == [None, None]
+    assert xmp.text("exif:GPSLatitude") is not None
 
 
 def test_they_come_into_a_sidecar_without_tags_as_well(photo: Path, saying: Saying) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +140,18 @@ def test_a_file_that_the_system_does_not_give_is_asked_for_again(
     assert (row["error_code"], row["error_reason"]) == ("cannot_be_read", "Permission denied")
     assert asked(config, counting) == 1
     assert parquet(config)["2024/castle.jpeg"]["landmark"] == "Château d'If"
+
+
+def test_a_kind_of_file_that_no_decoder_read_is_tried_again(
+    config: TagConfig, counting: Counting, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked(config, counting)
+    # As without pillow-heif, which somebody installs after the first run.
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (photos / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    assert asked(config, counting) == 1
+    assert parquet(config)["phone.heic"]["error_code"] == "unsupported"
+    assert asked(config, counting) == 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are text here")
