@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query
+from fastapi.routing import APIRoute
 
 # FastAPI resolves the annotations of routes, so this is imported for real.
 from starlette.requests import Request  # noqa: TC002
@@ -86,6 +87,7 @@ def create_app(
     _add_api(app, answering, world)
     _add_operations(app, champion, metrics)
     _add_page(app)
+    _answer_head(app)
     hosts = [name.strip() for name in config.hosts.split(",") if name.strip()]
     paths = {route.path for route in app.routes if hasattr(route, "path")}
     # The last one added stands outermost: the log sees what the guard refuses.
@@ -119,7 +121,7 @@ def _add_api(app: FastAPI, answering: Answering, world: str) -> None:
         ] = DEFAULT_TOP_K,
         threshold: Annotated[
             float | None,
-            Query(ge=0, le=1, description="least landmark_score; empty takes the model's"),
+            Query(ge=0, le=1, description="least landmark_score; left out, it is the model's"),
         ] = None,
     ) -> Response:
         return JSONResponse(await answering.answer(request, top_k, threshold))
@@ -162,6 +164,14 @@ def _page(file: Path) -> Callable[[], Any]:
         return FileResponse(file, headers={"Cache-Control": "no-cache"})
 
     return page
+
+
+def _answer_head(app: FastAPI) -> None:
+    """Let HEAD ask for whatever GET gives; the server leaves the body out."""
+    for route in list(app.routes):
+        if isinstance(route, APIRoute) and "GET" in route.methods:
+            # A route of its own, so that the description of the API tells of GET alone.
+            app.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
 
 
 async def _refuse(_: Request, error: Exception) -> Response:

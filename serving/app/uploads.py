@@ -57,9 +57,11 @@ async def read_uploads(
     """Photos of a multipart form, or the body as one photo.
 
     Raises RequestRefusedError: 413 for too much, 400 for a form that cannot be read, 503 when
-    memory is full.
+    other requests fill the memory.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
+    # What could not be held even alone would be asked to come again for ever.
+    max_body = min(max_body, memory.memory.most)
     _check_length(request, max_body)
     reader: _Form | _Body
     if kind == b"multipart/form-data":

@@ -115,11 +115,12 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(start_app: StartApp)
     assert ask(app.client.app, [b"\0" * 100] * 1000) == (413, 11)
 
 
-def test_full_memory_asks_to_come_again(start_app: StartApp) -> None:
+def test_a_body_over_the_memory_of_all_requests_is_refused_for_good(start_app: StartApp) -> None:
     app = start_app(max_memory=len(PHOTOS[0]) + 10)
     response = app.client.post("/api/tag", content=PHOTOS[0] + b"\0" * 100)
-    assert response.status_code == 503
-    assert int(response.headers["retry-after"]) > 0
+    assert response.status_code == 413
+    assert "retry-after" not in response.headers
+    assert ask(app.client.app, [PHOTOS[0], b"\0" * 100])[0] == 413
     # What the refused request held is given back.
     assert app.client.post("/api/tag", content=PHOTOS[0]).status_code == 200
 
@@ -150,3 +151,10 @@ def test_the_description_names_every_field(app: App) -> None:
     schemas = app.client.get("/openapi.json").json()["components"]["schemas"]
     assert set(Prediction.__annotations__) < set(schemas["PhotoAnswer"]["properties"])
     assert {"Answers", "Model", "Candidate", "Refusal", "Problem"} <= set(schemas)
+
+
+def test_the_description_says_what_a_threshold_left_out_does(app: App) -> None:
+    call = app.client.get("/openapi.json").json()["paths"]["/api/tag"]["post"]
+    (told,) = [item for item in call["parameters"] if item["name"] == "threshold"]
+    assert "left out" in str(told)
+    assert app.client.post("/api/tag?threshold=", content=PHOTOS[0]).status_code == 422

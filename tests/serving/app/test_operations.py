@@ -6,18 +6,34 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.colour_artifact import RED, WHITE, colour_photo
 from tests.serving.app.raw_requests import ask
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.serving.app.conftest import App
 
 
 def test_health_and_readiness(app: App) -> None:
     assert app.client.get("/healthz").json() == {"status": "ok"}
     assert app.client.get("/readyz").json() == {"status": "ok", "version": 7, "problem": None}
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/healthz", "/readyz", "/world", "/metrics", "/api/model"]
+)
+def test_head_is_answered_like_get_without_a_body(path: str, app: App) -> None:
+    given, head = app.client.get(path), app.client.head(path)
+    assert (given.status_code, head.status_code) == (200, 200)
+    assert head.content == b""
+    assert head.headers["content-type"] == given.headers["content-type"]
+
+
+def test_head_stands_in_no_description_and_asks_no_photo(app: App) -> None:
+    calls = app.client.get("/openapi.json").json()["paths"].values()
+    assert {method for call in calls for method in call} == {"get", "post"}
+    assert app.client.head("/api/tag").status_code == 405
 
 
 def test_readiness_tells_strangers_no_address(app: App) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from tests.colour_artifact import RED, colour_photo
 from tests.serving.app.slow_client import slow_upload
@@ -39,6 +42,22 @@ def test_an_upload_in_time_is_answered_however_it_is_cut(serve: Callable[..., st
         response, body = upload.answer()
         assert response.status == 200
         assert json.loads(body)["photos"][0]["landmark"] == "Eiffel Tower"
+
+
+def test_memory_that_others_fill_asks_to_come_again(serve: Callable[..., str]) -> None:
+    address = serve(max_memory=len(PHOTO) + 10, timeout=LONGEST)
+    with slow_upload(address, len(PHOTO)) as upload:
+        upload.send(PHOTO[:100])
+        end = time.monotonic() + LONGEST
+        while "landmarks_upload_bytes 100.0" not in httpx.get(f"{address}/metrics").text:
+            assert time.monotonic() < end
+        late = httpx.post(f"{address}/api/tag", content=PHOTO)
+        assert late.status_code == 503
+        assert int(late.headers["retry-after"]) > 0
+        upload.send(PHOTO[100:])
+        assert upload.answer()[0].status == 200
+    # What both held is given back.
+    assert httpx.post(f"{address}/api/tag", content=PHOTO).status_code == 200
 
 
 def test_more_photos_than_may_wait_are_asked_to_come_again(
