@@ -77,33 +77,40 @@ class AnswerQueue:
 
     def _work(self) -> None:
         while batch := self._take():
-            self._on_batch(len(batch))
-            try:
-                found = batch[0].predictor.score([job.photo for job in batch])
-            # Whatever went wrong belongs to those who wait, and the thread must go on.
-            except Exception as error:
-                for job in batch:
-                    job.found.set_exception(error)
-            else:
-                for job, scores in zip(batch, found, strict=True):
-                    job.found.set_result(scores)
-            # Photos and answers must not live on while the thread waits.
+            self._answer(batch)
+            # Photos and answers must not live on while the thread waits: what else holds them are
+            # locals of methods that have ended.
             del batch
+
+    def _answer(self, batch: list[_Job]) -> None:
+        self._on_batch(len(batch))
+        try:
+            found = batch[0].predictor.score([job.photo for job in batch])
+        # Whatever went wrong belongs to those who wait, and the thread must go on.
+        except Exception as error:
+            for job in batch:
+                job.found.set_exception(error)
+        else:
+            for job, scores in zip(batch, found, strict=True):
+                job.found.set_result(scores)
 
     def _take(self) -> list[_Job]:
         """Jobs of one predictor, at least one; none when the queue is closed and empty."""
-        batch: list[_Job] = []
         with self._changed:
-            while not batch:
+            while True:
                 while not self._waiting:
                     if self._closed:
                         return []
                     self._changed.wait()
-                predictor = self._waiting[0].predictor
-                while (
-                    self._waiting and len(batch) < BATCH and self._waiting[0].predictor is predictor
-                ):
-                    job = self._waiting.popleft()
-                    if job.found.set_running_or_notify_cancel():
-                        batch.append(job)
+                if batch := self._pop():
+                    return batch
+
+    def _pop(self) -> list[_Job]:
+        """The next jobs of one predictor; none when nobody waits for them any more."""
+        batch: list[_Job] = []
+        predictor = self._waiting[0].predictor
+        while self._waiting and len(batch) < BATCH and self._waiting[0].predictor is predictor:
+            job = self._waiting.popleft()
+            if job.found.set_running_or_notify_cancel():
+                batch.append(job)
         return batch

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import time
+import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from serving.predictor import Predictor
+
+
+class BrokenError(RuntimeError):
+    """Unlike those built in, it can be referred to weakly."""
 
 
 class Echo:
@@ -32,7 +39,7 @@ class Echo:
         assert self.go.wait(10)
         self.batches.append(list(photos))
         if b"fail" in photos:
-            raise RuntimeError("the network broke")
+            raise BrokenError("the network broke")
         return [PhotoError("empty", photo.decode()) for photo in photos]
 
     @property
@@ -113,3 +120,36 @@ def test_photos_nobody_waits_for_are_left_out(queue: AnswerQueue) -> None:
     assert reasons([*first, kept]) == ["first", "kept"]
     assert [b"gone"] not in echo.batches
     assert [b"kept"] in echo.batches
+
+
+@pytest.mark.parametrize("photo", [b"photo", b"fail"])
+def test_an_idle_worker_keeps_nothing_alive(photo: bytes, queue: AnswerQueue) -> None:
+    echo = Echo()
+    (found,) = queue.submit(echo.predictor, [photo])
+    kept: list[weakref.ref[Any]] = [weakref.ref(echo), weakref.ref(found)]
+    # The future belongs to the job, which holds the photo; bytes know no weak references.
+    kept.append(weakref.ref(found.exception(10) or found.result()))
+    del echo, found
+    assert are_gone(kept)
+
+
+def test_an_idle_worker_keeps_nothing_that_was_cancelled(queue: AnswerQueue) -> None:
+    held, echo = Echo(held=True), Echo()
+    first = queue.submit(held.predictor, [b"first"])
+    assert held.started.wait(10)
+    (gone,) = queue.submit(echo.predictor, [b"gone"])
+    assert gone.cancel()
+    kept: list[weakref.ref[Any]] = [weakref.ref(echo), weakref.ref(gone)]
+    del echo, gone
+    held.go.set()
+    assert reasons(first) == ["first"]
+    assert are_gone(kept)
+
+
+def are_gone(kept: list[weakref.ref[Any]]) -> bool:
+    """Whether all die soon: a worker answers shortly before it lets go."""
+    end = time.monotonic() + 5
+    while any(ref() is not None for ref in kept) and time.monotonic() < end:
+        gc.collect()
+        time.sleep(0.01)
+    return all(ref() is None for ref in kept)
