@@ -80,7 +80,7 @@ $(WITH_ENGINES): $(INSTALLED)
 	@touch $(WITH_RAY) $@
 
 app: $(INSTALLED) ## open the web app with the champion on http://127.0.0.1:8000
-	$(BIN)/python -m experiments.app --model=$(MODEL) $(PARAMS)
+	$(BIN)/python -m experiments.app --model="$(MODEL)" $(PARAMS)
 
 evaluate: $(INSTALLED) ## judge a registered model on photos it was not trained on
 	$(RUN) -e evaluate $(call OF_MODEL,model,models:/$(MODEL)@champion) $(PARAMS)

@@ -28,21 +28,24 @@ def planned(*arguments: str) -> str:
 @pytest.mark.parametrize(
     ("target", "asked"),
     [
-        ("transfer", '-P register="a-model-of-my-own"'),
-        ("ensemble", '-P register="a-model-of-my-own"'),
-        ("finetune", '-P register="a-model-of-my-own"'),
-        ("scratch", '-P register="a-model-of-my-own"'),
-        ("tune", '-P register="a-model-of-my-own"'),
-        ("evaluate", '-P model="models:/a-model-of-my-own@champion"'),
-        ("promote", '-P name="a-model-of-my-own"'),
-        ("rollback", '-P name="a-model-of-my-own"'),
-        ("history", '-P name="a-model-of-my-own"'),
-        ("tag", '-P model="a-model-of-my-own"'),
-        ("cluster", '-P model="a-model-of-my-own"'),
-        ("serve", "models:/a-model-of-my-own@champion"),
-        ("app", "--model=a-model-of-my-own"),
+        ("transfer", '-P register="{model}"'),
+        ("ensemble", '-P register="{model}"'),
+        ("finetune", '-P register="{model}"'),
+        ("scratch", '-P register="{model}"'),
+        ("tune", '-P register="{model}"'),
+        ("evaluate", '-P model="models:/{model}@champion"'),
+        ("promote", '-P name="{model}"'),
+        ("rollback", '-P name="{model}"'),
+        ("history", '-P name="{model}"'),
+        ("tag", '-P model="{model}"'),
+        ("cluster", '-P model="{model}"'),
+        ("serve", '"models:/{model}@champion"'),
+        ("app", '--model="{model}"'),
     ],
 )
-def test_the_model_that_is_named_is_the_one_that_is_meant(target: str, asked: str) -> None:
-    assert asked in planned(target, "MODEL=a-model-of-my-own")
-    assert "a-model-of-my-own" not in planned(target)
+@pytest.mark.parametrize("model", ["a-model-of-my-own", "a model of my own"])
+def test_the_model_that_is_named_is_the_one_that_is_meant(
+    model: str, target: str, asked: str
+) -> None:
+    assert asked.format(model=model) in planned(target, f"MODEL={model}")
+    assert model not in planned(target)
