@@ -7,55 +7,56 @@ import { signIn } from "./sign_in.js";
 
 const AT_ONCE = 4;
 const answers = find("#answers");
-const waiting = [];
-let active = 0;
-let done = 0;
-let total = 0;
-// Photos that are done and have no answer: the server could not read them, or gave none.
-const failed = { unread: 0, unanswered: 0 };
+// Those on the page, each with its file, card and state: waiting, asking, answered, unread (the
+// server could not read it) or unanswered. `clearing` ends the question about it.
+const photos = [];
 
 function add(files) {
   for (const file of files) {
     const item = createCard(file);
     answers.append(item);
-    waiting.push({ file, item });
-    total += 1;
+    photos.push({ file, item, state: "waiting", clearing: new AbortController() });
   }
-  find("#again").hidden = total === 0;
+  find("#again").hidden = photos.length === 0;
   report();
-  while (active < AT_ONCE && waiting.length) next();
+  askNext();
 }
 
-async function next() {
-  const { file, item } = waiting.shift();
-  active += 1;
+function askNext() {
+  const free = AT_ONCE - count("asking");
+  photos.filter(({ state }) => state === "waiting").slice(0, free).forEach(answer);
+}
+
+async function answer(photo) {
+  const { file, item, clearing } = photo;
+  photo.state = "asking";
   try {
-    const { found, model } = await ask(file, (...state) => showState(item, ...state));
+    const { found, model } = await ask(file, (...state) => showState(item, ...state), clearing.signal);
     showAnswer(item, found, model);
-    if (found.error) failed.unread += 1;
+    photo.state = found.error ? "unread" : "answered";
   } catch (error) {
-    failed.unanswered += 1;
+    // Of a photo that was cleared, this reaches only a card that nobody sees.
+    photo.state = "unanswered";
     showFailure(item, error.message);
-  } finally {
-    finish(item);
-    active -= 1;
-    done += 1;
-    report();
-    if (waiting.length) next();
   }
+  finish(item);
+  report();
+  askNext();
 }
 
 function report() {
   const parts = [];
-  const answered = done - failed.unanswered;
-  if (done < total) parts.push(`${answered} of ${photos(total)} answered`);
-  else if (answered) parts.push(`${photos(answered)} answered`);
-  if (failed.unread) parts.push(`${failed.unread} could not be read`);
-  if (failed.unanswered) parts.push(`${parts.length ? failed.unanswered : photos(failed.unanswered)} got no answer`);
+  const [unread, unanswered] = [count("unread"), count("unanswered")];
+  const answered = count("answered") + unread;
+  if (answered + unanswered < photos.length) parts.push(`${answered} of ${inWords(photos.length)} answered`);
+  else if (answered) parts.push(`${inWords(answered)} answered`);
+  if (unread) parts.push(`${unread} could not be read`);
+  if (unanswered) parts.push(`${parts.length ? unanswered : inWords(unanswered)} got no answer`);
   find("#progress").textContent = parts.join(", ");
 }
 
-const photos = (count) => `${count} ${count === 1 ? "photo" : "photos"}`;
+const count = (state) => photos.filter((photo) => photo.state === state).length;
+const inWords = (number) => `${number} ${number === 1 ? "photo" : "photos"}`;
 
 for (const field of [find("#choose"), find("#camera")]) {
   field.addEventListener("change", () => {
@@ -83,11 +84,7 @@ document.addEventListener("paste", (event) => {
   if (files.length) add(files);
 });
 find("#again").addEventListener("click", () => {
-  waiting.length = 0;
-  // What is still being answered is counted, and shown nowhere.
-  total = active;
-  done = 0;
-  Object.assign(failed, { unread: 0, unanswered: 0 });
+  for (const { clearing } of photos.splice(0)) clearing.abort();
   answers.replaceChildren();
   find("#again").hidden = true;
   report();

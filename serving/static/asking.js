@@ -1,12 +1,12 @@
 // Questions to the server: which model answers, and what it says of a photo.
-import { find } from "./elements.js";
-import { describeModel } from "./model.js";
+import { describeModel, forgetModel } from "./model.js";
 import { currentToken, headers, refuse } from "./sign_in.js";
 
 const BUSY = 503;
+const SILENT = "The server does not answer. Is it still running?";
+const UNREADABLE = "This cannot be read. Is it a folder, or was it moved or changed? Choose the photo again.";
 
 export async function showModel() {
-  const line = find("#model");
   const sent = currentToken();
   try {
     const response = await fetch("/api/model", { headers: headers() });
@@ -14,16 +14,18 @@ export async function showModel() {
     if (!response.ok) throw new Error((await response.json()).detail);
     describeModel(await response.json());
   } catch {
-    line.textContent = "The server does not answer.";
+    forgetModel("The server does not answer.");
   }
   return undefined;
 }
 
 // What is said of a photo, and the model that says it; tell(state, share of the upload) meanwhile.
-export async function ask(file, tell) {
+// Throws when signal, an AbortSignal, says that nobody waits any more.
+export async function ask(file, tell, signal) {
   for (;;) {
+    signal.throwIfAborted();
     const sent = currentToken();
-    const { status, body, retry } = await send(file, tell);
+    const { status, body, retry } = await send(file, tell, signal);
     if (status === 200) {
       describeModel(body.model);
       return { found: body.photos[0], model: body.model };
@@ -40,7 +42,7 @@ export async function ask(file, tell) {
 }
 
 // fetch tells nothing of how far an upload is, so this is the older way to ask.
-function send(file, tell) {
+function send(file, tell, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", "/api/tag");
@@ -56,7 +58,20 @@ function send(file, tell) {
       const retry = Number(request.getResponseHeader("Retry-After")) || 1;
       resolve({ status: request.status, body: request.response || {}, retry });
     });
-    request.addEventListener("error", () => reject(new Error("The server does not answer. Is it still running?")));
+    request.addEventListener("error", async () => reject(new Error(await isReadable(file) ? SILENT : UNREADABLE)));
+    request.addEventListener("abort", () => reject(signal.reason));
+    signal.addEventListener("abort", () => request.abort());
     request.send(file);
   });
+}
+
+// A request with a file that cannot be read fails as if the server did not answer.
+async function isReadable(file) {
+  try {
+    // Chromium gives a file that is gone no size, and what is sliced off it can be read: nothing.
+    await (file.size ? file.slice(0, 1) : file).arrayBuffer();
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -3,6 +3,12 @@ import { find, link } from "./elements.js";
 
 let model = null;
 
+// words: what the line says instead, until a model is described.
+export function forgetModel(words = "") {
+  model = null;
+  find("#model").textContent = words;
+}
+
 export function describeModel(found) {
   // The link to the run may be found after the first answer.
   const known = ["version", "run_id", "run_url"];

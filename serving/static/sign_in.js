@@ -1,5 +1,6 @@
 // What every request carries, and the form that asks for it where the server wants a token.
 import { find } from "./elements.js";
+import { forgetModel } from "./model.js";
 
 const NOT_ACCEPTED = "This token was not accepted.";
 const SENDABLE = /^[!-~]+$/;
@@ -17,7 +18,7 @@ export function refuse(sent) {
 }
 
 function askForToken(problem) {
-  find("#model").textContent = "";
+  forgetModel();
   find("#sign-in").hidden = false;
   find("#refused").textContent = problem;
   find("#token").focus();

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
 pytestmark = IN_A_BROWSER
 
@@ -62,6 +62,35 @@ def test_several_photos_and_a_bad_one(visit: Visit, photos: Path) -> None:
     assert page.inner_text("#progress") == "4 photos answered, 1 could not be read"
     page.click("#again")
     assert page.locator(".card").count() == 0
+
+
+def test_photos_that_are_cleared_leave_nothing_behind(visit: Visit, photos: Path) -> None:
+    page = visit.page
+    page.route("**/api/tag*", lambda _: None)
+    page.set_input_files("#choose", [str(photos / "red.jpg")] * 4)
+    page.wait_for_selector("#progress:has-text('0 of 4 photos answered')")
+    page.click("#again")
+    assert page.inner_text("#progress") == ""
+    page.unroute("**/api/tag*")
+    visit.give(photos / "green.jpg")
+    assert page.inner_text("#progress") == "1 photo answered"
+
+
+def test_photos_that_are_cleared_are_not_sent_again(visit: Visit, photos: Path) -> None:
+    sent: list[str] = []
+
+    def refuse(route: Route) -> None:
+        sent.append(route.request.url)
+        route.fulfill(status=503, headers={"Retry-After": "1"}, json={})
+
+    visit.page.route("**/api/tag*", refuse)
+    visit.page.set_input_files("#choose", [str(photos / "red.jpg")])
+    visit.page.wait_for_selector(".landmark:has-text('busy')")
+    visit.page.click("#again")
+    visit.page.wait_for_timeout(1500)
+    assert len(sent) == 1
+    # Chromium tells the console of every refusal.
+    visit.complaints.clear()
 
 
 def test_the_place_in_a_photo_is_set_beside_the_landmark(visit: Visit, photos: Path) -> None:

@@ -28,6 +28,12 @@ COPY_IMAGE = """async (data) => {
   await navigator.clipboard.write([new ClipboardItem({ "image/png": image })]);
 }"""
 
+HOLD_UPLOADS = """() => {
+  window.held = [];
+  const send = XMLHttpRequest.prototype.send;
+  XMLHttpRequest.prototype.send = function hold(file) { held.push(() => send.call(this, file)); };
+}"""
+
 
 @pytest.fixture
 def visit(browser: Browser, address: str) -> Iterator[Visit]:
@@ -71,6 +77,35 @@ def test_photos_that_are_dropped_anywhere_are_answered(visit: Visit, photos: Pat
     assert texts(visit.page, ".name") == ["red.jpg", "green.jpg"]
     assert texts(visit.page, ".landmark") == ["Eiffel Tower", "Château d'If"]
     assert visit.page.locator("#drop.over").count() == 0
+
+
+def test_what_cannot_be_read_is_not_blamed_on_the_server(
+    visit: Visit, photos: Path, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone.jpg"
+    gone.write_bytes((photos / "red.jpg").read_bytes())
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    # Held back until the photo is gone, as one that waits behind others.
+    visit.page.evaluate(HOLD_UPLOADS)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        drag(visit, kind, folder, gone, photos / "green.jpg")
+    visit.page.wait_for_function("() => held.length === 3")
+    gone.unlink()
+    visit.page.evaluate("() => held.forEach((send) => send())")
+    visit.answered()
+    assert texts(visit.page, ".landmark") == ["No answer", "No answer", "Château d'If"]
+    for told in texts(visit.page, ".failed .place"):
+        assert told.startswith("This cannot be read. Is it a folder")
+    # Chromium tells the console of every file that it cannot read.
+    visit.complaints.clear()
+
+
+def test_a_server_that_is_gone_is_said_to_be(visit: Visit, photos: Path) -> None:
+    visit.page.route("**/api/tag*", lambda route: route.abort())
+    visit.give(photos / "red.jpg")
+    assert texts(visit.page, ".place") == ["The server does not answer. Is it still running?"]
+    visit.complaints.clear()
 
 
 def test_a_drag_that_leaves_the_page_is_forgotten(visit: Visit, photos: Path) -> None:

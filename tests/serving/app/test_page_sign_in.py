@@ -57,6 +57,18 @@ def test_a_wrong_token_is_said_to_be_wrong(wrong: str, visit: Visit) -> None:
     assert not refused.is_visible()
 
 
+def test_the_model_is_named_again_after_another_sign_in(visit: Visit, photos: Path) -> None:
+    sign_in(visit, "sesame")
+    visit.page.wait_for_selector("#model:has-text('version 7')")
+    # As from a server that was started again with another token.
+    visit.page.route("**/api/tag*", lambda route: route.fulfill(status=401, json={}), times=1)
+    visit.give(photos / "red.jpg")
+    assert visit.page.is_visible("#sign-in")
+    assert visit.page.inner_text("#model") == ""
+    sign_in(visit, "sesame")
+    visit.page.wait_for_selector("#model:has-text('version 7')")
+
+
 def test_photos_without_a_token_got_no_answer(visit: Visit, photos: Path) -> None:
     progress = visit.page.locator("#progress")
     visit.give(photos / "red.jpg", photos / "green.jpg")
