@@ -169,7 +169,7 @@ def _page(file: Path) -> Callable[[], Any]:
 def _answer_head(app: FastAPI) -> None:
     """Let HEAD ask for whatever GET gives; the server leaves the body out."""
     for route in list(app.routes):
-        if isinstance(route, APIRoute) and "GET" in route.methods:
+        if isinstance(route, APIRoute) and "GET" in (route.methods or ()):
             # A route of its own, so that the description of the API tells of GET alone.
             app.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
 
