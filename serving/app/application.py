@@ -88,12 +88,17 @@ def create_app(
     _add_operations(app, champion, metrics)
     _add_page(app)
     _answer_head(app)
+    _stand_before(app, config, metrics, token)
+    return app
+
+
+def _stand_before(app: FastAPI, config: AppConfig, metrics: Metrics, token: str) -> None:
+    """Put the guard and the access log before all routes."""
     hosts = [name.strip() for name in config.hosts.split(",") if name.strip()]
     paths = {route.path for route in app.routes if hasattr(route, "path")}
     # The last one added stands outermost: the log sees what the guard refuses.
     app.add_middleware(Guard, hosts=hosts, token=token)
     app.add_middleware(AccessLog, metrics=metrics, paths=paths)
-    return app
 
 
 def _add_api(app: FastAPI, answering: Answering, world: str) -> None:
