@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import ipaddress
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -88,7 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"error: {error}", file=sys.stderr)
             failed = True
             continue
-        print(describe(str(photo), answer))
+        # The odd bytes of a name that is not UTF-8 are escaped: no terminal takes them.
+        name = os.fsencode(photo).decode("utf-8", "backslashreplace")
+        print(describe(name, answer))
         failed = failed or answer["error"] is not None
     return int(failed)
 

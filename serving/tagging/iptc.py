@@ -14,6 +14,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 if TYPE_CHECKING:
     from pathlib import Path
 
+_BREAK = re.compile("[\t\n\r]+")
 _NOT_IN_XML = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 
 logger = logging.getLogger(__name__)
@@ -51,5 +52,5 @@ def _text(keyword: bytes) -> str:
     """A keyword in the encoding that it is in, without what no XML may hold."""
     for encoding in ("utf-8", "cp1252", "latin-1"):
         with contextlib.suppress(UnicodeDecodeError):
-            return _NOT_IN_XML.sub("", keyword.decode(encoding)).strip()
+            return _NOT_IN_XML.sub("", _BREAK.sub(" ", keyword.decode(encoding))).strip()
     raise AssertionError("latin-1 reads every byte")

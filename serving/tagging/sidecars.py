@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import Counter
@@ -75,8 +76,8 @@ def update_sidecar(
 def find_sidecar(photo: Path, naming: str) -> Path:
     """The sidecar that is there under either name, the one asked for first; else the one to make.
 
-    `photo.xmp` is that of this photo only while no other picture in the folder is called so, or
-    when it says itself which one it belongs to. Raises OSError when that cannot be read.
+    `photo.xmp` is that of the picture which it names itself; when it names none, of this photo
+    while no other picture in the folder is called so. Raises OSError when it cannot be read.
     """
     full, stem = photo.with_name(f"{photo.name}.xmp"), photo.with_suffix(".xmp")
     if not _owns(stem, photo):
@@ -131,15 +132,14 @@ def _told_elsewhere(photo: Path, sidecar: Path) -> list[Mapping[str, str]]:
 
 
 def _owns(stem: Path, photo: Path) -> bool:
-    if _pictures_of(photo.parent)[photo.stem.lower()] <= 1:
-        return True
-    if not stem.is_file():
-        return False
-    try:
-        extension = Xmp.parse(stem.read_bytes()).text("photoshop:SidecarForExtension")
-    except XmpError:
-        return False
-    return extension is not None and extension.lower() == photo.suffix[1:].lower()
+    """Whether `photo.xmp` is this photo's: it says so, or says nothing and no other can own it."""
+    extension = None
+    if stem.is_file():
+        with contextlib.suppress(XmpError):
+            extension = Xmp.parse(stem.read_bytes()).text("photoshop:SidecarForExtension")
+    if extension is not None:
+        return extension.lower() == photo.suffix[1:].lower()
+    return _pictures_of(photo.parent)[photo.stem.lower()] <= 1
 
 
 @lru_cache(maxsize=_FOLDERS_REMEMBERED)

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _READ = "jpg jpeg jpe jfif png apng webp avif gif tif tiff bmp heic heif hif"
-_NOT_READ = "3fr arw cr2 cr3 dng erf jp2 jxl kdc mrw nef nrw orf pef psd raf raw rw2 srw svg x3f"
+_RAW = (
+    "3fr arq arw bay cr2 cr3 crw dc2 dcr dcs dng drf eip erf fff gpr iiq k25 kc2 kdc mef mos mrw"
+    " nef nrw orf ori pef pxn raf raw rw2 rwl rwz sr2 srf srw sti x3f"
+)
+_NOT_READ = f"{_RAW} j2k jp2 jpf jpx jxl psb psd svg"
 PHOTO_SUFFIXES = frozenset(f".{name}" for name in _READ.split())
 OTHER_PICTURES = frozenset(f".{name}" for name in _NOT_READ.split())
 """Pictures of formats that are not read: counted, so that nobody misses them unawares."""

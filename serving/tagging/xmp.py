@@ -145,10 +145,11 @@ class Xmp:
             array = None if element is None else _array(element)
             if element is None or array is None:
                 continue
-            for li in [li for li in array.iter(_LI) if _text(li) in items]:
+            dropped = [li for li in array.iter(_LI) if _text(li) in items]
+            for li in dropped:
                 _drop(li)
                 self.changed = True
-            if not len(array):
+            if dropped and not len(array):
                 _drop(element)
 
     def set_items(self, name: str, items: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import subprocess
 import threading
@@ -165,6 +166,16 @@ def test_a_missing_photo_does_not_stop_the_next(
     shown = capsys.readouterr()
     assert "nowhere.jpg" in shown.err
     assert "Eiffel Tower" in shown.out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are text here")
+def test_a_name_that_is_no_text_is_shown_all_the_same(
+    server: Answers, photo: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    odd = photo.rename(photo.with_name(os.fsdecode(b"odd\xff.jpg")))
+    server.set(answer([TOWER], 0.95, 0.5, None))
+    assert main([str(odd), "--url", server.url]) == 0
+    assert capfd.readouterr().out.splitlines()[0] == f"{photo.parent}/odd\\xff.jpg"
 
 
 def test_nobody_at_the_address(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,8 @@ def test_keywords_are_read_in_either_encoding(photo: Path) -> None:
     words = ("東京　タワー", "می‌خواهم")
     photo.write_bytes(with_iptc(block(*(word.encode() for word in words))))
     assert iptc_keywords(photo) == list(words)
+    photo.write_bytes(with_iptc(block(b"New\r\nYork", b"a\tb", "x\uffffy".encode())))
+    assert iptc_keywords(photo) == ["New York", "a b", "xy"]
     photo.write_bytes(with_iptc(block(b"one")))
     assert iptc_keywords(photo) == ["one"]
 

@@ -268,6 +268,23 @@ def test_a_stem_that_two_pictures_share_belongs_to_the_one_it_names(photo: Path)
     assert find_sidecar(photo, "photo.xmp").name == "tower.xmp"
 
 
+@pytest.mark.parametrize("naming", ["photo.jpg.xmp", "photo.xmp"])
+def test_a_sidecar_that_names_another_picture_is_not_of_a_lone_photo(
+    photo: Path, saying: Saying, naming: str
+) -> None:
+    """The raw file was moved elsewhere, and its sidecar was left behind."""
+    raw = written(
+        photo.with_name("tower.xmp"),
+        photoshop__SidecarForExtension="CR2",
+        exif__GPSLatitude="1,0.0N",
+        exif__GPSLongitude="2,0.0E",
+    )
+    before = raw.read_bytes()
+    assert find_sidecar(photo, naming).name == "tower.jpg.xmp"
+    assert update(photo, saying, naming).text("exif:GPSLatitude") == "48,51.504000N"
+    assert raw.read_bytes() == before
+
+
 def test_the_other_sidecar_may_know_the_place(photo: Path, saying: Saying) -> None:
     written(photo.with_name("tower.xmp"), exif__GPSLatitude="1,0.0N", exif__GPSLongitude="2,0.0E")
     written(photo.with_name("tower.jpg.xmp"))

@@ -31,6 +31,15 @@ def test_photos_are_found_at_any_depth_and_hidden_files_are_not(photos: Path) ->
     assert library.other_pictures == {".cr2": 1}
 
 
+def test_raw_files_of_every_maker_are_counted(tmp_path: Path) -> None:
+    raw = {".arw", ".crw", ".dcr", ".gpr", ".iiq", ".mos", ".rwl", ".sr2", ".srf", ".srw"}
+    for suffix in raw:
+        (tmp_path / f"tower{suffix.upper()}").write_bytes(b"raw")
+    library = Library(tmp_path)
+    assert names(library) == []
+    assert library.other_pictures == dict.fromkeys(raw, 1)
+
+
 def test_each_photo_comes_with_its_size_and_change(photos: Path) -> None:
     for found in Library(photos).walk():
         state = (photos / found.path).stat()

@@ -92,6 +92,15 @@ def test_setting_what_is_there_changes_nothing() -> None:
     assert not xmp.changed
 
 
+def test_an_empty_list_of_the_user_stays() -> None:
+    body = '<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/">\n'
+    body += "<dc:subject><rdf:Bag/></dc:subject></rdf:Description>"
+    content = FRAME.format(body=body).encode()
+    xmp = Xmp.parse(content)
+    xmp.drop_items("dc:subject", ["absent"])
+    assert xmp.to_bytes() == content
+
+
 def test_a_new_document_reads_back() -> None:
     xmp = Xmp.new()
     xmp.add_items("digiKam:TagsList", ["Places/France"], "Seq")
