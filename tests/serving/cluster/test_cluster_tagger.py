@@ -21,6 +21,7 @@ from serving.tagging import SCHEMA, Library
 from serving.tagging.loaded_version import LoadedVersion
 from serving.tagging.tagger import tag_library
 from tests.colour_artifact import BLUE, GREEN, RED, colour_photo
+from tests.heic_stand_in import HEIC, with_plugin, without_plugin
 from tests.serving.cluster.one_process import OneProcess
 from tests.serving.cluster.tables import files, table
 
@@ -125,6 +126,19 @@ def test_a_photo_that_the_system_does_not_give_is_asked_for_again(
     assert table(config)["2024/castle.jpeg"]["error_code"] == "cannot_be_read"
     assert recognised(config) == 1
     assert table(config)["2024/castle.jpeg"]["landmark"] == "Château d'If"
+
+
+def test_a_kind_of_file_that_no_decoder_read_is_asked_for_again(
+    config: ClusterConfig, recognised: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "phone.heic").write_bytes(HEIC)
+    without_plugin(monkeypatch)
+    assert recognised(config) == NO_PHOTOS + 1
+    assert table(config)["phone.heic"]["error_code"] == "unsupported"
+    with_plugin(monkeypatch, colour_photo(GREEN))
+    assert recognised(config) == 1
+    assert table(config)["phone.heic"]["landmark"] == "Château d'If"
+    assert recognised(config) == 0
 
 
 def test_a_damaged_part_is_made_again(

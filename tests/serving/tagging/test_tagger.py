@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from serving.tagging.loaded_version import LoadedVersion
 from serving.tagging.table import CSV
 from serving.tagging.walk import Library
 from tests.colour_artifact import BLUE, GREEN, RED, TOWER, colour_photo
+from tests.heic_stand_in import HEIC, with_plugin, without_plugin
 from tests.serving.tagging.tables import parquet
 
 if TYPE_CHECKING:
@@ -146,12 +146,14 @@ def test_a_kind_of_file_that_no_decoder_read_is_tried_again(
     config: TagConfig, counting: Counting, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked(config, counting)
-    # As without pillow-heif, which somebody installs after the first run.
-    monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    (photos / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    without_plugin(monkeypatch)
+    (photos / "phone.heic").write_bytes(HEIC)
     assert asked(config, counting) == 1
     assert parquet(config)["phone.heic"]["error_code"] == "unsupported"
+    with_plugin(monkeypatch, colour_photo(GREEN))
     assert asked(config, counting) == 1
+    assert parquet(config)["phone.heic"]["landmark"] == "Château d'If"
+    assert asked(config, counting) == 0
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are text here")
