@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import mlflow
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from landmark_ml.config import without_user
 
 if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
@@ -22,5 +23,4 @@ def is_not_there(error: MlflowException) -> bool:
 
 def shown_tracking_uri() -> str:
     """Where MLflow records, as messages may name it: without a user and a password."""
-    parts = urlsplit(mlflow.get_tracking_uri())
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return without_user(mlflow.get_tracking_uri())

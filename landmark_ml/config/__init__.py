@@ -1,5 +1,6 @@
 """Configuration: frozen dataclasses, the only source of flags and `MLproject` parameters."""
 
+from landmark_ml.config.addresses import without_user
 from landmark_ml.config.app import AppConfig
 from landmark_ml.config.cluster import ClusterConfig
 from landmark_ml.config.comparing import CompareConfig
@@ -31,4 +32,5 @@ __all__ = [
     "default_of",
     "to_json",
     "to_params",
+    "without_user",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 # What stands before a port is no user name, and an @ may stand in a path after it.
 _USER_AND_PASSWORD = re.compile(r"://[^/@\[]*:(?!\d*/)[^@]*@")
@@ -22,3 +23,9 @@ def refuse_password(name: str, address: str, instead: str) -> None:
             f" leave it out and {instead}. `mlflow run -P {name}=…` has recorded it already:"
             " change a password that was given so"
         )
+
+
+def without_user(address: str) -> str:
+    """An address as anyone may see it: without the user and the password in it."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from urllib.parse import urlsplit
 
 import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+
+from landmark_ml.config import without_user
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +28,4 @@ def run_link(run_id: str, ui: str = "") -> str | None:
     except MlflowException as error:
         logger.warning("no link to run %s: %s", run_id, error)
         return None
-    return f"{_without_user(base).rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run_id}"
-
-
-def _without_user(address: str) -> str:
-    """An address without the user and password that this server has for it."""
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return f"{without_user(base).rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run_id}"
