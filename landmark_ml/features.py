@@ -101,10 +101,13 @@ def compute_features(
         if missing:
             extract = extract or create_extractor(model, compute, cache.folder)
             try:
-                _extract(extract, missing, model.preprocessing, view, known)
+                # Once around all threads: what it sets is the whole process's.
+                with compute.exact.autocast():
+                    _extract(extract, missing, model.preprocessing, view, known)
             finally:
-                # Also what an interrupted pass has found.
-                cache.store(key, known)
+                # Also what an interrupted pass has found, if it found something.
+                if known:
+                    cache.store(key, known)
         rows.append(np.stack([known[photo.sha256] for photo in photos]))
     return np.stack(rows)
 
@@ -123,8 +126,7 @@ def create_extractor(model: LandmarkNetwork, compute: Compute, cache: Path) -> E
     @torch.no_grad()
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         # In full precision: the classifier that learns on them is served in it.
-        with compute.exact.autocast():
-            features = model.features(compute.send(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+        features = model.features(compute.send(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
         found: NDArray[np.float32] = features.float().cpu().numpy()
         return found
 

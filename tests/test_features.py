@@ -199,6 +199,15 @@ def test_an_interrupted_pass_keeps_what_it_found(
     assert np.array_equal(found, computed(photos, FeatureCache(cache.folder)))
 
 
+def test_a_first_photo_that_cannot_be_read_is_named(
+    photos: tuple[Photo, ...], cache: FeatureCache
+) -> None:
+    for photo in photos:
+        photo.path.write_bytes(b"")
+    with pytest.raises(PhotoError, match=photos[0].path.name):
+        computed(photos, cache)
+
+
 def test_views_differ_and_repeat() -> None:
     photo, preprocessing = random_picture(1), tiny_preprocessing()
     views = [view_pixels(photo, preprocessing, view, SHA256) for view in range(6)]
