@@ -74,8 +74,8 @@ class Checkpoints:
                 logger.warning("%s", error)
         if found:
             raise CheckpointError(
-                f"every checkpoint in {self.folder} is damaged; remove the folder, and the run"
-                " begins again"
+                f"every checkpoint in {self.folder} is damaged; remove the folder and start a"
+                " new run without resume"
             )
         return None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark_ml import tracking
-from landmark_ml.resuming import ResumeError, checkpoint_folder, config_digest, hold_run
+from landmark_ml.resuming import ResumeError, began_here, checkpoint_folder, config_digest, hold_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,7 +59,7 @@ def find_unfinished(config: TrainConfig) -> str | None:
     digest, cache = config_digest(config), Path(config.cache_dir)
     if config.resume == "auto":
         found = tracking.unfinished_runs(digest)
-        here = [run_id for run_id in found if checkpoint_folder(cache, run_id).is_dir()]
+        here = [run_id for run_id in found if began_here(cache, run_id)]
         if found and not here:
             logger.warning(
                 "a new run begins: run %s is unfinished, and its checkpoints are not in %s",
@@ -69,10 +69,10 @@ def find_unfinished(config: TrainConfig) -> str | None:
         return here[0] if here else None
     if config.resume:
         tracking.check_unfinished(config.resume, digest)
-        folder = checkpoint_folder(cache, config.resume)
-        if not folder.is_dir():
+        if not began_here(cache, config.resume):
+            folder = checkpoint_folder(cache, config.resume).resolve()
             raise ResumeError(
-                f"resume={config.resume}: its checkpoints are not in {folder.resolve()}; go on in"
+                f"resume={config.resume}: its checkpoints are not in {folder}; go on in"
                 " the folder and on the machine where it began, or start a new run without resume"
             )
     return config.resume or None

@@ -96,6 +96,11 @@ def checkpoint_folder(cache: Path, run_id: str) -> Path:
     return cache / "checkpoints" / run_id
 
 
+def began_here(cache: Path, run_id: str) -> bool:
+    """Whether a run that has not finished was trained with this folder of caches."""
+    return checkpoint_folder(cache, run_id).is_dir()
+
+
 @contextlib.contextmanager
 def hold_run(cache: Path, run_id: str) -> Iterator[Checkpoints]:
     """Checkpoints of a run, held by this process alone.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -125,7 +126,7 @@ def _find_winner(chosen: TrainConfig, best: FrozenTrial, parent: StudyRun) -> Wi
 
 def _train_winner(chosen: TrainConfig, best: FrozenTrial, parent: StudyRun) -> Winner:
     """Train, test and register the best configuration, in the run that a killed process began."""
-    begun = take_unfinished(parent, best.number, config_digest(chosen))
+    begun = take_unfinished(parent, best.number, config_digest(chosen), Path(chosen.cache_dir))
     with parent.experiment():
         result = run_training(
             replace(chosen, resume=begun or ""),

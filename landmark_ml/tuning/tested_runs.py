@@ -12,7 +12,11 @@ import mlflow
 from mlflow.entities import RunStatus
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from landmark_ml.resuming import began_here
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from landmark_ml.tuning.recording import StudyRun
 
 _BEST_TRIAL = "best_trial"
@@ -45,11 +49,17 @@ def find_tested(parent: StudyRun, best_trial: int, config_digest: str) -> Tested
     return None
 
 
-def take_unfinished(parent: StudyRun, best_trial: int, config_digest: str) -> str | None:
-    """Id of the run of a configuration whose process died; other runs left open are ended."""
+def take_unfinished(
+    parent: StudyRun, best_trial: int, config_digest: str, cache: Path
+) -> str | None:
+    """Id of the run of a configuration whose process died; other runs left open are ended.
+
+    cache: of this machine. A run that began with another is not taken: its checkpoints lie there.
+    """
     taken: str | None = None
     for run in _search(parent, "attributes.status != 'FINISHED'"):
-        if taken is None and _is_of(run, best_trial, config_digest):
+        is_ours = _is_of(run, best_trial, config_digest) and began_here(cache, run.info.run_id)
+        if taken is None and is_ours:
             taken = str(run.info.run_id)
         elif run.info.status == RunStatus.to_string(RunStatus.RUNNING):
             killed = RunStatus.to_string(RunStatus.KILLED)

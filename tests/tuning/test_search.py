@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
@@ -13,6 +14,7 @@ from optuna import Trial
 from optuna.trial import TrialState
 
 from landmark_ml.devices import one_thread
+from landmark_ml.resuming import checkpoint_folder
 from landmark_ml.tuning import conclusion, run_tuning, suggest_config
 from landmark_ml.tuning import worker as worker_module
 from landmark_ml.tuning.recording import StudyRun
@@ -164,8 +166,22 @@ def test_the_open_run_of_a_winner_of_former_times_is_ended(
     tags = tags_of_tested_run(StudyRun(parent.info.run_id), best_trial=99)
     open_run = client.create_run(parent.info.experiment_id, tags=tags).info.run_id
     study_run = StudyRun(parent.info.run_id)
-    assert take_unfinished(study_run, result.winner.trial, "another configuration") is None
+    cache = Path(config.cache_dir)
+    assert take_unfinished(study_run, result.winner.trial, "another configuration", cache) is None
     assert mlflow.get_run(open_run).info.status == "KILLED"
+
+
+def test_the_run_of_a_winner_that_began_on_another_host_is_ended(
+    result: TuneResult, config: TuneConfig, tmp_path: Path
+) -> None:
+    parent = parent_of(load_study(config))
+    tags = tags_of_tested_run(StudyRun(parent.info.run_id), 99) | {"config_digest": "one"}
+    run_id = mlflow.MlflowClient().create_run(parent.info.experiment_id, tags=tags).info.run_id
+    checkpoint_folder(tmp_path / "here", run_id).mkdir(parents=True)
+    study_run = StudyRun(parent.info.run_id)
+    assert take_unfinished(study_run, 99, "one", tmp_path / "here") == run_id
+    assert take_unfinished(study_run, 99, "one", tmp_path / "elsewhere") is None
+    assert mlflow.get_run(run_id).info.status == "KILLED"
 
 
 def test_a_study_of_something_else_is_refused(result: TuneResult, config: TuneConfig) -> None:
