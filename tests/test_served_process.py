@@ -47,7 +47,11 @@ def test_a_model_is_held_to_the_threads_it_is_given(
     for threads in (1, 8):
         with open_served(model_folder, tmp_path, threads) as served:
             answers = served.predict(pd.DataFrame({"image": photos}), params={"top_k": 5})
-            (process,) = psutil.Process().children()
+            (process,) = (
+                child
+                for child in psutil.Process().children()
+                if any(part.endswith("answering_process.py") for part in child.cmdline())
+            )
             running[threads] = process.num_threads()
         assert answers.to_dict(orient="records") == predictor.predict(photos)
     assert running[8] >= running[1] + 7

@@ -6,12 +6,14 @@ import signal
 import time
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
 import pytest
 from optuna.trial import TrialState
 
+from landmark_ml.resuming import began_here
 from tests.tuning.small_search import (
     children_of,
     load_study,
@@ -23,7 +25,6 @@ from tests.tuning.small_search import (
 
 if TYPE_CHECKING:
     import subprocess
-    from pathlib import Path
 
     from mlflow.entities import Run
 
@@ -137,7 +138,7 @@ def test_ctrl_c_ends_a_worker_at_once_and_the_next_goes_on(
 
 
 def wait_for_the_test(config: TuneConfig, worker: subprocess.Popen[bytes], log: Path) -> Run:
-    """The run in which the best configuration is tested, once it is open."""
+    """The run in which the best configuration is tested, once it can be gone on with."""
     deadline = time.monotonic() + LONGEST
     while time.monotonic() < deadline:
         assert worker.poll() is None, log.read_text()
@@ -145,7 +146,7 @@ def wait_for_the_test(config: TuneConfig, worker: subprocess.Popen[bytes], log: 
             tested = runs_of_the_winner(parent_of(load_study(config)))
         except Exception:
             tested = []
-        if tested:
+        if tested and began_here(Path(config.cache_dir), tested[0].info.run_id):
             return tested[0]
         time.sleep(0.02)
     pytest.fail(f"the best trial was not tested: {log.read_text()}")
