@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import zipfile
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import PIL
 import torch
+from filelock import FileLock
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
@@ -36,6 +38,7 @@ logger = logging.getLogger(__name__)
 _SMALLEST_CROP = 0.5
 # Calls handed out before the first is waited for: as much is finished after Ctrl-C.
 _AHEAD = 64
+_DAMAGES = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -56,25 +59,36 @@ class FeatureCache:
     def load(self, key: str) -> dict[str, NDArray[np.float32]]:
         """Features by content hash; empty when nothing, or nothing sound, is stored."""
         path = self._path(key)
-        if not path.is_file():
-            return {}
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                return dict(zip(stored["sha256"].tolist(), stored["features"], strict=True))
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            return _read(path)
+        except _DAMAGES as error:
             logger.warning(
                 "feature cache %s is damaged (%s); its features are recomputed", path, error
             )
             return {}
 
-    def store(self, key: str, features: dict[str, NDArray[np.float32]]) -> None:
-        """Replace the file of one view; a process that dies leaves the old one."""
-        content = io.BytesIO()
-        np.savez(content, sha256=np.array(list(features)), features=np.stack([*features.values()]))
-        write_whole(self._path(key), content.getvalue())
+    def add(self, key: str, features: dict[str, NDArray[np.float32]]) -> None:
+        """Write features beside what others wrote meanwhile; whoever dies leaves the old file."""
+        path, content = self._path(key), io.BytesIO()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            stored = {}
+            # A damaged file was told when it was loaded, and is replaced here.
+            with contextlib.suppress(*_DAMAGES):
+                stored = _read(path)
+            rows = stored | features
+            np.savez(content, sha256=np.array(list(rows)), features=np.stack([*rows.values()]))
+            write_whole(path, content.getvalue())
 
     def _path(self, key: str) -> Path:
         return self.folder / "features" / f"{key}.npz"
+
+
+def _read(path: Path) -> dict[str, NDArray[np.float32]]:
+    if not path.is_file():
+        return {}
+    with np.load(path, allow_pickle=False) as stored:
+        return dict(zip(stored["sha256"].tolist(), stored["features"], strict=True))
 
 
 def compute_features(
@@ -107,7 +121,7 @@ def compute_features(
             finally:
                 # Also what an interrupted pass has found, if it found something.
                 if known:
-                    cache.store(key, known)
+                    cache.add(key, known)
         rows.append(np.stack([known[photo.sha256] for photo in photos]))
     return np.stack(rows)
 

@@ -58,7 +58,7 @@ def computed(
 
 
 def feature_files(cache: FeatureCache) -> list[Path]:
-    return sorted((cache.folder / "features").iterdir())
+    return sorted((cache.folder / "features").glob("*.npz"))
 
 
 def test_features_are_those_of_the_network_in_the_order_of_the_photos(
@@ -177,6 +177,20 @@ def test_an_interruption_leaves_the_old_cache(
     assert stored.read_bytes() == content
     decoded.clear()
     assert np.array_equal(computed(photos[:4], cache), before)
+    assert decoded == []
+
+
+def test_two_trainings_at_once_keep_the_features_of_both(
+    photos: tuple[Photo, ...], cache: FeatureCache, decoded: list[str]
+) -> None:
+    computed(photos[:1], cache)
+    key = feature_files(cache)[0].stem
+    one, other = cache.load(key), cache.load(key)
+    cache.add(key, one | {"one": np.zeros_like(one[photos[0].sha256])})
+    cache.add(key, other | {"other": np.zeros_like(one[photos[0].sha256])})
+    assert set(cache.load(key)) == {photos[0].sha256, "one", "other"}
+    decoded.clear()
+    computed(photos[:1], cache)
     assert decoded == []
 
 

@@ -29,7 +29,8 @@ FULL_NAME = "photo.jpg.xmp"
 
 _FOLDERS_REMEMBERED = 64
 # The prefix is the writer's choice, x:xapmeta its old name, and some write the RDF alone.
-_PACKET = re.compile(rb"<(\w+:x[am]pmeta|rdf:RDF)\b.*?</\1\s*>", re.DOTALL)
+_OPENING = re.compile(rb"<(\w+:x[am]pmeta|rdf:RDF)\b")
+_CLOSING = re.compile(rb"</(\w+:x[am]pmeta|rdf:RDF)\s*>")
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,24 @@ def embedded_xmp(photo: Path) -> Xmp | None:
     """
     with photo.open("rb") as file:
         content = file.read(DEFAULT_LIMITS.max_bytes)
-    found = _PACKET.search(content)
-    if found is None:
+    packet = _find_packet(content)
+    if packet is None:
         return None
     try:
-        return Xmp.parse(found[0])
+        return Xmp.parse(packet)
     except XmpError:
         return None
+
+
+def _find_packet(content: bytes) -> bytes | None:
+    """From the first tag that is closed to where it is; reads the content no more than thrice."""
+    last = {closing[1]: closing.start() for closing in _CLOSING.finditer(content)}
+    for opening in _OPENING.finditer(content):
+        if last.get(opening[1], 0) > opening.start():
+            closings = _CLOSING.finditer(content, opening.end())
+            closing = next(found for found in closings if found[1] == opening[1])
+            return content[opening.start() : closing.end()]
+    return None
 
 
 def _has_no_tags_yet(xmp: Xmp) -> bool:

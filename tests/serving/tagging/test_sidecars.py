@@ -196,6 +196,14 @@ def test_the_words_inside_the_photo_are_heeded(photo: Path, saying: Saying, root
     assert xmp.text("exif:GPSLatitude") is None
 
 
+@pytest.mark.parametrize("noise", ["<x:xmpmeta>", "<rdf:RDF>", "</x:xmpmeta>", "<{}:xmpmeta>"])
+def test_tags_that_nobody_closes_are_searched_once(photo: Path, saying: Saying, noise: str) -> None:
+    # Searched anew from each of them, a photo of this size would take hours.
+    many = "".join(noise.format(f"n{number}") for number in range(500_000))
+    photo.write_bytes(photo.read_bytes() + many.encode())
+    assert "grandma" not in update(photo, saying).items("dc:subject")
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_place_that_is_told_elsewhere_is_not_contradicted(
     photo: Path, saying: Saying, inside: bool
