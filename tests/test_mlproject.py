@@ -67,6 +67,32 @@ def test_commands_to_copy_need_no_conda() -> None:
     assert not [text for text in commands if "--env-manager local" not in text]
 
 
+def parameters_given(text: str) -> list[tuple[str, str]]:
+    """Entry point, or "" where none is named, and parameter of every `-P name=` of a page."""
+    found = []
+    for line in text.replace("\\\n", " ").splitlines():
+        for span in re.split(r"(?=\bmake [a-z]|\bmlflow run )", line):
+            named = re.match(r"make ([a-z]+)|mlflow run \. [^`]*?-e ([a-z]+)", span)
+            entry = next((name for name in named.groups() if name), "") if named else ""
+            found += [(entry, name) for name in re.findall(r"-P ([a-z_]+)=", span)]
+    return found
+
+
+def test_the_documents_give_parameters_that_there_are() -> None:
+    known = {entry: set(to_params(point.defaults)) for entry, point in ENTRY_POINTS.items()}
+    anywhere = set().union(*known.values())
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/*.md")]
+    given = [
+        (page.name, entry, name)
+        for page in sorted(set(pages))
+        for entry, name in parameters_given(page.read_text(encoding="utf-8"))
+    ]
+    assert len({entry for _, entry, _ in given}) >= 6
+    # `name` stands for any.
+    wrong = [one for one in given if one[2] != "name" and one[2] not in known.get(one[1], anywhere)]
+    assert not wrong
+
+
 def test_nothing_is_installed_from_an_index_that_does_not_have_it() -> None:
     pages = [page.read_text(encoding="utf-8") for page in mlproject.documents()]
     printed = [text for module in source_tree.modules() for text in source_tree.texts(module)]
