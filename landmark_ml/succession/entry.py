@@ -39,8 +39,8 @@ class Entry:
 
     champion: 0 for none. former: champions before it that were not rolled back, the last one the
     latest. based_on: number of the move it follows. at: ISO 8601, UTC. receipt: id of the MLflow
-    run with the evidence, if any. ticket: what its writer knows it by. applied: whether the
-    aliases have followed.
+    run with the evidence, if any. ticket: what its writer knows it by. model_made: when the
+    registered model was made, in the registry's words. applied: whether the aliases have followed.
     """
 
     kind: Kind
@@ -53,6 +53,7 @@ class Entry:
     by: str = ""
     at: str = ""
     ticket: str = ""
+    model_made: str = ""
     number: int = 0
     applied: bool = False
 
@@ -89,6 +90,7 @@ def entry_tags(entry: Entry) -> dict[str, str]:
         "by": entry.by,
         "at": entry.at,
         "ticket": entry.ticket,
+        "model_made": entry.model_made,
     }
     return tags | ({APPLIED: "true"} if entry.applied else {})
 
@@ -143,6 +145,7 @@ def read_entry(version: ModelVersion) -> Entry:
         by=tags["by"],
         at=tags["at"],
         ticket=tags["ticket"],
+        model_made=tags.get("model_made", ""),
         number=int(version.version),
         applied=APPLIED in tags,
     )

@@ -7,11 +7,15 @@ at the same time each gets a number of its own and all read the same order. That
 an entry that moves the champion names the entry it is based on, and counts only if no other move
 came between (`entry.counted`). Appending is therefore a compare-and-set, without a lock, a lease or
 a clock. An entry that did not count stays where it is and changes nothing.
+
+A registered model that was deleted and made again under its name numbers its versions from 1 anew:
+entries carry when the model they are about was made, and those about a former one are passed over.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mlflow.exceptions import MlflowException
@@ -78,6 +82,7 @@ class History:
 
     def append(self, entry: Entry) -> Entry:
         """Write an entry and return it with its number; tells nothing of whether it counts."""
+        entry = replace(entry, model_made=self._model_made)
         source = f"models:/{self._about}/{entry.version}"
         created = patiently(
             # Written twice it would not count twice: the second is based on what is past.
@@ -99,13 +104,23 @@ class History:
             )
         )
 
+    @cached_property
+    def _model_made(self) -> str:
+        """When the registered model that the entries are about was made."""
+        model = patiently(lambda: self._client.get_registered_model(self._about))
+        return str(model.creation_timestamp)
+
+    def _is_about_it(self, entry: Entry) -> bool:
+        # Entries of the time before they carried it count.
+        return entry.model_made in ("", self._model_made)
+
     def _back_to(self, is_last: Callable[[Entry], bool], at_once: int) -> list[Entry]:
         """Entries from the newest back to the first that is the last to read, in order."""
         found: dict[int, Entry] = {}
         token: str | None = None
         while True:
             page = self._page(token, at_once)
-            for entry in map(read_entry, filter(is_entry, page)):
+            for entry in filter(self._is_about_it, map(read_entry, filter(is_entry, page))):
                 # What is appended meanwhile shifts an entry into the next page too.
                 found[entry.number] = entry
                 if is_last(entry):

@@ -24,6 +24,7 @@ from mlflow.store.entities.paged_list import PagedList
 @dataclass
 class _Model:
     description: str | None
+    created: int
     tags: dict[str, str] = field(default_factory=dict)
     aliases: dict[str, int] = field(default_factory=dict)
     versions: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -35,20 +36,27 @@ class MemoryRegistry:
 
     def __init__(self) -> None:
         self._models: dict[str, _Model] = {}
+        self._created = 0
         self._lock = threading.Lock()
 
     def create_registered_model(self, name: str, description: str | None = None) -> None:
         with self._lock:
             if name in self._models:
                 raise MlflowException(f"{name} exists", RESOURCE_ALREADY_EXISTS)
-            self._models[name] = _Model(description)
+            self._created += 1
+            self._models[name] = _Model(description, self._created)
+
+    def delete_registered_model(self, name: str) -> None:
+        with self._lock:
+            self._model(name)
+            del self._models[name]
 
     def get_registered_model(self, name: str) -> RegisteredModel:
         with self._lock:
             model = self._model(name)
             tags = [_tag(RegisteredModelTag, *item) for item in model.tags.items()]
             aliases = [_tag(RegisteredModelAlias, *item) for item in model.aliases.items()]
-            return RegisteredModel(name, tags=tags, aliases=aliases)
+            return RegisteredModel(name, model.created, tags=tags, aliases=aliases)
 
     def create_model_version(
         self,
@@ -84,7 +92,7 @@ class MemoryRegistry:
     ) -> PagedList[ModelVersion]:
         name, first = search.removeprefix("name = '").removesuffix("'"), int(page_token or 0)
         with self._lock:
-            model = self._models.get(name, _Model(None))
+            model = self._models.get(name, _Model(None, 0))
             there = [number for number in model.versions if number not in model.deleted]
             there.sort(reverse=order_by == ["version_number DESC"])
             page = there[first : first + max_results]

@@ -296,3 +296,20 @@ def test_a_version_that_somebody_put_into_the_history_is_passed_over(
     assert succession.settle()[0].champion == 1
     assert told(succession) == [("register", 1)]
     assert "is no entry and is passed over" in caplog.text
+
+
+def test_a_model_made_again_under_its_name_has_no_champions_of_the_former_one(
+    succession: Succession, client: MlflowClient, name: str
+) -> None:
+    crown(succession, 1, 2)
+    client.delete_registered_model(name)
+    # Another millisecond, of which the registry counts.
+    time.sleep(0.01)
+    make_versions(client, name, 2)
+    again = Succession(name, client)
+    head, repaired = again.settle()
+    assert (head.champion, head.former, repaired) == (0, (), [])
+    assert told(again) == []
+    crown(again, 2)
+    assert told(again) == [("register", 2)]
+    assert aliases(client, name) == (2, 0)

@@ -64,6 +64,7 @@ def test_the_end_of_a_history_says_the_same_as_all_of_it(
 ) -> None:
     """Writers move or record, some of them based on what is past; aliases follow late."""
     registry: Any = MemoryRegistry()
+    registry.create_registered_model(NAME)
     history = History(registry, NAME)
     history.open()
     for moves, behind, follows in written:
