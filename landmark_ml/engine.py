@@ -63,7 +63,7 @@ def fit(
     """Train in place and leave the weights of the epoch with the lowest val/calibrated_loss.
 
     Without `val` the last epoch's weights stay. All of compute.processes call this at once and end
-    with the same weights. on_epoch_end gets the metrics of each epoch; what it raises ends the
+    with the same weights. on_epoch_end gets the metrics of each epoch, what it raises ends the
     training. saver: keeps the state of each epoch, to go on from. Returns the metrics of the epoch
     whose weights were kept. Raises TrainingError when a loss is no longer finite.
     """
@@ -75,14 +75,13 @@ def fit(
         if options.patience and epoch - best["epoch"] > options.patience:
             logger.info("%s: nothing better since epoch %.0f", options.name, best["epoch"])
             break
-        metrics = {"epoch": float(epoch)}
         train.progress = epoch / options.epochs
-        metrics |= train_one_epoch(trainer, train, options, compute)
+        metrics = {"epoch": float(epoch)} | train_one_epoch(trainer, train, options, compute)
         processes.average_statistics(trainer.model, trainer.averaged)
-        if val is not None:
+        if val is not None and options.validates(epoch):
             metrics |= evaluate(trainer.averaged, val, options.num_classes, compute)
             _check_finite(metrics["val/loss"], trainer)
-        if val is None or metrics[_CRITERION] < best[_CRITERION]:
+        if val is None or metrics.get(_CRITERION, math.inf) < best[_CRITERION]:
             best, best_state = metrics, copy.deepcopy(trainer.averaged.state_dict())
         progress.set_postfix_str(_summary(metrics))
         on_epoch_end(metrics)

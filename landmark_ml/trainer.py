@@ -44,6 +44,11 @@ class FitOptions:
     ema_decay: float = 0.0
     clip_grad: float = 1.0
     patience: int = 0
+    val_interval: int = 1
+
+    def validates(self, epoch: int) -> bool:
+        """Whether the network is measured on validation photos after this epoch, from 0 on."""
+        return (epoch + 1) % self.val_interval == 0 or epoch + 1 == self.epochs
 
 
 @dataclass

@@ -116,6 +116,13 @@ def test_one_photo_cannot_be_mixed() -> None:
     assert configured(finetune_batch_size=1).finetune_batch_size == 1
 
 
+def test_patience_that_ends_before_the_next_validation_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^patience is 3 and val_interval 4: .* or 0$"):
+        configured(patience=3, val_interval=4)
+    assert configured(patience=4, val_interval=4).val_interval == 4
+    assert configured(patience=0, val_interval=4).patience == 0
+
+
 def test_training_nothing_and_training_on_noise_are_refused() -> None:
     with pytest.raises(ValueError, match="epochs and finetune_epochs are both 0"):
         configured(epochs=0)

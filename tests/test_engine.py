@@ -103,6 +103,29 @@ def test_patience_stops_after_epochs_without_a_better_loss() -> None:
     assert len(whole) == 6
 
 
+def test_only_every_few_epochs_and_the_last_are_validated() -> None:
+    options = replace(OPTIONS, val_interval=4)
+    _, kept, rows = fit_head(options, in_order(*clusters(30, seed=1)))
+    assert [row["epoch"] for row in rows if "val/top1" in row] == [3, 5]
+    assert kept["epoch"] == 5
+    assert [row["epoch"] for row in rows if "train/loss" in row] == [0, 1, 2, 3, 4, 5]
+
+
+def test_of_few_validated_epochs_the_weights_of_the_best_are_kept() -> None:
+    head, states = new_head(), list[Tensor]()
+    options = replace(OPTIONS, val_interval=3)
+    kept = fit(
+        head,
+        shuffled(*clusters(48)),
+        contrary(30),
+        options,
+        CPU,
+        lambda _: states.append(head.classifier.weight.detach().clone()),
+    )
+    assert kept["epoch"] == 2
+    assert torch.equal(head.classifier.weight, states[2])
+
+
 def without_speed(rows: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if "per_second" not in k} for row in rows]
 

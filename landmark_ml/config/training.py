@@ -164,6 +164,11 @@ class TrainConfig(DataConfig):
         "epochs without a better val/calibrated_loss before stopping; 0: never stop",
         within=NOT_NEGATIVE,
     )
+    val_interval: int = option(
+        1,
+        "epochs on pixels from one validation to the next; after the last there always is one",
+        within=POSITIVE,
+    )
 
     device: str = option("auto", "where to train", choices=("auto", "cpu", "cuda", "mps"))
     processes: int = option(
@@ -188,6 +193,11 @@ class TrainConfig(DataConfig):
             raise ValueError(
                 "finetune_batch_size is 1, and mixup and cutmix mix the photos of a batch; give 2"
                 " or more, or mixup 0 and cutmix 0"
+            )
+        if 0 < self.patience < self.val_interval:
+            raise ValueError(
+                f"patience is {self.patience} and val_interval {self.val_interval}: training would"
+                " stop before it is validated again; give a patience of at least val_interval, or 0"
             )
         side = self.train_resolution or self.resolution
         if self.start_resolution % 32 or (side and self.start_resolution > side):

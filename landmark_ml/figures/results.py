@@ -60,10 +60,10 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     """Draw losses and validation accuracies over the epochs, with the best epoch marked.
 
     A row holds `epoch` and any of `train/loss`, `val/loss`, `val/calibrated_loss`, `val/top1`,
-    `val/top3`; a key that is missing leaves a gap. Best is the lowest `val/calibrated_loss`, whose
-    weights training keeps, else the highest `val/top1`, else the lowest `val/loss`. `phase_epoch`
-    is 0 where a phase begins: the last one keeps its own best. Raises ValueError on an empty
-    history.
+    `val/top3`; lines pass over the epochs that lack their key. Best is the lowest
+    `val/calibrated_loss`, whose weights training keeps, else the highest `val/top1`, else the
+    lowest `val/loss`. `phase_epoch` is 0 where a phase begins: the last one keeps its own best.
+    Raises ValueError on an empty history.
     """
     if not history:
         msg = "the history holds no epoch: draw learning curves after the first one"
@@ -198,7 +198,15 @@ def _draw_curves(
         return
     marker = "o" if len(epochs) <= MOST_MARKED_EPOCHS else ""
     for name, (values, color) in drawn.items():
-        axes.plot(epochs, values, color=color, marker=marker, markersize=3.5, label=name)
+        measured = np.isfinite(values)
+        axes.plot(
+            epochs[measured],
+            values[measured],
+            color=color,
+            marker=marker,
+            markersize=3.5,
+            label=name,
+        )
     if best is not None:
         axes.axvline(epochs[best], color=GREEN, linestyle="--", linewidth=1, label="best epoch")
     pad = 0.03 * (epochs[-1] - epochs[0]) or 0.5

@@ -123,4 +123,5 @@ def _finetune_options(config: TrainConfig, dataset: Dataset) -> FitOptions:
         ema_decay=config.ema_decay,
         clip_grad=config.clip_grad,
         patience=config.patience,
+        val_interval=config.val_interval,
     )

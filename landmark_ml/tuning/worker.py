@@ -202,7 +202,7 @@ class _Watch:
         self._phase += epoch == 0
         # The head before a fine-tuning says little of how that will end.
         last = self._phase == 1 + bool(self.config.epochs and self.config.finetune_epochs)
-        if self.config.prunes() == "none" or not last:
+        if self.config.prunes() == "none" or not last or "val/top1" not in metrics:
             return
         self.trial.report(metrics["val/top1"], epoch)
         if self.trial.should_prune():

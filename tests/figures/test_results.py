@@ -54,15 +54,16 @@ def test_curves_of_one_epoch_show_points() -> None:
     assert render(figure).width == 9 * DPI
 
 
-def test_curves_leave_gaps_for_missing_and_nan_values() -> None:
+def test_curves_pass_over_missing_and_nan_values() -> None:
     history: list[dict[str, float]] = [
         {"epoch": 0, "train/loss": 1.0},
         {"epoch": 1},
         {"epoch": 2, "train/loss": math.nan},
+        {"epoch": 3, "train/loss": 0.5},
     ]
     figure = learning_curves(history)
-    values = np.asarray(figure.axes[0].lines[0].get_ydata(), dtype=float)
-    np.testing.assert_array_equal(values, [1.0, math.nan, math.nan])
+    points = np.asarray(figure.axes[0].lines[0].get_xydata(), dtype=float)
+    np.testing.assert_array_equal(points, [[0, 1.0], [3, 0.5]])
     assert says(figure, "not measured")
     assert says(figure, "nothing measured on validation photos")
 
