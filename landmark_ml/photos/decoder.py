@@ -121,8 +121,11 @@ def read_photo(source: bytes | Path, limits: PhotoLimits = DEFAULT_LIMITS) -> by
             raise PhotoError("not_an_image", "is a pipe or a device, not a file: leave it out")
         check_bytes(status.st_size, limits)
         with source.open("rb") as file:
-            # One byte more than allowed: a file that grows has no honest size.
-            source = file.read(limits.max_bytes + 1)
+            # Room for the limit would be made for every photo; one byte more tells of a file that
+            # grows or tells no size, and of that no more is read than one byte above the limit.
+            source = file.read(status.st_size + 1)
+            if len(source) > status.st_size:
+                source += file.read(limits.max_bytes + 1 - len(source))
     check_bytes(len(source), limits)
     if not source:
         raise PhotoError("empty", "the photo has no bytes: upload or copy it again")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import stat
 import struct
 import subprocess
 import sys
@@ -185,6 +186,19 @@ def test_byte_limit_is_checked_before_reading(tmp_path: Path) -> None:
     assert caught.value.code == "too_many_bytes"
     with pytest.raises(PhotoError, match="over the limit of 10:"):
         decode_photo(bytes(11), limits=PhotoLimits(max_bytes=10))
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_whole_up_to_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "growing.png"
+    Image.new("RGB", (30, 20), "red").save(path)
+    before = list(path.stat())
+    before[stat.ST_SIZE] = 10
+    monkeypatch.setattr(Path, "stat", lambda _: os.stat_result(before))
+    assert decode_photo(path).size == (30, 20)
+    with pytest.raises(PhotoError, match="over the limit of 20:"):
+        decode_photo(path, limits=PhotoLimits(max_bytes=20))
 
 
 def test_an_endless_device_is_refused_instead_of_read() -> None:
