@@ -60,9 +60,10 @@ def find_unfinished(config: TrainConfig) -> str | None:
     if config.resume == "auto":
         found = tracking.unfinished_runs(digest)
         here = [run_id for run_id in found if began_here(cache, run_id)]
-        if found and not here:
+        if found[:1] != here[:1]:
             logger.warning(
-                "a new run begins: run %s is unfinished, and its checkpoints are not in %s",
+                "%s: run %s is unfinished, and its checkpoints are not in %s",
+                f"the older run {here[0]} goes on" if here else "a new run begins",
                 found[0],
                 checkpoint_folder(cache, found[0]).resolve(),
             )

@@ -199,6 +199,18 @@ def test_a_run_that_began_elsewhere_is_not_begun_again(
     assert status(run_id) == "KILLED"
 
 
+def test_auto_says_that_a_newer_run_began_elsewhere(
+    config: TrainConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = replace(config, seed=17, resume="auto")
+    older, newer = unfinished_run(mine), unfinished_run(mine)
+    assert find_unfinished(mine) == newer
+    assert not caplog.text
+    shutil.rmtree(Path(config.cache_dir) / "checkpoints" / newer)
+    assert find_unfinished(mine) == older
+    assert f"the older run {older} goes on: run {newer} is unfinished" in caplog.text
+
+
 def test_a_run_of_another_experiment_goes_on_there(config: TrainConfig, tmp_path: Path) -> None:
     elsewhere = mlflow.create_experiment("elsewhere", str(tmp_path))
     client = mlflow.MlflowClient()
