@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.mlflow_errors",
         "landmark_ml.photos",
         "landmark_ml.places",
+        "landmark_ml.system_names",
     ),
     (
         "landmark_ml.batches",
@@ -121,6 +122,10 @@ SERVING_MAY_IMPORT = (
 )
 """All of the library that serving may touch: it is shipped inside the model."""
 
+CHAMPION = "serving.champion"
+CHAMPION_MAY_IMPORT = ("landmark_ml.mlflow_errors",)
+"""What loads from the registry, which is no part of a model, may touch besides."""
+
 APP = "serving.app"
 APP_MAY_IMPORT = ("landmark_ml.atomic_file", "landmark_ml.config", "landmark_ml.places")
 """What the web app, which runs where the whole project is installed, may touch besides."""
@@ -131,7 +136,9 @@ TAGGER_MAY_IMPORT = (
     "landmark_ml.config",
     "landmark_ml.gazetteer",
     "landmark_ml.html_page",
+    "landmark_ml.mlflow_errors",
     "landmark_ml.places",
+    "landmark_ml.system_names",
     "landmark_ml.tracking",
 )
 """What the tagger, which runs where the whole project is installed, may touch besides."""
@@ -236,6 +243,7 @@ def test_imports_point_to_the_ground(module: str) -> None:
 @pytest.mark.parametrize("module", SERVING)
 def test_serving_needs_little_of_the_library(module: str) -> None:
     more: tuple[str, ...] = TAGGER_MAY_IMPORT if is_in(module, TAGGER) else ()
+    more += CHAMPION_MAY_IMPORT if is_in(module, CHAMPION) else ()
     more += APP_MAY_IMPORT if is_in(module, APP) else ()
     more += CLUSTER_MAY_IMPORT if is_in(module, CLUSTER) else ()
     foreign = [

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from landmark_ml.datasets.dataset import NOT_A_LANDMARK, Side
-from landmark_ml.datasets.walking import is_ignored, is_no_photo, walk_files
+from landmark_ml.datasets.walking import is_no_photo, walk_files
 from landmark_ml.gazetteer import OWN_PLACES
+from landmark_ml.system_names import is_of_the_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,7 +127,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     loose = []
     for path in sorted(folder.iterdir(), key=lambda path: unicodedata.normalize("NFC", path.name)):
-        if is_ignored(path.name) or path.name == NOT_LANDMARKS:
+        if is_of_the_system(path.name) or path.name == NOT_LANDMARKS:
             continue
         if not path.is_dir():
             loose += [path.name] if path.name != OWN_PLACES else []

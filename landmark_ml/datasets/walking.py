@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from landmark_ml.system_names import is_of_the_system
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_IGNORED = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 # What cameras, phones and programs that tag photos lay beside them: no photo, and no damaged one.
 _SIDECARS = frozenset({".aae", ".csv", ".html", ".json", ".md", ".txt", ".xml", ".xmp"})
 _VIDEOS = frozenset({".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
@@ -27,8 +28,8 @@ def walk_files(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not is_ignored(name))
-        yield from (Path(parent, name) for name in sorted(names) if not is_ignored(name))
+        folders[:] = sorted(name for name in folders if not is_of_the_system(name))
+        yield from (Path(parent, name) for name in sorted(names) if not is_of_the_system(name))
 
 
 def _refuse(error: OSError) -> NoReturn:
@@ -41,8 +42,3 @@ def _refuse(error: OSError) -> NoReturn:
 def is_no_photo(file: Path) -> bool:
     """Whether its name says that a file is something else than a photo, such as a sidecar."""
     return file.suffix.casefold() in _SIDECARS | _VIDEOS
-
-
-def is_ignored(name: str) -> bool:
-    """Whether a file or folder is hidden, or one that a system lays down for itself."""
-    return name.startswith(".") or name in _IGNORED

@@ -1,6 +1,6 @@
 """From the bytes of a photo to its pixels: the one decoder of training, evaluation and serving."""
 
-from landmark_ml.photos.decoder import decode_photo, read_location, read_photo
+from landmark_ml.photos.decoder import decode_photo, read_at_most, read_location, read_photo
 from landmark_ml.photos.limits import DEFAULT_LIMITS, PhotoError, PhotoErrorCode, PhotoLimits
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "PhotoErrorCode",
     "PhotoLimits",
     "decode_photo",
+    "read_at_most",
     "read_location",
     "read_photo",
 ]

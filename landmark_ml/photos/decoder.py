@@ -120,16 +120,23 @@ def read_photo(source: bytes | Path, limits: PhotoLimits = DEFAULT_LIMITS) -> by
             # Opening a pipe waits for somebody to write into it, and a device may have no end.
             raise PhotoError("not_an_image", "is a pipe or a device, not a file: leave it out")
         check_bytes(status.st_size, limits)
-        with source.open("rb") as file:
-            # Room for the limit would be made for every photo; one byte more tells of a file that
-            # grows or tells no size, and of that no more is read than one byte above the limit.
-            source = file.read(status.st_size + 1)
-            if len(source) > status.st_size:
-                source += file.read(limits.max_bytes + 1 - len(source))
+        source = read_at_most(source, status.st_size, limits.max_bytes + 1)
     check_bytes(len(source), limits)
     if not source:
         raise PhotoError("empty", "the photo has no bytes: upload or copy it again")
     return source
+
+
+def read_at_most(path: Path, size: int, most: int) -> bytes:
+    """Bytes of a file that claims a size, and no more of one that grows than `most`.
+
+    Raises OSError when it cannot be opened.
+    """
+    with path.open("rb") as file:
+        # Room for `most` would be made for every photo; one byte more than claimed tells of a file
+        # that grows.
+        data = file.read(min(size + 1, most))
+        return data if len(data) <= size else data + file.read(most - len(data))
 
 
 def _open(data: bytes, limits: PhotoLimits) -> ImageFile.ImageFile:

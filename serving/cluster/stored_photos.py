@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow as pa
 from pyarrow.fs import FileSelector, FileType
 
+from landmark_ml.system_names import is_of_the_system
 from serving.cluster.addresses import local_folder, open_folder
-from serving.tagging import MOST_BYTES, OTHER_PICTURES, PHOTO_SUFFIXES, Found, Library, is_visible
+from serving.tagging import MOST_BYTES, OTHER_PICTURES, PHOTO_SUFFIXES, Found, Library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,4 +96,4 @@ class StoredPhotos:
 
 
 def _is_visible(path: str) -> bool:
-    return all(is_visible(name) for name in path.split("/"))
+    return not any(is_of_the_system(name) for name in path.split("/"))

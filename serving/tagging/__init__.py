@@ -12,7 +12,6 @@ from serving.tagging.walk import (
     PHOTO_SUFFIXES,
     Found,
     Library,
-    is_visible,
 )
 from serving.tagging.whereabouts import OwnPlaces, read_places
 
@@ -27,7 +26,6 @@ __all__ = [
     "OwnPlaces",
     "TagResult",
     "find_version",
-    "is_visible",
     "may_change",
     "printable",
     "read_places",

@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serving.tagging.walk import PHOTO_SUFFIXES, is_visible
+from landmark_ml.system_names import is_of_the_system
+from serving.tagging.walk import PHOTO_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,9 +66,9 @@ def _foreign(folder: Path) -> Iterator[Path]:
     if folder.exists() and not folder.is_dir():
         yield folder
     for parent, folders, files in os.walk(folder):
-        folders[:] = filter(is_visible, folders)
+        folders[:] = [name for name in folders if not is_of_the_system(name)]
         links = [name for name in folders if Path(parent, name).is_symlink()]
-        paths = [Path(parent, name) for name in (*links, *files) if is_visible(name)]
+        paths = [Path(parent, name) for name in (*links, *files) if not is_of_the_system(name)]
         yield from (path for path in paths if not _is_ours(path))
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_ml.photos import DEFAULT_LIMITS
+from landmark_ml.photos import DEFAULT_LIMITS, read_at_most
+from landmark_ml.system_names import is_of_the_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +29,6 @@ OTHER_PICTURES = frozenset(f".{name}" for name in _NOT_READ.split())
 
 MOST_BYTES = DEFAULT_LIMITS.max_bytes + 1
 """Of a photo that are read: one more than allowed is enough for the decoder to refuse it."""
-
-_NO_PHOTOS_OF_THE_USER = frozenset(("@eadir", "#recycle", "$recycle.bin", "lost+found"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +84,8 @@ class Library:
     def read(self, path: Path) -> bytes | OSError:
         """Bytes of a photo by its path within the library, or why the system does not give them."""
         try:
-            with (self.root / path).open("rb") as file:
-                return file.read(MOST_BYTES)
+            file = self.root / path
+            return read_at_most(file, file.stat().st_size, MOST_BYTES)
         except OSError as error:
             return error
 
@@ -98,7 +97,9 @@ class Library:
                 return []
             walked.add((state.st_dev, state.st_ino))
             with os.scandir(folder) as entries:
-                return sorted((e for e in entries if is_visible(e.name)), key=lambda e: e.name)
+                return sorted(
+                    (e for e in entries if not is_of_the_system(e.name)), key=lambda e: e.name
+                )
         except OSError as error:
             self._pass_over(folder, error)
             return []
@@ -133,8 +134,3 @@ class Library:
         if within not in self.unreadable:
             logger.warning("%s cannot be opened and is passed over: %s", path, error)
             self.unreadable[within] = error.strerror or str(error)
-
-
-def is_visible(name: str) -> bool:
-    """Whether a file or folder of this name is one for us: not hidden, no recycle bin."""
-    return not name.startswith(".") and name.lower() not in _NO_PHOTOS_OF_THE_USER

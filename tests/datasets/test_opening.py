@@ -133,10 +133,11 @@ def test_clutter_is_ignored_and_unreadable_files_are_listed(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     stones = root / "3.Stonehenge"
-    for name in (".DS_Store", "._1.jpg", "Thumbs.db", "__MACOSX/1.jpg"):
-        (stones / name).parent.mkdir(exist_ok=True)
+    for name in (".DS_Store", "._1.jpg", "Thumbs.db", "__MACOSX/1.jpg", "@eaDir/1.jpg/thumb.jpg"):
+        (stones / name).parent.mkdir(parents=True, exist_ok=True)
         (stones / name).write_bytes(b"clutter")
     (root / ".git").mkdir()
+    (root / "#recycle").mkdir()
     (root / "notes.txt").write_text("mine", encoding="utf-8")
     (stones / "notes.txt").write_text("mine", encoding="utf-8")
     photo = (stones / "20.jpg").read_bytes()
