@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import TYPE_CHECKING
+
+from serving.named_database import open_database
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +17,7 @@ class ScratchDatabase:
     def __init__(self, path: Path, schema: str) -> None:
         path.unlink(missing_ok=True)
         self._path = path
-        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db = open_database(path)
         # Nobody reads it after a crash.
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute("PRAGMA synchronous = OFF")

@@ -72,16 +72,18 @@ class PartStore:
     def __init__(self, system: FileSystem) -> None:
         self._system = system
 
-    def settle_bits(self, wanted: int) -> int:
+    def settle_bits(self, wanted: int, photos: str) -> int:
         """How many bits of the hash tell the part of a photo: as settled before, or as wanted.
 
-        Raises ValueError when that was settled by a newer version, or what settled it is damaged.
+        photos: where they lie. Raises ValueError when these parts are of photos elsewhere, were
+        settled by a newer version, or what settled them is damaged.
         """
         try:
             with self._system.open_input_stream(_LAYOUT) as stream:
-                return _bits(stream.read())
+                return _bits(stream.read(), photos)
         except FileNotFoundError:
-            self._write(_LAYOUT, json.dumps({"version": _VERSION, "bits": wanted}).encode())
+            layout = {"version": _VERSION, "bits": wanted, "photos": photos}
+            self._write(_LAYOUT, json.dumps(layout).encode())
             return wanted
 
     def indexes(self) -> list[int]:
@@ -133,12 +135,14 @@ class PartStore:
         self._system.move(scratch, name)
 
 
-def _bits(content: bytes) -> int:
+def _bits(content: bytes, photos: str) -> int:
     try:
         layout = json.loads(content)
         # A newer version may spell the rest in another way.
         version = layout["version"]
         bits = int(layout["bits"]) if version == _VERSION else None
+        # Layouts of before did not say.
+        before = layout.get("photos", photos)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{_LAYOUT} in out is damaged ({error!r}), so where a photo's row stands is not known;"
@@ -146,6 +150,11 @@ def _bits(content: bytes) -> int:
         ) from None
     if bits is None:
         raise ValueError(f"out was written by another version ({version}); give a new one")
+    if before != photos:
+        raise ValueError(
+            f"photos={photos}, and out holds the table of {before}; give out a folder of its own."
+            f" If the photos moved, write where they lie now into its {_LAYOUT}"
+        )
     return bits
 
 

@@ -126,7 +126,7 @@ def tag_photos(config: ClusterConfig, network: Network, workers: Workers) -> Clu
         written = store.indexes()
         if written and not count:
             raise _all_gone(job)
-        bits = store.settle_bits(bits_for(count, config.part_photos))
+        bits = store.settle_bits(bits_for(count, config.part_photos), job.photos)
         parts = _with_emptied(listing.parts(bits), written)
         started = time.perf_counter()
         with tqdm(total=count, desc="tagging", unit="photos", smoothing=0.05, delay=1) as bar:

@@ -9,6 +9,8 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from serving.named_database import open_database
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -33,6 +35,7 @@ CREATE TABLE IF NOT EXISTS photos (
     answer TEXT
 ) WITHOUT ROWID
 """
+_LIBRARY = "CREATE TABLE IF NOT EXISTS library (root BLOB NOT NULL)"
 # A photo that was changed since it was answered is a new photo.
 _MEET = """
 INSERT INTO photos (path, size, mtime_ns, scan) VALUES (?, ?, ?, ?)
@@ -74,12 +77,14 @@ class Journal:
     moments with it. No more than a few rows are held in memory. Answers that an older version
     recorded and that lack something of today's are forgotten, so that they are asked for again.
 
-    Raises ValueError for a file that is no journal, or that of a newer version.
+    Raises ValueError for a file that is no journal, or that of a newer version; OSError, also
+    later, where the disk is full or does not let it be written.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, isolation_level=None)
+        self._folder = path.parent
+        self._db = open_database(path)
         try:
             self._open(path)
         except BaseException:
@@ -97,6 +102,28 @@ class Journal:
     def is_new(self) -> bool:
         """Whether no photo was ever met before this scan."""
         return self._scan == 1
+
+    def bind(self, root: Path) -> None:
+        """Take these photos for those under a folder, which may have moved here.
+
+        Raises ValueError when they are those of another folder that is still there: the table would
+        lose its photos, and the same path may stand for another photo.
+        """
+        known = self._db.execute("SELECT root FROM library").fetchone()
+        if known is not None:
+            before = Path(os.fsdecode(known[0]))
+            if before == root:
+                return
+            if before.is_dir():
+                raise ValueError(
+                    f"photos={root}, and what is written in {self._folder} is of the photos in"
+                    f" {before}; give out a folder of its own, such as {root / 'tags'}"
+                )
+            logger.warning("%s is taken for the library that stood in %s", root, before)
+        self._db.execute("BEGIN")
+        self._db.execute("DELETE FROM library")
+        self._db.execute("INSERT INTO library VALUES (?)", [os.fsencode(root)])
+        self._db.execute("COMMIT")
 
     def meet(self, photos: Iterable[Found]) -> int:
         """Take in what the library holds now, and return how many photos that is.
@@ -158,6 +185,7 @@ class Journal:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute(_TABLES)
+            self._db.execute(_LIBRARY)
             self._bring_up_to_date(path)
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):

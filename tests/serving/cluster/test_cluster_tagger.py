@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,6 +195,21 @@ def test_the_number_of_parts_is_settled_by_the_first_run(
         (Path(config.out) / "_layout.json").write_text(newer)
         with pytest.raises(ValueError, match="written by another version"):
             recognised(config)
+
+
+def test_photos_elsewhere_do_not_take_the_place_of_those_before(
+    config: ClusterConfig, recognised: Any, tmp_path: Path
+) -> None:
+    recognised(config)
+    before = files(config)
+    moved = replace(config, photos=str(tmp_path / "elsewhere"))
+    shutil.copytree(config.photos, moved.photos)
+    with pytest.raises(ValueError, match=rf"out holds the table of {config.photos}; give out a"):
+        recognised(moved)
+    assert files(config) == before
+    layout = Path(config.out) / "_layout.json"
+    layout.write_text(layout.read_text().replace(config.photos, moved.photos))
+    assert recognised(moved) == 0
 
 
 @pytest.mark.parametrize("damaged", ["", "{}", "[]", '{"version": 1, "bits": null}'])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ import pytest
 from landmark_ml.config import TagConfig
 from serving.tagging.journal import Journal
 from serving.tagging.tagger import JOURNAL, tag_library
-from serving.tagging.walk import Library
+from serving.tagging.walk import Found, Library
 
 if TYPE_CHECKING:
     from serving.tagging.loaded_version import LoadedVersion
@@ -67,6 +69,44 @@ def test_a_journal_of_a_newer_version_is_left_alone(
     change(config, "PRAGMA user_version = 99")
     with pytest.raises(ValueError, match=r"newer version .*99.*update landmark-ml"):
         run(config, loaded)
+
+
+def test_another_library_does_not_take_the_place_of_the_first(
+    config: TagConfig, loaded: LoadedVersion, tmp_path: Path
+) -> None:
+    before = run(config, loaded)
+    table = (before.out / "tags.csv").read_bytes()
+    other = tmp_path / "others"
+    other.mkdir()
+    shutil.copy(next(Path(config.photos).rglob("*.jpg")), other / "1.jpg")
+    with pytest.raises(ValueError, match=rf"is of the photos in {config.photos}; give out a"):
+        run(replace(config, photos=str(other)), loaded)
+    assert (before.out / "tags.csv").read_bytes() == table
+    # A folder within is another library too.
+    with pytest.raises(ValueError, match="give out a folder of its own"):
+        run(replace(config, photos=str(Path(config.photos) / "2024")), loaded)
+    assert run(config, loaded).recognised == 0
+
+
+def test_a_library_that_moved_keeps_its_answers(
+    config: TagConfig, loaded: LoadedVersion, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    shutil.copytree(config.photos, here)
+    first = run(replace(config, photos=str(here)), loaded)
+    here.rename(there)
+    second = run(replace(config, photos=str(there)), loaded)
+    assert (second.photos, second.recognised) == (first.photos, 0)
+    assert f"{there} is taken for the library that stood in {here}" in caplog.text
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / JOURNAL
+    with Journal(path) as journal:
+        journal._db.execute("PRAGMA max_page_count = 5")
+        photos = [Found(Path(f"{number}.jpg"), 1, 1) for number in range(10_000)]
+        with pytest.raises(OSError, match=rf"{path} .*is full.*space"):
+            journal.meet(photos)
 
 
 def test_what_is_no_journal_is_named(tmp_path: Path) -> None:
