@@ -14,6 +14,8 @@ TORCH ?=
 PARAMS ?=
 # Registered model that trainings add to, that serves, tags, is judged, promoted and rolled back.
 MODEL ?= landmarks
+# What `make serve` serves: any model that MLflow knows.
+MODEL_URI ?= models:/$(MODEL)@champion
 HOST := 127.0.0.1
 UI_PORT ?= 5000
 SERVE_PORT ?= 5001
@@ -95,7 +97,9 @@ history: $(INSTALLED) ## who became champion when, by whom and why
 	$(RUN) -e history $(call OF_MODEL,name) $(PARAMS)
 
 notebooks: $(INSTALLED) ## execute the notebooks on a few postcards, into out/notebooks
-	$(BIN)/python -m nbconvert --execute --to html --output-dir out/notebooks \
+	@test -z "$(LANDMARKS_DATA)" || test -d "$(LANDMARKS_DATA)" \
+		|| { echo "LANDMARKS_DATA=$(LANDMARKS_DATA) is no folder; name one of photos"; exit 1; }
+	$(if $(LANDMARKS_DATA),LANDMARKS_DATA="$$(cd "$(LANDMARKS_DATA)" && pwd)" )$(BIN)/python -m nbconvert --execute --to html --output-dir out/notebooks \
 		experiments/notebooks/*.ipynb
 
 test: $(INSTALLED) ## run the fast test suite
@@ -110,7 +114,7 @@ ui: $(INSTALLED) ## open the MLflow UI on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri "$$MLFLOW_TRACKING_URI" --host $(HOST) --port $(UI_PORT)
 
 serve: $(INSTALLED) ## serve the champion on http://127.0.0.1:5001
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow models serve -m "models:/$(MODEL)@champion" \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow models serve -m "$(MODEL_URI)" \
 		--env-manager local --host $(HOST) --port $(SERVE_PORT)
 
 query: $(INSTALLED) ## ask the served model about a photo: make query PHOTO=photo.jpg
@@ -118,4 +122,4 @@ query: $(INSTALLED) ## ask the served model about a photo: make query PHOTO=phot
 	@$(BIN)/python -m serving.query "$(PHOTO)" --url http://$(HOST):$(SERVE_PORT)
 
 clean: ## remove the environment and what is quickly computed again; keep runs, models and data
-	rm -rf $(VENV) .cache/features .cache/graphs .cache/pixels build *.egg-info
+	rm -rf $(VENV) .cache/features .cache/graphs .cache/pixels build/lib build/bdist* *.egg-info

@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
+from landmark_ml.config import user_path
 from landmark_ml.postcards import write_postcards
 
 
@@ -22,7 +23,9 @@ def open_sandbox(per_class: int = 16, not_landmarks: int = 48, test_per_class: i
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"mlflow\.")
     own = os.environ.get("LANDMARKS_DATA")
-    photos = Path(own).expanduser().resolve() if own else None
+    photos = user_path(own).resolve() if own else None
+    if photos is not None and not photos.is_dir():
+        raise ValueError(f"LANDMARKS_DATA is {photos}, which is no folder; name one of photos")
     folder = Path(tempfile.mkdtemp(prefix="landmarks-notebook-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.chdir(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from experiments import launch
@@ -43,15 +44,18 @@ def print_result(result: TrainResult) -> None:
 def _serve(result: TrainResult) -> str:
     version = result.registered
     if version is None or not version.is_champion:
-        return f"mlflow models serve -m {result.model_uri} --env-manager local   serve this model"
-    name = "" if version.name == "landmarks" else f" MODEL={version.name}"
+        return f"make serve MODEL_URI={result.model_uri}   serve this model on 127.0.0.1"
+    name = "" if version.name == "landmarks" else f" MODEL={shlex.quote(version.name)}"
     return f"make serve{name:<18} serve the champion on 127.0.0.1"
 
 
 def _promote(version: Registered) -> str:
     values = f"-P candidates={version.version}"
     if version.name != "landmarks":
-        values = f"-P name={version.name} {values}"
+        return (
+            f'make promote MODEL={shlex.quote(version.name)} PARAMS="{values} -P data=<the same>"'
+            "   judge it against the champion"
+        )
     return f'make promote PARAMS="{values} -P data=<the same>"   judge it against the champion'
 
 

@@ -49,3 +49,35 @@ def test_the_model_that_is_named_is_the_one_that_is_meant(
 ) -> None:
     assert asked.format(model=model) in planned(target, f"MODEL={model}")
     assert model not in planned(target)
+
+
+def test_another_model_than_the_champion_can_be_served() -> None:
+    assert '-m "models:/landmarks/3"' in planned("serve", "MODEL_URI=models:/landmarks/3")
+
+
+def test_photos_for_the_notebooks_are_found_from_where_make_was_called(tmp_path: Path) -> None:
+    here = planned("notebooks", "LANDMARKS_DATA=my photos")
+    assert '$(cd "my photos" && pwd)' in here
+    assert 'LANDMARKS_DATA="$' not in planned("notebooks")
+    missing = tmp_path / "missing"
+    done = subprocess.run(  # noqa: S603 - our own Makefile
+        [
+            MAKE,
+            "--directory",
+            str(ROOT),
+            "notebooks",
+            f"LANDMARKS_DATA={missing}",
+            "--old-file=.venv/.installed",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode
+    assert f"LANDMARKS_DATA={missing} is no folder" in done.stdout
+
+
+def test_cleaning_keeps_what_benchmarks_measured() -> None:
+    removed = planned("clean").split()
+    assert "build/lib" in removed
+    assert "build" not in removed
