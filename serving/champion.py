@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from landmark_ml.artifact_layout import METADATA_FILE
+from landmark_ml.mlflow_errors import is_not_there
 from serving.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ class Champion:
             self._follow()
         except (MlflowException, OSError, ValueError) as error:
             raise ChampionError(
-                f"the champion of {self.name} cannot be loaded: {_reason(error)};"
-                " register one first: mlflow run . --env-manager local -e transfer"
+                f"the champion of {self.name} cannot be loaded: {_reason(error)}"
+                f"{_way_to_one(self.name, error)}"
             ) from error
         self._watcher = threading.Thread(target=self._watch, name="champion", daemon=True)
         self._watcher.start()
@@ -193,6 +194,13 @@ def exported_network(version: ModelVersion, tracking_uri: str | None = None) -> 
                 " and should hold one; register a model that this project trained"
             )
         yield found[0].parent
+
+
+def _way_to_one(name: str, error: Exception) -> str:
+    """How to make what the registry does not hold; nothing where it was not even reached."""
+    if not isinstance(error, MlflowException) or not is_not_there(error):
+        return ""
+    return f"; register one first: mlflow run . --env-manager local -e transfer -P register={name}"
 
 
 def _reason(error: Exception) -> str:

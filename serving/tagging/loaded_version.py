@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import mlflow
 from mlflow.exceptions import MlflowException
 
+from landmark_ml.mlflow_errors import is_not_there
 from serving.champion import ALIAS, load_predictor
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def find_version(model: str) -> ModelVersion:
         name, _, alias = model.partition("@")
         return client.get_model_version_by_alias(name, alias or ALIAS)
     except MlflowException as error:
+        if not is_not_there(error):
+            raise
         raise ValueError(
-            f"model={model} is not in the registry ({error.message}); make one with `make transfer`"
-            " or name another"
+            f"model={model} is not in the registry ({error.message}); make one with"
+            f' `make transfer MODEL="{name}"` or name another'
         ) from None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
 from landmark_ml.succession import CHAMPION
 from serving.champion import ALIAS, Champion, ChampionError, load_predictor
@@ -202,10 +204,23 @@ def test_after_close_the_alias_is_no_longer_followed(
 
 def test_without_a_champion_it_does_not_start(tracking_uri: str) -> None:
     champion = Champion("never-registered")
-    with pytest.raises(ChampionError, match=r"never-registered cannot be loaded.*register one"):
+    with pytest.raises(
+        ChampionError, match=r"never-registered cannot be loaded.*register=never-registered$"
+    ):
         champion.start()
     with pytest.raises(ChampionError, match="call start first"):
         _ = champion.current
+
+
+def test_a_registry_that_is_away_is_not_taken_for_an_empty_one(
+    tracking_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> NoReturn:
+        raise MlflowException("the server does not answer")
+
+    monkeypatch.setattr(MlflowClient, "get_model_version_by_alias", away)
+    with pytest.raises(ChampionError, match=r"cannot be loaded: the server does not answer$"):
+        Champion("landmarks").start()
 
 
 def test_it_is_started_once(watch: Callable[..., Champion]) -> None:

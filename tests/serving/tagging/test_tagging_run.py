@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
 
 from experiments import tag
 from landmark_ml.config import TagConfig
@@ -91,8 +93,20 @@ def test_the_model_may_be_named_in_three_ways(registered: str) -> None:
 
 @pytest.mark.parametrize("model", ["unheard_of", "unheard_of/3", "tagged_with@second"])
 def test_a_model_that_is_not_there_is_named(model: str, registered: str) -> None:
-    with pytest.raises(ValueError, match=f"model={model} is not in the registry"):
+    with pytest.raises(ValueError, match=f"model={model} is not in the registry") as refused:
         load_version(model)
+    assert f'make transfer MODEL="{re.split("[/@]", model)[0]}"' in str(refused.value)
+
+
+def test_a_registry_that_is_away_is_not_taken_for_an_empty_one(
+    registered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> NoReturn:
+        raise MlflowException("the server does not answer")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "get_model_version_by_alias", away)
+    with pytest.raises(MlflowException, match=r"^the server does not answer$"):
+        load_version(registered)
 
 
 def test_a_library_must_be_named() -> None:
