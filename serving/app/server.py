@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import socket
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
 
+from landmark_ml.config import user_path
 from serving.app.access_token import TOKEN_VARIABLE, configured_token
 from serving.app.application import create_app
 from serving.app.run_link import run_link
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from landmark_ml.config import AppConfig
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
 _KEEP_ALIVE_SECONDS = 30
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
     token = configured_token()
     if config.host not in _LOOPBACK and not token:
         logger.warning("anyone who reaches %s may ask; set %s", config.host, TOKEN_VARIABLE)
-    world = world_outline(Path(config.cache_dir))
+    world = world_outline(user_path(config.cache_dir))
     load = partial(load_predictor, threads=config.threads)
     watched = Champion(config.model, None, config.poll, load=load)
     with _listen(config) as listener, watched as champion:
@@ -56,9 +57,15 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=round(config.timeout),
         )
-        host, port = listener.getsockname()[:2]
-        started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        started(f"http://{_shown_host(config)}:{listener.getsockname()[1]}")
         uvicorn.Server(options).run(sockets=[listener])
+
+
+def _shown_host(config: AppConfig) -> str:
+    """Name to ask under: of every address of the machine the first that is not refused."""
+    if config.host in _EVERY_ADDRESS:
+        return config.hosts.split(",")[0].strip()
+    return f"[{config.host}]" if ":" in config.host else config.host
 
 
 def _listen(config: AppConfig) -> socket.socket:

@@ -93,3 +93,16 @@ def test_a_port_in_use_is_named_with_the_way_out(taken_port: int) -> None:
         serve(AppConfig(port=taken_port), started.append)
     assert isinstance(raised.value.__cause__, OSError)
     assert started == []
+
+
+@pytest.mark.parametrize(
+    ("host", "hosts", "shown"),
+    [
+        ("127.0.0.1", "localhost", "127.0.0.1"),
+        ("::1", "localhost", "[::1]"),
+        ("0.0.0.0", "my.name, other.name", "my.name"),  # noqa: S104 - it is only shown
+        ("::", "my.name", "my.name"),
+    ],
+)
+def test_the_address_that_is_shown_is_one_that_answers(host: str, hosts: str, shown: str) -> None:
+    assert server._shown_host(AppConfig(host=host, hosts=hosts)) == shown
