@@ -30,7 +30,8 @@ def print_tagging(result: TagResult) -> None:
     print(f"table       {result.out}/tags.parquet and tags.csv")
     if result.sidecars:
         counts = ", ".join(f"{count:,} {action}" for action, count in result.sidecars.items())
-        print(f"sidecars    {counts}: see {result.out}/sidecars.csv")
+        dry = " if this were no dry run" if result.dry_run else ""
+        print(f"sidecars    {counts}{dry}: see {result.out}/sidecars.csv")
     if result.in_albums:
         print(f"albums      {result.in_albums:,} photos: see {result.out}/albums.csv")
     if result.gallery:

@@ -17,8 +17,8 @@ class TagResult(Counts):
     """What a library holds and what was done about it.
 
     seconds: of recognition; other_pictures: files of suffixes that are not read; unreadable: why
-    which folders could not be opened; sidecars: what was done with how many, or would be in a dry
-    run; gallery: its first page.
+    which folders could not be opened; sidecars: what was done with how many, or would be if it were
+    no dry run; gallery: its first page.
     """
 
     out: Path
@@ -27,6 +27,7 @@ class TagResult(Counts):
     other_pictures: Counter[str] = field(default_factory=Counter)
     unreadable: dict[Path, str] = field(default_factory=dict)
     sidecars: Counter[str] = field(default_factory=Counter)
+    dry_run: bool = False
     in_albums: int = 0
     gallery: Path | None = None
     location: str = ""
@@ -38,9 +39,10 @@ class TagResult(Counts):
 
     def metrics(self) -> dict[str, float]:
         """Counts for the MLflow run."""
+        done = {} if self.dry_run else self.sidecars
         return {
             **super().metrics(),
-            **{f"tag/sidecars_{action}": count for action, count in self.sidecars.items()},
+            **{f"tag/sidecars_{action}": count for action, count in done.items()},
             "tag/seconds": self.seconds,
             "tag/photos_per_second": self.photos_per_second,
         }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from landmark_ml.config import user_path
 from landmark_ml.gazetteer import Gazetteer
 from serving.tagging.journal import Tagged
 from serving.towns import Known, KnownNames, Towns, Whereabouts
@@ -25,7 +25,7 @@ def read_places(places: str) -> list[Place]:
     if not places:
         return []
     built_in = set(Gazetteer.load().places())
-    return sorted(Gazetteer.load(Path(places).expanduser()).places(), key=built_in.__contains__)
+    return sorted(Gazetteer.load(user_path(places)).places(), key=built_in.__contains__)
 
 
 class OwnPlaces:
@@ -38,7 +38,7 @@ class OwnPlaces:
     """
 
     def __init__(self, predictor: Predictor, places: Iterable[Place] = ()) -> None:
-        given, models = list(map(_known, places)), _known_to(predictor)
+        given, models = _of_countries(map(_known, places)), _of_countries(_known_to(predictor))
         self._known = given + models
         self._names = KnownNames([*models, *given, *map(_known, Gazetteer.load().places())])
         self.country_codes = {
@@ -63,6 +63,11 @@ class OwnPlaces:
             if found.country and found.country_code:
                 self.country_codes.setdefault(found.country, found.country_code)
             yield Tagged(photo.path, {**answer, "city": found.city, "country": found.country})
+
+
+def _of_countries(places: Iterable[Known]) -> list[Known]:
+    """Places that say where they lie: the towns tell more than one of coordinates alone."""
+    return [place for place in places if place.whereabouts.country]
 
 
 def _known(place: Place) -> Known:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from experiments.tag import print_tagging
 from landmark_ml.config import TagConfig
 from serving.prediction import Prediction, refused
 from serving.tagging.journal import Tagged
@@ -313,17 +314,21 @@ def test_a_sidecar_that_is_not_understood_is_left_alone(
 
 
 def test_a_library_gets_its_sidecars_and_a_dry_run_none(
-    photos: Path, tmp_path: Path, loaded: LoadedVersion
+    photos: Path, tmp_path: Path, loaded: LoadedVersion, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = TagConfig(
         photos=str(photos), out=str(tmp_path / "out"), sidecars="photo.jpg.xmp", dry_run=True
     )
     files = sorted(photos.rglob("*"))
-    planned = tag_library(Library(photos), loaded, config).sidecars
+    planned = tag_library(Library(photos), loaded, config)
     assert sorted(photos.rglob("*")) == files
-    assert planned == {"created": 4}
-    done = tag_library(Library(photos), loaded, replace(config, dry_run=False)).sidecars
-    assert done == planned
+    assert planned.sidecars == {"created": 4}
+    assert "tag/sidecars_created" not in planned.metrics()
+    print_tagging(planned)
+    assert "4 created if this were no dry run: see" in capsys.readouterr().out
+    done = tag_library(Library(photos), loaded, replace(config, dry_run=False))
+    assert done.sidecars == planned.sidecars
+    assert done.metrics()["tag/sidecars_created"] == 4
     assert len(list(photos.rglob("*.xmp"))) == 4
     assert (tmp_path / "out/sidecars.csv").read_text(encoding="utf-8").count("created") == 4
     again = tag_library(Library(photos), loaded, replace(config, dry_run=False))

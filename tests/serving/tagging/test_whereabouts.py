@@ -28,6 +28,17 @@ def test_countries_are_called_as_the_gazetteer_calls_them(predictor: Predictor) 
     assert where(OwnPlaces(predictor), predictor, BUSAN) == ("Busan", "South Korea", "KR")
 
 
+def test_places_without_a_country_leave_it_to_the_towns(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    file = tmp_path / "places.csv"
+    file.write_text(f"landmark,latitude,longitude\nfoot bridge,{LYON[0]},{LYON[1]}\n")
+    own = OwnPlaces(predictor, read_places(str(file)))
+    towns = where(OwnPlaces(predictor), predictor, LYON)
+    assert where(own, predictor, LYON) == towns
+    assert None not in towns
+
+
 def test_places_of_a_csv_name_what_the_model_does_not(predictor: Predictor, tmp_path: Path) -> None:
     file = tmp_path / "places.csv"
     file.write_text(
