@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from landmark_ml.config import user_path
 from landmark_ml.gazetteer_file import parse_gazetteer, spelling_key
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from landmark_ml.places import Place
 
 OWN_PLACES = "places.csv"
@@ -46,7 +48,7 @@ class Gazetteer:
     def of_dataset(cls, root: Path, given: str = "") -> Gazetteer:
         """Built-in places under those of a given CSV, or else of `places.csv` in the dataset."""
         own = root / OWN_PLACES
-        return cls.load(Path(given).expanduser() if given else own if own.is_file() else None)
+        return cls.load(user_path(given) if given else own if own.is_file() else None)
 
     def places(self) -> list[Place]:
         """Every place once, whatever spellings its landmark has."""

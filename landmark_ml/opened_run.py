@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark_ml import tracking
+from landmark_ml.config import user_path
 from landmark_ml.resuming import ResumeError, began_here, checkpoint_folder, config_digest, hold_run
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def open_run(
     config: TrainConfig, more_tags: Mapping[str, str]
 ) -> Iterator[tuple[Run, Checkpoints]]:
     """A new run or the one to go on with, and its checkpoints, held by this process alone."""
-    cache = Path(config.cache_dir)
+    cache = user_path(config.cache_dir)
     tags = {"recipe": config.recipe, "backbone": config.backbone}
     tags |= {"config_digest": config_digest(config), **more_tags}
     run_id = find_unfinished(config)
@@ -56,7 +56,7 @@ def find_unfinished(config: TrainConfig) -> str | None:
     epoch, or beside the machine that trains it. None when `auto` finds none. Raises ValueError when
     the named run is not there, has finished, began with another configuration or elsewhere.
     """
-    digest, cache = config_digest(config), Path(config.cache_dir)
+    digest, cache = config_digest(config), user_path(config.cache_dir)
     if config.resume == "auto":
         found = tracking.unfinished_runs(digest)
         here = [run_id for run_id in found if began_here(cache, run_id)]

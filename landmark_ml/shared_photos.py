@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from landmark_ml.config import user_path
 from landmark_ml.datasets import MANIFEST, dataset_options, find_root, open_dataset, parse_manifest
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def open_photos(config: DataConfig, processes: Processes, manifest: bytes | None
     with processes.first_on_host():
         if recorded is None:
             return open_dataset(config.data, dataset_options(config))
-        _, root = find_root(config.data, Path(config.cache_dir), config.udacity50_url)
+        _, root = find_root(config.data, user_path(config.cache_dir), config.udacity50_url)
         # The processes of a host read the same files: one of them checks what is in them.
         first = processes.local_rank == 0
         return parse_manifest(recorded, root, name=MANIFEST, verify=first, threads=config.threads)

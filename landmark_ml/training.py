@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from landmark_ml import figures, reporting, tracking
 from landmark_ml.calibration import calibrate
+from landmark_ml.config import user_path
 from landmark_ml.datasets import manifest_digest
 from landmark_ml.devices import choose_compute
 from landmark_ml.evaluation import evaluate_served
@@ -177,7 +178,7 @@ def _export(
             info,
             gazetteer,
             folder=Path(scratch) / "artifact",
-            cache=None if config.finetune_epochs else Path(config.cache_dir),
+            cache=None if config.finetune_epochs else user_path(config.cache_dir),
         )
         facts = reporting.network_facts(model, folder, dataset.num_classes)
         example = dataset.landmarks("test")[0].path.read_bytes()

@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models import get_pretrained_cfg, load_pretrained
 
+from landmark_ml.config import user_path
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -41,7 +43,7 @@ def load_weights(network: nn.Module, backbone: str, weights: str) -> None:
     if weights == "random":
         return
     if weights != "pretrained":
-        _load_file(network, Path(weights).expanduser())
+        _load_file(network, user_path(weights))
     elif (packaged := _packaged_file(backbone)) is not None:
         logger.info("%s: ImageNet weights of %s", backbone, packaged.parent.parent.name)
         _copy_in_order(network, _read_state(packaged), packaged)

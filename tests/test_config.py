@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,9 @@ from landmark_ml.config import (
     default_of,
     to_json,
     to_params,
+    user_path,
 )
+from landmark_ml.datasets import dataset_options
 
 NUMBERS = [item.name for item in fields(TrainConfig) if type(item.default) in (int, float)]
 FLOATS = [item.name for item in fields(TrainConfig) if isinstance(item.default, float)]
@@ -108,6 +111,13 @@ def test_a_threshold_is_a_share_or_that_of_the_model(kind: type[TagConfig | Clus
 def test_a_port_that_no_address_has_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^port is 70000; give a number from 0 to 65535"):
         AppConfig(port=70000)
+
+
+def test_a_tilde_is_a_home_folder_in_every_path() -> None:
+    assert user_path("~/cache") == Path.home() / "cache"
+    assert dataset_options(configured(cache_dir="~/cache")).cache_dir == Path.home() / "cache"
+    with pytest.raises(ValueError, match=r"^~nobody-of-that-name/x: .*write the folder out"):
+        user_path("~nobody-of-that-name/x")
 
 
 def test_one_photo_cannot_be_mixed() -> None:

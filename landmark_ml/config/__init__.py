@@ -11,6 +11,7 @@ from landmark_ml.config.promoting import HistoryConfig, PromoteConfig, RollbackC
 from landmark_ml.config.tagging import TagConfig
 from landmark_ml.config.training import UDACITY50_URL, DataConfig, TrainConfig
 from landmark_ml.config.tuning import LOCAL_TO_A_WORKER, TuneConfig
+from landmark_ml.config.user_paths import user_path
 
 __all__ = [
     "HISTORY_SUFFIX",
@@ -32,5 +33,6 @@ __all__ = [
     "default_of",
     "to_json",
     "to_params",
+    "user_path",
     "without_user",
 ]

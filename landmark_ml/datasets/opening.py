@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_ml.config import UDACITY50_URL
+from landmark_ml.config import UDACITY50_URL, user_path
 from landmark_ml.datasets.dataset import Dataset, Side
 from landmark_ml.datasets.folders import list_folder
 from landmark_ml.datasets.near_duplicates import group_near_duplicates
@@ -64,7 +64,7 @@ def dataset_options(config: DataConfig) -> DatasetOptions:
         test_fraction=config.test_fraction,
         seed=config.seed,
         not_landmarks=config.not_landmarks or None,
-        cache_dir=Path(config.cache_dir),
+        cache_dir=user_path(config.cache_dir),
         max_unreadable=config.max_unreadable,
         udacity50_url=config.udacity50_url,
         threads=config.threads,
@@ -87,9 +87,7 @@ def open_folds(data: str, options: DatasetOptions, count: int) -> tuple[Dataset,
     of data with a folder val/, which leaves nothing to deal.
     """
     name, root = find_root(data, options.cache_dir, options.udacity50_url)
-    not_landmarks = (
-        Path(options.not_landmarks).expanduser().resolve() if options.not_landmarks else None
-    )
+    not_landmarks = user_path(options.not_landmarks).resolve() if options.not_landmarks else None
     listing = list_folder(root, not_landmarks)
     fractions = _fractions(listing, options)
     if count > 1 and not fractions.val:

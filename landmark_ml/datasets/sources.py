@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from landmark_ml import postcards
+from landmark_ml.config import user_path
 from landmark_ml.datasets.archives import unpack_zip
 from landmark_ml.datasets.download import download
 
@@ -25,7 +26,7 @@ def find_root(data: str, cache_dir: Path, udacity50_url: str) -> tuple[str, Path
         return data, _draw_postcards(cache_dir.resolve())
     if data == "udacity50":
         return data, _fetch_udacity50(cache_dir.resolve(), udacity50_url)
-    root = Path(data).expanduser().resolve()
+    root = user_path(data).resolve()
     if data and root.is_dir():
         return root.name, root
     what = "is a file, not a folder" if root.is_file() else "does not exist"

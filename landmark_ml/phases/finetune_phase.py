@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from landmark_ml.batches import TensorBatches
+from landmark_ml.config import user_path
 from landmark_ml.datasets import manifest_digest
 from landmark_ml.engine import fit, predict_logits
 from landmark_ml.freezing import freeze_early_stages
@@ -61,7 +61,7 @@ def _pixel_batches(
     train_photos, val_photos = photos_of("train", dataset), photos_of("val", dataset)
     side = config.train_resolution or model.preprocessing.resolution
     augmentation = create_augmentation(config, side)
-    store = PixelStore(Path(config.cache_dir))
+    store = PixelStore(user_path(config.cache_dir))
     with processes.first_on_host():
         squares, aspects = load_training_squares(train_photos, augmentation, config.framing, store)
         val_pixels = load_served(val_photos, model.preprocessing, store)

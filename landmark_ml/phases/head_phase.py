@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from landmark_ml.batches import TensorBatches
+from landmark_ml.config import user_path
 from landmark_ml.devices import Compute, one_thread
 from landmark_ml.engine import fit, predict_logits
 from landmark_ml.features import FeatureCache, compute_features
@@ -55,7 +55,7 @@ def view_features(
     model: LandmarkNetwork, photos: Sequence[Photo], config: TrainConfig, compute: Compute
 ) -> Tensor:
     """Features [views, N, F] of photos, from the cache on disk where it has them."""
-    cache = FeatureCache(Path(config.cache_dir))
+    cache = FeatureCache(user_path(config.cache_dir))
     return torch.from_numpy(compute_features(model, photos, config.views, compute, cache))
 
 

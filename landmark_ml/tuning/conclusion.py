@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 from optuna.trial import FixedTrial
 
-from landmark_ml.config import TrainConfig, canonical
+from landmark_ml.config import TrainConfig, canonical, user_path
 from landmark_ml.registry import register_challenger, version_of_run
 from landmark_ml.resuming import config_digest
 from landmark_ml.training import run_training
@@ -126,7 +125,7 @@ def _find_winner(chosen: TrainConfig, best: FrozenTrial, parent: StudyRun) -> Wi
 
 def _train_winner(chosen: TrainConfig, best: FrozenTrial, parent: StudyRun) -> Winner:
     """Train, test and register the best configuration, in the run that a killed process began."""
-    begun = take_unfinished(parent, best.number, config_digest(chosen), Path(chosen.cache_dir))
+    begun = take_unfinished(parent, best.number, config_digest(chosen), user_path(chosen.cache_dir))
     with parent.experiment():
         result = run_training(
             replace(chosen, resume=begun or ""),

@@ -7,13 +7,13 @@ import logging
 import math
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from optuna import Trial, TrialPruned
 from optuna.trial import TrialState
 from tqdm.auto import tqdm
 
+from landmark_ml.config import user_path
 from landmark_ml.tuning.recording import end_silent_trial
 from landmark_ml.tuning.space import suggest_config
 from landmark_ml.tuning.storage import study_lock
@@ -29,6 +29,7 @@ from landmark_ml.tuning.study import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from optuna import Study
     from optuna.trial import FrozenTrial
@@ -164,7 +165,7 @@ class Worker:
         watch = _Watch(self.config, trial, run)
         metrics = self.runner.run(config, watch.on_epoch_end)
         if "latency" in self.config.objectives:
-            metrics["latency_ms"] = self.runner.latency_ms(config, Path(config.cache_dir))
+            metrics["latency_ms"] = self.runner.latency_ms(config, user_path(config.cache_dir))
         if "size" in self.config.objectives:
             metrics["size_mb"] = self.runner.size_mb(config)
         for name, value in metrics.items():

@@ -9,11 +9,13 @@ import fsspec
 import pyarrow as pa
 from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem, SubTreeFileSystem
 
+from landmark_ml.config import user_path
+
 
 def local_folder(place: str) -> Path | None:
     """The folder that a path or a `file://` address means; None for any other address."""
     if "://" not in place:
-        return Path(place).expanduser().resolve()
+        return user_path(place).resolve()
     parts = urlsplit(place)
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
 
 from landmark_ml.atomic_file import whole_file
+from landmark_ml.config import user_path
 from serving.tagging.merging import say
 from serving.tagging.sidecars import update_sidecar
 from serving.tagging.table import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from landmark_ml.config import TagConfig
     from serving.tagging.journal import Tagged
@@ -37,7 +38,7 @@ def write_sidecars(
     That of a photo that was refused is left as it is.
     """
     done: Counter[str] = Counter()
-    out = Path(config.out).expanduser()
+    out = user_path(config.out)
     with (
         whole_file(out / SIDECARS_CSV) as path,
         path.open("w", encoding="utf-8", newline="") as file,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from landmark_ml import tracking
+from landmark_ml.config import user_path
 from serving.tagging.album_links import refuse_foreign
 from serving.tagging.albums import ALBUMS, write_albums
 from serving.tagging.gallery import write_gallery
@@ -25,6 +25,7 @@ from serving.tagging.whereabouts import OwnPlaces, read_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from landmark_ml.config import TagConfig
     from landmark_ml.tracking import Run
@@ -43,8 +44,8 @@ def run_tagging(config: TagConfig) -> TagResult:
     """
     if not config.photos:
         raise ValueError("photos is empty; name the folder of your photos: --photos=<folder>")
-    out = Path(config.out).expanduser()
-    library = Library(Path(config.photos).expanduser(), skip=frozenset([out.resolve()]))
+    out = user_path(config.out)
+    library = Library(user_path(config.photos), skip=frozenset([out.resolve()]))
     if _makes_links(config):
         # Said before the photos are recognised, which may take hours.
         refuse_foreign(out / ALBUMS)
@@ -60,10 +61,13 @@ def tag_library(library: Library, loaded: LoadedVersion, config: TagConfig) -> T
     """Recognise the photos that have no answer yet, and write the table of all.
 
     A photo is recognised again when it was changed, or when another model version or threshold is
-    asked for. Raises ValueError when no photo is there where some were before.
+    asked for. Raises ValueError when no photo is there where some were before, or `out` holds the
+    table of another library.
     """
-    result = TagResult(out=Path(config.out).expanduser(), model=loaded.version)
+    out = user_path(config.out)
+    result = TagResult(out=out, model=loaded.version, dry_run=config.dry_run)
     with Journal(result.out / JOURNAL) as journal:
+        journal.bind(library.root.resolve())
         asked = f"{loaded.identity} {_threshold(config)}"
         _look(library, journal, asked, result)
         _recognise_new(library, loaded, config, journal, asked, result)
