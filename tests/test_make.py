@@ -60,15 +60,9 @@ def test_photos_for_the_notebooks_are_found_from_where_make_was_called(tmp_path:
     assert '$(cd "my photos" && pwd)' in here
     assert 'LANDMARKS_DATA="$' not in planned("notebooks")
     missing = tmp_path / "missing"
+    command = [MAKE, "--directory", str(ROOT), "--old-file=.venv/.installed", "notebooks"]
     done = subprocess.run(  # noqa: S603 - our own Makefile
-        [
-            MAKE,
-            "--directory",
-            str(ROOT),
-            "notebooks",
-            f"LANDMARKS_DATA={missing}",
-            "--old-file=.venv/.installed",
-        ],
+        [*command, f"LANDMARKS_DATA={missing}"],
         capture_output=True,
         text=True,
         check=False,
