@@ -41,11 +41,12 @@ def _turned_round(measured: float, interval: tuple[float, float]) -> tuple[float
     """The basic bootstrap interval for a percentile one, of what cannot be negative.
 
     Resampling makes bins noisier, and ECE counts noise as error: it lies above what was measured,
-    by about as much as that lies above the truth. Source: Davison and Hinkley, Bootstrap Methods
-    and their Application, 1997, 5.2.
+    by about as much as that lies above the truth. Where nearly all resamples lie above, both ends
+    would lie below what was measured and is shown beside them, so they are widened to it. Source:
+    Davison and Hinkley, Bootstrap Methods and their Application, 1997, 5.2.
     """
     low, high = interval
-    return max(0.0, 2 * measured - high), max(0.0, 2 * measured - low)
+    return min(measured, max(0.0, 2 * measured - high)), max(measured, 2 * measured - low)
 
 
 def _statistics(evaluation: Evaluation, kilometres: NDArray[np.float64]) -> Mapping[str, Statistic]:

@@ -11,6 +11,7 @@ import pytest
 from landmark_ml.datasets import NOT_A_LANDMARK, Photo
 from landmark_ml.evaluation import Evaluation
 from landmark_ml.evaluation_intervals import metric_intervals
+from landmark_ml.metrics import expected_calibration_error
 
 METRICS = {"top5", "macro_f1", "ece", "gap", "landmarks_tagged", "within_25_km"}
 OF_BOTH_KINDS = {"auroc", "distractors_tagged"}
@@ -66,3 +67,11 @@ def test_the_noise_of_resampling_does_not_count_as_calibration_error() -> None:
     lows = [metric_intervals(honest(seed), np.zeros(300), 100, 0)["ece_low"] for seed in range(10)]
     # By percentiles the mean low end was 0.035, and some intervals left out what was measured.
     assert np.mean(lows) < 0.01
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_interval_of_the_calibration_error_holds_what_was_measured(seed: int) -> None:
+    answered = honest(seed)
+    found = metric_intervals(answered, np.zeros(300), 100, 0)
+    measured = expected_calibration_error(answered.confidence, answered.correct)
+    assert 0 <= found["ece_low"] <= measured <= found["ece_high"]
