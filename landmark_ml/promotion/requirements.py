@@ -24,8 +24,9 @@ _OFFLINE = (
     "Temporary failure in name resolution",
     "Name or service not known",
     "Network is unreachable",
-    "No module named pip",
 )
+# Of `python -m pip` itself, as in an environment that uv made.
+_NO_PIP = "No module named pip"
 
 
 def check_requirements(requirements: Sequence[str], *, wanted: bool = True) -> GateResult:
@@ -67,6 +68,10 @@ def _result(answer: tuple[int, str], requirements: Sequence[str]) -> GateResult:
     code, said = answer
     if code == 0:
         return GateResult(NAME, PASSED, f"{len(requirements)} packages can be installed", _ASKED)
+    if said.rstrip().endswith(_NO_PIP):
+        missing = f"{sys.executable} has no pip"
+        hint = "; install it there (`uv pip install pip`), or pass check_requirements=False"
+        return GateResult(NAME, NOT_CHECKED, missing + hint, _ASKED)
     lines = [line for line in said.splitlines() if "ERROR" in line] or said.splitlines()[-1:]
     reason = " ".join(lines).replace("ERROR: ", "")[:500]
     if any(sign in said for sign in _OFFLINE):

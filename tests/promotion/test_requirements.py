@@ -9,6 +9,7 @@ from landmark_ml.promotion.requirements import check_requirements
 
 OFFLINE = """WARNING: Retrying … NewConnectionError: [Errno -3] Temporary failure
 ERROR: Could not find a version that satisfies the requirement numpy==2.1.0"""
+NO_PIP = "/home/me/.venv/bin/python: No module named pip\n"
 ABSENT = "ERROR: No matching distribution found for numpy==99.0"
 
 
@@ -36,6 +37,15 @@ def test_it_can_be_left_out_but_not_unsaid() -> None:
 
 def test_a_model_without_requirements_is_refused() -> None:
     assert check_requirements([]).outcome == FAILED
+
+
+def test_a_missing_pip_is_not_taken_for_a_missing_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "_ask_pip", lambda _listed: (1, NO_PIP))
+    gate = check_requirements(["numpy==2.1.0"])
+    assert gate.outcome == NOT_CHECKED
+    assert "has no pip; install it there" in gate.measured
+    assert "check_requirements=False" in gate.measured
+    assert "online" not in gate.measured
 
 
 @pytest.mark.slow
