@@ -23,13 +23,16 @@ def find_candidates(
 ) -> list[ModelVersion]:
     """Versions of a registered model that are judged against its champion, newest or best first.
 
-    wanted: `newest`, `newest:N`, `experiment:NAME`, a version number or a `models:/…` URI.
-    rolled_back: versions that are judged again only when they are named. Raises ValueError when
-    wanted is none of those, or there is no such version beside the champion.
+    wanted: `newest`, `newest:N`, `experiment:NAME`, a version number or a `models:/…` URI; the
+    newest alone has to be newer than the champion: older ones were judged or passed over, and their
+    receipts stand. rolled_back: versions that are judged again only when they are named. Raises
+    ValueError when wanted is none of those, or there is no such version beside the champion.
     """
     kind, _, value = wanted.partition(":")
-    if kind == "newest" and (not value or re.fullmatch(r"[1-9]\d*", value)):
-        found = _newest(name, int(value or 1), rolled_back | {champion})
+    if wanted == "newest":
+        found = _newer(name, champion, rolled_back)
+    elif kind == "newest" and re.fullmatch(r"[1-9]\d*", value):
+        found = _newest(name, int(value), rolled_back | {champion})
     elif kind == "experiment" and value:
         found = _best_of(value, name, rolled_back | {champion})
     else:
@@ -42,6 +45,22 @@ def find_candidates(
             f" {champion or 'none'}; there are: {_listed(name)}{named}"
         )
     return found
+
+
+def _newer(name: str, champion: int, rolled_back: frozenset[int]) -> list[ModelVersion]:
+    """The newest version, where one came after the champion that was not rolled back."""
+    found = _newest(name, 1, rolled_back | {champion})
+    if not champion or (found and int(found[0].version) > champion):
+        return found
+    back = ", ".join(str(number) for number in sorted(rolled_back) if number > champion)
+    why = (
+        f"the versions newer than the champion, version {champion}, were rolled back: {back}"
+        if back
+        else f"the champion is the newest version ({champion})"
+    )
+    raise ValueError(
+        f"candidates=newest: {why}; train another, or name one with candidates=<version>"
+    )
 
 
 def _newest(name: str, most: int, others: frozenset[int]) -> list[ModelVersion]:

@@ -161,6 +161,24 @@ def test_a_version_that_was_rolled_back_is_judged_again_only_when_it_is_named(na
     assert run_promotion(PromoteConfig(name=name, candidates="4")).receipt.winner == 4
 
 
+def test_a_former_champion_is_not_judged_because_nothing_newer_is_there(name: str) -> None:
+    client = mlflow.MlflowClient()
+    run_promotion(PromoteConfig(name=name))
+    receipt = client.get_model_version(name, "4").tags["promotion.receipt"]
+    for wanted, champion, back, why in (
+        ("newest", 4, (), r"the champion is the newest version \(4\); train another, or name one"),
+        ("newest", 3, (4,), "newer than the champion, version 3, were rolled back: 4; train"),
+        ("newest", 2, (1, 3, 4), "were rolled back: 3, 4; train another"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            find_candidates(name, wanted, champion, frozenset(back))
+    with pytest.raises(ValueError, match=r"candidates=<version>"):
+        run_promotion(PromoteConfig(name=name))
+    assert "promotion" not in client.get_model_version(name, "3").tags
+    assert client.get_model_version(name, "4").tags["promotion.receipt"] == receipt
+    assert [int(one.version) for one in find_candidates(name, "newest:2", 4)] == [3, 2]
+
+
 def test_a_champion_that_moves_meanwhile_stops_the_promotion(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
