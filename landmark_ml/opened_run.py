@@ -67,6 +67,8 @@ def find_unfinished(config: TrainConfig) -> str | None:
                 found[0],
                 checkpoint_folder(cache, found[0]).resolve(),
             )
+        if not found:
+            logger.info("no unfinished run of these parameters; a new one begins")
         return here[0] if here else None
     if config.resume:
         tracking.check_unfinished(config.resume, digest)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from landmark_ml.checkpoint import Checkpoints
+from landmark_ml.config import default_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +88,12 @@ def config_digest(config: TrainConfig) -> str:
     """Identity of what is trained: equal for a run and for the command that goes on with it."""
     # The batch is that of all processes together, so their number changes nothing that is learnt.
     ways = ("resume", "processes")
-    values = {name: value for name, value in asdict(config).items() if name not in ways}
+    # Defaults are left out: a field that a later version adds does not make another run of it.
+    values = {
+        name: value
+        for name, value in asdict(config).items()
+        if name not in ways and value != default_of(type(config), name)
+    }
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

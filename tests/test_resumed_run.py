@@ -176,14 +176,18 @@ def test_a_run_that_cannot_be_gone_on_with_is_refused(
     assert run_id in str(refused.value)
 
 
-def test_auto_takes_the_last_unfinished_run_of_the_same_parameters(config: TrainConfig) -> None:
+def test_auto_takes_the_last_unfinished_run_of_the_same_parameters(
+    config: TrainConfig, caplog: pytest.LogCaptureFixture
+) -> None:
     mine = replace(config, seed=11, resume="auto")
     runs = [unfinished_run(each) for each in (mine, mine, replace(config, seed=12))]
     assert find_unfinished(mine) == runs[1]
     mlflow.delete_run(runs[1])
     assert find_unfinished(mine) == runs[0]
     mlflow.MlflowClient().set_terminated(runs[0], "FINISHED")
-    assert find_unfinished(mine) is None
+    with caplog.at_level("INFO"):
+        assert find_unfinished(mine) is None
+    assert "no unfinished run of these parameters; a new one begins" in caplog.text
 
 
 def test_a_run_that_began_elsewhere_is_not_begun_again(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ import torch
 from landmark_ml.batches import TensorBatches
 from landmark_ml.checkpoint import Checkpoints
 from landmark_ml.config import TrainConfig
+from landmark_ml.config.options import option
 from landmark_ml.devices import one_thread
 from landmark_ml.engine import fit
 from landmark_ml.resuming import ResumeError, config_digest, hold_run, open_saver
@@ -191,6 +192,16 @@ def test_a_run_is_held_once_and_let_go(tmp_path: Path) -> None:
         raise CrashError
     with hold_run(tmp_path, "one") as checkpoints:
         assert checkpoints.load() == (0, {})
+
+
+def test_a_field_that_is_added_leaves_earlier_runs_as_they_are() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class LaterConfig(TrainConfig):
+        added: int = option(1, "what a later version can do too")
+
+    values: dict[str, Any] = {"recipe": "mine", "epochs": 3}
+    assert config_digest(LaterConfig(**values)) == config_digest(TrainConfig(**values))
+    assert config_digest(LaterConfig(added=2)) != config_digest(TrainConfig())
 
 
 def test_the_digest_is_that_of_what_is_trained() -> None:

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -87,6 +87,8 @@ def check_same_search(study: Study, config: TuneConfig, folds: Sequence[Dataset]
     if known is None:
         study.set_user_attr("searched", searched)
         return
+    # A field that was added since the study began had no other value than its default.
+    known = {item.name: item.default for item in fields(config) if item.name in searched} | known
     searched = json.loads(json.dumps(searched))
     names = sorted(set(known) | set(searched))
     differ = [name for name in names if known.get(name) != searched.get(name)]
