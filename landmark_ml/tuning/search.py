@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from optuna.exceptions import StorageInternalError
+
 from landmark_ml.datasets import dataset_options, open_folds
 from landmark_ml.devices import choose_compute
 from landmark_ml.models import native_resolution
@@ -16,6 +18,7 @@ from landmark_ml.tuning.conclusion import conclude, report, reproduce, winning_c
 from landmark_ml.tuning.space import kept_params, searched_backbones, starting_params
 from landmark_ml.tuning.storage import open_storage, storage_url, study_lock
 from landmark_ml.tuning.study import (
+    StudyError,
     best_trial,
     check_same_search,
     open_study,
@@ -129,11 +132,31 @@ def _left_consistent(config: TuneConfig, study: Study, parent: StudyRun) -> Iter
     try:
         yield
     except BaseException as error:
-        with contextlib.suppress(ValueError):
-            command = reproduce(winning_config(config, best_trial(study)))
-            report(config, study, parent, command)
-        if not running(study):
+        if not _others_are_at_it(config, study, parent):
             parent.mark("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         if isinstance(error, KeyboardInterrupt):
             logger.warning("study %s stops here; study=%s goes on with it", *[study.study_name] * 2)
+        if isinstance(error, StorageInternalError):
+            raise StudyError(
+                f"the database of study {study.study_name!r} failed: {_reason(error)}; once it is"
+                f" back, study={study.study_name} goes on with it"
+            ) from error
         raise
+
+
+def _others_are_at_it(config: TuneConfig, study: Study, parent: StudyRun) -> bool:
+    """Report what the trials showed so far; whether other workers go on with some."""
+    try:
+        with contextlib.suppress(ValueError):
+            command = reproduce(winning_config(config, best_trial(study)))
+            report(config, study, parent, command)
+        return bool(running(study))
+    except StorageInternalError as error:
+        # A worker that still reaches the database marks the run as running with its next trial.
+        logger.warning("trials of study %s cannot be read: %s", study.study_name, _reason(error))
+        return False
+
+
+def _reason(error: StorageInternalError) -> str:
+    """What the database said; Optuna's own sentence is about invalid data, whatever happened."""
+    return str(error.__cause__ or error).strip().splitlines()[0]

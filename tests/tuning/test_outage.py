@@ -1,0 +1,65 @@
+"""A database of studies that fails under a search: the parent run ends all the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mlflow
+import optuna
+import pytest
+import sqlalchemy
+
+from landmark_ml.config import TuneConfig
+from landmark_ml.tuning.recording import StudyRun
+from landmark_ml.tuning.search import _left_consistent
+from landmark_ml.tuning.study import StudyError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONFIG = TuneConfig(study="one")
+
+
+@pytest.fixture
+def parent(tracking_uri: str) -> StudyRun:
+    return StudyRun(mlflow.MlflowClient().create_run("0").info.run_id)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> optuna.Study:
+    """A study whose database cannot be read any more."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    url = f"sqlite:///{tmp_path}/studies.db"
+    study = optuna.create_study(storage=url, study_name="one")
+    with sqlalchemy.create_engine(url).begin() as connection:
+        connection.execute(sqlalchemy.text("DROP TABLE trials"))
+    return study
+
+
+def status(parent: StudyRun) -> str:
+    return str(mlflow.get_run(parent.run_id).info.status)
+
+
+def test_an_outage_is_a_sentence_and_ends_the_parent_run(
+    out: optuna.Study, parent: StudyRun
+) -> None:
+    sentence = (
+        r"database of study 'one' failed: .*no such table: trials; once it is back, study=one"
+    )
+    with pytest.raises(StudyError, match=sentence), _left_consistent(CONFIG, out, parent):
+        out.get_trials()
+    assert status(parent) == "FAILED"
+
+
+def test_ctrl_c_during_an_outage_stays_one(out: optuna.Study, parent: StudyRun) -> None:
+    with pytest.raises(KeyboardInterrupt), _left_consistent(CONFIG, out, parent):
+        raise KeyboardInterrupt
+    assert status(parent) == "KILLED"
+
+
+def test_what_else_went_wrong_is_not_hidden_by_an_outage(
+    out: optuna.Study, parent: StudyRun
+) -> None:
+    with pytest.raises(OSError, match="disk full"), _left_consistent(CONFIG, out, parent):
+        raise OSError("disk full")
+    assert status(parent) == "FAILED"
