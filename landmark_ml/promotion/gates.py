@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -62,7 +62,8 @@ def check_gates(
 
     challengers: how many are tried in this promotion; the p asked for is divided by it
     (Bonferroni), because the best of many looks better than it is. Without a champion there is
-    nothing to be better than; one that cannot be judged on these photos is not beaten on them.
+    nothing to be better than; one that cannot be judged on these photos, or learned from some of
+    them, is not beaten on them, and nobody is measured by it.
     """
     gates = [_loads(challenger)]
     if challenger.evaluation is None:
@@ -70,9 +71,12 @@ def check_gates(
     if champion is not None and champion.evaluation is None:
         said = f"the champion cannot be judged on these photos: {champion.problem}"
         gates.append(GateResult("better top-1", NOT_CHECKED, said, "both judged on the same"))
+    elif champion is not None and champion.seen:
+        gates.append(_unfair(champion.seen))
     elif champion is not None and champion.evaluation is not None:
         alpha = limits.alpha / challengers
-        gates += _against(challenger.evaluation, champion.evaluation, limits, alpha)
+        compared = _against(challenger.evaluation, champion.evaluation, limits, alpha)
+        gates += compared if champion.seen == 0 else [_doubted(compared[0]), *compared[1:]]
         gates += _margins(challenger, champion, limits)
     return [*gates, *_budgets(challenger, limits), _unseen(challenger), installable]
 
@@ -139,6 +143,21 @@ def _against(
             f"no landmark with corrected p below {limits.class_alpha:g}",
         ),
     ]
+
+
+def _unfair(seen: int) -> GateResult:
+    """The gate in place of all that compare: who learned from a photo answers it too well."""
+    said = (
+        f"the champion learned from {seen} of these photos; give data that neither has seen, or a"
+        " challenger trained with the data, seed and fractions of the champion, and promote with"
+        " those"
+    )
+    return GateResult("better top-1", NOT_CHECKED, said, "photos that the champion has not seen")
+
+
+def _doubted(gate: GateResult) -> GateResult:
+    said = f"; whether the champion learned from them is not known: its run has no {MANIFEST}"
+    return replace(gate, measured=gate.measured + said)
 
 
 def _margins(challenger: Judged, champion: Judged, limits: PromoteConfig) -> list[GateResult]:

@@ -140,6 +140,23 @@ def test_a_champion_that_cannot_be_judged_is_not_beaten() -> None:
     assert "it needs pickle" in gate.measured
 
 
+@pytest.mark.parametrize("challenger", [BETTER, judged(2, answers(100, 200))])
+def test_nobody_is_measured_by_a_champion_that_learned_from_the_photos(challenger: Judged) -> None:
+    champion = replace(CHAMPION, seen=12)
+    assert stops(challenger, champion) == ["better top-1"]
+    gates = outcomes(challenger, champion)
+    assert gates["better top-1"].outcome == NOT_CHECKED
+    assert "the champion learned from 12 of these photos; give" in gates["better top-1"].measured
+    assert not {"no landmark worse", "GAP", "calibration (ECE)"} & set(gates)
+
+
+def test_what_is_not_known_of_the_champion_is_said_and_stops_nobody() -> None:
+    doubt = "whether the champion learned from them is not known: its run has no split_manifest"
+    assert stops(BETTER, replace(CHAMPION, seen=None)) == []
+    assert doubt in outcomes(BETTER, replace(CHAMPION, seen=None))["better top-1"].measured
+    assert doubt not in outcomes(BETTER)["better top-1"].measured
+
+
 def test_without_a_champion_there_is_nothing_to_beat() -> None:
     assert stops(judged(2, answers(20, 200)), None) == []
     assert "better top-1" not in outcomes(BETTER, None)
