@@ -34,6 +34,7 @@ class JoinedNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.pretrained_cfg = _shared_config(networks)
+        _check_shapes(networks, self.pretrained_cfg["input_size"], stages)
         for network in networks:
             network.reset_classifier(0)  # type: ignore[operator]
         self.networks = nn.ModuleList(networks)
@@ -130,30 +131,51 @@ def _shared_config(networks: Sequence[nn.Module]) -> dict[str, Any]:
                     f"joined backbones were trained with {name} {first[name]} and {config[name]};"
                     " join those of one normalisation"
                 )
-    shapes = [tuple(_example_maps(network, first["input_size"]).shape) for network in networks]
-    if len({shape[2:] for shape in shapes}) > 1 or any(len(shape) != 4 for shape in shapes):
+    return first
+
+
+def _check_shapes(
+    networks: Sequence[nn.Module], input_size: tuple[int, int, int], stages: int
+) -> None:
+    """Refuse networks that do not only average their maps, and maps that do not stack."""
+    shapes = []
+    for network in networks:
+        maps = _example_maps(network, input_size)
+        if not _only_averages(network, maps):
+            raise ValueError(_more_than_averages(type(network).__name__, len(networks), stages))
+        shapes.append(tuple(maps.shape))
+    if len({shape[2:] for shape in shapes}) > 1:
         raise ValueError(
             f"joined backbones give maps of shapes {shapes}, which do not stack; join networks"
             " of one stride"
         )
-    return first
+
+
+def _more_than_averages(name: str, count: int, stages: int) -> str:
+    more = f"a {name} does more between its maps and its classifier than to average"
+    if count > 1:
+        return f"{more}; join networks that only average, as the efficientnets do"
+    return (
+        f"feature_stages is {stages} and {more}; give feature_stages 0, or a backbone that only"
+        " averages, as the efficientnets do"
+    )
+
+
+@torch.no_grad()
+def _only_averages(network: nn.Module, maps: Tensor) -> bool:
+    pooled: Tensor = network.forward_head(maps, pre_logits=True)  # type: ignore[operator]
+    # Tokens have no places, channels may come last, and a layer behind the average widens it.
+    if maps.ndim != 4 or pooled.shape != maps.shape[:2]:
+        return False
+    return torch.allclose(pooled, maps.mean(dim=(2, 3)), atol=1e-4)
 
 
 @torch.no_grad()
 def _example_maps(
     network: nn.Module, input_size: tuple[int, int, int], indices: Sequence[int] = ()
 ) -> Tensor:
-    """Stacked maps of one photo of nothing; refuses a network that does not only average them."""
-    network.eval()
-    pixels = _example(input_size)
-    maps = _stacked_maps(network, pixels, [])
-    pooled: Tensor = network.forward_head(maps, pre_logits=True)  # type: ignore[operator]
-    if maps.ndim != 4 or not torch.allclose(pooled, maps.mean(dim=(2, 3)), atol=1e-4):
-        raise ValueError(
-            f"a {type(network).__name__} does more between its maps and its classifier than to"
-            " average; join networks that only average, as the efficientnets do"
-        )
-    return _stacked_maps(network, pixels, list(indices))
+    """Stacked maps of one photo of nothing."""
+    return _stacked_maps(network.eval(), _example(input_size), list(indices))
 
 
 def _example(input_size: tuple[int, int, int]) -> Tensor:

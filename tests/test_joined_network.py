@@ -63,6 +63,16 @@ def test_networks_that_do_not_stack_are_refused() -> None:
         joined("test_efficientnet+nonsense")
 
 
+@pytest.mark.parametrize(
+    "backbone", ["mobilenetv3_small_050", "test_mambaout", "test_convnext", "test_vit"]
+)
+def test_earlier_stages_of_a_network_that_does_not_only_average_are_refused(backbone: str) -> None:
+    # Wider behind the average, channels last, a norm behind the average, no places.
+    sentence = r"^feature_stages is 3 and a \w+ does more between .*; give feature_stages 0, or"
+    with pytest.raises(ValueError, match=sentence):
+        joined(backbone, stages=3, resolution=160)
+
+
 def _parts() -> tuple[str, ...]:
     return "networks.0.", "networks.1.", "classifier."
 
