@@ -161,12 +161,23 @@ def create_model(options: ModelOptions) -> LandmarkNetwork:
 
 
 def check_known(backbone: str) -> None:
-    """Refuse a name, or one of several joined by `+`, that timm does not know."""
+    """Refuse a name, or one of several joined by `+`, that timm does not know.
+
+    A name may end in the weights it means, as in `tf_efficientnet_lite0.in1k`.
+    """
     for name in backbone.split("+"):
         if not timm.is_model(name):
             near = difflib.get_close_matches(name, timm.list_models(), 3)
             hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()"
             raise ValueError(f"backbone {name!r} is unknown to timm; {hint}")
+        try:
+            timm.get_pretrained_cfg(name)
+        except RuntimeError as error:
+            network, _, tag = name.partition(".")
+            known = " or ".join([network, *timm.list_pretrained(f"{network}.*")])
+            raise ValueError(
+                f"backbone {name!r} names weights {tag!r} that timm does not know; give {known}"
+            ) from error
 
 
 def _create_network(name: str, options: ModelOptions) -> nn.Module:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from landmark_ml.models import LandmarkNetwork, ModelOptions, create_model
+from landmark_ml.models import LandmarkNetwork, ModelOptions, check_known, create_model
 from tests.tiny_networks import TinyBackbone, tiny_preprocessing
 
 
@@ -22,6 +22,13 @@ def test_an_unknown_backbone_suggests_near_names() -> None:
         small("tf_eficientnet_lite0")
     with pytest.raises(ValueError, match=r"'zzzzzz' is unknown.*list_models"):
         small("zzzzzz")
+
+
+def test_unknown_weights_of_a_backbone_suggest_the_known_ones() -> None:
+    check_known("test_efficientnet+test_efficientnet.r160_in1k")
+    sentence = "'in21k' that timm does not know; give test_efficientnet or test_efficientnet.r160"
+    with pytest.raises(ValueError, match=sentence):
+        check_known("test_resnet+test_efficientnet.in21k")
 
 
 def test_the_classifier_is_new_and_of_the_size_asked_for() -> None:
