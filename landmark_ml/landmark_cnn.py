@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from timm.models import register_model
+from timm.models import generate_default_cfgs, register_model
 from torch import nn
 
 if TYPE_CHECKING:
@@ -13,6 +13,15 @@ if TYPE_CHECKING:
 CHANNELS = (64, 128, 256)
 RESIDUAL_BLOCKS = (0, 1, 1)
 PATCH = 4
+_CONFIG: dict[str, Any] = {
+    "input_size": (3, 128, 128),
+    "crop_pct": 1.0,
+    "interpolation": "bicubic",
+    "mean": (0.47, 0.47, 0.46),
+    "std": (0.27, 0.27, 0.27),
+}
+default_cfgs = generate_default_cfgs({"landmark_cnn": _CONFIG})
+"""Where timm's `register_model` looks for what it answers about a network that is not built."""
 
 
 class ResidualBlock(nn.Module):
@@ -113,13 +122,7 @@ def landmark_cnn(pretrained: bool = False, **settings: Any) -> LandmarkCNN:
         raise ValueError("landmark_cnn has no pretrained weights; give weights=random")
     known = {name: settings[name] for name in ("num_classes", "drop_rate") if name in settings}
     network = LandmarkCNN(**known)
-    network.pretrained_cfg = network.default_cfg = {  # type: ignore[assignment]
-        "input_size": (3, 128, 128),
-        "crop_pct": 1.0,
-        "interpolation": "bicubic",
-        "mean": (0.47, 0.47, 0.46),
-        "std": (0.27, 0.27, 0.27),
-    }
+    network.pretrained_cfg = network.default_cfg = dict(_CONFIG)  # type: ignore[assignment]
     return network
 
 

@@ -63,10 +63,7 @@ def native_resolution(backbone: str) -> int:
     """
     check_known(backbone)
     first = backbone.split("+", maxsplit=1)[0]
-    config = timm.get_pretrained_cfg(first)
-    if config is None:
-        raise ValueError(f"timm does not know the input size of {backbone!r}; give a resolution")
-    return int(config.input_size[-1])
+    return int(timm.get_pretrained_cfg_value(first, "input_size")[-1])
 
 
 class LandmarkNetwork(nn.Module):

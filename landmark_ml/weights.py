@@ -139,7 +139,8 @@ def _copy_in_order(network: nn.Module, state: dict[str, Tensor], path: Path) -> 
 
 
 def _load_from_hub(network: nn.Module, backbone: str) -> None:
-    if get_pretrained_cfg(backbone) is None:
+    config = get_pretrained_cfg(backbone)
+    if config is None or not config.has_weights:
         raise WeightsError(_three_ways(backbone, "timm has no pretrained weights of it"))
     try:
         load_pretrained(network)

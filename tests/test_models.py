@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from landmark_ml.models import LandmarkNetwork, ModelOptions, check_known, create_model
+from landmark_ml.models import (
+    LandmarkNetwork,
+    ModelOptions,
+    check_known,
+    create_model,
+    native_resolution,
+)
 from tests.tiny_networks import TinyBackbone, tiny_preprocessing
 
 
@@ -46,6 +52,11 @@ def test_preprocessing_comes_from_the_backbone() -> None:
     assert halves.mean == halves.std == (0.5, 0.5, 0.5)
     assert (halves.resolution, halves.framing) == (160, "crop")
     assert halves.resize == round(160 / 0.95)
+
+
+@pytest.mark.parametrize("backbone", ["landmark_cnn", "test_efficientnet", "test_resnet.r160_in1k"])
+def test_the_resolution_of_a_backbone_is_known_before_it_is_built(backbone: str) -> None:
+    assert native_resolution(backbone) == small(backbone, resolution=0).preprocessing.resolution
 
 
 def test_pixels_are_normalised_inside_the_network() -> None:

@@ -185,10 +185,13 @@ def test_without_a_network_three_ways_to_weights_are_named(
     assert "long trace" not in str(raised.value)
 
 
-def test_a_backbone_that_no_hub_has_names_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("backbone", ["our_own_network", "landmark_cnn"])
+def test_a_backbone_that_no_hub_has_names_them_too(
+    backbone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(weights, "load_pretrained", lambda _: pytest.fail("asked the hub"))
     with pytest.raises(WeightsError, match="timm has no pretrained weights of it") as raised:
-        load_weights(network(0), "our_own_network", "pretrained")
+        load_weights(network(0), backbone, "pretrained")
     assert_names_three_ways(str(raised.value))
 
 

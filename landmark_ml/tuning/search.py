@@ -12,7 +12,7 @@ from optuna.exceptions import StorageInternalError
 
 from landmark_ml.datasets import dataset_options, open_folds
 from landmark_ml.devices import choose_compute
-from landmark_ml.models import native_resolution
+from landmark_ml.models import check_known
 from landmark_ml.tuning import recording
 from landmark_ml.tuning.conclusion import conclude, report, reproduce, winning_config
 from landmark_ml.tuning.space import kept_params, searched_backbones, starting_params
@@ -72,7 +72,7 @@ def run_tuning(config: TuneConfig) -> TuneResult:
     # Mistakes now, not once the photos were read or in the trial that first draws a backbone.
     storage_url(config.storage, recording.tracking_uri())
     for backbone in searched_backbones(config):
-        native_resolution(backbone)
+        check_known(backbone)
     kept_params(config)
     compute = choose_compute(config.device, config.threads)
     folds = open_folds(config.data, dataset_options(config), config.folds)
