@@ -96,7 +96,7 @@ def run_training(
         compute = choose_compute(config.device, config.threads, processes)
         recorded = tracking.read_logged_manifest(run.run_id) if config.resume else None
         dataset = open_photos(config, processes, recorded)
-        _check_sides(dataset)
+        check_sides(dataset)
         # Read now: a mistake in a file of places must not cost a training.
         gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
         saver = open_saver(checkpoints, manifest_digest(dataset), started)
@@ -141,13 +141,14 @@ def train_network(
     return validation
 
 
-def _check_sides(dataset: Dataset) -> None:
+def check_sides(dataset: Dataset) -> None:
+    """Refuse photos that no network could be chosen or reported by."""
     for side in ("val", "test"):
         if not dataset.landmarks(side):
             raise ValueError(
                 f"{dataset.name} has no readable {side} photo of a landmark, so nothing could be"
                 f" {'chosen' if side == 'val' else 'reported'} by; add photos: a class needs at"
-                " least 4 to stand on every side"
+                " least 3 that do not look the same to stand on every side"
             )
 
 

@@ -10,9 +10,11 @@ import pytest
 
 from landmark_ml import tracking, training
 from landmark_ml.config import TrainConfig
+from landmark_ml.datasets import open_dataset
 from landmark_ml.gazetteer_file import GazetteerError
-from landmark_ml.training import History, run_training
+from landmark_ml.training import History, check_sides, run_training
 from tests.interrupted_runs import QUICK, write_colour_folders
+from tests.photo_folders import write_class
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +52,15 @@ def test_a_dataset_without_test_photos_is_refused(tmp_path: Path) -> None:
         photo.write_bytes(b"no picture")
     with pytest.raises(ValueError, match="has no readable test photo of a landmark"):
         run_training(config(tmp_path, data=str(photos), max_unreadable=1.0))
+
+
+def test_so_many_photos_as_the_refusal_asks_for_stand_on_every_side(tmp_path: Path) -> None:
+    for count in (2, 3):
+        write_class(tmp_path / str(count) / "one", range(count))
+        write_class(tmp_path / str(count) / "other", range(10, 10 + count))
+    with pytest.raises(ValueError, match="a class needs at least 3 that do not look the same"):
+        check_sides(open_dataset(str(tmp_path / "2")))
+    check_sides(open_dataset(str(tmp_path / "3")))
 
 
 def test_a_mistake_in_the_places_is_found_before_training(tmp_path: Path) -> None:
