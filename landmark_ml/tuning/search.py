@@ -12,7 +12,9 @@ from optuna.exceptions import StorageInternalError
 
 from landmark_ml.datasets import dataset_options, open_folds
 from landmark_ml.devices import choose_compute
+from landmark_ml.gazetteer import Gazetteer
 from landmark_ml.models import check_known
+from landmark_ml.training import check_sides
 from landmark_ml.tuning import recording
 from landmark_ml.tuning.conclusion import conclude, report, reproduce, winning_config
 from landmark_ml.tuning.space import kept_params, searched_backbones, starting_params
@@ -76,6 +78,7 @@ def run_tuning(config: TuneConfig) -> TuneResult:
     kept_params(config)
     compute = choose_compute(config.device, config.threads)
     folds = open_folds(config.data, dataset_options(config), config.folds)
+    _check_winner(config, folds)
     worker = join_study(replace(config, study=name), folds, TrialRunner(folds, compute))
     study, parent = worker.study, worker.parent
     logger.info("study %s; go on with it by study=%s", name, name)
@@ -93,6 +96,13 @@ def run_tuning(config: TuneConfig) -> TuneResult:
         reproduce(winning_config(config, best)),
         winner,
     )
+
+
+def _check_winner(config: TuneConfig, folds: Sequence[Dataset]) -> None:
+    """Refuse now what the training of the winner would refuse after the whole search."""
+    for fold in folds:
+        check_sides(fold)
+    Gazetteer.of_dataset(folds[0].root, config.places)
 
 
 def join_study(config: TuneConfig, folds: Sequence[Dataset], runner: Runner) -> Worker:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from landmark_ml.gazetteer_file import GazetteerError
 from landmark_ml.tuning import run_tuning, search
 from tests.tuning.small_search import small_search
 
@@ -48,3 +49,18 @@ def test_a_mistaken_backbone_is_found_before_the_photos_are_read(
     config = small_search(tmp_path, weights="pretrained", backbones="test_eficientnet")
     with pytest.raises(ValueError, match=r"'test_eficientnet' is unknown .*test_efficientnet"):
         run_tuning(config)
+
+
+def test_a_dataset_without_test_photos_is_refused(tmp_path: Path) -> None:
+    config = small_search(tmp_path, max_unreadable=1.0)
+    for photo in (tmp_path / "photos" / "test").rglob("*.*"):
+        photo.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="has no readable test photo of a landmark"):
+        run_tuning(config)
+
+
+def test_a_mistake_in_the_places_is_found_before_the_search(tmp_path: Path) -> None:
+    places = tmp_path / "mine.csv"
+    places.write_text("landmark,latitude,longitude\nred,95,0\n")
+    with pytest.raises(GazetteerError, match="line 2, column latitude"):
+        run_tuning(small_search(tmp_path, places=str(places)))
