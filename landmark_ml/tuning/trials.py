@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,7 +15,7 @@ from landmark_ml.graph import Graph
 from landmark_ml.models import create_model, model_options
 from landmark_ml.network_size import count_parameters
 from landmark_ml.phases import num_outputs, view_features
-from landmark_ml.seeding import seed_everything
+from landmark_ml.seeding import random_state, restore_random_state, seed_everything
 from landmark_ml.training import train_network
 
 if TYPE_CHECKING:
@@ -63,11 +63,17 @@ class FeatureMemory:
 
 @dataclass
 class TrialRunner:
-    """Trains configurations on the same folds; frozen networks are built once."""
+    """Trains configurations on the same folds; frozen networks are built once.
+
+    Each training draws as a run of its configuration does, which builds its network: a frozen one
+    is kept with the state that building it left the generators in.
+    """
 
     folds: Sequence[Dataset]
     compute: Compute
-    _networks: dict[ModelOptions, LandmarkNetwork] = field(default_factory=dict)
+    _networks: dict[tuple[ModelOptions, int], tuple[LandmarkNetwork, dict[str, Any]]] = field(
+        default_factory=dict
+    )
     _latencies: dict[ModelOptions, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -101,7 +107,6 @@ class TrialRunner:
     def _run_fold(
         self, config: TrainConfig, fold: Dataset, on_epoch_end: OnEpochEnd
     ) -> dict[str, float]:
-        seed_everything(config.seed)
         options = self._options(config)
 
         def features(
@@ -111,6 +116,7 @@ class TrialRunner:
 
         if config.finetune_epochs:
             # Fine-tuning changes the network, so every trial needs its own.
+            seed_everything(config.seed)
             model = create_model(model_options(config, num_outputs(fold)))
         else:
             model = self._network(config)
@@ -123,10 +129,14 @@ class TrialRunner:
         return replace(model_options(config, num_outputs(self.folds[0])), drop_rate=0.0)
 
     def _network(self, config: TrainConfig) -> LandmarkNetwork:
-        options = self._options(config)
-        if options not in self._networks:
-            self._networks[options] = create_model(options)
-        return self._networks[options]
+        """The frozen network, and generators that stand where building it leaves them."""
+        options, seed = self._options(config), config.seed
+        if (options, seed) not in self._networks:
+            seed_everything(seed)
+            self._networks[options, seed] = create_model(options), random_state()
+        model, drawn = self._networks[options, seed]
+        restore_random_state(drawn)
+        return model
 
 
 def _time_graph(traced: bytes, model: LandmarkNetwork) -> float:

@@ -1,0 +1,72 @@
+"""A trial trains what a run of its configuration would, whatever was trained before it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from landmark_ml import training
+from landmark_ml.datasets import dataset_options, open_folds
+from landmark_ml.devices import choose_compute
+from landmark_ml.seeding import random_state
+from landmark_ml.tuning import trials
+from landmark_ml.tuning.trials import TrialRunner
+from tests.tuning.small_search import small_search
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from landmark_ml.config import TrainConfig
+
+
+class TrainingBeganError(Exception):
+    """Everything before the training was done."""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TrainConfig:
+    return small_search(tmp_path, drop_rate=0.5, refit=False).training()
+
+
+def runner(config: TrainConfig, folds: int = 1) -> TrialRunner:
+    compute = choose_compute("cpu", 1)
+    return TrialRunner(open_folds(config.data, dataset_options(config), folds), compute)
+
+
+def nothing(_: dict[str, float]) -> None:
+    pass
+
+
+def test_the_same_parameters_give_the_same_whatever_was_tried_before(config: TrainConfig) -> None:
+    search = runner(config, folds=2)
+    first = search.run(config, nothing)
+    other = search.run(replace(config, drop_rate=0.1), nothing)
+    assert search.run(config, nothing) == first != other
+    assert search.run(replace(config, seed=1), nothing) != first
+
+
+@pytest.mark.parametrize("finetune_epochs", [0, 1])
+def test_a_trial_draws_as_a_run_of_its_configuration_does(
+    config: TrainConfig, finetune_epochs: int, monkeypatch: pytest.MonkeyPatch, tracking_uri: str
+) -> None:
+    states: list[dict[str, Any]] = []
+
+    def begin(*_: object, **__: object) -> None:
+        states.append(random_state())
+        raise TrainingBeganError
+
+    config = replace(config, finetune_epochs=finetune_epochs)
+    search = runner(config)
+    for module in (training, trials):
+        monkeypatch.setattr(module, "train_network", begin)
+    for train in (training.run_training, search.run, search.run):
+        with pytest.raises(TrainingBeganError):
+            train(config, nothing)
+    run, *tried = states
+    for state in tried:
+        assert torch.equal(state["torch"], run["torch"])
+        assert torch.equal(state["numpy"][0], run["numpy"][0])
+        assert state["python"] == run["python"]
