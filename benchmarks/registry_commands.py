@@ -33,7 +33,7 @@ def commands(photos: Path) -> dict[str, Callable[[], object]]:
     return {
         PEER: lambda: mlflow.search_runs(experiment_names=[EXPERIMENT]),
         "compare": lambda: run_comparison(CompareConfig(experiment=EXPERIMENT)),
-        "promote, newest version": lambda: _promote("newest", photos),
+        "promote, newest version": lambda: _promote("newest:1", photos),
         "promote, best of the experiment": lambda: _promote(f"experiment:{EXPERIMENT}", photos),
         "rollback": lambda: roll_back(RollbackConfig(name=MODEL, reason="a benchmark")),
         "history": lambda: tell_history(HistoryConfig(name=MODEL)),

@@ -28,7 +28,7 @@ def visit(browser: Browser, address: str) -> Iterator[Visit]:
 
 
 def test_a_photo_gets_its_answer(visit: Visit, photos: Path) -> None:
-    assert "3 landmarks · answered by landmarks version 7" in visit.page.inner_text("#model")
+    visit.page.wait_for_selector("#model:has-text('3 landmarks · answered by landmarks version 7')")
     visit.give(photos / "red.jpg")
     page = visit.page
     assert texts(page, ".landmark") == ["Eiffel Tower"]
