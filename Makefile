@@ -99,8 +99,8 @@ history: $(INSTALLED) ## who became champion when, by whom and why
 notebooks: $(INSTALLED) ## execute the notebooks on a few postcards, into out/notebooks
 	@test -z "$(LANDMARKS_DATA)" || test -d "$(LANDMARKS_DATA)" \
 		|| { echo "LANDMARKS_DATA=$(LANDMARKS_DATA) is no folder; name one of photos"; exit 1; }
-	$(if $(LANDMARKS_DATA),LANDMARKS_DATA="$$(cd "$(LANDMARKS_DATA)" && pwd)" )$(BIN)/python -m nbconvert --execute --to html --output-dir out/notebooks \
-		experiments/notebooks/*.ipynb
+	$(if $(LANDMARKS_DATA),LANDMARKS_DATA="$$(cd "$(LANDMARKS_DATA)" && pwd)" )$(BIN)/python -m nbconvert \
+		--execute --to html --output-dir out/notebooks experiments/notebooks/*.ipynb
 
 test: $(INSTALLED) ## run the fast test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

@@ -45,18 +45,17 @@ def _serve(result: TrainResult) -> str:
     version = result.registered
     if version is None or not version.is_champion:
         return f"make serve MODEL_URI={result.model_uri}   serve this model on 127.0.0.1"
-    name = "" if version.name == "landmarks" else f" MODEL={shlex.quote(version.name)}"
-    return f"make serve{name:<18} serve the champion on 127.0.0.1"
+    return f"make serve{_model(version):<18} serve the champion on 127.0.0.1"
 
 
 def _promote(version: Registered) -> str:
-    values = f"-P candidates={version.version}"
-    if version.name != "landmarks":
-        return (
-            f'make promote MODEL={shlex.quote(version.name)} PARAMS="{values} -P data=<the same>"'
-            "   judge it against the champion"
-        )
-    return f'make promote PARAMS="{values} -P data=<the same>"   judge it against the champion'
+    values = f"-P candidates={version.version} -P data=<the same>"
+    return f'make promote{_model(version)} PARAMS="{values}"   judge it against the champion'
+
+
+def _model(version: Registered) -> str:
+    """What tells make of a registered model that is not its own default."""
+    return "" if version.name == "landmarks" else f" MODEL={shlex.quote(version.name)}"
 
 
 def interval(metrics: dict[str, float], name: str) -> str:

@@ -63,7 +63,7 @@ def fit(
     """Train in place and leave the weights of the epoch with the lowest val/calibrated_loss.
 
     Without `val` the last epoch's weights stay. All of compute.processes call this at once and end
-    with the same weights. on_epoch_end gets the metrics of each epoch, what it raises ends the
+    with the same weights. on_epoch_end gets the metrics of each epoch; what it raises ends the
     training. saver: keeps the state of each epoch, to go on from. Returns the metrics of the epoch
     whose weights were kept. Raises TrainingError when a loss is no longer finite.
     """

@@ -60,15 +60,15 @@ def find_unfinished(config: TrainConfig) -> str | None:
     if config.resume == "auto":
         found = tracking.unfinished_runs(digest)
         here = [run_id for run_id in found if began_here(cache, run_id)]
-        if found[:1] != here[:1]:
+        if not found:
+            logger.info("no unfinished run of these parameters; a new one begins")
+        elif found[0] not in here:
             logger.warning(
                 "%s: run %s is unfinished, and its checkpoints are not in %s",
                 f"the older run {here[0]} goes on" if here else "a new run begins",
                 found[0],
                 checkpoint_folder(cache, found[0]).resolve(),
             )
-        if not found:
-            logger.info("no unfinished run of these parameters; a new one begins")
         return here[0] if here else None
     if config.resume:
         tracking.check_unfinished(config.resume, digest)

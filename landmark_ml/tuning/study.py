@@ -6,7 +6,7 @@ import json
 import logging
 import time
 import warnings
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -16,7 +16,7 @@ from optuna.samplers import BaseSampler, PartialFixedSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
-from landmark_ml.config import LOCAL_TO_A_WORKER
+from landmark_ml.config import LOCAL_TO_A_WORKER, default_of
 from landmark_ml.datasets import manifest_digest
 from landmark_ml.tuning.recording import end_silent_trial
 from landmark_ml.tuning.space import kept_params
@@ -81,14 +81,14 @@ def check_same_search(study: Study, config: TuneConfig, folds: Sequence[Dataset]
 
     Raises StudyError that names what differs.
     """
-    searched = {k: v for k, v in asdict(config).items() if k not in LOCAL_TO_A_WORKER}
-    searched |= {"photos": [manifest_digest(fold) for fold in folds]}
+    chosen = {k: v for k, v in asdict(config).items() if k not in LOCAL_TO_A_WORKER}
+    searched = chosen | {"photos": [manifest_digest(fold) for fold in folds]}
     known = study.user_attrs.get("searched")
     if known is None:
         study.set_user_attr("searched", searched)
         return
     # A field that was added since the study began had no other value than its default.
-    known = {item.name: item.default for item in fields(config) if item.name in searched} | known
+    known = {name: default_of(type(config), name) for name in chosen} | known
     searched = json.loads(json.dumps(searched))
     names = sorted(set(known) | set(searched))
     differ = [name for name in names if known.get(name) != searched.get(name)]

@@ -130,12 +130,9 @@ class Journal:
 
         What was recorded of photos that are gone stays, for the day they come back.
         """
+        rows = ((os.fsencode(p.path), p.size, p.mtime_ns, self._scan) for p in photos)
         self._db.execute("BEGIN")
-        count = 0
-        for photo in photos:
-            row = (os.fsencode(photo.path), photo.size, photo.mtime_ns, self._scan)
-            self._db.execute(_MEET, row)
-            count += 1
+        count = self._db.executemany(_MEET, rows).rowcount
         self._db.execute("COMMIT")
         return count
 
