@@ -15,7 +15,7 @@ def ensemble() -> TrainConfig:
     return TrainConfig(
         recipe="ensemble",
         backbone="tf_efficientnet_lite0+tf_efficientnet_lite1+tf_efficientnet_lite2",
-        resolution=256,
+        resolution=384,
         mirror=True,
     )
 
@@ -45,6 +45,7 @@ def scratch() -> TrainConfig:
         backbone="landmark_cnn",
         weights="random",
         feature_stages=0,
+        pooling="average",
         resolution=160,
         train_resolution=128,
         start_resolution=64,

@@ -9,6 +9,8 @@ from timm.models import group_modules, group_parameters
 from torch import nn
 from torch.nn import functional
 
+from landmark_ml.stacked_maps import earlier_stages, example_maps, stacked_maps
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -25,23 +27,32 @@ class JoinedNetwork(nn.Module):
     [N, sum of channels, h, w] to logits. stages: how many earlier stages of each network are
     stacked too, counted from the output and averaged to the size of the last; what they see is lost
     on the way to ImageNet's classes, and tells landmarks apart (Evci et al., Head2Toe, ICML 2022).
-    Input size and normalisation are those of the first network. Raises ValueError for networks that
-    do not stack. The methods are those timm expects.
+    statistics: behind each map stands one whose mean is the map's standard deviation over the photo
+    (Snyder et al., Deep neural network embeddings, Interspeech 2017, pool sounds so), so that all
+    the classifier sees is still the plain average of maps. Input size and normalisation are those
+    of the first network. Raises ValueError for networks that do not stack. The methods are those
+    timm expects.
     """
 
     def __init__(
-        self, networks: Sequence[nn.Module], drop_rate: float = 0.0, stages: int = 0
+        self,
+        networks: Sequence[nn.Module],
+        drop_rate: float = 0.0,
+        stages: int = 0,
+        *,
+        statistics: bool = False,
     ) -> None:
         super().__init__()
         self.pretrained_cfg = _shared_config(networks)
-        _check_shapes(networks, self.pretrained_cfg["input_size"], stages)
+        self.statistics = statistics
+        _check_shapes(networks, self.pretrained_cfg["input_size"], _options(stages, statistics))
         for network in networks:
             network.reset_classifier(0)  # type: ignore[operator]
         self.networks = nn.ModuleList(networks)
-        self.indices = [_earlier_stages(network, stages) for network in networks]
+        self.indices = [earlier_stages(network, stages) for network in networks]
         size = self.pretrained_cfg["input_size"]
         self.num_features = sum(
-            _example_maps(network, size, indices).shape[1]
+            example_maps(network, size, indices, statistics).shape[1]
             for network, indices in zip(networks, self.indices, strict=True)
         )
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -72,7 +83,8 @@ class JoinedNetwork(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """Stacked feature maps [N, num_features, h, w]."""
         every = zip(self.networks, self.indices, strict=True)
-        return torch.cat([_stacked_maps(network, x, indices) for network, indices in every], dim=1)
+        stacked = [stacked_maps(network, x, i, self.statistics) for network, i in every]
+        return torch.cat(stacked, dim=1)
 
     def forward_head(self, maps: Tensor, pre_logits: bool = False) -> Tensor:
         """Logits of stacked maps, or with pre_logits what the classifier sees."""
@@ -82,42 +94,6 @@ class JoinedNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits [N, num_classes]."""
         return self.forward_head(self.forward_features(x))
-
-
-def _stacked_maps(network: nn.Module, x: Tensor, indices: list[int]) -> Tensor:
-    """What a network sees, and behind it what the stages of these indices see there."""
-    if not indices:
-        last: Tensor = network.forward_features(x)  # type: ignore[operator]
-        return last
-    last, earlier = network.forward_intermediates(x, indices=indices)  # type: ignore[operator]
-    places = (last.shape[2], last.shape[3])
-    return torch.cat([last, *(functional.adaptive_avg_pool2d(m, places) for m in earlier)], dim=1)
-
-
-@torch.no_grad()
-def _earlier_stages(network: nn.Module, stages: int) -> list[int]:
-    """Indices of the last stages whose maps are not what the network ends with anyway."""
-    if not stages:
-        return []
-    name = type(network).__name__
-    if not hasattr(network, "forward_intermediates"):
-        raise ValueError(
-            f"a {name} does not give out what its stages see; give feature_stages 0, or a backbone"
-            " that does, as most of timm's do"
-        )
-    config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
-    last, maps = network.forward_intermediates(_example(config["input_size"]))  # type: ignore[operator]
-    earlier = [
-        index
-        for index, seen in enumerate(maps)
-        if seen.shape != last.shape or not torch.allclose(seen, last)
-    ]
-    if stages > len(earlier):
-        raise ValueError(
-            f"feature_stages is {stages} and a {name} has {len(earlier)} stages before its last"
-            " maps; give at most that many"
-        )
-    return earlier[-stages:]
 
 
 def _shared_config(networks: Sequence[nn.Module]) -> dict[str, Any]:
@@ -135,14 +111,17 @@ def _shared_config(networks: Sequence[nn.Module]) -> dict[str, Any]:
 
 
 def _check_shapes(
-    networks: Sequence[nn.Module], input_size: tuple[int, int, int], stages: int
+    networks: Sequence[nn.Module], input_size: tuple[int, int, int], options: dict[str, str]
 ) -> None:
-    """Refuse networks that do not only average their maps, and maps that do not stack."""
+    """Refuse networks that do not only average their maps, and maps that do not stack.
+
+    options: value by name of those that alone would need maps that are averaged.
+    """
     shapes = []
     for network in networks:
-        maps = _example_maps(network, input_size)
+        maps = example_maps(network, input_size)
         if not _only_averages(network, maps):
-            raise ValueError(_more_than_averages(type(network).__name__, len(networks), stages))
+            raise ValueError(_more_than_averages(type(network).__name__, len(networks), options))
         shapes.append(tuple(maps.shape))
     if len({shape[2:] for shape in shapes}) > 1:
         raise ValueError(
@@ -151,13 +130,21 @@ def _check_shapes(
         )
 
 
-def _more_than_averages(name: str, count: int, stages: int) -> str:
+def _options(stages: int, statistics: bool) -> dict[str, str]:
+    given = {"feature_stages": str(stages)} if stages else {}
+    return given | ({"pooling": "statistics"} if statistics else {})
+
+
+def _more_than_averages(name: str, count: int, options: dict[str, str]) -> str:
     more = f"a {name} does more between its maps and its classifier than to average"
     if count > 1:
         return f"{more}; join networks that only average, as the efficientnets do"
+    given = ", ".join(f"{option} is {value}" for option, value in options.items())
+    neutral = {"feature_stages": "0", "pooling": "average"}
+    instead = " and ".join(f"{option} {neutral[option]}" for option in options)
     return (
-        f"feature_stages is {stages} and {more}; give feature_stages 0, or a backbone that only"
-        " averages, as the efficientnets do"
+        f"{given} and {more}; give {instead}, or a backbone that only averages, as the"
+        " efficientnets do"
     )
 
 
@@ -168,19 +155,6 @@ def _only_averages(network: nn.Module, maps: Tensor) -> bool:
     if maps.ndim != 4 or pooled.shape != maps.shape[:2]:
         return False
     return torch.allclose(pooled, maps.mean(dim=(2, 3)), atol=1e-4)
-
-
-@torch.no_grad()
-def _example_maps(
-    network: nn.Module, input_size: tuple[int, int, int], indices: Sequence[int] = ()
-) -> Tensor:
-    """Stacked maps of one photo of nothing."""
-    return _stacked_maps(network.eval(), _example(input_size), list(indices))
-
-
-def _example(input_size: tuple[int, int, int]) -> Tensor:
-    # Not zeros: of them every layer makes the same.
-    return torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0))
 
 
 def _depths(network: nn.Module, coarse: bool) -> dict[str, int]:

@@ -29,7 +29,8 @@ class ModelOptions:
     """What `create_model` needs to know; resolution 0 takes the backbone's own.
 
     backbone: a name timm knows, or several joined by `+`. feature_stages: earlier stages whose maps
-    the classifier sees beside the last ones. Of both see `JoinedNetwork`.
+    the classifier sees beside the last ones. pooling: `average`, or `statistics` for how much each
+    map varies, too. Of all three see `JoinedNetwork`.
     """
 
     backbone: str
@@ -40,6 +41,7 @@ class ModelOptions:
     drop_rate: float = 0.0
     mirror: bool = False
     feature_stages: int = 0
+    pooling: str = "average"
 
 
 def model_options(config: TrainConfig, num_outputs: int) -> ModelOptions:
@@ -53,6 +55,7 @@ def model_options(config: TrainConfig, num_outputs: int) -> ModelOptions:
         drop_rate=config.drop_rate,
         mirror=config.mirror,
         feature_stages=config.feature_stages,
+        pooling=config.pooling,
     )
 
 
@@ -147,8 +150,11 @@ def create_model(options: ModelOptions) -> LandmarkNetwork:
     """
     check_known(options.backbone)
     parts = [_create_network(name, options) for name in options.backbone.split("+")]
-    if len(parts) > 1 or options.feature_stages:
-        network: nn.Module = JoinedNetwork(parts, options.drop_rate, options.feature_stages)
+    statistics = options.pooling == "statistics"
+    if len(parts) > 1 or options.feature_stages or statistics:
+        network: nn.Module = JoinedNetwork(
+            parts, options.drop_rate, options.feature_stages, statistics=statistics
+        )
     else:
         network = parts[0]
     network.reset_classifier(options.num_outputs)  # type: ignore[operator]

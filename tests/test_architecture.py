@@ -48,6 +48,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.preprocessing",
         "landmark_ml.processes",
         "landmark_ml.seeding",
+        "landmark_ml.stacked_maps",
         "landmark_ml.temperature",
         "landmark_ml.transforms",
         "landmark_ml.weights",

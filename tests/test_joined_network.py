@@ -10,13 +10,18 @@ import torch
 from landmark_ml.backbone_graph import backbone_digest
 from landmark_ml.freezing import freeze_early_stages
 from landmark_ml.models import LandmarkNetwork, ModelOptions, create_model
+from landmark_ml.stacked_maps import spread_maps
 from landmark_ml.trainer import FitOptions, create_trainer
 
 TWO = "test_efficientnet+test_byobnet"
 
 
-def joined(backbone: str = TWO, stages: int = 0, resolution: int = 32) -> LandmarkNetwork:
-    options = ModelOptions(backbone, 3, "random", resolution, feature_stages=stages)
+def joined(
+    backbone: str = TWO, stages: int = 0, resolution: int = 32, pooling: str = "average"
+) -> LandmarkNetwork:
+    options = ModelOptions(
+        backbone, 3, "random", resolution, feature_stages=stages, pooling=pooling
+    )
     return create_model(options).eval()
 
 
@@ -92,6 +97,40 @@ def test_stages_of_several_networks_stack_also_at_sizes_that_do_not_divide() -> 
     model = joined("test_efficientnet+test_efficientnet", stages=2, resolution=40)
     pixels = torch.randint(0, 256, (2, 3, 40, 40), dtype=torch.uint8)
     assert model.features(pixels).shape == (2, 2 * alone)
+
+
+def test_statistics_are_the_mean_and_the_standard_deviation_of_every_map() -> None:
+    model = joined("test_efficientnet", stages=2, resolution=64, pooling="statistics")
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    last, stages = part(model).forward_intermediates(model.normalize(pixels))
+    kinds = [(m.mean(dim=(2, 3)), m.std(dim=(2, 3), correction=0)) for m in (last, *stages[-2:])]
+    expected = torch.cat([kind for pair in kinds for kind in pair], dim=1)
+    assert torch.allclose(model.features(pixels), expected, atol=2e-3)
+    # What is served averages maps: what it sees in the mirror image, and where it looked.
+    assert torch.equal(model.features(pixels), model.feature_maps(pixels).mean(dim=(2, 3)))
+
+
+def test_one_network_pools_statistics_of_its_last_maps_alone() -> None:
+    alone = joined("test_resnet").classifier.in_features
+    assert joined("test_resnet", pooling="statistics").classifier.in_features == 2 * alone
+
+
+def test_statistics_of_a_photo_of_one_color_can_be_learned_from() -> None:
+    maps = torch.full((1, 2, 3, 3), 0.5, requires_grad=True)
+    spread = spread_maps(maps)
+    assert torch.equal(spread, torch.zeros_like(maps))
+    spread.sum().backward()
+    assert maps.grad is not None
+    assert maps.grad.isfinite().all()
+
+
+def test_statistics_of_a_network_that_does_not_only_average_are_refused() -> None:
+    sentence = "pooling is statistics and a ConvNeXt does more .*; give pooling average, or"
+    with pytest.raises(ValueError, match=f"^{sentence}"):
+        joined("test_convnext", pooling="statistics")
+    both = "^feature_stages is 1, pooling is statistics and .* feature_stages 0 and pooling average"
+    with pytest.raises(ValueError, match=both):
+        joined("test_convnext", stages=1, pooling="statistics")
 
 
 def test_a_last_stage_that_is_the_end_of_the_network_is_not_stacked_twice() -> None:

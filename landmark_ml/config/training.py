@@ -83,6 +83,11 @@ class TrainConfig(DataConfig):
         unit="stages",
         within=NOT_NEGATIVE,
     )
+    pooling: str = option(
+        "statistics",
+        "what the classifier sees of each map: its mean, or `statistics`: also how much it varies",
+        choices=("average", "statistics"),
+    )
     drop_rate: float = option(0.0, "dropout before the classifier", within=BELOW_ONE)
 
     epochs: int = option(
