@@ -16,7 +16,6 @@ def ensemble() -> TrainConfig:
         recipe="ensemble",
         backbone="tf_efficientnet_lite0+tf_efficientnet_lite1+tf_efficientnet_lite2",
         resolution=384,
-        mirror=True,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,11 +13,6 @@ from landmark_ml.temperature import fit_temperature
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
-
-LEAD_WEIGHT, RISE_WEIGHT = 0.25, 0.5
-"""Of the lead over the background and of the rise; measured, see experiments/tried.md."""
-LARGEST_ODDS = 1e-6
-"""Probabilities nearer than this to 0 or 1 count as that near."""
 
 _RECALL = 0.95
 _LET_THROUGH = 0.01
@@ -46,7 +40,7 @@ def calibrate(logits: Tensor, targets: Tensor, num_classes: int) -> Calibration:
     """
     temperature = fit_temperature(logits, targets)
     probabilities = torch.softmax(logits / temperature, dim=1)[:, :num_classes]
-    scores = landmark_scores(logits / temperature, num_classes).numpy()
+    scores = landmark_scores(probabilities).numpy()
     shows_one = (targets < num_classes).numpy()
     confidence, best = probabilities.max(dim=1)
     correct = (best == targets).numpy()[shows_one]
@@ -57,24 +51,14 @@ def calibrate(logits: Tensor, targets: Tensor, num_classes: int) -> Calibration:
     )
 
 
-def landmark_scores(logits: Tensor, num_classes: int) -> Tensor:
-    """How surely photos show one of the landmarks: [N], 0 to 1, of calibrated logits [N, outputs].
+def landmark_scores(probabilities: Tensor) -> Tensor:
+    """How surely photos show one of the landmarks: [N], 0 to 1, of calibrated [N, landmarks].
 
-    Without a background output the largest probability. With one, three log-odds of the best
-    landmark joined: against all that is not it; its lead over the background, which tells everyday
-    photos; and its rise over the mean of the other outputs, as if all of them stood there. First
-    and last tell landmarks that were never seen. The graph of `export` computes the same.
+    The largest probability. It is low where the background speaks, where several landmarks do and
+    where none does, so it tells everyday photos and landmarks that were never seen. The graph of
+    `export` computes the same; what else was measured stands in experiments/tried.md.
     """
-    largest = torch.softmax(logits, dim=1)[:, :num_classes].amax(dim=1)
-    if logits.shape[1] == num_classes:
-        return largest
-    log_odds = torch.logit(largest, eps=LARGEST_ODDS)
-    best = logits[:, :num_classes].amax(dim=1)
-    lead = best - logits[:, num_classes]
-    # The background is one of the others and the best is none: there are as many as landmarks.
-    rise = best - (logits.sum(dim=1) - best) / num_classes - math.log(num_classes)
-    evidence = log_odds + LEAD_WEIGHT * lead + RISE_WEIGHT * rise
-    return torch.sigmoid(evidence / (1 + LEAD_WEIGHT + RISE_WEIGHT))
+    return probabilities.amax(dim=1)
 
 
 def choose_threshold(scores: NDArray[np.floating], shows_one: NDArray[np.bool_]) -> float:

@@ -23,7 +23,6 @@ from landmark_ml.artifact_layout import (
     SCHEMA_VERSION,
 )
 from landmark_ml.backbone_graph import FEATURE_MAPS, FEATURES, has_feature_maps, trace_backbone
-from landmark_ml.calibration import LARGEST_ODDS, LEAD_WEIGHT, RISE_WEIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,21 +92,20 @@ def lay_classifier(
         helper.make_node("Div", ["logits", "temperature"], ["scaled"]),
         helper.make_node("Softmax", ["scaled"], ["outputs"], axis=1),
         helper.make_node("Slice", ["outputs", "first", "last", "axis"], [PROBABILITIES]),
-        *_score_nodes(has_background=classifier.out_features > num_classes),
+        helper.make_node("ReduceMax", [PROBABILITIES, "axis"], [LANDMARK_SCORE], keepdims=0),
     ]
     constants = {
         "weight": classifier.weight.detach().cpu().numpy(),
         "bias": classifier.bias.detach().cpu().numpy(),
         "temperature": np.array(temperature, dtype=np.float32),
-        **_fixed_constants(num_classes),
+        "first": np.array([0], dtype=np.int64),
+        "last": np.array([num_classes], dtype=np.int64),
+        "axis": np.array([1], dtype=np.int64),
     }
-    used = {name for node in nodes for name in node.input}
     graph = onnx.ModelProto()
     graph.CopyFrom(backbone)
     graph.graph.node.extend(nodes)
-    graph.graph.initializer.extend(
-        _initializer(name, values) for name, values in constants.items() if name in used
-    )
+    graph.graph.initializer.extend(_initializer(name, values) for name, values in constants.items())
     del graph.graph.output[:]
     graph.graph.output.extend(
         [
@@ -150,52 +148,6 @@ def _lay_attention(graph: onnx.ModelProto, classifier: nn.Linear) -> None:
     graph.graph.output.append(
         helper.make_tensor_value_info(ATTENTION, TensorProto.FLOAT, ["batch", "height", "width"])
     )
-
-
-def _fixed_constants(num_classes: int) -> dict[str, NDArray[Any]]:
-    return {
-        "first": np.array([0], dtype=np.int64),
-        "last": np.array([num_classes], dtype=np.int64),
-        "axis": np.array([1], dtype=np.int64),
-        "background": np.array(num_classes, dtype=np.int64),
-        "lowest": np.array(LARGEST_ODDS, dtype=np.float32),
-        "highest": np.array(1 - LARGEST_ODDS, dtype=np.float32),
-        "one": np.array(1, dtype=np.float32),
-        "others": np.array(num_classes, dtype=np.float32),
-        "log_others": np.array(np.log(num_classes), dtype=np.float32),
-        "lead_weight": np.array(LEAD_WEIGHT, dtype=np.float32),
-        "rise_weight": np.array(RISE_WEIGHT, dtype=np.float32),
-        "score_scale": np.array(1 + LEAD_WEIGHT + RISE_WEIGHT, dtype=np.float32),
-    }
-
-
-def _score_nodes(*, has_background: bool) -> list[onnx.NodeProto]:
-    """From `scaled` logits and `probabilities` to the landmark score."""
-    if not has_background:
-        return [
-            helper.make_node("ReduceMax", [PROBABILITIES, "axis"], [LANDMARK_SCORE], keepdims=0)
-        ]
-    return [
-        helper.make_node("ReduceMax", [PROBABILITIES, "axis"], ["largest"], keepdims=0),
-        helper.make_node("Clip", ["largest", "lowest", "highest"], ["clipped"]),
-        helper.make_node("Sub", ["one", "clipped"], ["missing"]),
-        helper.make_node("Div", ["clipped", "missing"], ["odds"]),
-        helper.make_node("Log", ["odds"], ["log_odds"]),
-        helper.make_node("Slice", ["scaled", "first", "last", "axis"], ["landmark_logits"]),
-        helper.make_node("ReduceMax", ["landmark_logits", "axis"], ["best_logit"], keepdims=0),
-        helper.make_node("Gather", ["scaled", "background"], ["background_logit"], axis=1),
-        helper.make_node("Sub", ["best_logit", "background_logit"], ["lead"]),
-        helper.make_node("Mul", ["lead", "lead_weight"], ["weighted_lead"]),
-        helper.make_node("ReduceSum", ["scaled", "axis"], ["all_logits"], keepdims=0),
-        helper.make_node("Sub", ["all_logits", "best_logit"], ["other_logits"]),
-        helper.make_node("Div", ["other_logits", "others"], ["other_logit"]),
-        helper.make_node("Sub", ["best_logit", "other_logit"], ["height"]),
-        helper.make_node("Sub", ["height", "log_others"], ["rise"]),
-        helper.make_node("Mul", ["rise", "rise_weight"], ["weighted_rise"]),
-        helper.make_node("Sum", ["log_odds", "weighted_lead", "weighted_rise"], ["evidence_sum"]),
-        helper.make_node("Div", ["evidence_sum", "score_scale"], ["score_logit"]),
-        helper.make_node("Sigmoid", ["score_logit"], [LANDMARK_SCORE]),
-    ]
 
 
 def shown_names(classes: Sequence[str], gazetteer: Gazetteer) -> list[str]:
