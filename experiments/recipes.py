@@ -23,6 +23,8 @@ def finetune() -> TrainConfig:
     """The last stages of an ImageNet network on augmented pixels, begun from a trained head."""
     return TrainConfig(
         recipe="finetune",
+        # Deviations over small crops are not those over the whole photos that are served.
+        pooling="average",
         resolution=256,
         train_resolution=192,
         start_resolution=128,
