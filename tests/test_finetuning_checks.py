@@ -15,6 +15,7 @@ def checked(**values: Any) -> LandmarkNetwork:
     settings: dict[str, Any] = {
         "weights": "random",
         "feature_stages": 0,
+        "pooling": "average",
         "finetune_epochs": 1,
         "resolution": 64,
     }
