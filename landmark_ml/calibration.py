@@ -42,12 +42,11 @@ def calibrate(logits: Tensor, targets: Tensor, num_classes: int) -> Calibration:
     probabilities = torch.softmax(logits / temperature, dim=1)[:, :num_classes]
     scores = landmark_scores(probabilities).numpy()
     shows_one = (targets < num_classes).numpy()
-    confidence, best = probabilities.max(dim=1)
-    correct = (best == targets).numpy()[shows_one]
+    correct = (probabilities.argmax(dim=1) == targets).numpy()[shows_one]
     return Calibration(
         temperature,
         choose_threshold(scores, shows_one),
-        choose_min_confidence(confidence.numpy()[shows_one], correct),
+        choose_min_confidence(scores[shows_one], correct),
     )
 
 

@@ -24,14 +24,17 @@ def stacked_maps(
         last, earlier = network.forward_intermediates(x, indices=indices)  # type: ignore[operator]
     else:
         last, earlier = network.forward_features(x), []  # type: ignore[operator]
-    maps: list[Tensor] = [last, *earlier]
-    if statistics:
-        maps = [kind for seen in maps for kind in (seen, spread_maps(seen))]
-    # Tokens have no places, and one kind of map is as it should be.
-    if len(maps) == 1:
-        return maps[0]
-    places = (last.shape[2], last.shape[3])
-    return torch.cat([functional.adaptive_avg_pool2d(seen, places) for seen in maps], dim=1)
+
+    def kinds(maps: Tensor) -> list[Tensor]:
+        return [maps, spread_maps(maps)] if statistics else [maps]
+
+    # Only earlier ones have other places: pooling the last, the widest, would copy it.
+    pooled = [
+        functional.adaptive_avg_pool2d(kind, (last.shape[2], last.shape[3]))
+        for seen in earlier
+        for kind in kinds(seen)
+    ]
+    return torch.cat([*kinds(last), *pooled], dim=1)
 
 
 def spread_maps(maps: Tensor) -> Tensor:
