@@ -120,9 +120,7 @@ def train_one_epoch(
             inputs, targets = trainer.mixup(inputs.float(), targets)
         with compute.autocast():
             logits = trainer.parallel(inputs)
-        loss = functional.cross_entropy(
-            logits.float(), targets, label_smoothing=options.label_smoothing
-        )
+        loss = _loss(logits.float(), targets, options.label_smoothing)
         losses.append(compute.processes.mean(loss.detach()))
         _check_finite(float(losses[-1]), trainer)
         _update(trainer, loss, options.clip_grad)
@@ -172,6 +170,13 @@ def predict_logits(model: nn.Module, batches: Batches, compute: Compute) -> tupl
         targets.append(labels)
     gather = compute.processes.gather_rows
     return gather(torch.cat(logits)), gather(torch.cat(targets))
+
+
+def _loss(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+    """Mean over photos, and over networks where each answers for itself: [N, outputs, members]."""
+    if logits.ndim > 2:
+        targets = targets.unsqueeze(-1).expand(*targets.shape, logits.shape[-1])
+    return functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
 
 
 def _update(trainer: Trainer, loss: Tensor, clip_grad: float) -> None:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from timm.models import group_modules, group_parameters
 from torch import nn
 from torch.nn import functional
 
+from landmark_ml.layer_depths import CLASSIFIER_DEPTH, layer_depths
 from landmark_ml.stacked_maps import earlier_stages, example_maps, stacked_maps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
-
-_CLASSIFIER_DEPTH = 1
 
 
 class JoinedNetwork(nn.Module):
@@ -70,11 +68,11 @@ class JoinedNetwork(nn.Module):
 
     def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
         """From the name of a layer to its depth, counted from the output in every network."""
-        depths = [_depths(network, coarse) for network in self.networks]
+        depths = [layer_depths(network, coarse) for network in self.networks]
 
         def depth(name: str) -> int:
             if not name.startswith("networks."):
-                return _CLASSIFIER_DEPTH
+                return CLASSIFIER_DEPTH
             _, index, layer = name.split(".", 2)
             return depths[int(index)][layer]
 
@@ -155,12 +153,3 @@ def _only_averages(network: nn.Module, maps: Tensor) -> bool:
     if maps.ndim != 4 or pooled.shape != maps.shape[:2]:
         return False
     return torch.allclose(pooled, maps.mean(dim=(2, 3)), atol=1e-4)
-
-
-def _depths(network: nn.Module, coarse: bool) -> dict[str, int]:
-    """Depth of parameters and of modules by name; 0 is the last group."""
-    matcher = network.group_matcher(coarse=coarse)  # type: ignore[operator]
-    parameters = group_parameters(network, matcher, reverse=True)
-    modules = group_modules(network, matcher, reverse=True)
-    last = max(parameters.values())
-    return {name: group - last for name, group in {**modules, **parameters}.items()}

@@ -12,6 +12,7 @@ from timm.data import resolve_data_config
 from torch import nn
 
 import landmark_ml.landmark_cnn  # noqa: F401 - registers itself with timm
+from landmark_ml.averaged_networks import AveragedNetworks
 from landmark_ml.joined_network import JoinedNetwork
 from landmark_ml.preprocessing import Preprocessing
 from landmark_ml.weights import load_weights
@@ -30,7 +31,8 @@ class ModelOptions:
 
     backbone: a name timm knows, or several joined by `+`. feature_stages: earlier stages whose maps
     the classifier sees beside the last ones. pooling: `average`, or `statistics` for how much each
-    map varies, too. Of all three see `JoinedNetwork`.
+    map varies, too. Of all three see `JoinedNetwork`. members: how many such networks, see
+    `AveragedNetworks`.
     """
 
     backbone: str
@@ -42,6 +44,7 @@ class ModelOptions:
     mirror: bool = False
     feature_stages: int = 0
     pooling: str = "average"
+    members: int = 1
 
 
 def model_options(config: TrainConfig, num_outputs: int) -> ModelOptions:
@@ -56,6 +59,7 @@ def model_options(config: TrainConfig, num_outputs: int) -> ModelOptions:
         mirror=config.mirror,
         feature_stages=config.feature_stages,
         pooling=config.pooling,
+        members=config.members,
     )
 
 
@@ -125,7 +129,8 @@ class LandmarkNetwork(nn.Module):
         return self.pool(self.feature_maps(pixels))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.features(pixels))
+        """Logits, of `AveragedNetworks` in training those of every member."""
+        logits: Tensor = self.network.forward_head(self.feature_maps(pixels))  # type: ignore[operator]
         return logits
 
     def keep_in_evaluation(self, names: set[str]) -> None:
@@ -149,18 +154,21 @@ def create_model(options: ModelOptions) -> LandmarkNetwork:
     Raises ValueError for an unknown backbone (naming near ones), WeightsError without weights.
     """
     check_known(options.backbone)
-    parts = [_create_network(name, options) for name in options.backbone.split("+")]
-    statistics = options.pooling == "statistics"
-    if len(parts) > 1 or options.feature_stages or statistics:
-        network: nn.Module = JoinedNetwork(
-            parts, options.drop_rate, options.feature_stages, statistics=statistics
-        )
-    else:
-        network = parts[0]
+    members = [_create_member(options) for _ in range(options.members)]
+    network = AveragedNetworks(members) if len(members) > 1 else members[0]
     network.reset_classifier(options.num_outputs)  # type: ignore[operator]
     model = LandmarkNetwork(network, _preprocessing(network, options), options.mirror)
     _check_runs(model, options)
     return model
+
+
+def _create_member(options: ModelOptions) -> nn.Module:
+    """Network of one backbone, or of several side by side under one classifier."""
+    parts = [_create_network(name, options) for name in options.backbone.split("+")]
+    statistics = options.pooling == "statistics"
+    if len(parts) == 1 and not options.feature_stages and not statistics:
+        return parts[0]
+    return JoinedNetwork(parts, options.drop_rate, options.feature_stages, statistics=statistics)
 
 
 def check_known(backbone: str) -> None:

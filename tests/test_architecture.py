@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.system_names",
     ),
     (
+        "landmark_ml.averaged_networks",
         "landmark_ml.batches",
         "landmark_ml.corruptions",
         "landmark_ml.datasets",
@@ -40,6 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.intervals",
         "landmark_ml.joined_network",
         "landmark_ml.landmark_cnn",
+        "landmark_ml.layer_depths",
         "landmark_ml.metrics",
         "landmark_ml.models",
         "landmark_ml.network_size",
@@ -179,8 +181,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "timm": (
         "landmark_ml.exact_muon",
         "landmark_ml.freezing",
-        "landmark_ml.joined_network",
         "landmark_ml.landmark_cnn",
+        "landmark_ml.layer_depths",
         "landmark_ml.models",
         "landmark_ml.processes",
         "landmark_ml.weights",

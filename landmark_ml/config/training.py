@@ -88,6 +88,12 @@ class TrainConfig(DataConfig):
         "what the classifier sees of each map: its mean, or `statistics`: also how much it varies",
         choices=("average", "statistics"),
     )
+    members: int = option(
+        1,
+        "networks of this kind from random weights, each with its own loss, served as their mean",
+        unit="networks",
+        within=POSITIVE,
+    )
     drop_rate: float = option(0.0, "dropout before the classifier", within=BELOW_ONE)
 
     epochs: int = option(
@@ -210,8 +216,23 @@ class TrainConfig(DataConfig):
             raise ValueError(
                 f"start_resolution is {self.start_resolution}; give a multiple of 32{limit}, or 0"
             )
+        if self.members > 1:
+            self._check_members()
         if self.weights == "random" and not self.finetune_epochs:
             raise ValueError(
                 "weights 'random' with finetune_epochs 0 would train a head on noise;"
                 " give finetune_epochs, or weights 'pretrained'"
+            )
+
+    def _check_members(self) -> None:
+        """Refuse members that would begin alike, and phases that have one network in mind."""
+        needed = {"weights": "random", "epochs": 0, "unfreeze": 0}
+        wrong = [name for name, value in needed.items() if getattr(self, name) != value]
+        if wrong:
+            given = ", ".join(f"{name} {getattr(self, name)}" for name in wrong)
+            instead = ", ".join(f"{name} {needed[name]}" for name in wrong)
+            raise ValueError(
+                f"members is {self.members} with {given}: members differ by their random weights,"
+                f" all of which learn on pixels; give {instead}, or members 1, or join different"
+                " backbones by `+`"
             )
