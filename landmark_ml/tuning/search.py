@@ -108,15 +108,17 @@ def _check_winner(config: TuneConfig, folds: Sequence[Dataset]) -> None:
 def join_study(config: TuneConfig, folds: Sequence[Dataset], runner: Runner) -> Worker:
     """Worker of the study that the configuration names, which is begun where there is none.
 
-    Raises ValueError for a storage that cannot be used, and for a study of something else.
+    Raises ValueError for a storage that cannot be used or fails, and for a study of something else.
     """
     url = storage_url(config.storage, recording.tracking_uri())
     storage = open_storage(url, config.heartbeat, retry)
-    with study_lock(url, config.study):
-        study = open_study(config, config.study, storage, worker=0)
-        parent = _join(config, study, folds)
-        worker = int(study.user_attrs[_WORKERS])
-    return Worker(config, open_study(config, config.study, storage, worker), url, parent, runner)
+    with _outage_told(config.study):
+        with study_lock(url, config.study):
+            study = open_study(config, config.study, storage, worker=0)
+            parent = _join(config, study, folds)
+            worker = int(study.user_attrs[_WORKERS])
+        study = open_study(config, config.study, storage, worker)
+    return Worker(config, study, url, parent, runner)
 
 
 def _join(config: TuneConfig, study: Study, folds: Sequence[Dataset]) -> StudyRun:
@@ -140,18 +142,26 @@ def _join(config: TuneConfig, study: Study, folds: Sequence[Dataset]) -> StudyRu
 def _left_consistent(config: TuneConfig, study: Study, parent: StudyRun) -> Iterator[None]:
     """However a worker ends, the parent run says what is so: others may still be at it."""
     try:
-        yield
+        with _outage_told(study.study_name):
+            yield
     except BaseException as error:
         if not _others_are_at_it(config, study, parent):
             parent.mark("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         if isinstance(error, KeyboardInterrupt):
             logger.warning("study %s stops here; study=%s goes on with it", *[study.study_name] * 2)
-        if isinstance(error, StorageInternalError):
-            raise StudyError(
-                f"the database of study {study.study_name!r} failed: {_reason(error)}; once it is"
-                f" back, study={study.study_name} goes on with it"
-            ) from error
         raise
+
+
+@contextlib.contextmanager
+def _outage_told(study: str) -> Iterator[None]:
+    """A database that fails under a study ends in a sentence that says how to go on."""
+    try:
+        yield
+    except StorageInternalError as error:
+        raise StudyError(
+            f"the database of study {study!r} failed: {_reason(error)}; once it is back,"
+            f" study={study} goes on with it"
+        ) from error
 
 
 def _others_are_at_it(config: TuneConfig, study: Study, parent: StudyRun) -> bool:

@@ -90,8 +90,14 @@ def check_same_search(study: Study, config: TuneConfig, folds: Sequence[Dataset]
     # A field that was added since the study began had no other value than its default.
     known = {name: default_of(type(config), name) for name in chosen} | known
     searched = json.loads(json.dumps(searched))
-    names = sorted(set(known) | set(searched))
-    differ = [name for name in names if known.get(name) != searched.get(name)]
+    gone = [f"{name} {value!r}" for name, value in known.items() if name not in searched]
+    if gone:
+        raise StudyError(
+            f"study {study.study_name!r} was started by another version of this project, with"
+            f" {', '.join(gone)}, which this one does not know; begin a study of another name, or"
+            " go on with it from that version"
+        )
+    differ = [name for name in sorted(searched) if known.get(name) != searched[name]]
     if differ:
         told = ", ".join(
             "the photos" if name == "photos" else f"{name} {known.get(name)!r}" for name in differ

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest.mock import create_autospec
 
 import mlflow
 import optuna
@@ -10,12 +11,16 @@ import pytest
 import sqlalchemy
 
 from landmark_ml.config import TuneConfig
+from landmark_ml.tuning import search, storage
 from landmark_ml.tuning.recording import StudyRun
 from landmark_ml.tuning.search import _left_consistent
 from landmark_ml.tuning.study import StudyError
+from landmark_ml.tuning.trials import TrialRunner
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from optuna.storages import BaseStorage
 
 CONFIG = TuneConfig(study="one")
 
@@ -63,3 +68,20 @@ def test_what_else_went_wrong_is_not_hidden_by_an_outage(
     with pytest.raises(OSError, match="disk full"), _left_consistent(CONFIG, out, parent):
         raise OSError("disk full")
     assert status(parent) == "FAILED"
+
+
+def test_an_outage_while_a_worker_joins_is_a_sentence(
+    tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TuneConfig(study="one", storage=f"sqlite:///{tmp_path}/studies.db")
+    opened = storage.open_storage
+
+    def lost_at_once(url: str, *rest: Any) -> BaseStorage:
+        made = opened(url, *rest)
+        with sqlalchemy.create_engine(url).begin() as connection:
+            connection.execute(sqlalchemy.text("DROP TABLE studies"))
+        return made
+
+    monkeypatch.setattr(search, "open_storage", lost_at_once)
+    with pytest.raises(StudyError, match="no such table: studies; once it is back, study=one"):
+        search.join_study(config, [], create_autospec(TrialRunner, instance=True))

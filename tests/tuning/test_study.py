@@ -34,3 +34,10 @@ def test_a_study_goes_on_that_began_before_a_field_was_added() -> None:
     # All that it can have searched is what the default of the field says.
     with pytest.raises(StudyError, match="was started with val_interval 1; give the same"):
         check_same_search(begun(without="val_interval"), replace(CONFIG, val_interval=2), [])
+
+
+def test_a_study_of_a_field_that_is_gone_says_what_it_was() -> None:
+    study = begun()
+    study.set_user_attr("searched", study.user_attrs["searched"] | {"cooling": 0.5})
+    with pytest.raises(StudyError, match=r"another version of this project, with cooling 0\.5, "):
+        check_same_search(study, CONFIG, [])
