@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from landmark_ml.layer_depths import CLASSIFIER_DEPTH, layer_depths
+from landmark_ml.layer_depths import depth_in_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,9 +38,10 @@ class AveragedNetworks(nn.Module):
         """One classifier over the features of all whose logits are the mean of theirs; a copy."""
         classifiers = [member.get_classifier() for member in self.members]  # type: ignore[operator]
         weight = torch.cat([one.weight for one in classifiers], dim=1) / len(classifiers)
-        joined = nn.Linear(weight.shape[1], weight.shape[0], device=weight.device)
-        joined.weight.copy_(weight)
-        joined.bias.copy_(torch.stack([one.bias for one in classifiers]).mean(dim=0))
+        # On no device: weights drawn only to be replaced would move the generator at each look.
+        joined = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+        joined.weight = nn.Parameter(weight)
+        joined.bias = nn.Parameter(torch.stack([one.bias for one in classifiers]).mean(dim=0))
         return joined
 
     def reset_classifier(self, num_classes: int) -> None:
@@ -50,15 +51,7 @@ class AveragedNetworks(nn.Module):
 
     def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
         """From the name of a layer to its depth, counted from the output in every member."""
-        depths = [layer_depths(member, coarse) for member in self.members]
-
-        def depth(name: str) -> int:
-            if not name.startswith("members."):
-                return CLASSIFIER_DEPTH
-            _, index, layer = name.split(".", 2)
-            return depths[int(index)][layer]
-
-        return depth
+        return depth_in_each(self.members, "members", coarse)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Stacked feature maps [N, num_features, h, w]."""

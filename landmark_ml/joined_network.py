@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from landmark_ml.layer_depths import CLASSIFIER_DEPTH, layer_depths
+from landmark_ml.layer_depths import depth_in_each
 from landmark_ml.stacked_maps import earlier_stages, example_maps, stacked_maps
 
 if TYPE_CHECKING:
@@ -68,15 +68,7 @@ class JoinedNetwork(nn.Module):
 
     def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
         """From the name of a layer to its depth, counted from the output in every network."""
-        depths = [layer_depths(network, coarse) for network in self.networks]
-
-        def depth(name: str) -> int:
-            if not name.startswith("networks."):
-                return CLASSIFIER_DEPTH
-            _, index, layer = name.split(".", 2)
-            return depths[int(index)][layer]
-
-        return depth
+        return depth_in_each(self.networks, "networks", coarse)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Stacked feature maps [N, num_features, h, w]."""

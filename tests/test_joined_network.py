@@ -11,7 +11,6 @@ from landmark_ml.backbone_graph import backbone_digest
 from landmark_ml.freezing import freeze_early_stages
 from landmark_ml.models import LandmarkNetwork, ModelOptions, create_model
 from landmark_ml.stacked_maps import spread_maps
-from landmark_ml.trainer import FitOptions, create_trainer
 
 TWO = "test_efficientnet+test_byobnet"
 
@@ -45,18 +44,6 @@ def test_the_last_stages_of_every_network_learn() -> None:
     frozen = {name for name, p in model.network.named_parameters() if not p.requires_grad}
     assert any(name.startswith("networks.1.stem") for name in frozen)
     assert "networks.0.conv_stem.weight" in frozen
-
-
-def test_layers_equally_far_from_the_output_share_a_rate() -> None:
-    model = joined("test_efficientnet+test_efficientnet")
-    options = FitOptions("test", 3, 1, learning_rate=0.1, layer_decay=0.5, warmup_epochs=0)
-    trainer = create_trainer(model, options, 4)
-    rates = {id(p): g["lr"] for g in trainer.optimizer.param_groups for p in g["params"]}
-    by_name = {name: rates[id(p)] for name, p in model.network.named_parameters()}
-    first = {k[11:]: v for k, v in by_name.items() if k.startswith("networks.0.")}
-    second = {k[11:]: v for k, v in by_name.items() if k.startswith("networks.1.")}
-    assert first == second
-    assert by_name["classifier.weight"] > max(first.values()) > min(first.values())
 
 
 def test_networks_that_do_not_stack_are_refused() -> None:

@@ -57,7 +57,8 @@ def test_preprocessing_comes_from_the_backbone() -> None:
 
 
 @pytest.mark.parametrize(
-    "backbone", ["landmark_cnn_deep", "test_efficientnet", "test_resnet.r160_in1k"]
+    "backbone",
+    ["landmark_cnn", "landmark_cnn_deep", "test_efficientnet", "test_resnet.r160_in1k"],
 )
 def test_the_resolution_of_a_backbone_is_known_before_it_is_built(backbone: str) -> None:
     assert native_resolution(backbone) == small(backbone, resolution=0).preprocessing.resolution
