@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import timm
 import torch
 from torch import nn
 
-from landmark_ml.landmark_cnn import ResidualBlock
 from landmark_ml.models import (
     LandmarkNetwork,
     ModelOptions,
@@ -56,23 +54,9 @@ def test_preprocessing_comes_from_the_backbone() -> None:
     assert halves.resize == round(160 / 0.95)
 
 
-@pytest.mark.parametrize(
-    "backbone",
-    ["landmark_cnn", "landmark_cnn_deep", "test_efficientnet", "test_resnet.r160_in1k"],
-)
+@pytest.mark.parametrize("backbone", ["landmark_cnn", "test_efficientnet", "test_resnet.r160_in1k"])
 def test_the_resolution_of_a_backbone_is_known_before_it_is_built(backbone: str) -> None:
     assert native_resolution(backbone) == small(backbone, resolution=0).preprocessing.resolution
-
-
-def test_the_deep_network_of_our_own_has_another_residual_block_in_two_stages() -> None:
-    plain, deep = small("landmark_cnn").network, small("landmark_cnn_deep").network
-    counts = [
-        [sum(isinstance(layer, ResidualBlock) for layer in network.modules()), network.num_features]
-        for network in (plain, deep)
-    ]
-    assert counts == [[2, 256], [4, 256]]
-    with pytest.raises(ValueError, match="landmark_cnn_deep has no pretrained weights"):
-        timm.create_model("landmark_cnn_deep", pretrained=True)
 
 
 def test_pixels_are_normalised_inside_the_network() -> None:

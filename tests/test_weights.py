@@ -185,7 +185,7 @@ def test_without_a_network_three_ways_to_weights_are_named(
     assert "long trace" not in str(raised.value)
 
 
-@pytest.mark.parametrize("backbone", ["our_own_network", "landmark_cnn", "landmark_cnn_deep"])
+@pytest.mark.parametrize("backbone", ["our_own_network", "landmark_cnn"])
 def test_a_backbone_that_no_hub_has_names_them_too(
     backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

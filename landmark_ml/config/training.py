@@ -63,8 +63,7 @@ class TrainConfig(DataConfig):
 
     recipe: str = option("transfer", "name of the recipe, shown and searched in MLflow")
     backbone: str = option(
-        "tf_efficientnet_lite0",
-        "timm model name, `landmark_cnn`, `landmark_cnn_deep`, or several joined by `+`",
+        "tf_efficientnet_lite0", "timm model name, `landmark_cnn`, or several joined by `+`"
     )
     weights: str = option(
         "pretrained", "`pretrained`, `random`, or a local .pth/.safetensors file of the backbone"
