@@ -33,10 +33,14 @@ class DataConfig(Configuration):
     )
     places: str = option("", "CSV of places laid over the built-in gazetteer; empty: `places.csv`")
     val_fraction: float = option(
-        0.15, "share of training photos held out to choose by", within=SHARE
+        0.15,
+        "share of training photos held out to choose by; of `not_landmarks` always 15%",
+        within=SHARE,
     )
     test_fraction: float = option(
-        0.15, "share held out to report, when the data has no `test/`", within=SHARE
+        0.15,
+        "share held out to report, when the data has no `test/`; of `not_landmarks` always half",
+        within=SHARE,
     )
     max_unreadable: float = option(
         0.05, "share of unreadable photos that fails the run", within=UNIT
