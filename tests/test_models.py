@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -57,6 +58,11 @@ def test_preprocessing_comes_from_the_backbone() -> None:
 @pytest.mark.parametrize("backbone", ["landmark_cnn", "test_efficientnet", "test_resnet.r160_in1k"])
 def test_the_resolution_of_a_backbone_is_known_before_it_is_built(backbone: str) -> None:
     assert native_resolution(backbone) == small(backbone, resolution=0).preprocessing.resolution
+
+
+def test_our_own_network_has_no_pretrained_weights() -> None:
+    with pytest.raises(ValueError, match="landmark_cnn has no pretrained weights"):
+        timm.create_model("landmark_cnn", pretrained=True)
 
 
 def test_pixels_are_normalised_inside_the_network() -> None:
