@@ -97,7 +97,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, tracking_uri: str) -> Workpl
         finetune_epochs=EPOCHS,
         **QUICK | {"resolution": 64},
     )
-    environment = os.environ | {"MLFLOW_TRACKING_URI": tracking_uri}
+    # With where it was, should a process ever crash instead of ending.
+    environment = os.environ | {"MLFLOW_TRACKING_URI": tracking_uri, "PYTHONFAULTHANDLER": "1"}
     return Workplace(folder, config, environment)
 
 
@@ -184,8 +185,9 @@ def test_a_run_that_is_told_to_stop_ends_as_killed(
     process.send_signal(number)
     # As `mlflow run` does after Ctrl-C: it must not cut the ending of the run short.
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 1
+    code = process.wait(60)
     said = place.log(seed).read_text()
+    assert code == 1, said
     assert "Traceback" not in said
     assert re.search(r"run \w+ stops here; resume=auto goes on with it", said)
     assert said.rstrip().endswith("interrupted")
