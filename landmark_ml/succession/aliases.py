@@ -203,5 +203,6 @@ def _after(entry: Entry) -> tuple[int, ...]:
 
 
 def _before(former: tuple[int, ...], version: int) -> tuple[int, ...]:
-    """Former champions before a version; all of them when it is not among them."""
-    return former[: former.index(version)] if version in former else former
+    """Former champions before a version was it last; all of them when it never was."""
+    since = former[::-1].index(version) + 1 if version in former else 0
+    return former[: len(former) - since]

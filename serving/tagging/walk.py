@@ -27,6 +27,8 @@ PHOTO_SUFFIXES = frozenset(f".{name}" for name in _READ.split())
 OTHER_PICTURES = frozenset(f".{name}" for name in _NOT_READ.split())
 """Pictures of formats that are not read: counted, so that nobody misses them unawares."""
 
+_FARTHEST_NS = 2**63 - 1
+
 MOST_BYTES = DEFAULT_LIMITS.max_bytes + 1
 """Of a photo that are read: one more than allowed is enough for the decoder to refuse it."""
 
@@ -127,7 +129,9 @@ class Library:
         except OSError as error:
             self._pass_over(Path(entry), error)
             return None
-        return Found(Path(entry).relative_to(self.root), state.st_size, state.st_mtime_ns)
+        # A damaged time stamp may lie centuries away, beyond what a database takes.
+        changed = max(-_FARTHEST_NS, min(state.st_mtime_ns, _FARTHEST_NS))
+        return Found(Path(entry).relative_to(self.root), state.st_size, changed)
 
     def _pass_over(self, path: Path, error: OSError) -> None:
         within = path.relative_to(self.root)

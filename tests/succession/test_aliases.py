@@ -107,6 +107,18 @@ def test_rolling_back_twice_goes_back_two_champions(
     assert [entry.reason for entry in succession.entries()][-2:] == ["it tagged cats", "still cats"]
 
 
+def test_rolling_back_to_one_that_was_champion_twice_keeps_the_way_further_back(
+    succession: Succession, client: MlflowClient, name: str
+) -> None:
+    head = crown(succession, 1, 2, 1, 3)
+    succession.move("rollback", 1, head, "3 is worse")
+    assert aliases(client, name) == (1, 2)
+    head, _ = succession.settle()
+    assert head.former == (1, 2)
+    succession.move("rollback", 2, head, "1 was worse as well")
+    assert aliases(client, name) == (2, 1)
+
+
 def test_who_judged_against_a_former_champion_is_too_late(
     succession: Succession, client: MlflowClient, name: str
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,17 @@ def test_each_photo_comes_with_its_size_and_change(photos: Path) -> None:
     for found in Library(photos).walk():
         state = (photos / found.path).stat()
         assert (found.size, found.mtime_ns) == (state.st_size, state.st_mtime_ns)
+
+
+def test_a_damaged_time_stamp_fits_into_a_database(photos: Path) -> None:
+    in_2286 = 10**19
+    odd = photos / "2024/paris/tower.jpg"
+    os.utime(odd, ns=(0, in_2286))
+    if odd.stat().st_mtime_ns != in_2286:
+        pytest.skip("this file system keeps no such time")
+    with sqlite3.connect(":memory:") as database:
+        for found in Library(photos).walk():
+            database.execute("SELECT ?", [found.mtime_ns])
 
 
 def test_links_in_circles_end(photos: Path) -> None:
