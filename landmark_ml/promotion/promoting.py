@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 PAGE = "receipt.html"
 _JSON = "receipt.json"
-_HEADING = "\n\n### Promotion: "
+# From the heading that `to_markdown` writes to the last row of the table below it.
+_RECEIPT = re.compile(r"\s*### Promotion: .*?(\n\|[^\n]*)+", re.DOTALL)
 _LONGEST_DESCRIPTION = 5000
 
 
@@ -130,10 +132,10 @@ def _sign(receipt: Receipt, verdict: Verdict) -> None:
     }
     for key, value in tags.items():
         client.set_model_version_tag(receipt.name, number, key, value)
-    card = client.get_model_version(receipt.name, number).description or ""
-    section = to_markdown(receipt, verdict).removeprefix(_HEADING.lstrip())
-    # A receipt takes the place of the one before.
-    text = card.partition(_HEADING)[0].rstrip() + _HEADING + section
+    # A receipt takes the place of the one before; what a person wrote around that stays.
+    card = _RECEIPT.sub("", client.get_model_version(receipt.name, number).description or "")
+    section = "\n\n" + to_markdown(receipt, verdict)
+    text = card.rstrip()[: _LONGEST_DESCRIPTION - len(section)] + section
     client.update_model_version(receipt.name, number, text[:_LONGEST_DESCRIPTION])
 
 

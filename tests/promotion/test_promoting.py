@@ -135,11 +135,29 @@ def test_a_worse_version_is_refused_and_that_is_written_down(name: str) -> None:
 
 
 def test_judged_again_the_new_receipt_takes_the_place_of_the_old(name: str) -> None:
-    for _ in range(2):
+    client = mlflow.MlflowClient()
+    client.update_model_version(name, "3", "# Card\n\n| size | MB |\n|---|---|\n")
+    for note in ("", "\n\nSeen by the editors: fine."):
+        written = client.get_model_version(name, "3").description or ""
+        client.update_model_version(name, "3", written + note)
         run_promotion(PromoteConfig(name=name, candidates="3"))
-    description = mlflow.MlflowClient().get_model_version(name, "3").description
+    description = client.get_model_version(name, "3").description
     assert description is not None
     assert description.count("### Promotion:") == 1
+    assert description.count("| better top-1 |") == 1
+    assert description.startswith("# Card\n\n| size | MB |\n|---|---|\n")
+    assert "Seen by the editors: fine." in description
+
+
+def test_a_long_card_makes_room_for_the_receipt(name: str) -> None:
+    client = mlflow.MlflowClient()
+    client.update_model_version(name, "3", "word " * 999)
+    run_promotion(PromoteConfig(name=name, candidates="3"))
+    description = client.get_model_version(name, "3").description
+    assert description is not None
+    assert description.startswith("word word")
+    assert description.endswith("|")
+    assert "| requirements |" in description
 
 
 def test_of_several_that_pass_the_best_takes_over(name: str) -> None:
@@ -225,7 +243,9 @@ def test_an_experiment_sends_its_best_versions(name: str, tracking_uri: str) -> 
     experiment = client.create_experiment(name)
     for top1 in (0.5, 0.9, 0.7, 0.8):
         run_id = client.create_run(experiment).info.run_id
-        client.log_metric(run_id, "test/top1", top1)
+        client.log_metric(run_id, "val/top1", top1)
+        # Photos that they are judged on must not have chosen who is judged.
+        client.log_metric(run_id, "test/top1", 1 - top1)
         client.create_model_version(name, "somewhere/model", run_id)
     found = find_candidates(name, f"experiment:{name}", champion=1)
     assert [int(version.version) for version in found] == [6, 8, 7]
@@ -239,7 +259,7 @@ def test_the_best_of_an_experiment_are_found_behind_runs_that_registered_nothing
     experiment = client.create_experiment(name)
     for place in range(9):
         run_id = client.create_run(experiment).info.run_id
-        client.log_metric(run_id, "test/top1", 0.9 - 0.1 * place)
+        client.log_metric(run_id, "val/top1", 0.9 - 0.1 * place)
         if place in (0, 3, 7):
             client.create_model_version(name, "somewhere/model", run_id)
     client.create_run(experiment)
