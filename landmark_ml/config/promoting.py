@@ -24,8 +24,8 @@ class PromoteConfig(DataConfig):
     name: str = option("landmarks", "registered model whose champion is at stake")
     candidates: str = option(
         "newest",
-        "`newest`, `newest:3` or `experiment:NAME` (its best three by `val/top1`), a version number,"
-        " or a `models:/…` URI",
+        "`newest`, `newest:3` or `experiment:NAME` (its best three by `val/top1`), a version"
+        " number, or a `models:/…` URI",
     )
     reason: str = option("", "why, in your words; written to the history")
     alpha: float = option(

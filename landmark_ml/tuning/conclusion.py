@@ -85,11 +85,10 @@ def report(config: TuneConfig, study: Study, parent: StudyRun, command: str) -> 
         {"tune/best_top1": best.values[0], "tune/trials": float(len(started(study))), **states},
         len(started(study)),
     )
-    parent.set_tags(
-        {"best_trial": str(best.number)}
-        | {f"best.{name}": canonical(value) for name, value in best.params.items()}
-    )
-    rows = "\n".join(f"| `{name}` | {canonical(value)} |" for name, value in best.params.items())
+    parent.set_tags({"best_trial": str(best.number)})
+    values = {name: canonical(value) for name, value in best.params.items()}
+    parent.set_parameters("best", values)
+    rows = "\n".join(f"| `{name}` | {value} |" for name, value in values.items())
     parent.describe(
         f"{headline}.\n\n| parameter | value |\n|---|---|\n{rows}\n\n"
         f"Train it again:\n\n```sh\n{command}\n```\n"

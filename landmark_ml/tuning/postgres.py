@@ -44,7 +44,11 @@ def advisory_lock(url: str, key: int) -> Iterator[None]:
         try:
             yield
         finally:
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+            try:
+                connection.execute(sqlalchemy.text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+            except sqlalchemy.exc.SQLAlchemyError as error:
+                # A server that restarted let go itself; what was done under the lock is done.
+                logger.warning("the lock of the study was lost meanwhile: %s", error)
 
 
 def _connect(url: str) -> Any:

@@ -57,13 +57,20 @@ class TrialRun:
             self._flush({})
 
     def end(self, state: str, metrics: Mapping[str, float], error: str = "") -> None:
-        """Close the run: `complete`, `pruned`, `failed` or `interrupted`."""
+        """Close the run: `complete`, `pruned`, `failed` or `interrupted`.
+
+        What MLflow refuses is told and no more: the study knows how its trial ended, which must
+        neither undo that nor hide it.
+        """
         now = int(1000 * time.time())
         self._pending += [Metric(k, v, now, max(0, self._steps - 1)) for k, v in metrics.items()]
-        self._flush({"trial_state": state} | ({"error": error[:_LONGEST_TAG]} if error else {}))
         # A pruned trial did what it should.
         ends = {"failed": "FAILED", "interrupted": "KILLED"}
-        mlflow.MlflowClient().set_terminated(self.run_id, _status(ends.get(state, "FINISHED")))
+        try:
+            self._flush({"trial_state": state} | ({"error": error[:_LONGEST_TAG]} if error else {}))
+            mlflow.MlflowClient().set_terminated(self.run_id, _status(ends.get(state, "FINISHED")))
+        except MlflowException as refused:
+            logger.warning("run %s of a trial was not closed: %s", self.run_id, refused)
 
     def _flush(self, tags: Mapping[str, str]) -> None:
         self._flushed = time.monotonic()
@@ -118,6 +125,14 @@ class StudyRun:
         """Tags of the parent run."""
         log = [RunTag(key, value) for key, value in tags.items()]
         mlflow.MlflowClient().log_batch(self.run_id, tags=log)
+
+    def set_parameters(self, prefix: str, values: Mapping[str, str]) -> None:
+        """Tags `<prefix>.<name>`, in place of all that are called so."""
+        client, tags = mlflow.MlflowClient(), {f"{prefix}.{k}": v for k, v in values.items()}
+        for key in self._parent().data.tags:
+            if key.startswith(f"{prefix}.") and key not in tags:
+                client.delete_tag(self.run_id, key)
+        self.set_tags(tags)
 
     def describe(self, text: str) -> None:
         """Markdown shown at the top of the run's page."""
@@ -210,8 +225,4 @@ def join_study_run(run_id: str, study: str, launched: str | None) -> StudyRun:
 
 def end_silent_trial(run_id: str) -> None:
     """Close the child run of a trial whose process died."""
-    try:
-        TrialRun(run_id).end("failed", {}, "its process died")
-    except MlflowException as error:
-        # As when somebody deleted it: no reason to end the search.
-        logger.warning("run %s of a trial was not closed: %s", run_id, error)
+    TrialRun(run_id).end("failed", {}, "its process died")

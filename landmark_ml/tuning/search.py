@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from mlflow.exceptions import MlflowException
 from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from landmark_ml.datasets import dataset_options, open_folds
 from landmark_ml.devices import choose_compute
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PARENT, _WORKERS = "parent_run", "workers"
+# The second is what the lock of the study raises.
+_OUTAGES = (StorageInternalError, SQLAlchemyError)
 
 
 @dataclass(frozen=True)
@@ -145,9 +149,12 @@ def _left_consistent(config: TuneConfig, study: Study, parent: StudyRun) -> Iter
         with _outage_told(study.study_name):
             yield
     except BaseException as error:
-        if not _others_are_at_it(config, study, parent):
-            parent.mark("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        if isinstance(error, KeyboardInterrupt):
+        try:
+            if not _others_are_at_it(config, study, parent):
+                parent.mark("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        except MlflowException as refused:
+            logger.warning("run %s does not say how this ended: %s", parent.run_id, refused)
+        if isinstance(error, KeyboardInterrupt | MlflowException):
             logger.warning("study %s stops here; study=%s goes on with it", *[study.study_name] * 2)
         raise
 
@@ -157,7 +164,7 @@ def _outage_told(study: str) -> Iterator[None]:
     """A database that fails under a study ends in a sentence that says how to go on."""
     try:
         yield
-    except StorageInternalError as error:
+    except _OUTAGES as error:
         raise StudyError(
             f"the database of study {study!r} failed: {_reason(error)}; once it is back,"
             f" study={study} goes on with it"
@@ -171,12 +178,12 @@ def _others_are_at_it(config: TuneConfig, study: Study, parent: StudyRun) -> boo
             command = reproduce(winning_config(config, best_trial(study)))
             report(config, study, parent, command)
         return bool(running(study))
-    except StorageInternalError as error:
+    except _OUTAGES as error:
         # A worker that still reaches the database marks the run as running with its next trial.
         logger.warning("trials of study %s cannot be read: %s", study.study_name, _reason(error))
         return False
 
 
-def _reason(error: StorageInternalError) -> str:
+def _reason(error: Exception) -> str:
     """What the database said; Optuna's own sentence is about invalid data, whatever happened."""
     return str(error.__cause__ or error).strip().splitlines()[0]

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mlflow.exceptions import MlflowException
 from optuna import Trial, TrialPruned
 from optuna.trial import TrialState
 from tqdm.auto import tqdm
@@ -64,6 +65,7 @@ class Worker:
     parent: StudyRun
     runner: Runner
     _current: int = -1
+    _unrecorded: MlflowException | None = None
     _silent: SilentTrials = field(init=False)
 
     def __post_init__(self) -> None:
@@ -72,7 +74,8 @@ class Worker:
     def work(self) -> None:
         """Return when the study has its trials or the time is up, and nobody is at a trial.
 
-        A trial that raises is recorded and the next one begun. Ctrl-C queues the trial again.
+        A trial that raises is recorded and the next one begun. Ctrl-C queues the trial again, as
+        does an MLflow that does not take it.
         """
         deadline = time.monotonic() + 60 * (self.config.minutes or math.inf)
         bar: tqdm[Any] = tqdm(total=self.config.trials or None, desc="tune", unit="trial")
@@ -118,6 +121,10 @@ class Worker:
                 )
                 if RUN_ID in lost.user_attrs:
                     end_silent_trial(lost.user_attrs[RUN_ID])
+            if self._unrecorded is not None:
+                # No fault of the trial, and the next ones would fail as fast as they are drawn.
+                self._give_back()
+                raise self._unrecorded
         return True
 
     def _give_back(self) -> None:
@@ -141,7 +148,11 @@ class Worker:
         tags = {"study": self.study.study_name, "trial": str(trial.number)}
         if RETRY_OF in trial.user_attrs:
             tags[RETRY_OF] = str(trial.user_attrs[RETRY_OF])
-        run = self.parent.start_trial(trial.number, config, tags)
+        try:
+            run = self.parent.start_trial(trial.number, config, tags)
+        except MlflowException as error:
+            self._unrecorded = error
+            raise
         try:
             trial.set_user_attr(RUN_ID, run.run_id)
             metrics = self._train(trial, config, run)

@@ -9,6 +9,8 @@ import mlflow
 import optuna
 import pytest
 import sqlalchemy
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from landmark_ml.config import TuneConfig
 from landmark_ml.tuning import search, storage
@@ -68,6 +70,34 @@ def test_what_else_went_wrong_is_not_hidden_by_an_outage(
     with pytest.raises(OSError, match="disk full"), _left_consistent(CONFIG, out, parent):
         raise OSError("disk full")
     assert status(parent) == "FAILED"
+
+
+def test_a_lock_that_cannot_be_taken_is_an_outage(out: optuna.Study, parent: StudyRun) -> None:
+    refused = sqlalchemy.exc.OperationalError("SELECT pg_advisory_lock", {}, OSError("no route"))
+    sentence = r"database of study 'one' failed: no route; once it is back, study=one"
+    with pytest.raises(StudyError, match=sentence), _left_consistent(CONFIG, out, parent):
+        raise refused from refused.orig
+    assert status(parent) == "FAILED"
+
+
+def test_an_mlflow_that_is_out_does_not_hide_what_ended_the_search(
+    tmp_path: Path, parent: StudyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/more.db", study_name="one")
+
+    def fail(*_: object, **__: object) -> None:
+        raise MlflowException("503", TEMPORARILY_UNAVAILABLE)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_terminated", fail)
+    with pytest.raises(KeyboardInterrupt), _left_consistent(CONFIG, study, parent):
+        raise KeyboardInterrupt
+
+
+def test_the_parameters_of_a_former_best_trial_go(parent: StudyRun) -> None:
+    parent.set_parameters("best", {"mix": "mixup", "mixup": "0.2"})
+    parent.set_parameters("best", {"mix": "none"})
+    tags = mlflow.get_run(parent.run_id).data.tags
+    assert {k: v for k, v in tags.items() if k.startswith("best")} == {"best.mix": "none"}
 
 
 def test_an_outage_while_a_worker_joins_is_a_sentence(
