@@ -170,7 +170,9 @@ def _shuffle_key(photos: Iterable[Photo], seed: int) -> str:
 
 def _main_label(photos: Iterable[Photo]) -> int:
     counts = Counter(photo.label for photo in photos)
-    return min(counts, key=lambda label: (-counts[label], label))
+    # A landmark, where one is among them: photos of none have shares of their own, which would
+    # take others to a test side that the dataset brought with it.
+    return min(counts, key=lambda label: (label == NOT_A_LANDMARK, -counts[label], label))
 
 
 def _ordered(photos: Iterable[Photo]) -> tuple[Photo, ...]:

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -138,8 +139,10 @@ def test_a_given_test_photo_stays_whatever_train_calls_it() -> None:
     assert split.conflicting == (photo(0, 1),)
 
 
-def test_a_group_of_several_labels_is_dealt_as_most_of_its_photos_are() -> None:
-    rows = [(0, 0), (1, 0), (2, NOT_A_LANDMARK), (3, 0), (4, 0), (5, NOT_A_LANDMARK)]
-    photos = [placed(number, label, group=number // 3) for number, label in rows]
+@pytest.mark.parametrize("labels", [(0, 0, -1), (0, -1, -1)])
+def test_a_group_that_shows_a_landmark_is_dealt_as_one(labels: tuple[int, ...]) -> None:
+    """Photos of none go to the test side by halves, where a given one has all its landmarks."""
+    assert NOT_A_LANDMARK == -1
+    photos = [placed(number, labels[number % 3], group=number // 3) for number in range(12)]
     split = split_photos(photos, Fractions(val=0, test=0), seed=0)
-    assert len(split.train) == 6
+    assert len(split.train) == 12
