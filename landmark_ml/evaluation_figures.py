@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from landmark_ml import figures
 from landmark_ml.evaluation import mistakes, sample_answers
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
@@ -26,8 +27,9 @@ def evaluation_figures(report: EvaluationReport) -> dict[str, Figure]:
             confidence[shows], correct[shows], ece=report.metrics["ece"]
         ),
         "risk_coverage": figures.risk_coverage_curve(confidence, correct),
-        "location_error": figures.location_error(report.kilometres[shows]),
     }
+    if not np.isnan(report.kilometres).all():
+        drawn["location_error"] = figures.location_error(report.kilometres)
     if not report.corruptions.empty:
         drawn["robustness"] = figures.robustness_bars(report.corruptions)
     others = {}

@@ -27,7 +27,7 @@ def metric_intervals(
 ) -> dict[str, float]:
     """Ends of the intervals as `<name>_low` and `<name>_high`.
 
-    kilometres: error of each photo, NaN where no place was answered.
+    kilometres: those of `placement.kilometres_off`.
     """
     statistics, photos = _statistics(evaluation, kilometres), len(evaluation.photos)
     found = bootstrap_intervals(statistics, photos, resamples=resamples, seed=seed)
@@ -51,11 +51,14 @@ def _turned_round(measured: float, interval: tuple[float, float]) -> tuple[float
 
 def _statistics(evaluation: Evaluation, kilometres: NDArray[np.float64]) -> Mapping[str, Statistic]:
     """What gets an interval by the bootstrap, as functions of rows of the evaluation."""
-    statistics = {
-        name: _if_drawn(statistic, evaluation.shows_landmark)
-        for name, statistic in _on_landmarks(evaluation, kilometres).items()
-    }
     shows, scores = evaluation.shows_landmark, evaluation.landmark_scores
+    statistics = {
+        name: _if_drawn(statistic, shows) for name, statistic in _on_landmarks(evaluation).items()
+    }
+    known = ~np.isnan(kilometres)
+    if known.any():
+        within = partial(_share, kilometres <= 25, known)
+        statistics["within_25_km"] = _if_drawn(within, known)
     if shows.all():
         return statistics
 
@@ -70,9 +73,7 @@ def _statistics(evaluation: Evaluation, kilometres: NDArray[np.float64]) -> Mapp
     }
 
 
-def _on_landmarks(
-    evaluation: Evaluation, kilometres: NDArray[np.float64]
-) -> Mapping[str, Statistic]:
+def _on_landmarks(evaluation: Evaluation) -> Mapping[str, Statistic]:
     """Those that need one photo of a landmark or more."""
     shows, correct = evaluation.shows_landmark, evaluation.correct
     labels, predictions = evaluation.labels, evaluation.predictions
@@ -94,7 +95,6 @@ def _on_landmarks(
         ),
         "gap": gap,
         "landmarks_tagged": partial(_share, evaluation.accepted, shows),
-        "within_25_km": partial(_share, kilometres <= 25, shows),
     }
 
 

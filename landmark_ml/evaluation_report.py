@@ -51,8 +51,8 @@ class EvaluationReport:
     metrics: by name without prefix, 95% intervals as `<name>_low` and `<name>_high`. answers: one
     row a photo that shows a landmark the model knows, or none; the table of
     `evaluation.answers_table`. classes: precision, recall and f1 of each landmark. corruptions:
-    top-1 of each, empty when not measured. kilometres: error of each landmark photo, NaN where no
-    place was answered. unseen: answers on photos of landmarks the model never learned, or None.
+    top-1 of each, empty when not measured. kilometres: those of `placement.kilometres_off`.
+    unseen: answers on photos of landmarks the model never learned, or None.
     """
 
     metrics: dict[str, float]
@@ -87,7 +87,7 @@ def judge(
     measured = {
         **summarize(evaluation),
         **_selective(evaluation),
-        **metrics.location_metrics(kilometres[evaluation.shows_landmark]),
+        **metrics.location_metrics(kilometres),
         **level_metrics(evaluation, gazetteer),
         **_against_unseen(evaluation, unseen),
         **_corruption_metrics(corruptions),

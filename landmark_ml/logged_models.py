@@ -33,8 +33,9 @@ def fetch_model(uri: str, scratch: Path) -> LoggedModel:
     Raises ValueError when there is no such model.
     """
     try:
-        info = mlflow.models.get_model_info(uri)
         folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(scratch))
+        # Of what was copied: asked for by its alias again, the champion may be another by now.
+        info = mlflow.models.get_model_info(folder)
     except (MlflowException, OSError) as error:
         raise ValueError(
             f"model {uri!r} cannot be read from {shown_tracking_uri()} ({error}); give one"

@@ -149,13 +149,14 @@ def risk_coverage(
 def location_metrics(kilometres: Floats) -> dict[str, float]:
     """Shares of photos placed within street, city, region, country and continent, and the median.
 
-    kilometres: [N] great-circle error of each photo, NaN for one answered without coordinates,
-    which is within nothing. Source of the five distances: Hays and Efros, IM2GPS, CVPR 2008.
+    kilometres: [N] great-circle error of each photo, infinite for one answered without coordinates,
+    NaN for one whose place nobody knows, which counts for nothing; empty when that is all of them.
+    Source of the five distances: Hays and Efros, IM2GPS, CVPR 2008.
     """
-    placed = kilometres[np.isfinite(kilometres)]
-    shares = {
-        f"within_{limit}_km": float((placed <= limit).sum() / len(kilometres))
-        for limit in LOCATION_LIMITS_KM
-    }
+    known = kilometres[~np.isnan(kilometres)]
+    if not len(known):
+        return {}
+    placed = known[np.isfinite(known)]
+    shares = {f"within_{limit}_km": float((known <= limit).mean()) for limit in LOCATION_LIMITS_KM}
     median = {"median_km": float(np.median(placed))} if len(placed) else {}
-    return shares | median | {"placed": len(placed) / len(kilometres)}
+    return shares | median | {"placed": len(placed) / len(known)}

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def kilometres_off(evaluation: Evaluation, gazetteer: Gazetteer) -> NDArray[np.float64]:
-    """Great-circle error of each photo: [N], NaN where no place was answered or none is known.
+    """Great-circle error of each photo: [N], infinite where no place was answered.
+
+    NaN where none is right: the photo shows no landmark, or one whose place is not known.
 
     A position from the photo's own EXIF is not the model's: that of the best candidate in what was
     answered counts instead, and a country is no place, as without EXIF.
@@ -63,14 +65,16 @@ def _true_places(evaluation: Evaluation, gazetteer: Gazetteer) -> list[Place | N
 
 
 def _error(answer: Mapping[str, Any], place: Place | None) -> float:
-    if place is None or not answer["is_landmark"]:
+    if place is None:
         return math.nan
+    if not answer["is_landmark"]:
+        return math.inf
     source = answer
     if answer.get("location_source") == "exif":
         source = _own_place(answer)
     latitude, longitude = source.get("latitude"), source.get("longitude")
     if latitude is None or longitude is None:
-        return math.nan
+        return math.inf
     return great_circle_km((latitude, longitude), (place.latitude, place.longitude))
 
 

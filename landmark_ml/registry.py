@@ -152,6 +152,8 @@ def register(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) ->
             succession.move("register", version, head, "", model.run_id or "")
             return Registered(name, version, is_champion=True, reason=reason)
         head, _ = succession.settle()
+    if head.champion == version:
+        return Registered(name, version, is_champion=True, reason="it was registered before")
     succession.challenge(version)
     return Registered(name, version, is_champion=False, reason=_beside(name, head.champion, tags))
 
@@ -176,6 +178,9 @@ def version_of_run(name: str, run_id: str) -> int:
 
 
 def _add(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) -> int:
+    # A run that was cut off after this, and goes on, has its version already.
+    if model.run_id and (known := version_of_run(name, model.run_id)):
+        return known
     created = mlflow.register_model(f"models:/{model.model_id}", name, tags=dict(tags))
     mlflow.MlflowClient().update_model_version(name, created.version, description=card)
     return int(created.version)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from landmark_ml.config import user_path
-from landmark_ml.datasets import MANIFEST, dataset_options, find_root, open_dataset, parse_manifest
+from landmark_ml.datasets import (
+    MANIFEST,
+    dataset_options,
+    find_root,
+    manifest_digest,
+    open_dataset,
+    parse_manifest,
+)
 
 if TYPE_CHECKING:
     from landmark_ml.config import DataConfig
@@ -17,9 +24,15 @@ def open_photos(config: DataConfig, processes: Processes, manifest: bytes | None
     """The photos on the sides that a manifest records, without one what the folder holds now.
 
     Called by all processes at once. manifest: its content; what the first process gives counts.
-    Raises ValueError for a dataset that cannot be opened, or that lacks what the manifest records.
+    Raises ValueError for a dataset that cannot be opened, that lacks what the manifest records, or
+    that is not the same in every process.
     """
-    recorded = processes.share(manifest)
+    dataset = _open(config, processes, processes.share(manifest))
+    processes.agree(manifest_digest(dataset), "photos and their sides")
+    return dataset
+
+
+def _open(config: DataConfig, processes: Processes, recorded: bytes | None) -> Dataset:
     with processes.first_on_host():
         if recorded is None:
             return open_dataset(config.data, dataset_options(config))

@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from landmark_ml.config import to_json, to_params
 from landmark_ml.datasets import MANIFEST, label_name, split_digest, write_manifest
+from landmark_ml.held_signals import signals_held
 from landmark_ml.logged_models import fetch_manifest
 from landmark_ml.mlflow_errors import is_not_there
 
@@ -176,18 +177,27 @@ def start_run(
     mlflow.enable_system_metrics_logging()  # type: ignore[no-untyped-call]
     if run_id:
         _turn_to(run_id)
-    # Given with the start: a run must not be met without the tags that say what it is.
-    with mlflow.start_run(run_id=run_id, tags=None if run_id else dict(tags)) as active:
-        try:
-            if not run_id:
-                _describe_run(active, config, run_name)
-            yield Run(active.info.run_id)
-        except KeyboardInterrupt:
-            mlflow.end_run(RunStatus.to_string(RunStatus.KILLED))
-            raise
-        except Exception as error:
+    active, status = None, RunStatus.FAILED
+    try:
+        # Cut in between, MLflow would know a running run and this process none to end.
+        with signals_held():
+            # Tags with the start: a run must not be met without those that say what it is.
+            active = mlflow.start_run(run_id=run_id, tags=None if run_id else dict(tags))
+        if not run_id:
+            _describe_run(active, config, run_name)
+        yield Run(active.info.run_id)
+        status = RunStatus.FINISHED
+    except KeyboardInterrupt:
+        status = RunStatus.KILLED
+        raise
+    except Exception as error:
+        if active is not None:
             mlflow.set_tag("error", f"{type(error).__name__}: {error}"[:4000])
-            raise
+        raise
+    finally:
+        if active is not None:
+            with signals_held():
+                mlflow.end_run(RunStatus.to_string(status))
 
 
 def _describe_run(active: mlflow.ActiveRun, config: Configuration, run_name: str) -> None:

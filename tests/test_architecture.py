@@ -37,6 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "landmark_ml.dropout",
         "landmark_ml.exact_muon",
         "landmark_ml.graph",
+        "landmark_ml.held_signals",
         "landmark_ml.html_page",
         "landmark_ml.intervals",
         "landmark_ml.joined_network",

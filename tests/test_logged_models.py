@@ -10,10 +10,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from landmark_ml.datasets import MANIFEST
-from landmark_ml.logged_models import fetch_manifest
+from landmark_ml.logged_models import fetch_manifest, fetch_model
+from tests.colour_artifact import log_artifact
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from mlflow.models.model import ModelInfo
 
 
 @pytest.fixture
@@ -53,3 +56,25 @@ def test_an_outage_is_not_taken_for_a_run_without_one(
     monkeypatch.setattr(place, asked, fail)
     with pytest.raises(type(outage), match=str(outage)):
         fetch_manifest(run_id, tmp_path)
+
+
+def test_a_model_comes_from_one_run_though_its_alias_moves(
+    tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, name = mlflow.MlflowClient(), "moved_meanwhile"
+    first: ModelInfo = log_artifact(tracking_uri)
+    second: ModelInfo = log_artifact.__wrapped__(tracking_uri)
+    for version, logged in (("1", first), ("2", second)):
+        mlflow.register_model(f"models:/{logged.model_id}", name)
+        client.set_registered_model_alias(name, "champion", version)
+    client.set_registered_model_alias(name, "champion", "1")
+    download = mlflow.artifacts.download_artifacts
+
+    def promoted_meanwhile(**asked: str) -> str:
+        folder = download(**asked)
+        client.set_registered_model_alias(name, "champion", "2")
+        return str(folder)
+
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", promoted_meanwhile)
+    found = fetch_model(f"models:/{name}@champion", tmp_path)
+    assert (found.run_id, found.model_id) == (first.run_id, first.model_id)

@@ -168,11 +168,18 @@ def test_risk_falls_where_only_sure_answers_are_given() -> None:
 
 
 def test_unplaced_photos_are_within_no_distance() -> None:
-    found = metrics.location_metrics(np.array([0.5, 20.0, 900.0, np.nan]))
+    found = metrics.location_metrics(np.array([0.5, 20.0, 900.0, np.inf]))
     assert (found["within_1_km"], found["within_25_km"], found["within_2500_km"]) == (
         0.25,
         0.5,
         0.75,
     )
     assert (found["median_km"], found["placed"]) == (20, 0.75)
-    assert "median_km" not in metrics.location_metrics(np.array([np.nan]))
+    assert "median_km" not in metrics.location_metrics(np.array([np.inf]))
+
+
+def test_where_nobody_knows_the_place_nobody_is_wrong() -> None:
+    known = np.array([0.5, np.inf])
+    found = metrics.location_metrics(np.array([np.nan, *known, np.nan]))
+    assert found == metrics.location_metrics(known)
+    assert metrics.location_metrics(np.array([np.nan])) == {}

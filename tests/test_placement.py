@@ -71,8 +71,9 @@ def test_kilometres_are_those_between_answer_and_landmark(evaluation: Evaluation
     found = kilometres_off(evaluation, PLACES)
     assert found[[0, 1]].tolist() == pytest.approx([0, 1.71], abs=0.01)
     assert found[2] == pytest.approx(690, rel=0.02)
-    # A country, a rejected photo and one of no landmark have no error.
-    assert np.isnan(found[[3, 5, 7]]).all()
+    # A country and a rejected photo are nowhere; one of no landmark has nowhere to be.
+    assert np.isinf(found[[3, 5]]).all()
+    assert np.isnan(found[7])
     # The camera's own position says nothing of the model.
     assert found[6] == 0
 
@@ -85,18 +86,29 @@ EQUATOR = {"location_source": "exif", "latitude": 0.0, "longitude": 0.0}
     [
         (said("landmark", ARCH, **EQUATOR), 690),
         (said("city", PORT, **EQUATOR), 0),
-        (said("country", PORT, **EQUATOR), None),
-        (said(None, None, **EQUATOR), None),
+        (said("country", PORT, **EQUATOR), np.inf),
+        (said(None, None, **EQUATOR), np.inf),
     ],
 )
 def test_the_position_in_a_photo_does_not_answer_for_the_model(
-    answer: dict[str, Any], kilometres: float | None, evaluation: Evaluation
+    answer: dict[str, Any], kilometres: float, evaluation: Evaluation
 ) -> None:
     of_port = replace(evaluation, photos=evaluation.photos[3:4], answers=(answer,))
     found = kilometres_off(of_port, PLACES).tolist()
-    assert found == pytest.approx(
-        [np.nan if kilometres is None else kilometres], rel=0.02, nan_ok=True
+    assert found == pytest.approx([kilometres], rel=0.02)
+
+
+def test_a_landmark_whose_place_nobody_knows_has_no_error(evaluation: Evaluation) -> None:
+    (found,) = kilometres_off(
+        replace(
+            evaluation,
+            photos=evaluation.photos[:1],
+            classes=("somewhere", "arch", "port"),
+            answers=evaluation.answers[:1],
+        ),
+        PLACES,
     )
+    assert np.isnan(found)
 
 
 def test_each_level_is_right_in_its_own_way(evaluation: Evaluation) -> None:

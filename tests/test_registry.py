@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,20 @@ from tests.colour_artifact import RED, colour_photo, log_artifact
 from tests.serving.predict_threads import predicting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlflow.models.model import ModelInfo
 
 
 @pytest.fixture
 def model(tracking_uri: str) -> ModelInfo:
     return log_artifact(tracking_uri)
+
+
+@pytest.fixture
+def another(tracking_uri: str) -> Callable[[], ModelInfo]:
+    """Logs a model of a run of its own."""
+    return partial(log_artifact.__wrapped__, tracking_uri)
 
 
 @pytest.fixture
@@ -46,25 +55,39 @@ def test_the_first_version_is_champion(model: ModelInfo, name: str) -> None:
     assert (entry.kind, entry.champion, entry.receipt) == ("register", 1, model.run_id)
 
 
-def test_a_later_version_is_the_challenger_however_good(model: ModelInfo, name: str) -> None:
+def test_a_later_version_is_the_challenger_however_good(
+    model: ModelInfo, another: Callable[[], ModelInfo], name: str
+) -> None:
     add(model, name, "0.5")
-    better = add(model, name, "0.75")
+    better = add(another(), name, "0.75")
     assert (better.version, better.is_champion) == (2, False)
     assert better.reason == "top-1 0.75 against 0.5 of the champion, version 1"
     assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}
-    other = add(model, name, "0.99", digest="other photos")
+    other = add(another(), name, "0.99", digest="other photos")
     assert other.reason == "the champion, version 1, was measured on other test photos"
     assert aliases(name) == {CHAMPION: 1, CHALLENGER: 3}
 
 
 def test_where_the_champion_was_deleted_the_next_version_takes_its_place(
-    model: ModelInfo, name: str
+    model: ModelInfo, another: Callable[[], ModelInfo], name: str
 ) -> None:
     add(model, name, "0.5")
     mlflow.MlflowClient().delete_model_version(name, "1")
-    registered = add(model, name, "0.25")
+    registered = add(another(), name, "0.25")
     assert registered == Registered(name, 2, is_champion=True, reason="there was no champion")
     assert aliases(name) == {CHAMPION: 2}
+
+
+def test_a_run_that_goes_on_after_it_was_registered_has_one_version(
+    model: ModelInfo, another: Callable[[], ModelInfo], name: str
+) -> None:
+    for _ in range(2):
+        assert add(model, name, "0.5").is_champion
+    later = another()
+    for _ in range(2):
+        assert add(later, name, "0.75").version == 2
+    assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}
+    assert [entry.version for entry in Succession(name).entries()] == [1]
 
 
 def test_a_version_carries_its_receipt(model: ModelInfo, name: str) -> None:

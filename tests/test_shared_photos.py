@@ -51,3 +51,12 @@ def test_a_host_whose_photos_have_other_content_is_refused(root: Path) -> None:
 
 def test_without_a_manifest_the_folder_is_opened(root: Path) -> None:
     assert open_photos(DataConfig(data=str(root)), ALONE) == open_dataset(str(root))
+
+
+def test_hosts_that_see_other_photos_are_refused_before_anything_is_trained(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Processes, "share", lambda _, value: value)
+    monkeypatch.setattr(Processes, "gather", lambda _, value: [value, "what another host saw"])
+    with pytest.raises(ValueError, match=r"photos and their sides differ .*what another host saw"):
+        open_photos(DataConfig(data=str(root)), ON_ANOTHER_HOST)

@@ -57,20 +57,24 @@ def risk_coverage_curve(confidence: NDArray[np.float64], correct: NDArray[np.boo
 
 
 def location_error(kilometres: NDArray[np.float64]) -> Figure:
-    """Draw the share of landmark photos placed within a distance; NaN was not placed at all."""
-    placed = np.sort(kilometres[np.isfinite(kilometres)])
-    shares = [float((placed <= limit).sum() / len(kilometres)) for limit in LOCATION_LIMITS_KM]
+    """Draw the share of photos placed within a distance, of those whose place is known.
+
+    kilometres: those of `placement.kilometres_off`, one known at least.
+    """
+    known = kilometres[~np.isnan(kilometres)]
+    placed = np.sort(known[np.isfinite(known)])
+    shares = [float((known <= limit).mean()) for limit in LOCATION_LIMITS_KM]
     figure = new_figure(
-        f"{shares[1]:.1%} of {len(kilometres):,} landmark photos are placed within 25 km",
+        f"{shares[1]:.1%} of {len(known):,} landmark photos are placed within 25 km",
         width=6.5,
-        caption=f"Photos without coordinates: {len(kilometres) - len(placed):,}."
+        caption=f"Photos without coordinates: {len(known) - len(placed):,}."
         " Great-circle distance to where the landmark stands.",
     )
     axes = figure.add_subplot()
     if not len(placed):
         say(axes, "no photo got coordinates")
         return figure
-    heights = np.arange(1, len(placed) + 1) / len(kilometres)
+    heights = np.arange(1, len(placed) + 1) / len(known)
     axes.step(np.maximum(placed, NEAREST_KM), heights, where="post", color=BLUE, linewidth=1.6)
     axes.set_xscale("log")
     axes.set_xlim(NEAREST_KM, 20_000)

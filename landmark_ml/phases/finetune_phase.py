@@ -8,7 +8,6 @@ import torch
 
 from landmark_ml.batches import TensorBatches
 from landmark_ml.config import user_path
-from landmark_ml.datasets import manifest_digest
 from landmark_ml.engine import fit, predict_logits
 from landmark_ml.freezing import freeze_early_stages
 from landmark_ml.phases.sides import ValidationLogits, photos_of, seeded_generator, targets_of
@@ -45,7 +44,6 @@ def finetune(
 
     Called by all of compute.processes at once.
     """
-    compute.processes.agree(manifest_digest(dataset), "photos and their sides")
     train, val = _pixel_batches(model, dataset, config, compute.processes)
     freeze_early_stages(model, config.unfreeze)
     compute.place(model)

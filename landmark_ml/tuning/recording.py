@@ -30,6 +30,9 @@ _LONGEST_TAG = 4000
 
 logger = logging.getLogger(__name__)
 
+NotRecordedError = MlflowException
+"""What is raised where MLflow does not take what is to be recorded."""
+
 
 def _status(name: str) -> str:
     return RunStatus.to_string(getattr(RunStatus, name))

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from mlflow.exceptions import MlflowException
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -152,9 +151,9 @@ def _left_consistent(config: TuneConfig, study: Study, parent: StudyRun) -> Iter
         try:
             if not _others_are_at_it(config, study, parent):
                 parent.mark("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        except MlflowException as refused:
+        except recording.NotRecordedError as refused:
             logger.warning("run %s does not say how this ended: %s", parent.run_id, refused)
-        if isinstance(error, KeyboardInterrupt | MlflowException):
+        if isinstance(error, KeyboardInterrupt | recording.NotRecordedError):
             logger.warning("study %s stops here; study=%s goes on with it", *[study.study_name] * 2)
         raise
 

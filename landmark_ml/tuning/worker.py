@@ -9,13 +9,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlflow.exceptions import MlflowException
 from optuna import Trial, TrialPruned
 from optuna.trial import TrialState
 from tqdm.auto import tqdm
 
 from landmark_ml.config import user_path
-from landmark_ml.tuning.recording import end_silent_trial
+from landmark_ml.tuning.recording import NotRecordedError, end_silent_trial
 from landmark_ml.tuning.space import suggest_config
 from landmark_ml.tuning.storage import study_lock
 from landmark_ml.tuning.study import (
@@ -65,7 +64,7 @@ class Worker:
     parent: StudyRun
     runner: Runner
     _current: int = -1
-    _unrecorded: MlflowException | None = None
+    _unrecorded: NotRecordedError | None = None
     _silent: SilentTrials = field(init=False)
 
     def __post_init__(self) -> None:
@@ -150,7 +149,7 @@ class Worker:
             tags[RETRY_OF] = str(trial.user_attrs[RETRY_OF])
         try:
             run = self.parent.start_trial(trial.number, config, tags)
-        except MlflowException as error:
+        except NotRecordedError as error:
             self._unrecorded = error
             raise
         try:

@@ -17,10 +17,10 @@ def test_risk_and_coverage_are_drawn_with_what_5_percent_risk_allows() -> None:
 
 
 def test_location_error_counts_those_without_coordinates() -> None:
-    figure = figures.location_error(np.array([0.0, 3.0, 4000.0, np.nan]))
+    figure = figures.location_error(np.array([0.0, 3.0, 4000.0, np.inf, np.nan]))
     assert figure.get_suptitle().startswith("50.0% of 4 landmark photos")
     assert "Photos without coordinates: 1." in figure.get_supxlabel()
-    assert figures.location_error(np.array([np.nan])).axes
+    assert figures.location_error(np.array([np.inf])).axes
 
 
 def test_the_worst_corruption_is_named() -> None:
