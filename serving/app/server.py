@@ -12,6 +12,7 @@ import uvicorn
 from landmark_ml.config import user_path
 from serving.app.access_token import TOKEN_VARIABLE, configured_token
 from serving.app.application import create_app
+from serving.app.bounded_http import BoundedHttp
 from serving.app.run_link import run_link
 from serving.app.world_map import world_outline
 from serving.champion import Champion, load_predictor
@@ -51,6 +52,8 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
         # Our own log has a line a request; uvicorn's would name what strangers type.
         options = uvicorn.Config(
             app,
+            http=BoundedHttp,
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from landmark_ml.config import AppConfig
 from serving.app import create_app
+from serving.app.bounded_http import BoundedHttp
 from serving.champion import ALIAS, Loaded
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo, gps_exif, log_artifact
 
@@ -116,7 +117,8 @@ def serve(predictor: Predictor) -> Iterator[Callable[..., str]]:
             run_url=run_url,
             token=token,
         )
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none"))
+        options = uvicorn.Config(app, port=0, http=BoundedHttp, ws="none", log_config=None)
+        server = uvicorn.Server(options)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         servers.append((server, thread))

@@ -1,0 +1,82 @@
+"""What a client may send before the app is asked: so many bytes, for so long."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from serving.app import bounded_http
+from serving.app.bounded_http import MOST_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST = 30.0
+PART = b"a" * 8192
+
+
+@pytest.fixture
+def connection(address: str) -> Iterator[socket.socket]:
+    url = urlsplit(address)
+    with socket.create_connection((url.hostname, url.port), timeout=LONGEST) as opened:
+        yield opened
+
+
+def answer(connection: socket.socket) -> bytes:
+    """All that comes before the app hangs up."""
+    parts = []
+    # What was still on its way to it when it did resets the connection.
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("begin", "part"),
+    [
+        (b"GET /", PART),
+        (b"GET / HTTP/1.1\r\nX: ", PART),
+        (b"GET / HTTP/1.1\r\n", b"X: a\r\n" * 1000),
+    ],
+    ids=["address", "header", "headers"],
+)
+def test_a_head_without_end_is_refused(
+    connection: socket.socket, begin: bytes, part: bytes
+) -> None:
+    connection.sendall(begin)
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        while sent < 100 * MOST_BYTES:
+            connection.sendall(part)
+            sent += len(part)
+    assert sent < 100 * MOST_BYTES
+    said = answer(connection)
+    assert not said or said.startswith(b"HTTP/1.1 400 ")
+
+
+def test_large_headers_are_answered_one_request_after_the_other(address: str) -> None:
+    url = urlsplit(address)
+    assert url.hostname
+    with contextlib.closing(http.client.HTTPConnection(url.hostname, url.port, LONGEST)) as asked:
+        for _ in range(3):
+            asked.request("GET", "/healthz", headers={"X": "a" * (MOST_BYTES // 2)})
+            response = asked.getresponse()
+            response.read()
+            assert response.status == 200
+
+
+@pytest.mark.parametrize("begin", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["nothing", "half"])
+def test_who_says_nothing_is_hung_up_on(
+    begin: bytes, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_http, "LONGEST_SECONDS", 0.2)
+    url = urlsplit(address)
+    with socket.create_connection((url.hostname, url.port), timeout=LONGEST) as connection:
+        connection.sendall(begin)
+        assert answer(connection) == b""
