@@ -121,7 +121,11 @@ def _match_names(
     first = pd.DataFrame({"image": [photos[0].path.read_bytes()]})
     answer = model.predict(first, params={"top_k": _EVERY_CANDIDATE}).iloc[0]
     known = {candidate["landmark"] for candidate in answer["candidates"] or ()}
-    names = shown_names(classes, gazetteer)
+    # A model that learned two landmarks of one place answers with their labels.
+    names = [
+        label if label in known and name not in known else name
+        for label, name in zip(classes, shown_names(classes, gazetteer), strict=True)
+    ]
     learned = [label for label, name in enumerate(names) if name in known]
     if not learned:
         raise ValueError(

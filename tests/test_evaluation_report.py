@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from landmark_ml.datasets import Photo
-from landmark_ml.evaluation_report import judge
+from landmark_ml.evaluation_report import _match_names, judge
 from landmark_ml.gazetteer import Gazetteer
 from tests.colour_photos import write_colour
 
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 CLASSES = ("Atomium", "Petra")
 
 
-class KnowsTheAtomium:
-    """A served model of one landmark."""
+class Knows:
+    """A served model of some landmarks, by the names it answers with."""
+
+    def __init__(self, *names: str) -> None:
+        self._candidates = [{"landmark": name} for name in names]
 
     def predict(self, data: pd.DataFrame, params: object = None) -> pd.DataFrame:  # noqa: ARG002
-        return pd.DataFrame({"candidates": [[{"landmark": "Atomium"}]] * len(data)})
+        return pd.DataFrame({"candidates": [self._candidates] * len(data)})
 
 
 @pytest.mark.parametrize("labels", [(1, 1), (1, -1), (-1,)])
@@ -36,6 +39,19 @@ def test_photos_that_show_nothing_the_model_knows_are_refused(
         path = tmp_path / f"{number}.png"
         write_colour(path, 0, number)
         photos.append(Photo(path, label, f"{number:064x}", 8, 8))
-    model = cast("ServedProcess", KnowsTheAtomium())
+    model = cast("ServedProcess", Knows("Atomium"))
     with pytest.raises(ValueError, match=r"none of the \d photos shows a landmark .* Atomium"):
         judge(model, photos, CLASSES, Gazetteer.load(None))
+
+
+@pytest.mark.parametrize("learned", [("Eiffel Tower",), ("Tour_Eiffel", "Eiffel_by_night")])
+def test_a_landmark_is_known_by_its_place_or_by_its_label(
+    learned: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Of two landmarks at one place the model answers with the labels."""
+    write_colour(tmp_path / "0.png", 0, 0)
+    photo = Photo(tmp_path / "0.png", 0, "0" * 64, 8, 8)
+    model = cast("ServedProcess", Knows(*learned))
+    sides = _match_names(model, [photo], ("Tour_Eiffel",), Gazetteer.load(None))
+    assert (len(sides.known), sides.unseen) == (1, ())
+    assert sides.names[0] == learned[0]
