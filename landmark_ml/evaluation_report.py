@@ -24,7 +24,7 @@ from landmark_ml.placement import kilometres_off, level_metrics
 from landmark_ml.robustness import measure_robustness
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Set
 
     from numpy.typing import NDArray
 
@@ -118,14 +118,10 @@ def _match_names(
     """Part photos of landmarks the model knows from those it never learned, by their names."""
     if not photos:
         raise ValueError("there are 0 photos to evaluate on; give a split that has some")
-    first = pd.DataFrame({"image": [photos[0].path.read_bytes()]})
-    answer = model.predict(first, params={"top_k": _EVERY_CANDIDATE}).iloc[0]
+    one = pd.DataFrame({"image": [photos[0].path.read_bytes()]})
+    answer = model.predict(one, params={"top_k": _EVERY_CANDIDATE}).iloc[0]
     known = {candidate["landmark"] for candidate in answer["candidates"] or ()}
-    # A model that learned two landmarks of one place answers with their labels.
-    names = [
-        label if label in known and name not in known else name
-        for label, name in zip(classes, shown_names(classes, gazetteer), strict=True)
-    ]
+    names = _answered_names(classes, known, gazetteer)
     learned = [label for label, name in enumerate(names) if name in known]
     if not learned:
         raise ValueError(
@@ -138,7 +134,10 @@ def _match_names(
             f"none of the {len(photos)} photos shows a landmark that the model knows, such as"
             f" {', '.join(sorted(known)[:5])} …; add some of those"
         )
-    position = {label: index for index, label in enumerate(learned)}
+    # Two labels of one place are one landmark to a model that learned one of them.
+    first = {names[label]: label for label in reversed(learned)}
+    places = sorted(first.values())
+    position = {label: places.index(first[names[label]]) for label in learned}
     # Landmarks the model knows and no photo shows can still be answered, and then are wrong.
     others = sorted(known - set(names))
     relabelled = [
@@ -148,9 +147,22 @@ def _match_names(
     return _Sides(
         known=tuple(p for p, is_new in zip(relabelled, strange, strict=True) if not is_new),
         unseen=tuple(p for p, is_new in zip(relabelled, strange, strict=True) if is_new),
-        classes=(*(classes[label] for label in learned), *others),
-        names=(*(names[label] for label in learned), *others),
+        classes=(*(classes[label] for label in places), *others),
+        names=(*(names[label] for label in places), *others),
     )
+
+
+def _answered_names(classes: Sequence[str], known: Set[str], gazetteer: Gazetteer) -> list[str]:
+    """What a model calls each class, which answers with `known`; else the name as shown here.
+
+    Of two landmarks that stand at one place it answers with the labels, of one with the place.
+    """
+    names = []
+    for label, shown in zip(classes, shown_names(classes, gazetteer), strict=True):
+        place = gazetteer.find(label)
+        ways = (shown, label, place.name if place else label)
+        names.append(next((way for way in ways if way in known), shown))
+    return names
 
 
 def _robustness(model: ServedProcess, sides: _Sides, options: JudgeOptions) -> pd.DataFrame:

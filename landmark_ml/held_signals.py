@@ -16,9 +16,10 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """What arrives meanwhile is delivered at the end; a second Ctrl-C does not wait.
+    """The first that arrives is delivered at the end; a Ctrl-C after it does not wait.
 
-    Outside the main thread, where Python delivers no signal, nothing is held.
+    Outside the main thread, where Python delivers no signal, nothing is held, nor is a signal that
+    is ignored.
     """
     caught: list[int] = []
 
@@ -31,14 +32,15 @@ def signals_held() -> Iterator[None]:
         yield
         return
     before = {number: signal.getsignal(number) for number in _NUMBERS}
-    # One that was set by no Python code cannot be given back.
-    before = {number: handler for number, handler in before.items() if handler is not None}
-    for number in before:
-        signal.signal(number, hold)
     try:
+        for number, handler in before.items():
+            # None: set by no Python code, so it could not be given back.
+            if handler not in (None, signal.SIG_IGN):
+                signal.signal(number, hold)
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler not in (None, signal.SIG_IGN):
+                signal.signal(number, handler)
         if caught:
             signal.raise_signal(caught[0])

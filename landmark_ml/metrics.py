@@ -150,7 +150,7 @@ def location_metrics(kilometres: Floats) -> dict[str, float]:
     """Shares of photos placed within street, city, region, country and continent, and the median.
 
     kilometres: [N] great-circle error of each photo, infinite for one answered without coordinates,
-    NaN for one whose place nobody knows, which counts for nothing; empty when that is all of them.
+    NaN for one whose place nobody knows, which counts for nothing; no measure when all are.
     Source of the five distances: Hays and Efros, IM2GPS, CVPR 2008.
     """
     known = kilometres[~np.isnan(kilometres)]

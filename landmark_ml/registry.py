@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
     from landmark_ml.evaluation import ServedModel
+    from landmark_ml.succession import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -142,9 +143,7 @@ def register(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) ->
     Training does not dethrone a champion: that takes a promotion, with evidence and a receipt.
     """
     version, succession = _add(model, name, tags, card), Succession(name)
-    head, repaired = succession.settle()
-    for note in repaired:
-        logger.warning(note)
+    head = _settle(succession)
     if not head.champion:
         reason = "there was no champion" if head.number else "the first version"
         # Another run may have registered the first champion in this very moment.
@@ -162,8 +161,10 @@ def register_challenger(
     model: ModelInfo, name: str, tags: Mapping[str, str], card: str
 ) -> Registered:
     """Add a version of `name` as the challenger, even where there is no champion."""
-    version = _add(model, name, tags, card)
-    Succession(name).challenge(version)
+    version, succession = _add(model, name, tags, card), Succession(name)
+    if _settle(succession).champion == version:
+        return Registered(name, version, is_champion=True, reason="it was promoted meanwhile")
+    succession.challenge(version)
     return Registered(name, version, is_champion=False, reason="it is the challenger")
 
 
@@ -178,12 +179,23 @@ def version_of_run(name: str, run_id: str) -> int:
 
 
 def _add(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) -> int:
-    # A run that was cut off after this, and goes on, has its version already.
-    if model.run_id and (known := version_of_run(name, model.run_id)):
-        return known
-    created = mlflow.register_model(f"models:/{model.model_id}", name, tags=dict(tags))
-    mlflow.MlflowClient().update_model_version(name, created.version, description=card)
-    return int(created.version)
+    # A run that was cut off after this, and goes on, has its version already, perhaps no card.
+    number = version_of_run(name, model.run_id) if model.run_id else 0
+    if not number:
+        created = mlflow.register_model(f"models:/{model.model_id}", name, tags=dict(tags))
+        number = int(created.version)
+    client = mlflow.MlflowClient()
+    if not client.get_model_version(name, str(number)).description:
+        client.update_model_version(name, str(number), description=card)
+    return number
+
+
+def _settle(succession: Succession) -> Entry:
+    """The last move; what was left half-way is finished, and told."""
+    head, repaired = succession.settle()
+    for note in repaired:
+        logger.warning(note)
+    return head
 
 
 def _beside(name: str, champion: int, tags: Mapping[str, str]) -> str:

@@ -42,7 +42,8 @@ def honest(seed: int) -> Evaluation:
 
 
 def intervals(labels: list[int]) -> dict[str, float]:
-    return metric_intervals(evaluated(labels), np.zeros(len(labels)), 100, 0)
+    kilometres = np.where(np.array(labels) == NOT_A_LANDMARK, np.nan, 0.0)
+    return metric_intervals(evaluated(labels), kilometres, 100, 0)
 
 
 @pytest.mark.filterwarnings("error")
@@ -61,6 +62,11 @@ def test_without_distractors_nothing_is_said_of_them() -> None:
     assert set(intervals([0, 0, 1])) == {
         f"{name}_{end}" for name in METRICS for end in ("low", "high")
     }
+
+
+def test_where_no_place_is_known_nothing_is_said_of_kilometres() -> None:
+    found = metric_intervals(evaluated([0, 0, 1]), np.full(3, np.nan), 100, 0)
+    assert not any(name.startswith("within") for name in found)
 
 
 def test_the_noise_of_resampling_does_not_count_as_calibration_error() -> None:

@@ -44,14 +44,26 @@ def test_photos_that_show_nothing_the_model_knows_are_refused(
         judge(model, photos, CLASSES, Gazetteer.load(None))
 
 
-@pytest.mark.parametrize("learned", [("Eiffel Tower",), ("Tour_Eiffel", "Eiffel_by_night")])
+BOTH = ("Tour_Eiffel", "Eiffel_Tower")
+PLACE = ("Eiffel Tower",)
+
+
+@pytest.mark.parametrize(
+    ("learned", "shown", "names"),
+    [
+        (PLACE, BOTH[:1], PLACE),
+        (PLACE, BOTH, PLACE),
+        (BOTH, BOTH, BOTH),
+        (BOTH, BOTH[:1], BOTH),
+    ],
+)
 def test_a_landmark_is_known_by_its_place_or_by_its_label(
-    learned: tuple[str, ...], tmp_path: Path
+    learned: tuple[str, ...], shown: tuple[str, ...], names: tuple[str, ...], tmp_path: Path
 ) -> None:
     """Of two landmarks at one place the model answers with the labels."""
     write_colour(tmp_path / "0.png", 0, 0)
-    photo = Photo(tmp_path / "0.png", 0, "0" * 64, 8, 8)
+    photos = [Photo(tmp_path / "0.png", label, "0" * 64, 8, 8) for label in range(len(shown))]
     model = cast("ServedProcess", Knows(*learned))
-    sides = _match_names(model, [photo], ("Tour_Eiffel",), Gazetteer.load(None))
-    assert (len(sides.known), sides.unseen) == (1, ())
-    assert sides.names[0] == learned[0]
+    sides = _match_names(model, photos, shown, Gazetteer.load(None))
+    assert (len(sides.known), sides.unseen, sides.names) == (len(shown), (), names)
+    assert {photo.label for photo in sides.known} == set(range(min(len(shown), len(names))))

@@ -10,7 +10,13 @@ import mlflow
 import pandas as pd
 import pytest
 
-from landmark_ml.registry import Registered, load_served, register, served_requirements
+from landmark_ml.registry import (
+    Registered,
+    load_served,
+    register,
+    register_challenger,
+    served_requirements,
+)
 from landmark_ml.succession import CHALLENGER, CHAMPION, Succession
 from tests.colour_artifact import RED, colour_photo, log_artifact
 from tests.serving.predict_threads import predicting
@@ -81,13 +87,20 @@ def test_where_the_champion_was_deleted_the_next_version_takes_its_place(
 def test_a_run_that_goes_on_after_it_was_registered_has_one_version(
     model: ModelInfo, another: Callable[[], ModelInfo], name: str
 ) -> None:
+    client = mlflow.MlflowClient()
     for _ in range(2):
         assert add(model, name, "0.5").is_champion
+        client.update_model_version(name, "1", description="")
+    assert add(model, name, "0.5").version == 1
+    assert client.get_model_version(name, "1").description == "# Card of 0.5"
     later = another()
     for _ in range(2):
         assert add(later, name, "0.75").version == 2
     assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}
     assert [entry.version for entry in Succession(name).entries()] == [1]
+    promoted = register_challenger(model, name, {}, "# Card")
+    assert (promoted.version, promoted.is_champion) == (1, True)
+    assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}
 
 
 def test_a_version_carries_its_receipt(model: ModelInfo, name: str) -> None:

@@ -84,7 +84,7 @@ def _numbered(name: str, number: int, champion: int) -> list[ModelVersion]:
 
 
 def _best_of(experiment: str, name: str, others: frozenset[int]) -> list[ModelVersion]:
-    """Versions whose runs belong to an experiment, by their top-1 on validation photos.
+    """Versions whose runs belong to an experiment, by their last top-1 on validation photos.
 
     Not by that on test photos, where all are judged: the luckiest of many would come with a head
     start there that no correction for the few who are judged takes off.

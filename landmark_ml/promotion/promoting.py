@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
 PAGE = "receipt.html"
 _JSON = "receipt.json"
-# From the heading that `to_markdown` writes to the last row of the table below it.
-_RECEIPT = re.compile(r"\s*### Promotion: .*?(\n\|[^\n]*)+", re.DOTALL)
+# What `to_markdown` writes, and nothing that a person wrote under a heading like it.
+_RECEIPT = re.compile(
+    r"\s*^### Promotion: [^\n]*\s+Against [^\n]*\s+\| gate [^\n]*(?:\n\|[^\n]*)*", re.MULTILINE
+)
 _LONGEST_DESCRIPTION = 5000
 
 

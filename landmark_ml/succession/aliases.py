@@ -103,7 +103,7 @@ class Succession:
         kind `rollback`: the version leaves the former champions, and those after it with it.
         Raises OvertakenError when somebody has.
         """
-        former = _after(since) if kind != "rollback" else _before(since.former, version)
+        former = _after(since) if kind != "rollback" else _before_rollback(since, version)
         entry = Entry(kind, version, version, former, since.number, reason, receipt)
         # A person may have moved the alias while the evidence was gathered.
         head, _ = self.settle()
@@ -200,6 +200,12 @@ def _after(entry: Entry) -> tuple[int, ...]:
     """Former champions once another takes over; those of long ago are forgotten."""
     former = (*entry.former, entry.champion) if entry.champion else entry.former
     return former[-MOST_FORMER:]
+
+
+def _before_rollback(entry: Entry, version: int) -> tuple[int, ...]:
+    """Former champions of the version that is gone back to, without the one that was no good."""
+    former = _before(entry.former, version)
+    return tuple(number for number in former if number != entry.champion)
 
 
 def _before(former: tuple[int, ...], version: int) -> tuple[int, ...]:

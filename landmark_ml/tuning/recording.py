@@ -57,7 +57,11 @@ class TrialRun:
         ]
         self._steps += 1
         if time.monotonic() - self._flushed > _FLUSH_EVERY:
-            self._flush({})
+            try:
+                self._flush({})
+            except MlflowException as refused:
+                # Kept for the next time: an outage of a moment must not cost the trial.
+                logger.warning("metrics of run %s wait: %s", self.run_id, refused)
 
     def end(self, state: str, metrics: Mapping[str, float], error: str = "") -> None:
         """Close the run: `complete`, `pruned`, `failed` or `interrupted`.
@@ -101,9 +105,14 @@ class StudyRun:
             run_name=f"trial-{number:04d}",
             tags={MLFLOW_PARENT_RUN_ID: self.run_id, "trial_state": "running", **tags},
         )
-        params = [Param(key, value) for key, value in to_params(config).items()]
-        client.log_batch(run.info.run_id, params=params)
-        return TrialRun(run.info.run_id)
+        begun = TrialRun(run.info.run_id)
+        try:
+            params = [Param(key, value) for key, value in to_params(config).items()]
+            client.log_batch(run.info.run_id, params=params)
+        except MlflowException as refused:
+            begun.end("failed", {}, str(refused))
+            raise
+        return begun
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Metrics of the whole study at a number of trials; the study goes on, so it is running."""
@@ -134,7 +143,7 @@ class StudyRun:
         client, tags = mlflow.MlflowClient(), {f"{prefix}.{k}": v for k, v in values.items()}
         for key in self._parent().data.tags:
             if key.startswith(f"{prefix}.") and key not in tags:
-                client.delete_tag(self.run_id, key)
+                _delete_tag(client, self.run_id, key)
         self.set_tags(tags)
 
     def describe(self, text: str) -> None:
@@ -168,6 +177,15 @@ class StudyRun:
 
     def _parent(self) -> mlflow.entities.Run:
         return mlflow.get_run(self.run_id)
+
+
+def _delete_tag(client: mlflow.MlflowClient, run_id: str, key: str) -> None:
+    """Delete a tag unless another worker was first."""
+    try:
+        client.delete_tag(run_id, key)
+    except MlflowException as error:
+        if not is_not_there(error):
+            raise
 
 
 def tracking_uri() -> str:

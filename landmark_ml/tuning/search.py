@@ -173,14 +173,21 @@ def _outage_told(study: str) -> Iterator[None]:
 def _others_are_at_it(config: TuneConfig, study: Study, parent: StudyRun) -> bool:
     """Report what the trials showed so far; whether other workers go on with some."""
     try:
-        with contextlib.suppress(ValueError):
-            command = reproduce(winning_config(config, best_trial(study)))
-            report(config, study, parent, command)
+        _report_so_far(config, study, parent)
         return bool(running(study))
     except _OUTAGES as error:
         # A worker that still reaches the database marks the run as running with its next trial.
         logger.warning("trials of study %s cannot be read: %s", study.study_name, _reason(error))
         return False
+
+
+def _report_so_far(config: TuneConfig, study: Study, parent: StudyRun) -> None:
+    try:
+        with contextlib.suppress(StudyError):
+            command = reproduce(winning_config(config, best_trial(study)))
+            report(config, study, parent, command)
+    except recording.NotRecordedError as refused:
+        logger.warning("run %s lacks the latest trials: %s", parent.run_id, refused)
 
 
 def _reason(error: Exception) -> str:

@@ -28,7 +28,6 @@ FULL_NAME = "photo.jpg.xmp"
 """Naming of sidecars that keeps the photo's suffix; the other, `photo.xmp`, puts it away."""
 
 _FOLDERS_REMEMBERED = 64
-_PICTURES = PHOTO_SUFFIXES | OTHER_PICTURES
 # The prefix is the writer's choice, x:xapmeta its old name, and some write the RDF alone.
 _OPENING = re.compile(rb"<(\w+:x[am]pmeta|rdf:RDF)\b")
 _CLOSING = re.compile(rb"</(\w+:x[am]pmeta|rdf:RDF)\s*>")
@@ -146,8 +145,8 @@ def _told_elsewhere(photo: Path, sidecar: Path) -> list[Mapping[str, str]]:
 
 def _owns(stem: Path, photo: Path) -> bool:
     """Whether `photo.xmp` is this photo's: it says so, or says nothing and no other can own it."""
-    if Path(photo.stem).suffix.lower() in _PICTURES and photo.with_name(photo.stem).exists():
-        # `a.jpg.xmp` beside `a.jpg` and `a.jpg.png` is the full name of the first one's.
+    if photo.with_name(photo.stem).is_file():
+        # `a.mp4.xmp` beside `a.mp4` and `a.mp4.jpg` is the full name of the first one's.
         return False
     extension = None
     if stem.is_file():
@@ -163,4 +162,5 @@ def _pictures_of(folder: Path) -> Counter[str]:
     """How many pictures of a folder share a name but for their suffix."""
     with os.scandir(folder) as entries:
         names = [Path(entry.name) for entry in entries]
-    return Counter(name.stem.lower() for name in names if name.suffix.lower() in _PICTURES)
+    read = PHOTO_SUFFIXES | OTHER_PICTURES
+    return Counter(name.stem.lower() for name in names if name.suffix.lower() in read)

@@ -136,16 +136,17 @@ def test_a_worse_version_is_refused_and_that_is_written_down(name: str) -> None:
 
 def test_judged_again_the_new_receipt_takes_the_place_of_the_old(name: str) -> None:
     client = mlflow.MlflowClient()
-    client.update_model_version(name, "3", "# Card\n\n| size | MB |\n|---|---|\n")
+    card = "# Card\n\n### Promotion: wait for the fair\n\n| size | MB |\n|---|---|"
+    client.update_model_version(name, "3", card)
     for note in ("", "\n\nSeen by the editors: fine."):
         written = client.get_model_version(name, "3").description or ""
         client.update_model_version(name, "3", written + note)
         run_promotion(PromoteConfig(name=name, candidates="3"))
     description = client.get_model_version(name, "3").description
     assert description is not None
-    assert description.count("### Promotion:") == 1
+    assert description.count("### Promotion: refused") == 1
     assert description.count("| better top-1 |") == 1
-    assert description.startswith("# Card\n\n| size | MB |\n|---|---|\n")
+    assert description.startswith(card)
     assert "Seen by the editors: fine." in description
 
 

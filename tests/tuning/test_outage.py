@@ -14,7 +14,7 @@ from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from landmark_ml.config import TuneConfig
 from landmark_ml.tuning import search, storage
-from landmark_ml.tuning.recording import StudyRun
+from landmark_ml.tuning.recording import StudyRun, TrialRun
 from landmark_ml.tuning.search import _left_consistent
 from landmark_ml.tuning.study import StudyError
 from landmark_ml.tuning.trials import TrialRunner
@@ -41,6 +41,10 @@ def out(tmp_path: Path) -> optuna.Study:
     with sqlalchemy.create_engine(url).begin() as connection:
         connection.execute(sqlalchemy.text("DROP TABLE trials"))
     return study
+
+
+def fail(*_: object, **__: object) -> None:
+    raise MlflowException("503", TEMPORARILY_UNAVAILABLE)
 
 
 def status(parent: StudyRun) -> str:
@@ -84,13 +88,32 @@ def test_an_mlflow_that_is_out_does_not_hide_what_ended_the_search(
     tmp_path: Path, parent: StudyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = optuna.create_study(storage=f"sqlite:///{tmp_path}/more.db", study_name="one")
-
-    def fail(*_: object, **__: object) -> None:
-        raise MlflowException("503", TEMPORARILY_UNAVAILABLE)
-
     monkeypatch.setattr(mlflow.MlflowClient, "set_terminated", fail)
     with pytest.raises(KeyboardInterrupt), _left_consistent(CONFIG, study, parent):
         raise KeyboardInterrupt
+
+
+def test_metrics_wait_until_mlflow_is_back(
+    parent: StudyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = TrialRun(parent.run_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_batch", fail)
+        trial.add({"val/top1": 0.5})
+    trial.add({"val/top1": 0.75})
+    trial.end("complete", {})
+    points = mlflow.MlflowClient().get_metric_history(parent.run_id, "val/top1")
+    assert [(point.step, point.value) for point in points] == [(0, 0.5), (1, 0.75)]
+
+
+def test_a_report_that_is_not_taken_leaves_the_end_of_the_run_told(
+    tmp_path: Path, parent: StudyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/more.db", study_name="two")
+    monkeypatch.setattr(search, "best_trial", fail)
+    with pytest.raises(KeyboardInterrupt), _left_consistent(CONFIG, study, parent):
+        raise KeyboardInterrupt
+    assert status(parent) == "KILLED"
 
 
 def test_the_parameters_of_a_former_best_trial_go(parent: StudyRun) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LONGEST = 30.0
 PART = b"a" * 8192
+CHUNKED = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture
@@ -43,8 +44,10 @@ def answer(connection: socket.socket) -> bytes:
         (b"GET /", PART),
         (b"GET / HTTP/1.1\r\nX: ", PART),
         (b"GET / HTTP/1.1\r\n", b"X: a\r\n" * 1000),
+        (CHUNKED + b"0\r\n", b"X: a\r\n" * 1000),
+        (CHUNKED + b"1;", PART),
     ],
-    ids=["address", "header", "headers"],
+    ids=["address", "header", "headers", "trailers", "size of a chunk"],
 )
 def test_a_head_without_end_is_refused(
     connection: socket.socket, begin: bytes, part: bytes
@@ -57,7 +60,8 @@ def test_a_head_without_end_is_refused(
             sent += len(part)
     assert sent < 100 * MOST_BYTES
     said = answer(connection)
-    assert not said or said.startswith(b"HTTP/1.1 400 ")
+    # Of a body nobody reads the request is answered first.
+    assert not said or said.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 200 "))
 
 
 def test_large_headers_are_answered_one_request_after_the_other(address: str) -> None:
@@ -71,7 +75,18 @@ def test_large_headers_are_answered_one_request_after_the_other(address: str) ->
             assert response.status == 200
 
 
-@pytest.mark.parametrize("begin", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["nothing", "half"])
+def test_a_body_of_small_chunks_is_no_head(address: str) -> None:
+    url = urlsplit(address)
+    assert url.hostname
+    chunks = (b"a" for _ in range(20_000))
+    with contextlib.closing(http.client.HTTPConnection(url.hostname, url.port, LONGEST)) as asked:
+        asked.request("POST", "/api/tag", chunks, encode_chunked=True)
+        assert asked.getresponse().status == 200
+
+
+@pytest.mark.parametrize(
+    "begin", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["nothing", "half a head"]
+)
 def test_who_says_nothing_is_hung_up_on(
     begin: bytes, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,3 +95,13 @@ def test_who_says_nothing_is_hung_up_on(
     with socket.create_connection((url.hostname, url.port), timeout=LONGEST) as connection:
         connection.sendall(begin)
         assert answer(connection) == b""
+
+
+def test_a_body_that_comes_after_the_answer_does_not_keep_the_connection(
+    connection: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_http, "LONGEST_SECONDS", 0.2)
+    connection.sendall(CHUNKED)
+    assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    connection.sendall(b"5\r\nab")
+    assert not answer(connection).startswith(b"HTTP/1.1")

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from landmark_ml.config import AppConfig
 from serving.app import serve, server
+from serving.app.bounded_http import BoundedHttp
 from tests.colour_artifact import RED, colour_photo
 from tests.serving.predict_threads import predicting
 
@@ -24,6 +25,7 @@ def test_photos_are_worked_on_by_so_many_threads(
 
     def run(running: uvicorn.Server, **_: Any) -> None:
         files = [("photos", (f"{number}.jpg", colour_photo(RED))) for number in range(16)]
+        assert running.config.http is BoundedHttp
         app: Any = running.config.app
         with TestClient(app, base_url="http://localhost") as asked:
             assert asked.post("/api/tag", files=files).status_code == 200

@@ -273,17 +273,18 @@ def test_the_sidecar_that_is_there_is_the_one(
 
 @pytest.mark.parametrize("naming", ["photo.jpg.xmp", "photo.xmp"])
 @pytest.mark.parametrize("extension", [{}, {"photoshop__SidecarForExtension": "jpg"}])
-def test_the_full_name_of_one_photo_is_not_the_stem_of_another(
-    photo: Path, naming: str, extension: dict[str, str]
+@pytest.mark.parametrize("other", ["tower.png", "tower.CR2", "tower.mp4"])
+def test_the_full_name_of_one_file_is_not_the_stem_of_another(
+    photo: Path, naming: str, extension: dict[str, str], other: str
 ) -> None:
-    """`tower.jpg.xmp` is the sidecar of tower.jpg, whatever stands beside it."""
-    converted = photo.with_name("tower.jpg.jpg")
+    """`tower.png.xmp` is the sidecar of tower.png, whatever stands beside that."""
+    photo.with_name(other).write_bytes(b"another")
+    converted = photo.with_name(f"{other}.jpg")
     converted.write_bytes(photo.read_bytes())
-    written(photo.with_name("tower.jpg.xmp"), **extension)
-    assert find_sidecar(photo, naming).name == "tower.jpg.xmp"
-    assert find_sidecar(converted, naming).name == "tower.jpg.jpg.xmp"
-    photo.unlink()
-    assert find_sidecar(converted, "photo.xmp").name == "tower.jpg.xmp"
+    written(photo.with_name(f"{other}.xmp"), **extension)
+    assert find_sidecar(converted, naming).name == f"{other}.jpg.xmp"
+    photo.with_name(other).unlink()
+    assert find_sidecar(converted, naming).name == f"{other}.xmp"
 
 
 def test_a_stem_that_two_pictures_share_belongs_to_the_one_it_names(photo: Path) -> None:
