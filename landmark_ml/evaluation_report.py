@@ -118,8 +118,8 @@ def _match_names(
     """Part photos of landmarks the model knows from those it never learned, by their names."""
     if not photos:
         raise ValueError("there are 0 photos to evaluate on; give a split that has some")
-    one = pd.DataFrame({"image": [photos[0].path.read_bytes()]})
-    answer = model.predict(one, params={"top_k": _EVERY_CANDIDATE}).iloc[0]
+    first = pd.DataFrame({"image": [photos[0].path.read_bytes()]})
+    answer = model.predict(first, params={"top_k": _EVERY_CANDIDATE}).iloc[0]
     known = {candidate["landmark"] for candidate in answer["candidates"] or ()}
     names = _answered_names(classes, known, gazetteer)
     learned = [label for label, name in enumerate(names) if name in known]
@@ -135,9 +135,11 @@ def _match_names(
             f" {', '.join(sorted(known)[:5])} …; add some of those"
         )
     # Two labels of one place are one landmark to a model that learned one of them.
-    first = {names[label]: label for label in reversed(learned)}
-    places = sorted(first.values())
-    position = {label: places.index(first[names[label]]) for label in learned}
+    shown = {names[label]: classes[label] for label in reversed(learned)}
+    order = {
+        name: index for index, name in enumerate(dict.fromkeys(names[label] for label in learned))
+    }
+    position = {label: order[names[label]] for label in learned}
     # Landmarks the model knows and no photo shows can still be answered, and then are wrong.
     others = sorted(known - set(names))
     relabelled = [
@@ -147,8 +149,8 @@ def _match_names(
     return _Sides(
         known=tuple(p for p, is_new in zip(relabelled, strange, strict=True) if not is_new),
         unseen=tuple(p for p, is_new in zip(relabelled, strange, strict=True) if is_new),
-        classes=(*(classes[label] for label in places), *others),
-        names=(*(names[label] for label in places), *others),
+        classes=(*(shown[name] for name in order), *others),
+        names=(*order, *others),
     )
 
 

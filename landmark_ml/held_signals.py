@@ -31,16 +31,15 @@ def signals_held() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in _NUMBERS}
+    found = {number: signal.getsignal(number) for number in _NUMBERS}
+    # None: set by no Python code, so it could not be given back.
+    before = {n: handler for n, handler in found.items() if handler not in (None, signal.SIG_IGN)}
     try:
-        for number, handler in before.items():
-            # None: set by no Python code, so it could not be given back.
-            if handler not in (None, signal.SIG_IGN):
-                signal.signal(number, hold)
+        for number in before:
+            signal.signal(number, hold)
         yield
     finally:
         for number, handler in before.items():
-            if handler not in (None, signal.SIG_IGN):
-                signal.signal(number, handler)
+            signal.signal(number, handler)
         if caught:
             signal.raise_signal(caught[0])

@@ -19,7 +19,7 @@ from landmark_ml.figures.style import (
     say,
     style_axes,
 )
-from landmark_ml.metrics import LOCATION_LIMITS_KM, risk_coverage
+from landmark_ml.metrics import LOCATION_LIMITS_KM, location_metrics, risk_coverage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,8 @@ def location_error(kilometres: NDArray[np.float64]) -> Figure:
     """
     known = kilometres[~np.isnan(kilometres)]
     placed = np.sort(known[np.isfinite(known)])
-    shares = [float((known <= limit).mean()) for limit in LOCATION_LIMITS_KM]
+    measured = location_metrics(kilometres)
+    shares = [measured[f"within_{limit}_km"] for limit in LOCATION_LIMITS_KM]
     figure = new_figure(
         f"{shares[1]:.1%} of {len(known):,} landmark photos are placed within 25 km",
         width=6.5,

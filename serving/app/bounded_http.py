@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import asyncio
 
 MOST_BYTES = 65_536
-LONGEST_SECONDS = 30.0
+LONGEST_SECONDS = 30
 
 
 class BoundedHttp(HttpToolsProtocol):

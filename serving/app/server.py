@@ -12,7 +12,7 @@ import uvicorn
 from landmark_ml.config import user_path
 from serving.app.access_token import TOKEN_VARIABLE, configured_token
 from serving.app.application import create_app
-from serving.app.bounded_http import BoundedHttp
+from serving.app.bounded_http import LONGEST_SECONDS, BoundedHttp
 from serving.app.run_link import run_link
 from serving.app.world_map import world_outline
 from serving.champion import Champion, load_predictor
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
-_KEEP_ALIVE_SECONDS = 30
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_keep_alive=LONGEST_SECONDS,
             timeout_graceful_shutdown=round(config.timeout),
         )
         started(f"http://{_shown_host(config)}:{listener.getsockname()[1]}")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from experiments import history, promote, rollback
 from landmark_ml.config import HistoryConfig, PromoteConfig, RollbackConfig
@@ -28,6 +27,7 @@ from landmark_ml.promotion import (
 from landmark_ml.promotion.candidates import find_candidates
 from landmark_ml.promotion.receipt import to_json
 from landmark_ml.succession import OvertakenError, Succession
+from tests.mlflow_out import fail
 from tests.promotion.judged_versions import CLASSES, answers, evaluation, judged
 from tests.succession.registered_models import aliases, crown, make_versions
 
@@ -229,9 +229,6 @@ def test_candidates_that_are_not_there_are_refused(name: str) -> None:
 def test_an_outage_is_not_reported_as_a_missing_version(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise MlflowException("503", TEMPORARILY_UNAVAILABLE)
-
     for asked in ("get_model_version", "get_model_version_by_alias"):
         monkeypatch.setattr(mlflow.MlflowClient, asked, fail)
     for wanted in ("2", f"models:/{name}@challenger"):

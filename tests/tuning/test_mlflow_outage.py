@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from landmark_ml.devices import one_thread
 from landmark_ml.tuning import run_tuning
 from landmark_ml.tuning.trials import TrialRunner
+from tests.mlflow_out import fail
 from tests.tuning.small_search import children_of, load_study, parent_of, small_search
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def failing_once(name: str, when: Callable[..., bool]) -> Callable[..., object]:
     def call(self: mlflow.MlflowClient, *arguments: object, **named: object) -> object:
         if left and when(*arguments, **named):
             left.pop()
-            raise MlflowException("503", TEMPORARILY_UNAVAILABLE)
+            fail()
         return method(self, *arguments, **named)
 
     return call

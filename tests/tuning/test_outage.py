@@ -9,8 +9,6 @@ import mlflow
 import optuna
 import pytest
 import sqlalchemy
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from landmark_ml.config import TuneConfig
 from landmark_ml.tuning import search, storage
@@ -18,6 +16,7 @@ from landmark_ml.tuning.recording import StudyRun, TrialRun
 from landmark_ml.tuning.search import _left_consistent
 from landmark_ml.tuning.study import StudyError
 from landmark_ml.tuning.trials import TrialRunner
+from tests.mlflow_out import fail
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,10 +40,6 @@ def out(tmp_path: Path) -> optuna.Study:
     with sqlalchemy.create_engine(url).begin() as connection:
         connection.execute(sqlalchemy.text("DROP TABLE trials"))
     return study
-
-
-def fail(*_: object, **__: object) -> None:
-    raise MlflowException("503", TEMPORARILY_UNAVAILABLE)
 
 
 def status(parent: StudyRun) -> str:

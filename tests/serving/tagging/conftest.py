@@ -52,3 +52,11 @@ def write_library(root: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return root
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "library" / "tower.jpg"
+    path.parent.mkdir()
+    path.write_bytes(colour_photo(RED))
+    return path

@@ -19,7 +19,8 @@ from serving.tagging.tag_lists import LISTS
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
 from serving.tagging.xmp import Xmp
-from tests.colour_artifact import RED, TOWER, colour_photo
+from tests.colour_artifact import TOWER
+from tests.serving.tagging.sidecar_files import written
 
 if TYPE_CHECKING:
     from serving.predictor import Predictor
@@ -27,14 +28,6 @@ if TYPE_CHECKING:
 
 FLAT = ["Eiffel Tower", "tower", "paris", "France"]
 CODES = {"France": "FR"}
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "library" / "tower.jpg"
-    path.parent.mkdir()
-    path.write_bytes(colour_photo(RED))
-    return path
 
 
 @pytest.fixture
@@ -58,18 +51,6 @@ def update(photo: Path, saying: Saying, naming: str = "photo.jpg.xmp") -> Xmp:
     assert change is not None
     assert change.action in ("created", "changed", "kept"), change
     return Xmp.parse(change.sidecar.read_bytes())
-
-
-def written(path: Path, **properties: str | list[str]) -> Path:
-    """A user's sidecar; names are spelled with __ for the colon."""
-    xmp = Xmp.new()
-    for name, value in properties.items():
-        if isinstance(value, str):
-            xmp.set_text(name.replace("__", ":"), value)
-        else:
-            xmp.add_items(name.replace("__", ":"), value, "Bag")
-    path.write_bytes(xmp.to_bytes())
-    return path
 
 
 def test_a_sidecar_says_what_and_where(photo: Path, saying: Saying) -> None:
@@ -248,49 +229,6 @@ def test_foreign_sidecars_are_untouched_where_nothing_is_said(
     before = sidecar.read_bytes()
     update(photo, said(answer, min_confidence=1.0))
     assert sidecar.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("naming", "there", "chosen"),
-    [
-        ("photo.jpg.xmp", [], "tower.jpg.xmp"),
-        ("photo.xmp", [], "tower.xmp"),
-        ("photo.jpg.xmp", ["tower.xmp"], "tower.xmp"),
-        ("photo.xmp", ["tower.jpg.xmp"], "tower.jpg.xmp"),
-        ("photo.jpg.xmp", ["tower.xmp", "tower.jpg.xmp"], "tower.jpg.xmp"),
-        ("photo.jpg.xmp", ["tower.CR2", "tower.xmp"], "tower.jpg.xmp"),
-        ("photo.xmp", ["tower.CR2", "tower.xmp"], "tower.jpg.xmp"),
-        ("photo.xmp", ["Tower.png"], "tower.jpg.xmp"),
-    ],
-)
-def test_the_sidecar_that_is_there_is_the_one(
-    naming: str, there: list[str], chosen: str, photo: Path
-) -> None:
-    for name in there:
-        written(photo.with_name(name))
-    assert find_sidecar(photo, naming).name == chosen
-
-
-@pytest.mark.parametrize("naming", ["photo.jpg.xmp", "photo.xmp"])
-@pytest.mark.parametrize("extension", [{}, {"photoshop__SidecarForExtension": "jpg"}])
-@pytest.mark.parametrize("other", ["tower.png", "tower.CR2", "tower.mp4"])
-def test_the_full_name_of_one_file_is_not_the_stem_of_another(
-    photo: Path, naming: str, extension: dict[str, str], other: str
-) -> None:
-    """`tower.png.xmp` is the sidecar of tower.png, whatever stands beside that."""
-    photo.with_name(other).write_bytes(b"another")
-    converted = photo.with_name(f"{other}.jpg")
-    converted.write_bytes(photo.read_bytes())
-    written(photo.with_name(f"{other}.xmp"), **extension)
-    assert find_sidecar(converted, naming).name == f"{other}.jpg.xmp"
-    photo.with_name(other).unlink()
-    assert find_sidecar(converted, naming).name == f"{other}.xmp"
-
-
-def test_a_stem_that_two_pictures_share_belongs_to_the_one_it_names(photo: Path) -> None:
-    photo.with_name("tower.CR2").write_bytes(b"raw")
-    written(photo.with_name("tower.xmp"), photoshop__SidecarForExtension="JPG")
-    assert find_sidecar(photo, "photo.xmp").name == "tower.xmp"
 
 
 @pytest.mark.parametrize("naming", ["photo.jpg.xmp", "photo.xmp"])

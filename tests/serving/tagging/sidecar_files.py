@@ -1,0 +1,22 @@
+"""Sidecars that a user wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from serving.tagging.xmp import Xmp
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def written(path: Path, **properties: str | list[str]) -> Path:
+    """A user's sidecar; names are spelled with __ for the colon."""
+    xmp = Xmp.new()
+    for name, value in properties.items():
+        if isinstance(value, str):
+            xmp.set_text(name.replace("__", ":"), value)
+        else:
+            xmp.add_items(name.replace("__", ":"), value, "Bag")
+    path.write_bytes(xmp.to_bytes())
+    return path
