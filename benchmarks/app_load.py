@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 
 from benchmarks.load_client import Client, Requests
 from benchmarks.loaded_app import promote, started_app
-from serving.predictor import Predictor
+from landmark_ml.inference.predictor import Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 
 from benchmarks.tables import machine, table, write_json
 from benchmarks.tagging_memory import linked
-from landmark_ml import tracking
 from landmark_ml.config import ClusterConfig, TagConfig
+from landmark_ml.inference.predictor import Predictor
+from landmark_ml.tracking import run as tracking
 from serving.champion import exported_network
 from serving.cluster.ray_workers import RayWorkers
 from serving.cluster.tagger import Network, fetch_network, tag_photos
-from serving.predictor import Predictor
 from serving.tagging import Library, find_version
 from serving.tagging.loaded_version import LoadedVersion
 from serving.tagging.tagger import tag_library

@@ -28,7 +28,7 @@ from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from benchmarks.tables import machine, table, write_json
-from landmark_ml.preprocessing import Preprocessing
+from landmark_ml.inference.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

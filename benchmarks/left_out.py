@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from landmark_ml.datasets import NOT_A_LANDMARK
-from landmark_ml.datasets.folders import list_folder
+from landmark_ml.data import NOT_A_LANDMARK
+from landmark_ml.data.folders import list_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import mlflow
 import psutil
 
-from landmark_ml.registry import log_model
+from landmark_ml.registry.register import log_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark_ml.datasets import Photo
-from landmark_ml.evaluation import Evaluation
+from landmark_ml.data import Photo
+from landmark_ml.evaluation.predictions import Evaluation
 
 CLASSES = tuple(f"Landmark {number}" for number in range(50))
 TEST_PHOTOS = 522

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING
 from benchmarks import input_pipeline
 from benchmarks.tables import machine, table, write_json
 from benchmarks.tagging import photos_per_second
-from landmark_ml import tracking
 from landmark_ml.config import TrainConfig
-from landmark_ml.datasets import find_root
+from landmark_ml.data import find_root
+from landmark_ml.tracking import run as tracking
 from serving.tagging.loaded_version import load_version
 
 if TYPE_CHECKING:

@@ -11,10 +11,13 @@ from PIL import Image
 
 from benchmarks.made_up_answers import made_up_evaluation
 from benchmarks.synthetic_store import EXPERIMENT, MODEL
-from landmark_ml.comparison_run import run_comparison
 from landmark_ml.config import CompareConfig, HistoryConfig, PromoteConfig, RollbackConfig
-from landmark_ml.evaluation import summarize
-from landmark_ml.promotion import Judged, promoting, roll_back, run_promotion, tell_history
+from landmark_ml.evaluation.predictions import summarize
+from landmark_ml.registry import promote as promoting
+from landmark_ml.registry.judged import Judged
+from landmark_ml.registry.promote import run_promotion
+from landmark_ml.registry.rollback import roll_back, tell_history
+from landmark_ml.reports.comparison_run import run_comparison
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from mlflow.entities.model_registry import ModelVersion
 
-    from landmark_ml.datasets import Dataset
+    from landmark_ml.data import Dataset
 
 PEER = "mlflow.search_runs"
 _CHAMPION_TOP1, _CHALLENGER_TOP1 = 0.85, 0.95

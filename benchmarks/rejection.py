@@ -28,10 +28,10 @@ from benchmarks.left_out import leave_out
 from benchmarks.tables import machine, table, write_json
 from experiments import recipes
 from landmark_ml.config import EvaluateConfig, user_path
-from landmark_ml.datasets import find_root
-from landmark_ml.datasets.folders import list_folder
-from landmark_ml.evaluation_run import run_evaluation
-from landmark_ml.training import run_training
+from landmark_ml.data import find_root
+from landmark_ml.data.folders import list_folder
+from landmark_ml.evaluation.run import run_evaluation
+from landmark_ml.training.run import run_training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -31,7 +31,7 @@ from benchmarks.registry_commands import PEER, commands, write_photos
 from benchmarks.servers.postgres import PostgresMissingError
 from benchmarks.synthetic_store import fill_store
 from benchmarks.tables import machine, table, write_json
-from landmark_ml import tracking
+from landmark_ml.tracking import run as tracking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
 
 PERCENTILES = (50, 95, 99)
 

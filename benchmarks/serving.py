@@ -30,8 +30,8 @@ from serving.champion import Champion
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from landmark_ml.graph import Graph
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
+    from landmark_ml.inference.runtime import Graph
 
 BARE = "decode and network alone"
 CLIENTS = (1, 8)

@@ -31,9 +31,10 @@ from tqdm.auto import tqdm
 
 from benchmarks.made_up_answers import made_up_evaluation
 from landmark_ml.config import TrainConfig, to_params
-from landmark_ml.evaluation import answers_table, summarize
-from landmark_ml.succession import CHAMPION, PREVIOUS, Entry, history_name
-from landmark_ml.succession.entry import entry_tags
+from landmark_ml.evaluation.predictions import answers_table, summarize
+from landmark_ml.registry.entry import Entry, entry_tags
+from landmark_ml.registry.history import history_name
+from landmark_ml.registry.registered import CHAMPION, PREVIOUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

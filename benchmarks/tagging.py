@@ -23,8 +23,8 @@ import numpy as np
 
 from benchmarks import tables
 from benchmarks.tagging_memory import Peak, linked, peak_of
-from landmark_ml import tracking
 from landmark_ml.config import TagConfig
+from landmark_ml.tracking import run as tracking
 from serving.tagging.loaded_version import load_version
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
@@ -32,7 +32,7 @@ from serving.tagging.walk import Library
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
     from serving.tagging.loaded_version import LoadedVersion
 
 FINDINGS = Path("build") / "benchmarks" / "tagging.json"

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_ml import tracking
 from landmark_ml.config import TagConfig
+from landmark_ml.tracking import run as tracking
 from serving.tagging.loaded_version import load_version
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library

@@ -6,7 +6,7 @@ import contextlib
 
 from experiments import cli
 from landmark_ml.config import AppConfig
-from landmark_ml.tracking import connect
+from landmark_ml.tracking.run import connect
 from serving.app import serve
 
 

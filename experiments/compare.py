@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from experiments import cli
-from landmark_ml.comparison import comparison_table, readable_table, verdict
-from landmark_ml.comparison_run import run_comparison
 from landmark_ml.config import CompareConfig
+from landmark_ml.reports.comparison import comparison_table, readable_table, verdict
+from landmark_ml.reports.comparison_run import run_comparison
 
 if TYPE_CHECKING:
-    from landmark_ml.comparison_run import ComparisonResult
+    from landmark_ml.reports.comparison_run import ComparisonResult
 
 
 def main() -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from experiments import cli, recipes
 from landmark_ml.config import DataConfig
-from landmark_ml.inspection import describe_dataset, run_inspection
+from landmark_ml.reports.dataset_report import describe_dataset, run_inspection
 
 if TYPE_CHECKING:
-    from landmark_ml.inspection import InspectionResult
+    from landmark_ml.reports.dataset_report import InspectionResult
 
 
 def main() -> None:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from landmark_ml.config import EvaluateConfig
-from landmark_ml.evaluation_page import summary_table
-from landmark_ml.evaluation_run import run_evaluation
+from landmark_ml.evaluation.page import summary_table
+from landmark_ml.evaluation.run import run_evaluation
 
 if TYPE_CHECKING:
-    from landmark_ml.evaluation_run import EvaluationResult
+    from landmark_ml.evaluation.run import EvaluationResult
 
 
 def main() -> None:

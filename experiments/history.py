@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from experiments import cli
 from landmark_ml.config import HistoryConfig
-from landmark_ml.promotion import tell_history
+from landmark_ml.registry.rollback import tell_history
 
 
 def main() -> None:

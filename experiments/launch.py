@@ -6,8 +6,8 @@ import os
 import sys
 from typing import NoReturn
 
-from landmark_ml.cpus import usable_cpus
-from landmark_ml.processes import started_by_torchrun
+from landmark_ml.inference.cpus import usable_cpus
+from landmark_ml.training.processes import started_by_torchrun
 
 
 def share_among(processes: int) -> None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from landmark_ml.config import PromoteConfig
-from landmark_ml.promotion import run_promotion
+from landmark_ml.registry.promote import run_promotion
 
 if TYPE_CHECKING:
-    from landmark_ml.promotion import PromotionResult, Verdict
+    from landmark_ml.registry.promote import PromotionResult
+    from landmark_ml.registry.receipt import Verdict
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from experiments import cli
 from landmark_ml.config import RollbackConfig
-from landmark_ml.promotion import roll_back
+from landmark_ml.registry.rollback import roll_back
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 from landmark_ml.config import user_path
-from landmark_ml.postcards import write_postcards
+from landmark_ml.data.postcards import write_postcards
 
 
 def open_sandbox(per_class: int = 16, not_landmarks: int = 48, test_per_class: int = 8) -> Path:

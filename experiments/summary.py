@@ -6,12 +6,12 @@ import shlex
 from typing import TYPE_CHECKING
 
 from experiments import launch
-from landmark_ml.distributed_training import train_together
+from landmark_ml.training.distributed import train_together
 
 if TYPE_CHECKING:
     from landmark_ml.config import TrainConfig
-    from landmark_ml.registry import Registered
-    from landmark_ml.training import TrainResult
+    from landmark_ml.registry.register import Registered
+    from landmark_ml.training.run import TrainResult
 
 
 def train_and_print(config: TrainConfig) -> None:

@@ -14,9 +14,9 @@ import mlflow.artifacts
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from landmark_ml.artifact_layout import METADATA_FILE
-from landmark_ml.mlflow_errors import is_not_there
-from serving.predictor import Predictor
+from landmark_ml.inference.artifact import METADATA_FILE
+from landmark_ml.inference.predictor import Predictor
+from landmark_ml.tracking.errors import is_not_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

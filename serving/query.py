@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 import requests
 
-from serving.prediction import Prediction
+from landmark_ml.inference.prediction import Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serving.prediction import Candidate
+    from landmark_ml.inference.prediction import Candidate
 
 DEFAULT_URL = "http://127.0.0.1:5001"
 _TIMEOUT_SECONDS = 60

@@ -12,12 +12,12 @@ import mlflow
 import torch
 from PIL import ExifTags, Image
 
-from landmark_ml.calibration import Calibration
-from landmark_ml.export import ArtifactInfo, export_network
-from landmark_ml.gazetteer import Gazetteer
-from landmark_ml.places import Place
-from landmark_ml.registry import log_model
-from landmark_ml.tracking import DEFAULT_EXPERIMENT
+from landmark_ml.geo.gazetteer import Gazetteer
+from landmark_ml.geo.place import Place
+from landmark_ml.networks.calibration import Calibration
+from landmark_ml.networks.export import ArtifactInfo, export_network
+from landmark_ml.registry.register import log_model
+from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from tests.tiny_networks import SIDE, lay_traced, tiny_model
 
 if TYPE_CHECKING:

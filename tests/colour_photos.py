@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from landmark_ml.datasets import NOT_A_LANDMARK, Dataset, Photo
+from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -47,7 +47,7 @@ def tracking_uri(tmp_path_factory: TempPathFactory) -> Iterator[str]:
     """
     import mlflow  # noqa: PLC0415 - slow, and most tests do without
 
-    from landmark_ml.tracking import DEFAULT_EXPERIMENT  # noqa: PLC0415
+    from landmark_ml.tracking.run import DEFAULT_EXPERIMENT  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("mlflow")
     uri = f"sqlite:///{folder}/mlflow.db"

@@ -9,8 +9,8 @@ import mlflow
 import mlflow.pyfunc
 import pandas as pd
 
-from landmark_ml import tracking
-from landmark_ml.resuming import config_digest, hold_run
+from landmark_ml.tracking import run as tracking
+from landmark_ml.training.resume import config_digest, hold_run
 from tests.colour_photos import CLASSES, write_colour
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from landmark_ml.batches import TensorBatches
-from landmark_ml.devices import choose_compute
-from landmark_ml.engine import fit
-from landmark_ml.processes import Processes, join_processes
-from landmark_ml.seeding import seed_everything
-from landmark_ml.trainer import FitOptions
+from landmark_ml.training.batches import TensorBatches
+from landmark_ml.training.devices import choose_compute
+from landmark_ml.training.loop import fit
+from landmark_ml.training.optim import FitOptions
+from landmark_ml.training.processes import Processes, join_processes
+from landmark_ml.training.seeding import seed_everything
 
 OPTIONS = FitOptions(
     name="shared",

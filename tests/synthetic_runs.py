@@ -9,8 +9,8 @@ import mlflow
 import pandas as pd
 from mlflow.entities import Metric
 
-from landmark_ml.evaluated_runs import EvaluatedRun
-from landmark_ml.tracking import DEFAULT_EXPERIMENT
+from landmark_ml.tracking.read_runs import EvaluatedRun
+from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

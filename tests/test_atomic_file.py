@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from landmark_ml.atomic_file import whole_file, write_whole
+from landmark_ml.files import whole_file, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,7 +25,7 @@ from landmark_ml.config import (
     to_params,
     user_path,
 )
-from landmark_ml.datasets import dataset_options
+from landmark_ml.data import dataset_options
 
 NUMBERS = [item.name for item in fields(TrainConfig) if type(item.default) in (int, float)]
 FLOATS = [item.name for item in fields(TrainConfig) if isinstance(item.default, float)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from experiments.summary import print_result
-from landmark_ml.registry import Registered
-from landmark_ml.training import TrainResult
+from landmark_ml.registry.register import Registered
+from landmark_ml.training.run import TrainResult
 
 if TYPE_CHECKING:
     import pytest

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from landmark_ml.backbone_graph import trace_backbone
-from landmark_ml.devices import Compute
-from landmark_ml.models import LandmarkNetwork
-from landmark_ml.preprocessing import Preprocessing
+from landmark_ml.inference.preprocessing import Preprocessing
+from landmark_ml.networks.create import LandmarkNetwork
+from landmark_ml.networks.onnx_trace import trace_backbone
+from landmark_ml.training.devices import Compute
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 SIDE = 16

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from landmark_ml.models import ModelOptions, create_model
+from landmark_ml.networks.create import ModelOptions, create_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

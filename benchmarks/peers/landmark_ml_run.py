@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments import recipes
-from landmark_ml.training import run_training
+from landmark_ml.training.run import run_training
 
 if TYPE_CHECKING:
     from benchmarks.peers.contract import Stopwatch, Task

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from landmark_ml.models import ModelOptions, create_model
+from landmark_ml.networks.create import ModelOptions, create_model
 
 if TYPE_CHECKING:
     from torch import Tensor

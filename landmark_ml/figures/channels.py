@@ -9,16 +9,16 @@ import numpy as np
 from matplotlib.ticker import PercentFormatter
 from tqdm import tqdm
 
-from landmark_ml.datasets import NOT_A_LANDMARK
+from landmark_ml.data import NOT_A_LANDMARK
 from landmark_ml.figures.style import BLUE, GREEN, INK, VERMILION, new_figure, style_axes
-from landmark_ml.photos import decode_photo
+from landmark_ml.inference.photos import decode_photo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from landmark_ml.datasets import Dataset
+    from landmark_ml.data import Dataset
 
 STATISTICS_SIDE = 96
 """Pixels of the short side at which colours are counted: plenty for a histogram, and quick."""

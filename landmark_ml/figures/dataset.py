@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from landmark_ml.datasets import NOT_A_LANDMARK
+from landmark_ml.data import NOT_A_LANDMARK
 from landmark_ml.figures.style import (
     BLUE,
     MOST_ROWS,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from landmark_ml.datasets import Dataset, Photo
+    from landmark_ml.data import Dataset, Photo
 
 FEW_PHOTOS = 20
 """A class with fewer training photos than this is marked: too few to learn and to judge."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
+from landmark_ml.evaluation.metrics import LOCATION_LIMITS_KM, location_metrics, risk_coverage
 from landmark_ml.figures.style import (
     BLUE,
     GREY,
@@ -19,7 +20,6 @@ from landmark_ml.figures.style import (
     say,
     style_axes,
 )
-from landmark_ml.metrics import LOCATION_LIMITS_KM, location_metrics, risk_coverage
 
 if TYPE_CHECKING:
     import pandas as pd

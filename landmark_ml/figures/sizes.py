@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from landmark_ml.datasets import Dataset
+    from landmark_ml.data import Dataset
 
 WIDE_RANGE = 4
 """Sides that differ by more than this factor are drawn on logarithmic axes."""

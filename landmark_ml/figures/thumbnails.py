@@ -24,7 +24,7 @@ from landmark_ml.figures.style import (
     text_inches,
     title_inches,
 )
-from landmark_ml.photos import PhotoError, decode_photo
+from landmark_ml.inference.photos import PhotoError, decode_photo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

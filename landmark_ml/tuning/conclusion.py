@@ -10,9 +10,9 @@ import pandas as pd
 from optuna.trial import FixedTrial
 
 from landmark_ml.config import TrainConfig, canonical, user_path
-from landmark_ml.registry import register_challenger, version_of_run
-from landmark_ml.resuming import config_digest
-from landmark_ml.training import run_training
+from landmark_ml.registry.register import register_challenger, version_of_run
+from landmark_ml.training.resume import config_digest
+from landmark_ml.training.run import run_training
 from landmark_ml.tuning.space import suggest_config
 from landmark_ml.tuning.study import best_trial, running, started, summary
 from landmark_ml.tuning.study_figures import study_page

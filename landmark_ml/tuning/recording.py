@@ -14,9 +14,9 @@ from mlflow.entities import LifecycleStage, Metric, Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
-from landmark_ml import tracking
 from landmark_ml.config import to_json, to_params
-from landmark_ml.mlflow_errors import is_not_there
+from landmark_ml.tracking import run as tracking
+from landmark_ml.tracking.errors import is_not_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

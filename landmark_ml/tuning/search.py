@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from landmark_ml.datasets import dataset_options, open_folds
-from landmark_ml.devices import choose_compute
-from landmark_ml.gazetteer import Gazetteer
-from landmark_ml.models import check_known
-from landmark_ml.training import check_sides
+from landmark_ml.data import dataset_options, open_folds
+from landmark_ml.geo.gazetteer import Gazetteer
+from landmark_ml.networks.create import check_known
+from landmark_ml.training.devices import choose_compute
+from landmark_ml.training.run import check_sides
 from landmark_ml.tuning import recording
 from landmark_ml.tuning.conclusion import conclude, report, reproduce, winning_config
 from landmark_ml.tuning.space import kept_params, searched_backbones, starting_params
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
     from landmark_ml.config import TuneConfig
-    from landmark_ml.datasets import Dataset
+    from landmark_ml.data import Dataset
     from landmark_ml.tuning.conclusion import Winner
     from landmark_ml.tuning.recording import StudyRun
     from landmark_ml.tuning.worker import Runner

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FixedTrial
 
-from landmark_ml.models import native_resolution
+from landmark_ml.networks.create import native_resolution
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

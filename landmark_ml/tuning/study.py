@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from landmark_ml.config import LOCAL_TO_A_WORKER, default_of
-from landmark_ml.datasets import manifest_digest
+from landmark_ml.data import manifest_digest
 from landmark_ml.tuning.recording import end_silent_trial
 from landmark_ml.tuning.space import kept_params
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from landmark_ml.config import TuneConfig
-    from landmark_ml.datasets import Dataset
+    from landmark_ml.data import Dataset
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import mlflow
 from mlflow.entities import RunStatus
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from landmark_ml.resuming import began_here
+from landmark_ml.training.resume import began_here
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from landmark_ml.backbone_graph import FEATURES, trace_backbone
-from landmark_ml.engine import judge_logits
-from landmark_ml.graph import Graph
-from landmark_ml.models import create_model, model_options
-from landmark_ml.network_size import count_parameters
-from landmark_ml.phases import num_outputs, view_features
-from landmark_ml.seeding import random_state, restore_random_state, seed_everything
-from landmark_ml.training import train_network
+from landmark_ml.inference.runtime import Graph
+from landmark_ml.networks.create import create_model, model_options
+from landmark_ml.networks.onnx_trace import FEATURES, trace_backbone
+from landmark_ml.networks.size import count_parameters
+from landmark_ml.training.head_phase import view_features
+from landmark_ml.training.loop import judge_logits
+from landmark_ml.training.run import train_network
+from landmark_ml.training.seeding import random_state, restore_random_state, seed_everything
+from landmark_ml.training.targets import num_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landmark_ml.config import TrainConfig
-    from landmark_ml.datasets import Dataset, Photo
-    from landmark_ml.devices import Compute
-    from landmark_ml.models import LandmarkNetwork, ModelOptions
+    from landmark_ml.data import Dataset, Photo
+    from landmark_ml.networks.create import LandmarkNetwork, ModelOptions
+    from landmark_ml.training.devices import Compute
 
     OnEpochEnd = Callable[[dict[str, float]], None]
 

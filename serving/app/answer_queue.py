@@ -8,9 +8,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from landmark_ml.photos import PhotoError
+from landmark_ml.inference.photos import PhotoError
+from landmark_ml.inference.predictor import Predictor, Scores
 from serving.app.refusals import TooBusyError
-from serving.predictor import Predictor, Scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.requests import ClientDisconnect
 
-from landmark_ml.cpus import usable_cpus
-from landmark_ml.photos import DEFAULT_LIMITS, PhotoError
+from landmark_ml.inference.cpus import usable_cpus
+from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError
 from serving.app.answer_queue import AnswerQueue, Found
 from serving.app.answers import Answers, Model, answer_photo, describe_model
 from serving.app.refusals import RequestRefusedError, TooBusyError
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from landmark_ml.config import AppConfig
+    from landmark_ml.inference.predictor import Predictor
     from serving.app.answers import PhotoAnswer
     from serving.app.metrics import Metrics
     from serving.app.upload_memory import Share
     from serving.champion import Loaded
-    from serving.predictor import Predictor
 
 _CLIENT_GONE = 499
 """No status of HTTP; nginx made it common in logs."""

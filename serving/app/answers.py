@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, get_args, get_type_hints, is_t
 import numpy as np
 from pydantic import BaseModel, create_model
 
-from landmark_ml.places import great_circle_km
-from serving.prediction import Prediction
+from landmark_ml.geo.place import great_circle_km
+from landmark_ml.inference.prediction import Prediction
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,13 +14,13 @@ from starlette.requests import Request  # noqa: TC002
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from landmark_ml.inference.predictor import DEFAULT_TOP_K
 from serving.app.access_log import AccessLog
 from serving.app.answering import Answering
 from serving.app.answers import Answers, Model, Problem, document
 from serving.app.guard import SECURITY_HEADERS, Guard
 from serving.app.metrics import CONTENT_TYPE_LATEST, Metrics
 from serving.app.refusals import RequestRefusedError
-from serving.predictor import DEFAULT_TOP_K
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -10,7 +10,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from landmark_ml.photos import DEFAULT_LIMITS
+from landmark_ml.inference.photos import DEFAULT_LIMITS
 from serving.app.refusals import RequestRefusedError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from contourpy import contour_generator
 from numpy.lib import format as npy
 from tqdm.auto import trange
 
-from landmark_ml.atomic_file import write_whole
+from landmark_ml.files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

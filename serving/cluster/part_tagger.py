@@ -14,9 +14,9 @@ from serving.tagging import Counts, OwnPlaces, may_change, printable, recognise,
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from landmark_ml.places import Place
+    from landmark_ml.geo.place import Place
+    from landmark_ml.inference.predictor import Predictor
     from serving.cluster.parts import Part
-    from serving.predictor import Predictor
     from serving.tagging import Found
 
 

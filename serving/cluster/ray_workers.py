@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from landmark_ml.cpus import usable_cpus
+from landmark_ml.inference.cpus import usable_cpus
+from landmark_ml.inference.predictor import Predictor
 from serving.cluster.part_tagger import PartTagger
 from serving.cluster.parts import Part
-from serving.predictor import Predictor
 from serving.tagging import Counts
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from tqdm.auto import tqdm
 
-from landmark_ml import tracking
-from landmark_ml.artifact_layout import METADATA_FILE
+from landmark_ml.inference.artifact import METADATA_FILE
+from landmark_ml.tracking import run as tracking
 from serving.champion import exported_network
 from serving.cluster.addresses import local_folder, open_folder
 from serving.cluster.listing import Listing, bits_for

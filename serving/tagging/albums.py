@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from landmark_ml.atomic_file import whole_file
+from landmark_ml.files import whole_file
 from serving.tagging.album_links import cut, link_name, remove_links
 from serving.tagging.sureness import is_placed, is_sure
 from serving.tagging.table import printable
@@ -14,7 +14,7 @@ from serving.tagging.table import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from serving.prediction import Prediction
+    from landmark_ml.inference.prediction import Prediction
     from serving.tagging.journal import Tagged
 
 ALBUMS_CSV, ALBUMS = "albums.csv", "albums"

@@ -14,7 +14,7 @@ from serving.named_database import open_database
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from serving.prediction import Prediction
+    from landmark_ml.inference.prediction import Prediction
     from serving.tagging.walk import Found
 
 logger = logging.getLogger(__name__)

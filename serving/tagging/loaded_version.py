@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from landmark_ml.mlflow_errors import is_not_there
+from landmark_ml.tracking.errors import is_not_there
 from serving.champion import ALIAS, load_predictor
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
 
 
 @dataclass(frozen=True)

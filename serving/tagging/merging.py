@@ -15,7 +15,7 @@ from serving.tagging.tag_lists import HIERARCHY, LISTS, SUBJECT, TAGS_LIST, carr
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from serving.prediction import Prediction
+    from landmark_ml.inference.prediction import Prediction
     from serving.tagging.xmp import Xmp
 
 POSITION = {

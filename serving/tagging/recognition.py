@@ -8,16 +8,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from landmark_ml.cpus import usable_cpus
-from serving.prediction import refused
+from landmark_ml.inference.cpus import usable_cpus
+from landmark_ml.inference.prediction import refused
 from serving.tagging.in_order import in_order
 from serving.tagging.journal import Tagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from serving.prediction import Prediction
-    from serving.predictor import Predictor
+    from landmark_ml.inference.prediction import Prediction
+    from landmark_ml.inference.predictor import Predictor
 
 CANNOT_BE_READ = "cannot_be_read"
 """Code of a photo whose file the system does not give; the decoder's codes are the others."""

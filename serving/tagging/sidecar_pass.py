@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
 
-from landmark_ml.atomic_file import whole_file
 from landmark_ml.config import user_path
+from landmark_ml.files import whole_file
 from serving.tagging.merging import say
 from serving.tagging.sidecars import update_sidecar
 from serving.tagging.table import printable

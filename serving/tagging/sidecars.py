@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_ml.atomic_file import write_whole
-from landmark_ml.photos import DEFAULT_LIMITS
+from landmark_ml.files import write_whole
+from landmark_ml.inference.photos import DEFAULT_LIMITS
 from serving.tagging.iptc import iptc_keywords
 from serving.tagging.merging import MODEL, PLACE, POSITION, merge, tells
 from serving.tagging.tag_lists import LISTS, SUBJECT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from serving.prediction import Prediction
+    from landmark_ml.inference.prediction import Prediction
 
 
 def is_sure(answer: Prediction, min_confidence: float) -> bool:

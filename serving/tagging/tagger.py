@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from landmark_ml import tracking
 from landmark_ml.config import user_path
+from landmark_ml.tracking import run as tracking
 from serving.tagging.album_links import refuse_foreign
 from serving.tagging.albums import ALBUMS, write_albums
 from serving.tagging.gallery import write_gallery
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from landmark_ml.config import TagConfig
-    from landmark_ml.tracking import Run
+    from landmark_ml.tracking.run import Run
     from serving.tagging.journal import Tagged
     from serving.tagging.loaded_version import LoadedVersion
 

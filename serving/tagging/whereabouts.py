@@ -6,15 +6,15 @@ import functools
 from typing import TYPE_CHECKING
 
 from landmark_ml.config import user_path
-from landmark_ml.gazetteer import Gazetteer
+from landmark_ml.geo.gazetteer import Gazetteer
+from landmark_ml.geo.reverse_geocode import Known, KnownNames, Towns, Whereabouts
 from serving.tagging.journal import Tagged
-from serving.towns import Known, KnownNames, Towns, Whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from landmark_ml.places import Place
-    from serving.predictor import Predictor
+    from landmark_ml.geo.place import Place
+    from landmark_ml.inference.predictor import Predictor
 
 
 def read_places(places: str) -> list[Place]:

@@ -11,9 +11,9 @@ import pytest
 from benchmarks.registry_commands import PEER
 from benchmarks.scaling import main, report
 from benchmarks.synthetic_store import EXPERIMENT, MODEL, fill_store
-from landmark_ml.evaluated_runs import read_evaluated_runs
-from landmark_ml.promotion.candidates import find_candidates
-from landmark_ml.succession import Succession
+from landmark_ml.registry.candidates import find_candidates
+from landmark_ml.registry.champion import Succession
+from landmark_ml.tracking.read_runs import read_evaluated_runs
 
 if TYPE_CHECKING:
     from pathlib import Path

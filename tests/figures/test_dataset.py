@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgba
 from PIL import Image
 
-from landmark_ml.datasets import NOT_A_LANDMARK, Dataset, Photo
+from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo
 from landmark_ml.figures import (
     augmented_batch,
     channel_statistics,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import mlflow
 import pytest
 
-from serving.predictor import Predictor
+from landmark_ml.inference.predictor import Predictor
 from tests.browser import launched_browser
 from tests.colour_artifact import log_artifact, write_artifact
 

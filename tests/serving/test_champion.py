@@ -11,7 +11,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from landmark_ml.succession import CHAMPION
+from landmark_ml.registry.registered import CHAMPION
 from serving.champion import ALIAS, Champion, ChampionError, load_predictor
 from tests.colour_artifact import NAMES, RED, colour_photo, log_artifact
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from mlflow.entities.model_registry import ModelVersion
 
+    from landmark_ml.inference.predictor import Predictor
     from serving.champion import LoadVersion
-    from serving.predictor import Predictor
 
 POLL_SECONDS = 0.02
 LONGEST = 20.0

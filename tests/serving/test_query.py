@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from landmark_ml.photos import PhotoError
-from serving.areas import Area
-from serving.prediction import Candidate, Prediction, answer, refuse
+from landmark_ml.inference.areas import Area
+from landmark_ml.inference.photos import PhotoError
+from landmark_ml.inference.prediction import Candidate, Prediction, answer, refuse
 from serving.query import main
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
 
 pytestmark = pytest.mark.slow
 

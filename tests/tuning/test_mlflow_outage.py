@@ -8,7 +8,7 @@ import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
-from landmark_ml.devices import one_thread
+from landmark_ml.training.devices import one_thread
 from landmark_ml.tuning import run_tuning
 from landmark_ml.tuning.trials import TrialRunner
 from tests.mlflow_out import fail

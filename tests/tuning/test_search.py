@@ -13,8 +13,8 @@ import pytest
 from optuna import Trial
 from optuna.trial import TrialState
 
-from landmark_ml.devices import one_thread
-from landmark_ml.resuming import checkpoint_folder
+from landmark_ml.training.devices import one_thread
+from landmark_ml.training.resume import checkpoint_folder
 from landmark_ml.tuning import conclusion, run_tuning, suggest_config
 from landmark_ml.tuning import worker as worker_module
 from landmark_ml.tuning.recording import StudyRun

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from landmark_ml.gazetteer_file import GazetteerError
+from landmark_ml.geo.gazetteer_file import GazetteerError
 from landmark_ml.tuning import run_tuning, search
 from tests.tuning.small_search import small_search
 

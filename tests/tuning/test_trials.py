@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from landmark_ml import training
-from landmark_ml.datasets import dataset_options, open_folds
-from landmark_ml.devices import choose_compute
-from landmark_ml.seeding import random_state
+from landmark_ml.data import dataset_options, open_folds
+from landmark_ml.training import run as training
+from landmark_ml.training.devices import choose_compute
+from landmark_ml.training.seeding import random_state
 from landmark_ml.tuning import trials
 from landmark_ml.tuning.trials import TrialRunner
 from tests.tuning.small_search import small_search

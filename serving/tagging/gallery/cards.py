@@ -12,7 +12,7 @@ from serving.tagging.sureness import is_placed, is_sure
 from serving.tagging.table import printable
 
 if TYPE_CHECKING:
-    from serving.prediction import Prediction
+    from landmark_ml.inference.prediction import Prediction
     from serving.tagging.gallery.shelf import Shelved
 
 THUMBNAILS = "thumbs"

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landmark_ml.atomic_file import whole_file
-from landmark_ml.html_page import render
+from landmark_ml.figures.html import render
+from landmark_ml.files import whole_file
 from serving.tagging.gallery.cards import THUMBNAILS, Originals, card
 from serving.tagging.gallery.catalogue import around
 from serving.tagging.gallery.page_names import page_name

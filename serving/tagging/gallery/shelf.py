@@ -14,7 +14,7 @@ from serving.tagging.journal import Tagged
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from serving.prediction import Prediction
+    from landmark_ml.inference.prediction import Prediction
     from serving.tagging.albums import Album
 
 _TABLES = """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
 
 WORLD = "M0 0L10 0L10 10Z"
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from landmark_ml.photos import PhotoError
+from landmark_ml.inference.photos import PhotoError
 from serving.app.answer_queue import BATCH, AnswerQueue
 from serving.app.refusals import TooBusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
 
 
 class BrokenError(RuntimeError):

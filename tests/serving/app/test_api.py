@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from landmark_ml.photos import DEFAULT_LIMITS
-from landmark_ml.places import great_circle_km
+from landmark_ml.geo.place import great_circle_km
+from landmark_ml.inference.photos import DEFAULT_LIMITS
+from landmark_ml.inference.prediction import Prediction
 from serving.champion import Loaded
-from serving.prediction import Prediction
 from tests.colour_artifact import GREEN, RED, TOWER, WHITE, colour_photo, gps_exif
 from tests.serving.app.raw_requests import ask
 
 if TYPE_CHECKING:
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
     from tests.serving.app.conftest import App, StartApp
 
 PHOTOS = [colour_photo(RED), colour_photo(GREEN), colour_photo(WHITE)]

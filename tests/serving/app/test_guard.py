@@ -18,7 +18,7 @@ from tests.colour_artifact import RED, colour_photo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
     from tests.serving.app.conftest import App, StartApp
 
 STATIC = Path(__file__).parents[3] / "serving" / "static"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
     from tests.serving.app.conftest import StartApp
 
 PHOTO = colour_photo(RED)

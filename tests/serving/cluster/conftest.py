@@ -14,7 +14,7 @@ from tests.serving.tagging.conftest import write_library
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
 
 
 @pytest.fixture

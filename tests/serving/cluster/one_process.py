@@ -12,8 +12,8 @@ from serving.tagging import Counts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from landmark_ml.inference.predictor import Predictor
     from serving.cluster.part_tagger import Job
-    from serving.predictor import Predictor
 
 
 class OneProcess:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import ClusterConfig, TagConfig
-from landmark_ml.tracking import DEFAULT_EXPERIMENT
+from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from serving.cluster import part_tagger
 from serving.cluster.addresses import open_folder
 from serving.cluster.part_tagger import PartTagger
@@ -27,7 +27,7 @@ from tests.serving.cluster.one_process import OneProcess
 from tests.serving.cluster.tables import files, table
 
 if TYPE_CHECKING:
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
 
 NO_PHOTOS = 7
 

@@ -26,8 +26,8 @@ from tests.serving.cluster.one_process import OneProcess
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from landmark_ml.inference.predictor import Predictor
     from serving.cluster.tagger import Network
-    from serving.predictor import Predictor
 
 pytestmark = [
     pytest.mark.slow,

@@ -19,7 +19,7 @@ from tests.serving.cluster.one_process import OneProcess
 
 if TYPE_CHECKING:
     from landmark_ml.config import ClusterConfig
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.serving.cluster.tables import files, table
 
 if TYPE_CHECKING:
     from landmark_ml.config import ClusterConfig
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
 
 NO_PHOTOS = 7
 

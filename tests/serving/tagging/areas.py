@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from serving.areas import Area
-from serving.prediction import Candidate
+from landmark_ml.inference.areas import Area
+from landmark_ml.inference.prediction import Candidate
 
 TOWER = Candidate(
     landmark="Eiffel Tower",

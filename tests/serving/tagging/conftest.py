@@ -13,7 +13,7 @@ from tests.colour_artifact import BLUE, GREEN, RED, WHITE, colour_photo, gps_exi
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
 
 
 @pytest.fixture

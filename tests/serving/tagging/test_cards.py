@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from serving.areas import Area
-from serving.prediction import answer
+from landmark_ml.inference.areas import Area
+from landmark_ml.inference.prediction import answer
 from serving.tagging.gallery.cards import Originals, card
 from serving.tagging.gallery.shelf import Shelved
 from serving.tagging.journal import Tagged

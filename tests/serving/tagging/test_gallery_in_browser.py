@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page, Request
 
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
 
 pytestmark = IN_A_BROWSER
 PAGES = [

@@ -21,7 +21,7 @@ from serving.tagging.walk import Library
 from tests.colour_artifact import GREEN, RED, colour_photo
 
 if TYPE_CHECKING:
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ TAG = """
 import sys
 from pathlib import Path
 from landmark_ml.config import TagConfig
-from serving.predictor import Predictor
+from landmark_ml.inference.predictor import Predictor
 from serving.tagging.loaded_version import LoadedVersion
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library

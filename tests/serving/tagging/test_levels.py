@@ -10,8 +10,8 @@ import pytest
 
 from experiments import tag
 from landmark_ml.config import TagConfig
-from serving.areas import Area
-from serving.prediction import Prediction, answer
+from landmark_ml.inference.areas import Area
+from landmark_ml.inference.prediction import Prediction, answer
 from serving.tagging.albums import album_of
 from serving.tagging.loaded_version import LoadedVersion
 from serving.tagging.merging import Saying, merge, say
@@ -23,7 +23,7 @@ from tests.serving.tagging.areas import CITY, TOWER
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
 
 COUNTRY = Area("country", 0.7, None, "France", latitude=None, longitude=None, tags=())
 

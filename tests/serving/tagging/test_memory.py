@@ -27,7 +27,7 @@ import json, sys
 from dataclasses import asdict
 from pathlib import Path
 from benchmarks.tagging_memory import tag_and_measure
-from serving.predictor import Predictor
+from landmark_ml.inference.predictor import Predictor
 from serving.tagging.loaded_version import LoadedVersion
 artifact, photos, out = map(Path, sys.argv[1:])
 loaded = LoadedVersion(Predictor.load(artifact), "m/1")

@@ -16,7 +16,7 @@ from tests.colour_artifact import RED, TOWER, colour_photo
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ import pytest
 
 from experiments.tag import print_tagging
 from landmark_ml.config import TagConfig
-from serving.prediction import Prediction, refused
+from landmark_ml.inference.prediction import Prediction, refused
 from serving.tagging.journal import Tagged
 from serving.tagging.merging import Saying, degrees, merge, say
 from serving.tagging.sidecar_pass import write_sidecars
@@ -23,7 +23,7 @@ from tests.colour_artifact import TOWER
 from tests.serving.tagging.sidecar_files import written
 
 if TYPE_CHECKING:
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
     from serving.tagging.loaded_version import LoadedVersion
 
 FLAT = ["Eiffel Tower", "tower", "paris", "France"]

@@ -20,7 +20,7 @@ from tests.heic_stand_in import HEIC, with_plugin, without_plugin
 from tests.serving.tagging.tables import parquet
 
 if TYPE_CHECKING:
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
 
 NO_PHOTOS = 7
 

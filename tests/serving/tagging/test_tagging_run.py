@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from experiments import tag
 from landmark_ml.config import TagConfig
-from landmark_ml.tracking import DEFAULT_EXPERIMENT
+from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from serving.tagging import run_tagging, tagger
 from serving.tagging.loaded_version import find_version, load_version
 from tests.colour_artifact import TOWER, log_artifact

@@ -10,7 +10,7 @@ from serving.tagging.whereabouts import OwnPlaces, read_places
 from tests.colour_artifact import RED, colour_photo
 
 if TYPE_CHECKING:
-    from serving.predictor import Predictor
+    from landmark_ml.inference.predictor import Predictor
 
 BUSAN, LYON = (35.18, 129.07), (45.764, 4.8357)
 

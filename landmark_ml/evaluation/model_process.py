@@ -1,0 +1,109 @@
+"""A logged model in a process of its own: it answers with the code it was logged with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import IO
+
+_SCRIPT = Path(__file__).with_name("answering_process.py")
+_LAST_LINES = 5
+
+
+class ServedProcess:
+    """A model as `mlflow models serve` loads it, asked through pipes; opened by `open_served`.
+
+    peak_mb: largest resident memory of the process so far, in 10^6 bytes; loaded_mb: that after
+    loading.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], errors: Path) -> None:
+        self._process = process
+        self._errors = errors
+        self.peak_mb = 0.0
+        self._read()
+        self.loaded_mb = self.peak_mb
+
+    def predict(self, data: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Answers of the model, one a row.
+
+        Raises ValueError when the model fails or its process ends.
+        """
+        photos = [bytes(photo) for photo in data["image"]]
+        return pd.DataFrame(self._ask(photos, dict(params or {})), dtype=object)
+
+    def _ask(self, photos: Sequence[bytes], params: dict[str, Any]) -> list[dict[str, Any]]:
+        header = json.dumps({"sizes": [len(photo) for photo in photos], "params": params})
+        requests = _pipe(self._process.stdin)
+        with contextlib.suppress(BrokenPipeError):
+            requests.write(header.encode() + b"\n" + b"".join(photos))
+            requests.flush()
+        return self._read()
+
+    def _read(self) -> list[dict[str, Any]]:
+        line = _pipe(self._process.stdout).readline()
+        if not line:
+            self._process.wait()
+            said = self._errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise ValueError(
+                f"the process of the model ended with status {self._process.returncode}:"
+                f" {' / '.join(said[-_LAST_LINES:])}; load it with mlflow.pyfunc.load_model to see"
+                " why"
+            )
+        reply = json.loads(line)
+        self.peak_mb = float(reply["peak_mb"])
+        if "failure" in reply:
+            raise ValueError(f"the model failed: {reply['failure']}")
+        answers: list[dict[str, Any]] = reply["answers"]
+        return answers
+
+
+@contextlib.contextmanager
+def open_served(folder: Path, scratch: Path, threads: int = 0) -> Iterator[ServedProcess]:
+    """Start the model of a folder (with `MLmodel`), and end its process with the block.
+
+    scratch: an existing folder; what the process says goes into a file there. threads: cores that
+    the model keeps busy, if it is one that can be told; 0: all. Raises ValueError when the model
+    cannot be loaded.
+    """
+    errors = scratch / "served_process.log"
+    # -P keeps this project's folders off the path of the process.
+    command = [sys.executable, "-P", str(_SCRIPT), str(folder), str(threads)]
+    hidden = ("PYTHONPATH", "MLFLOW_RUN_ID")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    with errors.open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and script
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            cwd=scratch,
+            env=environment,
+        )
+    try:
+        yield ServedProcess(process, errors)
+    finally:
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                _pipe(pipe).close()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise ValueError("the process was started without pipes")
+    return pipe

@@ -1,0 +1,95 @@
+"""The model MLflow serves: photos in, predictions out. Logged as code, nothing pickled.
+
+This file runs when the model is logged and again when it is loaded, so its top level only defines.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from pathlib import Path
+from typing import Any
+
+# MLflow resolves the annotations of `predict`, so these are imported for real.
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from landmark_ml.inference.artifact import ARTIFACT, INPUT_COLUMN
+from landmark_ml.inference.predictor import DEFAULT_TOP_K, Predictor
+
+DEFAULT_THRESHOLD = -1.0
+"""Value of the `threshold` parameter that means: the one the model was calibrated with."""
+JSON_COLUMN = "answer"
+"""The only column of a prediction with `as_json`."""
+
+
+class LandmarkModel(PythonModel):
+    """A DataFrame with a `binary` column `image` to one prediction a row."""
+
+    predictor: Predictor
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the graph; called once before the first prediction.
+
+        `threads` of the model's configuration: cores to keep busy; 0: all of them.
+        """
+        threads = int((context.model_config or {}).get("threads", 0))
+        self.predictor = Predictor.load(Path(context.artifacts[ARTIFACT]), threads=threads)
+        self.predictor.warm_up()
+
+    def predict(
+        self,
+        context: PythonModelContext,  # noqa: ARG002 - the interface's
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Predictions as columns; params: `top_k`, `threshold` and `as_json`.
+
+        as_json: each prediction as JSON in one column of text, for engines that cannot take nested
+        columns with nulls in them.
+
+        Raises MlflowException, which the server answers with status 400, for values out of range.
+        """
+        chosen = params or {}
+        threshold = float(chosen.get("threshold", DEFAULT_THRESHOLD))
+        try:
+            answers = self.predictor.predict(
+                [_photo_bytes(value) for value in model_input[INPUT_COLUMN]],
+                top_k=int(chosen.get("top_k", DEFAULT_TOP_K)),
+                threshold=None if threshold == DEFAULT_THRESHOLD else threshold,
+            )
+        except ValueError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+        if chosen.get("as_json"):
+            lines = [json.dumps(answer, ensure_ascii=False) for answer in answers]
+            return pd.DataFrame({JSON_COLUMN: lines}, dtype=object)
+        # dtype object keeps None as null; pandas would make it NaN, which is not JSON.
+        return pd.DataFrame(answers, dtype=object)
+
+
+def _photo_bytes(value: Any) -> bytes:
+    """Bytes of a photo given as bytes or as base64 text.
+
+    MLflow decodes base64 in its `dataframe_…` forms of a request, and leaves it as ASCII in
+    `inputs` and `instances`. Text that is no base64 stays what it is: no photo, refused in its row.
+    """
+    if pd.isna(value):
+        # No photo in this row: refused there as one of no bytes.
+        return b""
+    photo = value.encode() if isinstance(value, str) else value
+    if not isinstance(photo, bytes | bytearray | memoryview):
+        given = type(value).__name__
+        raise ValueError(f"image is a {given}; give the photo's bytes or their base64")
+    photo = bytes(photo)
+    if not photo.isascii():
+        return photo
+    try:
+        return base64.b64decode(b"".join(photo.split()), validate=True)
+    except binascii.Error:
+        return photo
+
+
+set_model(LandmarkModel())

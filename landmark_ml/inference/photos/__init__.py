@@ -1,0 +1,25 @@
+"""From the bytes of a photo to its pixels: the one decoder of training, evaluation and serving."""
+
+from landmark_ml.inference.photos.decoder import (
+    decode_photo,
+    read_at_most,
+    read_location,
+    read_photo,
+)
+from landmark_ml.inference.photos.limits import (
+    DEFAULT_LIMITS,
+    PhotoError,
+    PhotoErrorCode,
+    PhotoLimits,
+)
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "PhotoError",
+    "PhotoErrorCode",
+    "PhotoLimits",
+    "decode_photo",
+    "read_at_most",
+    "read_location",
+    "read_photo",
+]

@@ -1,0 +1,125 @@
+"""Photo to the square of pixels a network was trained on; the constants travel with the model.
+
+Needs only numpy and PIL, so that the served artifact computes the very pixels of training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoLimits, decode_photo
+
+_RESAMPLING = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+FRAMINGS = ("squash", "crop")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a photo becomes a square of `resolution` pixels.
+
+    framing: `squash` resizes the whole photo to the square, so that nothing at its edge is lost;
+    `crop` resizes the short side to `resize` pixels and cuts the centre. mean and std are per RGB
+    channel on the scale 0 to 1 and are applied inside the network's graph.
+    """
+
+    resolution: int
+    resize: int
+    framing: str
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.resolution <= self.resize:
+            raise ValueError(
+                f"resolution {self.resolution} must be from 1 to resize {self.resize} pixels"
+            )
+        if self.framing not in FRAMINGS:
+            raise ValueError(f"framing {self.framing!r}; choose one of {', '.join(FRAMINGS)}")
+        if self.interpolation not in _RESAMPLING:
+            raise ValueError(
+                f"interpolation {self.interpolation!r}; choose one of {', '.join(_RESAMPLING)}"
+            )
+        if not all(value > 0 for value in self.std):
+            raise ValueError(f"std {self.std} must be above 0 in every channel")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
+        """Constants read back from an artifact's metadata.
+
+        Raises ValueError when one is missing.
+        """
+        missing = [item.name for item in fields(cls) if item.name not in values]
+        if missing:
+            raise ValueError(f"preprocessing lacks {', '.join(missing)}; export the model again")
+        return cls(
+            resolution=int(values["resolution"]),
+            resize=int(values["resize"]),
+            framing=str(values["framing"]),
+            interpolation=str(values["interpolation"]),
+            mean=_triple(values["mean"]),
+            std=_triple(values["std"]),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Constants as JSON-ready values."""
+        return asdict(self)
+
+    def pixels(self, photo: Image.Image) -> NDArray[np.uint8]:
+        """Square of an RGB photo: uint8 [resolution, resolution, 3]."""
+        side, resampling = self.resolution, _RESAMPLING[self.interpolation]
+        if self.framing == "crop":
+            # Cutting before resizing costs nothing for the pixels that are thrown away.
+            kept = min(photo.size) * side / self.resize
+            left, top = (photo.width - kept) / 2, (photo.height - kept) / 2
+            box = (left, top, left + kept, top + kept)
+            square = photo.resize((side, side), resampling, box=box, reducing_gap=3.0)
+        else:
+            square = photo.resize((side, side), resampling, reducing_gap=3.0)
+        return np.asarray(square, dtype=np.uint8)
+
+    def decode(
+        self,
+        source: bytes | Path,
+        *,
+        limits: PhotoLimits = DEFAULT_LIMITS,
+        name: str | None = None,
+    ) -> Image.Image:
+        """Photo bytes or file to RGB, a JPEG at the smallest scale that `pixels` needs.
+
+        Raises PhotoError for a photo that is refused.
+        """
+        return decode_photo(source, min_side=self.resize, limits=limits, name=name)
+
+    def read(
+        self,
+        source: bytes | Path,
+        *,
+        limits: PhotoLimits = DEFAULT_LIMITS,
+        name: str | None = None,
+    ) -> NDArray[np.uint8]:
+        """Photo bytes or file to uint8 [resolution, resolution, 3].
+
+        Raises PhotoError for a photo that is refused.
+        """
+        return self.pixels(self.decode(source, limits=limits, name=name))
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue

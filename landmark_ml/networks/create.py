@@ -1,0 +1,243 @@
+"""Networks by name: timm backbones and our own, all behind `create_model`."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import timm
+import torch
+from timm.data import resolve_data_config
+from torch import nn
+
+import landmark_ml.networks.landmark_cnn  # noqa: F401 - registers itself with timm
+from landmark_ml.inference.preprocessing import Preprocessing
+from landmark_ml.networks.ensemble import AveragedNetworks
+from landmark_ml.networks.multi_backbone import JoinedNetwork
+from landmark_ml.networks.weights import load_weights
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from torch import Tensor
+
+    from landmark_ml.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What `create_model` needs to know; resolution 0 takes the backbone's own.
+
+    backbone: a name timm knows, or several joined by `+`. feature_stages: earlier stages whose maps
+    the classifier sees beside the last ones. pooling: `average`, or `statistics` for how much each
+    map varies, too. Of all three see `JoinedNetwork`. members: how many such networks, see
+    `AveragedNetworks`.
+    """
+
+    backbone: str
+    num_outputs: int
+    weights: str = "pretrained"
+    resolution: int = 0
+    framing: str = "squash"
+    drop_rate: float = 0.0
+    mirror: bool = False
+    feature_stages: int = 0
+    pooling: str = "average"
+    members: int = 1
+
+
+def model_options(config: TrainConfig, num_outputs: int) -> ModelOptions:
+    """The part of a configuration that decides which network is trained."""
+    return ModelOptions(
+        backbone=config.backbone,
+        num_outputs=num_outputs,
+        weights=config.weights,
+        resolution=config.resolution,
+        framing=config.framing,
+        drop_rate=config.drop_rate,
+        mirror=config.mirror,
+        feature_stages=config.feature_stages,
+        pooling=config.pooling,
+        members=config.members,
+    )
+
+
+def native_resolution(backbone: str) -> int:
+    """Side in pixels of the square a backbone was made for, of joined ones the first.
+
+    The network is not built. Raises ValueError for an unknown backbone.
+    """
+    check_known(backbone)
+    first = backbone.split("+", maxsplit=1)[0]
+    return int(timm.get_pretrained_cfg_value(first, "input_size")[-1])
+
+
+class LandmarkNetwork(nn.Module):
+    """A timm network that takes pixels: uint8 [N, 3, H, W] to logits float [N, num_outputs].
+
+    mirror: once trained it looks at each photo and at its mirror image and averages what it sees.
+    Pooling and classifier are linear, so averaged maps are averaged logits.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, network: nn.Module, preprocessing: Preprocessing, mirror: bool = False
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.preprocessing = preprocessing
+        self.mirror = mirror
+        self._in_evaluation: frozenset[str] = frozenset()
+        mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255
+        std = torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """The last layer, from features to logits."""
+        layer = self.network.get_classifier()  # type: ignore[operator]
+        if not isinstance(layer, nn.Linear):
+            raise TypeError(
+                f"the classifier is a {type(layer).__name__} and a linear layer is needed;"
+                " choose a backbone that pools its features before the classifier"
+            )
+        return layer
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """Pixels 0 to 255 of any dtype to the range the network was trained on."""
+        return (pixels.float() - self.mean) / self.std
+
+    def feature_maps(self, pixels: Tensor) -> Tensor:
+        """What the network sees before it pools: of most networks float [N, channels, h, w]."""
+        maps: Tensor = self.network.forward_features(self.normalize(pixels))  # type: ignore[operator]
+        if not self.mirror or self.training:
+            return maps
+        mirrored: Tensor = self.network.forward_features(self.normalize(pixels.flip(3)))  # type: ignore[operator]
+        return (maps + mirrored.flip(3)) / 2
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Feature maps to what the classifier sees: float [N, num_features]."""
+        pooled: Tensor = self.network.forward_head(maps, pre_logits=True)  # type: ignore[operator]
+        return pooled
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """What the classifier sees: float [N, num_features]."""
+        return self.pool(self.feature_maps(pixels))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits, of `AveragedNetworks` in training those of every member."""
+        logits: Tensor = self.network.forward_head(self.feature_maps(pixels))  # type: ignore[operator]
+        return logits
+
+    def keep_in_evaluation(self, names: set[str]) -> None:
+        """Name modules of the network that training leaves in evaluation mode, statistics kept.
+
+        By name, because training in several processes puts other batch norms in their places.
+        """
+        self._in_evaluation = frozenset(names)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for name, module in self.network.named_modules():
+            if name in self._in_evaluation:
+                module.train(False)
+        return self
+
+
+def create_model(options: ModelOptions) -> LandmarkNetwork:
+    """Network with a new classifier of `num_outputs` classes and its preprocessing.
+
+    Raises ValueError for an unknown backbone (naming near ones), WeightsError without weights.
+    """
+    check_known(options.backbone)
+    members = [_create_member(options) for _ in range(options.members)]
+    network = AveragedNetworks(members) if len(members) > 1 else members[0]
+    network.reset_classifier(options.num_outputs)  # type: ignore[operator]
+    model = LandmarkNetwork(network, _preprocessing(network, options), options.mirror)
+    _check_runs(model, options)
+    return model
+
+
+def _create_member(options: ModelOptions) -> nn.Module:
+    """Network of one backbone, or of several side by side under one classifier."""
+    parts = [_create_network(name, options) for name in options.backbone.split("+")]
+    statistics = options.pooling == "statistics"
+    if len(parts) == 1 and not options.feature_stages and not statistics:
+        return parts[0]
+    return JoinedNetwork(parts, options.drop_rate, options.feature_stages, statistics=statistics)
+
+
+def check_known(backbone: str) -> None:
+    """Refuse a name, or one of several joined by `+`, that timm does not know.
+
+    A name may end in the weights it means, as in `tf_efficientnet_lite0.in1k`.
+    """
+    for name in backbone.split("+"):
+        if not timm.is_model(name):
+            near = difflib.get_close_matches(name, timm.list_models(), 3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()"
+            raise ValueError(f"backbone {name!r} is unknown to timm; {hint}")
+        try:
+            timm.get_pretrained_cfg(name)
+        except RuntimeError as error:
+            network, _, tag = name.partition(".")
+            known = " or ".join([network, *timm.list_pretrained(f"{network}.*")])
+            raise ValueError(
+                f"backbone {name!r} names weights {tag!r} that timm does not know; give {known}"
+            ) from error
+
+
+def _create_network(name: str, options: ModelOptions) -> nn.Module:
+    network: nn.Module = timm.create_model(name, drop_rate=options.drop_rate)
+    load_weights(network, name, options.weights)
+    return network
+
+
+@torch.no_grad()
+def check_takes(
+    model: LandmarkNetwork, backbone: str, side: int, instead: str
+) -> tuple[Tensor, Tensor]:
+    """Feature maps and features of a black photo; raises ValueError where side is not for it."""
+    pixels = torch.zeros(1, 3, side, side, dtype=torch.uint8)
+    try:
+        maps = model.eval().feature_maps(pixels)
+        return maps, model.pool(maps)
+    # timm's networks assert their input size, or fail in a convolution.
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(
+            f"backbone {backbone!r} cannot take photos of {side} px ({error}); give {instead}"
+        ) from error
+
+
+def _check_runs(model: LandmarkNetwork, options: ModelOptions) -> None:
+    """Refuse now what would fail after the data was read: a size the backbone cannot take."""
+    side = model.preprocessing.resolution
+    own = "resolution 0 for the backbone's own"
+    maps, features = check_takes(model, options.backbone, side, own)
+    if features.shape != (1, model.classifier.in_features):
+        raise ValueError(
+            f"backbone {options.backbone!r} gives features of shape {tuple(features.shape)} where"
+            f" its classifier takes {model.classifier.in_features}; choose another backbone"
+        )
+    if options.mirror and (maps.ndim != 4 or maps.shape[1] != features.shape[1]):
+        raise ValueError(
+            f"backbone {options.backbone!r} gives maps of shape {tuple(maps.shape)}, which cannot"
+            " be mirrored; give mirror False, or a backbone whose features are averaged maps"
+        )
+
+
+def _preprocessing(network: nn.Module, options: ModelOptions) -> Preprocessing:
+    data_config = resolve_data_config({}, model=network)
+    side = options.resolution or int(data_config["input_size"][-1])
+    return Preprocessing(
+        resolution=side,
+        resize=round(side / float(data_config["crop_pct"])),
+        framing=options.framing,
+        interpolation=str(data_config["interpolation"]),
+        mean=tuple(data_config["mean"]),
+        std=tuple(data_config["std"]),
+    )

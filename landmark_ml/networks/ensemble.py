@@ -1,0 +1,77 @@
+"""Networks of one kind that learn side by side, each for itself, and answer as their mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from landmark_ml.networks.layer_depths import depth_in_each
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+
+class AveragedNetworks(nn.Module):
+    """Trains every member on a loss of its own and serves the mean of their logits.
+
+    Members differ by their random weights alone and err differently, so their mean errs less
+    (Hansen and Salamon, Neural network ensembles, PAMI 1990; of few photos: Brigato and Iocchi, A
+    close look at deep learning with small data, ICPR 2020). One loss on the mean would let them
+    lean on each other and lose that. Logits are linear in the stacked features, so what is served
+    is one network with one classifier: [N, 3, H, W] to maps [N, sum of channels, h, w] to logits
+    [N, num_classes], and in training [N, num_classes, members]. The methods are those timm expects.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.pretrained_cfg: dict[str, Any] = dict(members[0].pretrained_cfg)  # type: ignore[arg-type]
+        self.members = nn.ModuleList(members)
+        features: list[int] = [member.num_features for member in members]  # type: ignore[misc]
+        self.num_features = sum(features)
+
+    @torch.no_grad()
+    def get_classifier(self) -> nn.Linear:
+        """One classifier over the features of all whose logits are the mean of theirs; a copy."""
+        classifiers = [member.get_classifier() for member in self.members]  # type: ignore[operator]
+        weight = torch.cat([one.weight for one in classifiers], dim=1) / len(classifiers)
+        # On no device: weights drawn only to be replaced would move the generator at each look.
+        joined = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+        joined.weight = nn.Parameter(weight)
+        joined.bias = nn.Parameter(torch.stack([one.bias for one in classifiers]).mean(dim=0))
+        return joined
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Give every member a new classifier of `num_classes`."""
+        for member in self.members:
+            member.reset_classifier(num_classes)  # type: ignore[operator]
+
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
+        """From the name of a layer to its depth, counted from the output in every member."""
+        return depth_in_each(self.members, "members", coarse)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Stacked feature maps [N, num_features, h, w]."""
+        return torch.cat([member.forward_features(x) for member in self.members], dim=1)  # type: ignore[operator]
+
+    def forward_head(self, maps: Tensor, pre_logits: bool = False) -> Tensor:
+        """Logits of stacked maps, or with pre_logits what the classifiers see.
+
+        In training those of every member [N, num_classes, members], else their mean.
+        """
+        parts = maps.chunk(len(self.members), dim=1)
+        heads = [
+            member.forward_head(part, pre_logits=pre_logits)  # type: ignore[operator]
+            for member, part in zip(self.members, parts, strict=True)
+        ]
+        if pre_logits:
+            return torch.cat(heads, dim=1)
+        logits = torch.stack(heads, dim=2)
+        return logits if self.training else logits.mean(dim=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits, in training those of every member."""
+        return self.forward_head(self.forward_features(x))

@@ -1,6 +1,0 @@
-"""Postcards: the embedded sample dataset, landmark pictures drawn by code in seconds."""
-
-from landmark_ml.postcards.drawing import LANDMARKS, draw_postcard
-from landmark_ml.postcards.writing import write_postcards
-
-__all__ = ["LANDMARKS", "draw_postcard", "write_postcards"]

@@ -1,0 +1,213 @@
+"""Postcards: same seed, same picture; twelve landmarks; a folder that is whole or not there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from landmark_ml.data.postcards import LANDMARKS, draw_postcard, write_postcards, writing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SMALL = {"per_class": 2, "not_landmarks": 3, "test_per_class": 1}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw noise instead of scenes where only the folder matters; the generators stay real."""
+
+    def draw(landmark: str | None, rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
+        return Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
+
+    monkeypatch.setattr(writing, "draw_postcard", draw)
+
+
+def _draw(landmark: str | None, seed: int, size: tuple[int, int] = (96, 72)) -> Image.Image:
+    return draw_postcard(landmark, np.random.default_rng(seed), size)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.jpg")}
+
+
+def test_the_landmarks_are_twelve_in_alphabetical_order() -> None:
+    assert len(LANDMARKS) == 12
+    assert list(LANDMARKS) == sorted(LANDMARKS)
+    assert {"Big Ben", "Leaning Tower of Pisa", "Taj Mahal"} <= set(LANDMARKS)
+
+
+@pytest.mark.parametrize("landmark", [*LANDMARKS, None])
+def test_every_subject_is_drawn_at_the_size_asked_and_is_not_blank(landmark: str | None) -> None:
+    for seed, size in enumerate([(96, 72), (72, 96), (33, 32)]):
+        picture = _draw(landmark, seed, size)
+        assert (picture.mode, picture.size) == ("RGB", size)
+        assert np.asarray(picture, float).std() > 2
+
+
+@pytest.mark.parametrize("landmark", ["Stonehenge", None])
+def test_the_same_seed_draws_the_same_pixels_and_another_seed_others(landmark: str | None) -> None:
+    assert _draw(landmark, 7).tobytes() == _draw(landmark, 7).tobytes()
+    assert _draw(landmark, 7).tobytes() != _draw(landmark, 8).tobytes()
+
+
+def test_two_landmarks_differ_under_the_same_seed() -> None:
+    assert _draw("Eiffel Tower", 3).tobytes() != _draw("Big Ben", 3).tobytes()
+
+
+def test_an_unknown_landmark_is_refused_with_the_choices() -> None:
+    with pytest.raises(ValueError, match=r"'Atlantis'.*Big Ben.*Taj Mahal"):
+        _draw("Atlantis", 0)
+
+
+def test_a_size_too_small_to_draw_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(31, 200\).*32"):
+        _draw("Big Ben", 0, (31, 200))
+
+
+def test_the_folder_holds_two_sides_of_numbered_classes_and_scenes_without_landmark(
+    tmp_path: Path,
+) -> None:
+    folder = write_postcards(tmp_path / "deep" / "cards", **SMALL)
+    classes = [f"{i:02d}.{name.replace(' ', '_')}" for i, name in enumerate(LANDMARKS)]
+    assert sorted(p.name for p in (folder / "train").iterdir()) == classes
+    assert sorted(p.name for p in (folder / "test").iterdir()) == classes
+    assert all(len(list((folder / "train" / c).glob("*.jpg"))) == 2 for c in classes)
+    assert all(len(list((folder / "test" / c).glob("*.jpg"))) == 1 for c in classes)
+    assert len(list((folder / "not_landmarks").glob("*.jpg"))) == 3
+    with Image.open(next(folder.rglob("*.jpg"))) as picture:
+        assert (picture.format, picture.mode) == ("JPEG", "RGB")
+    assert len(set(_contents(folder).values())) == 12 * 3 + 3
+    assert len({Image.open(p).size for p in folder.rglob("*.jpg")}) > 1
+
+
+def test_the_seed_decides_every_picture(tmp_path: Path) -> None:
+    first, again, other = (
+        write_postcards(tmp_path / name, per_class=1, not_landmarks=1, test_per_class=0, seed=seed)
+        for name, seed in (("first", 5), ("again", 5), ("other", 6))
+    )
+    assert _contents(first) == _contents(again)
+    assert not set(_contents(first).values()) & set(_contents(other).values())
+
+
+@pytest.mark.usefixtures("quick")
+def test_counts_do_not_change_the_other_pictures(tmp_path: Path) -> None:
+    few = write_postcards(tmp_path / "few", per_class=1, not_landmarks=0, test_per_class=1)
+    more = write_postcards(tmp_path / "more", per_class=2, not_landmarks=2, test_per_class=1)
+    assert _contents(few).items() <= _contents(more).items()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_second_call_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_postcards(tmp_path / "cards", **SMALL)
+    monkeypatch.setattr(writing, "draw_postcard", _interrupt)
+    assert write_postcards(folder, **SMALL) == folder
+
+
+@pytest.mark.usefixtures("quick")
+def test_other_parameters_replace_the_folder(tmp_path: Path) -> None:
+    folder = write_postcards(tmp_path / "cards", **SMALL)
+    write_postcards(folder, per_class=1, not_landmarks=0, test_per_class=0)
+    assert len(_contents(folder)) == 12
+    assert [p.name for p in tmp_path.iterdir()] == ["cards"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_folder_that_lost_a_picture_is_drawn_again(tmp_path: Path) -> None:
+    folder = write_postcards(tmp_path / "cards", **SMALL)
+    before = _contents(folder)
+    next((folder / "train").rglob("*.jpg")).unlink()
+    write_postcards(folder, **SMALL)
+    assert _contents(folder) == before
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_interruption_leaves_no_folder_and_the_next_call_completes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "draw_postcard", _interrupt_after(4))
+        with pytest.raises(KeyboardInterrupt):
+            write_postcards(tmp_path / "cards", **SMALL)
+    assert list(tmp_path.iterdir()) == []
+    assert len(_contents(write_postcards(tmp_path / "cards", **SMALL))) == 39
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_interrupted_replacement_leaves_the_old_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_postcards(tmp_path / "cards", per_class=1, not_landmarks=0, test_per_class=0)
+    before = _contents(folder)
+    monkeypatch.setattr(writing, "draw_postcard", _interrupt_after(4))
+    with pytest.raises(KeyboardInterrupt):
+        write_postcards(folder, **SMALL)
+    assert _contents(folder) == before
+    assert [p.name for p in tmp_path.iterdir()] == ["cards"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_damaged_marker_means_drawing_again(tmp_path: Path) -> None:
+    folder = write_postcards(tmp_path / "cards", per_class=1, not_landmarks=0, test_per_class=0)
+    (folder / writing.MARKER).write_bytes(b"\xff{")
+    next(folder.rglob("*.jpg")).write_bytes(b"")
+    write_postcards(folder, per_class=1, not_landmarks=0, test_per_class=0)
+    assert all(_contents(folder).values())
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_folder_that_lost_its_marker_is_drawn_again(tmp_path: Path) -> None:
+    folder = write_postcards(tmp_path / "cards", **SMALL)
+    (folder / writing.MARKER).unlink()
+    write_postcards(folder, per_class=1, not_landmarks=0, test_per_class=0)
+    assert len(_contents(folder)) == 12
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", ["train/00.Big_Ben/holiday.jpg", "notes.txt"])
+def test_a_folder_with_files_of_somebody_else_is_not_replaced(tmp_path: Path, name: str) -> None:
+    folder = write_postcards(tmp_path / "cards", **SMALL)
+    (folder / name).write_bytes(b"mine")
+    with pytest.raises(ValueError, match=f"{name} in it is not a postcard"):
+        write_postcards(folder, per_class=1)
+    assert (folder / name).read_bytes() == b"mine"
+    assert len(_contents(folder)) >= 39
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_folder_another_process_completed_meanwhile_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_all = writing._draw_all
+
+    def race(*arguments: Any) -> None:
+        monkeypatch.setattr(writing, "_draw_all", draw_all)
+        write_postcards(tmp_path / "cards", **SMALL)
+        (tmp_path / "cards" / ".theirs").touch()
+        draw_all(*arguments)
+
+    monkeypatch.setattr(writing, "_draw_all", race)
+    assert (write_postcards(tmp_path / "cards", **SMALL) / ".theirs").exists()
+
+
+def test_a_negative_count_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="per_class is -1"):
+        write_postcards(tmp_path / "cards", per_class=-1)
+
+
+def _interrupt(*_: object) -> Image.Image:
+    raise KeyboardInterrupt
+
+
+def _interrupt_after(count: int) -> object:
+    left = iter(range(count))
+
+    def draw(*arguments: object) -> Image.Image:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return Image.new("RGB", (8, 8))
+
+    return draw

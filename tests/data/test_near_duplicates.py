@@ -1,0 +1,104 @@
+"""Copies of a photo are found, other photos and empty pictures are not joined."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from landmark_ml.data import near_duplicates
+from landmark_ml.data.near_duplicates import fingerprint, group_near_duplicates
+from tests.photo_folders import random_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def groups_of(pictures: Sequence[Image.Image]) -> list[int]:
+    prints = [fingerprint(picture) for picture in pictures]
+    groups = group_near_duplicates([str(i) for i in range(len(prints))], prints)
+    return [int(group) for group in groups]
+
+
+def encode_again(picture: Image.Image) -> Image.Image:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=30)
+    return Image.open(buffer)
+
+
+def crop(picture: Image.Image) -> Image.Image:
+    x, y = picture.width * 3 // 100, picture.height * 3 // 100
+    return picture.crop((x, y, picture.width - x, picture.height - y))
+
+
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "encoded again": encode_again,
+    "half size": lambda picture: picture.resize((picture.width // 2, picture.height // 2)),
+    "squashed": lambda picture: picture.resize((224, 224)),
+    "cropped": crop,
+    "brightened": lambda picture: ImageEnhance.Brightness(picture).enhance(1.3),
+    "less contrast": lambda picture: ImageEnhance.Contrast(picture).enhance(0.7),
+    "greyscale": lambda picture: picture.convert("L").convert("RGB"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_copies_join_their_photo_and_no_other(change: Callable[[Image.Image], Image.Image]) -> None:
+    originals = [random_picture(seed, (400, 300)) for seed in range(20)]
+    groups = groups_of([*originals, *map(change, originals)])
+    assert groups[:20] == groups[20:]
+    assert len(set(groups)) == 20
+
+
+def test_same_content_joins_whatever_the_picture() -> None:
+    prints = [fingerprint(random_picture(seed)) for seed in range(3)]
+    groups = group_near_duplicates(["a", "b", "a"], prints)
+    assert groups[0] == groups[2]
+    assert groups[0] != groups[1]
+
+
+def test_empty_pictures_are_not_chained_into_one_group() -> None:
+    noise = np.random.default_rng(0)
+    skies = [
+        Image.fromarray(np.clip(noise.normal(200 - i, 0.6, (64, 64, 3)), 0, 255).astype(np.uint8))
+        for i in range(30)
+    ]
+    flat = [Image.new("RGB", (64, 64), (10 * i, 10 * i, 10 * i)) for i in range(20)]
+    assert len(set(groups_of([*skies, *flat]))) == 50
+
+
+def test_a_faint_mark_does_not_make_two_empty_pictures_one() -> None:
+    pictures = []
+    for grey in (100, 200):
+        picture = Image.new("RGB", (64, 64), (grey, grey, grey))
+        picture.paste((grey + 3, grey + 3, grey + 3), (30, 30, 34, 34))
+        pictures.append(picture)
+    first, second = groups_of(pictures)
+    assert first != second
+
+
+def test_one_shading_does_not_make_two_pictures_one() -> None:
+    shade = np.repeat(np.linspace(40, 220, 64)[:, None], 64, axis=1)
+    marks = np.random.default_rng(1).normal(0, 6, (2, 64, 64))
+    pictures = [
+        Image.fromarray(np.clip(shade + mark, 0, 255).astype(np.uint8)).convert("RGB")
+        for mark in marks
+    ]
+    first, second = groups_of(pictures)
+    assert first != second
+
+
+def test_blocks_do_not_change_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = [random_picture(seed % 15, (80 + seed, 90)) for seed in range(45)]
+    whole = groups_of(pictures)
+    monkeypatch.setattr(near_duplicates, "_BLOCK_PAIRS", 100)
+    monkeypatch.setattr(near_duplicates, "_CHECKED_PAIRS", 7)
+    assert groups_of(pictures) == whole
+    assert len(set(whole)) == 15
+
+
+def test_no_photos_make_no_groups() -> None:
+    assert group_near_duplicates([], []).shape == (0,)

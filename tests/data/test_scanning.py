@@ -1,0 +1,41 @@
+"""What is recorded of a photo is all of one reading of its file."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from landmark_ml.data.folders import ListedFile
+from landmark_ml.data.scanning import scan_files
+from landmark_ml.inference.photos import DEFAULT_LIMITS
+from tests.photo_folders import write_photo
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_photo(tmp_path / "photo.jpg", 1)
+    opened = []
+    open_file = Path.open
+
+    def count(self: Path, *args: object, **options: object) -> object:
+        opened.append(self)
+        return open_file(self, *args, **options)  # type: ignore[call-overload]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", count)
+        scan = scan_files([ListedFile(path, 0, None)], threads=1)
+    assert opened == [path]
+    assert scan.photos[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_files_of_no_bytes_and_of_too_many_are_told_apart(tmp_path: Path) -> None:
+    empty, huge = tmp_path / "empty.jpg", tmp_path / "huge.jpg"
+    empty.touch()
+    with huge.open("wb") as file:
+        file.truncate(DEFAULT_LIMITS.max_bytes + 1)
+    listed = [ListedFile(path, 0, None) for path in (empty, huge, tmp_path / "gone.jpg")]
+    scan = scan_files(listed)
+    assert [file.code for file in scan.unreadable] == ["empty", "too_many_bytes", "unreadable"]

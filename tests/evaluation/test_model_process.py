@@ -1,0 +1,65 @@
+"""A model in its own process answers as it does here, and its failures are told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import psutil
+import pytest
+
+from landmark_ml.evaluation.model_process import open_served
+from tests.colour_artifact import GREEN, RED, WHITE, colour_photo
+from tests.serving.conftest import artifact, model_folder, predictor  # noqa: F401 - fixtures
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from landmark_ml.inference.predictor import Predictor
+
+
+# Whole runs and processes: they take longer than the fast suite has.
+pytestmark = pytest.mark.slow
+
+
+def test_answers_come_back_whole(
+    model_folder: Path,  # noqa: F811 - a fixture
+    predictor: Predictor,  # noqa: F811 - a fixture
+    tmp_path: Path,
+) -> None:
+    photos = [colour_photo(RED), b"hello", colour_photo(WHITE), colour_photo(GREEN)]
+    with open_served(model_folder, tmp_path) as served:
+        answers = served.predict(pd.DataFrame({"image": photos}), params={"top_k": 2})
+        assert answers.to_dict(orient="records") == predictor.predict(photos, top_k=2)
+        with pytest.raises(ValueError, match="top_k is 0; give 1 or more"):
+            served.predict(pd.DataFrame({"image": photos}), params={"top_k": 0})
+        assert len(served.predict(pd.DataFrame({"image": photos[:1]}))) == 1
+        assert served.peak_mb >= served.loaded_mb > 0
+
+
+def test_a_model_is_held_to_the_threads_it_is_given(
+    model_folder: Path,  # noqa: F811 - a fixture
+    predictor: Predictor,  # noqa: F811 - a fixture
+    tmp_path: Path,
+) -> None:
+    photos = [colour_photo(colour) for colour in (RED, WHITE, GREEN) * 12]
+    running = {}
+    for threads in (1, 8):
+        with open_served(model_folder, tmp_path, threads) as served:
+            answers = served.predict(pd.DataFrame({"image": photos}), params={"top_k": 5})
+            (process,) = (
+                child
+                for child in psutil.Process().children()
+                if any(part.endswith("answering_process.py") for part in child.cmdline())
+            )
+            running[threads] = process.num_threads()
+        assert answers.to_dict(orient="records") == predictor.predict(photos)
+    assert running[8] >= running[1] + 7
+
+
+def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match=r"ended with status 1.*MLmodel"),
+        open_served(tmp_path, tmp_path),
+    ):
+        pass

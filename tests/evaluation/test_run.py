@@ -1,0 +1,124 @@
+"""A logged model is judged in its own process; what was measured stands in MLflow and on a page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+from experiments import evaluate
+from landmark_ml.config import EvaluateConfig
+from landmark_ml.evaluation.run import EvaluationResult, run_evaluation
+from tests.colour_artifact import log_artifact
+from tests.colour_photos import write_colour
+
+# A process of its own, every figure and every corruption take longer than a few seconds.
+pytestmark = pytest.mark.slow
+
+FOLDERS = {
+    "Tour_Eiffel": 0,
+    "Chateau_dIf": 1,
+    "Nowhere": 2,
+    "Unseen_Place": -1,
+    "not_landmarks": -1,
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("judged") / "colours"
+    for start, (folder, label) in enumerate(FOLDERS.items()):
+        for index in range(8):
+            write_colour(root / folder / f"{index}.png", label, 100 * start + index)
+    # One tower is shown as a castle, so that not everything is right.
+    write_colour(root / "Tour_Eiffel" / "castle.png", 1, 999)
+    return root
+
+
+@pytest.fixture(scope="module")
+def result(root: Path, tracking_uri: str) -> EvaluationResult:
+    config = EvaluateConfig(
+        data=str(root),
+        model=log_artifact(tracking_uri).model_uri,
+        photos="all",
+        corrupted_photos=6,
+        resamples=50,
+    )
+    return run_evaluation(config)
+
+
+def test_everything_is_measured_and_linked_to_the_model(result: EvaluationResult) -> None:
+    run = mlflow.get_run(result.run_id)
+    found = run.data.metrics
+    assert run.info.status == "FINISHED"
+    assert found["eval/photos"] == 25
+    assert found["eval/distractors"] == 8
+    assert found["eval/top1"] == 24 / 25
+    assert found["eval/auroc"] == 1
+    assert 0 <= found["eval/ece_low"] <= found["eval/ece"] <= found["eval/ece_high"] <= 1
+    assert found["eval/top1_clean"] == 1
+    assert found["eval/peak_mb"] >= found["eval/loaded_mb"] > 50
+    assert 0 < found["eval/p50_ms"] <= found["eval/p99_ms"]
+    assert found["eval/photos_per_second"] > 0
+    # 9 photos show the tower, one of them far away; "Nowhere" has no place and does not count.
+    assert found["eval/within_25_km"] == 16 / 17
+    logged = mlflow.get_logged_model(run.data.tags["model_id"])
+    assert {metric.key for metric in logged.metrics or ()} >= {"eval/top1", "eval/gap"}
+    assert run.data.tags["checked_against_training"] == "False"
+
+
+def test_landmarks_never_learned_are_judged_apart(result: EvaluationResult) -> None:
+    found = result.report.metrics
+    assert found["unseen_photos"] == 8
+    assert found["unseen_auroc"] == 1
+    assert found["unseen_tagged"] == 0
+    assert len(result.report.answers) == 33
+
+
+def test_page_figures_and_tables_are_in_the_run(result: EvaluationResult) -> None:
+    page = Path(mlflow.artifacts.download_artifacts(f"runs:/{result.run_id}/evaluation.html"))
+    text = page.read_text(encoding="utf-8")
+    figures = {
+        item.path.removeprefix("figures/").removesuffix(".png")
+        for item in mlflow.MlflowClient().list_artifacts(result.run_id, "figures")
+    }
+    assert figures == {
+        "answers",
+        "confusion_matrix",
+        "location_error",
+        "per_class",
+        "rejection_no_landmark",
+        "rejection_unseen_landmark",
+        "reliability",
+        "risk_coverage",
+        "robustness",
+        "worst_mistakes",
+    }
+    assert text.count("data:image/png;base64,") == len(figures)
+    assert "0.960" in text
+    assert "is not known" in text
+    content: dict[str, Any] = json.loads(
+        mlflow.artifacts.load_text(f"runs:/{result.run_id}/evaluation.json")
+    )
+    assert content["metrics"]["top1"] == 24 / 25
+    corruptions = mlflow.artifacts.load_text(f"runs:/{result.run_id}/corruptions.csv")
+    assert len(corruptions.splitlines()) == 9
+
+
+def test_the_terminal_says_the_same(
+    result: EvaluationResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate.print_evaluation(result)
+    printed = capsys.readouterr().out
+    assert "on 25 photos of landmarks and 8 of none (colours)" in printed
+    assert "top-1 " in printed
+    assert "0.960 (" in printed
+    assert result.run_id in printed
+
+
+def test_a_model_that_is_not_there_is_named(tracking_uri: str, root: Path) -> None:
+    with pytest.raises(ValueError, match=r"model 'models:/nothing/1' cannot be read"):
+        run_evaluation(EvaluateConfig(data=str(root), model="models:/nothing/1"))

@@ -1,0 +1,110 @@
+"""EXIF that turns a photo or places it on the map, and EXIF that lies."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image
+
+from landmark_ml.inference.photos import decode_photo, read_location
+
+PARIS = {1: "N", 2: (48.0, 51.0, 30.0), 3: "E", 4: (2.0, 17.0, 40.2)}
+
+
+def photo(exif: Image.Exif | bytes, kind: str = "JPEG") -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (24, 16), (200, 30, 30)).save(buffer, kind, exif=exif)
+    return buffer.getvalue()
+
+
+def gps_photo(tags: dict[int, Any], kind: str = "JPEG") -> bytes:
+    exif = Image.Exif()
+    # PIL takes an Exif of sub-directories alone for an empty one.
+    exif[ExifTags.Base.Make] = "camera"
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update(tags)
+    return photo(exif.tobytes(), kind)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+def test_position_is_read_in_every_format(kind: str) -> None:
+    assert read_location(gps_photo(PARIS, kind)) == pytest.approx((48.858333, 2.2945), abs=1e-5)
+
+
+@pytest.mark.parametrize(("north", "east"), [("N", "E"), ("S", "E"), ("N", "W"), ("S", "W")])
+def test_hemispheres_give_the_sign(north: str, east: str) -> None:
+    location = read_location(gps_photo({**PARIS, 1: north, 3: east}))
+    assert location is not None
+    assert (location[0] > 0, location[1] > 0) == (north == "N", east == "E")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {2: (0.0, 0.0, 0.0), 4: (0.0, 0.0, 0.0)},
+        {2: (91.0, 0.0, 0.0)},
+        {4: (180.0, 0.0, 1.0)},
+        {2: (48.0, 61.0, 0.0)},
+        {2: (48.0, 51.0)},
+        {1: "Q"},
+        {1: "E"},
+        {1: ""},
+        {3: ""},
+        {2: ((48, 0), (0, 0), (0, 0))},
+    ],
+)
+def test_unsound_positions_are_none(change: dict[int, Any]) -> None:
+    tags = {**PARIS, **change}
+    if isinstance(tags[2][0], tuple):
+        clean = gps_photo(PARIS)
+        # Rationals over zero cannot be written through PIL: zero the denominator of 48/1.
+        data = clean.replace(b"\0\0\0\x30\0\0\0\x01", b"\0\0\0\x30\0\0\0\0")
+        assert data != clean
+    else:
+        data = gps_photo(tags)
+    assert read_location(data) is None
+
+
+def test_no_exif_or_no_photo_is_none() -> None:
+    assert read_location(photo(Image.Exif())) is None
+    assert read_location(photo(Image.Exif(), "PNG")) is None
+    assert read_location(b"") is None
+    assert read_location(b"<svg/>") is None
+
+
+def test_equator_and_meridian_alone_are_places() -> None:
+    assert read_location(gps_photo({**PARIS, 2: (0.0, 0.0, 0.0)})) == pytest.approx((0, 2.2945))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.binary(max_size=120))
+def test_any_exif_leaves_the_picture_alone(garbage: bytes) -> None:
+    data = photo(b"Exif\0\0" + garbage)
+    assert read_location(data) is None
+    assert decode_photo(data).getpixel((3, 3)) == pytest.approx((200, 30, 30), abs=4)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.data())
+def test_damaged_positions_never_raise(draw: st.DataObject) -> None:
+    data = bytearray(gps_photo(PARIS))
+    for _ in range(draw.draw(st.integers(1, 4))):
+        data[draw.draw(st.integers(20, 190))] = draw.draw(st.integers(0, 255))
+    location = read_location(bytes(data))
+    if location is not None:
+        assert -90 <= location[0] <= 90
+        assert -180 <= location[1] <= 180
+
+
+def test_orientation_out_of_range_or_huge_exif_counts_as_upright() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 9
+    assert decode_photo(photo(exif)).size == (24, 16)
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.ImageDescription] = "x" * (1 << 20)
+    assert decode_photo(photo(exif, "PNG")).size == (24, 16)

@@ -1,0 +1,220 @@
+"""Photos made to exhaust the machine: refused by their header, cheaply, with the right code."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import struct
+import subprocess
+import sys
+import zlib
+from functools import cache
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from landmark_ml.inference.photos import PhotoError, PhotoLimits, decode_photo, read_location
+
+ROOT = Path(__file__).parents[3]
+GROWTH_MB = 400
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def png(width: int, height: int, extra: bytes = b"") -> bytes:
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    pixels = png_chunk(b"IDAT", zlib.compress(bytes(40)))
+    return b"\x89PNG\r\n\x1a\n" + header + extra + pixels + png_chunk(b"IEND", b"")
+
+
+def bmp(width: int, height: int) -> bytes:
+    sizes = struct.pack("<IiiHH", 40, width, height, 1, 24)
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 54) + sizes + bytes(24)
+
+
+def gif(canvas: tuple[int, int], frame: tuple[int, int]) -> bytes:
+    start = b"GIF89a" + struct.pack("<HHBBB", *canvas, 0, 0, 0)
+    # Disposal 2 asks the decoder for a frame-sized fill while opening.
+    control = b"!\xf9\x04\x08\0\0\0\0"
+    return start + control + b"," + struct.pack("<4HB", 0, 0, *frame, 0) + b"\x02\0;"
+
+
+def tiff(width: int, height: int, *tags: tuple[int, int, int]) -> bytes:
+    """Grey TIFF whose extra tags are (number, count, value) of 32 bits."""
+    plain = [(256, 1, width), (257, 1, height), (258, 1, 8), (262, 1, 1), (277, 1, 1)]
+    entries = sorted([*plain, *tags])
+    body = b"".join(struct.pack("<HHII", tag, 4, count, value) for tag, count, value in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + body + bytes(4096)
+
+
+def webp_extended(width: int, height: int) -> bytes:
+    canvas = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    chunk = b"VP8X" + struct.pack("<I", 10) + b"\x10\0\0\0" + canvas
+    return b"RIFF" + struct.pack("<I", 100) + b"WEBP" + chunk + bytes(60)
+
+
+def webp_lossless(width: int, height: int) -> bytes:
+    bits = struct.pack("<I", (height - 1) << 14 | (width - 1))
+    return b"RIFF" + struct.pack("<I", 92) + b"WEBPVP8L" + struct.pack("<I", 80) + b"/" + bits * 19
+
+
+def many_scans() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(buffer, "JPEG", progressive=True)
+    whole = buffer.getvalue()
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + last * 300 + whole[-2:]
+
+
+def padded_jpeg(padding: bytes, times: int = 1_000_000) -> bytes:
+    """A good JPEG that begins with bytes its decoder walks over one by one."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(buffer, "JPEG")
+    return b"\xff\xd8\xff\xfe\0\2" + padding * times + buffer.getvalue()[2:]
+
+
+@cache
+def hostile() -> dict[str, tuple[str, bytes]]:
+    text = png_chunk(b"zTXt", b"note\0\0" + zlib.compress(bytes(1 << 20)))
+    profile = png_chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(1 << 27), 1))
+    return {
+        "png": ("too_many_pixels", png(100_000, 100_000)),
+        "png past PIL's warning": ("too_many_pixels", png(10_000, 10_000)),
+        "png of one column": ("too_many_pixels", png(1, 60_000_000)),
+        "png of much text": ("not_an_image", png(3, 3, text * 500)),
+        "png of a swollen profile": ("not_an_image", png(3, 3, profile)),
+        "bmp": ("too_many_pixels", bmp(100_000, 100_000)),
+        "bmp upside down": ("too_many_pixels", bmp(100_000, -100_000)),
+        "gif": ("too_many_pixels", gif((65_535, 65_535), (65_535, 65_535))),
+        "gif frame": ("too_many_pixels", gif((8, 8), (10_000, 10_000))),
+        "gif blocks": ("not_an_image", gif((8, 8), (8, 8))[:13] + b"!\xfe" + b"\x01a" * 10**6),
+        "tiff": ("too_many_pixels", tiff(100_000, 100_000, (273, 1, 200), (279, 1, 9))),
+        "tiff tile": ("unsupported", tiff(9, 9, (322, 1, 40_000), (323, 1, 40_000), (324, 1, 99))),
+        "tiff strips": ("unsupported", tiff(9, 9, (273, 9_000_000, 99), (279, 1, 9))),
+        "webp canvas": ("too_many_pixels", webp_extended(16_384, 16_384)),
+        "webp lossless": ("too_many_pixels", webp_lossless(16_384, 16_384)),
+        "jpeg scans": ("unsupported", many_scans()),
+        "jpeg padding": ("not_an_image", padded_jpeg(b"\xff")),
+        "jpeg stray bytes": ("not_an_image", padded_jpeg(b"\0")),
+        "jpeg markers": ("not_an_image", padded_jpeg(b"\xff\xd8")),
+        "jpeg comments": ("not_an_image", padded_jpeg(b"\xff\xfe\0\0")),
+    }
+
+
+NAMES = list(hostile())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("case", NAMES)
+def test_hostile_photos_are_refused_without_a_warning(case: str) -> None:
+    code, data = hostile()[case]
+    with pytest.raises(PhotoError) as caught:
+        decode_photo(data)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("padding", [b"\xff", b"\0", b"\xff\xfe\0\2"])
+def test_a_jpeg_of_some_padding_is_read(padding: bytes) -> None:
+    assert decode_photo(padded_jpeg(padding, times=5_000)).size == (64, 64)
+
+
+@pytest.mark.parametrize("case", ["jpeg padding", "jpeg stray bytes"])
+def test_a_position_is_not_sought_behind_endless_padding(case: str) -> None:
+    assert read_location(hostile()[case][1]) is None
+
+
+PROBE = """
+import json, sys
+from pathlib import Path
+from landmark_ml.inference.photos import PhotoError, decode_photo
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+start = peak()
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    try:
+        decode_photo(path)
+    except PhotoError:
+        pass
+print(json.dumps(peak() - start))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_hostile_photos_cost_little_memory(tmp_path: Path) -> None:
+    for number, case in enumerate(NAMES):
+        (tmp_path / f"{number}.bin").write_bytes(hostile()[case][1])
+    command = [sys.executable, "-c", PROBE, str(tmp_path)]
+    done = subprocess.run(  # noqa: S603 - our own interpreter on our own script
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert json.loads(done.stdout) < GROWTH_MB
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "AVIF"])
+def test_pixel_limit_holds_to_the_pixel(kind: str) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(buffer, kind)
+    assert decode_photo(buffer.getvalue(), limits=PhotoLimits(max_pixels=1200)).size == (40, 30)
+    with pytest.raises(PhotoError, match="40 x 30") as caught:
+        decode_photo(buffer.getvalue(), limits=PhotoLimits(max_pixels=1199))
+    assert caught.value.code == "too_many_pixels"
+
+
+def test_webp_may_have_half_the_pixels() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(buffer, "WEBP")
+    assert decode_photo(buffer.getvalue(), limits=PhotoLimits(max_pixels=2400)).size == (40, 30)
+    with pytest.raises(PhotoError, match="1,199 pixels"):
+        decode_photo(buffer.getvalue(), limits=PhotoLimits(max_pixels=2399))
+
+
+def test_byte_limit_is_checked_before_reading(tmp_path: Path) -> None:
+    path = tmp_path / "long.jpg"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(PhotoError, match=r"^long\.jpg: ") as caught:
+        decode_photo(path)
+    assert caught.value.code == "too_many_bytes"
+    with pytest.raises(PhotoError, match="over the limit of 10:"):
+        decode_photo(bytes(11), limits=PhotoLimits(max_bytes=10))
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_whole_up_to_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "growing.png"
+    Image.new("RGB", (30, 20), "red").save(path)
+    before = list(path.stat())
+    before[stat.ST_SIZE] = 10
+    monkeypatch.setattr(Path, "stat", lambda _: os.stat_result(before))
+    assert decode_photo(path).size == (30, 20)
+    with pytest.raises(PhotoError, match="over the limit of 20:"):
+        decode_photo(path, limits=PhotoLimits(max_bytes=20))
+
+
+def test_an_endless_device_is_refused_instead_of_read() -> None:
+    device = Path("/dev/zero")
+    if not device.exists():
+        pytest.skip("no endless device here")
+    with pytest.raises(PhotoError) as caught:
+        decode_photo(device)
+    assert caught.value.code == "not_an_image"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_among_photos_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+    with pytest.raises(PhotoError) as refused:
+        decode_photo(pipe)
+    assert refused.value.code == "not_an_image"
+    assert "pipe" in refused.value.reason

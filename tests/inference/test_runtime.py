@@ -1,0 +1,146 @@
+"""The runtime: a graph from a file or from memory, called from many threads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from landmark_ml.inference.runtime import Graph
+
+
+def sums_graph() -> onnx.ModelProto:
+    """Graph from uint8 [N, 2, 2, 3] to the sum of each picture."""
+    nodes = [
+        helper.make_node("Cast", ["images"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["values", "axes"], ["sums"], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "sums",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 2, 2, 3])],
+        [helper.make_tensor_value_info("sums", TensorProto.FLOAT, ["batch"])],
+        [helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def pictures(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(count).integers(0, 256, (count, 2, 2, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_file_and_its_bytes_compute_the_same(count: int, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(sums_graph(), path)
+    pixels = pictures(count)
+    for graph in (Graph.load(path), Graph.load(path.read_bytes(), threads=1)):
+        sums = graph.run(pixels)["sums"]
+        assert sums.dtype == np.float32
+        assert sums.tolist() == pixels.sum(axis=(1, 2, 3)).tolist()
+
+
+def test_answers_are_not_overwritten_by_the_next_call() -> None:
+    graph = Graph.load(sums_graph().SerializeToString())
+    first = graph.run(pictures(3))["sums"]
+    kept = first.copy()
+    graph.run(pictures(3)[::-1])
+    assert np.array_equal(first, kept)
+
+
+def test_views_of_other_arrays_are_read_as_they_look() -> None:
+    graph = Graph.load(sums_graph().SerializeToString())
+    flipped = pictures(4)[::-1]
+    assert graph.run(flipped)["sums"].tolist() == flipped.sum(axis=(1, 2, 3)).tolist()
+
+
+def test_threads_do_not_mix_their_answers() -> None:
+    graph = Graph.load(sums_graph().SerializeToString(), threads=1)
+    batches = [pictures(1 + index % 7) for index in range(64)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda pixels: graph.run(pixels)["sums"].tolist(), batches))
+    assert answers == [pixels.sum(axis=(1, 2, 3)).tolist() for pixels in batches]
+
+
+def test_a_missing_file_and_a_broken_one_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.onnx does not exist; export"):
+        Graph.load(tmp_path / "nowhere.onnx")
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no graph at all")
+    with pytest.raises(ValueError, match=r"broken\.onnx.* is no ONNX graph"):
+        Graph.load(broken)
+    with pytest.raises(ValueError, match="is no ONNX graph"):
+        Graph.load(b"no graph at all")
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="'f8'; choose one of f32, bf16"):
+        Graph.load(sums_graph().SerializeToString(), precision="f8")
+
+
+CTRL_C = """
+import signal, sys, threading
+from pathlib import Path
+import numpy as np
+from landmark_ml.inference.runtime import Graph
+
+graphs = [Graph.load(Path(sys.argv[1]))]
+graphs[0].run(np.zeros((1, 2, 2, 3), dtype=np.uint8))
+freeing = threading.Thread(target=graphs.clear)
+freeing.start()
+freeing.join()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+# Threads that change places at every turn, and meet where run hands its pixels to the runtime.
+FIRST_CALLS = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import numpy as np
+from landmark_ml.inference.runtime import Graph
+
+class MeetingPoint:
+    together = threading.Barrier(32)
+
+    def __array__(self, dtype=None, copy=None):
+        self.together.wait()
+        return np.ones((1, 2, 2, 3), dtype=np.uint8)
+
+graph = Graph.load(Path(sys.argv[1]))
+sys.setswitchinterval(1e-6)
+with ThreadPoolExecutor(32) as pool:
+    print(sum(pool.map(lambda _: graph.run(MeetingPoint())["sums"].item(), range(32))))
+"""
+
+
+def run_script(script: str, folder: Path) -> tuple[int, str]:
+    """Exit code and output of a new process given the path of a graph; one that hangs is ended."""
+    onnx.save(sums_graph(), folder / "sums.onnx")
+    done = subprocess.run(  # noqa: S603 - our own interpreter on our own script
+        [sys.executable, "-c", script, str(folder / "sums.onnx")],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stdout
+
+
+def test_ctrl_c_reaches_a_process_that_freed_a_graph_on_another_thread(tmp_path: Path) -> None:
+    assert run_script(CTRL_C, tmp_path) == (0, "interrupted\n")
+
+
+def test_threads_that_make_their_first_call_together_all_get_an_answer(tmp_path: Path) -> None:
+    assert run_script(FIRST_CALLS, tmp_path) == (0, "384.0\n")

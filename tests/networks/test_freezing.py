@@ -1,0 +1,80 @@
+"""What is frozen stays as it was, and the rest learns."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from landmark_ml.networks.create import LandmarkNetwork, ModelOptions, create_model
+from landmark_ml.networks.freezing import freeze_early_stages
+from landmark_ml.training.batches import TensorBatches
+from landmark_ml.training.loop import fit
+from landmark_ml.training.optim import FitOptions
+from tests.tiny_networks import CPU
+
+OPTIONS = FitOptions("test", 3, epochs=1, learning_rate=0.01, layer_decay=0.9, ema_decay=0.5)
+
+
+def small(backbone: str) -> LandmarkNetwork:
+    return create_model(ModelOptions(backbone, 3, "random", 32))
+
+
+def train(model: LandmarkNetwork) -> None:
+    pixels = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+    batches = TensorBatches(pixels, torch.arange(8) % 3, 4, torch.Generator().manual_seed(0))
+    fit(model, batches, None, OPTIONS, CPU, lambda _: None)
+
+
+def changed(model: LandmarkNetwork) -> set[str]:
+    before = {name: value.clone() for name, value in model.network.state_dict().items()}
+    train(model)
+    after = model.network.state_dict()
+    return {name for name, value in before.items() if not torch.equal(value, after[name])}
+
+
+@pytest.mark.parametrize("backbone", ["test_efficientnet", "test_resnet", "landmark_cnn"])
+def test_the_last_stages_learn_and_the_first_keep_weights_and_statistics(backbone: str) -> None:
+    torch.manual_seed(0)
+    model = small(backbone)
+    freeze_early_stages(model, 1)
+    learnt = changed(model)
+    assert any(name.startswith(("classifier", "fc")) for name in learnt)
+    frozen = {name for name, p in model.network.named_parameters() if not p.requires_grad}
+    learning = {name for name, p in model.network.named_parameters() if p.requires_grad}
+    assert frozen
+    assert learning <= learnt
+    # Neither the weights nor the running statistics of what is frozen.
+    folders = {name.rpartition(".")[0] for name in frozen}
+    assert not {name for name in learnt if name.rpartition(".")[0] in folders}
+
+
+def test_batch_norms_put_in_place_later_stay_in_evaluation_too() -> None:
+    model = small("test_efficientnet")
+    freeze_early_stages(model, 1)
+    model.network.bn1 = nn.BatchNorm2d(8)
+    model.train()
+    assert not model.network.bn1.training
+    assert model.network.training
+
+
+def test_each_stage_more_lets_more_parameters_learn() -> None:
+    counts = []
+    for stages in (1, 2, 3):
+        model = small("test_efficientnet")
+        freeze_early_stages(model, stages)
+        counts.append(sum(p.numel() for p in model.parameters() if p.requires_grad))
+    assert counts == sorted(set(counts))
+
+
+def test_none_frozen_is_the_whole_network() -> None:
+    torch.manual_seed(0)
+    model = small("test_efficientnet")
+    freeze_early_stages(model, 0)
+    assert all(p.requires_grad for p in model.parameters())
+    assert changed(model) == set(model.network.state_dict())
+
+
+def test_more_stages_than_there_are_is_refused() -> None:
+    with pytest.raises(ValueError, match="unfreeze is 99 and the network has"):
+        freeze_early_stages(small("test_efficientnet"), 99)

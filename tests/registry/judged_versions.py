@@ -1,0 +1,67 @@
+"""Versions judged on photos that are not there: their answers are made up, right or wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landmark_ml.data import Photo
+from landmark_ml.evaluation.predictions import Evaluation, summarize
+from landmark_ml.registry.judged import Judged
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CLASSES = ("Atomium", "Petra")
+
+
+def evaluation(correct: Sequence[bool], confidence: float = 0.9) -> Evaluation:
+    """Answers on as many photos, the first half of one landmark, the others of the second."""
+    count = len(correct)
+    labels = [0 if position < count // 2 else 1 for position in range(count)]
+    photos = tuple(
+        Photo(Path(f"{position}.jpg"), label, f"{position:064x}", 8, 8)
+        for position, label in enumerate(labels)
+    )
+    answers = [label if right else 1 - label for label, right in zip(labels, correct, strict=True)]
+    probabilities = np.full((count, 2), 1 - confidence)
+    probabilities[np.arange(count), answers] = confidence
+    return Evaluation(
+        photos,
+        CLASSES,
+        probabilities,
+        landmark_scores=np.full(count, confidence),
+        accepted=np.ones(count, dtype=bool),
+        ms_per_photo=5.0,
+    )
+
+
+def judged(version: int, correct: Sequence[bool], **facts: Any) -> Judged:
+    """A sound version with these answers; facts replace its fields, `metrics` single metrics."""
+    answers = evaluation(correct, facts.pop("confidence", 0.9))
+    metrics = summarize(answers) | facts.pop("metrics", {})
+    sound = Judged(
+        version=version,
+        run_id=f"run{version}",
+        evaluation=answers,
+        metrics=metrics,
+        megabytes=14.0,
+        pickles=(),
+        requirements=("numpy==2.1.0",),
+        seen=0,
+    )
+    return replace(sound, **facts)
+
+
+def unloadable(version: int) -> Judged:
+    """A version that could not be loaded."""
+    return judged(version, [True, True], evaluation=None, problem="it needs pickle")
+
+
+def answers(right: int, count: int) -> list[bool]:
+    """Right answers spread evenly over both landmarks."""
+    half = count // 2
+    return [position % half < right // 2 for position in range(count)]

@@ -1,0 +1,59 @@
+"""`python -m tests.registry.promoting_process URI NAME VERSION FILE [WRITES]`: one promotion.
+
+Waits for the file, so that several start together; is killed before its n-th write when told so.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from mlflow.tracking import MlflowClient
+
+from landmark_ml.registry.champion import OvertakenError, Succession
+from tests.registry.test_aliases import WRITES
+
+
+class Doomed:
+    """A client whose process gets SIGKILL before its n-th write, counted from 0."""
+
+    def __init__(self, client: MlflowClient, writes: int) -> None:
+        self._client = client
+        self._left = writes
+
+    def __getattr__(self, name: str) -> Any:
+        if name in WRITES:
+            if self._left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            self._left -= 1
+        return getattr(self._client, name)
+
+
+def say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    uri, name, version, file, *writes = sys.argv[1:]
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    since, _ = Succession(name, client).settle()
+    # Said when all is imported and the evidence is gathered.
+    say("ready")
+    while not Path(file).exists():
+        time.sleep(0.002)
+    using: Any = Doomed(client, int(writes[0])) if writes else client
+    try:
+        Succession(name, using).move("promote", int(version), since, f"by process {version}")
+    except OvertakenError:
+        say("overtaken")
+    else:
+        say("won")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Registered models without a trained network, and what the registry says of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from landmark_ml.registry.registered import CHAMPION, PREVIOUS
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+    from landmark_ml.registry.champion import Succession
+    from landmark_ml.registry.entry import Entry
+
+
+def make_versions(client: MlflowClient, name: str, count: int) -> None:
+    """Registered model of so many versions, nobody champion."""
+    client.create_registered_model(name)
+    for _ in range(count):
+        client.create_model_version(name, "somewhere/model")
+
+
+def aliases(client: MlflowClient, name: str) -> tuple[int, int]:
+    """Champion and previous, 0 for none."""
+    found = client.get_registered_model(name).aliases
+    return int(found.get(CHAMPION, 0)), int(found.get(PREVIOUS, 0))
+
+
+def crown(succession: Succession, *versions: int) -> Entry:
+    """Make one after the other champion, and return the last entry."""
+    for version in versions:
+        head, _ = succession.settle()
+        kind = "promote" if head.champion else "register"
+        succession.move(kind, version, head, "better")  # type: ignore[arg-type]
+    return succession.settle()[0]
+
+
+def told(succession: Succession) -> list[tuple[str, int]]:
+    """Kind and champion of each entry of the history."""
+    return [(entry.kind, entry.champion) for entry in succession.entries()]

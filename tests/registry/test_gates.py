@@ -1,0 +1,166 @@
+"""What a challenger has to prove, and what stops it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from landmark_ml.config import PromoteConfig
+from landmark_ml.registry.gates import (
+    FAILED,
+    NOT_CHECKED,
+    PASSED,
+    GateResult,
+    check_gates,
+    class_losses,
+    holm,
+)
+from tests.registry.judged_versions import answers, evaluation, judged, unloadable
+
+if TYPE_CHECKING:
+    from landmark_ml.registry.judged import Judged
+
+LIMITS = PromoteConfig()
+INSTALLABLE = GateResult("requirements", PASSED, "1 package", "all")
+CHAMPION = judged(1, answers(160, 200))
+BETTER = judged(2, answers(190, 200))
+
+
+def outcomes(
+    challenger: Judged,
+    champion: Judged | None = CHAMPION,
+    limits: PromoteConfig = LIMITS,
+    challengers: int = 1,
+) -> dict[str, GateResult]:
+    gates = check_gates(
+        challenger, champion, limits, challengers=challengers, installable=INSTALLABLE
+    )
+    return {gate.name: gate for gate in gates}
+
+
+def stops(*args: object, **kwargs: object) -> list[str]:
+    found = outcomes(*args, **kwargs)  # type: ignore[arg-type]
+    return [name for name, gate in found.items() if gate.outcome != PASSED]
+
+
+def test_a_clearly_better_challenger_passes_every_gate() -> None:
+    gates = outcomes(BETTER)
+    assert list(gates) == [
+        "loads without pickle",
+        "better top-1",
+        "no landmark worse",
+        "GAP",
+        "calibration (ECE)",
+        "latency",
+        "size",
+        "unseen photos",
+        "requirements",
+    ]
+    assert stops(BETTER) == []
+    assert "+0.1500" in gates["better top-1"].measured
+    assert "p = 1.9e-09" in gates["better top-1"].measured
+
+
+def test_a_gain_that_may_be_chance_is_none() -> None:
+    assert "better top-1" in stops(judged(2, answers(164, 200)))
+    assert outcomes(judged(2, answers(160, 200)))["better top-1"].outcome == FAILED
+
+
+def test_the_best_of_many_has_to_be_surer() -> None:
+    # Eight photos more: p = 0.0078.
+    challenger = judged(2, answers(168, 200))
+    assert "better top-1" not in stops(challenger)
+    assert "better top-1" in stops(challenger, challengers=10)
+
+
+def test_a_least_gain_can_be_asked_for() -> None:
+    assert "better top-1" in stops(BETTER, limits=replace(LIMITS, min_gain=0.2))
+
+
+def test_a_landmark_that_is_lost_stops_a_challenger_that_is_better_in_all() -> None:
+    champion = judged(1, [True] * 20 + [False] * 80 + [False] * 100)
+    challenger = judged(2, [False] * 20 + [True] * 80 + [True] * 100)
+    first = class_losses(*(version.evaluation for version in (challenger, champion)))  # type: ignore[arg-type]
+    assert stops(challenger, champion) == []
+    assert first[0].p > 0.9
+    losing = judged(2, [False] * 20 + [False] * 80 + [True] * 100)
+    assert stops(losing, champion) == ["no landmark worse"]
+    assert "Atomium" in outcomes(losing, champion)["no landmark worse"].measured
+
+
+def test_losses_are_corrected_for_the_number_of_landmarks() -> None:
+    champion = evaluation([True] * 5 + [False] * 5 + [True] * 5 + [False] * 5)
+    challenger = evaluation([False] * 10 + [False] * 10)
+    losses = class_losses(challenger, champion)
+    # A sign test of 5 to 0 has p = 1/32; of two landmarks the surest counts twice.
+    assert [loss.p for loss in losses] == [pytest.approx(2 / 32)] * 2
+
+
+def test_holm_never_falls_and_never_exceeds_one() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.9][:1]) == [0.01]
+    assert holm([0.01, 0.02, 0.5]) == pytest.approx([0.03, 0.04, 0.5])
+    assert holm([0.2, 0.21, 0.9]) == pytest.approx([0.6, 0.6, 0.9])
+    assert holm([0.9, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "gate"),
+    [
+        ({"metrics": {"gap": 0.5}}, "GAP"),
+        ({"metrics": {"ece": 0.9}}, "calibration (ECE)"),
+        ({"metrics": {"ms_per_photo": 151.0}}, "latency"),
+        ({"megabytes": 101.0}, "size"),
+        ({"pickles": ("model.pkl",)}, "loads without pickle"),
+        ({"seen": 1}, "unseen photos"),
+    ],
+)
+def test_each_gate_stops_alone(facts: dict[str, object], gate: str) -> None:
+    challenger = judged(2, answers(190, 200), **facts)
+    assert stops(challenger) == [gate]
+    assert outcomes(challenger)[gate].outcome == FAILED
+
+
+def test_what_is_not_known_is_not_passed() -> None:
+    gate = outcomes(judged(2, answers(190, 200), seen=None))["unseen photos"]
+    assert (gate.outcome, gate.measured) == (NOT_CHECKED, "its run has no split_manifest.json")
+
+
+def test_a_model_that_cannot_be_loaded_is_asked_nothing_else() -> None:
+    gates = outcomes(unloadable(2))
+    assert list(gates) == ["loads without pickle"]
+    assert gates["loads without pickle"].measured == "it needs pickle"
+
+
+def test_a_version_without_answers_passes_no_gate_whatever_is_said_of_it() -> None:
+    assert stops(replace(unloadable(2), problem="")) == ["loads without pickle"]
+
+
+def test_a_champion_that_cannot_be_judged_is_not_beaten() -> None:
+    gate = outcomes(BETTER, unloadable(1))["better top-1"]
+    assert gate.outcome == NOT_CHECKED
+    assert "it needs pickle" in gate.measured
+
+
+@pytest.mark.parametrize("challenger", [BETTER, judged(2, answers(100, 200))])
+def test_nobody_is_measured_by_a_champion_that_learned_from_the_photos(challenger: Judged) -> None:
+    champion = replace(CHAMPION, seen=12)
+    assert stops(challenger, champion) == ["better top-1"]
+    gates = outcomes(challenger, champion)
+    assert gates["better top-1"].outcome == NOT_CHECKED
+    assert "the champion learned from 12 of these photos; give" in gates["better top-1"].measured
+    assert not {"no landmark worse", "GAP", "calibration (ECE)"} & set(gates)
+
+
+def test_what_is_not_known_of_the_champion_is_said_and_stops_nobody() -> None:
+    doubt = "whether the champion learned from them is not known: its run has no split_manifest"
+    assert stops(BETTER, replace(CHAMPION, seen=None)) == []
+    assert doubt in outcomes(BETTER, replace(CHAMPION, seen=None))["better top-1"].measured
+    assert doubt not in outcomes(BETTER)["better top-1"].measured
+
+
+def test_without_a_champion_there_is_nothing_to_beat() -> None:
+    assert stops(judged(2, answers(20, 200)), None) == []
+    assert "better top-1" not in outcomes(BETTER, None)

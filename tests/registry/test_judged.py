@@ -1,0 +1,112 @@
+"""What is found in a logged model, and what it answers once loaded without pickle."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow.pyfunc.model import PythonModel
+
+from landmark_ml.data import Dataset, Photo
+from landmark_ml.registry.judged import judge_version
+from tests.colour_artifact import BLUE, GREEN, NAMES, RED, colour_photo, log_artifact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    root = tmp_path_factory.mktemp("photos")
+    photos = []
+    for label, colour in enumerate((RED, GREEN, BLUE)):
+        path: Path = root / f"{label}.jpg"
+        path.write_bytes(colour_photo(colour))
+        photos.append(Photo(path, label, f"{label:064x}", 40, 32))
+    return Dataset("colours", root, NAMES, train=(), val=(), test=tuple(photos))
+
+
+def test_a_sound_version_is_loaded_asked_and_looked_into(
+    dataset: Dataset, tracking_uri: str
+) -> None:
+    client, model = mlflow.MlflowClient(), log_artifact(tracking_uri)
+    client.create_registered_model("sound")
+    # A run of its own: other tests hold that of the model to be without a manifest.
+    with mlflow.start_run() as run:
+        pass
+    version = client.create_model_version("sound", f"models:/{model.model_id}", run.info.run_id)
+    judged = judge_version(version, dataset, NAMES)
+    assert (judged.problem, judged.pickles, judged.metrics["top1"]) == ("", (), 1.0)
+    assert any(line.startswith("openvino==") for line in judged.requirements)
+    assert 0 < judged.megabytes < 5
+    # Its run was no training and has no manifest.
+    assert judged.seen is None
+    rows = [{"sha256": f"{1:064x}", "split": "train"}]
+    client.log_text(run.info.run_id, json.dumps({"photos": rows}), "split_manifest.json")
+    assert judge_version(version, dataset, NAMES).seen == 1
+
+
+def test_a_version_whose_files_are_gone_does_not_end_the_judging_of_others(
+    dataset: Dataset, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = mlflow.MlflowClient(tracking_uri)
+    client.create_registered_model("gone")
+    version = client.create_model_version("gone", "somewhere/deleted")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no such file: somewhere/deleted")
+
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", fail)
+    judged = judge_version(version, dataset, NAMES)
+    assert judged.evaluation is None
+    assert "deleted" in judged.problem
+    assert (judged.version, judged.megabytes, judged.metrics) == (1, 0.0, {})
+
+
+class OfAnotherForm:
+    """A served model that answers without the fields of ours."""
+
+    def predict(self, data: pd.DataFrame, params: object = None) -> pd.DataFrame:  # noqa: ARG002
+        return pd.DataFrame({"label": ["cat"] * len(data)})
+
+
+@pytest.mark.parametrize("failure", [None, TimeoutError()], ids=["other answers", "no message"])
+def test_what_is_wrong_with_a_version_has_words_and_is_no_reason_to_stop(
+    dataset: Dataset, tracking_uri: str, monkeypatch: pytest.MonkeyPatch, failure: OSError | None
+) -> None:
+    client, model = mlflow.MlflowClient(), log_artifact(tracking_uri)
+    name = "other" if failure is None else "silent"
+    client.create_registered_model(name)
+    version = client.create_model_version(name, f"models:/{model.model_id}", model.run_id)
+
+    @contextmanager
+    def open_other(*_: object) -> Iterator[OfAnotherForm]:
+        if failure is not None:
+            raise failure
+        yield OfAnotherForm()
+
+    monkeypatch.setattr("landmark_ml.registry.judged.open_served", open_other)
+    judged = judge_version(version, dataset, NAMES)
+    assert judged.evaluation is None
+    assert ("another form" if failure is None else "TimeoutError") in judged.problem
+
+
+def test_a_pickled_model_is_found_and_not_loaded(dataset: Dataset, tracking_uri: str) -> None:
+    class Pickled(PythonModel):
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
+            return model_input
+
+    with mlflow.start_run():
+        logged = mlflow.pyfunc.log_model(name="pickled", python_model=Pickled())
+    version = mlflow.register_model(logged.model_uri, "pickled")
+    judged = judge_version(version, dataset, NAMES)
+    assert judged.evaluation is None
+    assert "pickle" in judged.problem.lower()
+    assert judged.pickles == ("python_model.pkl",)

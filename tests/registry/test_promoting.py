@@ -1,0 +1,318 @@
+"""A promotion from end to end, with answers that are made up, and the way back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow
+import pytest
+from mlflow.exceptions import MlflowException
+
+from experiments import history, promote, rollback
+from landmark_ml.config import HistoryConfig, PromoteConfig, RollbackConfig
+from landmark_ml.data import Dataset
+from landmark_ml.registry import candidates
+from landmark_ml.registry import promote as promoting
+from landmark_ml.registry.candidates import find_candidates
+from landmark_ml.registry.champion import OvertakenError, Succession
+from landmark_ml.registry.gates import PASSED, GateResult
+from landmark_ml.registry.promote import run_promotion
+from landmark_ml.registry.receipt import to_json
+from landmark_ml.registry.rollback import roll_back, tell_history
+from tests.mlflow_out import fail
+from tests.registry.judged_versions import CLASSES, answers, evaluation, judged
+from tests.registry.registered_models import aliases, crown, make_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlflow.entities.model_registry import ModelVersion
+
+    from landmark_ml.registry.judged import Judged
+
+COUNT = 200
+RIGHT = {1: 160, 2: 190, 3: 150, 4: 196}
+"""Photos of `COUNT` that each version gets right."""
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest, tracking_uri: str) -> str:
+    """Registered model of four versions; the first is champion."""
+    name = str(request.node.name)
+    client = mlflow.MlflowClient()
+    make_versions(client, name, 4)
+    crown(Succession(name, client), 1)
+    return name
+
+
+@pytest.fixture(autouse=True)
+def _made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    photos = tuple(
+        replace(photo, path=tmp_path / photo.path) for photo in evaluation([True] * COUNT).photos
+    )
+    dataset = Dataset("made-up", tmp_path, CLASSES, train=(), val=(), test=photos)
+
+    def judge(
+        version: ModelVersion, dataset: Dataset, names: Sequence[str], threads: int
+    ) -> Judged:
+        number = int(version.version)
+        return judged(number, answers(RIGHT[number], COUNT))
+
+    def check(requirements: Sequence[str], *, wanted: bool = True) -> GateResult:
+        return GateResult("requirements", PASSED, "installable", "all")
+
+    def open_made_up(name: str, options: object) -> Dataset:
+        return dataset
+
+    monkeypatch.setattr(promoting, "open_dataset", open_made_up)
+    # Its figures take longer than all the rest; test_receipt looks at them.
+    monkeypatch.setattr(promoting, "to_html", to_json)
+    monkeypatch.setattr(promoting, "judge_version", judge)
+    monkeypatch.setattr(promoting, "check_requirements", check)
+
+
+def make_more_versions(name: str, count: int) -> None:
+    client = mlflow.MlflowClient()
+    for _ in range(count):
+        client.create_model_version(name, "somewhere/model")
+
+
+def standing(name: str) -> tuple[int, int]:
+    return aliases(mlflow.MlflowClient(), name)
+
+
+def test_versions_are_judged_on_the_threads_of_the_promotion(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def judge(version: ModelVersion, _: Dataset, names: Sequence[str], threads: int) -> Judged:
+        given.append(threads)
+        return judged(int(version.version), answers(COUNT // 2, COUNT))
+
+    monkeypatch.setattr(promoting, "judge_version", judge)
+    run_promotion(PromoteConfig(name=name, candidates="2", threads=3))
+    assert given == [3, 3]
+
+
+def test_a_better_version_takes_over_with_a_receipt_in_three_places(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = mlflow.MlflowClient()
+    client.update_model_version(name, "2", "# Card")
+    result = run_promotion(PromoteConfig(name=name, candidates="2", reason="it is time"))
+    assert standing(name) == (2, 1)
+    assert result.entry is not None
+    run_id = result.receipt.run_id
+    assert (result.entry.reason, result.entry.receipt) == ("it is time", run_id)
+    assert json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/receipt.json"))["winner"] == 2
+    assert "Version 2 passed every gate" in Path(result.page).read_text(encoding="utf-8")
+    version = client.get_model_version(name, "2")
+    assert version.tags["promotion"] == "passed"
+    assert version.tags["promotion.receipt"] == run_id
+    assert version.description is not None
+    assert version.description.startswith("# Card\n\n### Promotion: passed every gate\n")
+    assert mlflow.get_run(run_id).data.tags["outcome"] == "passed"
+    promote.print_promotion(result)
+    printed = capsys.readouterr().out
+    assert "passed       better top-1" in printed
+    assert f"champion of {name} is now version 2 (history: 2)" in printed
+
+
+def test_a_worse_version_is_refused_and_that_is_written_down(name: str) -> None:
+    result = run_promotion(PromoteConfig(name=name, candidates="3"))
+    assert (result.entry, standing(name)) == (None, (1, 0))
+    assert mlflow.MlflowClient().get_model_version(name, "3").tags["promotion"] == "refused"
+    refusal = Succession(name).entries()[-1]
+    assert (refusal.kind, refusal.version) == ("refuse", 3)
+    assert refusal.reason.startswith("better top-1 failed: -0.0500")
+
+
+def test_judged_again_the_new_receipt_takes_the_place_of_the_old(name: str) -> None:
+    client = mlflow.MlflowClient()
+    card = "# Card\n\n### Promotion: wait for the fair\n\n| size | MB |\n|---|---|"
+    client.update_model_version(name, "3", card)
+    for note in ("", "\n\nSeen by the editors: fine."):
+        written = client.get_model_version(name, "3").description or ""
+        client.update_model_version(name, "3", written + note)
+        run_promotion(PromoteConfig(name=name, candidates="3"))
+    description = client.get_model_version(name, "3").description
+    assert description is not None
+    assert description.count("### Promotion: refused") == 1
+    assert description.count("| better top-1 |") == 1
+    assert description.startswith(card)
+    assert "Seen by the editors: fine." in description
+
+
+def test_a_long_card_makes_room_for_the_receipt(name: str) -> None:
+    client = mlflow.MlflowClient()
+    client.update_model_version(name, "3", "word " * 999)
+    run_promotion(PromoteConfig(name=name, candidates="3"))
+    description = client.get_model_version(name, "3").description
+    assert description is not None
+    assert description.startswith("word word")
+    assert description.endswith("|")
+    assert "| requirements |" in description
+
+
+def test_of_several_that_pass_the_best_takes_over(name: str) -> None:
+    result = run_promotion(PromoteConfig(name=name, candidates="newest:3"))
+    assert [verdict.judged.version for verdict in result.receipt.verdicts] == [4, 3, 2]
+    assert [verdict.passed for verdict in result.receipt.verdicts] == [True, False, True]
+    assert standing(name) == (4, 1)
+    told = [(entry.kind, entry.version) for entry in Succession(name).entries()]
+    assert told[-2:] == [("refuse", 3), ("promote", 4)]
+
+
+def test_a_version_that_was_rolled_back_is_judged_again_only_when_it_is_named(name: str) -> None:
+    crown(Succession(name), 4)
+    roll_back(RollbackConfig(name=name, reason="tags the sea"))
+    result = run_promotion(PromoteConfig(name=name, candidates="newest"))
+    assert [verdict.judged.version for verdict in result.receipt.verdicts] == [3]
+    with pytest.raises(ValueError, match="judged only when named: 4"):
+        find_candidates(name, "9", 1, frozenset({4}))
+    assert run_promotion(PromoteConfig(name=name, candidates="4")).receipt.winner == 4
+
+
+def test_a_former_champion_is_not_judged_because_nothing_newer_is_there(name: str) -> None:
+    client = mlflow.MlflowClient()
+    run_promotion(PromoteConfig(name=name))
+    receipt = client.get_model_version(name, "4").tags["promotion.receipt"]
+    for wanted, champion, back, why in (
+        ("newest", 4, (), r"the champion is the newest version \(4\); train another, or name one"),
+        ("newest", 3, (4,), "newer than the champion, version 3, were rolled back: 4; train"),
+        ("newest", 2, (1, 3, 4), "were rolled back: 3, 4; train another"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            find_candidates(name, wanted, champion, frozenset(back))
+    with pytest.raises(ValueError, match=r"candidates=<version>"):
+        run_promotion(PromoteConfig(name=name))
+    assert "promotion" not in client.get_model_version(name, "3").tags
+    assert client.get_model_version(name, "4").tags["promotion.receipt"] == receipt
+    assert [int(one.version) for one in find_candidates(name, "newest:2", 4)] == [3, 2]
+
+
+def test_a_champion_that_moves_meanwhile_stops_the_promotion(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign = promoting._sign
+
+    def sign_late(*given: object) -> None:
+        crown(Succession(name), 4)
+        sign(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(promoting, "_sign", sign_late)
+    with pytest.raises(OvertakenError, match="Version 4 was promoted"):
+        run_promotion(PromoteConfig(name=name, candidates="2"))
+    assert standing(name) == (4, 1)
+
+
+def test_candidates_that_are_not_there_are_refused(name: str) -> None:
+    for wanted, sentence in (
+        ("9", "no such version beside the champion, version 1; there are: 1, 2, 3, 4"),
+        ("1", "no such version beside the champion"),
+        ("oldest", "give newest, newest:3, experiment:NAME, a version number"),
+        ("models:/other/2", "give newest"),
+        (f"models:/{name}@nobody", "no alias 'nobody'"),
+        ("experiment:nowhere", "there is no such experiment"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            find_candidates(name, wanted, champion=1)
+
+
+def test_an_outage_is_not_reported_as_a_missing_version(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for asked in ("get_model_version", "get_model_version_by_alias"):
+        monkeypatch.setattr(mlflow.MlflowClient, asked, fail)
+    for wanted in ("2", f"models:/{name}@challenger"):
+        with pytest.raises(MlflowException, match="503"):
+            find_candidates(name, wanted, champion=1)
+
+
+def test_an_experiment_sends_its_best_versions(name: str, tracking_uri: str) -> None:
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment(name)
+    for top1 in (0.5, 0.9, 0.7, 0.8):
+        run_id = client.create_run(experiment).info.run_id
+        client.log_metric(run_id, "val/top1", top1)
+        # Photos that they are judged on must not have chosen who is judged.
+        client.log_metric(run_id, "test/top1", 1 - top1)
+        client.create_model_version(name, "somewhere/model", run_id)
+    found = find_candidates(name, f"experiment:{name}", champion=1)
+    assert [int(version.version) for version in found] == [6, 8, 7]
+
+
+def test_the_best_of_an_experiment_are_found_behind_runs_that_registered_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "_RUNS_AT_ONCE", 2)
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment(name)
+    for place in range(9):
+        run_id = client.create_run(experiment).info.run_id
+        client.log_metric(run_id, "val/top1", 0.9 - 0.1 * place)
+        if place in (0, 3, 7):
+            client.create_model_version(name, "somewhere/model", run_id)
+    client.create_run(experiment)
+    found = find_candidates(name, f"experiment:{name}", champion=5)
+    assert [int(version.version) for version in found] == [6, 7]
+
+
+def test_of_many_versions_no_more_are_fetched_than_are_judged(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_more_versions(name, 30)
+    fetched: list[str] = []
+    search = mlflow.search_model_versions
+
+    def count(**asked: object) -> list[ModelVersion]:
+        found: list[ModelVersion] = search(**asked)  # type: ignore[arg-type]
+        fetched.extend(version.version for version in found)
+        return found
+
+    monkeypatch.setattr(mlflow, "search_model_versions", count)
+    newest = find_candidates(name, "newest:2", champion=34)
+    assert [int(version.version) for version in newest] == [33, 32]
+    assert len(fetched) == 3
+    with pytest.raises(ValueError, match=r"there are: older ones, 15, 16, .*, 33, 34"):
+        find_candidates(name, "99", champion=1)
+
+
+def test_a_candidate_can_be_named_by_its_alias(name: str) -> None:
+    Succession(name).challenge(3)
+    found = run_promotion(PromoteConfig(name=name, candidates=f"models:/{name}@challenger"))
+    assert found.receipt.verdicts[0].judged.version == 3
+
+
+def test_rolling_back_twice_and_the_history_that_tells_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crown(Succession(name), 2, 3)
+    monkeypatch.setattr("sys.argv", ["rollback", f"--name={name}", "--reason=it tagged cats"])
+    rollback.main()
+    assert f"champion of {name} was version 3 and is now version 2" in capsys.readouterr().out
+    roll_back(RollbackConfig(name=name, reason="still cats"))
+    assert standing(name) == (1, 0)
+    with pytest.raises(ValueError, match="no champion before version 1 to go back to"):
+        roll_back(RollbackConfig(name=name, reason="once more"))
+    monkeypatch.setattr("sys.argv", ["history", f"--name={name}"])
+    history.main()
+    printed = capsys.readouterr().out
+    assert "it tagged cats" in printed
+    table, _ = tell_history(HistoryConfig(name=name))
+    told = ["register 1", "promote 2", "promote 3", "rollback 2", "rollback 1"]
+    assert table["what"].tolist() == told
+
+
+def test_a_rollback_without_a_reason_is_refused() -> None:
+    with pytest.raises(ValueError, match="reason is empty"):
+        roll_back(RollbackConfig(reason=" "))
+
+
+def test_a_novel_is_no_reason() -> None:
+    with pytest.raises(ValueError, match="reason has 1001 characters"):
+        RollbackConfig(reason="x" * 1001)

@@ -1,0 +1,125 @@
+"""Versions of the registered model: who becomes champion, and what a version says of itself."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import mlflow
+import pandas as pd
+import pytest
+
+from landmark_ml.registry.champion import Succession
+from landmark_ml.registry.register import (
+    Registered,
+    load_served,
+    register,
+    register_challenger,
+    served_requirements,
+)
+from landmark_ml.registry.registered import CHALLENGER, CHAMPION
+from tests.colour_artifact import RED, colour_photo, log_artifact
+from tests.serving.predict_threads import predicting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlflow.models.model import ModelInfo
+
+
+@pytest.fixture
+def model(tracking_uri: str) -> ModelInfo:
+    return log_artifact(tracking_uri)
+
+
+@pytest.fixture
+def another(tracking_uri: str) -> Callable[[], ModelInfo]:
+    """Logs a model of a run of its own."""
+    return partial(log_artifact.__wrapped__, tracking_uri)
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """Registered model that no other test uses."""
+    return str(request.node.name)
+
+
+def add(model: ModelInfo, name: str, top1: str, digest: str = "these photos") -> Registered:
+    return register(model, name, {"top1": top1, "test_digest": digest}, f"# Card of {top1}")
+
+
+def aliases(name: str) -> dict[str, int]:
+    found = mlflow.MlflowClient().get_registered_model(name).aliases
+    return {alias: int(number) for alias, number in found.items()}
+
+
+def test_the_first_version_is_champion(model: ModelInfo, name: str) -> None:
+    registered = add(model, name, "0.5")
+    assert registered == Registered(name, 1, is_champion=True, reason="the first version")
+    assert aliases(name) == {CHAMPION: 1}
+    (entry,) = Succession(name).entries()
+    assert (entry.kind, entry.champion, entry.receipt) == ("register", 1, model.run_id)
+
+
+def test_a_later_version_is_the_challenger_however_good(
+    model: ModelInfo, another: Callable[[], ModelInfo], name: str
+) -> None:
+    add(model, name, "0.5")
+    better = add(another(), name, "0.75")
+    assert (better.version, better.is_champion) == (2, False)
+    assert better.reason == "top-1 0.75 against 0.5 of the champion, version 1"
+    assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}
+    other = add(another(), name, "0.99", digest="other photos")
+    assert other.reason == "the champion, version 1, was measured on other test photos"
+    assert aliases(name) == {CHAMPION: 1, CHALLENGER: 3}
+
+
+def test_where_the_champion_was_deleted_the_next_version_takes_its_place(
+    model: ModelInfo, another: Callable[[], ModelInfo], name: str
+) -> None:
+    add(model, name, "0.5")
+    mlflow.MlflowClient().delete_model_version(name, "1")
+    registered = add(another(), name, "0.25")
+    assert registered == Registered(name, 2, is_champion=True, reason="there was no champion")
+    assert aliases(name) == {CHAMPION: 2}
+
+
+def test_a_run_that_goes_on_after_it_was_registered_has_one_version(
+    model: ModelInfo, another: Callable[[], ModelInfo], name: str
+) -> None:
+    client = mlflow.MlflowClient()
+    for _ in range(2):
+        assert add(model, name, "0.5").is_champion
+        client.update_model_version(name, "1", description="")
+    assert add(model, name, "0.5").version == 1
+    assert client.get_model_version(name, "1").description == "# Card of 0.5"
+    later = another()
+    for _ in range(2):
+        assert add(later, name, "0.75").version == 2
+    assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}
+    assert [entry.version for entry in Succession(name).entries()] == [1]
+    promoted = register_challenger(model, name, {}, "# Card")
+    assert (promoted.version, promoted.is_champion) == (1, True)
+    assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}
+
+
+def test_a_version_carries_its_receipt(model: ModelInfo, name: str) -> None:
+    add(model, name, "0.5")
+    found = mlflow.MlflowClient().get_model_version(name, "1")
+    assert found.tags == {"top1": "0.5", "test_digest": "these photos"}
+    assert found.description == "# Card of 0.5"
+    assert found.run_id == model.run_id
+
+
+def test_requirements_are_those_installed_here() -> None:
+    pins = dict(line.split("==") for line in served_requirements())
+    assert pins == {name: version(name) for name in pins}
+    assert not {"torch", "timm", "mlflow", "landmark-ml"} & set(pins)
+
+
+def test_a_model_is_loaded_for_the_threads_it_is_given(model: ModelInfo) -> None:
+    photos = pd.DataFrame({"image": [colour_photo(RED)] * 24})
+    before = predicting()
+    load_served(model.model_uri, threads=1).predict(photos)
+    assert len(predicting() - before) == 1

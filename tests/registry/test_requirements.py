@@ -1,0 +1,56 @@
+"""Whether requirements can be installed is asked of pip; no answer is not a yes."""
+
+from __future__ import annotations
+
+import pytest
+
+from landmark_ml.registry import requirements
+from landmark_ml.registry.gates import FAILED, NOT_CHECKED, PASSED
+from landmark_ml.registry.requirements import check_requirements
+
+OFFLINE = """WARNING: Retrying … NewConnectionError: [Errno -3] Temporary failure
+ERROR: Could not find a version that satisfies the requirement numpy==2.1.0"""
+NO_PIP = "/home/me/.venv/bin/python: No module named pip\n"
+ABSENT = "ERROR: No matching distribution found for numpy==99.0"
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "said"),
+    [
+        ((0, ""), PASSED, "1 packages can be installed"),
+        ((1, ABSENT), FAILED, "No matching distribution found for numpy==99.0"),
+        ((1, OFFLINE), NOT_CHECKED, "go online, or pass check_requirements=False"),
+    ],
+)
+def test_what_pip_says_counts(
+    answer: tuple[int, str], outcome: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requirements, "_ask_pip", lambda _listed: answer)
+    gate = check_requirements(["numpy==2.1.0"])
+    assert gate.outcome == outcome
+    assert said in gate.measured
+
+
+def test_it_can_be_left_out_but_not_unsaid() -> None:
+    gate = check_requirements(["numpy==2.1.0"], wanted=False)
+    assert (gate.outcome, gate.measured) == (PASSED, "skipped on request")
+
+
+def test_a_model_without_requirements_is_refused() -> None:
+    assert check_requirements([]).outcome == FAILED
+
+
+def test_a_missing_pip_is_not_taken_for_a_missing_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "_ask_pip", lambda _listed: (1, NO_PIP))
+    gate = check_requirements(["numpy==2.1.0"])
+    assert gate.outcome == NOT_CHECKED
+    assert "has no pip; install it there" in gate.measured
+    assert "check_requirements=False" in gate.measured
+    assert "online" not in gate.measured
+
+
+@pytest.mark.slow
+def test_without_a_network_pip_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    gate = check_requirements(["numpy==2.1.0"])
+    assert gate.outcome == NOT_CHECKED, gate

@@ -1,0 +1,143 @@
+"""Runs read back from MLflow: which count, what they hold, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import pandas as pd
+import pytest
+
+from landmark_ml.tracking.errors import shown_tracking_uri
+from landmark_ml.tracking.read_runs import read_evaluated_runs
+from tests.synthetic_runs import MINUTE, STARTED, log_run, make_answers, make_run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlflow.entities import Run
+
+CORRECT = [True, True, False, True]
+pytestmark = pytest.mark.usefixtures("tracking_uri")
+
+
+def names(runs: Sequence[object]) -> list[str]:
+    return [str(getattr(run, "name", "")) for run in runs]
+
+
+def test_a_run_comes_back_as_it_was_logged() -> None:
+    logged = make_run("back", CORRECT)
+    run_id = log_run("back", logged)
+    read = read_evaluated_runs("back")
+    (run,) = read.runs
+    assert (read.left_out, read.caution) == ((), "")
+    assert (run.run_id, run.name, run.started) == (run_id, "back", STARTED)
+    assert (run.recipe, run.backbone, run.test_digest) == ("transfer", "tiny", "d1")
+    assert (run.parameters, run.macs, run.artifact_bytes) == (3.4e6, 384e6, 13.9e6)
+    assert run.metric("test/top1") == 0.75
+    pd.testing.assert_frame_equal(run.answers, logged.answers, check_dtype=False)
+    assert run.answers["correct"].dtype == bool
+    pd.testing.assert_frame_equal(run.curve, logged.curve)
+
+
+def test_an_epoch_logged_again_counts_as_it_was_last() -> None:
+    log_run("resumed", make_run("resumed", CORRECT), epochs_again=[1])
+    (run,) = read_evaluated_runs("resumed").runs
+    assert run.curve["val/top1"].tolist() == [0.5, 0.25]
+    assert run.curve["minutes"].tolist() == [0.5, 10.0]
+
+
+def test_landmarks_with_odd_names_stay_landmarks() -> None:
+    answers = make_answers(CORRECT).assign(label=["NA", "None", "1", "a,b"])
+    log_run("odd", make_run("odd", CORRECT, answers=answers))
+    (run,) = read_evaluated_runs("odd").runs
+    assert run.answers["label"].tolist() == ["NA", "None", "1", "a,b"]
+
+
+def test_only_finished_runs_with_test_metrics_count() -> None:
+    log_run("mixed", make_run("done", CORRECT))
+    log_run("mixed", make_run("failed", CORRECT), status="FAILED")
+    log_run("mixed", make_run("going", CORRECT), status="RUNNING")
+    log_run("mixed", make_run("untested", CORRECT, metrics={"val/top1": 0.9}))
+    read = read_evaluated_runs("mixed")
+    assert (names(read.runs), read.left_out) == (["done"], ())
+
+
+def test_of_many_the_newest_or_the_best_are_read_and_that_is_said() -> None:
+    for age in range(3):
+        right = [number < 4 + age for number in range(8)]
+        log_run("many", make_run(f"age-{age}", right, started=STARTED - age * MINUTE))
+    newest = read_evaluated_runs("many", most=2)
+    assert names(newest.runs) == ["age-0", "age-1"]
+    assert "only the newest 2: raise most" in newest.caution
+    best = read_evaluated_runs("many", most=2, order="best")
+    assert names(best.runs) == ["age-2", "age-1"]
+    assert "only the best 2: raise most" in best.caution
+    assert read_evaluated_runs("many", most=3).caution == ""
+
+
+def test_no_more_runs_are_fetched_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for age in range(5):
+        log_run("fetched", make_run(f"age-{age}", CORRECT, started=STARTED - age * MINUTE))
+    fetched: list[str] = []
+    search = mlflow.search_runs
+
+    def count(**asked: Any) -> list[Run]:
+        found: list[Run] = search(**asked)
+        fetched.extend(run.info.run_id for run in found)
+        return found
+
+    monkeypatch.setattr(mlflow, "search_runs", count)
+    read_evaluated_runs("fetched", most=2)
+    assert len(fetched) == 3
+
+
+def test_a_search_string_narrows_the_runs() -> None:
+    log_run("searched", make_run("a", CORRECT, recipe="scratch"))
+    log_run("searched", make_run("b", CORRECT, recipe="transfer"))
+    assert names(read_evaluated_runs("searched", "tags.recipe = 'scratch'").runs) == ["a"]
+    with pytest.raises(ValueError, match="no finished run with test metrics that meets"):
+        read_evaluated_runs("searched", "tags.recipe = 'other'")
+
+
+@pytest.mark.parametrize(
+    "answers", ["", "sha256,label\nab,Petra\n", "sha256,label,correct\nab,Petra,perhaps\n"]
+)
+def test_a_run_with_unreadable_answers_is_left_out(answers: str) -> None:
+    name = f"damaged-{len(answers)}"
+    log_run(name, make_run("damaged", CORRECT), answers=answers)
+    log_run(name, make_run("whole", CORRECT))
+    read = read_evaluated_runs(name)
+    assert (names(read.runs), names(read.left_out)) == (["whole"], ["damaged"])
+    assert "test_answers.csv cannot be read" in read.left_out[0].reason
+
+
+def test_a_run_whose_answers_are_gone_is_left_out() -> None:
+    run_id = log_run("gone", make_run("gone", CORRECT))
+    Path(mlflow.get_run(run_id).info.artifact_uri, "test_answers.csv").unlink()
+    read = read_evaluated_runs("gone")
+    assert (read.runs, names(read.left_out)) == ((), ["gone"])
+
+
+def test_an_unknown_experiment_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"no experiment 'nowhere' .* there are: .*landmarks"):
+        read_evaluated_runs("nowhere")
+
+
+def test_an_experiment_without_runs_is_refused() -> None:
+    mlflow.create_experiment("empty")
+    with pytest.raises(ValueError, match="'empty' holds no finished run with test metrics; train"):
+        read_evaluated_runs("empty")
+
+
+def test_what_is_no_search_string_is_refused() -> None:
+    log_run("filtered", make_run("a", CORRECT))
+    with pytest.raises(ValueError, match="'best ones' is no MLflow search string"):
+        read_evaluated_runs("filtered", "best ones")
+
+
+def test_a_password_of_the_database_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "postgresql://mlflow:secret@db.example/runs"
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: address)
+    assert shown_tracking_uri() == "postgresql://db.example/runs"

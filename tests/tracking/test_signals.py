@@ -1,0 +1,109 @@
+"""Signals that come at a bad moment wait for its end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import pytest
+
+from landmark_ml.config import TrainConfig
+from landmark_ml.tracking import run as tracking
+from landmark_ml.tracking.signals import signals_held
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CONFIG = TrainConfig()
+
+
+@pytest.fixture(autouse=True)
+def _interrupting() -> Iterator[None]:
+    """Both signals raise KeyboardInterrupt, as the command line has them do."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def hold(first: signal.Signals, second: signal.Signals, passed: list[int]) -> None:
+    """Both arrive while signals are held; passed: those after which it went on."""
+    with signals_held():
+        for number in (first, second):
+            signal.raise_signal(number)
+            passed.append(number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_comes_meanwhile_comes_at_the_end(number: signal.Signals) -> None:
+    passed: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        hold(number, signal.SIGTERM, passed)
+    assert passed == [number, signal.SIGTERM]
+    assert signal.getsignal(number) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    passed: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        hold(signal.SIGINT, signal.SIGINT, passed)
+    assert passed == [signal.SIGINT]
+
+
+def test_without_a_signal_nothing_happens_and_nothing_elsewhere() -> None:
+    seen = []
+
+    def look() -> None:
+        with signals_held():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    look()
+    assert seen[0] is signal.default_int_handler
+    assert seen[1] is not signal.default_int_handler
+
+
+def interrupted(call: Callable[..., Any], *, before: bool) -> Callable[..., Any]:
+    def interrupting(*arguments: Any, **named: Any) -> Any:
+        if before:
+            signal.raise_signal(signal.SIGINT)
+        done = call(*arguments, **named)
+        if not before:
+            signal.raise_signal(signal.SIGINT)
+        return done
+
+    return interrupting
+
+
+@pytest.mark.usefixtures("tracking_uri")
+@pytest.mark.parametrize(
+    ("name", "before", "status"),
+    [
+        ("create_run", False, "KILLED"),
+        ("set_terminated", True, "FINISHED"),
+    ],
+)
+def test_no_run_is_left_running(
+    name: str, status: str, monkeypatch: pytest.MonkeyPatch, *, before: bool
+) -> None:
+    """Ctrl-C where MLflow knows a run, and this process none, or one no longer."""
+    started: list[str] = []
+    create, call = mlflow.MlflowClient.create_run, getattr(mlflow.MlflowClient, name)
+
+    def remember(*arguments: Any, **named: Any) -> mlflow.entities.Run:
+        run = create(*arguments, **named)
+        started.append(run.info.run_id)
+        return run
+
+    monkeypatch.setattr(mlflow.MlflowClient, "create_run", remember)
+    call = remember if name == "create_run" else call
+    monkeypatch.setattr(mlflow.MlflowClient, name, interrupted(call, before=before))
+    with pytest.raises(KeyboardInterrupt), tracking.start_run(CONFIG, "name", {}):
+        pass
+    assert mlflow.active_run() is None
+    assert [mlflow.get_run(run_id).info.status for run_id in started] == [status]

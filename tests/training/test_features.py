@@ -1,0 +1,268 @@
+"""Cached features: computed once for each content, view and backbone, and never half-written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from landmark_ml.data import Photo
+from landmark_ml.inference import preprocessing as preprocessing_module
+from landmark_ml.inference.photos import PhotoError, decode_photo
+from landmark_ml.networks.create import LandmarkNetwork
+from landmark_ml.training import features as features_module
+from landmark_ml.training.features import FeatureCache, compute_features, view_pixels
+from tests.colour_photos import write_colours
+from tests.photo_folders import random_picture
+from tests.tiny_networks import CPU, lay_traced, tiny_model, tiny_preprocessing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SHA256 = "0123456789abcdef" * 4
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> FeatureCache:
+    return FeatureCache(lay_traced(tmp_path / "cache"))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> tuple[Photo, ...]:
+    return write_colours(tmp_path / "photos", 3, (0, 1), seed=0)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the photos that were decoded, in any order."""
+    names: list[str] = []
+
+    def count(path: Path, **options: Any) -> Image.Image:
+        names.append(path.name)
+        return decode_photo(path, **options)
+
+    monkeypatch.setattr(preprocessing_module, "decode_photo", count)
+    return names
+
+
+def computed(
+    photos: tuple[Photo, ...], cache: FeatureCache, views: int = 1, seed: int = 0
+) -> NDArray[np.float32]:
+    return compute_features(tiny_model(seed=seed), photos, views, CPU, cache)
+
+
+def feature_files(cache: FeatureCache) -> list[Path]:
+    return sorted((cache.folder / "features").glob("*.npz"))
+
+
+def test_features_are_those_of_the_network_in_the_order_of_the_photos(
+    photos: tuple[Photo, ...], cache: FeatureCache
+) -> None:
+    found = computed(photos, cache, views=2)
+    assert found.shape == (2, 6, 8)
+    assert found.dtype == np.float32
+    model = tiny_model()
+    for view, mirrored in enumerate((False, True)):
+        pixels = np.stack([model.preprocessing.read(photo.path) for photo in photos])
+        batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        with torch.no_grad():
+            expected = model.features(batch.flip(3) if mirrored else batch)
+        assert np.allclose(found[view], expected.numpy(), atol=2e-2 if mirrored else 1e-4)
+
+
+def test_more_photos_than_a_batch_keep_their_order(tmp_path: Path, cache: FeatureCache) -> None:
+    many = write_colours(tmp_path / "many", 35, (0, 2), seed=0)
+    found = computed(many, cache)[0]
+    alone = computed((many[40],), FeatureCache(lay_traced(tmp_path / "fresh")))[0, 0]
+    assert np.allclose(found[40], alone, atol=1e-5)
+    assert len(np.unique(found, axis=0)) == 70
+
+
+def test_known_photos_are_not_decoded_again(
+    photos: tuple[Photo, ...], cache: FeatureCache, decoded: list[str]
+) -> None:
+    first = computed(photos, cache, views=2)
+    assert len(decoded) == 12
+    decoded.clear()
+    assert np.array_equal(computed(photos[::-1], cache, views=2), first[:, ::-1])
+    assert decoded == []
+
+
+def test_pixels_of_another_decoder_are_not_taken_for_those_of_this_one(
+    photos: tuple[Photo, ...],
+    cache: FeatureCache,
+    decoded: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computed(photos, cache)
+    decoded.clear()
+    monkeypatch.setattr("PIL.__version__", "99.0")
+    computed(photos, cache)
+    assert len(decoded) == len(photos)
+
+
+def test_only_missing_photos_and_views_are_computed(
+    photos: tuple[Photo, ...], cache: FeatureCache, decoded: list[str]
+) -> None:
+    computed(photos[:4], cache)
+    decoded.clear()
+    computed(photos, cache)
+    assert sorted(decoded) == sorted(photo.path.name for photo in photos[4:])
+    decoded.clear()
+    computed(photos[:2], cache, views=2)
+    assert sorted(decoded) == sorted(photo.path.name for photo in photos[:2])
+
+
+def test_equal_files_are_computed_once(
+    photos: tuple[Photo, ...], cache: FeatureCache, decoded: list[str]
+) -> None:
+    found = computed((photos[0], photos[0], photos[1]), cache)[0]
+    assert len(decoded) == 2
+    assert np.array_equal(found[0], found[1])
+
+
+def test_a_renamed_photo_keeps_its_features(
+    photos: tuple[Photo, ...], cache: FeatureCache, decoded: list[str]
+) -> None:
+    before = computed(photos, cache, views=3)
+    moved = photos[0].path.rename(photos[0].path.with_name("renamed.png"))
+    renamed = (replace(photos[0], path=moved), *photos[1:])
+    decoded.clear()
+    assert np.array_equal(computed(renamed, cache, views=3), before)
+    assert decoded == []
+    fresh = FeatureCache(lay_traced(cache.folder / "fresh"))
+    assert np.allclose(computed(renamed, fresh, views=3), before, atol=1e-6)
+
+
+def test_another_backbone_has_its_own_features(
+    photos: tuple[Photo, ...], cache: FeatureCache
+) -> None:
+    first = computed(photos, cache)
+    assert not np.allclose(computed(photos, cache, seed=1), first)
+    assert np.array_equal(computed(photos, cache), first)
+    assert len(feature_files(cache)) == 2
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_damaged_cache_is_computed_again_with_a_warning(
+    share: float, photos: tuple[Photo, ...], cache: FeatureCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = computed(photos, cache)
+    (stored,) = feature_files(cache)
+    content = stored.read_bytes()
+    stored.write_bytes(content[: int(len(content) * share)])
+    assert np.array_equal(computed(photos, cache), before)
+    assert f"{stored} is damaged" in caplog.text
+    caplog.clear()
+    assert np.array_equal(computed(photos, cache), before)
+    assert caplog.text == ""
+
+
+def test_an_interruption_leaves_the_old_cache(
+    photos: tuple[Photo, ...], cache: FeatureCache, decoded: list[str]
+) -> None:
+    before = computed(photos[:4], cache)
+    (stored,) = feature_files(cache)
+    content = stored.read_bytes()
+    photos[5].path.write_bytes(b"destroyed meanwhile")
+    with pytest.raises(ValueError, match=photos[5].path.name):
+        computed(photos, cache)
+    assert feature_files(cache) == [stored]
+    assert stored.read_bytes() == content
+    decoded.clear()
+    assert np.array_equal(computed(photos[:4], cache), before)
+    assert decoded == []
+
+
+def test_two_trainings_at_once_keep_the_features_of_both(
+    photos: tuple[Photo, ...], cache: FeatureCache, decoded: list[str]
+) -> None:
+    computed(photos[:1], cache)
+    key = feature_files(cache)[0].stem
+    one, other = cache.load(key), cache.load(key)
+    cache.add(key, one | {"one": np.zeros_like(one[photos[0].sha256])})
+    cache.add(key, other | {"other": np.zeros_like(one[photos[0].sha256])})
+    assert set(cache.load(key)) == {photos[0].sha256, "one", "other"}
+    decoded.clear()
+    computed(photos[:1], cache)
+    assert decoded == []
+
+
+def test_an_interrupted_pass_keeps_what_it_found(
+    photos: tuple[Photo, ...],
+    cache: FeatureCache,
+    decoded: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(features_module, "_AHEAD", 1)
+    last = photos[-1]
+    content = last.path.read_bytes()
+    last.path.write_bytes(b"")
+    with pytest.raises(PhotoError):
+        computed(photos, cache)
+    last.path.write_bytes(content)
+    decoded.clear()
+    found = computed(photos, cache)
+    assert 1 <= len(decoded) <= 2
+    assert np.array_equal(found, computed(photos, FeatureCache(cache.folder)))
+
+
+def test_a_first_photo_that_cannot_be_read_is_named(
+    photos: tuple[Photo, ...], cache: FeatureCache
+) -> None:
+    for photo in photos:
+        photo.path.write_bytes(b"")
+    with pytest.raises(PhotoError, match=photos[0].path.name):
+        computed(photos, cache)
+
+
+def test_views_differ_and_repeat() -> None:
+    photo, preprocessing = random_picture(1), tiny_preprocessing()
+    views = [view_pixels(photo, preprocessing, view, SHA256) for view in range(6)]
+    again = [view_pixels(photo, preprocessing, view, SHA256) for view in range(6)]
+    assert all(np.array_equal(one, two) for one, two in zip(views, again, strict=True))
+    assert len({view.tobytes() for view in views}) == 6
+    assert np.array_equal(views[0], preprocessing.pixels(photo))
+    assert np.abs(views[1].astype(int) - views[0][:, ::-1]).max() <= 2
+
+
+def test_random_views_depend_on_the_content() -> None:
+    photo, preprocessing = random_picture(1), tiny_preprocessing()
+    one = view_pixels(photo, preprocessing, 2, SHA256)
+    assert not np.array_equal(one, view_pixels(photo, preprocessing, 2, SHA256[::-1]))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 90), (90, 1)])
+def test_the_smallest_photos_have_views_too(size: tuple[int, int]) -> None:
+    photo = Image.new("RGB", size, (10, 120, 240))
+    for view in range(5):
+        pixels = view_pixels(photo, tiny_preprocessing(), view, SHA256)
+        assert (pixels == (10, 120, 240)).all()
+
+
+def test_no_photos_have_no_features(cache: FeatureCache) -> None:
+    with pytest.raises(ValueError, match="features of 0 photos"):
+        computed((), cache)
+
+
+def test_features_see_the_pixels_that_are_served(tmp_path: Path, cache: FeatureCache) -> None:
+    # Its short side lies between the network's side and the size it is resized to, so that a
+    # decoder asked for the wrong one of the two would take another JPEG scale.
+    noise = np.random.default_rng(0).integers(0, 256, (72, 96, 3), dtype=np.uint8)
+    path = tmp_path / "noise.jpg"
+    Image.fromarray(noise).save(path, quality=95)
+    photo = Photo(path, 0, "0" * 64, 96, 72)
+    network = tiny_model().network
+    preprocessing = replace(tiny_preprocessing("crop"), resolution=34, resize=40)
+    model = LandmarkNetwork(network, preprocessing)
+    found = compute_features(model, (photo,), 1, CPU, cache)[0]
+    pixels = torch.from_numpy(preprocessing.read(path)).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        expected = model.eval().features(pixels).numpy()
+    assert np.allclose(found, expected, atol=1e-4)

@@ -1,0 +1,270 @@
+"""The training loop: it learns, keeps the best epoch, repeats by seed and fails loudly."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from landmark_ml.networks.head import Head
+from landmark_ml.training.batches import TensorBatches
+from landmark_ml.training.loop import TrainingError, evaluate, fit
+from landmark_ml.training.optim import FitOptions
+from tests.tiny_networks import CPU, SIDE, tiny_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OPTIONS = FitOptions(name="test", num_classes=3, epochs=6, learning_rate=0.05)
+
+
+def clusters(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Three separable clusters of features [N, 5] and their labels."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+    features = 4 * torch.eye(5)[labels] + 0.3 * torch.randn(count, 5, generator=generator)
+    return features, labels
+
+
+def shuffled(features: Tensor, labels: Tensor, seed: int = 0) -> TensorBatches:
+    return TensorBatches(features, labels, 16, torch.Generator().manual_seed(seed))
+
+
+def in_order(features: Tensor, labels: Tensor) -> TensorBatches:
+    return TensorBatches(features, labels, 16)
+
+
+def ignore(_: dict[str, float]) -> None:
+    """Take the metrics of an epoch and do nothing with them."""
+
+
+def contrary(count: int) -> TensorBatches:
+    """Validation photos under the wrong labels: the better the fit, the worse their loss."""
+    features, labels = clusters(count, seed=9)
+    return in_order(features, (labels + 1) % 3)
+
+
+def new_head(drop_rate: float = 0.0) -> Head:
+    return Head(clusters(48)[0], 3, drop_rate)
+
+
+def fit_head(
+    options: FitOptions, val: TensorBatches | None, head: Head | None = None
+) -> tuple[Head, dict[str, float], list[dict[str, float]]]:
+    head, rows = head or new_head(), list[dict[str, float]]()
+    kept = fit(head, shuffled(*clusters(48)), val, options, CPU, rows.append)
+    return head, kept, rows
+
+
+def test_a_separable_problem_is_learnt() -> None:
+    _, kept, rows = fit_head(OPTIONS, in_order(*clusters(30, seed=1)))
+    assert kept["val/top1"] == 1.0
+    assert kept["val/loss"] < 0.5 < rows[0]["train/loss"]
+    losses = [row["val/calibrated_loss"] for row in rows]
+    assert kept["val/calibrated_loss"] == min(losses)
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4, 5]
+    assert all(row["train/photos_per_second"] > 0 for row in rows)
+
+
+def test_the_weights_of_the_best_epoch_are_kept() -> None:
+    head, states = new_head(), list[dict[str, Tensor]]()
+
+    def keep_state(_: dict[str, float]) -> None:
+        states.append(copy.deepcopy(head.state_dict()))
+
+    train = shuffled(*clusters(48))
+    kept = fit(head, train, contrary(30), OPTIONS, CPU, keep_state)
+    assert kept["epoch"] == 0
+    assert torch.equal(head.classifier.weight, states[0]["classifier.weight"])
+    assert not torch.equal(head.classifier.weight, states[-1]["classifier.weight"])
+
+
+def test_without_validation_the_last_weights_stay() -> None:
+    head, states = new_head(), list[Tensor]()
+    train = shuffled(*clusters(48))
+    kept = fit(
+        head, train, None, OPTIONS, CPU, lambda _: states.append(head.classifier.weight.clone())
+    )
+    assert kept["epoch"] == 5
+    assert "val/loss" not in kept
+    assert torch.equal(head.classifier.weight, states[-1])
+
+
+def test_patience_stops_after_epochs_without_a_better_loss() -> None:
+    _, _, stopped = fit_head(replace(OPTIONS, patience=2), contrary(30))
+    assert [row["epoch"] for row in stopped] == [0, 1, 2]
+    _, _, whole = fit_head(replace(OPTIONS, patience=2), in_order(*clusters(30, seed=1)))
+    assert len(whole) == 6
+
+
+def test_only_every_few_epochs_and_the_last_are_validated() -> None:
+    options = replace(OPTIONS, val_interval=4)
+    _, kept, rows = fit_head(options, in_order(*clusters(30, seed=1)))
+    assert [row["epoch"] for row in rows if "val/top1" in row] == [3, 5]
+    assert kept["epoch"] == 5
+    assert [row["epoch"] for row in rows if "train/loss" in row] == [0, 1, 2, 3, 4, 5]
+
+
+def test_of_few_validated_epochs_the_weights_of_the_best_are_kept() -> None:
+    head, states = new_head(), list[Tensor]()
+    options = replace(OPTIONS, val_interval=3)
+    kept = fit(
+        head,
+        shuffled(*clusters(48)),
+        contrary(30),
+        options,
+        CPU,
+        lambda _: states.append(head.classifier.weight.detach().clone()),
+    )
+    assert kept["epoch"] == 2
+    assert torch.equal(head.classifier.weight, states[2])
+
+
+def without_speed(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{k: v for k, v in row.items() if "per_second" not in k} for row in rows]
+
+
+def test_the_same_seed_gives_the_same_metrics_to_the_last_bit() -> None:
+    options = replace(OPTIONS, mixup=0.4, label_smoothing=0.1, ema_decay=0.9)
+    runs = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        _, _, rows = fit_head(options, in_order(*clusters(30, seed=1)), new_head(drop_rate=0.5))
+        runs.append(without_speed(rows))
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        {},
+        {"label_smoothing": 0.1},
+        {"mixup": 0.4},
+        {"cutmix": 1.0},
+        {"mixup": 0.4, "cutmix": 1.0, "label_smoothing": 0.1},
+        {"ema_decay": 0.9},
+        {"layer_decay": 0.5, "ema_decay": 0.5, "mixup": 0.2},
+    ],
+    ids=str,
+)
+def test_every_way_of_training_moves_every_parameter(path: dict[str, float]) -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)
+    model = tiny_model()
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    pixels = torch.randint(0, 256, (12, 3, SIDE, SIDE), dtype=torch.uint8)
+    batches = shuffled(pixels, torch.arange(12) % 3)
+    changes: dict[str, Any] = path
+    options = replace(OPTIONS, epochs=2, learning_rate=0.01, **changes)
+    kept = fit(model, batches, in_order(pixels, torch.arange(12) % 3), options, CPU, ignore)
+    assert math.isfinite(kept["val/loss"])
+    still = [name for name, value in model.named_parameters() if torch.equal(value, before[name])]
+    assert still == []
+
+
+def test_mixing_leaves_the_stored_photos_alone() -> None:
+    features, labels = clusters(48)
+    stored = features.clone()
+    options = replace(OPTIONS, epochs=1, mixup=0.5)
+    fit(new_head(), shuffled(stored, labels), None, options, CPU, ignore)
+    assert torch.equal(stored, features)
+
+
+def test_the_average_lags_behind_and_is_what_is_kept() -> None:
+    plain, averaged = new_head(), new_head()
+    train = clusters(48)
+    options = replace(OPTIONS, epochs=2)
+    fit(plain, shuffled(*train), None, options, CPU, ignore)
+    fit(averaged, shuffled(*train), None, replace(options, ema_decay=0.99), CPU, ignore)
+    norms = [head.classifier.weight.detach().norm().item() for head in (averaged, plain)]
+    assert 0 < norms[0] < norms[1]
+
+
+def test_the_epoch_reports_the_rate() -> None:
+    _, _, rows = fit_head(replace(OPTIONS, warmup_epochs=0.0), None)
+    rates = [row["learning_rate"] for row in rows]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(0.05 * 1e-3)
+
+
+class BrokenBatches:
+    """Two sound batches, then one that holds a value that is no number."""
+
+    generator: torch.Generator | None = None
+    progress = 0.0
+
+    def __len__(self) -> int:
+        return 3
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        features, labels = clusters(6)
+        yield features, labels
+        yield features, labels
+        yield torch.full_like(features, math.nan), labels
+
+
+def test_a_loss_that_is_no_number_names_step_and_rate() -> None:
+    options = replace(OPTIONS, learning_rate=0.25, warmup_epochs=0)
+    with pytest.raises(TrainingError, match=r"loss is nan at step 2 with learning rate 0\.2\d*;"):
+        fit(new_head(), BrokenBatches(), None, options, CPU, ignore)
+
+
+def test_a_validation_loss_that_is_no_number_ends_the_training() -> None:
+    features, labels = clusters(6)
+    val = in_order(torch.full_like(features, math.inf), labels)
+    with pytest.raises(TrainingError, match="step 3"):
+        fit_head(OPTIONS, val)
+
+
+class StopEarlyError(Exception):
+    """Raised by whoever watches the epochs."""
+
+
+def test_what_the_epoch_hook_raises_ends_the_training() -> None:
+    seen: list[float] = []
+
+    def stop(metrics: dict[str, float]) -> None:
+        seen.append(metrics["epoch"])
+        if len(seen) == 2:
+            raise StopEarlyError
+
+    with pytest.raises(StopEarlyError):
+        fit(new_head(), shuffled(*clusters(48)), None, OPTIONS, CPU, stop)
+    assert seen == [0, 1]
+
+
+class Echo(nn.Module):
+    """Answers with its inputs as logits."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs
+
+
+def test_accuracy_counts_landmarks_only_and_loss_counts_all() -> None:
+    # Two landmarks and a background output; the last two photos show no landmark.
+    logits = torch.tensor([[5.0, 0, 9], [0, 5, 0], [5, 0, 0], [9, 0, 0], [0, 0, 9]])
+    targets = torch.tensor([0, 1, 1, 2, 2])
+    found = evaluate(Echo(), in_order(logits, targets), 2, CPU)
+    assert found["val/top1"] == pytest.approx(2 / 3)
+    assert found["val/top3"] == 1.0
+    expected = -logits.log_softmax(dim=1)[torch.arange(5), targets].mean()
+    assert found["val/loss"] == pytest.approx(float(expected))
+
+
+def test_the_scale_of_the_logits_does_not_decide_between_epochs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.arange(60) % 3
+    logits = torch.eye(3)[targets] + torch.randn(60, 3, generator=generator)
+    losses = [evaluate(Echo(), in_order(logits * s, targets), 3, CPU) for s in (0.2, 1.0, 5.0)]
+    assert losses[2]["val/loss"] > 1.5 * losses[1]["val/loss"]
+    calibrated = [row["val/calibrated_loss"] for row in losses]
+    assert calibrated == pytest.approx([calibrated[0]] * 3, rel=1e-3)
+    assert calibrated[0] <= min(row["val/loss"] for row in losses)

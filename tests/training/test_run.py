@@ -1,0 +1,87 @@
+"""A whole run refuses early what would cost the training later."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import pytest
+
+from landmark_ml.config import TrainConfig
+from landmark_ml.data import open_dataset
+from landmark_ml.geo.gazetteer_file import GazetteerError
+from landmark_ml.tracking import run as tracking
+from landmark_ml.training import run as training
+from landmark_ml.training.run import History, check_sides, run_training
+from tests.interrupted_runs import QUICK, write_colour_folders
+from tests.photo_folders import write_class
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+OWN: dict[str, Any] = {"backbone": "landmark_cnn", "feature_stages": 0}
+
+
+@pytest.fixture(autouse=True)
+def _no_training(monkeypatch: pytest.MonkeyPatch, tracking_uri: str) -> None:
+    def too_late(*_: object) -> None:
+        pytest.fail("the training began")
+
+    monkeypatch.setattr(training, "finetune", too_late)
+
+
+def test_the_history_knows_where_a_phase_began(tracking_uri: str) -> None:
+    with tracking.start_run(TrainConfig(), "history", {}) as run:
+        history = History(run, None, [])
+        for epoch in (0.0, 1.0, 0.0, 1.0):
+            history.add({"epoch": epoch, "val/loss": 1.0})
+    assert [row["epoch"] for row in history.rows] == [0, 1, 2, 3]
+    assert [row["phase_epoch"] for row in history.rows] == [0, 1, 0, 1]
+    assert mlflow.get_run(run.run_id).data.metrics == {"val/loss": 1.0}
+
+
+def config(folder: Path, **values: Any) -> TrainConfig:
+    cache = str(folder / "cache")
+    return TrainConfig(cache_dir=cache, epochs=0, finetune_epochs=1, **QUICK, **values)
+
+
+def test_a_dataset_without_test_photos_is_refused(tmp_path: Path) -> None:
+    photos = write_colour_folders(tmp_path / "photos")
+    for photo in (photos / "test").rglob("*.*"):
+        photo.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="has no readable test photo of a landmark"):
+        run_training(config(tmp_path, data=str(photos), max_unreadable=1.0))
+
+
+def test_so_many_photos_as_the_refusal_asks_for_stand_on_every_side(tmp_path: Path) -> None:
+    for count in (2, 3):
+        write_class(tmp_path / str(count) / "one", range(count))
+        write_class(tmp_path / str(count) / "other", range(10, 10 + count))
+    with pytest.raises(ValueError, match="a class needs at least 3 that do not look the same"):
+        check_sides(open_dataset(str(tmp_path / "2")))
+    check_sides(open_dataset(str(tmp_path / "3")))
+
+
+def test_a_mistake_in_the_places_is_found_before_training(tmp_path: Path) -> None:
+    photos = write_colour_folders(tmp_path / "photos")
+    (photos / "places.csv").write_text("landmark,latitude,longitude\nred,95,0\n")
+    with pytest.raises(GazetteerError, match="line 2, column latitude"):
+        run_training(config(tmp_path, data=str(photos)))
+
+
+def test_a_mistaken_backbone_is_found_before_the_photos_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "open_photos", lambda *_: pytest.fail("photos were read"))
+    mistaken = config(tmp_path, data=str(tmp_path))
+    with pytest.raises(ValueError, match=r"'test_eficientnet' is unknown .*test_efficientnet"):
+        run_training(replace(mistaken, backbone="test_efficientnet+test_eficientnet"))
+
+
+def test_crops_the_network_cannot_take_are_found_before_training(tmp_path: Path) -> None:
+    photos = write_colour_folders(tmp_path / "photos")
+    settings = config(tmp_path, data=str(photos))
+    with pytest.raises(ValueError, match="give another train_resolution"):
+        run_training(replace(settings, **OWN, train_resolution=130))

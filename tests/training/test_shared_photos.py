@@ -1,0 +1,62 @@
+"""Every process of a training has the photos that the first one has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from landmark_ml.config import DataConfig
+from landmark_ml.data import open_dataset, write_manifest
+from landmark_ml.training.processes import ALONE, Processes
+from landmark_ml.training.shared_photos import open_photos
+from tests.photo_folders import write_photo, write_two_classes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLLOWER = Processes(rank=1, count=2, local_rank=1)
+ON_ANOTHER_HOST = Processes(rank=1, count=2, local_rank=0)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_two_classes(tmp_path / "photos")
+
+
+@pytest.fixture
+def manifest(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Content of a manifest that the first process shares with those of this test."""
+    write_manifest(open_dataset(str(root)), tmp_path / "manifest.json")
+    content = (tmp_path / "manifest.json").read_bytes()
+    monkeypatch.setattr(Processes, "share", lambda *_: content)
+    monkeypatch.setattr(Processes, "gather", lambda *_: [])
+    return content
+
+
+@pytest.mark.usefixtures("manifest")
+@pytest.mark.parametrize("processes", [FOLLOWER, ON_ANOTHER_HOST])
+def test_a_photo_that_came_later_is_in_no_process(root: Path, processes: Processes) -> None:
+    before = open_dataset(str(root))
+    write_photo(root / "3.Stonehenge" / "came_later.jpg", seed=77)
+    assert open_photos(DataConfig(data=str(root)), processes) == before
+
+
+@pytest.mark.usefixtures("manifest")
+def test_a_host_whose_photos_have_other_content_is_refused(root: Path) -> None:
+    write_photo(root / "3.Stonehenge" / "20.jpg", seed=77)
+    with pytest.raises(ValueError, match=r"other content .*20\.jpg|20\.jpg.* other content"):
+        open_photos(DataConfig(data=str(root)), ON_ANOTHER_HOST)
+
+
+def test_without_a_manifest_the_folder_is_opened(root: Path) -> None:
+    assert open_photos(DataConfig(data=str(root)), ALONE) == open_dataset(str(root))
+
+
+def test_hosts_that_see_other_photos_are_refused_before_anything_is_trained(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Processes, "share", lambda _, value: value)
+    monkeypatch.setattr(Processes, "gather", lambda _, value: [value, "what another host saw"])
+    with pytest.raises(ValueError, match=r"photos and their sides differ .*what another host saw"):
+        open_photos(DataConfig(data=str(root)), ON_ANOTHER_HOST)

@@ -1,0 +1,113 @@
+"""A run keeps to its threads to the end: where it reads photos again and where it is judged too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+import mlflow
+import pytest
+from mlflow.entities.model_registry import ModelVersion
+
+from landmark_ml.config import DataConfig, EvaluateConfig, TrainConfig
+from landmark_ml.data import Dataset, DatasetOptions, open_dataset, write_manifest
+from landmark_ml.evaluation import held_out as evaluated_photos
+from landmark_ml.evaluation import run as evaluation_run
+from landmark_ml.evaluation.held_out import choose_photos
+from landmark_ml.evaluation.run import run_evaluation
+from landmark_ml.registry import judged
+from landmark_ml.registry.judged import judge_version
+from landmark_ml.training import run as training
+from landmark_ml.training import shared_photos
+from landmark_ml.training.devices import one_thread
+from landmark_ml.training.processes import ALONE
+from landmark_ml.training.run import run_training
+from landmark_ml.training.shared_photos import open_photos
+from tests.colour_artifact import log_artifact
+from tests.interrupted_runs import QUICK, write_colour_folders
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+THREADS = 2
+
+
+class ReachedError(Exception):
+    """A model would have been loaded, or photos read, on so many threads."""
+
+
+def told(*given: object, **named: object) -> NoReturn:
+    raise ReachedError(named.get("threads", given[-1]))
+
+
+@pytest.fixture(autouse=True)
+def _threads_of_torch() -> Iterator[None]:
+    """What a training sets is set back."""
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_colour_folders(tmp_path_factory.mktemp("threads") / "photos")
+
+
+@pytest.fixture(scope="module")
+def dataset(photos: Path) -> Dataset:
+    return open_dataset(str(photos))
+
+
+@pytest.fixture
+def manifest(dataset: Dataset, tmp_path: Path) -> Path:
+    write_manifest(dataset, tmp_path / "manifest.json")
+    return tmp_path / "manifest.json"
+
+
+# A whole training: it takes longer than the fast suite has.
+@pytest.mark.slow
+@pytest.mark.usefixtures("tracking_uri")
+def test_a_training_tests_its_model_on_its_threads(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(
+        data=str(photos),
+        cache_dir=str(tmp_path),
+        threads=THREADS,
+        epochs=0,
+        finetune_epochs=1,
+        **QUICK,
+    )
+    monkeypatch.setattr(training, "load_served", told)
+    with pytest.raises(ReachedError, match=f"^{THREADS}$"):
+        run_training(config)
+
+
+def test_an_evaluation_asks_its_model_on_its_threads(
+    photos: Path, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = log_artifact(tracking_uri).model_uri
+    config = EvaluateConfig(data=str(photos), model=model, threads=THREADS)
+    monkeypatch.setattr(evaluation_run, "open_served", told)
+    with pytest.raises(ReachedError, match=f"^{THREADS}$"):
+        run_evaluation(config)
+
+
+def test_a_promotion_asks_a_version_on_its_threads(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", lambda *_, **__: str(tmp_path))
+    monkeypatch.setattr(judged, "open_served", told)
+    version = ModelVersion("landmarks", "1", 0)
+    with pytest.raises(ReachedError, match=f"^{THREADS}$"):
+        judge_version(version, dataset, dataset.classes, THREADS)
+
+
+def test_photos_are_compared_with_a_manifest_on_the_threads_of_the_run(
+    photos: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluated_photos, "read_manifest", told)
+    monkeypatch.setattr(shared_photos, "parse_manifest", told)
+    with pytest.raises(ReachedError, match=f"^{THREADS}$"):
+        choose_photos(str(photos), DatasetOptions(threads=THREADS), manifest)
+    with pytest.raises(ReachedError, match=f"^{THREADS}$"):
+        open_photos(DataConfig(data=str(photos), threads=THREADS), ALONE, manifest.read_bytes())
