@@ -58,9 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; 1 when there is no champion to tag with."""
     options = _parser().parse_args(argv)
     started = time.perf_counter()
-    defaults = TrainConfig()
     tracking.connect()
-    _, root = find_root("postcards", options.cache_dir, defaults.udacity50_url)
+    _, root = find_root(TrainConfig(cache_dir=str(options.cache_dir)))
     photos = root / "test"
     paths = sorted(photos.rglob("*.jpg"))
     try:

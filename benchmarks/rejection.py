@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 from benchmarks.left_out import leave_out
 from benchmarks.tables import machine, table, write_json
 from experiments import recipes
-from landmark_ml.config import EvaluateConfig, user_path
+from landmark_ml.config import EvaluateConfig
 from landmark_ml.data import find_root
 from landmark_ml.data.folders import list_folder
 from landmark_ml.evaluation.run import run_evaluation
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = replace(config, cache_dir=str(options.cache_dir))
     chance = random.Random(options.seed)  # noqa: S311 - which landmarks are drawn is no secret
     try:
-        _, root = find_root(options.data, user_path(config.cache_dir), config.udacity50_url)
+        _, root = find_root(replace(config, data=options.data))
         classes = list_folder(root).classes
         if len(classes) < options.leave + 2:
             raise ValueError(

@@ -59,6 +59,11 @@ class DataConfig(Configuration):
         refuse_password(
             "udacity50_url", self.udacity50_url, "fetch and unpack the archive by hand for `data`"
         )
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction} leave no"
+                " photos to train on: give two that sum to less than 1"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from landmark_ml.data.manifest import (
     split_digest,
     write_manifest,
 )
-from landmark_ml.data.opening import DatasetOptions, dataset_options, open_dataset, open_folds
+from landmark_ml.data.opening import open_dataset, open_folds
 from landmark_ml.data.sources import find_root
 from landmark_ml.data.spelling import spelled
 
@@ -24,11 +24,9 @@ __all__ = [
     "MANIFEST",
     "NOT_A_LANDMARK",
     "Dataset",
-    "DatasetOptions",
     "Photo",
     "Side",
     "UnreadablePhoto",
-    "dataset_options",
     "find_root",
     "label_name",
     "manifest_digest",

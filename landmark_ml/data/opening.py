@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_ml.config import UDACITY50_URL, user_path
+from landmark_ml.config import user_path
 from landmark_ml.data.dataset import Dataset, Side
 from landmark_ml.data.folders import list_folder
 from landmark_ml.data.near_duplicates import group_near_duplicates
@@ -27,78 +25,33 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class DatasetOptions:
-    """How a dataset is opened.
-
-    val_fraction, test_fraction: shares of a class, used where no such folder is given.
-    not_landmarks: folder of photos of no landmark; by default `not_landmarks/` inside the root or
-    beside it. cache_dir: where postcards are drawn and archives kept. max_unreadable: share of
-    files that may be unreadable before opening fails. threads: that read photos, 0 for one a core.
-    """
-
-    val_fraction: float = 0.15
-    test_fraction: float = 0.15
-    seed: int = 0
-    not_landmarks: str | None = None
-    cache_dir: Path = Path(".cache")
-    max_unreadable: float = 0.05
-    udacity50_url: str = UDACITY50_URL
-    threads: int = 0
-
-    def __post_init__(self) -> None:
-        val, test = self.val_fraction, self.test_fraction
-        if not (0 < val < 1 and 0 < test < 1 and val + test < 1):
-            raise ValueError(
-                f"val_fraction {val} and test_fraction {test} must be above 0"
-                " and leave some photos for train: their sum must be below 1"
-            )
-        if not 0 <= self.max_unreadable <= 1:
-            raise ValueError(f"max_unreadable {self.max_unreadable} must be a share from 0 to 1")
-
-
-def dataset_options(config: DataConfig) -> DatasetOptions:
-    """The part of a configuration that decides which photos stand on which side."""
-    return DatasetOptions(
-        val_fraction=config.val_fraction,
-        test_fraction=config.test_fraction,
-        seed=config.seed,
-        not_landmarks=config.not_landmarks or None,
-        cache_dir=user_path(config.cache_dir),
-        max_unreadable=config.max_unreadable,
-        udacity50_url=config.udacity50_url,
-        threads=config.threads,
-    )
-
-
-def open_dataset(data: str, options: DatasetOptions | None = None) -> Dataset:
-    """Open `postcards`, `udacity50` or a folder of class folders.
+def open_dataset(config: DataConfig) -> Dataset:
+    """Open `postcards`, `udacity50` or a folder of class folders, whichever `config.data` names.
 
     Raises ValueError for an unknown name, a layout without two classes, too many unreadable
     photos or a class left without training photos.
     """
-    return open_folds(data, options or DatasetOptions(), 1)[0]
+    return open_folds(config, 1)[0]
 
 
-def open_folds(data: str, options: DatasetOptions, count: int) -> tuple[Dataset, ...]:
+def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
     """The dataset `count` times: test photos the same, train and val dealt anew each time.
 
     The first is that of `open_dataset`. Raises ValueError as it does, and for more than one fold
     of data with a folder val/, which leaves nothing to deal.
     """
-    name, root = find_root(data, options.cache_dir, options.udacity50_url)
-    not_landmarks = user_path(options.not_landmarks).resolve() if options.not_landmarks else None
+    name, root = find_root(config)
+    not_landmarks = user_path(config.not_landmarks).resolve() if config.not_landmarks else None
     listing = list_folder(root, not_landmarks)
-    fractions = _fractions(listing, options)
+    fractions = _fractions(listing, config)
     if count > 1 and not fractions.val:
         raise ValueError(f"folds is {count} and {root} brings its own val/; give folds=1")
-    scan = scan_files(listing.files, options.threads)
-    _check_unreadable(scan, len(listing.files), options.max_unreadable)
+    scan = scan_files(listing.files, config.threads)
+    _check_unreadable(scan, len(listing.files), config.max_unreadable)
     placed = _place(scan)
-    splits = [split_photos(placed, fractions, options.seed)]
+    splits = [split_photos(placed, fractions, config.seed)]
     splits += [
-        split_again(placed, fractions, options.seed, options.seed + fold)
-        for fold in range(1, count)
+        split_again(placed, fractions, config.seed, config.seed + fold) for fold in range(1, count)
     ]
     folds = tuple(
         Dataset(
@@ -145,11 +98,11 @@ def _place(scan: Scan) -> list[PlacedPhoto]:
     ]
 
 
-def _fractions(listing: FolderListing, options: DatasetOptions) -> Fractions:
+def _fractions(listing: FolderListing, config: DataConfig) -> Fractions:
     given = {file.side for file in listing.files}
     return Fractions(
-        val=0.0 if "val" in given else options.val_fraction,
-        test=0.0 if "test" in given else options.test_fraction,
+        val=0.0 if "val" in given else config.val_fraction,
+        test=0.0 if "test" in given else config.test_fraction,
     )
 
 

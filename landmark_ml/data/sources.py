@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
@@ -13,19 +14,23 @@ from landmark_ml.data import postcards
 from landmark_ml.data.archives import unpack_zip
 from landmark_ml.data.download import download
 
+if TYPE_CHECKING:
+    from landmark_ml.config import DataConfig
+
 _UDACITY50_CLASSES = 50
 _COMPLETE = ".complete"
 
 
-def find_root(data: str, cache_dir: Path, udacity50_url: str) -> tuple[str, Path]:
-    """Name and absolute folder of a dataset; draws or downloads it into cache_dir when missing.
+def find_root(config: DataConfig) -> tuple[str, Path]:
+    """Name and absolute folder of a dataset; drawn or downloaded into `cache_dir` when missing.
 
     Raises ValueError when data is neither a known name nor a folder, or the download fails.
     """
+    data, cache_dir = config.data, user_path(config.cache_dir).resolve()
     if data == "postcards":
-        return data, _draw_postcards(cache_dir.resolve())
+        return data, _draw_postcards(cache_dir)
     if data == "udacity50":
-        return data, _fetch_udacity50(cache_dir.resolve(), udacity50_url)
+        return data, _fetch_udacity50(cache_dir, config.udacity50_url)
     root = user_path(data).resolve()
     if data and root.is_dir():
         return root.name, root

@@ -12,7 +12,8 @@ from landmark_ml.data import Dataset, find_root, open_dataset, read_manifest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from landmark_ml.data import DatasetOptions, Photo
+    from landmark_ml.config import DataConfig
+    from landmark_ml.data import Photo
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class EvaluatedPhotos:
 
 
 def choose_photos(
-    data: str, options: DatasetOptions, manifest: Path | None, *, every: bool = False
+    config: DataConfig, manifest: Path | None, *, every: bool = False
 ) -> EvaluatedPhotos:
     """The test photos of a dataset, or with `every` all of them, that a model did not learn from.
 
@@ -42,8 +43,8 @@ def choose_photos(
     found under the dataset's root the split is the one it records; else the dataset is opened and
     split as for a training. Raises ValueError when no photo is left.
     """
-    recorded = _recorded(data, options, manifest) if manifest and not every else None
-    dataset = recorded or open_dataset(data, options)
+    recorded = _recorded(config, manifest) if manifest and not every else None
+    dataset = recorded or open_dataset(config)
     photos = (*dataset.train, *dataset.val, *dataset.test) if every else dataset.test
     used = learned_hashes(manifest) if manifest else set()
     kept = tuple(photo for photo in photos if photo.sha256 not in used)
@@ -69,11 +70,11 @@ def choose_photos(
     return EvaluatedPhotos(dataset, kept, split, left_out, checked=manifest is not None)
 
 
-def _recorded(data: str, options: DatasetOptions, manifest: Path) -> Dataset | None:
+def _recorded(config: DataConfig, manifest: Path) -> Dataset | None:
     """The dataset as the manifest splits it, None when it is about other photos."""
-    _, root = find_root(data, options.cache_dir, options.udacity50_url)
+    _, root = find_root(config)
     try:
-        return read_manifest(manifest, root, verify=True, threads=options.threads)
+        return read_manifest(manifest, root, verify=True, threads=config.threads)
     except ValueError as error:
         logger.info("the split that the model's run recorded does not fit here: %s", error)
         return None

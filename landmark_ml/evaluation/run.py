@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_ml.data import dataset_options, split_digest
+from landmark_ml.data import split_digest
 from landmark_ml.evaluation.figure_set import evaluation_figures
 from landmark_ml.evaluation.held_out import EvaluatedPhotos, choose_photos
 from landmark_ml.evaluation.judge import EvaluationReport, JudgeOptions, judge
@@ -52,10 +52,7 @@ def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
         scratch = Path(folder)
         model = fetch_model(config.model, scratch)
         photos = choose_photos(
-            config.data,
-            dataset_options(config),
-            fetch_manifest(model.run_id, scratch),
-            every=config.photos == "all",
+            config, fetch_manifest(model.run_id, scratch), every=config.photos == "all"
         )
         gazetteer = Gazetteer.of_dataset(photos.dataset.root, config.places)
         options = JudgeOptions(config.corrupted_photos, config.resamples, config.seed)

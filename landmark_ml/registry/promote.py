@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import mlflow
 from tqdm.auto import tqdm
 
-from landmark_ml.data import NOT_A_LANDMARK, dataset_options, open_dataset, split_digest
+from landmark_ml.data import NOT_A_LANDMARK, open_dataset, split_digest
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.export import shown_names
 from landmark_ml.registry.candidates import find_candidates
@@ -62,7 +62,7 @@ def run_promotion(config: PromoteConfig) -> PromotionResult:
         since, repaired = succession.settle()
         back = rolled_back(counted(succession.entries()))
         candidates = find_candidates(config.name, config.candidates, since.champion, back)
-        dataset = open_dataset(config.data, dataset_options(config))
+        dataset = open_dataset(config)
         run.log_manifest(dataset)
         receipt = _judge(candidates, since, dataset, config, run)
         run.log_text(to_json(receipt), _JSON)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_ml.data import dataset_options, open_dataset
+from landmark_ml.data import open_dataset
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.create import ModelOptions, create_model
 from landmark_ml.reports import training_report as reporting
@@ -40,8 +40,7 @@ def run_inspection(config: DataConfig, training: TrainConfig) -> InspectionResul
     name = f"data-{Path(config.data).name}"
     with tracking.start_run(config, name, {"kind": "data"}) as run:
         seed_everything(config.seed)
-        options = replace(dataset_options(config), max_unreadable=1.0)
-        dataset = open_dataset(config.data, options)
+        dataset = open_dataset(replace(config, max_unreadable=1.0))
         sides: tuple[Side, ...] = ("train", "val", "test")
         for side in sides:
             run.log_dataset(dataset, side)

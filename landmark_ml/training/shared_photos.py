@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from landmark_ml.config import user_path
 from landmark_ml.data import (
     MANIFEST,
-    dataset_options,
     find_root,
     manifest_digest,
     open_dataset,
@@ -35,8 +33,8 @@ def open_photos(config: DataConfig, processes: Processes, manifest: bytes | None
 def _open(config: DataConfig, processes: Processes, recorded: bytes | None) -> Dataset:
     with processes.first_on_host():
         if recorded is None:
-            return open_dataset(config.data, dataset_options(config))
-        _, root = find_root(config.data, user_path(config.cache_dir), config.udacity50_url)
+            return open_dataset(config)
+        _, root = find_root(config)
         # The processes of a host read the same files: one of them checks what is in them.
         first = processes.local_rank == 0
         return parse_manifest(recorded, root, name=MANIFEST, verify=first, threads=config.threads)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from landmark_ml.data import dataset_options, open_folds
+from landmark_ml.data import open_folds
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.create import check_known
 from landmark_ml.training.devices import choose_compute
@@ -80,7 +80,7 @@ def run_tuning(config: TuneConfig) -> TuneResult:
         check_known(backbone)
     kept_params(config)
     compute = choose_compute(config.device, config.threads)
-    folds = open_folds(config.data, dataset_options(config), config.folds)
+    folds = open_folds(config, config.folds)
     _check_winner(config, folds)
     worker = join_study(replace(config, study=name), folds, TrialRunner(folds, compute))
     study, parent = worker.study, worker.parent

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from landmark_ml.config import DataConfig
 from landmark_ml.data import (
     NOT_A_LANDMARK,
     Dataset,
@@ -34,7 +35,7 @@ def dataset(tmp_path: Path) -> Dataset:
     write_class(root / "1.Pont_d'Arc", range(10, 18))
     write_class(root.parent / "not_landmarks", range(20, 28))
     shutil.copy(root / "0.Tower" / "0.jpg", root / "1.Pont_d'Arc" / "again.jpg")
-    opened = open_dataset(str(root))
+    opened = open_dataset(DataConfig(data=str(root)))
     bad = UnreadablePhoto(root / "0.Tower" / "bad.jpg", "empty", "no bytes")
     return replace(opened, unreadable=(bad,))
 

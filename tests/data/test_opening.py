@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from landmark_ml.data import NOT_A_LANDMARK, DatasetOptions, open_dataset
+from landmark_ml.config import DataConfig
+from landmark_ml.data import NOT_A_LANDMARK, open_dataset
 from tests.photo_folders import random_picture, write_class, write_photo, write_two_classes
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_class_folders_alone_are_split(root: Path) -> None:
-    dataset = open_dataset(str(root))
+    dataset = open_dataset(DataConfig(data=str(root)))
     assert dataset.name == "photos"
     assert dataset.classes == ("Eiffel Tower", "Stonehenge")
     assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [12, 4, 4]
@@ -36,7 +37,10 @@ def test_a_moved_copy_of_the_folder_is_split_alike(root: Path, tmp_path: Path) -
     for folder in moved.iterdir():
         for number, path in enumerate(sorted(folder.iterdir(), reverse=True)):
             path.rename(folder / f"renamed{number}.jpg")
-    first, second = open_dataset(str(root)), open_dataset(str(moved))
+    first, second = (
+        open_dataset(DataConfig(data=str(root))),
+        open_dataset(DataConfig(data=str(moved))),
+    )
     assert [photo.sha256 for photo in first.test] == [photo.sha256 for photo in second.test]
 
 
@@ -45,7 +49,7 @@ def test_given_sides_are_kept(tmp_path: Path, val_name: str) -> None:
     for number, side in enumerate(("train", val_name, "test")):
         write_class(tmp_path / side / "1.Tower", range(100 * number, 100 * number + 4))
         write_class(tmp_path / side / "Bridge", range(100 * number + 50, 100 * number + 54))
-    dataset = open_dataset(str(tmp_path))
+    dataset = open_dataset(DataConfig(data=str(tmp_path)))
     assert {photo.path.parts[-3] for photo in dataset.val} == {val_name}
     assert {photo.path.parts[-3] for photo in dataset.test} == {"test"}
     assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [8, 8, 8]
@@ -54,7 +58,7 @@ def test_given_sides_are_kept(tmp_path: Path, val_name: str) -> None:
 def test_val_is_carved_from_train_beside_a_given_test(root: Path, tmp_path: Path) -> None:
     shutil.copytree(root, tmp_path / "sides" / "train")
     write_class(tmp_path / "sides" / "test" / "Stonehenge", range(50, 53))
-    dataset = open_dataset(str(tmp_path / "sides"))
+    dataset = open_dataset(DataConfig(data=str(tmp_path / "sides")))
     assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [16, 4, 3]
 
 
@@ -67,7 +71,7 @@ def test_train_copies_of_test_photos_are_left_out(
     shutil.copy(test / "50.jpg", train / "3.Stonehenge" / "same.jpg")
     smaller = random_picture(51).resize((60, 50))
     smaller.save(train / "3.Stonehenge" / "smaller.png")
-    dataset = open_dataset(str(tmp_path / "sides"))
+    dataset = open_dataset(DataConfig(data=str(tmp_path / "sides")))
     assert {photo.path.name for photo in dataset.leaked} == {"same.jpg", "smaller.png"}
     assert "2 photos are left out" in caplog.text
     assert len(dataset.train) + len(dataset.val) == 20
@@ -77,7 +81,7 @@ def test_the_same_file_in_two_classes_is_left_out(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copy(root / "16.Eiffel_Tower" / "1.jpg", root / "3.Stonehenge" / "copy.jpg")
-    dataset = open_dataset(str(root))
+    dataset = open_dataset(DataConfig(data=str(root)))
     assert {photo.path.name for photo in dataset.conflicting} == {"1.jpg", "copy.jpg"}
     assert "stands under two labels" in caplog.text
 
@@ -86,8 +90,8 @@ def test_the_same_file_in_two_classes_is_left_out(
 def test_photos_of_no_landmark_are_found_and_dealt(root: Path, tmp_path: Path, place: str) -> None:
     folder = {"inside": root, "beside": root.parent, "given": tmp_path / "far"}[place]
     write_class(folder / "not_landmarks" / "food", range(60, 80))
-    given = str(folder / "not_landmarks") if place == "given" else None
-    dataset = open_dataset(str(root), DatasetOptions(not_landmarks=given))
+    given = str(folder / "not_landmarks") if place == "given" else ""
+    dataset = open_dataset(DataConfig(data=str(root), not_landmarks=given))
     assert dataset.classes == ("Eiffel Tower", "Stonehenge")
     counts = [len(dataset.distractors(side)) for side in ("train", "val", "test")]
     assert counts == [7, 3, 10]
@@ -100,7 +104,7 @@ def test_photos_inside_the_root_come_before_those_beside(
     write_class(root / "not_landmarks", range(60, 64))
     write_class(root.parent / "not_landmarks", range(70, 74))
     with caplog.at_level(logging.INFO):
-        dataset = open_dataset(str(root))
+        dataset = open_dataset(DataConfig(data=str(root)))
     assert {photo.path.parent for photo in dataset.distractors("test")} == {root / "not_landmarks"}
     assert f"taken from {root / 'not_landmarks'}" in caplog.text
 
@@ -111,7 +115,7 @@ def test_sizes_are_upright_and_of_the_full_photo(root: Path) -> None:
     turned[0x0112] = 6
     picture.save(root / "3.Stonehenge" / "turned.jpg", exif=turned)
     picture.save(root / "3.Stonehenge" / "plain.png")
-    dataset = open_dataset(str(root))
+    dataset = open_dataset(DataConfig(data=str(root)))
     photos = [*dataset.train, *dataset.val, *dataset.test]
     sizes = {photo.path.name: (photo.width, photo.height) for photo in photos}
     assert sizes["turned.jpg"] == (480, 640)
@@ -124,7 +128,7 @@ def test_sub_folders_and_links_count_once(root: Path) -> None:
     write_photo(stones / "night" / "deep" / "91.jpg", 91)
     (stones / "night" / "loop").symlink_to(stones, target_is_directory=True)
     (stones / "linked.jpg").symlink_to(write_photo(root.parent / "elsewhere.jpg", 92))
-    dataset = open_dataset(str(root))
+    dataset = open_dataset(DataConfig(data=str(root)))
     counts = [dataset.class_counts(side)["Stonehenge"] for side in ("train", "val", "test")]
     assert sum(counts) == 12
 
@@ -143,7 +147,7 @@ def test_clutter_is_ignored_and_unreadable_files_are_listed(
     photo = (stones / "20.jpg").read_bytes()
     (stones / "cut.jpg").write_bytes(photo[: len(photo) // 2])
     (stones / "gone.jpg").symlink_to(root / "nowhere.jpg")
-    dataset = open_dataset(str(root), DatasetOptions(max_unreadable=0.2))
+    dataset = open_dataset(DataConfig(data=str(root), max_unreadable=0.2))
     assert "1 files of" in caplog.text
     codes = {file.path.name: file.code for file in dataset.unreadable}
     assert codes == {"cut.jpg": "truncated", "gone.jpg": "unreadable"}
@@ -155,14 +159,14 @@ def test_too_many_unreadable_files_fail(root: Path) -> None:
     for number in range(3):
         (root / "3.Stonehenge" / f"bad{number}.jpg").touch()
     with pytest.raises(ValueError, match=r"3 of 23 .*bad0\.jpg: empty.*max_unreadable 5%"):
-        open_dataset(str(root))
+        open_dataset(DataConfig(data=str(root)))
 
 
 def test_a_class_that_is_left_without_training_photos_fails(root: Path, tmp_path: Path) -> None:
     train = shutil.copytree(root, tmp_path / "sides" / "train")
     shutil.copytree(train / "3.Stonehenge", tmp_path / "sides" / "test" / "3.Stonehenge")
     with pytest.raises(ValueError, match="no training photos are left of Stonehenge"):
-        open_dataset(str(tmp_path / "sides"))
+        open_dataset(DataConfig(data=str(tmp_path / "sides")))
 
 
 def test_a_class_without_test_photos_is_warned_of(
@@ -170,7 +174,7 @@ def test_a_class_without_test_photos_is_warned_of(
 ) -> None:
     shutil.copytree(root, tmp_path / "sides" / "train")
     write_class(tmp_path / "sides" / "test" / "Stonehenge", range(50, 53))
-    open_dataset(str(tmp_path / "sides"))
+    open_dataset(DataConfig(data=str(tmp_path / "sides")))
     assert "1 classes have no test photos: Eiffel Tower" in caplog.text
 
 
@@ -184,10 +188,10 @@ def test_a_class_without_test_photos_is_warned_of(
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="must be"):
-        DatasetOptions(**options)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="give"):
+        DataConfig(**options)  # type: ignore[arg-type]
 
 
 def test_a_missing_not_landmarks_folder_is_refused(root: Path) -> None:
     with pytest.raises(ValueError, match="nowhere is not a folder"):
-        open_dataset(str(root), DatasetOptions(not_landmarks=str(root / "nowhere")))
+        open_dataset(DataConfig(data=str(root), not_landmarks=str(root / "nowhere")))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from landmark_ml.data import DatasetOptions, open_dataset, postcards, sources
+from landmark_ml.config import DataConfig
+from landmark_ml.data import open_dataset, postcards, sources
 from tests.photo_folders import write_photo
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def test_what_is_neither_name_nor_folder_is_refused(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos.zip").touch()
     with pytest.raises(ValueError, match=r"'postcards' .*'udacity50' .*a folder"):
-        open_dataset(data)
+        open_dataset(DataConfig(data=data))
 
 
 def test_postcards_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,13 +36,15 @@ def test_postcards_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "write_postcards",
         lambda folder: draw(folder, per_class=5, not_landmarks=8, test_per_class=2),
     )
-    options = DatasetOptions(cache_dir=tmp_path / "cache")
-    first = open_dataset("postcards", options)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = DataConfig(data="postcards", cache_dir="~/cache")
+    first = open_dataset(config)
     written = first.train[0].path.stat().st_mtime_ns
-    second = open_dataset("postcards", options)
+    second = open_dataset(config)
     assert first == second
     assert second.train[0].path.stat().st_mtime_ns == written
     assert first.name == "postcards"
+    assert first.root.parent == tmp_path / "cache"
     assert len(first.landmarks("test")) == 2 * first.num_classes
     assert len(first.distractors("test")) == 4
 
@@ -73,9 +76,9 @@ def test_udacity50_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return udacity_zip(target, 50)
 
     monkeypatch.setattr(sources, "download", fetch)
-    url = "http://127.0.0.1/landmarks.zip"
-    name, first = sources.find_root("udacity50", tmp_path / "cache", url)
-    _, second = sources.find_root("udacity50", tmp_path / "cache", url)
+    config = DataConfig(data="udacity50", cache_dir=str(tmp_path / "cache"))
+    name, first = sources.find_root(config)
+    _, second = sources.find_root(config)
     assert name == "udacity50"
     assert first == second
     assert len(list((first / "train").iterdir())) == 50
@@ -98,7 +101,7 @@ def test_of_two_that_come_together_one_fetches(
     monkeypatch.setattr(sources, "download", fetch)
 
     def find(_: int) -> tuple[str, Path]:
-        return sources.find_root("udacity50", tmp_path, "http://127.0.0.1/a.zip")
+        return sources.find_root(DataConfig(data="udacity50", cache_dir=str(tmp_path)))
 
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(find, range(4)))
@@ -111,4 +114,4 @@ def test_an_archive_of_something_else_is_refused(
 ) -> None:
     monkeypatch.setattr(sources, "download", lambda *_: udacity_zip(tmp_path / "a.zip", 3))
     with pytest.raises(ValueError, match=r"holds 3 classes .* 50 were expected"):
-        sources.find_root("udacity50", tmp_path, "http://127.0.0.1/a.zip")
+        sources.find_root(DataConfig(data="udacity50", cache_dir=str(tmp_path)))

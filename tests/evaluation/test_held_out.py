@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from landmark_ml.data import DatasetOptions, open_dataset, write_manifest
+from landmark_ml.config import DataConfig
+from landmark_ml.data import open_dataset, write_manifest
 from landmark_ml.evaluation.held_out import choose_photos
 from tests.photo_folders import write_photo, write_two_classes
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-OTHER_SEED = DatasetOptions(seed=7)
 
 
 @pytest.fixture
@@ -24,14 +23,14 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def manifest(root: Path, tmp_path: Path) -> Path:
-    write_manifest(open_dataset(str(root)), tmp_path / "manifest.json")
+    write_manifest(open_dataset(DataConfig(data=str(root))), tmp_path / "manifest.json")
     return tmp_path / "manifest.json"
 
 
 def test_the_split_is_that_of_the_models_run(root: Path, manifest: Path) -> None:
-    trained = open_dataset(str(root))
-    assert open_dataset(str(root), OTHER_SEED).test != trained.test
-    chosen = choose_photos(str(root), OTHER_SEED, manifest)
+    trained = open_dataset(DataConfig(data=str(root)))
+    assert open_dataset(DataConfig(data=str(root), seed=7)).test != trained.test
+    chosen = choose_photos(DataConfig(data=str(root), seed=7), manifest)
     assert (chosen.split, chosen.left_out, chosen.checked) == ("manifest", 0, True)
     assert chosen.photos == trained.test
 
@@ -39,11 +38,11 @@ def test_the_split_is_that_of_the_models_run(root: Path, manifest: Path) -> None
 def test_training_photos_are_left_out_of_another_folder(
     root: Path, manifest: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trained = {photo.sha256 for photo in open_dataset(str(root)).train}
+    trained = {photo.sha256 for photo in open_dataset(DataConfig(data=str(root))).train}
     write_photo(root / "3.Stonehenge" / "new.jpg", seed=77)
     moved = root.rename(tmp_path / "moved")
     (moved / "16.Eiffel_Tower").rename(moved / "Eiffel_Tower")
-    chosen = choose_photos(str(moved), OTHER_SEED, manifest, every=True)
+    chosen = choose_photos(DataConfig(data=str(moved), seed=7), manifest, every=True)
     assert chosen.split == "data"
     assert not {photo.sha256 for photo in chosen.photos} & trained
     assert "new.jpg" in {photo.path.name for photo in chosen.photos}
@@ -52,16 +51,16 @@ def test_training_photos_are_left_out_of_another_folder(
 
 
 def test_nothing_but_training_photos_is_refused(root: Path, tmp_path: Path) -> None:
-    dataset = open_dataset(str(root))
+    dataset = open_dataset(DataConfig(data=str(root)))
     path = tmp_path / "manifest.json"
     everything = (*dataset.train, *dataset.val, *dataset.test)
     write_manifest(replace(dataset, train=everything, val=(), test=()), path)
     with pytest.raises(ValueError, match="20 of them trained the model"):
-        choose_photos(str(root), DatasetOptions(), path, every=True)
+        choose_photos(DataConfig(data=str(root)), path, every=True)
 
 
 def test_without_a_manifest_that_is_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    chosen = choose_photos(str(root), DatasetOptions(), None)
+    chosen = choose_photos(DataConfig(data=str(root)), None)
     assert (chosen.split, chosen.checked) == ("data", False)
-    assert chosen.photos == open_dataset(str(root)).test
+    assert chosen.photos == open_dataset(DataConfig(data=str(root))).test
     assert "cannot be checked" in caplog.text

@@ -64,7 +64,7 @@ def _made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def check(requirements: Sequence[str], *, wanted: bool = True) -> GateResult:
         return GateResult("requirements", PASSED, "installable", "all")
 
-    def open_made_up(name: str, options: object) -> Dataset:
+    def open_made_up(config: object) -> Dataset:
         return dataset
 
     monkeypatch.setattr(promoting, "open_dataset", open_made_up)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from landmark_ml.data import DatasetOptions, open_dataset
+from landmark_ml.config import DataConfig
+from landmark_ml.data import open_dataset
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.reports.findings import HEADLINES, Finding, Findings, inspect_dataset
 from tests.photo_folders import write_class, write_photo
@@ -25,7 +26,7 @@ def write_sound(root: Path) -> Path:
 
 
 def inspect(root: Path, max_unreadable: float = 0.05) -> Findings:
-    dataset = open_dataset(str(root), DatasetOptions(max_unreadable=1.0))
+    dataset = open_dataset(DataConfig(data=str(root), max_unreadable=1.0))
     return inspect_dataset(dataset, Gazetteer.load(), max_unreadable)
 
 

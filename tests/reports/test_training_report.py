@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments import recipes
+from landmark_ml.config import DataConfig
 from landmark_ml.data import open_dataset
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.reports.training_report import log_dataset_figures
@@ -37,7 +38,9 @@ class Album:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return open_dataset(str(write_two_classes(tmp_path_factory.mktemp("reported") / "photos")))
+    return open_dataset(
+        DataConfig(data=str(write_two_classes(tmp_path_factory.mktemp("reported") / "photos")))
+    )
 
 
 def drawn(dataset: Dataset, config: TrainConfig) -> Figure:

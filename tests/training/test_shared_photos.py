@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def manifest(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """Content of a manifest that the first process shares with those of this test."""
-    write_manifest(open_dataset(str(root)), tmp_path / "manifest.json")
+    write_manifest(open_dataset(DataConfig(data=str(root))), tmp_path / "manifest.json")
     content = (tmp_path / "manifest.json").read_bytes()
     monkeypatch.setattr(Processes, "share", lambda *_: content)
     monkeypatch.setattr(Processes, "gather", lambda *_: [])
@@ -37,7 +37,7 @@ def manifest(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> byt
 @pytest.mark.usefixtures("manifest")
 @pytest.mark.parametrize("processes", [FOLLOWER, ON_ANOTHER_HOST])
 def test_a_photo_that_came_later_is_in_no_process(root: Path, processes: Processes) -> None:
-    before = open_dataset(str(root))
+    before = open_dataset(DataConfig(data=str(root)))
     write_photo(root / "3.Stonehenge" / "came_later.jpg", seed=77)
     assert open_photos(DataConfig(data=str(root)), processes) == before
 
@@ -50,7 +50,9 @@ def test_a_host_whose_photos_have_other_content_is_refused(root: Path) -> None:
 
 
 def test_without_a_manifest_the_folder_is_opened(root: Path) -> None:
-    assert open_photos(DataConfig(data=str(root)), ALONE) == open_dataset(str(root))
+    assert open_photos(DataConfig(data=str(root)), ALONE) == open_dataset(
+        DataConfig(data=str(root))
+    )
 
 
 def test_hosts_that_see_other_photos_are_refused_before_anything_is_trained(

@@ -9,7 +9,7 @@ import pytest
 from mlflow.entities.model_registry import ModelVersion
 
 from landmark_ml.config import DataConfig, EvaluateConfig, TrainConfig
-from landmark_ml.data import Dataset, DatasetOptions, open_dataset, write_manifest
+from landmark_ml.data import Dataset, open_dataset, write_manifest
 from landmark_ml.evaluation import held_out as evaluated_photos
 from landmark_ml.evaluation import run as evaluation_run
 from landmark_ml.evaluation.held_out import choose_photos
@@ -54,7 +54,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dataset(photos: Path) -> Dataset:
-    return open_dataset(str(photos))
+    return open_dataset(DataConfig(data=str(photos)))
 
 
 @pytest.fixture
@@ -108,6 +108,6 @@ def test_photos_are_compared_with_a_manifest_on_the_threads_of_the_run(
     monkeypatch.setattr(evaluated_photos, "read_manifest", told)
     monkeypatch.setattr(shared_photos, "parse_manifest", told)
     with pytest.raises(ReachedError, match=f"^{THREADS}$"):
-        choose_photos(str(photos), DatasetOptions(threads=THREADS), manifest)
+        choose_photos(DataConfig(data=str(photos), threads=THREADS), manifest)
     with pytest.raises(ReachedError, match=f"^{THREADS}$"):
         open_photos(DataConfig(data=str(photos), threads=THREADS), ALONE, manifest.read_bytes())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from landmark_ml.data import dataset_options, open_folds
+from landmark_ml.data import open_folds
 from landmark_ml.training import run as training
 from landmark_ml.training.devices import choose_compute
 from landmark_ml.training.seeding import random_state
@@ -33,7 +33,7 @@ def config(tmp_path: Path) -> TrainConfig:
 
 def runner(config: TrainConfig, folds: int = 1) -> TrialRunner:
     compute = choose_compute("cpu", 1)
-    return TrialRunner(open_folds(config.data, dataset_options(config), folds), compute)
+    return TrialRunner(open_folds(config, folds), compute)
 
 
 def nothing(_: dict[str, float]) -> None:
