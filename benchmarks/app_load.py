@@ -116,7 +116,7 @@ def bare_speed(predictor: Predictor, photos: Sequence[bytes], seconds: float) ->
     def keep_running(_: int) -> int:
         count = 0
         while time.monotonic() < end:
-            predictor.batch_graph.run(pixels)
+            predictor.batch_runtime.run(pixels)
             count += BATCH
         return count
 

@@ -125,7 +125,7 @@ def _seconds(work: Callable[[], None]) -> float:
 
 def _answer_bare(predictor: Predictor, photo: bytes) -> None:
     pixels = predictor.metadata.preprocessing.read(photo)
-    predictor.graph.run(pixels[np.newaxis])
+    predictor.runtime.run(pixels[np.newaxis])
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from landmark_ml.inference.predictor import Predictor
-    from landmark_ml.inference.runtime import Graph
+    from landmark_ml.inference.runtime import Runtime
 
 BARE = "decode and network alone"
 CLIENTS = (1, 8)
@@ -95,16 +95,17 @@ def encoded_for(running: Running, photos: Sequence[bytes]) -> Peer:
 
 
 def bare_work(predictor: Predictor, photos: Sequence[bytes]) -> Peer:
-    """Decoding and network without a server, with the predictor's faster graph for each."""
+    """Decoding and network without a server, with the predictor's faster runtime for each."""
 
-    def alone(graph: Graph, photo: bytes) -> None:
-        graph.run(predictor.metadata.preprocessing.read(photo)[np.newaxis])
+    def alone(runtime: Runtime, photo: bytes) -> None:
+        runtime.run(predictor.metadata.preprocessing.read(photo)[np.newaxis])
 
     # All cores on one photo answer it soonest; a photo a core answers the most photos.
-    graphs = {
-        clients: predictor.graph if clients == 1 else predictor.batch_graph for clients in CLIENTS
+    runtimes = {
+        clients: predictor.runtime if clients == 1 else predictor.batch_runtime
+        for clients in CLIENTS
     }
-    return Peer(photos, {clients: partial(alone, graph) for clients, graph in graphs.items()})
+    return Peer(photos, {clients: partial(alone, runtime) for clients, runtime in runtimes.items()})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

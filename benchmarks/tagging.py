@@ -174,7 +174,7 @@ def _run(predictor: Predictor, count: int) -> None:
     side = predictor.metadata.preprocessing.resolution
     pixels = np.zeros((_BATCH, side, side, 3), dtype=np.uint8)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda _: predictor.batch_graph.run(pixels), range(count // _BATCH)))
+        list(pool.map(lambda _: predictor.batch_runtime.run(pixels), range(count // _BATCH)))
 
 
 def _tag(library: Library, loaded: LoadedVersion, out: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import NoReturn
 
-from landmark_ml.inference.cpus import usable_cpus
+from landmark_ml.inference.runtime import usable_cpus
 from landmark_ml.training.processes import started_by_torchrun
 
 

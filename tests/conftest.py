@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +14,10 @@ from tests.postgres_server import run_postgres
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mlflow.pyfunc import PyFuncModel
     from pytest import TempPathFactory  # noqa: PT013 - only a type
 
+    from landmark_ml.inference.predictor import Predictor
     from tests.postgres_server import PostgresServer
 
 
@@ -65,3 +68,39 @@ def postgres() -> Iterator[PostgresServer]:
     """PostgreSQL server of this test session; a test makes its own databases in it."""
     with run_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: TempPathFactory) -> Path:
+    """An exported artifact that knows landmarks by colour; see `colour_artifact`."""
+    from tests.colour_artifact import write_artifact  # noqa: PLC0415 - imports torch
+
+    return write_artifact(tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture(scope="session")
+def predictor(artifact: Path) -> Predictor:
+    """The predictor of that artifact."""
+    from landmark_ml.inference.predictor import Predictor  # noqa: PLC0415 - as above
+
+    return Predictor.load(artifact)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tracking_uri: str) -> Path:
+    """Folder of that artifact logged as an MLflow model."""
+    import mlflow  # noqa: PLC0415 - as above
+
+    from tests.colour_artifact import log_artifact  # noqa: PLC0415 - as above
+
+    uri = log_artifact(tracking_uri).model_uri
+    return Path(mlflow.artifacts.download_artifacts(uri, tracking_uri=tracking_uri))
+
+
+@pytest.fixture(scope="session")
+def served(model_folder: Path) -> PyFuncModel:
+    """That model as `mlflow models serve` loads it."""
+    import mlflow  # noqa: PLC0415 - as above
+
+    model: PyFuncModel = mlflow.pyfunc.load_model(str(model_folder))
+    return model

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from landmark_ml.data.content_hash import file_sha256
 from landmark_ml.data.dataset import NOT_A_LANDMARK, Dataset, Photo, UnreadablePhoto, label_name
 from landmark_ml.files import write_whole
-from landmark_ml.inference.cpus import usable_cpus
+from landmark_ml.inference.runtime import usable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from landmark_ml.data.dataset import Photo, UnreadablePhoto
 from landmark_ml.data.near_duplicates import Fingerprint, fingerprint
-from landmark_ml.inference.cpus import usable_cpus
 from landmark_ml.inference.photos import PhotoError, decode_photo, read_photo
+from landmark_ml.inference.runtime import usable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
 """Everything a served model needs: photo decoding, preprocessing, the network and its answer.
 
-This folder is shipped inside every logged model, so it imports nothing else of the project.
+This folder is copied into every logged model, so it imports nothing else of the project.
 """

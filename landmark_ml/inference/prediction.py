@@ -1,60 +1,100 @@
-"""What is answered for a photo: the one set of fields of the served model and all its clients."""
+"""The answer for a photo. Its fields are declared here and nowhere else.
+
+The MLflow signature, the Spark schema, the table of the tagger, the API description of the app and
+the table in the docs are made from `answer_fields(Prediction)`. To add a field, declare it in
+`Prediction` and compute it in `answer`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    NamedTuple,
+    TypedDict,
+    cast,
+    get_args,
+    get_type_hints,
+)
 
 from landmark_ml.inference.areas import Area
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from landmark_ml.inference.photos import PhotoError
-
 
 class Candidate(TypedDict):
-    """One landmark a photo may show; degrees are WGS84."""
+    """One landmark that a photo may show."""
 
-    landmark: str
-    confidence: float
-    latitude: float | None
-    longitude: float | None
-    city: str | None
-    country: str | None
-    tags: list[str]
+    landmark: Annotated[str, "the landmark's name"]
+    confidence: Annotated[float, "probability that the photo shows it, 0 to 1"]
+    latitude: Annotated[float | None, "where it stands, in WGS84 degrees"]
+    longitude: Annotated[float | None, "where it stands, in WGS84 degrees"]
+    city: Annotated[str | None, "its city"]
+    country: Annotated[str | None, "its country"]
+    tags: Annotated[list[str], "its tags, general ones first"]
 
 
 class Refusal(TypedDict):
     """Why a photo got no answer."""
 
-    code: str
-    reason: str
+    code: Annotated[str, "stable name of the reason, such as `truncated`"]
+    reason: Annotated[str, "what is wrong with the photo and what to do"]
 
 
 class Prediction(TypedDict):
-    """Answer for one photo; for a refused photo all is null but `error`.
+    """Answer for one photo; for a refused photo all fields but `error` are null.
 
     Where `is_landmark` is false, `level`, `landmark`, `city` and `country` are null and `tags` is
-    empty, but `confidence` and `candidates` still tell what came nearest. `level` says what is
-    answered: the `landmark`, or its `city` or `country` alone when the confidence is spread over
-    several landmarks there; `confidence` is theirs together and `landmark` is null then.
-    `location_source` says where latitude and longitude are from: `exif` (the photo), `landmark`
-    (the gazetteer), `city` (the middle of the candidates there) or null.
+    empty, but `confidence` and `candidates` still tell what came nearest.
     """
 
-    level: str | None
-    landmark: str | None
-    confidence: float | None
-    is_landmark: bool | None
-    landmark_score: float | None
-    latitude: float | None
-    longitude: float | None
-    city: str | None
-    country: str | None
-    tags: list[str] | None
-    candidates: list[Candidate] | None
-    location_source: str | None
-    error: Refusal | None
+    level: Annotated[
+        str | None,
+        "what the answer names: the `landmark`, or only its `city` or `country` when the confidence"
+        " is spread over several landmarks there; null when the photo shows no landmark",
+    ]
+    landmark: Annotated[str | None, "the landmark's name; null unless `level` is `landmark`"]
+    confidence: Annotated[
+        float | None, "probability of the landmark, or of all landmarks of the city or country"
+    ]
+    is_landmark: Annotated[bool | None, "whether `landmark_score` reaches the threshold"]
+    landmark_score: Annotated[float | None, "how sure the model is that it knows the landmark"]
+    latitude: Annotated[float | None, "where the photo was taken, in WGS84 degrees"]
+    longitude: Annotated[float | None, "where the photo was taken, in WGS84 degrees"]
+    city: Annotated[str | None, "city of the landmark"]
+    country: Annotated[str | None, "country of the landmark"]
+    tags: Annotated[list[str] | None, "tags of the landmark, city or country"]
+    candidates: Annotated[list[Candidate] | None, "the `top_k` likeliest landmarks, best first"]
+    location_source: Annotated[
+        str | None,
+        "where latitude and longitude come from: `exif` (the photo), `landmark` (the gazetteer),"
+        " `city` (the middle of the candidates there)",
+    ]
+    error: Annotated[Refusal | None, "why the photo was refused; null for one that was answered"]
+
+
+class Field(NamedTuple):
+    """A field of an answer.
+
+    type: `str`, `float`, `bool`, `int`, another TypedDict, or a list of one of those.
+    """
+
+    name: str
+    type: Any
+    nullable: bool
+    meaning: str
+
+
+def answer_fields(answer_type: Any) -> list[Field]:
+    """List the fields of `Prediction`, or of another TypedDict, in order."""
+    fields = []
+    for name, hint in get_type_hints(answer_type, include_extras=True).items():
+        kind, (meaning,) = hint.__origin__, hint.__metadata__
+        nullable = type(None) in get_args(kind)
+        fields.append(Field(name, get_args(kind)[0] if nullable else kind, nullable, meaning))
+    return fields
 
 
 def answer(
@@ -64,13 +104,24 @@ def answer(
     location: tuple[float, float] | None,
     area: Area | None = None,
 ) -> Prediction:
-    """Answer from candidates, best first, and the place the photo itself carries, if any.
+    """Build the answer from candidates, best first, and the position in the photo's EXIF, if any.
 
-    area: answered in place of the best candidate, whose landmark is too uncertain.
+    area: city or country to answer with when the best candidate is too uncertain.
     """
     best = candidates[0]
     is_landmark = landmark_score >= threshold
-    shown = (area or _area_of(best)) if is_landmark else _nowhere(best["confidence"])
+    if not is_landmark:
+        shown = Area(None, best["confidence"])
+    else:
+        shown = area or Area(
+            "landmark",
+            best["confidence"],
+            city=best["city"],
+            country=best["country"],
+            latitude=best["latitude"],
+            longitude=best["longitude"],
+            tags=tuple(best["tags"]),
+        )
     latitude, longitude = location or (shown.latitude, shown.longitude)
     source = "exif" if location else shown.level
     return Prediction(
@@ -90,29 +141,8 @@ def answer(
     )
 
 
-def refuse(error: PhotoError) -> Prediction:
-    """Answer for a photo that the decoder refuses."""
-    return refused(error.code, error.reason)
-
-
 def refused(code: str, reason: str) -> Prediction:
-    """Answer for a photo that has none: nothing but why."""
+    """Build the answer for a photo that was refused: nothing but `error`."""
     empty: dict[str, Any] = dict.fromkeys(Prediction.__annotations__)
     empty["error"] = Refusal(code=code, reason=reason)
     return cast(Prediction, empty)
-
-
-def _area_of(landmark: Candidate) -> Area:
-    return Area(
-        level="landmark",
-        confidence=landmark["confidence"],
-        city=landmark["city"],
-        country=landmark["country"],
-        latitude=landmark["latitude"],
-        longitude=landmark["longitude"],
-        tags=tuple(landmark["tags"]),
-    )
-
-
-def _nowhere(confidence: float) -> Area:
-    return Area(None, confidence, city=None, country=None, latitude=None, longitude=None, tags=())

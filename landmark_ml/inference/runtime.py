@@ -1,52 +1,43 @@
-"""Run an exported network on the CPU: the one runtime of features, evaluation and serving.
+"""Run an exported network on the CPU with OpenVINO. Features, evaluation and serving all use it.
 
-Needs only numpy and openvino, so that the served artifact stays light.
+Needs only numpy and openvino, and imports openvino when the first network is loaded.
 """
 
 from __future__ import annotations
 
 import functools
 import io
+import os
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
-import openvino as ov
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import openvino as ov
     from numpy.typing import NDArray
 
 PRECISIONS = ("f32", "bf16")
 
-
 _core_lock = threading.Lock()
 
 
-def _core() -> ov.Core:
-    with _core_lock:
-        return _only_core()
+def usable_cpus() -> int:
+    """Cores this process may use; taskset, a cpuset or SLURM may grant fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-@functools.cache
-def _only_core() -> ov.Core:
-    # Kept for the life of the process: a core gives the thread that makes it a signal stack, and
-    # takes it away when it is freed. Freed on another thread, the next Ctrl-C would crash.
-    core = ov.Core()
-    # OpenVINO's binding sets numpy up at its first use, once a process, and two threads that come
-    # to it together wait for each other for ever. Here only one can.
-    ov.Type.f32.to_dtype()
-    return core
+class Runtime:
+    """A compiled network from uint8 pixels to named float32 outputs. Safe to share among threads.
 
-
-class Graph:
-    """A compiled graph from uint8 pixels to named float32 outputs; safe to call from threads.
-
-    streams: 1 puts all cores on one call, for the quickest answer; more lets that many threads run
-    calls side by side, each on its share of the cores, for the most photos a second.
+    streams: 1 puts all cores on one call, for the lowest latency. With more streams, that many
+    threads can call at the same time, each on its share of the cores, for the highest throughput.
     """
 
     def __init__(
@@ -63,17 +54,17 @@ class Graph:
             settings["INFERENCE_NUM_THREADS"] = threads
         self._compiled = _core().compile_model(model, "CPU", settings)
         self._names = [output.get_any_name() for output in self._compiled.outputs]
-        # An infer request holds the buffers of one call, so concurrent calls need one each. They
-        # are kept, because the first call of a new one is many times slower.
+        # An infer request holds the buffers of one call, so concurrent calls need one each. Idle
+        # ones are reused, because the first call of a new request is many times slower.
         self._idle: deque[ov.InferRequest] = deque()
 
     @classmethod
     def load(
         cls, source: Path | bytes, *, precision: str = "f32", threads: int = 0, streams: int = 1
-    ) -> Graph:
-        """Graph of an ONNX file, or of its bytes.
+    ) -> Runtime:
+        """Compile an ONNX file, or its bytes.
 
-        Raises FileNotFoundError for a missing file, ValueError for one that is no graph.
+        Raises FileNotFoundError for a missing file, ValueError for one that is not ONNX.
         """
         if not isinstance(source, bytes) and not source.is_file():
             raise FileNotFoundError(f"graph {source} does not exist; export the model again")
@@ -83,12 +74,12 @@ class Graph:
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise ValueError(
-                f"{source!r:.200} is no ONNX graph ({reason}); export it again"
+                f"{source!r:.200} is not an ONNX graph ({reason}); export it again"
             ) from None
         return cls(model, precision=precision, threads=threads, streams=streams)
 
     def run(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
-        """uint8 [N, H, W, 3] to outputs by name, each float32 [N, …]."""
+        """Compute outputs by name, each float32 [N, …], from uint8 pixels [N, H, W, 3]."""
         try:
             request = self._idle.pop()
         except IndexError:
@@ -100,3 +91,21 @@ class Graph:
         }
         self._idle.append(request)
         return outputs
+
+
+def _core() -> ov.Core:
+    with _core_lock:
+        return _only_core()
+
+
+@functools.cache
+def _only_core() -> ov.Core:
+    import openvino as ov  # noqa: PLC0415 - heavy, and counting cores must not load it
+
+    # Kept for the life of the process: a core gives the thread that makes it a signal stack and
+    # takes it away when it is freed. Freed on another thread, the next Ctrl-C would crash.
+    core = ov.Core()
+    # OpenVINO's binding sets numpy up at its first use, and two threads that do so at the same
+    # time deadlock. The lock around this function lets only one thread in.
+    ov.Type.f32.to_dtype()
+    return core

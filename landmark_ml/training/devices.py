@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from landmark_ml.inference.cpus import usable_cpus
+from landmark_ml.inference.runtime import usable_cpus
 from landmark_ml.training.processes import ALONE, Processes
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
 from landmark_ml.files import write_whole
-from landmark_ml.inference.runtime import Graph
+from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.onnx_trace import FEATURES, backbone_digest, trace_backbone
 from landmark_ml.training.pixels import PIXELS_VERSION
 
@@ -133,7 +133,7 @@ def create_extractor(model: LandmarkNetwork, compute: Compute, cache: Path) -> E
         # Two photos a call: larger batches leave the cache and took 1.2 times as long a photo.
         cores = torch.get_num_threads()
         traced = trace_backbone(model, cache).SerializeToString()
-        graph = Graph.load(traced, threads=cores, streams=cores)
+        graph = Runtime.load(traced, threads=cores, streams=cores)
         return Extractor(lambda pixels: graph.run(pixels)[FEATURES], batch=2, workers=cores)
     compute.place(model).eval()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from landmark_ml.inference.runtime import Graph
+from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.create import create_model, model_options
 from landmark_ml.networks.onnx_trace import FEATURES, trace_backbone
 from landmark_ml.networks.size import count_parameters
@@ -141,7 +141,7 @@ class TrialRunner:
 
 
 def _time_graph(traced: bytes, model: LandmarkNetwork) -> float:
-    graph = Graph.load(traced, threads=1, streams=1)
+    graph = Runtime.load(traced, threads=1, streams=1)
     side = model.preprocessing.resolution
     pixels = torch.zeros(1, side, side, 3, dtype=torch.uint8).numpy()
     seconds = []

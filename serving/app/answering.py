@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.requests import ClientDisconnect
 
-from landmark_ml.inference.cpus import usable_cpus
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError
+from landmark_ml.inference.runtime import usable_cpus
 from serving.app.answer_queue import AnswerQueue, Found
 from serving.app.answers import Answers, Model, answer_photo, describe_model
 from serving.app.refusals import RequestRefusedError, TooBusyError

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from landmark_ml.inference.cpus import usable_cpus
 from landmark_ml.inference.predictor import Predictor
+from landmark_ml.inference.runtime import usable_cpus
 from serving.cluster.part_tagger import PartTagger
 from serving.cluster.parts import Part
 from serving.tagging import Counts

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from landmark_ml.inference.cpus import usable_cpus
 from landmark_ml.inference.prediction import refused
+from landmark_ml.inference.runtime import usable_cpus
 from serving.tagging.in_order import in_order
 from serving.tagging.journal import Tagged
 

@@ -82,7 +82,7 @@ def test_the_bare_work_of_many_runs_on_the_graph_of_many_streams() -> None:
     one, many = RecordingGraph(), RecordingGraph()
     preprocessing = SimpleNamespace(read=lambda _: np.zeros((8, 8, 3), np.uint8))
     metadata = SimpleNamespace(preprocessing=preprocessing)
-    predictor: Any = SimpleNamespace(graph=one, batch_graph=many, metadata=metadata)
+    predictor: Any = SimpleNamespace(runtime=one, batch_runtime=many, metadata=metadata)
     asks = bare_work(predictor, [b"photo"]).asks
     asks[1](b"photo")
     assert (one.photos, many.photos) == (1, 0)

@@ -24,7 +24,7 @@ from landmark_ml.data import (
     write_manifest,
 )
 from landmark_ml.data import manifest as manifests
-from landmark_ml.inference.cpus import usable_cpus
+from landmark_ml.inference.runtime import usable_cpus
 from tests.photo_folders import write_class, write_photo
 
 

@@ -1,18 +1,23 @@
-"""The runtime: a graph from a file or from memory, called from many threads."""
+"""The runtime: a network from a file or from memory, called from many threads; how many cores."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from landmark_ml.inference.runtime import Graph
+from landmark_ml.inference.runtime import Runtime, usable_cpus
+from tests.source_tree import ROOT, modules
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def sums_graph() -> onnx.ModelProto:
@@ -40,59 +45,59 @@ def test_a_file_and_its_bytes_compute_the_same(count: int, tmp_path: Path) -> No
     path = tmp_path / "model.onnx"
     onnx.save(sums_graph(), path)
     pixels = pictures(count)
-    for graph in (Graph.load(path), Graph.load(path.read_bytes(), threads=1)):
-        sums = graph.run(pixels)["sums"]
+    for runtime in (Runtime.load(path), Runtime.load(path.read_bytes(), threads=1)):
+        sums = runtime.run(pixels)["sums"]
         assert sums.dtype == np.float32
         assert sums.tolist() == pixels.sum(axis=(1, 2, 3)).tolist()
 
 
 def test_answers_are_not_overwritten_by_the_next_call() -> None:
-    graph = Graph.load(sums_graph().SerializeToString())
-    first = graph.run(pictures(3))["sums"]
+    runtime = Runtime.load(sums_graph().SerializeToString())
+    first = runtime.run(pictures(3))["sums"]
     kept = first.copy()
-    graph.run(pictures(3)[::-1])
+    runtime.run(pictures(3)[::-1])
     assert np.array_equal(first, kept)
 
 
 def test_views_of_other_arrays_are_read_as_they_look() -> None:
-    graph = Graph.load(sums_graph().SerializeToString())
+    runtime = Runtime.load(sums_graph().SerializeToString())
     flipped = pictures(4)[::-1]
-    assert graph.run(flipped)["sums"].tolist() == flipped.sum(axis=(1, 2, 3)).tolist()
+    assert runtime.run(flipped)["sums"].tolist() == flipped.sum(axis=(1, 2, 3)).tolist()
 
 
 def test_threads_do_not_mix_their_answers() -> None:
-    graph = Graph.load(sums_graph().SerializeToString(), threads=1)
+    runtime = Runtime.load(sums_graph().SerializeToString(), threads=1)
     batches = [pictures(1 + index % 7) for index in range(64)]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda pixels: graph.run(pixels)["sums"].tolist(), batches))
+        answers = list(pool.map(lambda pixels: runtime.run(pixels)["sums"].tolist(), batches))
     assert answers == [pixels.sum(axis=(1, 2, 3)).tolist() for pixels in batches]
 
 
 def test_a_missing_file_and_a_broken_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.onnx does not exist; export"):
-        Graph.load(tmp_path / "nowhere.onnx")
+        Runtime.load(tmp_path / "nowhere.onnx")
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no graph at all")
-    with pytest.raises(ValueError, match=r"broken\.onnx.* is no ONNX graph"):
-        Graph.load(broken)
-    with pytest.raises(ValueError, match="is no ONNX graph"):
-        Graph.load(b"no graph at all")
+    with pytest.raises(ValueError, match=r"broken\.onnx.* is not an ONNX graph"):
+        Runtime.load(broken)
+    with pytest.raises(ValueError, match="is not an ONNX graph"):
+        Runtime.load(b"no graph at all")
 
 
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(ValueError, match="'f8'; choose one of f32, bf16"):
-        Graph.load(sums_graph().SerializeToString(), precision="f8")
+        Runtime.load(sums_graph().SerializeToString(), precision="f8")
 
 
 CTRL_C = """
 import signal, sys, threading
 from pathlib import Path
 import numpy as np
-from landmark_ml.inference.runtime import Graph
+from landmark_ml.inference.runtime import Runtime
 
-graphs = [Graph.load(Path(sys.argv[1]))]
-graphs[0].run(np.zeros((1, 2, 2, 3), dtype=np.uint8))
-freeing = threading.Thread(target=graphs.clear)
+runtimes = [Runtime.load(Path(sys.argv[1]))]
+runtimes[0].run(np.zeros((1, 2, 2, 3), dtype=np.uint8))
+freeing = threading.Thread(target=runtimes.clear)
 freeing.start()
 freeing.join()
 try:
@@ -108,7 +113,7 @@ import sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
-from landmark_ml.inference.runtime import Graph
+from landmark_ml.inference.runtime import Runtime
 
 class MeetingPoint:
     together = threading.Barrier(32)
@@ -117,10 +122,10 @@ class MeetingPoint:
         self.together.wait()
         return np.ones((1, 2, 2, 3), dtype=np.uint8)
 
-graph = Graph.load(Path(sys.argv[1]))
+runtime = Runtime.load(Path(sys.argv[1]))
 sys.setswitchinterval(1e-6)
 with ThreadPoolExecutor(32) as pool:
-    print(sum(pool.map(lambda _: graph.run(MeetingPoint())["sums"].item(), range(32))))
+    print(sum(pool.map(lambda _: runtime.run(MeetingPoint())["sums"].item(), range(32))))
 """
 
 
@@ -129,7 +134,7 @@ def run_script(script: str, folder: Path) -> tuple[int, str]:
     onnx.save(sums_graph(), folder / "sums.onnx")
     done = subprocess.run(  # noqa: S603 - our own interpreter on our own script
         [sys.executable, "-c", script, str(folder / "sums.onnx")],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
@@ -144,3 +149,31 @@ def test_ctrl_c_reaches_a_process_that_freed_a_graph_on_another_thread(tmp_path:
 
 def test_threads_that_make_their_first_call_together_all_get_an_answer(tmp_path: Path) -> None:
     assert run_script(FIRST_CALLS, tmp_path) == (0, "384.0\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_a_process_held_to_one_core_counts_one_and_needs_no_openvino_for_it() -> None:
+    code = """
+import os, sys
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from landmark_ml.inference.runtime import usable_cpus
+print(usable_cpus(), "openvino" in sys.modules)
+"""
+    done = subprocess.run(  # noqa: S603 - our own interpreter and code
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "1 False\n", done.stderr
+
+
+@pytest.mark.parametrize(("cores", "usable"), [(8, 8), (None, 1)])
+def test_all_cores_count_where_the_system_has_no_affinity(
+    cores: int | None, usable: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert usable_cpus() == usable
+
+
+def test_all_code_counts_cores_with_usable_cpus() -> None:
+    counting = [name for name, path in modules().items() if "cpu_count" in path.read_text("utf-8")]
+    assert counting == ["landmark_ml.inference.runtime"]

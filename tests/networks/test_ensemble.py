@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from landmark_ml.geo.gazetteer import Gazetteer
-from landmark_ml.inference.runtime import Graph
+from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.calibration import Calibration
 from landmark_ml.networks.create import LandmarkNetwork, ModelOptions, create_model
 from landmark_ml.networks.ensemble import AveragedNetworks
@@ -105,6 +105,6 @@ def test_one_graph_serves_them_all(tmp_path: Path) -> None:
     pixels = random_pixels(3, side=SIDE)
     with torch.no_grad():
         expected = (model(pixels.permute(0, 3, 1, 2)) / 0.5).softmax(dim=1).numpy()
-    found = Graph.load(folder / "model.onnx").run(pixels.numpy())
+    found = Runtime.load(folder / "model.onnx").run(pixels.numpy())
     assert np.allclose(found["probabilities"], expected, atol=1e-4)
     assert found["attention"].shape == (3, SIDE // 16, SIDE // 16)

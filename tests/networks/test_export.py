@@ -12,7 +12,7 @@ import torch
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.geo.place import Place
 from landmark_ml.inference.preprocessing import Preprocessing
-from landmark_ml.inference.runtime import Graph
+from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.calibration import Calibration, landmark_scores
 from landmark_ml.networks.export import ArtifactInfo, export_network, lay_classifier, shown_names
 from landmark_ml.networks.onnx_trace import FEATURE_MAPS, trace_backbone
@@ -44,7 +44,7 @@ def exported(num_outputs: int, cache: Path) -> Path:
 def test_the_graph_gives_the_calibrated_probabilities_of_torch(
     num_outputs: int, count: int, cache: Path
 ) -> None:
-    graph = Graph.load(exported(num_outputs, cache) / "model.onnx")
+    graph = Runtime.load(exported(num_outputs, cache) / "model.onnx")
     pixels = random_pixels(count)
     with torch.no_grad():
         logits = tiny_model(num_outputs)(pixels.permute(0, 3, 1, 2))
@@ -65,7 +65,7 @@ def test_attention_says_how_much_each_place_spoke_for_the_best_landmark(
     num_outputs: int, cache: Path
 ) -> None:
     model, pixels = tiny_model(num_outputs), random_pixels(5)
-    found = Graph.load(exported(num_outputs, cache) / "model.onnx").run(pixels.numpy())
+    found = Runtime.load(exported(num_outputs, cache) / "model.onnx").run(pixels.numpy())
     with torch.no_grad():
         maps = model.feature_maps(pixels.permute(0, 3, 1, 2))
     best = model.classifier.weight[found["probabilities"].argmax(axis=1)]

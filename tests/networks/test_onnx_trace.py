@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from landmark_ml.inference.runtime import Graph
+from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.create import LandmarkNetwork, ModelOptions, create_model
 from landmark_ml.networks.onnx_trace import (
     FEATURES,
@@ -44,7 +44,7 @@ def no_tracing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def assert_computes_features(model: LandmarkNetwork, cache: Path, side: int) -> None:
-    graph = Graph.load(trace_backbone(model, cache).SerializeToString())
+    graph = Runtime.load(trace_backbone(model, cache).SerializeToString())
     for count in (1, 5):
         pixels = random_pixels(count, side=side)
         with torch.no_grad():

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from landmark_ml.inference.areas import Area
-from landmark_ml.inference.photos import PhotoError
-from landmark_ml.inference.prediction import Candidate, Prediction, answer, refuse
+from landmark_ml.inference.prediction import Candidate, Prediction, answer, refused
 from serving.query import main
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ def test_no_landmark_is_no_failure(
 def test_a_refused_photo_is_a_failure_and_the_next_is_asked(
     server: Answers, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.set(refuse(PhotoError("truncated", "pixels are missing: copy it again")))
+    server.set(refused("truncated", "pixels are missing: copy it again"))
     assert main([str(photo), str(photo), "--url", server.url]) == 1
     line = "  no answer   truncated: pixels are missing: copy it again"
     assert capsys.readouterr().out.splitlines() == [str(photo), line] * 2

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from landmark_ml.files import whole_file
-from landmark_ml.inference.cpus import usable_cpus
 from landmark_ml.inference.photos import PhotoError, decode_photo
+from landmark_ml.inference.runtime import usable_cpus
 from serving.tagging.in_order import in_order
 
 if TYPE_CHECKING:

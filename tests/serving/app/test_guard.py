@@ -98,9 +98,9 @@ def test_pages_hold_no_script_or_style_and_load_nothing_from_elsewhere(name: str
 
 
 def test_no_file_outside_the_page_is_given_out(serve: Callable[..., str]) -> None:
-    file = STATIC.parent / "predictor.py"
+    file = STATIC.parent / "champion.py"
     assert file.is_file()
-    names = ("../predictor.py", "%2e%2e/predictor.py", "..%2fpredictor.py", str(file), "")
+    names = ("../champion.py", "%2e%2e/champion.py", "..%2fchampion.py", str(file), "")
     outside = [f"/static/{name}" for name in names]
     # httpx, as browsers do, would clean up an address before it sends it.
     connection = HTTPConnection(urlsplit(serve()).netloc, timeout=30)
