@@ -10,7 +10,6 @@ import pytest
 
 from landmark_ml.evaluation.model_process import open_served
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo
-from tests.serving.conftest import artifact, model_folder, predictor  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +22,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_answers_come_back_whole(
-    model_folder: Path,  # noqa: F811 - a fixture
-    predictor: Predictor,  # noqa: F811 - a fixture
+    model_folder: Path,
+    predictor: Predictor,
     tmp_path: Path,
 ) -> None:
     photos = [colour_photo(RED), b"hello", colour_photo(WHITE), colour_photo(GREEN)]
@@ -38,8 +37,8 @@ def test_answers_come_back_whole(
 
 
 def test_a_model_is_held_to_the_threads_it_is_given(
-    model_folder: Path,  # noqa: F811 - a fixture
-    predictor: Predictor,  # noqa: F811 - a fixture
+    model_folder: Path,
+    predictor: Predictor,
     tmp_path: Path,
 ) -> None:
     photos = [colour_photo(colour) for colour in (RED, WHITE, GREEN) * 12]
