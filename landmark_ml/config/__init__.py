@@ -1,17 +1,29 @@
-"""Configuration: frozen dataclasses, the only source of flags and `MLproject` parameters."""
+"""Configuration: every value a user may set, said once in a frozen dataclass.
 
-from landmark_ml.config.addresses import without_user
-from landmark_ml.config.app import AppConfig
-from landmark_ml.config.cluster import ClusterConfig
-from landmark_ml.config.comparing import CompareConfig
-from landmark_ml.config.evaluating import EvaluateConfig
-from landmark_ml.config.model_names import HISTORY_SUFFIX
-from landmark_ml.config.options import Configuration, canonical, default_of, to_json, to_params
-from landmark_ml.config.promoting import HistoryConfig, PromoteConfig, RollbackConfig
-from landmark_ml.config.tagging import TagConfig
+Gives the other rooms their configurations; flags, `MLproject` and `docs/parameters.md` are made
+from them.
+"""
+
+from landmark_ml.config.fields import (
+    HISTORY_SUFFIX,
+    Configuration,
+    canonical,
+    default_of,
+    to_json,
+    to_params,
+    user_path,
+    without_user,
+)
+from landmark_ml.config.registry import (
+    CompareConfig,
+    EvaluateConfig,
+    HistoryConfig,
+    PromoteConfig,
+    RollbackConfig,
+)
+from landmark_ml.config.serving import AppConfig, ClusterConfig, TagConfig
 from landmark_ml.config.training import UDACITY50_URL, DataConfig, TrainConfig
 from landmark_ml.config.tuning import LOCAL_TO_A_WORKER, TuneConfig
-from landmark_ml.config.user_paths import user_path
 
 __all__ = [
     "HISTORY_SUFFIX",

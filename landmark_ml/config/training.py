@@ -1,210 +1,176 @@
-"""What decides a training run: which photos, and how the network learns from them."""
+"""Which photos a training run uses, and how the network learns from them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
-from landmark_ml.config.addresses import refuse_password
-from landmark_ml.config.model_names import check_model_name
-from landmark_ml.config.options import (
+from landmark_ml.config.fields import (
     BELOW_ONE,
-    NOT_NEGATIVE,
     PART,
     POSITIVE,
+    SEED,
     SHARE,
     UNIT,
     Configuration,
-    Range,
+    no_password,
     option,
+    registrable,
 )
 
-# What numpy's generators take.
-SEEDS = Range("from 0 to below 2**32", 0, 2**32, with_high=False)
 UDACITY50_URL = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
+
+_photos = partial(option, group="Photos")
+_network = partial(option, group="Network")
+_head = partial(option, group="Head on cached features")
+_finetune = partial(option, group="Fine-tuning on pixels")
+_augment = partial(option, group="Augmentation")
+_run = partial(option, group="Run")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(Configuration):
     """Which photos, and how they are split."""
 
-    data: str = option("postcards", "`postcards`, `udacity50` or a folder of class folders")
-    not_landmarks: str = option(
+    data: str = _photos("postcards", "`postcards`, `udacity50` or a folder of class folders")
+    not_landmarks: str = _photos(
         "", "folder of photos that show no landmark; empty: `not_landmarks/` in or beside the data"
     )
-    places: str = option("", "CSV of places laid over the built-in gazetteer; empty: `places.csv`")
-    val_fraction: float = option(
-        0.15,
-        "share of training photos held out to choose by; of `not_landmarks` always 15%",
-        within=SHARE,
+    places: str = _photos(
+        "", "CSV of places that win over the built-in gazetteer; empty: `places.csv` in the data"
     )
-    test_fraction: float = option(
-        0.15,
-        "share held out to report, when the data has no `test/`; of `not_landmarks` always half",
-        within=SHARE,
+    val_fraction: float = _photos(
+        0.15, "share of training photos to validate on; of `not_landmarks` always 15%", SHARE
     )
-    max_unreadable: float = option(
-        0.05, "share of unreadable photos that fails the run", within=UNIT
+    test_fraction: float = _photos(
+        0.15, "share to test on, if there is no `test/`; of `not_landmarks` always half", SHARE
     )
-    cache_dir: str = option(
+    max_unreadable: float = _photos(
+        0.05, "share of unreadable photos above which the run fails", UNIT
+    )
+    cache_dir: str = _photos(
         ".cache", "folder of drawn and downloaded data, cached features and pixels"
     )
-    threads: int = option(0, "CPU threads; 0: all cores", within=NOT_NEGATIVE)
-    udacity50_url: str = option(UDACITY50_URL, "where `data=udacity50` is downloaded from")
-    seed: int = option(
-        0, "seed of the split, the initial weights and the augmentation", within=SEEDS
+    threads: int = _photos(0, "CPU threads; 0: all cores")
+    udacity50_url: str = _photos(
+        UDACITY50_URL,
+        "where `data=udacity50` is downloaded from",
+        no_password("fetch and unpack the archive by hand for `data`"),
     )
+    seed: int = _photos(0, "seed of the split, the initial weights and the augmentation", SEED)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_password(
-            "udacity50_url", self.udacity50_url, "fetch and unpack the archive by hand for `data`"
-        )
         if self.val_fraction + self.test_fraction >= 1:
             raise ValueError(
                 f"val_fraction {self.val_fraction} and test_fraction {self.test_fraction} leave no"
-                " photos to train on: give two that sum to less than 1"
+                " photos to train on; give two that sum to less than 1"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(DataConfig):
-    """Everything that decides a training run: the recipes differ by these values alone."""
+    """Everything that decides a training run. Recipes differ by these values alone."""
 
-    recipe: str = option("transfer", "name of the recipe, shown and searched in MLflow")
-    backbone: str = option(
+    recipe: str = _network("transfer", "recipe of the entry point", settable=False)
+    backbone: str = _network(
         "tf_efficientnet_lite0", "timm model name, `landmark_cnn`, or several joined by `+`"
     )
-    weights: str = option(
+    weights: str = _network(
         "pretrained", "`pretrained`, `random`, or a local .pth/.safetensors file of the backbone"
     )
-    resolution: int = option(
-        0, "side of the square the network sees; 0: the backbone's", unit="px", within=NOT_NEGATIVE
+    resolution: int = _network(
+        0, "side of the square the network sees; 0: that of the backbone", unit="px"
     )
-    framing: str = option(
-        "squash", "whole photo squashed to the square, or its centre", choices=("squash", "crop")
+    framing: str = _network(
+        "squash", "`squash` the whole photo to the square, or `crop` its centre", ("squash", "crop")
     )
-    mirror: bool = option(
-        False, "serve the mean of what the network sees in a photo and in its mirror image"
+    mirror: bool = _network(
+        False, "answer with the mean over a photo and its mirror image, when served too"
     )
-    feature_stages: int = option(
-        3,
-        "earlier stages whose maps the classifier sees too, counted from the output",
-        unit="stages",
-        within=NOT_NEGATIVE,
+    feature_stages: int = _network(
+        3, "earlier stages, from the output, whose maps the classifier sees too", unit="stages"
     )
-    pooling: str = option(
+    pooling: str = _network(
         "statistics",
-        "what the classifier sees of each map: its mean, or `statistics`: also how much it varies",
-        choices=("average", "statistics"),
+        "what the classifier sees of each map: its mean, or its deviation too",
+        ("average", "statistics"),
     )
-    members: int = option(
+    members: int = _network(
         1,
-        "networks of this kind from random weights, each with its own loss, served as their mean",
+        "ensemble size: networks from random weights that answer with their mean",
+        POSITIVE,
         unit="networks",
-        within=POSITIVE,
     )
-    drop_rate: float = option(0.0, "dropout before the classifier", within=BELOW_ONE)
-
-    epochs: int = option(
-        30, "epochs of the head on cached features; 0: skip this phase", within=NOT_NEGATIVE
-    )
-    refit: bool = option(
-        True, "train a frozen backbone's head again on train and validation photos once calibrated"
-    )
-    views: int = option(
-        1, "augmented views of each photo whose features are cached", within=POSITIVE
-    )
-    batch_size: int = option(
-        256, "photos per step of the head phase; one less where that is odd", within=POSITIVE
-    )
-    learning_rate: float = option(2e-3, "peak learning rate of the head phase", within=POSITIVE)
-    weight_decay: float = option(
-        5.0, "decoupled weight decay (AdamW) of the head phase", within=NOT_NEGATIVE
-    )
-    label_smoothing: float = option(0.2, "share of the target spread over all classes", within=UNIT)
-
-    finetune_epochs: int = option(
-        0,
-        "epochs on pixels, of the network as far as `unfreeze` says; 0: all stays frozen",
-        within=NOT_NEGATIVE,
-    )
-    unfreeze: int = option(
-        0,
-        "stages that fine-tuning changes, counted from the output; 0: all",
-        unit="stages",
-        within=NOT_NEGATIVE,
-    )
-    finetune_batch_size: int = option(
-        32,
-        "photos per step of the fine-tuning phase, in all processes together; one less where odd",
-        within=POSITIVE,
-    )
-    finetune_learning_rate: float = option(
-        5e-4, "peak learning rate of the fine-tuning phase", within=NOT_NEGATIVE
-    )
-    finetune_weight_decay: float = option(
-        0.05, "decoupled weight decay of the fine-tuning phase", within=NOT_NEGATIVE
-    )
-    layer_decay: float = option(
-        0.8, "factor on the learning rate per group towards the input", within=UNIT
-    )
-    optimizer: str = option(
-        "adamw", "optimiser of the fine-tuning phase", choices=("adamw", "muon")
-    )
-    train_resolution: int = option(
-        0, "side of the training crops; 0: `resolution`", unit="px", within=NOT_NEGATIVE
-    )
-    start_resolution: int = option(
-        0,
-        "side of the training crops at first, growing to the full side; 0: constant",
-        unit="px",
-        within=NOT_NEGATIVE,
-    )
-    min_crop: float = option(
-        0.35, "smallest share of the photo a training crop may cover", within=PART
-    )
-    color_jitter: float = option(
-        0.3, "strength of brightness, contrast and saturation jitter", within=NOT_NEGATIVE
-    )
-    erasing: float = option(0.0, "probability of erasing a rectangle", within=UNIT)
-    mixup: float = option(0.0, "alpha of mixup; 0: off", within=NOT_NEGATIVE)
-    cutmix: float = option(0.0, "alpha of CutMix; 0: off", within=NOT_NEGATIVE)
-    mix_probability: float = option(
-        1.0, "share of the batches that mixup or CutMix changes", within=UNIT
-    )
-    ema_decay: float = option(
-        0.0, "decay of the averaged weights per step; 0: off", within=BELOW_ONE
-    )
-    warmup_epochs: float = option(
-        1.0, "epochs of linear warm-up before the cosine", unit="epochs", within=NOT_NEGATIVE
-    )
-    clip_grad: float = option(1.0, "largest norm of the gradient", within=POSITIVE)
-    patience: int = option(
-        0,
-        "epochs without a better val/calibrated_loss before stopping; 0: never stop",
-        within=NOT_NEGATIVE,
-    )
-    val_interval: int = option(
-        1,
-        "epochs on pixels from one validation to the next; after the last there always is one",
-        within=POSITIVE,
+    drop_rate: float = _network(0.0, "dropout before the classifier", BELOW_ONE)
+    label_smoothing: float = _network(
+        0.2, "share of the target that is spread over all classes", UNIT
     )
 
-    device: str = option("auto", "where to train", choices=("auto", "cpu", "cuda", "mps"))
-    processes: int = option(
-        1,
-        "processes of this machine that share the fine-tuning, one a GPU; torchrun's own count"
-        " where it is the one that starts them",
-        within=POSITIVE,
+    epochs: int = _head(30, "epochs of the head on cached features; 0: skip this phase")
+    refit: bool = _head(
+        True, "train the head of a frozen backbone again on train and validation photos together"
     )
-    resume: str = option(
-        "", "id of an interrupted run to go on with, or `auto`: the last one of these parameters"
+    views: int = _head(1, "augmented views of each photo whose features are cached", POSITIVE)
+    batch_size: int = _head(256, "photos per step; one less where odd", POSITIVE)
+    learning_rate: float = _head(2e-3, "peak learning rate", POSITIVE)
+    weight_decay: float = _head(5.0, "decoupled weight decay (AdamW)")
+
+    finetune_epochs: int = _finetune(
+        0, "epochs on pixels, of the stages that `unfreeze` names; 0: none"
     )
-    register: str = option("landmarks", "registered model that gets the version; empty: none")
+    unfreeze: int = _finetune(
+        0, "stages that change, counted from the output; 0: all", unit="stages"
+    )
+    finetune_batch_size: int = _finetune(
+        32, "photos per step, over all processes; one less where odd", POSITIVE
+    )
+    finetune_learning_rate: float = _finetune(5e-4, "peak learning rate")
+    finetune_weight_decay: float = _finetune(0.05, "decoupled weight decay")
+    layer_decay: float = _finetune(
+        0.8, "factor on the learning rate per layer group from the output", UNIT
+    )
+    optimizer: str = _finetune("adamw", "optimiser", ("adamw", "muon"))
+    ema_decay: float = _finetune(0.0, "decay per step of the averaged weights; 0: off", BELOW_ONE)
+    warmup_epochs: float = _finetune(
+        1.0, "linear warm-up before the cosine schedule", unit="epochs"
+    )
+    clip_grad: float = _finetune(1.0, "largest norm of the gradient", POSITIVE)
+    patience: int = _finetune(
+        0, "stop after so long without a better val/calibrated_loss; 0: never", unit="epochs"
+    )
+    val_interval: int = _finetune(
+        1, "from one validation to the next; the last epoch always has one", POSITIVE, unit="epochs"
+    )
+
+    train_resolution: int = _augment(0, "side of the training crops; 0: `resolution`", unit="px")
+    start_resolution: int = _augment(
+        0, "side of the first training crops, which grow to the full side; 0: off", unit="px"
+    )
+    min_crop: float = _augment(
+        0.35, "smallest share of the photo that a training crop covers", PART
+    )
+    color_jitter: float = _augment(0.3, "strength of brightness, contrast and saturation jitter")
+    erasing: float = _augment(0.0, "probability of erasing a rectangle", UNIT)
+    mixup: float = _augment(0.0, "alpha of mixup; 0: off")
+    cutmix: float = _augment(0.0, "alpha of CutMix; 0: off")
+    mix_probability: float = _augment(
+        1.0, "share of the batches that mixup or CutMix changes", UNIT
+    )
+
+    device: str = _run("auto", "where to train", ("auto", "cpu", "cuda", "mps"))
+    processes: int = _run(
+        1, "processes on this machine that share the fine-tuning; torchrun's count wins", POSITIVE
+    )
+    resume: str = _run(
+        "", "id of an interrupted run to continue, or `auto`: the last with the same parameters"
+    )
+    register: str = _run(
+        "landmarks", "registered model to add the version to; empty: none", registrable
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_model_name(self.register)
         if not self.epochs and not self.finetune_epochs:
             raise ValueError(
                 "epochs and finetune_epochs are both 0, so nothing would be trained; raise one"
@@ -225,23 +191,18 @@ class TrainConfig(DataConfig):
             raise ValueError(
                 f"start_resolution is {self.start_resolution}; give a multiple of 32{limit}, or 0"
             )
-        if self.members > 1:
-            self._check_members()
         if self.weights == "random" and not self.finetune_epochs:
             raise ValueError(
                 "weights 'random' with finetune_epochs 0 would train a head on noise;"
                 " give finetune_epochs, or weights 'pretrained'"
             )
-
-    def _check_members(self) -> None:
-        """Refuse members that would begin alike, and phases that have one network in mind."""
         needed = {"weights": "random", "epochs": 0, "unfreeze": 0}
         wrong = [name for name, value in needed.items() if getattr(self, name) != value]
-        if wrong:
+        if self.members > 1 and wrong:
             given = ", ".join(f"{name} {getattr(self, name)}" for name in wrong)
             instead = ", ".join(f"{name} {needed[name]}" for name in wrong)
             raise ValueError(
-                f"members is {self.members} with {given}: members differ by their random weights,"
-                f" all of which learn on pixels; give {instead}, or members 1, or join different"
+                f"members is {self.members} with {given}: members differ by their random weights"
+                f" alone and learn on pixels; give {instead}, or members 1, or join different"
                 " backbones by `+`"
             )

@@ -1,11 +1,10 @@
-"""What a search over training configurations tries, how long, and where it keeps its study."""
+"""What a search over training configurations tries, for how long, and where its study lies."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from landmark_ml.config.addresses import refuse_password
-from landmark_ml.config.options import NOT_NEGATIVE, POSITIVE, option
+from landmark_ml.config.fields import POSITIVE, no_password, option
 from landmark_ml.config.training import TrainConfig
 
 LOCAL_TO_A_WORKER = (
@@ -19,56 +18,35 @@ LOCAL_TO_A_WORKER = (
 class TuneConfig(TrainConfig):
     """A search: what is not searched stays as in the training configuration it extends."""
 
-    study: str = option("", "name of the study to go on with or to share; empty: a new one")
+    study: str = option("", "name of the study to continue or to share; empty: a new one")
     storage: str = option(
         "",
-        "database that workers share, such as `postgresql://…`; empty: `studies.db` beside the"
-        " MLflow database",
+        "database that workers share; empty: `studies.db` beside the MLflow database",
+        no_password("set PGPASSWORD or write ~/.pgpass wherever a worker runs"),
     )
     space: str = option(
-        "head", "what is searched: the head, or fine-tuning too", choices=("head", "finetune")
+        "head", "what is searched: the head, or fine-tuning too", ("head", "finetune")
     )
     backbones: str = option(
         "tf_efficientnet_lite0,tf_efficientnet_lite2",
-        "timm models to choose from besides `backbone`, which is alone where weights are not"
-        " `pretrained`",
+        "timm models to choose from besides `backbone`, where weights are pretrained",
     )
-    keep: str = option("", "parameters of the space that are not searched, such as `framing,views`")
-    trials: int = option(
-        200,
-        "trials of the study, over all workers and sessions; 0: no limit",
-        unit="trials",
-        within=NOT_NEGATIVE,
-    )
-    minutes: float = option(
-        0.0,
-        "time after which this worker starts no more trials; 0: no limit",
-        unit="min",
-        within=NOT_NEGATIVE,
-    )
-    objectives: str = option(
-        "top1", "what is made better", choices=("top1", "top1,latency", "top1,size")
-    )
+    keep: str = option("", "parameters of the space to leave as they are, such as `framing,views`")
+    trials: int = option(200, "trials of the study, over all workers; 0: no limit", unit="trials")
+    minutes: float = option(0.0, "when this worker starts no more trials; 0: no limit", unit="min")
+    objectives: str = option("top1", "what to optimise", ("top1", "top1,latency", "top1,size"))
     pruner: str = option(
         "auto",
-        "what ends hopeless trials; auto: hyperband where fine-tuning for one objective, else none",
-        choices=("auto", "none", "hyperband", "halving"),
+        "what ends hopeless trials; auto: hyperband if fine-tuning for one objective",
+        ("auto", "none", "hyperband", "halving"),
     )
-    folds: int = option(
-        1, "splits into train and val that each trial is validated on", within=POSITIVE
-    )
+    folds: int = option(1, "train/val splits that each trial is validated on", POSITIVE)
     heartbeat: int = option(
-        30,
-        "a trial whose process is silent for twice as long is retried",
-        unit="s",
-        within=POSITIVE,
+        30, "retry a trial whose process is silent for twice as long", POSITIVE, unit="s"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_password(
-            "storage", self.storage, "set PGPASSWORD or write ~/.pgpass wherever a worker runs"
-        )
         if not self.trials and not self.minutes:
             raise ValueError(
                 "trials and minutes are both 0, so the search would never end; give one"
@@ -88,10 +66,6 @@ class TuneConfig(TrainConfig):
                 f"pruner {self.pruner!r} cannot weigh two objectives; give pruner none, or"
                 " objectives top1"
             )
-        self._check_alone()
-
-    def _check_alone(self) -> None:
-        """Refuse what a training run can do and the trials of a search cannot."""
         if self.processes > 1:
             raise ValueError(
                 f"processes is {self.processes}, and each trial trains in one process; to share a"
@@ -99,7 +73,7 @@ class TuneConfig(TrainConfig):
             )
         if self.resume:
             raise ValueError(
-                f"resume is {self.resume!r}, and a search is no single run; go on with it by"
+                f"resume is {self.resume!r}, and a search is no single run; continue it with"
                 " study=<its name>"
             )
 

@@ -18,7 +18,7 @@ from landmark_ml.data.manifest import (
 )
 from landmark_ml.data.opening import open_dataset, open_folds
 from landmark_ml.data.sources import find_root
-from landmark_ml.data.spelling import spelled
+from landmark_ml.files import spelled
 
 __all__ = [
     "MANIFEST",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from landmark_ml.data.dataset import NOT_A_LANDMARK, Side
 from landmark_ml.data.walking import is_no_photo, walk_files
+from landmark_ml.files import is_of_the_system
 from landmark_ml.geo.gazetteer import OWN_PLACES
-from landmark_ml.system_names import is_of_the_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,8 @@ from landmark_ml.data.folders import list_folder
 from landmark_ml.data.near_duplicates import group_near_duplicates
 from landmark_ml.data.scanning import Scan, scan_files
 from landmark_ml.data.sources import find_root
-from landmark_ml.data.spelling import spelled
 from landmark_ml.data.splits import Fractions, PlacedPhoto, split_again, split_photos
+from landmark_ml.files import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from landmark_ml.system_names import is_of_the_system
+from landmark_ml.files import is_of_the_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow as pa
 from pyarrow.fs import FileSelector, FileType
 
-from landmark_ml.system_names import is_of_the_system
+from landmark_ml.files import is_of_the_system
 from serving.cluster.addresses import local_folder, open_folder
 from serving.tagging import MOST_BYTES, OTHER_PICTURES, PHOTO_SUFFIXES, Found, Library
 

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_ml.system_names import is_of_the_system
+from landmark_ml.files import is_of_the_system
 from serving.tagging.walk import PHOTO_SUFFIXES
 
 if TYPE_CHECKING:

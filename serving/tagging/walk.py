@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from landmark_ml.files import is_of_the_system
 from landmark_ml.inference.photos import DEFAULT_LIMITS, read_at_most
-from landmark_ml.system_names import is_of_the_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

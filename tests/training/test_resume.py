@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from landmark_ml.config import TrainConfig
-from landmark_ml.config.options import option
+from landmark_ml.config.fields import option
 from landmark_ml.training.augmentation import Augmentation
 from landmark_ml.training.batches import TensorBatches
 from landmark_ml.training.checkpoint import Checkpoints

@@ -1,0 +1,165 @@
+"""What a field of a configuration is: a default with its help, unit, choices and allowed values.
+
+A configuration is a frozen dataclass of such fields. The command line (`experiments/cli.py`),
+`MLproject` and `docs/parameters.md` are all made from them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+HISTORY_SUFFIX = ".history"
+"""End of the name of the registered model that holds the alias history of another."""
+
+# A port after the host is no password, and an @ may stand in a path.
+_USER_AND_PASSWORD = re.compile(r"://[^/@\[]*:(?!\d*/)[^@]*@")
+_SECRET_OPTION = re.compile(
+    r"[?&][^=&]*(password|secret|token|signature)[^=&]*=|[?&]sig=", re.IGNORECASE
+)
+
+
+Check = Callable[[str, Any], None]
+"""Takes a field's name and value; raises ValueError for a value that cannot be."""
+
+
+def number(phrase: str, holds: Callable[[float], bool]) -> Check:
+    """Check that a number is in a range, which the phrase describes."""
+
+    def check(name: str, value: float) -> None:
+        if not holds(value):
+            raise ValueError(f"{name} is {value}; give a number {phrase}")
+
+    return check
+
+
+NOT_NEGATIVE = number("of 0 or more", lambda value: value >= 0)
+POSITIVE = number("above 0", lambda value: value > 0)
+UNIT = number("from 0 to 1", lambda value: 0 <= value <= 1)
+BELOW_ONE = number("from 0 to below 1", lambda value: 0 <= value < 1)
+PART = number("above 0 and at most 1", lambda value: 0 < value <= 1)
+SHARE = number("above 0 and below 1", lambda value: 0 < value < 1)
+CALIBRATED = number("from 0 to 1, or -1", lambda value: 0 <= value <= 1 or value == -1)
+PORT = number("from 0 to 65535", lambda value: 0 <= value <= 65535)
+SEED = number("from 0 to below 2**32", lambda value: 0 <= value < 2**32)  # what numpy takes
+
+
+def option(
+    default: Any,
+    meaning: str,
+    allowed: tuple[str, ...] | Check | None = None,
+    *,
+    unit: str = "",
+    group: str = "",
+    settable: bool = True,
+) -> Any:
+    """Declare a field of a configuration.
+
+    allowed: choices, or a check; of numbers NOT_NEGATIVE where none is given. group: heading that
+    the field stands under in `--help` and the docs. settable: False for what an entry point
+    decides: it is recorded and has no flag.
+    """
+    choices, check = (allowed, None) if isinstance(allowed, tuple) else ((), allowed)
+    if check is None and not isinstance(default, str):
+        check = NOT_NEGATIVE
+    metadata = {"help": meaning, "choices": choices, "check": check, "unit": unit}
+    return field(default=default, metadata=metadata | {"group": group, "settable": settable})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """Base of all configurations: checks every value when it is set."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            name, value = item.name, getattr(self, item.name)
+            choices, check = item.metadata["choices"], item.metadata["check"]
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} is {value}; give a finite number")
+            if choices and value not in choices:
+                raise ValueError(f"{name} is {value!r}; choose one of {', '.join(choices)}")
+            if check is not None:
+                check(name, value)
+
+
+def canonical(value: object) -> str:
+    """One spelling for a value in MLflow and on command lines: `0.001`, `True`, `postcards`."""
+    return str(value)
+
+
+def to_params(config: Configuration) -> dict[str, str]:
+    """Every field as MLflow records it."""
+    return {name: canonical(value) for name, value in asdict(config).items()}
+
+
+def to_json(config: Configuration) -> str:
+    """Whole configuration as JSON, logged beside the parameters."""
+    return json.dumps(asdict(config), indent=2, sort_keys=True)
+
+
+def default_of(config_class: type[Configuration], name: str) -> Any:
+    """Default value of one field."""
+    return getattr(config_class, name)
+
+
+def no_password(instead: str) -> Check:
+    """Check that refuses an address which holds a password or another secret.
+
+    instead: how to give the secret. The error does not repeat the address.
+    """
+
+    def check(name: str, address: str) -> None:
+        if _USER_AND_PASSWORD.search(address) or _SECRET_OPTION.search(address):
+            raise ValueError(
+                f"{name} is an address that holds a password, and MLflow would record it with the"
+                f" run; leave it out and {instead}. `mlflow run -P {name}=…` has recorded it"
+                " already: change a password that was given so"
+            )
+
+    return check
+
+
+def at_most_1000_characters(name: str, text: str) -> None:
+    """Check that a text fits into the alias history."""
+    if len(text) > 1000:
+        raise ValueError(f"{name} has {len(text)} characters; use 1000 or fewer")
+
+
+def registrable(field_name: str, name: str) -> None:
+    """Check before training that the registry will take a name for the trained model."""
+    # MLflow allows no path in a name, and a quote would end the name in a search.
+    found = [sign for sign in "/:'" if sign in name]
+    if found:
+        reason = f"and a name in the registry holds no {found[0]}"
+    elif name.endswith(HISTORY_SUFFIX):
+        reason = f"and {HISTORY_SUFFIX} ends the names of the histories of other models"
+    elif name != name.strip() or name == "." or name.startswith(".."):
+        reason = "which is no name but spaces or a path"
+    else:
+        return
+    raise ValueError(f"{field_name} is {name!r}, {reason}; give a name such as landmarks")
+
+
+def without_user(address: str) -> str:
+    """Address without the user and the password in it, safe to show to anyone."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def user_path(text: str) -> Path:
+    """Path that a user gave as text, `~` being a home folder.
+
+    Raises ValueError for the home of a user whom this machine does not know.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError(
+            f"{text}: {error}; write the folder out, or ./{text} for one of this name"
+        ) from None

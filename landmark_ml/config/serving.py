@@ -1,0 +1,115 @@
+"""Which model answers for which photos: the web app, the tagger and the cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from landmark_ml.config.fields import (
+    CALIBRATED,
+    PORT,
+    POSITIVE,
+    UNIT,
+    Configuration,
+    no_password,
+    option,
+)
+
+_MIB = 1024 * 1024
+_in_the_environment = no_password(
+    "give it to every worker in its environment, such as AWS_ACCESS_KEY_ID and"
+    " AWS_SECRET_ACCESS_KEY"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppConfig(Configuration):
+    """Address, model and limits of the web app."""
+
+    model: str = option("landmarks", "registered model whose champion answers")
+    host: str = option("127.0.0.1", "address to listen on")
+    port: int = option(8000, "port to listen on; 0: any free one", PORT)
+    hosts: str = option(
+        "localhost,127.0.0.1,[::1]",
+        "host names the app answers to; requests for others are refused",
+    )
+    mlflow_ui: str = option("", "MLflow UI that the page links to; empty: the server, or `make ui`")
+    max_body: int = option(64 * _MIB, "largest request", POSITIVE, unit="bytes")
+    max_photos: int = option(64, "most photos in one request", POSITIVE, unit="photos")
+    max_waiting: int = option(
+        256, "most photos waiting; more get status 503", POSITIVE, unit="photos"
+    )
+    max_memory: int = option(
+        512 * _MIB, "most photo bytes held at once; more get status 503", POSITIVE, unit="bytes"
+    )
+    timeout: float = option(
+        60.0, "longest time for a request, and for its answer", POSITIVE, unit="s"
+    )
+    threads: int = option(0, "photos that are worked on at once; 0: one per core")
+    poll: float = option(2.0, "pause between two looks for a new champion", POSITIVE, unit="s")
+    cache_dir: str = option(".cache", "folder of the world map, drawn at the first start")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _AnswerConfig(Configuration):
+    """What the tagger and the cluster share."""
+
+    model: str = option(
+        "landmarks", "registered model whose champion answers, or `name/3`, `name@alias`"
+    )
+    threshold: float = option(
+        -1.0,
+        "`landmark_score` from which a photo shows a landmark; -1: the model's own",
+        CALIBRATED,
+    )
+    places: str = option("", "CSV like `places.csv` that names the places within 1 km of its own")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagConfig(_AnswerConfig):
+    """Which photo library is tagged, and what is written about it."""
+
+    photos: str = option("", "folder of the photo library, searched to any depth")
+    out: str = option("tags", "folder of the table and of the journal that a later run continues")
+    sidecars: str = option(
+        "none",
+        "XMP sidecars beside the photos, and how they are named",
+        ("none", "photo.jpg.xmp", "photo.xmp"),
+    )
+    min_confidence: float = option(
+        0.5, "confidence from which an answer gets into sidecars, albums and gallery", UNIT
+    )
+    albums: str = option(
+        "none",
+        "albums by country, city and landmark, as `albums.csv` or also as links",
+        ("none", "list", "links"),
+    )
+    gallery: bool = option(False, "album pages with thumbnails: `gallery/index.html` in `out`")
+    tag_root: str = option("Places", "first level of the hierarchical tags in sidecars")
+    dry_run: bool = option(False, "only list in `out` what would be done")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterConfig(_AnswerConfig):
+    """Which photos a Ray cluster tags, and who of it works."""
+
+    photos: str = option(
+        "",
+        "folder all workers see, or an address such as `s3://bucket/photos`",
+        _in_the_environment,
+    )
+    out: str = option(
+        "tags/parts",
+        "folder or address of the table; a later run continues it",
+        _in_the_environment,
+    )
+    part_photos: int = option(
+        1000, "photos of a part, about; fixed once there is `out`", POSITIVE, unit="photos"
+    )
+    workers: int = option(
+        0, "Ray actors, each with its own model; 0: as many as there are free CPUs"
+    )
+    cpus: int = option(1, "CPUs of each worker", POSITIVE)
+    reads: int = option(
+        4, "files that each worker reads at once; raise it for a slow store", POSITIVE
+    )
+    address: str = option("", "Ray cluster to join, such as `auto`; empty: RAY_ADDRESS, else none")
