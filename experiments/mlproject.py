@@ -12,7 +12,7 @@ import re
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from experiments import cli, recipes
 from landmark_ml.config import (
@@ -27,6 +27,7 @@ from landmark_ml.config import (
     RollbackConfig,
     TagConfig,
 )
+from landmark_ml.inference.prediction import Prediction, answer_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,6 +102,24 @@ def parameter_table(config: Configuration) -> str:
     return "\n".join(rows) + "\n"
 
 
+def answer_table() -> str:
+    """Markdown table of the fields of an answer: name, type and meaning."""
+    rows = [
+        f"| `{field.name}` | {_type_in_words(field.type)} | {field.meaning} |"
+        for field in answer_fields(Prediction)
+    ]
+    return "\n".join(["| field | type | meaning |", "|---|---|---|", *rows]) + "\n"
+
+
+def _type_in_words(kind: Any) -> str:
+    words = {str: "text", float: "number", bool: "boolean"}
+    if kind in words:
+        return words[kind]
+    if get_origin(kind) is list:
+        return f"list of {_type_in_words(get_args(kind)[0])}"
+    return f"({', '.join(field.name for field in answer_fields(kind))})"
+
+
 def documents() -> list[Path]:
     """The README, where it is there, and every page in `docs/`."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -122,6 +141,9 @@ def with_tables(document: str) -> str:
         body = parameter_table(ENTRY_POINTS[match["name"]].defaults)
         return f"{match['start']}\n{body}<!-- end -->"
 
+    answers = f"<!-- answer fields -->\n{answer_table()}<!-- end -->"
+    pattern = r"<!-- answer fields -->\n.*?<!-- end -->"
+    document = re.sub(pattern, lambda _: answers, document, flags=re.DOTALL)
     pattern = r"(?P<start><!-- parameters:(?P<name>\w+) -->)\n.*?<!-- end -->"
     return re.sub(pattern, table, document, flags=re.DOTALL)
 

@@ -1,6 +1,7 @@
 """The model MLflow serves: photos in, predictions out. Logged as code, nothing pickled.
 
-This file runs when the model is logged and again when it is loaded, so its top level only defines.
+MLflow runs this file when the model is logged and again when it is loaded, so it must do nothing
+but define the model.
 """
 
 from __future__ import annotations
@@ -18,23 +19,21 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from landmark_ml.inference.artifact import ARTIFACT, INPUT_COLUMN
-from landmark_ml.inference.predictor import DEFAULT_TOP_K, Predictor
+from landmark_ml.inference.predictor import DEFAULT_THRESHOLD, DEFAULT_TOP_K, Predictor
 
-DEFAULT_THRESHOLD = -1.0
-"""Value of the `threshold` parameter that means: the one the model was calibrated with."""
 JSON_COLUMN = "answer"
 """The only column of a prediction with `as_json`."""
 
 
 class LandmarkModel(PythonModel):
-    """A DataFrame with a `binary` column `image` to one prediction a row."""
+    """Takes a DataFrame with a `binary` column `image` and gives one prediction for each row."""
 
     predictor: Predictor
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the graph; called once before the first prediction.
+        """Load the artifact; called once before the first prediction.
 
-        `threads` of the model's configuration: cores to keep busy; 0: all of them.
+        The model's configuration may set `threads`: cores to use; 0: all of them.
         """
         threads = int((context.model_config or {}).get("threads", 0))
         self.predictor = Predictor.load(Path(context.artifacts[ARTIFACT]), threads=threads)
@@ -48,8 +47,8 @@ class LandmarkModel(PythonModel):
     ) -> pd.DataFrame:
         """Predictions as columns; params: `top_k`, `threshold` and `as_json`.
 
-        as_json: each prediction as JSON in one column of text, for engines that cannot take nested
-        columns with nulls in them.
+        as_json: give each prediction as JSON in one text column, for engines that cannot read
+        nested columns with nulls.
 
         Raises MlflowException, which the server answers with status 400, for values out of range.
         """
@@ -66,18 +65,18 @@ class LandmarkModel(PythonModel):
         if chosen.get("as_json"):
             lines = [json.dumps(answer, ensure_ascii=False) for answer in answers]
             return pd.DataFrame({JSON_COLUMN: lines}, dtype=object)
-        # dtype object keeps None as null; pandas would make it NaN, which is not JSON.
+        # dtype object keeps None; pandas would turn it into NaN, which is not JSON.
         return pd.DataFrame(answers, dtype=object)
 
 
 def _photo_bytes(value: Any) -> bytes:
     """Bytes of a photo given as bytes or as base64 text.
 
-    MLflow decodes base64 in its `dataframe_…` forms of a request, and leaves it as ASCII in
-    `inputs` and `instances`. Text that is no base64 stays what it is: no photo, refused in its row.
+    MLflow decodes base64 in the `dataframe_…` forms of a request and leaves it as ASCII text in
+    `inputs` and `instances`. Text that is not base64 is returned as it is and refused as a photo.
     """
     if pd.isna(value):
-        # No photo in this row: refused there as one of no bytes.
+        # A row without a photo is refused like an empty photo.
         return b""
     photo = value.encode() if isinstance(value, str) else value
     if not isinstance(photo, bytes | bytearray | memoryview):

@@ -52,27 +52,31 @@ class Prediction(TypedDict):
 
     level: Annotated[
         str | None,
-        "what the answer names: the `landmark`, or only its `city` or `country` when the confidence"
-        " is spread over several landmarks there; null when the photo shows no landmark",
+        "how precisely the photo is placed: `landmark`, `city` or `country`; null when there is no"
+        " landmark",
     ]
-    landmark: Annotated[str | None, "the landmark's name; null unless `level` is `landmark`"]
+    landmark: Annotated[str | None, "name of the landmark; null at any other level"]
     confidence: Annotated[
-        float | None, "probability of the landmark, or of all landmarks of the city or country"
+        float | None,
+        "calibrated probability of the answer; for a city or country the sum over its landmarks",
     ]
-    is_landmark: Annotated[bool | None, "whether `landmark_score` reaches the threshold"]
-    landmark_score: Annotated[float | None, "how sure the model is that it knows the landmark"]
-    latitude: Annotated[float | None, "where the photo was taken, in WGS84 degrees"]
-    longitude: Annotated[float | None, "where the photo was taken, in WGS84 degrees"]
+    is_landmark: Annotated[bool | None, "whether the photo shows a landmark that the model knows"]
+    landmark_score: Annotated[float | None, "how sure that is, from 0 to 1"]
+    latitude: Annotated[
+        float | None,
+        "where the photo was taken, WGS84 degrees; for a city the middle of its candidates, for a"
+        " country null",
+    ]
+    longitude: Annotated[float | None, "as `latitude`"]
     city: Annotated[str | None, "city of the landmark"]
     country: Annotated[str | None, "country of the landmark"]
-    tags: Annotated[list[str] | None, "tags of the landmark, city or country"]
+    tags: Annotated[list[str] | None, "tags that suit the photo"]
     candidates: Annotated[list[Candidate] | None, "the `top_k` likeliest landmarks, best first"]
     location_source: Annotated[
         str | None,
-        "where latitude and longitude come from: `exif` (the photo), `landmark` (the gazetteer),"
-        " `city` (the middle of the candidates there)",
+        "`exif` when the photo carries its own position, else `landmark` or `city`, else null",
     ]
-    error: Annotated[Refusal | None, "why the photo was refused; null for one that was answered"]
+    error: Annotated[Refusal | None, "why the photo was refused; all other fields are then null"]
 
 
 class Field(NamedTuple):

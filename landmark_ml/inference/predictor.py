@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_TOP_K = 5
+DEFAULT_THRESHOLD = -1.0
+"""Value of the served model's `threshold` parameter that stands for its own threshold."""
 _BATCH = 2
 
 

@@ -15,14 +15,11 @@ from typing import TYPE_CHECKING
 import mlflow
 import mlflow.pyfunc
 import pandas as pd
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
-from mlflow.types.schema import Array, Object, Property
 
 from landmark_ml.inference.artifact import ARTIFACT, INPUT_COLUMN
 from landmark_ml.inference.photos import decode_photo
 from landmark_ml.registry.champion import OvertakenError, Succession
-from landmark_ml.registry.spark_schema import spark_schema
+from landmark_ml.registry.signature import signature, spark_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,49 +55,11 @@ def served_requirements() -> list[str]:
     return [f"{name}=={version(name)}" for name in _SERVED_REQUIREMENTS]
 
 
-def signature(top_k: int = 5, threshold: float = -1.0) -> ModelSignature:
-    """Columns in and out of the served model, and its parameters."""
-    place = [
-        Property("landmark", DataType.string),
-        Property("confidence", DataType.double),
-        *(Property(name, DataType.double, required=False) for name in ("latitude", "longitude")),
-        *(Property(name, DataType.string, required=False) for name in ("city", "country")),
-        Property("tags", Array(DataType.string)),
-    ]
-    refusal = [Property("code", DataType.string), Property("reason", DataType.string)]
-    outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.string, "level", required=False),
-        ColSpec(DataType.string, "landmark", required=False),
-        ColSpec(DataType.double, "confidence", required=False),
-        ColSpec(DataType.boolean, "is_landmark", required=False),
-        ColSpec(DataType.double, "landmark_score", required=False),
-        ColSpec(DataType.double, "latitude", required=False),
-        ColSpec(DataType.double, "longitude", required=False),
-        ColSpec(DataType.string, "city", required=False),
-        ColSpec(DataType.string, "country", required=False),
-        ColSpec(Array(DataType.string), "tags", required=False),
-        ColSpec(Array(Object(place)), "candidates", required=False),
-        ColSpec(DataType.string, "location_source", required=False),
-        ColSpec(Object(refusal), "error", required=False),
-    ]
-    parameters = [
-        ParamSpec("top_k", DataType.long, top_k),
-        ParamSpec("threshold", DataType.double, threshold),
-        ParamSpec("as_json", DataType.boolean, False),
-    ]
-    return ModelSignature(
-        inputs=Schema([ColSpec(DataType.binary, INPUT_COLUMN)]),
-        outputs=Schema(outputs),
-        params=ParamSchema(parameters),
-    )
-
-
 def log_model(artifact: Path, example: bytes, params: Mapping[str, str]) -> ModelInfo:
     """Log an artifact folder to the active run as models-from-code; no pickle goes into it.
 
     example: bytes of a photo; a small copy of it, without its EXIF, becomes the input example.
     """
-    told = signature()
     with tempfile.TemporaryDirectory() as scratch:
         code = _stage_code(Path(scratch))
         logged: ModelInfo = mlflow.pyfunc.log_model(
@@ -108,13 +67,13 @@ def log_model(artifact: Path, example: bytes, params: Mapping[str, str]) -> Mode
             python_model=str(_SERVED_CODE / "mlflow_model.py"),
             artifacts={ARTIFACT: str(artifact)},
             code_paths=[str(code)],
-            signature=told,
+            signature=signature(),
             input_example=pd.DataFrame({INPUT_COLUMN: [_shrink(example)]}),
             pip_requirements=served_requirements(),
             params=dict(params),
             # Named here so that whoever loads the model may set it.
             model_config={"threads": 0},
-            metadata={SPARK_SCHEMA: spark_schema(told.outputs)},
+            metadata={SPARK_SCHEMA: spark_schema()},
         )
     return logged
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from landmark_ml.files import whole_file
+from landmark_ml.inference.prediction import Prediction, answer_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -19,20 +20,26 @@ if TYPE_CHECKING:
     from serving.tagging.journal import Tagged
 
 PARQUET, CSV = "tags.parquet", "tags.csv"
+_TYPES = {str: pa.string(), float: pa.float64(), bool: pa.bool_(), list[str]: pa.list_(pa.string())}
+# A table keeps the order of its columns for those who read it by position.
+_FIRST = (
+    "is_landmark",
+    "level",
+    "landmark",
+    "confidence",
+    "landmark_score",
+    "latitude",
+    "longitude",
+    "location_source",
+)
+_ANSWER = {
+    item.name: _TYPES[item.type] for item in answer_fields(Prediction) if item.type in _TYPES
+}
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),
-        ("is_landmark", pa.bool_()),
-        ("level", pa.string()),
-        ("landmark", pa.string()),
-        ("confidence", pa.float64()),
-        ("landmark_score", pa.float64()),
-        ("latitude", pa.float64()),
-        ("longitude", pa.float64()),
-        ("location_source", pa.string()),
-        ("city", pa.string()),
-        ("country", pa.string()),
-        ("tags", pa.list_(pa.string())),
+        *((name, _ANSWER[name]) for name in _FIRST),
+        *((name, kind) for name, kind in _ANSWER.items() if name not in _FIRST),
         ("runners_up", pa.list_(pa.string())),
         ("error_code", pa.string()),
         ("error_reason", pa.string()),

@@ -15,7 +15,7 @@ from mlflow.pyfunc import scoring_server
 
 from landmark_ml.inference.photos import read_location
 from landmark_ml.inference.prediction import Prediction
-from landmark_ml.registry.spark_schema import spark_schema
+from landmark_ml.registry.signature import spark_schema
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo
 from tests.serving.predict_threads import predicting
 from tests.source_tree import ROOT
@@ -219,7 +219,7 @@ def test_the_signature_tells_clients_what_comes_back(model_folder: Path) -> None
     assert columns["inputs"] == [{"type": "binary", "name": "image", "required": True}]
     assert [column["name"] for column in columns["outputs"]] == list(Prediction.__annotations__)
     assert mlflow.models.get_model_info(str(model_folder)).metadata == {
-        "spark_schema": spark_schema(signature.outputs)
+        "spark_schema": spark_schema()
     }
     assert [column["name"] for column in columns["params"]] == ["top_k", "threshold", "as_json"]
 
