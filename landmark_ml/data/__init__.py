@@ -1,10 +1,14 @@
-"""Photos with labels, from a name or a folder to train, val and test sides and their manifest."""
+"""Photos with labels: a dataset by name or folder, split into train, val and test.
+
+Gives other rooms `Dataset` and `Photo`, `open_dataset`, and the manifest that records a split.
+"""
 
 from landmark_ml.data.dataset import (
     NOT_A_LANDMARK,
+    SPLITS,
     Dataset,
     Photo,
-    Side,
+    Split,
     UnreadablePhoto,
     label_name,
 )
@@ -16,16 +20,16 @@ from landmark_ml.data.manifest import (
     split_digest,
     write_manifest,
 )
-from landmark_ml.data.opening import open_dataset, open_folds
-from landmark_ml.data.sources import find_root
+from landmark_ml.data.opening import find_root, open_dataset, open_folds
 from landmark_ml.files import spelled
 
 __all__ = [
     "MANIFEST",
     "NOT_A_LANDMARK",
+    "SPLITS",
     "Dataset",
     "Photo",
-    "Side",
+    "Split",
     "UnreadablePhoto",
     "find_root",
     "label_name",

@@ -1,4 +1,4 @@
-"""The photos of a dataset: what each shows, and which side it is on."""
+"""The photos of a dataset: what each one shows and which split it is in."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOT_A_LANDMARK = -1
-"""Label of a photo that shows none of the dataset's landmarks."""
+"""Label of a distractor: a photo that shows none of the dataset's landmarks."""
 
-Side = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test"]
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class UnreadablePhoto:
-    """A file that no picture could be decoded from, with the `PhotoError` code and sentence."""
+    """A file that could not be decoded, with the `PhotoError` code and sentence."""
 
     path: Path
     code: str
@@ -41,11 +43,11 @@ class UnreadablePhoto:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Photos on three sides; photos labelled `NOT_A_LANDMARK` stand on each side too.
+    """Photos in three splits; each split holds distractors (label `NOT_A_LANDMARK`) too.
 
-    leaked: photos left out of train (or val) because the same or nearly the same photo stands
-    in a given test (or val) folder. conflicting: photos left out of train and val because the
-    same bytes also stand under another label, so that neither label can be trusted.
+    leaked: photos left out of train (or val) because the same or nearly the same photo is in a
+    given test (or val) folder. conflicting: photos left out of train and val because the same
+    bytes also have another label, so that neither label can be trusted.
     """
 
     name: str
@@ -60,29 +62,25 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """Number of landmarks; photos of none of them are not a class."""
+        """Number of landmarks; distractors are not a class."""
         return len(self.classes)
 
-    def split(self, side: Side) -> tuple[Photo, ...]:
-        """Every photo of a side, with and without a landmark."""
-        sides: dict[Side, tuple[Photo, ...]] = {
-            "train": self.train,
-            "val": self.val,
-            "test": self.test,
-        }
-        return sides[side]
+    def split(self, split: Split) -> tuple[Photo, ...]:
+        """Every photo of a split, distractors included."""
+        photos: tuple[Photo, ...] = getattr(self, split)
+        return photos
 
-    def landmarks(self, side: Side) -> tuple[Photo, ...]:
-        """Those photos of a side that show a landmark of `classes`."""
-        return tuple(photo for photo in self.split(side) if photo.label != NOT_A_LANDMARK)
+    def landmarks(self, split: Split) -> tuple[Photo, ...]:
+        """The photos of a split that show a landmark of `classes`."""
+        return tuple(photo for photo in self.split(split) if photo.label != NOT_A_LANDMARK)
 
-    def distractors(self, side: Side) -> tuple[Photo, ...]:
-        """Those photos of a side that show none of `classes`."""
-        return tuple(photo for photo in self.split(side) if photo.label == NOT_A_LANDMARK)
+    def distractors(self, split: Split) -> tuple[Photo, ...]:
+        """The photos of a split that show none of `classes`."""
+        return tuple(photo for photo in self.split(split) if photo.label == NOT_A_LANDMARK)
 
-    def class_counts(self, side: Side) -> dict[str, int]:
-        """Photos a class on a side, in class order, zero included."""
-        counts = Counter(photo.label for photo in self.landmarks(side))
+    def class_counts(self, split: Split) -> dict[str, int]:
+        """Number of photos per class in a split, in class order, zeros included."""
+        counts = Counter(photo.label for photo in self.landmarks(split))
         return {name: counts[label] for label, name in enumerate(self.classes)}
 
 

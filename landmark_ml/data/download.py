@@ -1,19 +1,19 @@
-"""Download a large file: resumable, checked, and in place only when complete."""
+"""Download a zip archive, resumable, and unpack it; in place only when complete."""
 
 from __future__ import annotations
 
 import logging
+import lzma
 import shutil
+import stat
+import tempfile
 import time
-from typing import TYPE_CHECKING
+import zipfile
+import zlib
+from pathlib import Path, PureWindowsPath
 
 import requests
 from tqdm import tqdm
-
-from landmark_ml.data.content_hash import file_sha256
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -25,42 +25,44 @@ TIMEOUT_SECONDS = (10, 60)
 _CHUNK = 1 << 16
 _RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
+MAX_FILES = 200_000
+MAX_UNPACKED_BYTES = 16 << 30
+MAX_RATIO = 50
+"""Most bytes an archive may unpack to per byte of its own; photos hardly compress at all."""
+_RATIO_FREE_BYTES = 1 << 20
+# RuntimeError: an entry is encrypted, or packed by a method that zipfile lacks.
+_UNPACKING_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    *(OSError, RuntimeError),
+)
+
 
 class DownloadError(ValueError):
     """A file that could not be downloaded; the message names the address and the fix."""
+
+
+class ArchiveError(ValueError):
+    """An archive that is not a zip, is damaged, or reaches outside its folder."""
 
 
 class _InterruptedError(Exception):
     """A transfer that may succeed when tried again."""
 
 
-def download(url: str, target: Path, *, sha256: str | None = None) -> Path:
+def download(url: str, target: Path) -> Path:
     """Download url to target and return target; nothing is sent when it is already there.
 
-    An interrupted transfer stays in `<target>.part` and is taken up again, by this call or the
-    next, if the server still has the same file. Raises DownloadError when the address is wrong,
-    the server cannot be reached, the disk is full or the content is not that of sha256.
+    An interrupted transfer stays in `<target>.part` and is continued, by this call or the next, if
+    the server still has the same file. Raises DownloadError when the address is wrong, the server
+    cannot be reached or the disk is full.
     """
-    if target.is_file() and (sha256 is None or file_sha256(target) == sha256):
+    if target.is_file():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
-    _transfer_with_retries(url, part)
-    if sha256 is not None and (found := file_sha256(part)) != sha256:
-        _discard(part)
-        raise DownloadError(
-            f"{url} has sha256 {found} and {sha256} was expected: the file has changed or was"
-            " tampered with; check the address or the expected hash"
-        )
-    part.replace(target)
-    _validator_file(part).unlink(missing_ok=True)
-    return target
-
-
-def _transfer_with_retries(url: str, part: Path) -> None:
+    part, etag = (target.with_name(target.name + suffix) for suffix in (".part", ".part.etag"))
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _transfer(url, part)
+            _transfer(url, part, etag)
         except _InterruptedError as error:
             if attempt == ATTEMPTS:
                 raise DownloadError(
@@ -76,109 +78,116 @@ def _transfer_with_retries(url: str, part: Path) -> None:
                 f"could not write {part} while downloading {url}: {error.strerror or error};"
                 " free some space or choose another cache folder"
             ) from error
-    return None
+        else:
+            break
+    part.replace(target)
+    etag.unlink(missing_ok=True)
+    return target
 
 
-def _transfer(url: str, part: Path) -> None:
+def _transfer(url: str, part: Path, etag: Path) -> None:
+    """Send one request and append its answer to part; etag keeps which file part is a piece of."""
+    start = part.stat().st_size if part.is_file() and etag.is_file() else 0
+    # A compressed transfer would make Content-Length and byte ranges useless.
+    headers = {"Accept-Encoding": "identity"}
+    if start:
+        headers |= {"Range": f"bytes={start}-", "If-Range": etag.read_text(encoding="utf-8")}
     try:
-        with requests.get(
-            url, headers=_headers(part), stream=True, timeout=TIMEOUT_SECONDS
-        ) as response:
-            _save(response, part)
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
+            _check_answer(response, start, part)
+            if response.status_code != 416:
+                _save(response, start if response.status_code == 206 else 0, part, etag)
     except (
         requests.exceptions.InvalidSchema,
         requests.exceptions.InvalidURL,
         requests.exceptions.MissingSchema,
     ) as error:
         raise DownloadError(f"{url!r} is not an http or https address") from error
-    except requests.exceptions.ChunkedEncodingError as error:
-        raise _InterruptedError("the connection broke before the end of the file") from error
     except requests.RequestException as error:
         raise _InterruptedError(f"{type(error).__name__}: {error}") from error
 
 
-def _headers(part: Path) -> dict[str, str]:
-    # A compressed transfer would make Content-Length and byte ranges useless.
-    headers = {"Accept-Encoding": "identity"}
-    validator = _validator_file(part)
-    if part.is_file() and part.stat().st_size and validator.is_file():
-        headers["Range"] = f"bytes={part.stat().st_size}-"
-        headers["If-Range"] = validator.read_text(encoding="utf-8")
-    return headers
-
-
-def _save(response: requests.Response, part: Path) -> None:
-    if response.status_code == 416 and _is_whole(response, part):
-        return
-    start = part.stat().st_size if response.status_code == 206 else 0
-    _check_status(response, part, start)
-    length = response.headers.get("Content-Length")
-    total = start + int(length) if length else None
-    _check_space(part, total, start)
-    if not start:
-        _remember_validator(response, part)
-    _write_body(response, part, start, total)
-    size = part.stat().st_size
-    # urllib3 before 2.0 ends a body cut short like a whole one.
-    if total is not None and size < total:
-        raise _InterruptedError(f"the connection closed after {size:,} of {total:,} bytes")
-
-
-def _write_body(response: requests.Response, part: Path, start: int, total: int | None) -> None:
-    bar = tqdm(
-        total=total, initial=start, unit="B", unit_scale=True, unit_divisor=1024, desc=part.stem
-    )
-    with bar, part.open("ab" if start else "wb") as file:
-        for chunk in response.iter_content(_CHUNK):
-            file.write(chunk)
-            bar.update(len(chunk))
-
-
-def _check_status(response: requests.Response, part: Path, start: int) -> None:
-    status = response.status_code
-    if status == 416 or (status == 206 and not _continues(response, start)):
-        _discard(part)
+def _check_answer(response: requests.Response, start: int, part: Path) -> None:
+    """Pass on 200 and 206, and 416 when part is already whole."""
+    status, content_range = response.status_code, response.headers.get("Content-Range", "")
+    refused = status == 416 and content_range != f"bytes */{start}"
+    if refused or (status == 206 and not content_range.startswith(f"bytes {start}-")):
+        part.unlink(missing_ok=True)
         raise _InterruptedError("the server refused to continue; starting over")
     if status in _RETRIED_STATUS:
         raise _InterruptedError(f"the server answered {status} {response.reason}")
-    if status not in {200, 206}:
+    if status not in {200, 206, 416}:
         raise DownloadError(
             f"{response.url} answered {status} {response.reason}: check the address, or unpack the"
             " data by hand and give its folder"
         )
 
 
-def _is_whole(response: requests.Response, part: Path) -> bool:
-    size = part.stat().st_size if part.is_file() else 0
-    return response.headers.get("Content-Range") == f"bytes */{size}"
-
-
-def _continues(response: requests.Response, start: int) -> bool:
-    return response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-
-
-def _check_space(part: Path, total: int | None, start: int) -> None:
+def _save(response: requests.Response, start: int, part: Path, etag: Path) -> None:
+    length = response.headers.get("Content-Length")
+    total = start + int(length) if length else None
     free = shutil.disk_usage(part.parent).free
     if total is not None and total - start > free:
         raise DownloadError(
             f"{part.parent} has {free:,} bytes free and {total - start:,} are needed: free some"
             " space or choose another cache folder"
         )
+    if not start:
+        # Only a strong ETag tells whether a later request would continue the same file.
+        etag.unlink(missing_ok=True)
+        if not (validator := response.headers.get("ETag", "W/")).startswith("W/"):
+            etag.write_text(validator, encoding="utf-8")
+    with (
+        tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem) as bar,
+        part.open("ab" if start else "wb") as file,
+    ):
+        for chunk in response.iter_content(_CHUNK):
+            bar.update(file.write(chunk))
 
 
-def _remember_validator(response: requests.Response, part: Path) -> None:
-    """Keep the strong ETag that lets a later request continue only an unchanged file."""
-    etag = response.headers.get("ETag", "")
-    if etag and not etag.startswith("W/"):
-        _validator_file(part).write_text(etag, encoding="utf-8")
-    else:
-        _validator_file(part).unlink(missing_ok=True)
+def unpack_zip(archive: Path, folder: Path) -> Path:
+    """Unpack archive as folder, which must not exist yet; it appears complete or not at all.
+
+    Raises ArchiveError for anything that is not a sound, unencrypted zip of plain files and
+    folders within the limits of this module.
+    """
+    if folder.exists():
+        raise ArchiveError(f"{folder} already exists: remove it to unpack {archive.name} again")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        unpacked = Path(scratch, "unpacked")
+        unpacked.mkdir()
+        try:
+            with zipfile.ZipFile(archive) as source:
+                _check_entries(source.infolist(), archive)
+                for entry in tqdm(source.infolist(), desc="unpacking", unit="file"):
+                    source.extract(entry, unpacked)
+        except _UNPACKING_ERRORS as error:
+            with archive.open("rb") as file:
+                head = file.read(24)
+            raise ArchiveError(
+                f"{archive} could not be unpacked ({error}; it starts with {head!r}): check the"
+                " address it came from and the free disk space, remove it and run again, or unpack"
+                " the data by hand and give its folder"
+            ) from error
+        unpacked.replace(folder)
+    return folder
 
 
-def _validator_file(part: Path) -> Path:
-    return part.with_name(f"{part.name}.etag")
-
-
-def _discard(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _validator_file(part).unlink(missing_ok=True)
+def _check_entries(entries: list[zipfile.ZipInfo], archive: Path) -> None:
+    total = sum(entry.file_size for entry in entries)
+    limit = min(MAX_UNPACKED_BYTES, max(_RATIO_FREE_BYTES, MAX_RATIO * archive.stat().st_size))
+    if len(entries) > MAX_FILES or total > limit:
+        raise ArchiveError(
+            f"{archive} holds {len(entries):,} entries of {total:,} bytes, over the limit of"
+            f" {MAX_FILES:,} entries or {limit:,} bytes: refused as a zip bomb"
+        )
+    for entry in entries:
+        # A Windows path knows drives and both kinds of slashes.
+        path = PureWindowsPath(entry.filename)
+        if path.anchor or ".." in path.parts:
+            raise ArchiveError(
+                f"archive entry {entry.filename!r} points outside the folder: refused"
+            )
+        if stat.S_IFMT(entry.external_attr >> 16) not in {0, stat.S_IFREG, stat.S_IFDIR}:
+            raise ArchiveError(f"archive entry {entry.filename!r} is a link or device: refused")

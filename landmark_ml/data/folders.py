@@ -1,38 +1,46 @@
-"""Where the photos of a dataset folder lie: class folders, given sides, photos of no landmark."""
+"""Where the photos of a dataset folder lie: class folders, given splits, distractors."""
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
-from landmark_ml.data.dataset import NOT_A_LANDMARK, Side
-from landmark_ml.data.walking import is_no_photo, walk_files
+from landmark_ml.data.dataset import NOT_A_LANDMARK, SPLITS, Split
 from landmark_ml.files import is_of_the_system
 from landmark_ml.geo.gazetteer import OWN_PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-NOT_LANDMARKS = "not_landmarks"
-_VAL_NAMES = ("val", "valid", "validation")
-_KNOWN_SIDES = frozenset({"train", "test", *_VAL_NAMES})
-_LIKE_SIDES = _KNOWN_SIDES | {"training", "testing"}
+_DISTRACTORS = "not_landmarks"
+_SPLIT_OF: dict[str, Split] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+_LIKE_SPLITS = frozenset({*_SPLIT_OF, "training", "testing"})
 _NUMBER = re.compile(r"^\d+\.\s*(?=\S)")
+# Videos, and what cameras, phones and tagging programs lay beside photos.
+_VIDEOS = frozenset({".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
+_SIDECARS = frozenset({".aae", ".csv", ".html", ".json", ".md", ".txt", ".xml", ".xmp"})
 
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """A file found in a class folder; side is None where the split is still to be made."""
+    """A file of a class folder; given: the split its folder is in, None to assign one later."""
 
     path: Path
     label: int
-    side: Side | None
+    given: Split | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,44 +60,61 @@ def class_name(folder: str) -> str:
 def list_folder(root: Path, not_landmarks: Path | None = None) -> FolderListing:
     """List a dataset folder: `train/<class>/…` with optional test and val, or `<class>/…` alone.
 
-    Photos of no landmark come from `not_landmarks` when given, else from `not_landmarks/` inside
-    root or beside it. Raises ValueError for a layout that no dataset can be made of.
+    Distractors come from `not_landmarks` when given, else from `not_landmarks/` inside root or
+    beside it. Raises ValueError for a layout that no dataset can be made of.
     """
-    _reject_misspelt_sides(root)
-    train_root = root / "train" if (root / "train").is_dir() else root
+    given = _given_splits(root)
+    train_root = given.get("train", root)
     train = _class_folders(train_root)
-    if train_root == root:
-        _reject_sides_without_train(root, train)
-    else:
-        _reject_inner_distractors(root)
     if len(train) < 2:
-        raise ValueError(_too_few_classes(train_root, train))
+        nested = next((path for path in train.values() if (path / "train").is_dir()), None)
+        hint = f". {nested} looks like a dataset: give that folder" if nested else ""
+        raise ValueError(
+            f"{train_root} holds {len(train)} class folders and at least 2 are needed;"
+            f" expected train/<class>/photo.jpg or <class>/photo.jpg{hint}"
+        )
     classes = tuple(train)
     files: list[ListedFile] = []
     for label, folder in enumerate(train.values()):
         files += _list_class(folder, label, None)
-    if train_root != root:
-        files += _list_given_sides(root, classes)
+    for split in SPLITS[1:]:
+        if split in given:
+            files += _list_split(given[split], split, classes)
     files += _list_distractors(root, not_landmarks)
     return FolderListing(classes, tuple(files))
 
 
-def _list_given_sides(root: Path, classes: tuple[str, ...]) -> list[ListedFile]:
-    names = [name for name in _VAL_NAMES if (root / name).is_dir()]
-    if len(names) > 1:
-        raise ValueError(f"{root} holds {' and '.join(names)}: keep one validation folder")
-    given: list[tuple[Side, Path]] = [("val", root / name) for name in names]
-    if (root / "test").is_dir():
-        given.append(("test", root / "test"))
-    return [file for side, folder in given for file in _list_side(folder, side, classes)]
+def _given_splits(root: Path) -> dict[Split, Path]:
+    """The train, val and test folders of root; refuses names that are nearly those."""
+    given: dict[Split, Path] = {}
+    for path in sorted(path for path in root.iterdir() if path.is_dir()):
+        plain = path.name.casefold()
+        if plain not in _LIKE_SPLITS:
+            continue
+        # Where the file system ignores case, `Train` is `train`.
+        if plain not in _SPLIT_OF or not (root / plain).is_dir():
+            raise ValueError(
+                f"{path} looks like a split and not like a landmark: rename it to train, test or"
+                " val"
+            )
+        if (path / _DISTRACTORS).is_dir():
+            raise ValueError(
+                f"{path / _DISTRACTORS} is not a class: move it to {root / _DISTRACTORS}, from"
+                " where its photos are assigned to all splits"
+            )
+        other = given.setdefault(_SPLIT_OF[plain], path)
+        if other != path:
+            raise ValueError(f"{root} holds {other.name} and {path.name}: keep one of them")
+    if given and "train" not in given:
+        names = " and ".join(path.name for path in given.values())
+        raise ValueError(f"{root} holds {names} but no train: add {root / 'train'}")
+    return given
 
 
-def _list_side(folder: Path, side: Side, classes: tuple[str, ...]) -> Iterator[ListedFile]:
+def _list_split(folder: Path, split: Split, classes: tuple[str, ...]) -> Iterator[ListedFile]:
     found = _class_folders(folder)
     if not found:
-        raise ValueError(
-            f"{folder} holds no class folders: fill it, or remove it to have one split"
-        )
+        raise ValueError(f"{folder} holds no class folders: fill it or remove it")
     unknown = [name for name in found if name not in classes]
     if unknown:
         raise ValueError(
@@ -97,29 +122,19 @@ def _list_side(folder: Path, side: Side, classes: tuple[str, ...]) -> Iterator[L
             f" ({len(unknown)} in all); add them to train or remove them"
         )
     for name, class_folder in found.items():
-        yield from _list_class(class_folder, classes.index(name), side)
+        yield from _list_class(class_folder, classes.index(name), split)
 
 
 def _list_distractors(root: Path, given: Path | None) -> list[ListedFile]:
-    candidates = [given] if given else [root / NOT_LANDMARKS, root.parent / NOT_LANDMARKS]
+    candidates = [given] if given else [root / _DISTRACTORS, root.parent / _DISTRACTORS]
     folder = next((place for place in candidates if place.is_dir()), None)
-    if folder is None:
-        if given:
-            raise ValueError(f"{given} is not a folder of photos that show no landmark")
-        logger.info("no %s folder inside or beside %s", NOT_LANDMARKS, root)
-        return []
-    logger.info("photos of no landmark are taken from %s", folder)
-    return _list_class(folder, NOT_A_LANDMARK, None)
-
-
-def _list_class(folder: Path, label: int, side: Side | None) -> list[ListedFile]:
-    found = list(walk_files(folder))
-    files = [ListedFile(path, label, side) for path in found if not is_no_photo(path)]
-    if len(files) < len(found):
-        logger.info("%d files of %s are no photos and left out", len(found) - len(files), folder)
-    if not files:
-        raise ValueError(f"{folder} holds no photos: add some, or remove the folder")
-    return files
+    if folder:
+        logger.info("photos without a landmark are taken from %s", folder)
+        return _list_class(folder, NOT_A_LANDMARK, None)
+    if given:
+        raise ValueError(f"not_landmarks {given} is not a folder: give one that exists")
+    logger.info("no %s folder inside or beside %s", _DISTRACTORS, root)
+    return []
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:
@@ -127,69 +142,54 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     loose = []
     for path in sorted(folder.iterdir(), key=lambda path: unicodedata.normalize("NFC", path.name)):
-        if is_of_the_system(path.name) or path.name == NOT_LANDMARKS:
+        if is_of_the_system(path.name) or path.name in (_DISTRACTORS, OWN_PLACES):
             continue
         if not path.is_dir():
-            loose += [path.name] if path.name != OWN_PLACES else []
+            loose.append(path.name)
             continue
-        _check_encoding(path)
+        try:
+            path.name.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"class folder {path.name!r} of {str(folder)!r} has a name that is not UTF-8;"
+                " rename it, or all at once with convmv -f latin1 -t utf8"
+            ) from None
         name = class_name(path.name)
         if name in found:
             raise ValueError(f"{found[name]} and {path} both mean {name!r}: merge or rename one")
         found[name] = path
     if loose:
-        logger.warning(
-            "%d files of %s lie outside its class folders and are not used: %s",
-            len(loose),
-            folder,
-            ", ".join(loose[:3]),
-        )
+        names = ", ".join(loose[:3])
+        message = "%d files of %s are outside its class folders and are not used: %s"
+        logger.warning(message, len(loose), folder, names)
     return found
 
 
-def _check_encoding(folder: Path) -> None:
-    """Refuse a class whose name no table, figure or answer could spell."""
-    try:
-        folder.name.encode()
-    except UnicodeEncodeError:
+def _list_class(folder: Path, label: int, given: Split | None) -> list[ListedFile]:
+    found = list(_walk(folder))
+    photos = [path for path in found if path.suffix.casefold() not in _SIDECARS | _VIDEOS]
+    if len(photos) < len(found):
+        logger.info("%d files of %s are not photos: left out", len(found) - len(photos), folder)
+    if not photos:
+        raise ValueError(f"{folder} holds no photos: add some, or remove the folder")
+    return [ListedFile(path, label, given) for path in photos]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder and its sub-folders in name order, each real folder once."""
+
+    def refuse(error: OSError) -> NoReturn:
         raise ValueError(
-            f"class folder {folder.name!r} of {str(folder.parent)!r} has a name that is not UTF-8;"
-            " rename it, or all at once with convmv -f latin1 -t utf8"
-        ) from None
+            f"folder {error.filename} cannot be read ({error.strerror}), so its photos would be"
+            " missing; make it readable, or move it out of the dataset"
+        ) from error
 
-
-def _reject_sides_without_train(root: Path, folders: dict[str, Path]) -> None:
-    sides = [name for name in ("test", *_VAL_NAMES) if name in folders]
-    if sides:
-        raise ValueError(f"{root} holds {' and '.join(sides)} but no train: add {root / 'train'}")
-
-
-def _reject_misspelt_sides(root: Path) -> None:
-    """Refuse `Train` or `testing`, which would be learned as landmarks or not be looked at."""
-    for path in sorted(root.iterdir()):
-        plain = path.name.casefold()
-        # Where case makes no difference, `Train` is `train`.
-        is_known = plain in _KNOWN_SIDES and (root / plain).is_dir()
-        if plain in _LIKE_SIDES and not is_known and path.is_dir():
-            raise ValueError(
-                f"{path} looks like a side of a dataset and not like a landmark: rename it to"
-                " train, test or val"
-            )
-
-
-def _reject_inner_distractors(root: Path) -> None:
-    for side in ("train", "test", *_VAL_NAMES):
-        if (root / side / NOT_LANDMARKS).is_dir():
-            raise ValueError(
-                f"{root / side / NOT_LANDMARKS} is no class: move it to {root / NOT_LANDMARKS},"
-                " from where its photos are dealt to all sides"
-            )
-
-
-def _too_few_classes(folder: Path, found: dict[str, Path]) -> str:
-    message = (
-        f"{folder} holds {len(found)} class folders and at least 2 are needed;"
-        " expected train/<class>/photo.jpg or <class>/photo.jpg"
-    )
-    nested = next((path for path in found.values() if (path / "train").is_dir()), None)
-    return f"{message}. {nested} looks like a dataset: give that folder" if nested else message
+    seen: set[str] = set()
+    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not is_of_the_system(name))
+        yield from (Path(parent, name) for name in sorted(names) if not is_of_the_system(name))

@@ -1,28 +1,34 @@
-"""Open a dataset by name or folder: photos read, deduplicated across sides and split."""
+"""Open a dataset by name or folder: find it, read its photos, group copies, assign splits."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from landmark_ml.config import user_path
-from landmark_ml.data.dataset import Dataset, Side
+from landmark_ml.data import postcards
+from landmark_ml.data.dataset import Dataset, Split
+from landmark_ml.data.download import download, unpack_zip
 from landmark_ml.data.folders import list_folder
 from landmark_ml.data.near_duplicates import group_near_duplicates
-from landmark_ml.data.scanning import Scan, scan_files
-from landmark_ml.data.sources import find_root
-from landmark_ml.data.splits import Fractions, PlacedPhoto, split_again, split_photos
+from landmark_ml.data.scanning import scan_files
+from landmark_ml.data.splits import Fractions, GroupedPhoto, split_again, split_photos
 from landmark_ml.files import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from landmark_ml.config import DataConfig
-    from landmark_ml.data.dataset import Photo
-    from landmark_ml.data.folders import FolderListing
+    from landmark_ml.data.dataset import UnreadablePhoto
 
 logger = logging.getLogger(__name__)
+
+_UDACITY50_CLASSES = 50
 
 
 def open_dataset(config: DataConfig) -> Dataset:
@@ -35,52 +41,98 @@ def open_dataset(config: DataConfig) -> Dataset:
 
 
 def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
-    """The dataset `count` times: test photos the same, train and val dealt anew each time.
+    """The dataset `count` times: the same test photos, train and val assigned anew each time.
 
     The first is that of `open_dataset`. Raises ValueError as it does, and for more than one fold
-    of data with a folder val/, which leaves nothing to deal.
+    of data with a folder val/, which leaves nothing to assign.
     """
     name, root = find_root(config)
     not_landmarks = user_path(config.not_landmarks).resolve() if config.not_landmarks else None
     listing = list_folder(root, not_landmarks)
-    fractions = _fractions(listing, config)
-    if count > 1 and not fractions.val:
+    given = {file.given for file in listing.files}
+    if count > 1 and "val" in given:
         raise ValueError(f"folds is {count} and {root} brings its own val/; give folds=1")
-    scan = scan_files(listing.files, config.threads)
-    _check_unreadable(scan, len(listing.files), config.max_unreadable)
-    placed = _place(scan)
-    splits = [split_photos(placed, fractions, config.seed)]
-    splits += [
-        split_again(placed, fractions, config.seed, config.seed + fold) for fold in range(1, count)
+    fractions = Fractions(
+        val=0.0 if "val" in given else config.val_fraction,
+        test=0.0 if "test" in given else config.test_fraction,
+    )
+    scanned, unreadable = scan_files(listing.files, config.threads)
+    if unreadable:
+        _report_unreadable(unreadable, len(listing.files), config.max_unreadable)
+    groups = group_near_duplicates(
+        [item.photo.sha256 for item in scanned], [item.fingerprint for item in scanned]
+    ).tolist()
+    logger.info("%d photos look the same as another one", len(groups) - len(set(groups)))
+    photos = [
+        GroupedPhoto(item.photo, group, item.given)
+        for item, group in zip(scanned, groups, strict=True)
+    ]
+    seeds = range(config.seed + 1, config.seed + count)
+    assigned = [
+        split_photos(photos, fractions, config.seed),
+        *(split_again(photos, fractions, config.seed, seed) for seed in seeds),
     ]
     folds = tuple(
-        Dataset(
-            name=name,
-            root=root,
-            classes=listing.classes,
-            train=split.train,
-            val=split.val,
-            test=split.test,
-            unreadable=scan.unreadable,
-            leaked=split.leaked,
-            conflicting=split.conflicting,
-        )
-        for split in splits
+        Dataset(name, root, listing.classes, unreadable=tuple(unreadable), **splits._asdict())
+        for splits in assigned
     )
-    for fold in folds:
-        _check_classes(fold)
+    for dataset in folds:
+        _check_classes(dataset)
     _log_summary(folds[0])
     return folds
 
 
-def _check_unreadable(scan: Scan, total: int, max_share: float) -> None:
-    if not scan.unreadable:
-        return
-    counts = Counter(file.code for file in scan.unreadable)
-    first = "; ".join(f"{file.path}: {file.code}, {file.reason}" for file in scan.unreadable[:3])
-    found = f"{len(scan.unreadable)} of {total} files are unreadable {dict(counts)}: {first}"
-    message = spelled(found)
-    if len(scan.unreadable) > max_share * total:
+def find_root(config: DataConfig) -> tuple[str, Path]:
+    """Name and absolute folder of a dataset; drawn or downloaded into `cache_dir` when missing.
+
+    Raises ValueError when data is neither a known name nor a folder, or the download fails.
+    """
+    data, cache_dir = config.data, user_path(config.cache_dir).resolve()
+    if data == "postcards":
+        return data, postcards.write_postcards(cache_dir / f"postcards-{drawing_code_digest()}")
+    if data == "udacity50":
+        return data, _fetch_udacity50(cache_dir, config.udacity50_url)
+    root = user_path(data).resolve()
+    if data and root.is_dir():
+        return root.name, root
+    what = "is a file, not a folder" if root.is_file() else "does not exist"
+    raise ValueError(
+        f"data {data!r} is not a known dataset and the folder {root} {what}; give 'postcards'"
+        " (drawn here), 'udacity50' (downloaded) or a folder with train/<class>/… or <class>/…"
+    )
+
+
+def drawing_code_digest() -> str:
+    """Short hash over the code of `postcards`: changed code draws into a new folder."""
+    code = sorted(Path(postcards.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()[:8]
+
+
+def _fetch_udacity50(cache_dir: Path, url: str) -> Path:
+    folder = cache_dir / f"udacity50-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    # One process fetches for all: two would write into the same unfinished file.
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            archive = download(url, Path(f"{folder}.zip"))
+            unpack_zip(archive, folder)
+            archive.unlink()
+    root = folder / "landmark_images"
+    for split in ("train", "test"):
+        count = sum(path.is_dir() for path in (root / split).glob("*"))
+        if count != _UDACITY50_CLASSES:
+            raise ValueError(
+                f"the archive of {url} holds {count} classes in {root.name}/{split} and"
+                f" {_UDACITY50_CLASSES} were expected; check udacity50_url and remove {folder}"
+            )
+    return root
+
+
+def _report_unreadable(files: Sequence[UnreadablePhoto], total: int, max_share: float) -> None:
+    counts = dict(Counter(file.code for file in files))
+    first = "; ".join(f"{file.path}: {file.code}, {file.reason}" for file in files[:3])
+    message = spelled(f"{len(files)} of {total} files are unreadable {counts}: {first}")
+    if len(files) > max_share * total:
         raise ValueError(
             f"{message}; more than max_unreadable {max_share:.0%}: repair or remove these files,"
             " or raise max_unreadable"
@@ -88,64 +140,29 @@ def _check_unreadable(scan: Scan, total: int, max_share: float) -> None:
     logger.warning("%s", message)
 
 
-def _place(scan: Scan) -> list[PlacedPhoto]:
-    groups = group_near_duplicates([photo.sha256 for photo in scan.photos], scan.fingerprints)
-    alike = len(groups) - len(set(groups.tolist()))
-    logger.info("%d of %d photos look the same as another one", alike, len(groups))
-    return [
-        PlacedPhoto(photo, int(group), side)
-        for photo, group, side in zip(scan.photos, groups, scan.sides, strict=True)
-    ]
-
-
-def _fractions(listing: FolderListing, config: DataConfig) -> Fractions:
-    given = {file.side for file in listing.files}
-    return Fractions(
-        val=0.0 if "val" in given else config.val_fraction,
-        test=0.0 if "test" in given else config.test_fraction,
-    )
-
-
 def _check_classes(dataset: Dataset) -> None:
-    untrained = _empty_classes(dataset, "train")
-    if untrained:
+    def empty(split: Split) -> list[str]:
+        return [name for name, count in dataset.class_counts(split).items() if not count]
+
+    if untrained := empty("train"):
         raise ValueError(
             f"no training photos are left of {', '.join(untrained)}: every one is unreadable,"
             " conflicting or also in val or test; add photos or remove the class"
         )
-    sides: tuple[Side, ...] = ("val", "test")
-    for side in sides:
-        empty = _empty_classes(dataset, side)
-        if empty:
-            logger.warning("%d classes have no %s photos: %s", len(empty), side, ", ".join(empty))
-
-
-def _empty_classes(dataset: Dataset, side: Side) -> list[str]:
-    return [name for name, count in dataset.class_counts(side).items() if not count]
+    splits: tuple[Split, ...] = ("val", "test")
+    for split in splits:
+        if names := empty(split):
+            logger.warning("%d classes have no %s photos: %s", len(names), split, ", ".join(names))
 
 
 def _log_summary(dataset: Dataset) -> None:
-    logger.info(
-        "%s: %d classes, %d train, %d val, %d test photos",
-        dataset.name,
-        dataset.num_classes,
-        len(dataset.train),
-        len(dataset.val),
-        len(dataset.test),
-    )
-    if dataset.leaked:
-        logger.warning(
-            "%d photos are left out: the same picture stands in a given val or test folder: %s",
-            len(dataset.leaked),
-            _first_paths(dataset.leaked),
-        )
-    if dataset.conflicting:
-        logger.warning(
-            "%d photos are left out: the same file stands under two labels: %s",
-            len(dataset.conflicting),
-            _first_paths(dataset.conflicting),
-        )
-
-
-def _first_paths(photos: Sequence[Photo]) -> str:
-    return ", ".join(str(photo.path) for photo in photos[:3])
+    counts = len(dataset.train), len(dataset.val), len(dataset.test)
+    summary = "%s: %d classes, %d train, %d val, %d test photos"
+    logger.info(summary, dataset.name, dataset.num_classes, *counts)
+    for photos, reason in (
+        (dataset.leaked, "the same picture is in a given val or test folder"),
+        (dataset.conflicting, "the same file has two labels"),
+    ):
+        if photos:
+            first = ", ".join(str(photo.path) for photo in photos[:3])
+            logger.warning("%d photos are left out: %s: %s", len(photos), reason, first)

@@ -1,4 +1,4 @@
-"""Read every photo of a dataset once: content hash, size, difference hash, or why it cannot be."""
+"""Read every photo of a dataset once: content hash, size and fingerprint, or why it cannot be."""
 
 from __future__ import annotations
 
@@ -19,59 +19,50 @@ from landmark_ml.inference.runtime import usable_cpus
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from landmark_ml.data.dataset import Side
+    from landmark_ml.data.dataset import Split
     from landmark_ml.data.folders import ListedFile
 
-_DECODE_SIDE = 64
-_JPEG_START = b"\xff\xd8\xff"
+_DECODED_PIXELS = 64
+"""Least short side to decode a photo at, in pixels: plenty for a fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
-    """What was read, with the side its folder gives it, and what was not."""
+class ScannedPhoto:
+    """A photo that was read, its fingerprint and the split that its folder gives it, if any."""
 
-    photos: tuple[Photo, ...]
-    sides: tuple[Side | None, ...]
-    fingerprints: tuple[Fingerprint, ...]
-    unreadable: tuple[UnreadablePhoto, ...]
+    photo: Photo
+    fingerprint: Fingerprint
+    given: Split | None
 
 
-def scan_files(files: Sequence[ListedFile], threads: int = 0) -> Scan:
+def scan_files(
+    files: Sequence[ListedFile], threads: int = 0
+) -> tuple[list[ScannedPhoto], list[UnreadablePhoto]]:
     """Decode and hash every file, on all cores or `threads`; the order of files is kept."""
     # Decoding and hashing release the interpreter lock, so threads keep every core busy.
     with ThreadPoolExecutor(threads or usable_cpus()) as pool:
-        results = list(
-            tqdm(pool.map(_scan_file, files), total=len(files), desc="reading photos", unit="photo")
-        )
-    read = [(result, file.side) for result, file in zip(results, files, strict=True)]
-    good = [(result, side) for result, side in read if not isinstance(result, UnreadablePhoto)]
-    return Scan(
-        photos=tuple(result[0] for result, _ in good),
-        sides=tuple(side for _, side in good),
-        fingerprints=tuple(result[1] for result, _ in good),
-        unreadable=tuple(result for result in results if isinstance(result, UnreadablePhoto)),
+        read = pool.map(_scan_file, files)
+        results = list(tqdm(read, total=len(files), desc="reading photos", unit="photo"))
+    return (
+        [result for result in results if isinstance(result, ScannedPhoto)],
+        [result for result in results if isinstance(result, UnreadablePhoto)],
     )
 
 
-def _scan_file(file: ListedFile) -> tuple[Photo, Fingerprint] | UnreadablePhoto:
+def _scan_file(file: ListedFile) -> ScannedPhoto | UnreadablePhoto:
     try:
         data = read_photo(file.path)
-        picture = decode_photo(data, min_side=_DECODE_SIDE)
+        picture = decode_photo(data, min_side=_DECODED_PIXELS)
     except PhotoError as error:
         return UnreadablePhoto(file.path, error.code, error.reason)
     except OSError as error:
         return UnreadablePhoto(file.path, "unreadable", error.strerror or str(error))
-    width, height = _full_size(data, picture.size)
+    width, height = picture.size
+    # A JPEG may have been decoded at a reduced scale; its header has the full size.
+    if data.startswith(b"\xff\xd8\xff"):
+        stored = JpegImageFile(io.BytesIO(data)).size
+        # The decoded picture is upright; the stored one may lie on its side.
+        turned = (width - height) * (stored[0] - stored[1]) < 0
+        width, height = stored[::-1] if turned else stored
     photo = Photo(file.path, file.label, hashlib.sha256(data).hexdigest(), width, height)
-    return photo, fingerprint(picture)
-
-
-def _full_size(data: bytes, decoded: tuple[int, int]) -> tuple[int, int]:
-    """Upright (width, height) of a photo that was perhaps decoded at a reduced scale."""
-    if not data.startswith(_JPEG_START):
-        return decoded
-    width, height = JpegImageFile(io.BytesIO(data)).size
-    wide, high = decoded
-    # The decoded picture is upright: its proportions tell whether the stored one lies on its side.
-    turned = abs(wide * height - high * width) > abs(wide * width - high * height)
-    return (height, width) if turned else (width, height)
+    return ScannedPhoto(photo, fingerprint(picture), file.given)

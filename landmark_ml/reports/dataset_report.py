@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_ml.data import open_dataset
+from landmark_ml.data import SPLITS, open_dataset
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.create import ModelOptions, create_model
 from landmark_ml.reports import training_report as reporting
@@ -16,7 +16,7 @@ from landmark_ml.training.seeding import seed_everything
 
 if TYPE_CHECKING:
     from landmark_ml.config import DataConfig, TrainConfig
-    from landmark_ml.data import Dataset, Side
+    from landmark_ml.data import Dataset
     from landmark_ml.inference.preprocessing import Preprocessing
     from landmark_ml.reports.findings import Findings
 
@@ -41,9 +41,8 @@ def run_inspection(config: DataConfig, training: TrainConfig) -> InspectionResul
     with tracking.start_run(config, name, {"kind": "data"}) as run:
         seed_everything(config.seed)
         dataset = open_dataset(replace(config, max_unreadable=1.0))
-        sides: tuple[Side, ...] = ("train", "val", "test")
-        for side in sides:
-            run.log_dataset(dataset, side)
+        for split in SPLITS:
+            run.log_dataset(dataset, split)
         run.log_manifest(dataset)
         reporting.log_dataset_figures(run, dataset, training, input_preprocessing(training))
         gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
@@ -56,7 +55,7 @@ def run_inspection(config: DataConfig, training: TrainConfig) -> InspectionResul
 
 def describe_dataset(dataset: Dataset) -> str:
     """One line: name, classes, photos of landmarks a side, photos of none."""
-    others = sum(len(dataset.distractors(side)) for side in ("train", "val", "test"))
+    others = sum(len(dataset.distractors(split)) for split in SPLITS)
     return (
         f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.landmarks('train'))} train,"
         f" {len(dataset.landmarks('val'))} val, {len(dataset.landmarks('test'))} test photos,"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from landmark_ml.data import Dataset, Photo, Side
+    from landmark_ml.data import Dataset, Photo, Split
     from landmark_ml.geo.gazetteer import Gazetteer
 
 Problem = Literal[
@@ -144,11 +144,11 @@ def _weak_classes(dataset: Dataset) -> Iterator[Finding]:
     for name, count in dataset.class_counts("train").items():
         if count < FEW_PHOTOS:
             yield Finding("small", name, f"{count} training photos")
-    sides: tuple[Side, ...] = ("val", "test")
-    for side in sides:
-        for name, count in dataset.class_counts(side).items():
+    splits: tuple[Split, ...] = ("val", "test")
+    for split in splits:
+        for name, count in dataset.class_counts(split).items():
             if not count:
-                yield Finding("unmeasured", name, f"no {side} photos")
+                yield Finding("unmeasured", name, f"no {split} photos")
 
 
 def _placeless(dataset: Dataset, gazetteer: Gazetteer) -> Iterator[Finding]:

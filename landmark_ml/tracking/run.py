@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mlflow.data.pandas_dataset import PandasDataset
 
     from landmark_ml.config import Configuration
-    from landmark_ml.data import Dataset, Side
+    from landmark_ml.data import Dataset, Split
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +55,9 @@ class Run:
         """Metrics at a step; linked to a logged model and a dataset when these are given."""
         mlflow.log_metrics(dict(metrics), step=step, model_id=model_id, dataset=dataset)
 
-    def log_dataset(self, dataset: Dataset, side: Side) -> PandasDataset:
-        """Record the photos of one side as an input of the run."""
-        photos = dataset.split(side)
+    def log_dataset(self, dataset: Dataset, split: Split) -> PandasDataset:
+        """Record the photos of one split as an input of the run."""
+        photos = dataset.split(split)
         frame = pd.DataFrame(
             {
                 "sha256": [photo.sha256 for photo in photos],
@@ -69,13 +69,13 @@ class Run:
         source = dataset.root.as_uri()
         digest = split_digest(photos, dataset.classes)
         logged: PandasDataset = mlflow.data.from_pandas(  # type: ignore[attr-defined]
-            frame, source=source, targets="landmark", name=f"{dataset.name}-{side}", digest=digest
+            frame, source=source, targets="landmark", name=f"{dataset.name}-{split}", digest=digest
         )
-        mlflow.log_input(logged, context=side)
+        mlflow.log_input(logged, context=split)
         return logged
 
     def log_manifest(self, dataset: Dataset) -> None:
-        """Record which photo stood on which side, for later runs to use again."""
+        """Record which photo is in which split, for later runs to use again."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / MANIFEST
             write_manifest(dataset, path)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landmark_ml.config import TrainConfig
-    from landmark_ml.data import Dataset, Photo, Side
+    from landmark_ml.data import Dataset, Photo, Split
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ def num_outputs(dataset: Dataset) -> int:
     return dataset.num_classes + has_background
 
 
-def photos_of(side: Side, dataset: Dataset) -> tuple[Photo, ...]:
-    """Photos of a side; those of no landmark only where there is an output for them."""
-    every = dataset.split(side)
+def photos_of(split: Split, dataset: Dataset) -> tuple[Photo, ...]:
+    """Photos of a split; those of no landmark only where there is an output for them."""
+    every = dataset.split(split)
     if num_outputs(dataset) > dataset.num_classes:
         return every
     return tuple(photo for photo in every if photo.label != NOT_A_LANDMARK)

@@ -87,27 +87,27 @@ def broken_no_train(root: Path) -> str:
     return "test but no train"
 
 
-def broken_capital_sides(root: Path) -> str:
+def broken_capital_train(root: Path) -> str:
     (root / "Train").mkdir()
-    return "Train looks like a side of a dataset and not like a landmark: rename it"
+    return "Train looks like a split and not like a landmark: rename it"
 
 
 def broken_capital_test(root: Path) -> str:
     shutil.copytree(root, root / "train")
     (root / "Testing").mkdir()
-    return "Testing looks like a side"
+    return "Testing looks like a split"
 
 
 def broken_inner_distractors(root: Path) -> str:
     shutil.copytree(root, root / "train")
     write_class(root / "train" / "not_landmarks", range(3))
-    return "is no class: move it to"
+    return "is not a class: move it to"
 
 
 def broken_two_validations(root: Path) -> str:
-    for side in ("train", "val", "valid"):
-        shutil.copytree(root / "3.Stonehenge", root / side / "3.Stonehenge")
-        shutil.copytree(root / "16.Eiffel_Tower", root / side / "16.Eiffel_Tower")
+    for split in ("train", "val", "valid"):
+        shutil.copytree(root / "3.Stonehenge", root / split / "3.Stonehenge")
+        shutil.copytree(root / "16.Eiffel_Tower", root / split / "16.Eiffel_Tower")
     return "holds val and valid"
 
 
@@ -122,7 +122,7 @@ def broken_two_validations(root: Path) -> str:
         broken_unknown_test_class,
         broken_latin1_class,
         broken_no_train,
-        broken_capital_sides,
+        broken_capital_train,
         broken_capital_test,
         broken_two_validations,
         broken_inner_distractors,
@@ -136,19 +136,19 @@ def test_layouts_no_dataset_can_be_made_of_are_refused(
         list_folder(root)
 
 
-def test_what_stands_beside_photos_is_no_damaged_photo(
+def test_what_is_laid_beside_photos_is_not_a_damaged_photo(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = list_folder(root)
     (root / "places.csv").write_text("landmark,latitude,longitude\n")
     for name in ("1.png.xmp", "1.png.JSON", "clip.MOV"):
-        (root / "3.Stonehenge" / name).write_bytes(b"no photo")
+        (root / "3.Stonehenge" / name).write_bytes(b"not a photo")
     (root / "16.Eiffel_Tower" / "damaged").write_bytes(b"a photo once")
     with caplog.at_level("INFO", logger="landmark_ml.data"):
         after = list_folder(root)
     assert len(after.files) == len(before.files) + 1
     assert "3 files of" in caplog.text
-    assert "lie outside" not in caplog.text
+    assert "outside its class folders" not in caplog.text
 
 
 def test_a_folder_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import pytest
 from landmark_ml.config import DataConfig
 from landmark_ml.data import (
     NOT_A_LANDMARK,
+    SPLITS,
     Dataset,
     Photo,
     UnreadablePhoto,
@@ -137,7 +138,7 @@ def test_each_photo_has_one_line_and_its_class_name(dataset: Dataset, tmp_path: 
     assert sum('"sha256"' in line for line in lines) == len(rows)
 
 
-def test_digests_depend_on_photos_labels_and_sides_only(dataset: Dataset) -> None:
+def test_digests_depend_on_photos_labels_and_splits_only(dataset: Dataset) -> None:
     moved = replace(dataset, name="other", root=dataset.root.parent, val=dataset.val[::-1])
     assert manifest_digest(moved) == manifest_digest(dataset)
     swapped = replace(dataset, val=dataset.test, test=dataset.val)
@@ -150,13 +151,13 @@ def test_digests_depend_on_photos_labels_and_sides_only(dataset: Dataset) -> Non
     assert split_digest(test, classes) not in others
 
 
-def test_photos_are_told_apart_by_side_and_landmark(dataset: Dataset) -> None:
+def test_photos_are_told_apart_by_split_and_landmark(dataset: Dataset) -> None:
     assert dataset.num_classes == 2
-    for side in ("train", "val", "test"):
-        assert {photo.label for photo in dataset.distractors(side)} == {NOT_A_LANDMARK}
-        both = [*dataset.landmarks(side), *dataset.distractors(side)]
+    for split in SPLITS:
+        assert {photo.label for photo in dataset.distractors(split)} == {NOT_A_LANDMARK}
+        both = [*dataset.landmarks(split), *dataset.distractors(split)]
         assert sorted(photo.sha256 for photo in both) == sorted(
-            photo.sha256 for photo in dataset.split(side)
+            photo.sha256 for photo in dataset.split(split)
         )
-        assert sum(dataset.class_counts(side).values()) == len(dataset.landmarks(side))
+        assert sum(dataset.class_counts(split).values()) == len(dataset.landmarks(split))
     assert replace(dataset, train=()).class_counts("train") == {"Tower": 0, "Pont d'Arc": 0}

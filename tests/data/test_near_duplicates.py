@@ -94,8 +94,8 @@ def test_one_shading_does_not_make_two_pictures_one() -> None:
 def test_blocks_do_not_change_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [random_picture(seed % 15, (80 + seed, 90)) for seed in range(45)]
     whole = groups_of(pictures)
-    monkeypatch.setattr(near_duplicates, "_BLOCK_PAIRS", 100)
-    monkeypatch.setattr(near_duplicates, "_CHECKED_PAIRS", 7)
+    monkeypatch.setattr(near_duplicates, "BLOCK_PAIRS", 100)
+    monkeypatch.setattr(near_duplicates, "CHECKED_PAIRS", 7)
     assert groups_of(pictures) == whole
     assert len(set(whole)) == 15
 

@@ -1,16 +1,21 @@
-"""Folders become datasets: sides, copies, photos of no landmark, unreadable files."""
+"""Names and folders become datasets: splits, copies, distractors, unreadable files."""
 
 from __future__ import annotations
 
 import logging
 import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
 
 from landmark_ml.config import DataConfig
-from landmark_ml.data import NOT_A_LANDMARK, open_dataset
+from landmark_ml.data import NOT_A_LANDMARK, SPLITS, find_root, open_dataset, opening, postcards
 from tests.photo_folders import random_picture, write_class, write_photo, write_two_classes
 
 if TYPE_CHECKING:
@@ -45,10 +50,10 @@ def test_a_moved_copy_of_the_folder_is_split_alike(root: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("val_name", ["val", "valid", "validation"])
-def test_given_sides_are_kept(tmp_path: Path, val_name: str) -> None:
-    for number, side in enumerate(("train", val_name, "test")):
-        write_class(tmp_path / side / "1.Tower", range(100 * number, 100 * number + 4))
-        write_class(tmp_path / side / "Bridge", range(100 * number + 50, 100 * number + 54))
+def test_given_splits_are_kept(tmp_path: Path, val_name: str) -> None:
+    for number, split in enumerate(("train", val_name, "test")):
+        write_class(tmp_path / split / "1.Tower", range(100 * number, 100 * number + 4))
+        write_class(tmp_path / split / "Bridge", range(100 * number + 50, 100 * number + 54))
     dataset = open_dataset(DataConfig(data=str(tmp_path)))
     assert {photo.path.parts[-3] for photo in dataset.val} == {val_name}
     assert {photo.path.parts[-3] for photo in dataset.test} == {"test"}
@@ -56,22 +61,22 @@ def test_given_sides_are_kept(tmp_path: Path, val_name: str) -> None:
 
 
 def test_val_is_carved_from_train_beside_a_given_test(root: Path, tmp_path: Path) -> None:
-    shutil.copytree(root, tmp_path / "sides" / "train")
-    write_class(tmp_path / "sides" / "test" / "Stonehenge", range(50, 53))
-    dataset = open_dataset(DataConfig(data=str(tmp_path / "sides")))
+    shutil.copytree(root, tmp_path / "given" / "train")
+    write_class(tmp_path / "given" / "test" / "Stonehenge", range(50, 53))
+    dataset = open_dataset(DataConfig(data=str(tmp_path / "given")))
     assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [16, 4, 3]
 
 
 def test_train_copies_of_test_photos_are_left_out(
     root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    train = shutil.copytree(root, tmp_path / "sides" / "train")
-    test = tmp_path / "sides" / "test" / "Stonehenge"
+    train = shutil.copytree(root, tmp_path / "given" / "train")
+    test = tmp_path / "given" / "test" / "Stonehenge"
     write_class(test, range(50, 53))
     shutil.copy(test / "50.jpg", train / "3.Stonehenge" / "same.jpg")
     smaller = random_picture(51).resize((60, 50))
     smaller.save(train / "3.Stonehenge" / "smaller.png")
-    dataset = open_dataset(DataConfig(data=str(tmp_path / "sides")))
+    dataset = open_dataset(DataConfig(data=str(tmp_path / "given")))
     assert {photo.path.name for photo in dataset.leaked} == {"same.jpg", "smaller.png"}
     assert "2 photos are left out" in caplog.text
     assert len(dataset.train) + len(dataset.val) == 20
@@ -83,17 +88,19 @@ def test_the_same_file_in_two_classes_is_left_out(
     shutil.copy(root / "16.Eiffel_Tower" / "1.jpg", root / "3.Stonehenge" / "copy.jpg")
     dataset = open_dataset(DataConfig(data=str(root)))
     assert {photo.path.name for photo in dataset.conflicting} == {"1.jpg", "copy.jpg"}
-    assert "stands under two labels" in caplog.text
+    assert "has two labels" in caplog.text
 
 
 @pytest.mark.parametrize("place", ["inside", "beside", "given"])
-def test_photos_of_no_landmark_are_found_and_dealt(root: Path, tmp_path: Path, place: str) -> None:
+def test_photos_without_a_landmark_are_found_and_assigned(
+    root: Path, tmp_path: Path, place: str
+) -> None:
     folder = {"inside": root, "beside": root.parent, "given": tmp_path / "far"}[place]
     write_class(folder / "not_landmarks" / "food", range(60, 80))
     given = str(folder / "not_landmarks") if place == "given" else ""
     dataset = open_dataset(DataConfig(data=str(root), not_landmarks=given))
     assert dataset.classes == ("Eiffel Tower", "Stonehenge")
-    counts = [len(dataset.distractors(side)) for side in ("train", "val", "test")]
+    counts = [len(dataset.distractors(split)) for split in SPLITS]
     assert counts == [7, 3, 10]
     assert {photo.label for photo in dataset.distractors("test")} == {NOT_A_LANDMARK}
 
@@ -129,7 +136,7 @@ def test_sub_folders_and_links_count_once(root: Path) -> None:
     (stones / "night" / "loop").symlink_to(stones, target_is_directory=True)
     (stones / "linked.jpg").symlink_to(write_photo(root.parent / "elsewhere.jpg", 92))
     dataset = open_dataset(DataConfig(data=str(root)))
-    counts = [dataset.class_counts(side)["Stonehenge"] for side in ("train", "val", "test")]
+    counts = [dataset.class_counts(split)["Stonehenge"] for split in SPLITS]
     assert sum(counts) == 12
 
 
@@ -163,18 +170,18 @@ def test_too_many_unreadable_files_fail(root: Path) -> None:
 
 
 def test_a_class_that_is_left_without_training_photos_fails(root: Path, tmp_path: Path) -> None:
-    train = shutil.copytree(root, tmp_path / "sides" / "train")
-    shutil.copytree(train / "3.Stonehenge", tmp_path / "sides" / "test" / "3.Stonehenge")
+    train = shutil.copytree(root, tmp_path / "given" / "train")
+    shutil.copytree(train / "3.Stonehenge", tmp_path / "given" / "test" / "3.Stonehenge")
     with pytest.raises(ValueError, match="no training photos are left of Stonehenge"):
-        open_dataset(DataConfig(data=str(tmp_path / "sides")))
+        open_dataset(DataConfig(data=str(tmp_path / "given")))
 
 
 def test_a_class_without_test_photos_is_warned_of(
     root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shutil.copytree(root, tmp_path / "sides" / "train")
-    write_class(tmp_path / "sides" / "test" / "Stonehenge", range(50, 53))
-    open_dataset(DataConfig(data=str(tmp_path / "sides")))
+    shutil.copytree(root, tmp_path / "given" / "train")
+    write_class(tmp_path / "given" / "test" / "Stonehenge", range(50, 53))
+    open_dataset(DataConfig(data=str(tmp_path / "given")))
     assert "1 classes have no test photos: Eiffel Tower" in caplog.text
 
 
@@ -195,3 +202,101 @@ def test_impossible_options_are_refused(options: dict[str, float]) -> None:
 def test_a_missing_not_landmarks_folder_is_refused(root: Path) -> None:
     with pytest.raises(ValueError, match="nowhere is not a folder"):
         open_dataset(DataConfig(data=str(root), not_landmarks=str(root / "nowhere")))
+
+
+@pytest.mark.parametrize("data", ["postcard", "", "photos.zip"])
+def test_what_is_neither_name_nor_folder_is_refused(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos.zip").touch()
+    with pytest.raises(ValueError, match=r"'postcards' .*'udacity50' .*a folder"):
+        open_dataset(DataConfig(data=data))
+
+
+def test_postcards_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = postcards.write_postcards
+    monkeypatch.setattr(
+        postcards,
+        "write_postcards",
+        lambda folder: draw(folder, per_class=5, not_landmarks=8, test_per_class=2),
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = DataConfig(data="postcards", cache_dir="~/cache")
+    first = open_dataset(config)
+    written = first.train[0].path.stat().st_mtime_ns
+    second = open_dataset(config)
+    assert first == second
+    assert second.train[0].path.stat().st_mtime_ns == written
+    assert first.name == "postcards"
+    assert first.root.parent == tmp_path / "cache"
+    assert len(first.landmarks("test")) == 2 * first.num_classes
+    assert len(first.distractors("test")) == 4
+
+
+def test_every_process_finds_the_postcards_of_the_same_code() -> None:
+    ask = "from landmark_ml.data import opening; print(opening.drawing_code_digest())"
+    answer = subprocess.run(  # noqa: S603 - our own interpreter and code
+        [sys.executable, "-c", ask], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == opening.drawing_code_digest()
+
+
+def udacity_zip(path: Path, classes: int) -> Path:
+    photo = write_photo(path.parent / "photo.jpg", 0).read_bytes()
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(classes):
+            for split in ("train", "test"):
+                folder = f"landmark_images/{split}/{number:02d}.Place_{number}"
+                archive.writestr(f"{folder}/{split}.jpg", photo)
+    return path
+
+
+def test_udacity50_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[Path] = []
+
+    def fetch(url: str, target: Path) -> Path:
+        fetched.append(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return udacity_zip(target, 50)
+
+    monkeypatch.setattr(opening, "download", fetch)
+    config = DataConfig(data="udacity50", cache_dir=str(tmp_path / "cache"))
+    name, first = find_root(config)
+    _, second = find_root(config)
+    assert name == "udacity50"
+    assert first == second
+    assert len(list((first / "train").iterdir())) == 50
+    assert len(fetched) == 1
+    assert not fetched[0].exists()
+
+
+def test_of_two_that_come_together_one_fetches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work: list[Path] = []
+    together: list[int] = []
+
+    def fetch(_: str, target: Path) -> Path:
+        at_work.append(target)
+        time.sleep(0.05)
+        together.append(len(at_work))
+        return udacity_zip(target, 50)
+
+    monkeypatch.setattr(opening, "download", fetch)
+
+    def find(_: int) -> tuple[str, Path]:
+        return find_root(DataConfig(data="udacity50", cache_dir=str(tmp_path)))
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(find, range(4)))
+    assert together == [1]
+    assert len(set(found)) == 1
+
+
+def test_an_archive_of_something_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "download", lambda *_: udacity_zip(tmp_path / "a.zip", 3))
+    with pytest.raises(ValueError, match=r"holds 3 classes .* 50 were expected"):
+        find_root(DataConfig(data="udacity50", cache_dir=str(tmp_path)))

@@ -1,4 +1,4 @@
-"""What is recorded of a photo is all of one reading of its file."""
+"""What is recorded of a photo is from one reading of its file."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", count)
-        scan = scan_files([ListedFile(path, 0, None)], threads=1)
+        photos, _ = scan_files([ListedFile(path, 0, None)], threads=1)
     assert opened == [path]
-    assert scan.photos[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert photos[0].photo.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_files_of_no_bytes_and_of_too_many_are_told_apart(tmp_path: Path) -> None:
@@ -37,5 +37,5 @@ def test_files_of_no_bytes_and_of_too_many_are_told_apart(tmp_path: Path) -> Non
     with huge.open("wb") as file:
         file.truncate(DEFAULT_LIMITS.max_bytes + 1)
     listed = [ListedFile(path, 0, None) for path in (empty, huge, tmp_path / "gone.jpg")]
-    scan = scan_files(listed)
-    assert [file.code for file in scan.unreadable] == ["empty", "too_many_bytes", "unreadable"]
+    _, unreadable = scan_files(listed)
+    assert [file.code for file in unreadable] == ["empty", "too_many_bytes", "unreadable"]
