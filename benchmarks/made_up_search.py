@@ -55,7 +55,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Napping:
-    """Trains nothing; see `landmark_ml.tuning.trials.TrialRunner`."""
+    """Trains nothing; see `landmark_ml.tuning.worker.TrialRunner`."""
 
     seconds: float
 

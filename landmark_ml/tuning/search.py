@@ -1,25 +1,36 @@
-"""A whole search: join or begin the study, work on it, and conclude it."""
+"""A whole search: join or start the study, run its trials, then train and test the best one."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import dataclass, replace
+import shlex
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import SQLAlchemyError
+import mlflow
+from mlflow.exceptions import MlflowException
+from optuna.trial import FixedTrial
 
+from landmark_ml.config import TrainConfig, canonical, user_path
 from landmark_ml.data import open_folds
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.create import check_known
+from landmark_ml.registry.register import register_challenger, version_of_run
+from landmark_ml.tracking import run as tracking
 from landmark_ml.training.devices import choose_compute
-from landmark_ml.training.run import check_sides
-from landmark_ml.tuning import recording
-from landmark_ml.tuning.conclusion import conclude, report, reproduce, winning_config
-from landmark_ml.tuning.space import kept_params, searched_backbones, starting_params
-from landmark_ml.tuning.storage import open_storage, storage_url, study_lock
+from landmark_ml.training.resume import config_digest
+from landmark_ml.training.run import check_sides, run_training
+from landmark_ml.tuning.recording import open_study_run
+from landmark_ml.tuning.report import log_report
+from landmark_ml.tuning.space import (
+    kept_params,
+    searched_backbones,
+    starting_params,
+    suggest_config,
+)
+from landmark_ml.tuning.storage import OUTAGES, open_storage, reason, storage_url, study_lock
 from landmark_ml.tuning.study import (
     StudyError,
     best_trial,
@@ -27,10 +38,10 @@ from landmark_ml.tuning.study import (
     open_study,
     retry,
     running,
+    started,
     summary,
 )
-from landmark_ml.tuning.trials import TrialRunner
-from landmark_ml.tuning.worker import Worker
+from landmark_ml.tuning.worker import TrialRunner, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,22 +50,32 @@ if TYPE_CHECKING:
 
     from landmark_ml.config import TuneConfig
     from landmark_ml.data import Dataset
-    from landmark_ml.tuning.conclusion import Winner
     from landmark_ml.tuning.recording import StudyRun
     from landmark_ml.tuning.worker import Runner
 
 logger = logging.getLogger(__name__)
 
 _PARENT, _WORKERS = "parent_run", "workers"
-# The second is what the lock of the study raises.
-_OUTAGES = (StorageInternalError, SQLAlchemyError)
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The model of the best trial. version: 0 when it is not registered; registered: its name."""
+
+    trial: int
+    run_id: str
+    model_uri: str
+    metrics: dict[str, float]
+    registered: str
+    version: int
 
 
 @dataclass(frozen=True)
 class TuneResult:
-    """What a search found: the best trial, and the model that was made of it.
+    """What a search found.
 
-    counts: trials of each state. params: what the space chose. command: trains it again.
+    counts: trials by state. params: the best trial's, as drawn from the space. command: trains
+    them again.
     """
 
     study: str
@@ -70,126 +91,158 @@ def run_tuning(config: TuneConfig) -> TuneResult:
     """Search until the study has its trials or the time is up; see `TuneConfig`.
 
     Several processes may call this for one study, on one host or many: they share its trials and
-    its parent run, and one of them concludes it. Raises ValueError for a configuration or dataset
-    that cannot be searched, and for a study of something else.
+    its parent run, and one of them trains and tests the winner. Raises ValueError for a
+    configuration or dataset that cannot be searched, and for a study that cannot continue.
     """
     name = config.study or f"tune-{datetime.now():%Y%m%d-%H%M%S}"
-    # Mistakes now, not once the photos were read or in the trial that first draws a backbone.
-    storage_url(config.storage, recording.tracking_uri())
+    config = replace(config, study=name)
+    # Find mistakes now, not after the photos were read or in the middle of the search.
+    _storage_url(config)
     for backbone in searched_backbones(config):
         check_known(backbone)
     kept_params(config)
     compute = choose_compute(config.device, config.threads)
     folds = open_folds(config, config.folds)
-    _check_winner(config, folds)
-    worker = join_study(replace(config, study=name), folds, TrialRunner(folds, compute))
+    for fold in folds:
+        check_sides(fold)
+    Gazetteer.of_dataset(folds[0].root, config.places)
+    worker = join_study(config, folds, TrialRunner(folds, compute))
     study, parent = worker.study, worker.parent
-    logger.info("study %s; go on with it by study=%s", name, name)
-    with _left_consistent(config, study, parent):
+    logger.info("study %s; continue it with study=%s", name, name)
+    with closing(config, study, parent):
         worker.work()
-        with study_lock(worker.url, name):
+        with study_lock(worker.storage.url, name):
             winner = conclude(config, study, parent)
     best = best_trial(study)
     return TuneResult(
         name,
-        parent.location,
+        tracking.Run(parent.run_id).location,
         summary(study),
         best.values[0],
         dict(best.params),
-        reproduce(winning_config(config, best)),
+        reproduce(winning_config(config, study)),
         winner,
     )
 
 
-def _check_winner(config: TuneConfig, folds: Sequence[Dataset]) -> None:
-    """Refuse now what the training of the winner would refuse after the whole search."""
-    for fold in folds:
-        check_sides(fold)
-    Gazetteer.of_dataset(folds[0].root, config.places)
-
-
 def join_study(config: TuneConfig, folds: Sequence[Dataset], runner: Runner) -> Worker:
-    """Worker of the study that the configuration names, which is begun where there is none.
+    """Worker of the study that the configuration names; the first worker creates the study.
 
-    Raises ValueError for a storage that cannot be used or fails, and for a study of something else.
+    Raises ValueError for a database that cannot be used or fails, and for a study that cannot
+    continue.
     """
-    url = storage_url(config.storage, recording.tracking_uri())
+    url = _storage_url(config)
     storage = open_storage(url, config.heartbeat, retry)
-    with _outage_told(config.study):
+    with _outage_explained(config.study):
         with study_lock(url, config.study):
             study = open_study(config, config.study, storage, worker=0)
-            parent = _join(config, study, folds)
-            worker = int(study.user_attrs[_WORKERS])
+            check_same_search(study, config, folds)
+            known = study.user_attrs.get(_PARENT)
+            parent = open_study_run(config, known)
+            if known is None:
+                study.set_user_attr(_PARENT, parent.run_id)
+                # The first trial is what the user has today.
+                study.enqueue_trial(starting_params(config))
+            worker = study.user_attrs.get(_WORKERS, -1) + 1
+            study.set_user_attr(_WORKERS, worker)
+            parent.mark("RUNNING")
         study = open_study(config, config.study, storage, worker)
-    return Worker(config, study, url, parent, runner)
+    return Worker(config, study, storage, parent, runner)
 
 
-def _join(config: TuneConfig, study: Study, folds: Sequence[Dataset]) -> StudyRun:
-    """Parent run of the study, made by the first worker; the lock of the study is held."""
-    check_same_search(study, config, folds)
-    launched = recording.take_launched()
-    known = study.user_attrs.get(_PARENT)
-    if known is not None:
-        parent = recording.join_study_run(known, study.study_name, launched)
-    else:
-        parent = recording.create_study_run(config, study.study_name, launched)
-        study.set_user_attr(_PARENT, parent.run_id)
-        # What the user has today is the one to beat.
-        study.enqueue_trial(starting_params(config))
-    study.set_user_attr(_WORKERS, study.user_attrs.get(_WORKERS, -1) + 1)
-    parent.mark("RUNNING")
-    return parent
+def conclude(config: TuneConfig, study: Study, parent: StudyRun) -> Winner:
+    """Report a study, and train and test its best configuration, unless that was done before.
+
+    The caller holds the lock of the study. Raises StudyError when no trial was completed.
+    """
+    number, chosen = best_trial(study).number, winning_config(config, study)
+    digest = config_digest(chosen)
+    log_report(config, study, parent, reproduce(chosen))
+    tested = parent.finished_test(number, digest)
+    if tested is None:
+        resume = parent.resume_test(number, digest, user_path(chosen.cache_dir))
+        with parent.experiment():
+            result = run_training(
+                replace(chosen, resume=resume),
+                nominate=register_challenger,
+                tags=parent.test_tags(number),
+            )
+        tested = mlflow.get_run(result.run_id)
+    metrics = {k: v for k, v in tested.data.metrics.items() if k.startswith("test/")}
+    parent.log(metrics, len(started(study)))
+    parent.set_tags({"best_run": tested.info.run_id})
+    parent.mark("RUNNING" if running(study) else "FINISHED")
+    model = tested.outputs.model_outputs[-1]  # type: ignore[union-attr]
+    version = version_of_run(chosen.register, tested.info.run_id) if chosen.register else 0
+    return Winner(
+        number,
+        tested.info.run_id,
+        f"models:/{model.model_id}",
+        metrics,
+        chosen.register if version else "",
+        version,
+    )
 
 
 @contextlib.contextmanager
-def _left_consistent(config: TuneConfig, study: Study, parent: StudyRun) -> Iterator[None]:
-    """However a worker ends, the parent run says what is so: others may still be at it."""
+def closing(config: TuneConfig, study: Study, parent: StudyRun) -> Iterator[None]:
+    """When a worker fails, leave a report and the right status in the parent run.
+
+    Raises StudyError, which says how to continue, in place of a database error.
+    """
     try:
-        with _outage_told(study.study_name):
+        with _outage_explained(study.study_name):
             yield
     except BaseException as error:
+        others = False
         try:
-            if not _others_are_at_it(config, study, parent):
+            others = bool(running(study))
+            log_report(config, study, parent, reproduce(winning_config(config, study)))
+        except StudyError:
+            logger.debug("no trial to report")
+        except (*OUTAGES, MlflowException) as outage:
+            logger.warning("run %s lacks the latest trials: %s", parent.run_id, reason(outage))
+        try:
+            if not others:
                 parent.mark("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        except recording.NotRecordedError as refused:
-            logger.warning("run %s does not say how this ended: %s", parent.run_id, refused)
-        if isinstance(error, KeyboardInterrupt | recording.NotRecordedError):
-            logger.warning("study %s stops here; study=%s goes on with it", *[study.study_name] * 2)
+        except MlflowException as outage:
+            logger.warning("run %s lacks its final status: %s", parent.run_id, outage)
+        if isinstance(error, KeyboardInterrupt | MlflowException):
+            logger.warning("study %s stops here; continue it with study=%s", *[config.study] * 2)
         raise
 
 
+def winning_config(config: TuneConfig, study: Study) -> TrainConfig:
+    """Configuration of the best trial, refitted and registered as the user said.
+
+    Raises StudyError when no trial was completed.
+    """
+    values = suggest_config(FixedTrial(best_trial(study).params), config)
+    return replace(values, refit=config.refit, register=config.register)
+
+
+def reproduce(config: TrainConfig) -> str:
+    """Command that trains a configuration again."""
+    default = asdict(TrainConfig())
+    flags = [
+        f"-P {name}={shlex.quote(canonical(value))}"
+        for name, value in asdict(config).items()
+        if value != default[name]
+    ]
+    return " ".join(["mlflow run . --env-manager local -e transfer", *flags])
+
+
+def _storage_url(config: TuneConfig) -> str:
+    tracking.connect()
+    return storage_url(config.storage, mlflow.get_tracking_uri())
+
+
 @contextlib.contextmanager
-def _outage_told(study: str) -> Iterator[None]:
-    """A database that fails under a study ends in a sentence that says how to go on."""
+def _outage_explained(study: str) -> Iterator[None]:
     try:
         yield
-    except _OUTAGES as error:
+    except OUTAGES as error:
         raise StudyError(
-            f"the database of study {study!r} failed: {_reason(error)}; once it is back,"
-            f" study={study} goes on with it"
+            f"the database of study {study!r} failed: {reason(error)}; once it is back,"
+            f" continue with study={study}"
         ) from error
-
-
-def _others_are_at_it(config: TuneConfig, study: Study, parent: StudyRun) -> bool:
-    """Report what the trials showed so far; whether other workers go on with some."""
-    try:
-        _report_so_far(config, study, parent)
-        return bool(running(study))
-    except _OUTAGES as error:
-        # A worker that still reaches the database marks the run as running with its next trial.
-        logger.warning("trials of study %s cannot be read: %s", study.study_name, _reason(error))
-        return False
-
-
-def _report_so_far(config: TuneConfig, study: Study, parent: StudyRun) -> None:
-    try:
-        with contextlib.suppress(StudyError):
-            command = reproduce(winning_config(config, best_trial(study)))
-            report(config, study, parent, command)
-    except recording.NotRecordedError as refused:
-        logger.warning("run %s lacks the latest trials: %s", parent.run_id, refused)
-
-
-def _reason(error: Exception) -> str:
-    """What the database said; Optuna's own sentence is about invalid data, whatever happened."""
-    return str(error.__cause__ or error).strip().splitlines()[0]

@@ -1,53 +1,74 @@
-"""A worker of a study: takes one trial after the other until none is left."""
+"""A worker of a study: it takes one trial after the other until none is left."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import math
+import statistics
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from optuna import Trial, TrialPruned
+import torch
+from mlflow.exceptions import MlflowException
+from optuna import TrialPruned
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 from tqdm.auto import tqdm
 
 from landmark_ml.config import user_path
-from landmark_ml.tuning.recording import NotRecordedError, end_silent_trial
+from landmark_ml.inference.runtime import Runtime
+from landmark_ml.networks.create import create_model, model_options
+from landmark_ml.networks.onnx_trace import FEATURES, trace_backbone
+from landmark_ml.networks.size import count_parameters
+from landmark_ml.training.head_phase import view_features
+from landmark_ml.training.loop import judge_logits
+from landmark_ml.training.run import train_network
+from landmark_ml.training.seeding import random_state, restore_random_state, seed_everything
+from landmark_ml.training.targets import num_outputs
 from landmark_ml.tuning.space import suggest_config
-from landmark_ml.tuning.storage import study_lock
+from landmark_ml.tuning.storage import heartbeats, study_lock
 from landmark_ml.tuning.study import (
     RETRY_OF,
     RUN_ID,
-    SilentTrials,
+    StudyError,
     best_trial,
+    claim_trial,
+    fail_dead_trials,
     queue_again,
     running,
     started,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from optuna import Study
-    from optuna.trial import FrozenTrial
+    from optuna import Study, Trial
+    from optuna.storages import RDBStorage
+    from torch import Tensor
 
     from landmark_ml.config import TrainConfig, TuneConfig
+    from landmark_ml.data import Dataset, Photo
+    from landmark_ml.networks.create import LandmarkNetwork
+    from landmark_ml.training.devices import Compute
     from landmark_ml.tuning.recording import StudyRun, TrialRun
+
+    OnEpochEnd = Callable[[dict[str, float]], None]
 
 logger = logging.getLogger(__name__)
 
-_LOOK_EVERY = 1.0
+_POLL_SECONDS = 1.0
+_TIMED = 30
+_BYTES_PER_WEIGHT = 4
+_OBJECTIVES = {"top1": "val/top1", "latency": "latency_ms", "size": "size_mb"}
 
 
 class Runner(Protocol):
-    """What trains the configuration of a trial; see `trials.TrialRunner`."""
+    """What trains the configuration of a trial; see `TrialRunner`."""
 
-    def run(
-        self, config: TrainConfig, on_epoch_end: Callable[[dict[str, float]], None]
-    ) -> dict[str, float]: ...
+    def run(self, config: TrainConfig, on_epoch_end: OnEpochEnd) -> dict[str, float]: ...
 
     def latency_ms(self, config: TrainConfig, cache: Path) -> float: ...
 
@@ -56,124 +77,102 @@ class Runner(Protocol):
 
 @dataclass
 class Worker:
-    """Works on a study; url and name are those of its storage and its lock."""
+    """Takes the trials of a study, one after the other."""
 
     config: TuneConfig
     study: Study
-    url: str
+    storage: RDBStorage
     parent: StudyRun
     runner: Runner
-    _current: int = -1
-    _unrecorded: NotRecordedError | None = None
-    _silent: SilentTrials = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._silent = SilentTrials(2 * self.config.heartbeat)
 
     def work(self) -> None:
-        """Return when the study has its trials or the time is up, and nobody is at a trial.
+        """Return when the study has all its trials, or the time is up, and no trial is running.
 
-        A trial that raises is recorded and the next one begun. Ctrl-C queues the trial again, as
-        does an MLflow that does not take it.
+        A trial that raises is recorded, and the next one begins. Ctrl-C and an MLflow outage queue
+        the trial again and are raised.
         """
         deadline = time.monotonic() + 60 * (self.config.minutes or math.inf)
         bar: tqdm[Any] = tqdm(total=self.config.trials or None, desc="tune", unit="trial")
         with bar:
-            while True:
-                over = time.monotonic() >= deadline
-                if not over and self._take_a_trial():
-                    self._show(bar)
-                elif not self._others_are_busy():
-                    break
-                else:
-                    time.sleep(_LOOK_EVERY)
-                    self._show(bar)
+            while self._take_trial(deadline):
+                self._show(bar)
             self._show(bar)
 
-    def _take_a_trial(self) -> bool:
-        """Run one trial; False when there is none left to begin."""
-        with contextlib.ExitStack() as claim:
-            # Held until the trial is ours: no two workers begin the last one.
-            claim.enter_context(study_lock(self.url, self.study.study_name))
-            self._silent.fail(self.study)
-            if self.config.trials and len(started(self.study)) >= self.config.trials:
-                return False
+    def _take_trial(self, deadline: float) -> bool:
+        """Run one trial, or wait a second for other workers; False when the study has ended."""
+        with study_lock(self.storage.url, self.study.study_name):
+            fail_dead_trials(self.study)
+            enough = self.config.trials and len(started(self.study)) >= self.config.trials
+            if enough or time.monotonic() >= deadline:
+                busy, trial = bool(running(self.study)), None
+            else:
+                # Under the lock, so that two workers do not both start the last one.
+                busy, trial = True, claim_trial(self.study, self.storage)
+        if trial is not None:
+            with heartbeats(self.storage, trial):
+                self._run(trial)
+        elif busy:
+            time.sleep(_POLL_SECONDS)
+        return busy
 
-            def objective(trial: Trial) -> tuple[float, ...]:
-                self._current = trial.number
-                claim.close()
-                return self._run(trial)
-
-            try:
-                self.study.optimize(objective, n_trials=1, catch=(Exception,))
-            except KeyboardInterrupt:
-                self._give_back()
-                raise
-            except ValueError:
-                # What the objective raises is caught: Optuna refused to take the outcome, because
-                # this worker was taken for dead, as when its host slept, and its trial was failed.
-                lost = self._failed_trial()
-                if lost is None:
-                    raise
-                logger.warning(
-                    "trial %d was silent for so long that it was given away", lost.number
-                )
-                if RUN_ID in lost.user_attrs:
-                    end_silent_trial(lost.user_attrs[RUN_ID])
-            if self._unrecorded is not None:
-                # No fault of the trial, and the next ones would fail as fast as they are drawn.
-                self._give_back()
-                raise self._unrecorded
-        return True
-
-    def _give_back(self) -> None:
-        """Queue the trial again that was interrupted, for the next session."""
-        interrupted = self._failed_trial()
-        if interrupted is not None:
-            queue_again(self.study, interrupted)
-
-    def _failed_trial(self) -> FrozenTrial | None:
-        """The trial this worker was last at, if it counts as failed."""
-        failed = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        return next((trial for trial in failed if trial.number == self._current), None)
-
-    def _others_are_busy(self) -> bool:
-        with study_lock(self.url, self.study.study_name):
-            self._silent.fail(self.study)
-            return bool(running(self.study))
-
-    def _run(self, trial: Trial) -> tuple[float, ...]:
-        config = suggest_config(trial, self.config)
+    def _run(self, trial: Trial) -> None:
+        """Train a trial, and tell the study and MLflow how it ended."""
         tags = {"study": self.study.study_name, "trial": str(trial.number)}
         if RETRY_OF in trial.user_attrs:
             tags[RETRY_OF] = str(trial.user_attrs[RETRY_OF])
+        run: TrialRun | None = None
+        values = None
         try:
+            config = suggest_config(trial, self.config)
             run = self.parent.start_trial(trial.number, config, tags)
-        except NotRecordedError as error:
-            self._unrecorded = error
-            raise
-        try:
             trial.set_user_attr(RUN_ID, run.run_id)
             metrics = self._train(trial, config, run)
+            state = TrialState.COMPLETE
+            values = [metrics[_OBJECTIVES[name]] for name in self.config.objectives.split(",")]
+            run.end("complete", metrics)
         except TrialPruned:
-            run.end("pruned", {})
+            state = TrialState.PRUNED
+            if run is not None:
+                run.end("pruned")
+        except (KeyboardInterrupt, MlflowException):
+            # Not the fault of the trial, and without MLflow the next one would fail as well.
+            if run is not None:
+                run.end("interrupted")
+            queue_again(self.study, self.study.tell(trial, state=TrialState.FAIL))
             raise
-        except KeyboardInterrupt:
-            run.end("interrupted", {})
-            raise
+        except UpdateFinishedTrialError:
+            # As after the host slept: another worker took this one for dead.
+            logger.warning("trial %d sent no heartbeat for too long and was retried", trial.number)
+            if run is not None:
+                run.end("failed", error="its process sent no heartbeat for too long")
+            return
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            logger.warning("trial %d failed: %s", trial.number, reason)
-            run.end("failed", {}, reason)
-            trial.set_user_attr("error", reason)
-            raise
-        run.end("complete", metrics)
-        return tuple(metrics[name] for name in self._objectives())
+            state, why = TrialState.FAIL, f"{type(error).__name__}: {error}"
+            logger.warning("trial %d failed: %s", trial.number, why)
+            if run is not None:
+                run.end("failed", error=why)
+            with contextlib.suppress(UpdateFinishedTrialError):
+                trial.set_user_attr("error", why)
+        self.study.tell(trial, values, state, skip_if_finished=True)
 
     def _train(self, trial: Trial, config: TrainConfig, run: TrialRun) -> dict[str, float]:
-        """Metrics of the trained configuration, those that the objectives name among them."""
-        watch = _Watch(self.config, trial, run)
-        metrics = self.runner.run(config, watch.on_epoch_end)
+        """Train a configuration; metrics by name, those of the objectives among them."""
+        phase = 0
+        # The head phase before a fine-tuning says little about how the fine-tuning will end.
+        last_phase = 1 + bool(self.config.epochs and self.config.finetune_epochs)
+
+        def on_epoch_end(metrics: dict[str, float]) -> None:
+            nonlocal phase
+            run.add(metrics)
+            epoch = int(metrics["epoch"])
+            phase += epoch == 0
+            prunable = self.config.prunes() != "none" and phase == last_phase
+            if prunable and "val/top1" in metrics:
+                trial.report(metrics["val/top1"], epoch)
+                if trial.should_prune():
+                    raise TrialPruned(f"after epoch {epoch}")
+
+        metrics = self.runner.run(config, on_epoch_end)
         if "latency" in self.config.objectives:
             metrics["latency_ms"] = self.runner.latency_ms(config, user_path(config.cache_dir))
         if "size" in self.config.objectives:
@@ -182,14 +181,10 @@ class Worker:
             trial.set_user_attr(name, value)
         return metrics
 
-    def _objectives(self) -> list[str]:
-        names = {"top1": "val/top1", "latency": "latency_ms", "size": "size_mb"}
-        return [names[name] for name in self.config.objectives.split(",")]
-
     def _show(self, bar: tqdm[Any]) -> None:
-        """Progress over all workers, on the terminal and in the parent run."""
+        """Show the progress of all workers, on the terminal and in the parent run."""
         done = len(started(self.study)) - len(running(self.study))
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(StudyError):
             best = best_trial(self.study)
             bar.set_postfix_str(f"best top-1 {best.values[0]:.4f} (trial {best.number})")
             if done > bar.n:
@@ -199,22 +194,95 @@ class Worker:
 
 
 @dataclass
-class _Watch:
-    """Follows the epochs of a trial: logs them, and ends it when the pruner sees no hope."""
+class TrialRunner:
+    """Trains configurations on the same folds; a trial trains exactly as a run would.
 
-    config: TuneConfig
-    trial: Trial
-    run: TrialRun
-    _phase: int = 0
+    Frozen networks and the features of all photos stay in memory from one trial to the next.
+    Building a network draws random numbers, so each is kept with the state of the generators after
+    it was built.
+    """
 
-    def on_epoch_end(self, metrics: dict[str, float]) -> None:
-        self.run.add(metrics)
-        epoch = int(metrics["epoch"])
-        self._phase += epoch == 0
-        # The head before a fine-tuning says little of how that will end.
-        last = self._phase == 1 + bool(self.config.epochs and self.config.finetune_epochs)
-        if self.config.prunes() == "none" or not last or "val/top1" not in metrics:
-            return
-        self.trial.report(metrics["val/top1"], epoch)
-        if self.trial.should_prune():
-            raise TrialPruned(f"after epoch {epoch}")
+    folds: Sequence[Dataset]
+    compute: Compute
+    _networks: dict[Any, tuple[LandmarkNetwork, dict[str, Any]]] = field(default_factory=dict)
+    _features: dict[Any, Tensor] = field(default_factory=dict)
+    _latencies: dict[Any, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Folds differ in how they split the same photos.
+        self._photos = self.folds[0].train + self.folds[0].val
+        self._rows = {photo.sha256: row for row, photo in enumerate(self._photos)}
+
+    def run(self, config: TrainConfig, on_epoch_end: OnEpochEnd) -> dict[str, float]:
+        """val/top1, val/top3 and val/calibrated_loss: the means over the folds.
+
+        on_epoch_end gets the metrics of each epoch of the first fold; what it raises ends the
+        trial.
+        """
+        found = []
+        for fold in self.folds:
+            if config.finetune_epochs:
+                # Fine-tuning changes the network, so every trial needs its own.
+                seed_everything(config.seed)
+                model = create_model(model_options(config, num_outputs(fold)))
+            else:
+                model = self._network(config)
+            on_epoch = on_epoch_end if fold is self.folds[0] else lambda _: None
+            validation = train_network(
+                model, fold, config, self.compute, on_epoch, features=self._view_features
+            )
+            found.append(judge_logits(validation.logits, validation.targets, fold.num_classes))
+        return {name: statistics.fmean(each[name] for each in found) for name in found[0]}
+
+    def latency_ms(self, config: TrainConfig, cache: Path) -> float:
+        """Median milliseconds of one photo through the traced backbone, on one thread."""
+        key = _network_key(config)
+        if key not in self._latencies:
+            model = self._network(config)
+            traced = trace_backbone(model, cache).SerializeToString()
+            runtime = Runtime.load(traced, threads=1, streams=1)
+            side = model.preprocessing.resolution
+            pixels = torch.zeros(1, side, side, 3, dtype=torch.uint8).numpy()
+            seconds = []
+            for _ in range(_TIMED):
+                begun = time.perf_counter()
+                runtime.run(pixels)[FEATURES]
+                seconds.append(time.perf_counter() - begun)
+            self._latencies[key] = 1000 * statistics.median(seconds)
+        return self._latencies[key]
+
+    def size_mb(self, config: TrainConfig) -> float:
+        """Size of the network's weights in MB, in the precision they are exported in."""
+        return count_parameters(self._network(config)) * _BYTES_PER_WEIGHT / 1e6
+
+    def _network(self, config: TrainConfig) -> LandmarkNetwork:
+        """The frozen network; the generators are left as building it leaves them."""
+        key = _network_key(config)
+        if key not in self._networks:
+            seed_everything(config.seed)
+            # Dropout belongs to the head, which each trial trains anew.
+            frozen = replace(config, drop_rate=0.0)
+            model = create_model(model_options(frozen, num_outputs(self.folds[0])))
+            self._networks[key] = model, random_state()
+        model, drawn = self._networks[key]
+        restore_random_state(drawn)
+        return model
+
+    def _view_features(
+        self,
+        model: LandmarkNetwork,
+        photos: Sequence[Photo],
+        config: TrainConfig,
+        compute: Compute,
+    ) -> Tensor:
+        """Features [views, N, F] of photos; takes the place of `view_features` in training."""
+        key = _network_key(config), config.views
+        if key not in self._features:
+            self._features[key] = view_features(model, self._photos, config, compute)
+        rows = torch.tensor([self._rows[photo.sha256] for photo in photos])
+        return self._features[key][:, rows]
+
+
+def _network_key(config: TrainConfig) -> tuple[object, ...]:
+    """What tells the networks of a search apart; the space changes no other part of them."""
+    return config.backbone, config.resolution, config.framing, config.seed

@@ -1,271 +1,195 @@
-"""A search leaves a parent run, a child for each trial, and a challenger that was tested once."""
+"""What a search refuses before its study begins, and how it ends when a database fails."""
 
 from __future__ import annotations
 
-import io
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest.mock import create_autospec
 
 import mlflow
-import pandas as pd
+import optuna
 import pytest
-from optuna import Trial
-from optuna.trial import TrialState
+import sqlalchemy
 
-from landmark_ml.training.devices import one_thread
-from landmark_ml.training.resume import checkpoint_folder
-from landmark_ml.tuning import conclusion, run_tuning, suggest_config
-from landmark_ml.tuning import worker as worker_module
-from landmark_ml.tuning.recording import StudyRun
-from landmark_ml.tuning.study import StudyError, retry
-from landmark_ml.tuning.tested_runs import tags_of_tested_run, take_unfinished
-from landmark_ml.tuning.trials import TrialRunner
-from tests.tuning.small_search import children_of, load_study, parent_of, small_search
+from landmark_ml.config import TuneConfig
+from landmark_ml.geo.gazetteer_file import GazetteerError
+from landmark_ml.tuning import run_tuning, search, storage
+from landmark_ml.tuning.recording import StudyRun, TrialRun
+from landmark_ml.tuning.study import StudyError
+from landmark_ml.tuning.worker import TrialRunner
+from tests.mlflow_out import fail
+from tests.tuning.small_search import small_search
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
-    from landmark_ml.config import TrainConfig, TuneConfig
-    from landmark_ml.tuning import TuneResult
+    from optuna.storages import RDBStorage
 
-pytestmark = pytest.mark.slow
-
-BROKEN_TRIAL = 2
+CONFIG = TuneConfig(study="one")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    with one_thread():
-        yield
+class StudyBeganError(Exception):
+    """The study began: everything before it was in order."""
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory, tracking_uri: str) -> TuneConfig:
-    folder = tmp_path_factory.mktemp("search")
-    return small_search(folder, study="whole", trials=4, folds=2, register="tuned")
+@pytest.fixture
+def _no_study(monkeypatch: pytest.MonkeyPatch, tracking_uri: str) -> None:
+    def began(*_: object) -> None:
+        raise StudyBeganError
+
+    monkeypatch.setattr(search, "join_study", began)
 
 
-@pytest.fixture(scope="module")
-def result(config: TuneConfig) -> TuneResult:
-    """A search whose third trial raises."""
-
-    def broken(trial: Trial, base: TuneConfig) -> TrainConfig:
-        suggested = suggest_config(trial, base)
-        number = trial.number
-        return replace(suggested, data="nowhere") if number == BROKEN_TRIAL else suggested
-
-    with pytest.MonkeyPatch.context() as patch:
-        run_trial = TrialRunner.run
-
-        def run(self: TrialRunner, trained: TrainConfig, *rest: object) -> object:
-            if trained.data == "nowhere":
-                raise RuntimeError("out of memory")
-            return run_trial(self, trained, *rest)  # type: ignore[arg-type]
-
-        patch.setattr(worker_module, "suggest_config", broken)
-        patch.setattr(TrialRunner, "run", run)
-        return run_tuning(config)
-
-
-def artifact(result: TuneResult, config: TuneConfig, name: str) -> str:
-    parent = parent_of(load_study(config))
-    return mlflow.artifacts.load_text(f"runs:/{parent.info.run_id}/{name}")
-
-
-def test_every_trial_is_a_child_with_its_state(result: TuneResult, config: TuneConfig) -> None:
-    children = children_of(parent_of(load_study(config)))
-    assert [run.info.run_name for run in children] == [f"trial-{n:04d}" for n in range(4)]
-    states = [run.data.tags["trial_state"] for run in children]
-    assert states == ["complete", "complete", "failed", "complete"]
-    assert [run.info.status for run in children] == ["FINISHED", "FINISHED", "FAILED", "FINISHED"]
-    assert children[BROKEN_TRIAL].data.tags["error"] == "RuntimeError: out of memory"
-    assert result.counts == {"complete": 3, "fail": 1}
-
-
-def test_the_first_trial_is_what_the_user_has_today(result: TuneResult, config: TuneConfig) -> None:
-    first = children_of(parent_of(load_study(config)))[0].data.params
-    mine = config.training()
-    assert float(first["learning_rate"]) == mine.learning_rate
-    assert (int(first["epochs"]), int(first["views"])) == (mine.epochs, mine.views)
-    assert first["refit"] == "False"
-
-
-def test_a_child_carries_its_learning_curve(result: TuneResult, config: TuneConfig) -> None:
-    child = children_of(parent_of(load_study(config)))[0]
-    curve = mlflow.MlflowClient().get_metric_history(child.info.run_id, "train/loss")
-    assert [point.step for point in curve] == list(range(config.epochs))
-    assert not [name for name in child.data.metrics if name.startswith("test/")]
-
-
-def test_the_parent_sums_up(result: TuneResult, config: TuneConfig) -> None:
-    study = load_study(config)
-    parent = parent_of(study)
-    assert parent.info.status == "FINISHED"
-    best = max(trial.values[0] for trial in study.trials if trial.values)
-    assert parent.data.metrics["tune/best_top1"] == best == result.best_top1
-    assert parent.data.metrics["tune/trials"] == 4
-    assert parent.data.tags["best_trial"] == str(result.winner.trial)
-    table = pd.read_csv(io.StringIO(artifact(result, config, "trials.csv")))
-    assert table["number"].tolist() == [0, 1, 2, 3]
-    assert artifact(result, config, "reproduce.sh").strip() == result.command
-    page = artifact(result, config, "study.html")
-    for title in ("Optimisation history", "Parallel coordinates", "Slices", "Timeline"):
-        assert f"<h2>{title}" in page
-    assert "<script src" not in page
-
-
-def test_the_winner_is_tested_once_and_is_the_challenger(
-    result: TuneResult, config: TuneConfig
-) -> None:
-    winner = mlflow.get_run(result.winner.run_id)
-    parent = parent_of(load_study(config))
-    assert winner.data.tags["mlflow.parentRunId"] == parent.info.run_id
-    assert winner.info.experiment_id == parent.info.experiment_id
-    assert winner.data.params["refit"] == "True"
-    assert parent.data.metrics["test/top1"] == winner.data.metrics["test/top1"]
-    version = mlflow.MlflowClient().get_model_version_by_alias("tuned", "challenger")
-    assert int(version.version) == result.winner.version == 1
-    aliases = mlflow.MlflowClient().get_registered_model("tuned").aliases
-    assert list(aliases) == ["challenger"]
-
-
-def test_going_on_adds_to_the_same_run_and_tests_the_same_winner_no_second_time(
-    result: TuneResult, config: TuneConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    again = run_tuning(config)
-    assert again == result
-    monkeypatch.setattr(
-        TrialRunner, "run", lambda *_: {"val/top1": 0.0, "val/calibrated_loss": 9.0}
-    )
-    more = run_tuning(replace(config, trials=5))
-    assert more.location == result.location
-    assert more.counts == {"complete": 4, "fail": 1}
-    assert more.winner == result.winner
-    assert parent_of(load_study(config)).info.status == "FINISHED"
-
-
-def test_a_winner_that_was_tested_but_not_noted_is_not_tested_again(
-    result: TuneResult, config: TuneConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # What a process leaves that is killed right after the test.
-    load_study(config).set_user_attr(conclusion.CONCLUSION, None)
-
-    def fail(*_: object, **__: object) -> None:
-        pytest.fail("the winner was trained again")
-
-    monkeypatch.setattr(conclusion, "run_training", fail)
-    assert run_tuning(config).winner == result.winner
-
-
-def test_the_open_run_of_a_winner_of_former_times_is_ended(
-    result: TuneResult, config: TuneConfig
-) -> None:
-    parent = parent_of(load_study(config))
-    client = mlflow.MlflowClient()
-    tags = tags_of_tested_run(StudyRun(parent.info.run_id), best_trial=99)
-    open_run = client.create_run(parent.info.experiment_id, tags=tags).info.run_id
-    study_run = StudyRun(parent.info.run_id)
-    cache = Path(config.cache_dir)
-    assert take_unfinished(study_run, result.winner.trial, "another configuration", cache) is None
-    assert mlflow.get_run(open_run).info.status == "KILLED"
-
-
-def test_the_run_of_a_winner_that_began_on_another_host_is_ended(
-    result: TuneResult, config: TuneConfig, tmp_path: Path
-) -> None:
-    parent = parent_of(load_study(config))
-    tags = tags_of_tested_run(StudyRun(parent.info.run_id), 99) | {"config_digest": "one"}
-    run_id = mlflow.MlflowClient().create_run(parent.info.experiment_id, tags=tags).info.run_id
-    checkpoint_folder(tmp_path / "here", run_id).mkdir(parents=True)
-    study_run = StudyRun(parent.info.run_id)
-    assert take_unfinished(study_run, 99, "one", tmp_path / "here") == run_id
-    assert take_unfinished(study_run, 99, "one", tmp_path / "elsewhere") is None
-    assert mlflow.get_run(run_id).info.status == "KILLED"
-
-
-def test_a_study_of_something_else_is_refused(result: TuneResult, config: TuneConfig) -> None:
-    with pytest.raises(
-        StudyError, match=r"study 'whole' was started with label_smoothing 0.2; give the same"
-    ):
-        run_tuning(replace(config, label_smoothing=0.1))
-
-
-def test_ctrl_c_leaves_the_trial_to_the_next_session(config: TuneConfig) -> None:
-    mine = replace(config, study="interrupted", trials=3, register="")
-    run_trial = TrialRunner.run
-    began = []
-
-    def interrupt(self: TrialRunner, *arguments: object) -> object:
-        began.append(1)
-        if len(began) == 2:
-            raise KeyboardInterrupt
-        return run_trial(self, *arguments)  # type: ignore[arg-type]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrialRunner, "run", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            run_tuning(mine)
-    study = load_study(mine)
-    parent = parent_of(study)
-    assert parent.info.status == "KILLED"
-    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "WAITING"]
-    assert [run.info.status for run in children_of(parent)] == ["FINISHED", "KILLED"]
-    result = run_tuning(mine)
-    assert result.counts == {"complete": 3}
-    trials = load_study(mine).trials
-    assert trials[2].params == trials[1].params
-    assert parent_of(load_study(mine)).info.run_id == parent.info.run_id
-
-
-def test_a_worker_that_was_taken_for_dead_loses_its_trial_and_goes_on(config: TuneConfig) -> None:
-    mine = replace(config, study="late", trials=2, folds=1, register="")
-    run_trial = TrialRunner.run
-
-    def sleep(self: TrialRunner, *arguments: object) -> object:
-        study = load_study(mine)
-        if len(study.trials) == 1:
-            # What another worker does with a trial that gives no sign of life.
-            (silent,) = study.trials
-            study.tell(silent.number, state=TrialState.FAIL)
-            retry(study, silent)
-        return run_trial(self, *arguments)  # type: ignore[arg-type]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrialRunner, "run", sleep)
-        result = run_tuning(mine)
-    assert result.counts == {"complete": 2}
-    study = load_study(mine)
-    assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
-    states = [run.info.status for run in children_of(parent_of(study))]
-    assert states == ["FAILED", "FINISHED", "FINISHED"]
-
-
-def test_two_objectives_give_a_front(config: TuneConfig) -> None:
-    mine = replace(config, study="front", objectives="top1,latency", trials=3, folds=1, register="")
-    result = run_tuning(mine)
-    front = pd.read_csv(io.StringIO(artifact(result, mine, "pareto_front.csv")))
-    assert {"trial", "val/top1", "latency, ms"} <= set(front.columns)
-    assert "Pareto front" in artifact(result, mine, "study.html")
-
-
-def test_pruned_trials_are_finished_runs(config: TuneConfig) -> None:
-    mine = replace(
-        config,
-        study="pruned",
+@pytest.mark.usefixtures("_no_study")
+@pytest.mark.parametrize("resolution", [0, 160])
+def test_our_own_network_can_be_searched(tmp_path: Path, resolution: int) -> None:
+    config = small_search(
+        tmp_path,
+        backbone="landmark_cnn",
+        weights="random",
+        feature_stages=0,
         space="finetune",
         epochs=0,
-        finetune_epochs=2,
-        finetune_batch_size=8,
-        pruner="halving",
-        trials=4,
-        folds=1,
-        register="",
+        finetune_epochs=6,
+        resolution=resolution,
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trial, "should_prune", lambda self: self.number == 1)
-        result = run_tuning(mine)
-    assert result.counts == {"complete": 3, "pruned": 1}
-    child = children_of(parent_of(load_study(mine)))[1]
-    assert (child.info.status, child.data.tags["trial_state"]) == ("FINISHED", "pruned")
-    assert len(mlflow.MlflowClient().get_metric_history(child.info.run_id, "val/top1")) == 1
+    with pytest.raises(StudyBeganError):
+        run_tuning(config)
+
+
+@pytest.mark.usefixtures("_no_study")
+def test_a_mistaken_backbone_is_found_before_the_photos_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "open_folds", lambda *_: pytest.fail("photos were read"))
+    config = small_search(tmp_path, weights="pretrained", backbones="test_eficientnet")
+    with pytest.raises(ValueError, match=r"'test_eficientnet' is unknown .*test_efficientnet"):
+        run_tuning(config)
+
+
+@pytest.mark.usefixtures("_no_study")
+def test_a_dataset_without_test_photos_is_refused(tmp_path: Path) -> None:
+    config = small_search(tmp_path, max_unreadable=1.0)
+    for photo in (tmp_path / "photos" / "test").rglob("*.*"):
+        photo.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="has no readable test photo of a landmark"):
+        run_tuning(config)
+
+
+@pytest.mark.usefixtures("_no_study")
+def test_a_mistake_in_the_places_is_found_before_the_search(tmp_path: Path) -> None:
+    places = tmp_path / "mine.csv"
+    places.write_text("landmark,latitude,longitude\nred,95,0\n")
+    with pytest.raises(GazetteerError, match="line 2, column latitude"):
+        run_tuning(small_search(tmp_path, places=str(places)))
+
+
+@pytest.fixture
+def parent(tracking_uri: str) -> StudyRun:
+    return StudyRun(mlflow.MlflowClient().create_run("0").info.run_id)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> optuna.Study:
+    """A study whose database can no longer be read."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    url = f"sqlite:///{tmp_path}/studies.db"
+    study = optuna.create_study(storage=url, study_name="one")
+    with sqlalchemy.create_engine(url).begin() as connection:
+        connection.execute(sqlalchemy.text("DROP TABLE trials"))
+    return study
+
+
+def status(parent: StudyRun) -> str:
+    return str(mlflow.get_run(parent.run_id).info.status)
+
+
+def test_an_outage_is_a_sentence_and_ends_the_parent_run(
+    out: optuna.Study, parent: StudyRun
+) -> None:
+    sentence = (
+        r"database of study 'one' failed: .*no such table: trials; once it is back, continue with"
+        " study=one"
+    )
+    with pytest.raises(StudyError, match=sentence), search.closing(CONFIG, out, parent):
+        out.get_trials()
+    assert status(parent) == "FAILED"
+
+
+def test_ctrl_c_during_an_outage_stays_one(out: optuna.Study, parent: StudyRun) -> None:
+    with pytest.raises(KeyboardInterrupt), search.closing(CONFIG, out, parent):
+        raise KeyboardInterrupt
+    assert status(parent) == "KILLED"
+
+
+def test_what_else_went_wrong_is_not_hidden_by_an_outage(
+    out: optuna.Study, parent: StudyRun
+) -> None:
+    with pytest.raises(OSError, match="disk full"), search.closing(CONFIG, out, parent):
+        raise OSError("disk full")
+    assert status(parent) == "FAILED"
+
+
+def test_a_lock_that_cannot_be_taken_is_an_outage(out: optuna.Study, parent: StudyRun) -> None:
+    refused = sqlalchemy.exc.OperationalError("SELECT pg_advisory_lock", {}, OSError("no route"))
+    sentence = r"database of study 'one' failed: no route; once it is back, continue with study=one"
+    with pytest.raises(StudyError, match=sentence), search.closing(CONFIG, out, parent):
+        raise refused from refused.orig
+    assert status(parent) == "FAILED"
+
+
+def test_an_mlflow_that_is_out_does_not_hide_what_ended_the_search(
+    tmp_path: Path, parent: StudyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/more.db", study_name="one")
+    monkeypatch.setattr(mlflow.MlflowClient, "set_terminated", fail)
+    with pytest.raises(KeyboardInterrupt), search.closing(CONFIG, study, parent):
+        raise KeyboardInterrupt
+
+
+def test_metrics_wait_until_mlflow_is_back(
+    parent: StudyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = TrialRun(parent.run_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_batch", fail)
+        trial.add({"val/top1": 0.5})
+    trial.add({"val/top1": 0.75})
+    trial.end("complete", {})
+    points = mlflow.MlflowClient().get_metric_history(parent.run_id, "val/top1")
+    assert [(point.step, point.value) for point in points] == [(0, 0.5), (1, 0.75)]
+
+
+def test_a_report_that_is_not_taken_leaves_the_end_of_the_run_told(
+    tmp_path: Path, parent: StudyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/more.db", study_name="two")
+    monkeypatch.setattr(search, "best_trial", fail)
+    with pytest.raises(KeyboardInterrupt), search.closing(CONFIG, study, parent):
+        raise KeyboardInterrupt
+    assert status(parent) == "KILLED"
+
+
+def test_the_parameters_of_a_former_best_trial_go(parent: StudyRun) -> None:
+    parent.set_best_params({"mix": "mixup", "mixup": "0.2"})
+    parent.set_best_params({"mix": "none"})
+    tags = mlflow.get_run(parent.run_id).data.tags
+    assert {k: v for k, v in tags.items() if k.startswith("best")} == {"best.mix": "none"}
+
+
+def test_an_outage_while_a_worker_joins_is_a_sentence(
+    tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TuneConfig(study="one", storage=f"sqlite:///{tmp_path}/studies.db")
+    opened = storage.open_storage
+
+    def lost_at_once(url: str, *rest: Any) -> RDBStorage:
+        made = opened(url, *rest)
+        with sqlalchemy.create_engine(url).begin() as connection:
+            connection.execute(sqlalchemy.text("DROP TABLE studies"))
+        return made
+
+    monkeypatch.setattr(search, "open_storage", lost_at_once)
+    with pytest.raises(
+        StudyError, match="no such table: studies; once it is back, continue with study=one"
+    ):
+        search.join_study(config, [], create_autospec(TrialRunner, instance=True))

@@ -1,13 +1,14 @@
-"""Where studies lie, and which databases are refused."""
+"""Where studies are stored, which databases are refused, the lock, and a full server."""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from landmark_ml.tuning import storage as databases
 from landmark_ml.tuning.storage import open_storage, storage_url, study_lock
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def test_postgresql_gets_the_driver_of_the_extra() -> None:
 @pytest.mark.parametrize(
     ("storage", "sentence"),
     [
-        ("redis://cache", "is none of postgresql"),
-        ("studies", "is none of postgresql"),
+        ("redis://cache", "is neither postgresql"),
+        ("studies", "is neither postgresql"),
         (MLFLOW, "give the study a database of its own"),
     ],
 )
@@ -67,13 +68,12 @@ def test_another_database_beside_that_of_mlflow_is_taken(storage: str) -> None:
 
 
 def test_a_password_is_not_shown() -> None:
-    with pytest.raises(ValueError, match="none of") as refused:
+    with pytest.raises(ValueError, match="neither") as refused:
         storage_url("mysql://me:secret@host/studies", MLFLOW)
     assert "secret" not in str(refused.value)
 
 
-def test_a_server_that_is_not_there_is_a_sentence() -> None:
-    pytest.importorskip("psycopg", reason="needs pip install -e '.[postgres]'")
+def test_a_server_that_is_not_there_is_a_sentence(psycopg: Any) -> None:
     url = "postgresql+psycopg://me:secret@127.0.0.1:9/studies"
     with pytest.raises(ValueError, match="cannot be used") as refused:
         open_storage(url, 30, lambda *_: None)
@@ -97,3 +97,45 @@ def test_a_study_is_held_by_one_at_a_time(tmp_path: Path) -> None:
         order.append("first")
     thread.join(10)
     assert order == ["other", "first", "second"]
+
+
+@pytest.fixture
+def psycopg() -> Any:
+    return pytest.importorskip("psycopg", reason="needs pip install -e '.[postgres]'")
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, psycopg: Any, *refusals: str) -> list[float]:
+    """Pauses before a server that refuses so often gives a connection."""
+    left, waited = list(refusals), list[float]()
+
+    def answer(**_: object) -> str:
+        if left:
+            raise psycopg.OperationalError(left.pop(0))
+        return "connection"
+
+    monkeypatch.setattr(psycopg, "connect", answer)
+    monkeypatch.setattr("time.sleep", waited.append)
+    assert databases.connect("postgresql+psycopg://me@127.0.0.1:9/studies") == "connection"
+    return waited
+
+
+def test_a_full_server_is_waited_for(monkeypatch: pytest.MonkeyPatch, psycopg: Any) -> None:
+    full = "FATAL:  sorry, too many clients already"
+    reserved = "FATAL:  remaining connection slots are reserved for superusers"
+    waited = connect(monkeypatch, psycopg, full, reserved)
+    assert len(waited) == 2
+    assert all(seconds > 0 for seconds in waited)
+
+
+def test_a_full_server_is_given_up_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, psycopg: Any
+) -> None:
+    monkeypatch.setattr(databases, "PATIENCE_SECONDS", -1.0)
+    with pytest.raises(psycopg.OperationalError, match="too many clients"):
+        connect(monkeypatch, psycopg, "too many clients")
+
+
+def test_any_other_refusal_is_raised_at_once(monkeypatch: pytest.MonkeyPatch, psycopg: Any) -> None:
+    refused = 'FATAL:  password authentication failed for user "me"'
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        connect(monkeypatch, psycopg, refused)

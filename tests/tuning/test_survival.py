@@ -65,7 +65,7 @@ def trial_at_work(config: TuneConfig, done: int) -> int | None:
     if sum(trial.state == TrialState.COMPLETE for trial in trials) < done:
         return None
     at_work = (t.number for t in trials if t.state == TrialState.RUNNING)
-    return next((n for n in at_work if "run_id" in trials[n].user_attrs), None)
+    return next((n for n in at_work if trials[n].user_attrs.get("run_id")), None)
 
 
 def finish(workers: list[subprocess.Popen[bytes]], log: Path) -> str:
@@ -105,7 +105,7 @@ def test_a_trial_whose_process_was_killed_is_tried_again(tmp_path: Path, trackin
     assert parent.info.status == "RUNNING"
     assert before.trials[number].state == TrialState.RUNNING
     said = finish([start_worker(config, log)], log)
-    assert f"trial {number} did not end; it is tried again" in said
+    assert f"trial {number} did not finish and will be tried again" in said
     study = load_study(config)
     assert parent_of(study).info.run_id == parent.info.run_id
     assert study.trials[number].state == TrialState.FAIL
@@ -129,7 +129,7 @@ def test_ctrl_c_ends_a_worker_at_once_and_the_next_goes_on(
     assert worker.wait(60) == 1
     said = log.read_text()
     assert "Traceback" not in said
-    assert "study stopped stops here; study=stopped goes on with it" in said
+    assert "study stopped stops here; continue it with study=stopped" in said
     study = load_study(config)
     assert parent_of(study).info.status == "KILLED"
     assert [t.state for t in study.trials][number:] == [TrialState.FAIL, TrialState.WAITING]

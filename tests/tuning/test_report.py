@@ -1,4 +1,4 @@
-"""The page of a study: what a person looks for is drawn, and nothing that tells nothing."""
+"""The page of a study shows what people look for, and no figure without information."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import optuna
 import pytest
 
-from landmark_ml.tuning.study_figures import study_page
+from landmark_ml.tuning.report import study_page
 
 VALUES = (0.7, 0.9, 0.8)
 

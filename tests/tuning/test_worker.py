@@ -1,4 +1,4 @@
-"""A trial trains what a run of its configuration would, whatever was trained before it."""
+"""A trial trains exactly as a run of its configuration would, whatever was trained before it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from landmark_ml.data import open_folds
 from landmark_ml.training import run as training
 from landmark_ml.training.devices import choose_compute
 from landmark_ml.training.seeding import random_state
-from landmark_ml.tuning import trials
-from landmark_ml.tuning.trials import TrialRunner
+from landmark_ml.tuning import worker
+from landmark_ml.tuning.worker import TrialRunner
 from tests.tuning.small_search import small_search
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class TrainingBeganError(Exception):
-    """Everything before the training was done."""
+    """The training began: everything before it worked."""
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_trial_draws_as_a_run_of_its_configuration_does(
 
     config = replace(config, finetune_epochs=finetune_epochs)
     search = runner(config)
-    for module in (training, trials):
+    for module in (training, worker):
         monkeypatch.setattr(module, "train_network", begin)
     for train in (training.run_training, search.run, search.run):
         with pytest.raises(TrainingBeganError):
