@@ -27,7 +27,7 @@ from serving.champion import exported_network
 from serving.cluster.ray_workers import RayWorkers
 from serving.cluster.tagger import Network, fetch_network, tag_photos
 from serving.tagging import Library, find_version
-from serving.tagging.loaded_version import LoadedVersion
+from serving.tagging.recognition import LoadedVersion
 from serving.tagging.tagger import tag_library
 
 if TYPE_CHECKING:

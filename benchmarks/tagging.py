@@ -25,7 +25,7 @@ from benchmarks import tables
 from benchmarks.tagging_memory import Peak, linked, peak_of
 from landmark_ml.config import TagConfig
 from landmark_ml.tracking import run as tracking
-from serving.tagging.loaded_version import load_version
+from serving.tagging.recognition import load_version
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from landmark_ml.inference.predictor import Predictor
-    from serving.tagging.loaded_version import LoadedVersion
+    from serving.tagging.recognition import LoadedVersion
 
 FINDINGS = Path("build") / "benchmarks" / "tagging.json"
 NAMES = ("decode", "network", "tagger")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from serving.cluster.addresses import open_folder
 from serving.cluster.parts import PartStore
 from serving.cluster.stored_photos import open_photos
-from serving.tagging import Counts, OwnPlaces, may_change, printable, recognise, table_row
+from serving.tagging import Counts, PhotoLocations, may_change, printable, recognise, table_row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ class PartTagger:
         self._predictor = predictor
         self._photos = open_photos(job.photos, job.out)
         self._store = PartStore(open_folder(job.out))
-        self._own = OwnPlaces(predictor, job.places)
+        self._own = PhotoLocations(predictor, job.places)
 
     def tag(self, part: Part) -> Counts:
         """Bring the file of a part up to date, and count what it holds.
@@ -72,7 +72,8 @@ class PartTagger:
             # Without `before` it is not known whose rows they are, which answer another question.
             self._store.remove(part.index)
         counts = Counts(photos=len(rows), recognised=len(new))
-        counts.count_all(rows)
+        for row in rows:
+            counts.count(row)
         return counts
 
     def _with_unseen(
@@ -94,7 +95,7 @@ class PartTagger:
             self._job.threshold,
             threads=max(self._job.reads, self._job.cpus + 1),
         )
-        own = self._own.lay_over(photo for some in answers for photo in some)
+        own = self._own.apply(photo for some in answers for photo in some)
         return {
             photo.path: table_row(answered, self._job.version)
             | {"size": photo.size, "mtime_ns": photo.mtime_ns}

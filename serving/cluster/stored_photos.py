@@ -11,7 +11,7 @@ from pyarrow.fs import FileSelector, FileType
 
 from landmark_ml.files import is_of_the_system
 from serving.cluster.addresses import local_folder, open_folder
-from serving.tagging import MOST_BYTES, OTHER_PICTURES, PHOTO_SUFFIXES, Found, Library
+from serving.tagging import MAX_READ_BYTES, OTHER_PICTURES, PHOTO_SUFFIXES, Found, Library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ class StoredPhotos:
         """Bytes of a photo, or why the store does not give them."""
         try:
             with self._system.open_input_stream(path.as_posix()) as stream:
-                content: bytes = stream.read(MOST_BYTES)
+                content: bytes = stream.read(MAX_READ_BYTES)
         except OSError as error:
             return error
         except pa.ArrowInvalid as error:

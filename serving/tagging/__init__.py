@@ -1,29 +1,23 @@
-"""Tag whole photo libraries: table, sidecars, albums. Photos themselves are only ever read."""
+"""Tag a photo library: write a table, sidecars, albums and a gallery; photos are only ever read.
 
-from serving.tagging.counts import Counts
-from serving.tagging.loaded_version import find_version
-from serving.tagging.recognition import may_change, recognise
-from serving.tagging.result import TagResult
-from serving.tagging.table import SCHEMA, printable, table_row
-from serving.tagging.tagger import run_tagging
-from serving.tagging.walk import (
-    MOST_BYTES,
-    OTHER_PICTURES,
-    PHOTO_SUFFIXES,
-    Found,
-    Library,
-)
-from serving.tagging.whereabouts import OwnPlaces, read_places
+Gives `run_tagging` to the command line, and its walk, recognition and table rows to the cluster.
+"""
+
+from serving.tagging.places import PhotoLocations, read_places
+from serving.tagging.recognition import find_version, may_change, recognise
+from serving.tagging.table import SCHEMA, Counts, printable, table_row
+from serving.tagging.tagger import TagResult, run_tagging
+from serving.tagging.walk import MAX_READ_BYTES, OTHER_PICTURES, PHOTO_SUFFIXES, Found, Library
 
 __all__ = [
-    "MOST_BYTES",
+    "MAX_READ_BYTES",
     "OTHER_PICTURES",
     "PHOTO_SUFFIXES",
     "SCHEMA",
     "Counts",
     "Found",
     "Library",
-    "OwnPlaces",
+    "PhotoLocations",
     "TagResult",
     "find_version",
     "may_change",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from serving.tagging.sureness import is_placed, is_sure
+from serving.tagging.albums import has_place, is_confident
 from serving.tagging.tag_lists import HIERARCHY, LISTS, SUBJECT, TAGS_LIST, carry, tag_path
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def say(
     root: of the hierarchical tags. A position is said only where it is a landmark's: a photo that
     carries its own needs none, and the middle of a city is nowhere that a photo was taken.
     """
-    sure, known = is_sure(answer, min_confidence), is_placed(answer, min_confidence)
+    sure, known = is_confident(answer, min_confidence), has_place(answer, min_confidence)
     landmark = answer["landmark"] if sure else None
     city, country = (answer["city"], answer["country"]) if known else (None, None)
     path = [part for part in (country, city, landmark) if part]

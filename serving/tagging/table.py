@@ -1,9 +1,12 @@
-"""The table of a library's answers: one row a photo, as Parquet and as CSV."""
+"""The table of a library's answers, one row a photo, and what its rows add up to."""
 
 from __future__ import annotations
 
 import csv
+import io
 import os
+from collections import Counter
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +49,12 @@ SCHEMA = pa.schema(
         ("model", pa.string()),
     ]
 )
+MAX_EXAMPLES = 20
 _ROWS_AT_ONCE = 1024
 
 
 def table_row(photo: Tagged, model: str) -> dict[str, Any]:
-    """One photo's answer under the names of `SCHEMA`."""
+    """Turn a photo's answer into a row with the columns of `SCHEMA`."""
     answer: Mapping[str, Any] = photo.answer
     error = answer["error"] or {}
     fields = {name: answer[name] for name in SCHEMA.names if name in answer}
@@ -64,12 +68,12 @@ def table_row(photo: Tagged, model: str) -> dict[str, Any]:
 
 
 def printable(path: Path) -> str:
-    """Path as text; the odd bytes of a name that is not UTF-8 are escaped."""
+    """Path as text; bytes that are not UTF-8 are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def write_tables(rows: Iterable[Mapping[str, Any]], folder: Path) -> None:
-    """Write both files, each whole or not at all, holding few rows in memory."""
+    """Write Parquet and CSV, each whole or not at all, with few rows in memory."""
     with (
         whole_file(folder / PARQUET) as parquet,
         whole_file(folder / CSV) as plain,
@@ -78,17 +82,92 @@ def write_tables(rows: Iterable[Mapping[str, Any]], folder: Path) -> None:
     ):
         lines = csv.DictWriter(file, SCHEMA.names)
         lines.writeheader()
-        for some in _in_parts(rows):
+        rows = iter(rows)
+        while some := list(islice(rows, _ROWS_AT_ONCE)):
             writer.write_table(pa.Table.from_pylist(some, schema=SCHEMA))
-            lines.writerows(_plain(row) for row in some)
+            for row in some:
+                # Lists are joined as in places.csv.
+                plain_row = {n: ";".join(v) if isinstance(v, list) else v for n, v in row.items()}
+                lines.writerow(plain_row)
 
 
-def _in_parts(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    remaining = iter(rows)
-    while some := list(islice(remaining, _ROWS_AT_ONCE)):
-        yield some
+@dataclass
+class Counts:
+    """What the rows of a table add up to.
 
+    recognised: photos that this run recognised; landmarks: photos of each landmark; areas: photos
+    placed in a `city` or `country` only; refused: photos without an answer by error code, with a
+    few of them in `examples` as (path, code, reason).
+    """
 
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Row of a CSV: lists joined as in places.csv."""
-    return {name: ";".join(v) if isinstance(v, list) else v for name, v in row.items()}
+    photos: int = 0
+    recognised: int = 0
+    landmarks: Counter[str] = field(default_factory=Counter)
+    areas: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    examples: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def counted(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Pass rows on and count each one."""
+        for row in rows:
+            self.count(row)
+            yield row
+
+    def count(self, row: Mapping[str, Any]) -> None:
+        """Count what one row says."""
+        if row["landmark"]:
+            self.landmarks[row["landmark"]] += 1
+        elif row["level"]:
+            self.areas[row["level"]] += 1
+        if row["error_code"]:
+            self.refused[row["error_code"]] += 1
+            if len(self.examples) < MAX_EXAMPLES:
+                self.examples.append((row["path"], row["error_code"], row["error_reason"]))
+
+    def add(self, other: Counts) -> None:
+        """Add other counts; the examples are the first by path, whatever the order of adding."""
+        self.photos += other.photos
+        self.recognised += other.recognised
+        self.landmarks += other.landmarks
+        self.areas += other.areas
+        self.refused += other.refused
+        self.examples = sorted(self.examples + other.examples)[:MAX_EXAMPLES]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as JSON can hold them."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Counts:
+        """Counts that `to_dict` gave out."""
+        counters = {n: Counter(values[n]) for n in ("landmarks", "areas", "refused")}
+        examples = [tuple(example) for example in values["examples"]]
+        return cls(**{**values, **counters, "examples": examples})
+
+    def most_photographed(self) -> list[tuple[str, int]]:
+        """Landmarks and their number of photos, most first, ties by name."""
+        return sorted(self.landmarks.items(), key=lambda item: (-item[1], item[0]))
+
+    def landmarks_csv(self) -> str:
+        """Photos of each landmark as CSV."""
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerows([("landmark", "photos"), *self.most_photographed()])
+        return text.getvalue()
+
+    def metrics(self) -> dict[str, float]:
+        """Counts for an MLflow run."""
+        return {
+            "tag/photos": self.photos,
+            "tag/recognised": self.recognised,
+            "tag/showing_a_landmark": self.landmarks.total(),
+            "tag/placed_in_an_area": self.areas.total(),
+            "tag/refused": self.refused.total(),
+        }
+
+    def summary(self) -> str:
+        """The counts in one clause."""
+        return (
+            f"{self.photos} photos, {self.landmarks.total()} of them of"
+            f" {len(self.landmarks)} landmarks"
+        )

@@ -1,4 +1,4 @@
-"""The photos of a library: every folder once, however its links run."""
+"""Find the photos of a library: every folder once, even where links form a loop."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _RAW = (
 _NOT_READ = f"{_RAW} j2k jp2 jpf jpx jxl psb psd svg"
 PHOTO_SUFFIXES = frozenset(f".{name}" for name in _READ.split())
 OTHER_PICTURES = frozenset(f".{name}" for name in _NOT_READ.split())
-"""Pictures of formats that are not read: counted, so that nobody misses them unawares."""
+"""Picture formats that we cannot read; they are counted, so that the user hears of them."""
 
-_FARTHEST_NS = 2**63 - 1
+MAX_READ_BYTES = DEFAULT_LIMITS.max_bytes + 1
+"""Bytes read of a photo: one more than allowed is enough for the decoder to refuse it."""
 
-MOST_BYTES = DEFAULT_LIMITS.max_bytes + 1
-"""Of a photo that are read: one more than allowed is enough for the decoder to refuse it."""
+_MAX_MTIME_NS = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A photo file: path within the library, bytes, and time of its last change."""
+    """A photo file: path within the library, size in bytes, time of last change."""
 
     path: Path
     size: int
@@ -44,12 +44,12 @@ class Found:
 
 @dataclass
 class Library:
-    """A folder of photos; hidden files and folders are left alone, and what `skip` names.
+    """A folder of photos. Hidden files and the folders in `skip` are left out.
 
-    `other_pictures` counts the suffixes that were met and are not read; `unreadable` tells, by
-    path within the library, why a folder could not be opened or a link leads nowhere.
+    While walking, `other_pictures` counts suffixes that we cannot read, and `unreadable` records
+    why a folder or link could not be opened, by its path within the library.
 
-    Raises ValueError when the root is no folder or to be skipped itself.
+    Raises ValueError when the root is not a folder, or is itself in `skip`.
     """
 
     root: Path
@@ -59,24 +59,23 @@ class Library:
 
     def __post_init__(self) -> None:
         if not self.root.is_dir():
-            raise ValueError(f"photos={self.root} is no folder; name the folder of your photos")
+            raise ValueError(f"photos={self.root} is not a folder; name the folder of your photos")
         if self.root.resolve() in self.skip:
             raise ValueError(
-                f"photos={self.root} is the folder to write to as well, where no photos are looked"
+                f"photos={self.root} is also the folder to write to, where no photos are looked"
                 f" for; give out a folder of its own, such as {self.root / 'tags'}"
             )
 
     def walk(self) -> Iterator[Found]:
-        """Photos, each folder's own before those of its subfolders, both in order of name.
+        """Yield photos: a folder's own before those of its subfolders, both in order of name.
 
-        Links to folders are followed; a folder that was walked already, a loop among them, is not
-        walked again. Pipes and devices are passed over.
+        Links to folders are followed, but no folder is walked twice. Pipes and devices are left
+        out.
         """
         walked: set[tuple[int, int]] = set()
         waiting = [self.root]
         while waiting:
-            folder = waiting.pop()
-            entries = self._enter(folder, walked)
+            entries = self._open(waiting.pop(), walked)
             subfolders = [Path(entry) for entry in entries if self._is_folder(entry)]
             waiting.extend(reversed(subfolders))
             for entry in entries:
@@ -84,36 +83,35 @@ class Library:
                     yield found
 
     def read(self, path: Path) -> bytes | OSError:
-        """Bytes of a photo by its path within the library, or why the system does not give them."""
+        """Read a photo by its path within the library; an error is returned, not raised."""
         try:
             file = self.root / path
-            return read_at_most(file, file.stat().st_size, MOST_BYTES)
+            return read_at_most(file, file.stat().st_size, MAX_READ_BYTES)
         except OSError as error:
             return error
 
-    def _enter(self, folder: Path, walked: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
-        """Visible entries of a folder that was not walked yet."""
+    def _open(self, folder: Path, walked: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+        """Visible entries by name; none when the folder was walked before."""
         try:
             state = folder.stat()
             if (state.st_dev, state.st_ino) in walked or folder.resolve() in self.skip:
                 return []
             walked.add((state.st_dev, state.st_ino))
             with os.scandir(folder) as entries:
-                return sorted(
-                    (e for e in entries if not is_of_the_system(e.name)), key=lambda e: e.name
-                )
+                visible = [entry for entry in entries if not is_of_the_system(entry.name)]
         except OSError as error:
-            self._pass_over(folder, error)
+            self._note(folder, error)
             return []
+        return sorted(visible, key=lambda entry: entry.name)
 
     def _is_folder(self, entry: os.DirEntry[str]) -> bool:
         try:
             if entry.is_symlink():
-                # One that leads nowhere is told by an error: its disk may not be mounted.
+                # `is_dir` hides a dangling link, and its disk may just not be mounted.
                 entry.stat()
             return entry.is_dir()
         except OSError as error:
-            self._pass_over(Path(entry), error)
+            self._note(Path(entry), error)
             return False
 
     def _photo(self, entry: os.DirEntry[str]) -> Found | None:
@@ -127,14 +125,14 @@ class Library:
                 return None
             state = entry.stat()
         except OSError as error:
-            self._pass_over(Path(entry), error)
+            self._note(Path(entry), error)
             return None
-        # A damaged time stamp may lie centuries away, beyond what a database takes.
-        changed = max(-_FARTHEST_NS, min(state.st_mtime_ns, _FARTHEST_NS))
+        # A damaged time stamp may lie centuries away, beyond what SQLite can store.
+        changed = max(-_MAX_MTIME_NS, min(state.st_mtime_ns, _MAX_MTIME_NS))
         return Found(Path(entry).relative_to(self.root), state.st_size, changed)
 
-    def _pass_over(self, path: Path, error: OSError) -> None:
+    def _note(self, path: Path, error: OSError) -> None:
         within = path.relative_to(self.root)
         if within not in self.unreadable:
-            logger.warning("%s cannot be opened and is passed over: %s", path, error)
+            logger.warning("%s cannot be opened and is left out: %s", path, error)
             self.unreadable[within] = error.strerror or str(error)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from serving.tagging.sureness import is_placed, is_sure
+from serving.tagging.albums import has_place, is_confident
 from serving.tagging.table import printable
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def card(shelved: Shelved, originals: Originals, min_confidence: float) -> Card:
     """
     path, answer = shelved.photo
     error, latitude, longitude = answer["error"], answer["latitude"], answer["longitude"]
-    sure, placed = is_sure(answer, min_confidence), is_placed(answer, min_confidence)
+    sure, placed = is_confident(answer, min_confidence), has_place(answer, min_confidence)
     known = placed and latitude is not None and longitude is not None
     at = (f"{latitude:.4f}", f"{longitude:.4f}") if known else ()
     place = [part for part in (answer["city"], answer["country"]) if part and placed]

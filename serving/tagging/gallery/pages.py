@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from serving.tagging.albums import Album
     from serving.tagging.gallery.catalogue import Catalogue, Entry
     from serving.tagging.gallery.shelf import Shelf, Shelved
-    from serving.tagging.result import TagResult
+    from serving.tagging.tagger import TagResult
 
 INDEX, PAGES = "index.html", "albums"
 PHOTOS_ON_A_PAGE = 120

@@ -15,7 +15,7 @@ from PIL import Image
 from landmark_ml.files import whole_file
 from landmark_ml.inference.photos import PhotoError, decode_photo
 from landmark_ml.inference.runtime import usable_cpus
-from serving.tagging.in_order import in_order
+from serving.tagging.recognition import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from serving.tagging.journal import Tagged
-    from serving.tagging.result import TagResult
+    from serving.tagging.tagger import TagResult
 
 GALLERY = "gallery"
 _SCRATCH = ".shelf.sqlite"

@@ -19,7 +19,7 @@ from serving.cluster.addresses import open_folder
 from serving.cluster.part_tagger import PartTagger
 from serving.cluster.tagger import Network, run_cluster_tagging, tag_photos
 from serving.tagging import SCHEMA, Library
-from serving.tagging.loaded_version import LoadedVersion
+from serving.tagging.recognition import LoadedVersion
 from serving.tagging.tagger import tag_library
 from tests.colour_artifact import BLUE, GREEN, RED, colour_photo
 from tests.heic_stand_in import HEIC, with_plugin, without_plugin
@@ -272,7 +272,7 @@ def test_no_photos_make_no_parts(config: ClusterConfig, recognised: Any, tmp_pat
 def test_photos_must_be_named_and_be_there(config: ClusterConfig, recognised: Any) -> None:
     with pytest.raises(ValueError, match="photos is empty; name a folder or an address"):
         run_cluster_tagging(ClusterConfig())
-    with pytest.raises(ValueError, match="is no folder"):
+    with pytest.raises(ValueError, match="is not a folder"):
         recognised(replace(config, photos="/no/such/folder"))
 
 

@@ -11,13 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import TagConfig
-from serving.tagging.album_links import LONGEST_NAME, link_name
-from serving.tagging.albums import Album
+from serving.tagging.albums import MAX_NAME_BYTES, Album, link_name
 from serving.tagging.tagger import run_tagging, tag_library
 from serving.tagging.walk import Library
 
 if TYPE_CHECKING:
-    from serving.tagging.loaded_version import LoadedVersion
+    from serving.tagging.recognition import LoadedVersion
 
 
 @pytest.fixture
@@ -119,7 +118,7 @@ def test_links_that_are_outdated_go_and_hidden_files_stay(
 def test_the_library_itself_is_no_place_to_write_to(config: TagConfig, photos: Path) -> None:
     (photos / "albums").mkdir()
     (photos / "albums/beach.jpg").write_bytes(b"the only copy")
-    with pytest.raises(ValueError, match=r"is the folder to write to as well.*give out a folder"):
+    with pytest.raises(ValueError, match=r"is also the folder to write to.*give out a folder"):
         run_tagging(replace(config, out=str(photos)))
     assert (photos / "albums/beach.jpg").read_bytes() == b"the only copy"
 
@@ -133,11 +132,11 @@ def test_names_are_as_long_as_a_file_system_takes(
     tag_library(Library(photos), loaded, config)
     links = (tmp_path / "out/albums/France/Paris/Eiffel Tower").iterdir()
     (link,) = [link for link in links if link.resolve() == photos / name]
-    assert link.name.startswith(letter * (LONGEST_NAME // len(letter.encode())) + "-")
+    assert link.name.startswith(letter * (MAX_NAME_BYTES // len(letter.encode())) + "-")
 
 
 def test_a_folder_is_named_in_bytes_that_a_file_system_takes(tmp_path: Path) -> None:
-    for name in ("東" * 90, "x" * (LONGEST_NAME - 1) + ". . y", " ."):
+    for name in ("東" * 90, "x" * (MAX_NAME_BYTES - 1) + ". . y", " ."):
         folder = Album("France", None, name).folder
         (tmp_path / folder).mkdir(parents=True)
         assert not folder.name.endswith((".", " "))

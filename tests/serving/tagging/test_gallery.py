@@ -21,8 +21,8 @@ from tests.colour_artifact import GREEN, RED, colour_photo
 from tests.serving.tagging.gallery_pages import Read, gallery, read_gallery, thumbs
 
 if TYPE_CHECKING:
-    from serving.tagging.loaded_version import LoadedVersion
-    from serving.tagging.result import TagResult
+    from serving.tagging.recognition import LoadedVersion
+    from serving.tagging.tagger import TagResult
 
 NO_PHOTOS = 7
 

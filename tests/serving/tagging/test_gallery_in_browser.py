@@ -9,7 +9,7 @@ import pytest
 from landmark_ml.config import TagConfig
 from serving.tagging.albums import Album
 from serving.tagging.gallery.page_names import page_name
-from serving.tagging.loaded_version import LoadedVersion
+from serving.tagging.recognition import LoadedVersion
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
 from tests.browser import IN_A_BROWSER

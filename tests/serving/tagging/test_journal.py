@@ -18,8 +18,8 @@ from serving.tagging.tagger import JOURNAL, tag_library
 from serving.tagging.walk import Found, Library
 
 if TYPE_CHECKING:
-    from serving.tagging.loaded_version import LoadedVersion
-    from serving.tagging.result import TagResult
+    from serving.tagging.recognition import LoadedVersion
+    from serving.tagging.tagger import TagResult
 
 NO_PHOTOS = 7
 WITHOUT_LEVEL = "UPDATE photos SET answer = json_remove(answer, '$.level') WHERE path < ?"
@@ -79,7 +79,7 @@ def test_another_library_does_not_take_the_place_of_the_first(
     other = tmp_path / "others"
     other.mkdir()
     shutil.copy(next(Path(config.photos).rglob("*.jpg")), other / "1.jpg")
-    with pytest.raises(ValueError, match=rf"is of the photos in {config.photos}; give out a"):
+    with pytest.raises(ValueError, match=rf"belongs to the photos in {config.photos}; give out a"):
         run(replace(config, photos=str(other)), loaded)
     assert (before.out / "tags.csv").read_bytes() == table
     # A folder within is another library too.
@@ -97,7 +97,7 @@ def test_a_library_that_moved_keeps_its_answers(
     here.rename(there)
     second = run(replace(config, photos=str(there)), loaded)
     assert (second.photos, second.recognised) == (first.photos, 0)
-    assert f"{there} is taken for the library that stood in {here}" in caplog.text
+    assert f"{there} is taken for the library that was in {here}" in caplog.text
 
 
 def test_a_full_disk_is_told_with_the_file(tmp_path: Path) -> None:
@@ -106,12 +106,12 @@ def test_a_full_disk_is_told_with_the_file(tmp_path: Path) -> None:
         journal._db.execute("PRAGMA max_page_count = 5")
         photos = [Found(Path(f"{number}.jpg"), 1, 1) for number in range(10_000)]
         with pytest.raises(OSError, match=rf"{path} .*is full.*space"):
-            journal.meet(photos)
+            journal.scan(photos)
 
 
 def test_what_is_no_journal_is_named(tmp_path: Path) -> None:
     path = tmp_path / JOURNAL
     path.write_bytes(b"something else altogether" * 100)
-    with pytest.raises(ValueError, match=r"journal\.sqlite is no journal.*remove it"):
+    with pytest.raises(ValueError, match=r"journal\.sqlite is not a journal.*remove it"):
         Journal(path)
     assert path.read_bytes().startswith(b"something else")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import TagConfig
-from serving.tagging.loaded_version import LoadedVersion
+from serving.tagging.recognition import LoadedVersion
 from serving.tagging.tagger import JOURNAL, tag_library
 from serving.tagging.walk import Library
 from tests.colour_artifact import GREEN, RED, colour_photo
@@ -32,7 +32,7 @@ import sys
 from pathlib import Path
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.predictor import Predictor
-from serving.tagging.loaded_version import LoadedVersion
+from serving.tagging.recognition import LoadedVersion
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
 artifact, photos, out = sys.argv[1:]

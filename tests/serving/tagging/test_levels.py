@@ -13,8 +13,8 @@ from landmark_ml.config import TagConfig
 from landmark_ml.inference.areas import Area
 from landmark_ml.inference.prediction import Prediction, answer
 from serving.tagging.albums import album_of
-from serving.tagging.loaded_version import LoadedVersion
 from serving.tagging.merging import Saying, merge, say
+from serving.tagging.recognition import LoadedVersion
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
 from serving.tagging.xmp import Xmp

@@ -24,7 +24,7 @@ from tests.serving.tagging.sidecar_files import written
 
 if TYPE_CHECKING:
     from landmark_ml.inference.predictor import Predictor
-    from serving.tagging.loaded_version import LoadedVersion
+    from serving.tagging.recognition import LoadedVersion
 
 FLAT = ["Eiffel Tower", "tower", "paris", "France"]
 CODES = {"France": "FR"}

@@ -12,7 +12,7 @@ import pytest
 from experiments import tag
 from landmark_ml.config import TagConfig
 from serving.tagging import TagResult, tagger
-from serving.tagging.loaded_version import LoadedVersion
+from serving.tagging.recognition import LoadedVersion
 from serving.tagging.table import CSV
 from serving.tagging.walk import Library
 from tests.colour_artifact import BLUE, GREEN, RED, TOWER, colour_photo

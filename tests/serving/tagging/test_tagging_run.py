@@ -15,7 +15,7 @@ from experiments import tag
 from landmark_ml.config import TagConfig
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from serving.tagging import run_tagging, tagger
-from serving.tagging.loaded_version import find_version, load_version
+from serving.tagging.recognition import find_version, load_version
 from tests.colour_artifact import TOWER, log_artifact
 from tests.serving.tagging.tables import parquet
 
@@ -115,5 +115,5 @@ def test_a_library_must_be_named() -> None:
 
 
 def test_two_taggers_do_not_write_to_one_place(config: TagConfig, registered: str) -> None:
-    with tagger._alone(Path(config.out)), pytest.raises(ValueError, match="another tagger writes"):
+    with tagger.locked(Path(config.out)), pytest.raises(ValueError, match="another tagger writes"):
         run_tagging(config)

@@ -17,7 +17,7 @@ from tests.colour_artifact import RED, colour_photo, gps_exif
 from tests.serving.tagging.gallery_pages import thumbs
 
 if TYPE_CHECKING:
-    from serving.tagging.loaded_version import LoadedVersion
+    from serving.tagging.recognition import LoadedVersion
 
 NO_PHOTOS = 7
 

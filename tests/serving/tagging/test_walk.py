@@ -120,10 +120,10 @@ def test_what_cannot_be_opened_is_named_by_its_path_within(
 
 
 def test_a_library_is_a_folder(photos: Path) -> None:
-    with pytest.raises(ValueError, match=r"empty\.png is no folder; name the folder"):
+    with pytest.raises(ValueError, match=r"empty\.png is not a folder; name the folder"):
         Library(photos / "empty.png")
 
 
 def test_a_library_is_not_to_be_skipped_as_a_whole(photos: Path) -> None:
-    with pytest.raises(ValueError, match=r"is the folder to write to as well.*give out a folder"):
+    with pytest.raises(ValueError, match=r"is also the folder to write to.*give out a folder"):
         Library(photos / "2024/..", skip=frozenset([photos.resolve()]))

@@ -1,4 +1,4 @@
-"""The photo's own place: where it carries a position, that tells city and country."""
+"""Where a photo was taken: the city and country of the position that it carries."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def read_places(places: str) -> list[Place]:
-    """The places of a CSV such as `places.csv`, then the built-in ones; none when it is not named.
+    """Places of a CSV such as `places.csv`, then the built-in ones; none when no file is named.
 
-    Its own come first, as the first that names a country counts.
+    The CSV's own come first, because the first place that names a country counts.
     """
     if not places:
         return []
@@ -28,17 +28,26 @@ def read_places(places: str) -> list[Place]:
     return sorted(Gazetteer.load(user_path(places)).places(), key=built_in.__contains__)
 
 
-class OwnPlaces:
-    """City and country by a photo's own position; the towns are read when the first one has any.
+class PhotoLocations:
+    """Sets city and country by a photo's own position, because a landmark is seen from far away.
 
-    A landmark may be seen from another city, or another country, than its own. places: those that
-    win within a kilometre; the model's own come after them, then the towns. Countries and cities
-    are called as the model calls them in its answers, so that none gets a second name; those that
-    it does not name, as `places` and the built-in gazetteer do.
+    Within a kilometre of a known place that place decides: `places` first, then the model's own;
+    elsewhere the towns, whose data is read when the first photo needs it. Countries and cities get
+    the names that the model uses in its answers, so that no album has two names; then those of
+    `places` and of the built-in gazetteer. `country_codes` collects the codes of countries met.
     """
 
     def __init__(self, predictor: Predictor, places: Iterable[Place] = ()) -> None:
-        given, models = _of_countries(map(_known, places)), _of_countries(_known_to(predictor))
+        models = _with_country(
+            Known(
+                place["latitude"],
+                place["longitude"],
+                Whereabouts(place["city"], place["country"], place["country_code"]),
+            )
+            for place in predictor.metadata.places
+            if place is not None
+        )
+        given = _with_country(map(_known, places))
         self._known = given + models
         self._names = KnownNames([*models, *given, *map(_known, Gazetteer.load().places())])
         self.country_codes = {
@@ -51,8 +60,8 @@ class OwnPlaces:
     def _towns(self) -> Towns:
         return Towns(self._known, self._names)
 
-    def lay_over(self, answers: Iterable[Tagged]) -> Iterator[Tagged]:
-        """Answers with the city and country of the photo's own position, where it carries one."""
+    def apply(self, answers: Iterable[Tagged]) -> Iterator[Tagged]:
+        """Yield answers, with city and country of the photo's own position where it has one."""
         for photo in answers:
             answer = photo.answer
             latitude, longitude = answer["latitude"], answer["longitude"]
@@ -65,24 +74,11 @@ class OwnPlaces:
             yield Tagged(photo.path, {**answer, "city": found.city, "country": found.country})
 
 
-def _of_countries(places: Iterable[Known]) -> list[Known]:
-    """Places that say where they lie: the towns tell more than one of coordinates alone."""
+def _with_country(places: Iterable[Known]) -> list[Known]:
+    """Places that name a country; a place of coordinates alone says less than the towns do."""
     return [place for place in places if place.whereabouts.country]
 
 
 def _known(place: Place) -> Known:
     whereabouts = Whereabouts(place.city, place.country, place.country_code)
     return Known(place.latitude, place.longitude, whereabouts)
-
-
-def _known_to(predictor: Predictor) -> list[Known]:
-    """Places of a model's landmarks."""
-    return [
-        Known(
-            place["latitude"],
-            place["longitude"],
-            Whereabouts(place["city"], place["country"], place["country_code"]),
-        )
-        for place in predictor.metadata.places
-        if place is not None
-    ]
