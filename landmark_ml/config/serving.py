@@ -46,7 +46,6 @@ class AppConfig(Configuration):
     )
     threads: int = option(0, "photos that are worked on at once; 0: one per core")
     poll: float = option(2.0, "pause between two looks for a new champion", POSITIVE, unit="s")
-    cache_dir: str = option(".cache", "folder of the world map, drawn at the first start")
 
 
 @dataclass(frozen=True, kw_only=True)

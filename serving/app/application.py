@@ -57,13 +57,12 @@ def create_app(
     champion: Source,
     config: AppConfig,
     *,
-    world: str,
     run_url: Callable[[str], str | None],
     token: str = "",
 ) -> FastAPI:
     """ASGI application that answers with a champion that was started.
 
-    world: path data of the map's land; run_url: link to a run by its id; token: what /api and
+    run_url: link to a run by its id; token: what /api and
     /metrics ask for, empty for nothing.
     """
     metrics = Metrics()
@@ -84,7 +83,7 @@ def create_app(
     )
     app.add_exception_handler(RequestRefusedError, _refuse)
     app.add_exception_handler(Exception, _fail)
-    _add_api(app, answering, world)
+    _add_api(app, answering)
     _add_operations(app, champion, metrics)
     _add_page(app)
     _answer_head(app)
@@ -101,7 +100,7 @@ def _stand_before(app: FastAPI, config: AppConfig, metrics: Metrics, token: str)
     app.add_middleware(AccessLog, metrics=metrics, paths=paths)
 
 
-def _add_api(app: FastAPI, answering: Answering, world: str) -> None:
+def _add_api(app: FastAPI, answering: Answering) -> None:
     problems: dict[int | str, dict[str, Any]] = {
         status: {"model": document(Problem), "description": meaning}
         for status, meaning in (
@@ -134,11 +133,6 @@ def _add_api(app: FastAPI, answering: Answering, world: str) -> None:
     @app.get("/api/model", response_model=document(Model), summary="Which version answers")
     async def model() -> Response:
         return JSONResponse(answering.model())
-
-    @app.get("/world", include_in_schema=False)
-    async def outline() -> Response:
-        headers = {"Cache-Control": "private, max-age=86400"}
-        return Response(world, media_type="text/plain", headers=headers)
 
 
 def _add_operations(app: FastAPI, champion: Source, metrics: Metrics) -> None:

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from landmark_ml.config import user_path
 from serving.app.access_token import TOKEN_VARIABLE, configured_token
 from serving.app.application import create_app
 from serving.app.bounded_http import LONGEST_SECONDS, BoundedHttp
 from serving.app.run_link import run_link
-from serving.app.world_map import world_outline
 from serving.champion import Champion, load_predictor
 
 if TYPE_CHECKING:
@@ -37,14 +35,12 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
     token = configured_token()
     if config.host not in _LOOPBACK and not token:
         logger.warning("anyone who reaches %s may ask; set %s", config.host, TOKEN_VARIABLE)
-    world = world_outline(user_path(config.cache_dir))
     load = partial(load_predictor, threads=config.threads)
     watched = Champion(config.model, None, config.poll, load=load)
     with _listen(config) as listener, watched as champion:
         app = create_app(
             champion,
             config,
-            world=world,
             run_url=partial(run_link, ui=config.mlflow_ui),
             token=token,
         )

@@ -4,7 +4,7 @@ const NORTH = 84;
 
 export async function loadOutline(path) {
   try {
-    const response = await fetch("/world");
+    const response = await fetch("/static/world.txt");
     if (response.ok) path.setAttribute("d", await response.text());
   } catch {
     // Without the outline the coordinates still stand below the map.

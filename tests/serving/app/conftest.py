@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from landmark_ml.inference.predictor import Predictor
 
-WORLD = "M0 0L10 0L10 10Z"
-
 
 @dataclass
 class Versions:
@@ -79,7 +77,6 @@ def start_app(predictor: Predictor) -> Iterator[StartApp]:
         made = create_app(
             versions,
             AppConfig(threads=2, **changes),
-            world=WORLD,
             run_url=run_url or known_url,
             token=token,
         )
@@ -113,7 +110,6 @@ def serve(predictor: Predictor) -> Iterator[Callable[..., str]]:
         app = create_app(
             versions,
             AppConfig(**changes),
-            world=WORLD,
             run_url=run_url,
             token=token,
         )

@@ -25,7 +25,7 @@ STATIC = Path(__file__).parents[3] / "serving" / "static"
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/docs", "/static/app.js", "/api/model", "/openapi.json", "/nothing", "/world"]
+    "path", ["/", "/docs", "/static/app.js", "/api/model", "/openapi.json", "/nothing"]
 )
 def test_security_headers_stand_on_every_response(path: str, app: App) -> None:
     response = app.client.get(path)

@@ -20,9 +20,7 @@ def test_health_and_readiness(app: App) -> None:
     assert app.client.get("/readyz").json() == {"status": "ok", "version": 7, "problem": None}
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/docs", "/healthz", "/readyz", "/world", "/metrics", "/api/model"]
-)
+@pytest.mark.parametrize("path", ["/", "/docs", "/healthz", "/readyz", "/metrics", "/api/model"])
 def test_head_is_answered_like_get_without_a_body(path: str, app: App) -> None:
     given, head = app.client.get(path), app.client.head(path)
     assert (given.status_code, head.status_code) == (200, 200)
@@ -69,10 +67,6 @@ def test_a_log_line_is_json_and_names_no_photo(app: App, caplog: pytest.LogCaptu
     assert line["bytes_in"] > len(files["photos"][1])
     assert line["seconds"] > 0
     assert "holiday" not in caplog.text
-
-
-def test_the_map_is_given_out(app: App) -> None:
-    assert app.client.get("/world").text.startswith("M0 0")
 
 
 def test_a_client_that_goes_away_is_no_fault_of_the_server(

@@ -9,7 +9,7 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from landmark_ml.config import AppConfig
-from serving.app import serve, server
+from serving.app import serve
 from serving.app.bounded_http import BoundedHttp
 from tests.colour_artifact import RED, colour_photo
 from tests.serving.predict_threads import predicting
@@ -32,6 +32,5 @@ def test_photos_are_worked_on_by_so_many_threads(
         at_work.update(predicting() - before)
 
     monkeypatch.setattr(uvicorn.Server, "run", run)
-    monkeypatch.setattr(server, "world_outline", lambda _: "")
     serve(AppConfig(model=registered, port=0, threads=1), lambda _: None)
     assert len(at_work) == 1

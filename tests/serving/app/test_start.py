@@ -20,11 +20,6 @@ ELSEWHERE = "192.0.2.1"
 """An address for documentation: no machine has it, so nothing listens there."""
 
 
-@pytest.fixture(autouse=True)
-def _no_map(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "world_outline", lambda _: "")
-
-
 @pytest.fixture
 def taken_port() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:

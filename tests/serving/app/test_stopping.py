@@ -21,7 +21,6 @@ from tests.source_tree import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
@@ -30,8 +29,8 @@ LONGEST = 60.0
 
 
 @pytest.fixture
-def process(registered: str, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    options = ["--model", registered, "--port", "0", "--cache_dir", str(tmp_path)]
+def process(registered: str) -> Iterator[subprocess.Popen[str]]:
+    options = ["--model", registered, "--port", "0"]
     command = [sys.executable, "-m", "experiments.app", *options]
     with subprocess.Popen(  # noqa: S603 - our own command
         command, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, text=True
