@@ -18,7 +18,7 @@ from serving.tagging.gallery import write_gallery
 from serving.tagging.journal import Journal
 from serving.tagging.places import PhotoLocations, read_places
 from serving.tagging.recognition import load_version, may_change, recognise
-from serving.tagging.sidecar_pass import write_sidecars
+from serving.tagging.sidecars import write_sidecars
 from serving.tagging.table import CSV, PARQUET, Counts, table_row, write_tables
 from serving.tagging.walk import Library
 

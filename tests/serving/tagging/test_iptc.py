@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from serving.tagging.iptc import iptc_keywords
-from serving.tagging.sidecars import update_sidecar
-from serving.tagging.xmp import Xmp
+from serving.tagging.sidecars.files import iptc_keywords, update_sidecar
+from serving.tagging.sidecars.xmp import Xmp
 from tests.colour_artifact import RED, colour_photo
-from tests.serving.tagging.test_tag_lists import PATH, SAYING
+from tests.serving.tagging.test_tag_lists import PATH, TAGS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +89,7 @@ def test_what_is_damaged_has_none(content: bytes, photo: Path) -> None:
 
 
 def sidecar(photo: Path) -> Xmp:
-    change = update_sidecar(photo, SAYING, "photo.jpg.xmp", dry_run=False)
+    change = update_sidecar(photo, TAGS, "photo.jpg.xmp", dry_run=False)
     assert change is not None
     assert change.action in ("created", "changed")
     return Xmp.parse(change.sidecar.read_bytes())

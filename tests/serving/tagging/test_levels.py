@@ -13,11 +13,11 @@ from landmark_ml.config import TagConfig
 from landmark_ml.inference.areas import Area
 from landmark_ml.inference.prediction import Prediction, answer
 from serving.tagging.albums import album_of
-from serving.tagging.merging import Saying, merge, say
 from serving.tagging.recognition import LoadedVersion
+from serving.tagging.sidecars.tags import SidecarTags, build_tags, merge
+from serving.tagging.sidecars.xmp import Xmp
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
-from serving.tagging.xmp import Xmp
 from tests.serving.tagging.areas import CITY, TOWER
 
 if TYPE_CHECKING:
@@ -32,20 +32,22 @@ def placed(area: Area, own: tuple[float, float] | None = None) -> Prediction:
     return answer([TOWER], 0.9, 0.5, own, area)
 
 
-def said(prediction: Prediction, min_confidence: float = 0.5) -> Saying:
-    return say(prediction, "m/1", country_codes={}, root="Places", min_confidence=min_confidence)
+def tags_of(prediction: Prediction, min_confidence: float = 0.5) -> SidecarTags:
+    return build_tags(
+        prediction, "m/1", country_codes={}, root="Places", min_confidence=min_confidence
+    )
 
 
-def sidecar(saying: Saying) -> Xmp:
+def sidecar(tags: SidecarTags) -> Xmp:
     xmp = Xmp.new()
-    merge(xmp, saying)
+    merge(xmp, tags)
     return xmp
 
 
 def test_a_city_is_no_landmark_and_no_position() -> None:
     prediction = placed(CITY)
     assert prediction["location_source"] == "city"
-    xmp = sidecar(said(prediction))
+    xmp = sidecar(tags_of(prediction))
     assert xmp.items("dc:subject") == ["monument", "Paris", "France"]
     assert xmp.items("lr:hierarchicalSubject") == ["Places|France|Paris"]
     assert (xmp.text("photoshop:City"), xmp.text("photoshop:Country")) == ("Paris", "France")
@@ -57,7 +59,7 @@ def test_a_city_is_no_landmark_and_no_position() -> None:
 
 
 def test_a_country_is_no_city() -> None:
-    xmp = sidecar(said(placed(COUNTRY)))
+    xmp = sidecar(tags_of(placed(COUNTRY)))
     assert xmp.items("dc:subject") == ["France"]
     assert xmp.items("digiKam:TagsList") == ["Places/France"]
     assert xmp.text("photoshop:City") is None
@@ -65,14 +67,14 @@ def test_a_country_is_no_city() -> None:
 
 
 def test_an_unsure_area_is_not_said() -> None:
-    assert said(placed(CITY), min_confidence=0.8).is_empty
+    assert tags_of(placed(CITY), min_confidence=0.8).is_empty
 
 
 def test_a_landmark_that_becomes_a_city_takes_its_words_back() -> None:
-    xmp = sidecar(said(answer([{**TOWER, "confidence": 0.9}], 0.9, 0.5, None)))
+    xmp = sidecar(tags_of(answer([{**TOWER, "confidence": 0.9}], 0.9, 0.5, None)))
     assert "Eiffel Tower" in xmp.items("dc:subject")
     assert xmp.text("exif:GPSLatitude") is not None
-    merge(xmp, said(placed(CITY)))
+    merge(xmp, tags_of(placed(CITY)))
     assert xmp.items("dc:subject") == ["Paris", "France", "monument"]
     assert xmp.text("exif:GPSLatitude") is None
     assert xmp.text("landmarkml:Level") == "city"

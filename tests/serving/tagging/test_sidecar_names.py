@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from serving.tagging.sidecars import find_sidecar
+from serving.tagging.sidecars.files import find_sidecar
 from tests.serving.tagging.sidecar_files import written
 
 if TYPE_CHECKING:

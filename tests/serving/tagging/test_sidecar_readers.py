@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from serving.tagging.merging import say
-from serving.tagging.sidecars import update_sidecar
+from serving.tagging.sidecars.files import update_sidecar
+from serving.tagging.sidecars.tags import build_tags
 from tests.colour_artifact import RED, TOWER, colour_photo
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ def sidecar(tmp_path: Path, predictor: Predictor) -> Path:
     photo = tmp_path / "tower.jpg"
     photo.write_bytes(colour_photo(RED))
     (answer,) = predictor.predict([photo.read_bytes()])
-    saying = say(
+    tags = build_tags(
         answer,
         "landmarks/1",
         country_codes={"France": "FR"},
         root="Places",
         min_confidence=0.5,
     )
-    change = update_sidecar(photo, saying, "photo.jpg.xmp", dry_run=False)
+    change = update_sidecar(photo, tags, "photo.jpg.xmp", dry_run=False)
     assert change is not None
     return change.sidecar
 
@@ -89,7 +89,7 @@ def test_what_exiftool_adds_survives_the_next_model(sidecar: Path, tmp_path: Pat
     exiftool = program("exiftool")
     said(exiftool, "-overwrite_original", "-XMP-dc:Subject+=holiday", "-Rating=4", str(sidecar))
     photo = tmp_path / "tower.jpg"
-    nothing = say(
+    nothing = build_tags(
         {  # type: ignore[typeddict-item]
             "is_landmark": False,
             "confidence": 0.1,

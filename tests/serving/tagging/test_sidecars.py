@@ -12,13 +12,11 @@ from experiments.tag import print_tagging
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.prediction import Prediction, refused
 from serving.tagging.journal import Tagged
-from serving.tagging.merging import Saying, degrees, merge, say
-from serving.tagging.sidecar_pass import write_sidecars
-from serving.tagging.sidecars import find_sidecar, update_sidecar
-from serving.tagging.tag_lists import LISTS
+from serving.tagging.sidecars.files import find_sidecar, update_sidecar, write_sidecars
+from serving.tagging.sidecars.tags import LISTS, SidecarTags, build_tags, degrees, merge
+from serving.tagging.sidecars.xmp import Xmp
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
-from serving.tagging.xmp import Xmp
 from tests.colour_artifact import TOWER
 from tests.serving.tagging.sidecar_files import written
 
@@ -37,25 +35,29 @@ def answer(predictor: Predictor, photo: Path) -> Prediction:
 
 
 @pytest.fixture
-def saying(answer: Prediction) -> Saying:
-    return said(answer)
+def tags(answer: Prediction) -> SidecarTags:
+    return tags_of(answer)
 
 
-def said(answer: Prediction, model: str = "landmarks/1", min_confidence: float = 0.5) -> Saying:
-    return say(answer, model, country_codes=CODES, root="Places", min_confidence=min_confidence)
+def tags_of(
+    answer: Prediction, model: str = "landmarks/1", min_confidence: float = 0.5
+) -> SidecarTags:
+    return build_tags(
+        answer, model, country_codes=CODES, root="Places", min_confidence=min_confidence
+    )
 
 
-def update(photo: Path, saying: Saying, naming: str = "photo.jpg.xmp") -> Xmp:
+def update(photo: Path, tags: SidecarTags, naming: str = "photo.jpg.xmp") -> Xmp:
     """The sidecar after an update."""
-    change = update_sidecar(photo, saying, naming, dry_run=False)
+    change = update_sidecar(photo, tags, naming, dry_run=False)
     assert change is not None
     assert change.action in ("created", "changed", "kept"), change
     return Xmp.parse(change.sidecar.read_bytes())
 
 
-def test_a_sidecar_says_what_and_where(photo: Path, saying: Saying) -> None:
+def test_a_sidecar_says_what_and_where(photo: Path, tags: SidecarTags) -> None:
     before = photo.read_bytes()
-    xmp = update(photo, saying)
+    xmp = update(photo, tags)
     assert photo.read_bytes() == before
     assert xmp.items("dc:subject") == FLAT
     assert xmp.items("lr:hierarchicalSubject") == ["Places|France|Paris|Eiffel Tower"]
@@ -83,17 +85,17 @@ def test_degrees_are_spelled_as_xmp_does(value: float, sides: str, text: str) ->
     assert degrees(value, sides) == text
 
 
-def test_twice_is_once(photo: Path, saying: Saying) -> None:
-    update(photo, saying)
+def test_twice_is_once(photo: Path, tags: SidecarTags) -> None:
+    update(photo, tags)
     sidecar = photo.with_name("tower.jpg.xmp")
     before, changed = sidecar.read_bytes(), sidecar.stat().st_mtime_ns
-    change = update_sidecar(photo, saying, "photo.jpg.xmp", dry_run=False)
+    change = update_sidecar(photo, tags, "photo.jpg.xmp", dry_run=False)
     assert change is not None
     assert change.action == "kept"
     assert (sidecar.read_bytes(), sidecar.stat().st_mtime_ns) == (before, changed)
 
 
-def test_a_users_words_stay_through_any_number_of_models(photo: Path, saying: Saying) -> None:
+def test_a_users_words_stay_through_any_number_of_models(photo: Path, tags: SidecarTags) -> None:
     sidecar = written(
         photo.with_name("tower.jpg.xmp"),
         dc__subject=["holiday", "PARIS"],
@@ -103,13 +105,13 @@ def test_a_users_words_stay_through_any_number_of_models(photo: Path, saying: Sa
         digiKam__TagsList=["People/Someone"],
     )
     for model in ("landmarks/1", "landmarks/2", "landmarks/3"):
-        xmp = update(photo, replace(saying, model=model))
+        xmp = update(photo, replace(tags, model=model))
     assert xmp.items("dc:subject") == ["holiday", "PARIS", "Eiffel Tower", "tower", "France"]
     assert xmp.items("digiKam:TagsList") == ["People/Someone", "Places/France/Paris/Eiffel Tower"]
     assert (xmp.text("photoshop:City"), xmp.text("photoshop:Country")) == ("Lutetia", None)
     assert xmp.text("exif:GPSLatitude") == "1,0.0N"
-    nothing = Saying(
-        dict.fromkeys(LISTS, ()), dict.fromkeys(saying.values), "m/4", None, None, None
+    nothing = SidecarTags(
+        dict.fromkeys(LISTS, ()), dict.fromkeys(tags.values), "m/4", None, None, None
     )
     xmp = update(photo, nothing)
     assert xmp.items("dc:subject") == ["holiday", "PARIS"]
@@ -118,12 +120,12 @@ def test_a_users_words_stay_through_any_number_of_models(photo: Path, saying: Sa
     assert sidecar.exists()
 
 
-def test_a_new_model_replaces_what_the_old_one_said(photo: Path, saying: Saying) -> None:
-    update(photo, saying)
+def test_a_new_model_replaces_what_the_old_one_said(photo: Path, tags: SidecarTags) -> None:
+    update(photo, tags)
     other = replace(
-        saying,
+        tags,
         lists=dict.fromkeys(LISTS, ("Castle", "France")),
-        values={**saying.values, "photoshop:City": None, "exif:GPSLatitude": "43,0.000000N"},
+        values={**tags.values, "photoshop:City": None, "exif:GPSLatitude": "43,0.000000N"},
         model="landmarks/2",
         landmark="Castle",
     )
@@ -134,15 +136,15 @@ def test_a_new_model_replaces_what_the_old_one_said(photo: Path, saying: Saying)
     assert xmp.text("landmarkml:Landmark") == "Castle"
 
 
-def test_what_a_user_took_out_or_changed_stays_so(photo: Path, saying: Saying) -> None:
-    xmp = update(photo, saying)
+def test_what_a_user_took_out_or_changed_stays_so(photo: Path, tags: SidecarTags) -> None:
+    xmp = update(photo, tags)
     xmp.drop_items("dc:subject", ["tower"])
     xmp.set_text("photoshop:City", "Paris 7e")
     xmp.set_text("exif:GPSLatitude", None)
     xmp.set_text("exif:GPSLongitude", None)
     photo.with_name("tower.jpg.xmp").write_bytes(xmp.to_bytes())
     for model in ("landmarks/1", "landmarks/2"):
-        xmp = update(photo, replace(saying, model=model))
+        xmp = update(photo, replace(tags, model=model))
         assert xmp.items("dc:subject") == ["Eiffel Tower", "paris", "France"]
         assert xmp.text("photoshop:City") == "Paris 7e"
         assert xmp.text("exif:GPSLatitude") is None
@@ -152,7 +154,7 @@ def test_where_the_photo_itself_knows_we_say_nothing(
     predictor: Predictor, photo: Path, answer: Prediction
 ) -> None:
     own: Prediction = {**answer, "location_source": "exif", "latitude": 12.0, "longitude": 34.0}
-    xmp = update(photo, said(own))
+    xmp = update(photo, tags_of(own))
     assert xmp.text("exif:GPSLatitude") is None
     assert xmp.items("dc:subject") == FLAT
 
@@ -167,28 +169,30 @@ PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/">
 
 
 @pytest.mark.parametrize("root", ["x:xmpmeta", "xmp:xmpmeta", "x:xapmeta", ""])
-def test_the_words_inside_the_photo_are_heeded(photo: Path, saying: Saying, root: str) -> None:
+def test_the_words_inside_the_photo_are_heeded(photo: Path, tags: SidecarTags, root: str) -> None:
     packet = PACKET.replace("x:xmpmeta", root).replace("xmlns:x=", f"xmlns:{root[:-8] or 'x'}=")
     if not root:
         packet = packet[packet.index("<rdf:RDF") : packet.index("</>")]
     photo.write_bytes(photo.read_bytes() + packet.encode())
-    xmp = update(photo, saying)
+    xmp = update(photo, tags)
     assert xmp.items("dc:subject") == ["grandma", *FLAT]
     assert xmp.items("landmarkml:WroteSubject") == FLAT
     assert xmp.text("exif:GPSLatitude") is None
 
 
 @pytest.mark.parametrize("noise", ["<x:xmpmeta>", "<rdf:RDF>", "</x:xmpmeta>", "<{}:xmpmeta>"])
-def test_tags_that_nobody_closes_are_searched_once(photo: Path, saying: Saying, noise: str) -> None:
+def test_tags_that_nobody_closes_are_searched_once(
+    photo: Path, tags: SidecarTags, noise: str
+) -> None:
     # Searched anew from each of them, a photo of this size would take hours.
     many = "".join(noise.format(f"n{number}") for number in range(500_000))
     photo.write_bytes(photo.read_bytes() + many.encode())
-    assert "grandma" not in update(photo, saying).items("dc:subject")
+    assert "grandma" not in update(photo, tags).items("dc:subject")
 
 
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_place_that_is_told_elsewhere_is_not_contradicted(
-    photo: Path, saying: Saying, inside: bool
+    photo: Path, tags: SidecarTags, inside: bool
 ) -> None:
     if inside:
         packet = PACKET.replace('exif:GPSLatitude="1,0.0N" exif:GPSLongitude="2,0.0E"', CITY)
@@ -196,27 +200,27 @@ def test_a_place_that_is_told_elsewhere_is_not_contradicted(
     else:
         written(photo.with_name("tower.xmp"), photoshop__City="Lyon")
         written(photo.with_name("tower.jpg.xmp"), dc__title="a tower")
-    xmp = update(photo, saying)
+    xmp = update(photo, tags)
     assert [xmp.text(f"photoshop:{name}") for name in ("City", "Country")] == [None, None]
     assert xmp.text("exif:GPSLatitude") is not None
 
 
-def test_they_come_into_a_sidecar_without_tags_as_well(photo: Path, saying: Saying) -> None:
+def test_they_come_into_a_sidecar_without_tags_as_well(photo: Path, tags: SidecarTags) -> None:
     """Immich writes one for a rating or a date, and goes on reading tags from the photo."""
     photo.write_bytes(photo.read_bytes() + PACKET.encode())
     sidecar = written(photo.with_name("tower.jpg.xmp"), photoshop__City="Lutetia")
-    assert update(photo, saying).items("dc:subject") == ["grandma", *FLAT]
+    assert update(photo, tags).items("dc:subject") == ["grandma", *FLAT]
     xmp = Xmp.parse(sidecar.read_bytes())
     for name in LISTS:
         xmp.drop_items(name, xmp.items(name))
     sidecar.write_bytes(xmp.to_bytes())
-    assert update(photo, saying).items("dc:subject") == []
+    assert update(photo, tags).items("dc:subject") == []
     written(sidecar, dc__subject=["holiday"])
-    assert update(photo, saying).items("dc:subject") == ["holiday", *FLAT]
+    assert update(photo, tags).items("dc:subject") == ["holiday", *FLAT]
 
 
 def test_an_unsure_answer_says_nothing(photo: Path, answer: Prediction) -> None:
-    unsure = said(answer, min_confidence=1.0)
+    unsure = tags_of(answer, min_confidence=1.0)
     assert unsure.is_empty
     assert update_sidecar(photo, unsure, "photo.jpg.xmp", dry_run=False) is None
     assert list(photo.parent.iterdir()) == [photo]
@@ -227,13 +231,13 @@ def test_foreign_sidecars_are_untouched_where_nothing_is_said(
 ) -> None:
     sidecar = written(photo.with_name("tower.jpg.xmp"), dc__subject=["holiday"])
     before = sidecar.read_bytes()
-    update(photo, said(answer, min_confidence=1.0))
+    update(photo, tags_of(answer, min_confidence=1.0))
     assert sidecar.read_bytes() == before
 
 
 @pytest.mark.parametrize("naming", ["photo.jpg.xmp", "photo.xmp"])
 def test_a_sidecar_that_names_another_picture_is_not_of_a_lone_photo(
-    photo: Path, saying: Saying, naming: str
+    photo: Path, tags: SidecarTags, naming: str
 ) -> None:
     """The raw file was moved elsewhere, and its sidecar was left behind."""
     raw = written(
@@ -244,23 +248,23 @@ def test_a_sidecar_that_names_another_picture_is_not_of_a_lone_photo(
     )
     before = raw.read_bytes()
     assert find_sidecar(photo, naming).name == "tower.jpg.xmp"
-    assert update(photo, saying, naming).text("exif:GPSLatitude") == "48,51.504000N"
+    assert update(photo, tags, naming).text("exif:GPSLatitude") == "48,51.504000N"
     assert raw.read_bytes() == before
 
 
-def test_the_other_sidecar_may_know_the_place(photo: Path, saying: Saying) -> None:
+def test_the_other_sidecar_may_know_the_place(photo: Path, tags: SidecarTags) -> None:
     written(photo.with_name("tower.xmp"), exif__GPSLatitude="1,0.0N", exif__GPSLongitude="2,0.0E")
     written(photo.with_name("tower.jpg.xmp"))
-    assert update(photo, saying).text("exif:GPSLatitude") is None
+    assert update(photo, tags).text("exif:GPSLatitude") is None
 
 
 @pytest.mark.parametrize("content", [b"", b"<broken", b'<!DOCTYPE a [<!ENTITY x "y">]><a/>'])
 def test_a_sidecar_that_is_not_understood_is_left_alone(
-    content: bytes, photo: Path, saying: Saying
+    content: bytes, photo: Path, tags: SidecarTags
 ) -> None:
     sidecar = photo.with_name("tower.jpg.xmp")
     sidecar.write_bytes(content)
-    change = update_sidecar(photo, saying, "photo.jpg.xmp", dry_run=False)
+    change = update_sidecar(photo, tags, "photo.jpg.xmp", dry_run=False)
     assert change is not None
     assert change.action == "refused"
     assert change.detail
@@ -307,14 +311,14 @@ def test_a_photo_that_cannot_be_read_today_keeps_what_was_said_of_it(
 def test_names_cannot_break_the_hierarchy() -> None:
     answer: Any = dict.fromkeys(Prediction.__annotations__)
     answer |= {"is_landmark": True, "confidence": 1.0, "landmark": "A/B|C", "tags": []}
-    assert said(answer).lists["digiKam:TagsList"] == ("Places/A-B-C",)
+    assert tags_of(answer).lists["digiKam:TagsList"] == ("Places/A-B-C",)
     xmp = Xmp.new()
-    merge(xmp, said(answer))
+    merge(xmp, tags_of(answer))
     assert xmp.items("dc:subject") == ["A/B|C"]
 
 
 def test_a_sidecar_that_the_system_does_not_give_is_refused(
-    photo: Path, saying: Saying, monkeypatch: pytest.MonkeyPatch
+    photo: Path, tags: SidecarTags, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both pictures are called so: whose the sidecar is stands in it alone."""
     photo.with_name("tower.CR2").write_bytes(b"raw")
@@ -327,7 +331,7 @@ def test_a_sidecar_that_the_system_does_not_give_is_refused(
         return read_bytes(path)
 
     monkeypatch.setattr(type(sidecar), "read_bytes", read_or_refuse)
-    change = update_sidecar(photo, saying, "photo.jpg.xmp", dry_run=False)
+    change = update_sidecar(photo, tags, "photo.jpg.xmp", dry_run=False)
     assert change is not None
     assert (change.action, change.sidecar) == ("refused", sidecar)
     assert "Permission denied" in change.detail

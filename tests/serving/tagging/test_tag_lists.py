@@ -6,12 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from serving.tagging.merging import MODEL, Saying, merge
-from serving.tagging.tag_lists import HIERARCHY, LISTS, SUBJECT, TAGS_LIST
-from serving.tagging.xmp import Xmp
+from serving.tagging.sidecars.tags import (
+    HIERARCHY,
+    LISTS,
+    MODEL,
+    SUBJECT,
+    TAGS_LIST,
+    SidecarTags,
+    merge,
+)
+from serving.tagging.sidecars.xmp import Xmp
 
 PATH = "Places/France/Paris"
-SAYING = Saying(
+TAGS = SidecarTags(
     lists={SUBJECT: ("Paris", "France"), HIERARCHY: ("Places|France|Paris",), TAGS_LIST: (PATH,)},
     values=dict.fromkeys(
         [
@@ -27,7 +34,7 @@ SAYING = Saying(
     confidence=0.9,
     level="city",
 )
-NOTHING = replace(SAYING, lists=dict.fromkeys(LISTS, ()), confidence=None, level=None)
+NOTHING = replace(TAGS, lists=dict.fromkeys(LISTS, ()), confidence=None, level=None)
 
 
 def document(**lists: list[str]) -> Xmp:
@@ -48,11 +55,11 @@ def shown(xmp: Xmp) -> set[str]:
     return set(xmp.items(SUBJECT))
 
 
-def merged(xmp: Xmp, saying: Saying = SAYING) -> Xmp:
+def merged(xmp: Xmp, tags: SidecarTags = TAGS) -> Xmp:
     """The document after a merge and another one that changes nothing."""
-    merge(xmp, saying)
+    merge(xmp, tags)
     once = xmp.to_bytes()
-    merge(xmp, saying)
+    merge(xmp, tags)
     assert xmp.to_bytes() == once
     return Xmp.parse(once)
 
@@ -102,7 +109,7 @@ def test_a_list_with_tags_of_the_users_gets_none_from_elsewhere() -> None:
 
 def test_what_we_said_in_another_list_is_not_carried() -> None:
     xmp = merged(Xmp.new())
-    assert [xmp.items(name) for name in LISTS] == [list(SAYING.lists[name]) for name in LISTS]
+    assert [xmp.items(name) for name in LISTS] == [list(TAGS.lists[name]) for name in LISTS]
     assert "Carried" not in xmp.to_bytes().decode()
 
 
@@ -129,5 +136,5 @@ def test_one_that_a_user_takes_out_of_one_list_stays_out_and_a_later_one_comes()
 def test_a_path_of_the_users_that_we_said_too_becomes_theirs() -> None:
     xmp = merged(Xmp.new())
     xmp.set_items("landmarkml:WroteHierarchicalSubject", [])
-    other = replace(SAYING, lists={**SAYING.lists, TAGS_LIST: ("Places/Italy",)})
+    other = replace(TAGS, lists={**TAGS.lists, TAGS_LIST: ("Places/Italy",)})
     assert merged(xmp, other).items(TAGS_LIST) == [PATH, "Places/Italy"]

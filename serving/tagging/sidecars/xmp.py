@@ -1,6 +1,7 @@
-"""An XMP document, read with suspicion and changed as little as can be.
+"""An XMP document, read with suspicion and changed as little as possible.
 
-What is not asked for stays as it was: foreign properties, comments, prefixes, the packet's frame.
+All that we do not change stays as it was: foreign properties, comments, prefixes, the packet's
+frame.
 """
 
 from __future__ import annotations
@@ -23,19 +24,18 @@ NAMESPACES = {
     "lr": "http://ns.adobe.com/lightroom/1.0/",
     "photoshop": "http://ns.adobe.com/photoshop/1.0/",
 }
-_OF_PROPERTIES = {p: uri for p, uri in NAMESPACES.items() if p not in ("x", "rdf")}
 _MAX_BYTES = 16 << 20
-# The frame by which a program finds the packet in a file; the id is the one of the standard.
+# The frame by which programs find the packet in a file; the id is the standard's.
 _BEGIN = 'begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"'
 _END = 'end="w"'
 
 
 class XmpError(ValueError):
-    """A document that is not read: broken, hostile, or no XMP."""
+    """A document that we do not read: broken, hostile, or not XMP."""
 
 
 def qualified(name: str) -> str:
-    """`dc:subject` as lxml spells it."""
+    """`dc:subject` as lxml writes it."""
     prefix, _, local = name.partition(":")
     return f"{{{NAMESPACES[prefix]}}}{local}"
 
@@ -49,22 +49,23 @@ _ARRAYS = tuple(map(qualified, ("rdf:Bag", "rdf:Seq", "rdf:Alt")))
 class Xmp:
     """Properties of one XMP document, by names such as `dc:subject`.
 
-    `changed` says whether anything was, so that a document may be left byte for byte as it is.
+    `changed` says whether any was changed, so that a document can be left byte for byte as it is.
     """
 
     def __init__(self, root: etree._Element, *, declared: bool = False) -> None:
         rdf = root if root.tag == _RDF else root.find(_RDF)
         if rdf is None:
-            raise XmpError("no rdf:RDF in it, so it is no XMP")
+            raise XmpError("it has no rdf:RDF, so it is no XMP")
         self._root, self._rdf, self._declared = root, rdf, declared
         self.changed = False
 
     @classmethod
     def new(cls) -> Xmp:
-        """A document without properties."""
+        """Make a document without properties."""
         root = etree.Element(qualified("x:xmpmeta"), nsmap={"x": NAMESPACES["x"]})
         rdf = etree.SubElement(root, _RDF, nsmap={"rdf": NAMESPACES["rdf"]})
-        etree.SubElement(rdf, _DESCRIPTION, {_ABOUT: ""}, nsmap=_OF_PROPERTIES)
+        used = {prefix: uri for prefix, uri in NAMESPACES.items() if prefix not in ("x", "rdf")}
+        etree.SubElement(rdf, _DESCRIPTION, {_ABOUT: ""}, nsmap=used)
         etree.indent(root, " ")
         root.addprevious(etree.ProcessingInstruction("xpacket", _BEGIN))
         root.addnext(etree.ProcessingInstruction("xpacket", _END))
@@ -74,12 +75,12 @@ class Xmp:
     def parse(cls, content: bytes) -> Xmp:
         """Read a document.
 
-        Raises XmpError for broken XML, anything with a DTD (which could ask for other files or grow
-        without end), more than 16 MiB, and what is no XMP.
+        Raises XmpError for broken XML, for a document type (it could ask for other files or grow
+        without end), for more than 16 MiB, and for what is not XMP.
         """
         if len(content) > _MAX_BYTES:
             raise XmpError(f"{len(content):,} bytes are too many for a sidecar")
-        # Without the zeros UTF-16 and UTF-32 read as ASCII: refused before a parser sees it.
+        # Without their zeros UTF-16 and UTF-32 read as ASCII, so this comes before any parser.
         if b"<!DOCTYPE" in content.replace(b"\0", b""):
             raise XmpError("it has a document type, which no sidecar needs")
         parser = etree.XMLParser(
@@ -94,7 +95,7 @@ class Xmp:
         return cls(root, declared=content.removeprefix(b"\xef\xbb\xbf").startswith(b"<?xml "))
 
     def to_bytes(self) -> bytes:
-        """The document in UTF-8, each part of the frame around it on a line of its own."""
+        """The document in UTF-8, each part of its frame on a line of its own."""
         before = reversed(list(self._root.itersiblings(preceding=True)))
         parts = [*before, self._root, *self._root.itersiblings()]
         lines = ['<?xml version="1.0" encoding="UTF-8"?>'] if self._declared else []
@@ -110,16 +111,16 @@ class Xmp:
         return None
 
     def set_text(self, name: str, value: str | None) -> None:
-        """Set a simple property; None takes it away."""
+        """Set a simple property; None removes it."""
         if self.text(name) == value:
             return
         self._remove(name)
         if value is not None:
-            _append(self._description(), self._element(name)).text = value
+            self._add(name).text = value
         self.changed = True
 
     def items(self, name: str) -> list[str]:
-        """Items of a list property in their order; a simple one is a list of one."""
+        """Items of a list property in their order; a simple property is a list of one."""
         found = []
         for description, element in self._places(name):
             if element is None:
@@ -130,17 +131,23 @@ class Xmp:
         return [item for item in found if item]
 
     def add_items(self, name: str, items: Iterable[str], kind: str) -> None:
-        """Append to a list property, made as a `Bag` or `Seq` where there is none."""
+        """Append to a list property; if it is not there, create it as a `Bag` or `Seq`."""
         new = list(items)
         if not new:
             return
-        array = self._array_of(name, kind)
+        elements = (element for _, element in self._places(name) if element is not None)
+        array = next((found for found in map(_array, elements) if found is not None), None)
+        if array is None:
+            # A list of one may be written as a simple property.
+            new = self.items(name) + new
+            self._remove(name)
+            array = _append(self._add(name), etree.Element(qualified(f"rdf:{kind}")))
         for item in new:
             _append(array, etree.Element(_LI)).text = item
         self.changed = True
 
     def drop_items(self, name: str, items: Collection[str]) -> None:
-        """Take these items out of a list property, and the property away with its last item."""
+        """Remove items from a list property, and the property with its last item."""
         for _, element in list(self._places(name)):
             array = None if element is None else _array(element)
             if element is None or array is None:
@@ -153,19 +160,28 @@ class Xmp:
                 _drop(element)
 
     def set_items(self, name: str, items: list[str]) -> None:
-        """Make a list property of ours hold just these."""
+        """Make a list property of ours hold exactly these items."""
         if self.items(name) != items:
             self._remove(name)
             self.add_items(name, items, "Bag")
             self.changed = True
 
     def _places(self, name: str) -> Iterator[tuple[etree._Element, etree._Element | None]]:
-        """Where a property stands: (description, None) as an attribute, or with its element."""
+        """Where a property is: (description, None) as an attribute, or with its element."""
         for description in self._rdf.findall(_DESCRIPTION):
             if qualified(name) in description.attrib:
                 yield description, None
             for element in description.findall(qualified(name)):
                 yield description, element
+
+    def _add(self, name: str) -> etree._Element:
+        """Append an empty property to the first description."""
+        description = self._rdf.find(_DESCRIPTION)
+        if description is None:
+            description = _append(self._rdf, etree.Element(_DESCRIPTION, {_ABOUT: ""}))
+        prefix = name.partition(":")[0]
+        namespaces = {prefix: NAMESPACES[prefix]}
+        return _append(description, etree.Element(qualified(name), nsmap=namespaces))
 
     def _remove(self, name: str) -> None:
         for description, element in list(self._places(name)):
@@ -173,30 +189,6 @@ class Xmp:
                 del description.attrib[qualified(name)]
             else:
                 _drop(element)
-
-    def _description(self) -> etree._Element:
-        found = self._rdf.find(_DESCRIPTION)
-        if found is not None:
-            return found
-        return _append(self._rdf, etree.Element(_DESCRIPTION, {_ABOUT: ""}))
-
-    def _element(self, name: str) -> etree._Element:
-        prefix = name.partition(":")[0]
-        return etree.Element(qualified(name), nsmap={prefix: NAMESPACES[prefix]})
-
-    def _array_of(self, name: str, kind: str) -> etree._Element:
-        for _, element in self._places(name):
-            array = None if element is None else _array(element)
-            if array is not None:
-                return array
-        # A list of one may be spelled as a simple property.
-        before = self.items(name)
-        self._remove(name)
-        element = _append(self._description(), self._element(name))
-        array = _append(element, etree.Element(qualified(f"rdf:{kind}")))
-        for item in before:
-            _append(array, etree.Element(_LI)).text = item
-        return array
 
 
 def _text(element: etree._Element) -> str:
@@ -208,7 +200,7 @@ def _array(element: etree._Element) -> etree._Element | None:
 
 
 def _append(parent: etree._Element, child: etree._Element) -> etree._Element:
-    """Put a child last, on a line of its own."""
+    """Append a child on a line of its own."""
     depth = len(list(parent.iterancestors())) + 1
     if len(parent):
         parent[-1].tail = "\n" + " " * depth
@@ -216,13 +208,13 @@ def _append(parent: etree._Element, child: etree._Element) -> etree._Element:
         parent.text = "\n" + " " * depth
     parent.append(child)
     child.tail = "\n" + " " * (depth - 1)
-    # With its namespaces known to the parent, the child need not repeat them.
+    # The parent knows the namespaces already, so the child need not repeat them.
     etree.cleanup_namespaces(child, keep_ns_prefixes=list(NAMESPACES))
     return child
 
 
 def _drop(element: etree._Element) -> None:
-    """Take an element out, and the line it stood on."""
+    """Remove an element and the line it was on."""
     parent, before = element.getparent(), element.getprevious()
     if parent is not None:
         if element.getnext() is None and before is not None:
