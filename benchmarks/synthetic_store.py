@@ -32,9 +32,8 @@ from tqdm.auto import tqdm
 from benchmarks.made_up_answers import made_up_evaluation
 from landmark_ml.config import TrainConfig, to_params
 from landmark_ml.evaluation.predictions import answers_table, summarize
-from landmark_ml.registry.entry import Entry, entry_tags
-from landmark_ml.registry.history import history_name
-from landmark_ml.registry.registered import CHAMPION, PREVIOUS
+from landmark_ml.registry.champion import CHAMPION, PREVIOUS
+from landmark_ml.registry.history import Entry, history_name, to_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -136,7 +135,7 @@ def _version_rows(version: int, run_id: str, top1: float) -> Iterator[Row]:
     source = f"models:/m-{run_id}"
     tags = {**_TAGS, "top1": repr(top1)}
     entry = _entry(version)
-    for name, its, run in ((MODEL, tags, run_id), (history_name(MODEL), entry_tags(entry), None)):
+    for name, its, run in ((MODEL, tags, run_id), (history_name(MODEL), to_tags(entry), None)):
         yield SqlModelVersion, {**shared, "name": name, "source": source, "run_id": run}
         key = {"name": name, "version": version}
         yield from ((SqlModelVersionTag, {**key, "key": k, "value": v}) for k, v in its.items())
@@ -157,8 +156,7 @@ def _entry(number: int) -> Entry:
         reason="better top-1 failed: +0.0019 (95% -0.0153 to +0.0192), p = 0.81 on 522 photos",
         by="somebody@host",
         at="2026-01-01T00:00:00Z",
-        ticket=f"{number:032x}",
-        applied=moves,
+        token=f"{number:032x}",
     )
 
 

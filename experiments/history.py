@@ -8,18 +8,18 @@ from landmark_ml.registry.rollback import tell_history
 
 
 def main() -> None:
-    """Print an entry and why below it; those in brackets came too late and changed nothing."""
-    table, repaired = tell_history(cli.parse(HistoryConfig(), __doc__ or ""))
+    """Print each entry; one in brackets came too late and changed nothing."""
+    rows, repaired = tell_history(cli.parse(HistoryConfig(), __doc__ or ""))
     for note in repaired:
         print(f"repaired: {note}")
-    for entry in table.to_dict(orient="records"):
+    for entry in rows:
         champion = f"champion {entry['champion']}"
         print(f"{entry['#']:>4}  {entry['when']}  {entry['what']:<14} {champion:<14} {entry['by']}")
         if entry["why"]:
             print(f"      {entry['why']}")
         if entry["run"]:
             print(f"      run {entry['run']}")
-    if table.empty:
+    if not rows:
         print("nothing has happened yet")
 
 

@@ -1,4 +1,4 @@
-"""Versions of a registered model: register, promote with evidence, roll back, and the history.
+"""Versions of a registered model: register, judge and promote with evidence, roll back.
 
-The history is append-only and the aliases follow it.
+Other rooms get `register` for a trained model; the history is append-only and decides the aliases.
 """

@@ -1,214 +1,271 @@
-"""The aliases champion and previous: moved by whoever is first, repaired by whoever comes next.
+"""The aliases champion, previous and challenger: the history decides, and the aliases follow it.
 
-MLflow sets an alias unconditionally, one at a time, so two processes that promote at once could
-leave `champion` and `previous` of different promotions, or undo each other. Here the history
-decides (see `history`), and the aliases only follow it:
+MLflow sets one alias at a time and never checks what it overwrites. So two processes that promote
+at once could leave the `champion` of one promotion beside the `previous` of the other. Therefore:
 
-1. A move is appended to the history, based on the move its evidence was gathered under. If
-   another move came between, it does not count and `OvertakenError` is raised: nothing has changed.
-2. The aliases are set to what the last move that counts says, `previous` first, so that at no
-   moment `champion` names a version that is neither the old nor the new one. The entry is then
-   marked as applied.
-3. The history is read again. If it has grown, this process may have overwritten the aliases of a
-   later move with those of its own, and sets them once more. So whoever writes last has read the
-   last move.
+1. A process first leaves a mark that it is about to set aliases, and appends its move to the
+   history, based on the last move it knew. If another move came first, this one does not count:
+   `ConflictError` is raised and nothing has changed.
+2. It sets the aliases to what the last move that counts says: `previous` before `champion`, so
+   that `champion` always names the old or the new version.
+3. It reads the history again. If the history has grown, this process may have overwritten the
+   aliases of a later move, so it sets them once more. Then it removes its mark.
 
-A process killed after 1 leaves a move that is not marked as applied: the next command finishes it.
-One killed between 2 and 3, after it overwrote a later move, leaves its own mark on the history,
-which every process sets before it reads what it will write and takes away at the end: while there
-is such a mark, aliases that differ from the history are taken for unfinished work and set again.
-Without one they were moved by something else, such as a person in the MLflow UI: that is taken
-over into the history, aloud, not reverted.
+A process that is killed leaves its mark. While there is a mark, aliases that differ from the
+history are unfinished work, and the next command sets them. Without a mark something else moved
+them, such as a person in the MLflow UI: that move is written into the history and kept.
 
-Marks are read before the aliases are: a process whose late write is seen set its mark before the
-later move was appended, and takes it away only after it has mended what it wrote. Others clear a
-mark only when it is ten minutes old and all is in order; clocks matter nowhere else. Expected of
-the registry: unique version numbers, and reads that see what was written before them.
+`reconcile` reads the history before the marks and the marks before the aliases. So when it sees
+the aliases of another process without that process's mark, its own history is too old: the move it
+would write comes too late. A mark of ten minutes is removed if all is in order; nothing else
+depends on a clock. The registry must number versions uniquely and read what was written before.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
+import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.tracking import MlflowClient
 
-from landmark_ml.registry.entry import Entry, signed
-from landmark_ml.registry.history import History
-from landmark_ml.registry.registered import CHALLENGER, CHAMPION, PREVIOUS, RegisteredAliases
+from landmark_ml.registry.history import NO_MOVE, Entry, EntryLog, history_name
+from landmark_ml.tracking.errors import is_not_there, patient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from landmark_ml.registry.entry import Kind
-    from landmark_ml.registry.registered import Standing
+    from mlflow.entities.model_registry import RegisteredModel
 
+    from landmark_ml.registry.history import Kind
+
+CHAMPION = "champion"
+PREVIOUS = "previous"
+CHALLENGER = "challenger"
 MOST_FORMER = 100
-"""How many rollbacks in a row are possible: an entry names so many champions before its own."""
+"""How many rollbacks in a row are possible: an entry lists this many earlier champions."""
 
-_NOBODY = Entry("observe", 0, 0, (), 0, "", applied=True)
+_MARK = "moving."
+_FORGET_SECONDS = 600.0
 
 
-class OvertakenError(ValueError):
+class ConflictError(ValueError):
     """Another move came first; nothing was changed."""
 
 
-class Succession:
+class AliasHistory:
     """Who is champion of a registered model; every change of it goes through here."""
 
     def __init__(self, name: str, client: MlflowClient | None = None) -> None:
         self.name = name
-        client = client or MlflowClient()
-        self._history = History(client, name)
-        self._registered = RegisteredAliases(client, name)
+        self._client = patient(client or MlflowClient())
+        self._log = EntryLog(self._client, name)
 
     def entries(self) -> list[Entry]:
         """The whole history, the oldest entry first."""
-        return self._history.entries()
+        return self._log.entries()
 
-    def last_former(self, head: Entry) -> int:
-        """The champion before that of an entry which was not deleted since, 0 for none."""
-        return self._registered.last_held(head.former)
+    def reconcile(self) -> tuple[Entry, list[str]]:
+        """The last move, once the aliases follow it, and notes on what was repaired for that.
 
-    def settle(self) -> tuple[Entry, list[str]]:
-        """The move that counts last, once the aliases follow it, and what was repaired for that.
-
-        With no move yet the entry has number 0 and champion 0. Raises ValueError when the
-        registered model does not exist.
+        Without any move it is `NO_MOVE`. Raises ValueError when there is no such registered model.
         """
-        self._registered.standing(_NOBODY)
-        if self._history.is_empty():
-            self._history.open()
+        self._registered_model()
         notes: list[str] = []
         while True:
-            head, marks = self._head(), self._registered.marks()
-            standing = self._registered.standing(head)
-            if not standing.newest:
+            # The order matters, see above.
+            head, marks, aliases = self._log.head(), self._marks(), self._aliases()
+            wanted = self._wanted(head, aliases)
+            deleted = head.champion != wanted[CHAMPION]
+            if deleted and not self._newest_version():
                 return replace(head, champion=0, former=()), notes
-            expected, actual = standing.expected, standing.actual
-            gone = bool(head.champion) and CHAMPION not in expected
-            if expected == actual and head.applied and not gone:
-                self._registered.forget(marks)
+            if aliases == wanted and not deleted:
+                for key, set_at in marks.items():
+                    if time.time() - set_at > _FORGET_SECONDS:
+                        self._unmark(key)
                 return head, notes
-            outside = actual.get(CHAMPION) != expected.get(CHAMPION)
-            if gone or (head.applied and outside and not marks):
-                notes += self._take_over(head, standing)
+            if deleted or (aliases[CHAMPION] != wanted[CHAMPION] and not marks):
+                notes += self._observe(head, aliases)
             else:
-                notes += self._finish(head)
+                with self._mark():
+                    self._follow()
+                notes.append(
+                    f"the aliases of {self.name} were left half-way and now follow entry"
+                    f" {head.number} of its history: {head.sentence}"
+                )
 
     def move(self, kind: Kind, version: int, since: Entry, reason: str, receipt: str = "") -> Entry:
         """Make a version champion if nobody has moved the champion since that entry.
 
-        kind `rollback`: the version leaves the former champions, and those after it with it.
-        Raises OvertakenError when somebody has.
+        kind `rollback`: the champion, and those before it back to the version, are no former
+        champions any more. Raises ConflictError when somebody has moved the champion.
         """
-        former = _after(since) if kind != "rollback" else _before_rollback(since, version)
+        former = _former_after(since)
+        if kind == "rollback":
+            before = _before(since.former, version)
+            former = tuple(number for number in before if number != since.champion)
         entry = Entry(kind, version, version, former, since.number, reason, receipt)
         # A person may have moved the alias while the evidence was gathered.
-        head, _ = self.settle()
+        head, _ = self.reconcile()
         if head.number != since.number:
-            raise self._overtaken(entry)
+            raise self._conflict(entry)
+        return self._append_and_follow(entry)
+
+    def log_refusal(self, version: int, since: Entry, reason: str, receipt: str) -> None:
+        """Write down that a version was not promoted."""
+        self._log.append(
+            Entry("refuse", version, since.champion, since.former, since.number, reason, receipt)
+        )
+
+    def set_challenger(self, version: int) -> None:
+        """Name the version that waits for a promotion."""
+        self._client.set_registered_model_alias(self.name, CHALLENGER, str(version))
+
+    def last_existing(self, versions: Sequence[int]) -> int:
+        """The last of some versions that was not deleted, 0 for none."""
+        for version in reversed(versions):
+            try:
+                self._client.get_model_version(self.name, str(version))
+            except MlflowException as error:
+                if not is_not_there(error):
+                    raise
+            else:
+                return version
+        return 0
+
+    def _append_and_follow(self, entry: Entry) -> Entry:
         with self._mark():
-            written = self._append(entry)
+            written = self._log.append(entry)
+            moves = self._log.moves(entry.based_on)
+            if not any(move.token == written.token for move in moves):
+                raise self._conflict(entry)
             self._follow()
         return written
 
-    def record(self, kind: Kind, version: int, since: Entry, reason: str, receipt: str) -> Entry:
-        """Write down what changes nothing."""
-        entry = Entry(kind, version, since.champion, since.former, since.number, reason, receipt)
-        return self._history.append(signed(entry))
-
-    def challenge(self, version: int) -> None:
-        """Name the version that waits for a promotion."""
-        self._registered.point(CHALLENGER, version)
-
-    def _append(self, entry: Entry) -> Entry:
-        written = self._history.append(signed(entry))
-        if not any(move.ticket == written.ticket for move in self._history.moves(entry.based_on)):
-            raise self._overtaken(entry)
-        return written
-
-    def _overtaken(self, entry: Entry) -> OvertakenError:
-        moves = self._history.moves(entry.based_on)
-        after = [move for move in moves if move.number > entry.based_on]
-        done = " ".join(f"{move.sentence} ({move.by}, {move.at})" for move in after)
-        return OvertakenError(
+    def _conflict(self, entry: Entry) -> ConflictError:
+        moves = self._log.moves(entry.based_on)
+        first = [move for move in moves if move.number > entry.based_on]
+        done = " ".join(f"{move.sentence} ({move.by}, {move.at})" for move in first)
+        return ConflictError(
             f"version {entry.version} of {self.name} was not made champion, because another move"
             f" came first: {done} Start again to judge against that champion"
         )
 
     def _follow(self) -> None:
         """Set the aliases until they are those of the last move: steps 2 and 3 above."""
-        done = 0
-        while (head := self._head()).number != done:
-            self._set_aliases(head)
-            if not head.applied:
-                self._history.mark_applied(head)
+        done: int | None = None
+        while (head := self._log.head()).number != done:
+            aliases = self._aliases()
+            for alias, version in self._wanted(head, aliases).items():
+                if version == aliases[alias]:
+                    continue
+                if version:
+                    self._client.set_registered_model_alias(self.name, alias, str(version))
+                else:
+                    self._client.delete_registered_model_alias(self.name, alias)
             done = head.number
 
-    def _set_aliases(self, head: Entry) -> None:
-        standing = self._registered.standing(head)
-        expected, actual = standing.expected, standing.actual
-        for alias in (PREVIOUS, CHAMPION):
-            if expected.get(alias) != actual.get(alias):
-                self._registered.point(alias, expected.get(alias))
-        if standing.aliases.get(CHALLENGER) == head.champion:
-            self._registered.point(CHALLENGER, None)
-
-    def _finish(self, head: Entry) -> list[str]:
-        with self._mark():
-            self._follow()
-        return [
-            f"the aliases of {self.name} were half-way and follow entry {head.number} of its"
-            f" history again: {head.sentence}"
-        ]
-
-    def _take_over(self, head: Entry, standing: Standing) -> list[str]:
+    def _observe(self, head: Entry, aliases: dict[str, int]) -> list[str]:
         """Write down that something else moved the champion, unless a move comes first."""
-        actual = standing.actual
-        champion = actual.get(CHAMPION, 0)
-        former = _after(head)
-        if not head.number and PREVIOUS in actual:
-            former = (actual[PREVIOUS],)
-        reason = "" if head.number else "The history begins here."
-        about = champion or standing.newest
-        entry = Entry("observe", about, champion, _before(former, champion), head.number, reason)
-        with contextlib.suppress(OvertakenError), self._mark():
-            written = self._append(entry)
-            self._follow()
-            return [f"{self.name}: {written.sentence}"]
+        champion, former = aliases[CHAMPION], _former_after(head)
+        if head is NO_MOVE and aliases[PREVIOUS]:
+            former = (aliases[PREVIOUS],)
+        entry = Entry(
+            kind="observe",
+            version=champion or self._newest_version(),
+            champion=champion,
+            former=_before(former, champion),
+            based_on=head.number,
+            reason="The history begins here." if head is NO_MOVE else "",
+        )
+        with contextlib.suppress(ConflictError):
+            return [f"{self.name}: {self._append_and_follow(entry).sentence}"]
         return []
+
+    def _registered_model(self) -> RegisteredModel:
+        try:
+            return self._client.get_registered_model(self.name)
+        except MlflowException as error:
+            if not is_not_there(error):
+                raise
+            raise ValueError(
+                f"there is no registered model {self.name!r}; train one of this name:"
+                f" mlflow run . --env-manager local -e transfer -P register={self.name}"
+            ) from None
+
+    def _aliases(self) -> dict[str, int]:
+        """Versions by alias, in the order in which aliases are set; 0 for none."""
+        found = self._registered_model().aliases
+        return {alias: int(found.get(alias, 0)) for alias in (CHALLENGER, PREVIOUS, CHAMPION)}
+
+    def _wanted(self, head: Entry, aliases: dict[str, int]) -> dict[str, int]:
+        """What the aliases should be after a move; a version that was deleted gets none."""
+        promoted = aliases[CHALLENGER] == head.champion
+        return {
+            CHALLENGER: 0 if promoted else aliases[CHALLENGER],
+            PREVIOUS: self.last_existing(head.former),
+            CHAMPION: self.last_existing([head.champion]) if head.champion else 0,
+        }
+
+    def _newest_version(self) -> int:
+        found = self._client.search_model_versions(
+            f"name = '{self.name}'", order_by=["version_number DESC"], max_results=1
+        )
+        return int(found[0].version) if found else 0
 
     @contextlib.contextmanager
     def _mark(self) -> Iterator[None]:
-        """Say that aliases are being set; when that is cut short the mark stays."""
-        key = self._registered.mark()
+        """Leave a mark on the history while aliases are set; if that is cut short, it stays."""
+        key, now = _MARK + uuid.uuid4().hex, str(time.time())
+        self._client.set_registered_model_tag(history_name(self.name), key, now)
         try:
             yield
-        except OvertakenError:
-            self._registered.unmark(key)
+        except ConflictError:
+            self._unmark(key)
             raise
-        self._registered.unmark(key)
+        self._unmark(key)
 
-    def _head(self) -> Entry:
-        moves = self._history.moves()
-        return moves[-1] if moves else _NOBODY
+    def _unmark(self, key: str) -> None:
+        # Somebody else may have removed it as forgotten.
+        with contextlib.suppress(MlflowException):
+            self._client.delete_registered_model_tag(history_name(self.name), key)
+
+    def _marks(self) -> dict[str, float]:
+        """Marks and when they were set, in seconds since 1970; creates the history if need be."""
+        try:
+            tags = self._client.get_registered_model(history_name(self.name)).tags
+        except MlflowException as error:
+            if not is_not_there(error):
+                raise
+            self._create_history()
+            return {}
+        return {key: float(at) for key, at in tags.items() if key.startswith(_MARK)}
+
+    def _create_history(self) -> None:
+        try:
+            self._client.create_registered_model(
+                history_name(self.name),
+                description=f"Append-only history of `{self.name}`: version n is entry n. Written"
+                " by promote, rollback and training; do not edit it.",
+            )
+        except MlflowException as error:
+            # Two processes may create it at once.
+            if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+                raise
 
 
-def _after(entry: Entry) -> tuple[int, ...]:
-    """Former champions once another takes over; those of long ago are forgotten."""
+def _former_after(entry: Entry) -> tuple[int, ...]:
+    """Former champions once another takes over from that of an entry."""
     former = (*entry.former, entry.champion) if entry.champion else entry.former
     return former[-MOST_FORMER:]
 
 
-def _before_rollback(entry: Entry, version: int) -> tuple[int, ...]:
-    """Former champions of the version that is gone back to, without the one that was no good."""
-    former = _before(entry.former, version)
-    return tuple(number for number in former if number != entry.champion)
-
-
 def _before(former: tuple[int, ...], version: int) -> tuple[int, ...]:
-    """Former champions before a version was it last; all of them when it never was."""
-    since = former[::-1].index(version) + 1 if version in former else 0
-    return former[: len(former) - since]
+    """Former champions before a version was champion last; all if it never was."""
+    if version not in former:
+        return former
+    return former[: len(former) - 1 - former[::-1].index(version)]

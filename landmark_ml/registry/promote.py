@@ -14,9 +14,9 @@ from landmark_ml.data import NOT_A_LANDMARK, open_dataset, split_digest
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.export import shown_names
 from landmark_ml.registry.candidates import find_candidates
-from landmark_ml.registry.champion import Succession
-from landmark_ml.registry.entry import counted, rolled_back
+from landmark_ml.registry.champion import AliasHistory
 from landmark_ml.registry.gates import check_gates
+from landmark_ml.registry.history import counted, rolled_back
 from landmark_ml.registry.judged import judge_version
 from landmark_ml.registry.receipt import Receipt, Verdict, to_html, to_json, to_markdown
 from landmark_ml.registry.requirements import check_requirements
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from landmark_ml.config import PromoteConfig
     from landmark_ml.data import Dataset
-    from landmark_ml.registry.entry import Entry
+    from landmark_ml.registry.history import Entry
     from landmark_ml.registry.judged import Judged
     from landmark_ml.tracking.run import Run
 
@@ -54,13 +54,13 @@ class PromotionResult:
 def run_promotion(config: PromoteConfig) -> PromotionResult:
     """Judge the challengers and the champion on the same photos; the best that passes takes over.
 
-    Raises ValueError when there is nobody or nothing to judge, OvertakenError when the champion
+    Raises ValueError when there is nobody or nothing to judge, ConflictError when the champion
     was moved meanwhile: the receipt then stands, and nothing has changed.
     """
     with tracking.start_run(config, f"promote-{config.name}", {"kind": "promote"}) as run:
-        succession = Succession(config.name)
-        since, repaired = succession.settle()
-        back = rolled_back(counted(succession.entries()))
+        history = AliasHistory(config.name)
+        since, repaired = history.reconcile()
+        back = rolled_back(counted(history.entries()))
         candidates = find_candidates(config.name, config.candidates, since.champion, back)
         dataset = open_dataset(config)
         run.log_manifest(dataset)
@@ -69,7 +69,7 @@ def run_promotion(config: PromoteConfig) -> PromotionResult:
         run.log_text(to_html(receipt), PAGE)
         for verdict in receipt.verdicts:
             _sign(receipt, verdict)
-        entry = _conclude(succession, since, receipt, config, run)
+        entry = _conclude(history, since, receipt, config, run)
         return PromotionResult(receipt, run.artifact_uri(PAGE), run.location, entry, repaired)
 
 
@@ -143,18 +143,18 @@ def _sign(receipt: Receipt, verdict: Verdict) -> None:
 
 
 def _conclude(
-    succession: Succession, since: Entry, receipt: Receipt, config: PromoteConfig, run: Run
+    history: AliasHistory, since: Entry, receipt: Receipt, config: PromoteConfig, run: Run
 ) -> Entry | None:
     """Move the alias, or write the refusals down, and say so on the run."""
     entry = None
     for verdict in receipt.verdicts:
         if not verdict.passed:
             reason, version = verdict.stopped_by[:1000], verdict.judged.version
-            succession.record("refuse", version, since, reason, run.run_id)
+            history.log_refusal(version, since, reason, run.run_id)
     if receipt.winner:
         metrics = receipt.verdict(receipt.winner).judged.metrics
         reason = config.reason or f"top-1 {metrics['top1']:.4f} on {receipt.photos} test photos"
-        entry = succession.move("promote", receipt.winner, since, reason, run.run_id)
+        entry = history.move("promote", receipt.winner, since, reason, run.run_id)
     run.set_tags({"outcome": "passed" if entry else "refused", "winner": str(receipt.winner)})
     sections = [to_markdown(receipt, verdict) for verdict in receipt.verdicts]
     run.describe("\n\n".join([receipt.conclusion, *sections]))

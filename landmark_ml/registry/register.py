@@ -18,7 +18,7 @@ import pandas as pd
 
 from landmark_ml.inference.artifact import ARTIFACT, INPUT_COLUMN
 from landmark_ml.inference.photos import decode_photo
-from landmark_ml.registry.champion import OvertakenError, Succession
+from landmark_ml.registry.champion import AliasHistory, ConflictError
 from landmark_ml.registry.signature import signature, spark_schema
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
     from landmark_ml.evaluation.predictions import ServedModel
-    from landmark_ml.registry.entry import Entry
+    from landmark_ml.registry.history import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -89,18 +89,18 @@ def register(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) ->
 
     Training does not dethrone a champion: that takes a promotion, with evidence and a receipt.
     """
-    version, succession = _add(model, name, tags, card), Succession(name)
-    head = _settle(succession)
+    version, history = _add(model, name, tags, card), AliasHistory(name)
+    head = _settle(history)
     if not head.champion:
         reason = "there was no champion" if head.number else "the first version"
         # Another run may have registered the first champion in this very moment.
-        with contextlib.suppress(OvertakenError):
-            succession.move("register", version, head, "", model.run_id or "")
+        with contextlib.suppress(ConflictError):
+            history.move("register", version, head, "", model.run_id or "")
             return Registered(name, version, is_champion=True, reason=reason)
-        head, _ = succession.settle()
+        head, _ = history.reconcile()
     if head.champion == version:
         return Registered(name, version, is_champion=True, reason="it was registered before")
-    succession.challenge(version)
+    history.set_challenger(version)
     return Registered(name, version, is_champion=False, reason=_beside(name, head.champion, tags))
 
 
@@ -108,10 +108,10 @@ def register_challenger(
     model: ModelInfo, name: str, tags: Mapping[str, str], card: str
 ) -> Registered:
     """Add a version of `name` as the challenger, even where there is no champion."""
-    version, succession = _add(model, name, tags, card), Succession(name)
-    if _settle(succession).champion == version:
+    version, history = _add(model, name, tags, card), AliasHistory(name)
+    if _settle(history).champion == version:
         return Registered(name, version, is_champion=True, reason="it was promoted meanwhile")
-    succession.challenge(version)
+    history.set_challenger(version)
     return Registered(name, version, is_champion=False, reason="it is the challenger")
 
 
@@ -137,9 +137,9 @@ def _add(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) -> int
     return number
 
 
-def _settle(succession: Succession) -> Entry:
+def _settle(history: AliasHistory) -> Entry:
     """The last move; what was left half-way is finished, and told."""
-    head, repaired = succession.settle()
+    head, repaired = history.reconcile()
     for note in repaired:
         logger.warning(note)
     return head

@@ -1,24 +1,22 @@
-"""The way back: the champion before, in one step; and the history as a person reads it."""
+"""Go back to the champion before this one, and tell the history as a person reads it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from landmark_ml.registry.champion import Succession
-from landmark_ml.registry.entry import counted
+from landmark_ml.registry.champion import AliasHistory
+from landmark_ml.registry.history import counted
 from landmark_ml.tracking import run as tracking
 
 if TYPE_CHECKING:
     from landmark_ml.config import HistoryConfig, RollbackConfig
-    from landmark_ml.registry.entry import Entry
+    from landmark_ml.registry.history import Entry
 
 
 @dataclass(frozen=True)
 class RollbackResult:
-    """From which champion to which, the entry that says so, and what was repaired before."""
+    """The champion before the rollback, the entry about it, and what was repaired first."""
 
     name: str
     before: int
@@ -27,49 +25,48 @@ class RollbackResult:
 
 
 def roll_back(config: RollbackConfig) -> RollbackResult:
-    """Make the champion before the present one champion again; done twice it goes back two.
+    """Make the former champion champion again; done twice it goes back two.
 
-    Raises ValueError without a reason or a former champion, OvertakenError when somebody moved
-    the champion in the same moment.
+    Raises ValueError without a reason or a former champion, ConflictError when somebody moved
+    the champion at the same moment.
     """
     if not config.reason.strip():
         raise ValueError("reason is empty; say why, for those who read the history: -P reason=…")
     tracking.connect()
-    succession = Succession(config.name)
-    head, repaired = succession.settle()
-    former = succession.last_former(head)
+    history = AliasHistory(config.name)
+    head, repaired = history.reconcile()
+    former = history.last_existing(head.former)
     if not former:
         raise ValueError(
             f"{config.name} has no champion before version {head.champion} to go back to; see"
             f" mlflow run . --env-manager local -e history -P name={config.name}"
         )
-    entry = succession.move("rollback", former, head, config.reason)
+    entry = history.move("rollback", former, head, config.reason)
     return RollbackResult(config.name, head.champion, entry, repaired)
 
 
-def tell_history(config: HistoryConfig) -> tuple[pd.DataFrame, list[str]]:
-    """One row an entry, text in every cell, the oldest first; and what was repaired before.
+def tell_history(config: HistoryConfig) -> tuple[list[dict[str, str]], list[str]]:
+    """One row for each entry, the oldest first, and what was repaired before.
 
-    Raises ValueError when there is no such registered model.
+    A row has `#`, `when`, `what`, `champion`, `by`, `why` and `run`. Raises ValueError when there
+    is no such registered model.
     """
     tracking.connect()
-    succession = Succession(config.name)
-    _, repaired = succession.settle()
-    entries = succession.entries()
-    changed = {entry.number for entry in counted(entries)}
-    rows = [_row(entry, counts=entry.number in changed or not entry.moves) for entry in entries]
-    return pd.DataFrame(
-        rows, columns=["#", "when", "what", "champion", "by", "why", "run"]
-    ), repaired
-
-
-def _row(entry: Entry, *, counts: bool) -> dict[str, str]:
-    return {
-        "#": str(entry.number),
-        "when": entry.at,
-        "what": f"{entry.kind} {entry.version}" if counts else f"({entry.kind} {entry.version})",
-        "champion": str(entry.champion or "none") if counts else "came too late",
-        "by": entry.by,
-        "why": entry.reason,
-        "run": entry.receipt,
-    }
+    history = AliasHistory(config.name)
+    _, repaired = history.reconcile()
+    entries = history.entries()
+    moves = {move.number for move in counted(entries)}
+    rows = []
+    for entry in entries:
+        what, late = f"{entry.kind} {entry.version}", entry.is_move and entry.number not in moves
+        row = {
+            "#": str(entry.number),
+            "when": entry.at,
+            "what": f"({what})" if late else what,
+            "champion": "came too late" if late else str(entry.champion or "none"),
+            "by": entry.by,
+            "why": entry.reason,
+            "run": entry.receipt,
+        }
+        rows.append(row)
+    return rows, repaired

@@ -12,7 +12,7 @@ from benchmarks.registry_commands import PEER
 from benchmarks.scaling import main, report
 from benchmarks.synthetic_store import EXPERIMENT, MODEL, fill_store
 from landmark_ml.registry.candidates import find_candidates
-from landmark_ml.registry.champion import Succession
+from landmark_ml.registry.champion import AliasHistory
 from landmark_ml.tracking.read_runs import read_evaluated_runs
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def test_synthetic_runs_are_those_that_training_leaves() -> None:
 
 
 def test_the_synthetic_history_needs_no_repair() -> None:
-    head, repaired = Succession(MODEL).settle()
+    head, repaired = AliasHistory(MODEL).reconcile()
     assert repaired == []
     assert (head.champion, head.former) == (11, (1, 6))
-    assert len(Succession(MODEL).entries()) == 13
+    assert len(AliasHistory(MODEL).entries()) == 13
 
 
 def test_synthetic_versions_belong_to_synthetic_runs() -> None:

@@ -1,4 +1,4 @@
-"""An MLflow registry in memory, as far as the succession asks it; each call is one transaction.
+"""An MLflow registry in memory, as far as the alias history uses it; each call is one transaction.
 
 The tests that use it run against SQLite and PostgreSQL too, marked as slow.
 """

@@ -14,8 +14,8 @@ from typing import Any
 
 from mlflow.tracking import MlflowClient
 
-from landmark_ml.registry.champion import OvertakenError, Succession
-from tests.registry.test_aliases import WRITES
+from landmark_ml.registry.champion import AliasHistory, ConflictError
+from tests.registry.test_champion import WRITES
 
 
 class Doomed:
@@ -41,16 +41,16 @@ def say(word: str) -> None:
 def main() -> None:
     uri, name, version, file, *writes = sys.argv[1:]
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-    since, _ = Succession(name, client).settle()
+    since, _ = AliasHistory(name, client).reconcile()
     # Said when all is imported and the evidence is gathered.
     say("ready")
     while not Path(file).exists():
         time.sleep(0.002)
     using: Any = Doomed(client, int(writes[0])) if writes else client
     try:
-        Succession(name, using).move("promote", int(version), since, f"by process {version}")
-    except OvertakenError:
-        say("overtaken")
+        AliasHistory(name, using).move("promote", int(version), since, f"by process {version}")
+    except ConflictError:
+        say("too late")
     else:
         say("won")
 

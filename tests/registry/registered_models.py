@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from landmark_ml.registry.registered import CHAMPION, PREVIOUS
+from landmark_ml.registry.champion import CHAMPION, PREVIOUS
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-    from landmark_ml.registry.champion import Succession
-    from landmark_ml.registry.entry import Entry
+    from landmark_ml.registry.champion import AliasHistory
+    from landmark_ml.registry.history import Entry
 
 
 def make_versions(client: MlflowClient, name: str, count: int) -> None:
@@ -26,15 +26,15 @@ def aliases(client: MlflowClient, name: str) -> tuple[int, int]:
     return int(found.get(CHAMPION, 0)), int(found.get(PREVIOUS, 0))
 
 
-def crown(succession: Succession, *versions: int) -> Entry:
+def crown(history: AliasHistory, *versions: int) -> Entry:
     """Make one after the other champion, and return the last entry."""
     for version in versions:
-        head, _ = succession.settle()
+        head, _ = history.reconcile()
         kind = "promote" if head.champion else "register"
-        succession.move(kind, version, head, "better")  # type: ignore[arg-type]
-    return succession.settle()[0]
+        history.move(kind, version, head, "better")  # type: ignore[arg-type]
+    return history.reconcile()[0]
 
 
-def told(succession: Succession) -> list[tuple[str, int]]:
+def told(history: AliasHistory) -> list[tuple[str, int]]:
     """Kind and champion of each entry of the history."""
-    return [(entry.kind, entry.champion) for entry in succession.entries()]
+    return [(entry.kind, entry.champion) for entry in history.entries()]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mlflow.tracking import MlflowClient
 
-from landmark_ml.registry.champion import Succession
+from landmark_ml.registry.champion import AliasHistory
 from tests.registry.registered_models import aliases, crown, make_versions
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ LONGEST = 180.0
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path_factory.mktemp('succession')}/mlflow.db"
+        return f"sqlite:///{tmp_path_factory.mktemp('history')}/mlflow.db"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.create_database("succession_processes")
 
@@ -52,12 +52,12 @@ def said(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def test_of_processes_that_promote_at_once_one_wins(
+def test_when_processes_promote_at_once_one_wins(
     uri: str, client: MlflowClient, tmp_path: Path
 ) -> None:
     name, rounds = "contested", 2
     make_versions(client, name, 1 + PROCESSES)
-    champion = crown(Succession(name, client), 1).champion
+    champion = crown(AliasHistory(name, client), 1).champion
     for _ in range(rounds):
         go = tmp_path / f"go-{champion}"
         versions = [version for version in range(1, PROCESSES + 2) if version != champion]
@@ -66,28 +66,28 @@ def test_of_processes_that_promote_at_once_one_wins(
         go.touch()
         ends = {version: said(process) for version, process in processes.items()}
         assert all(process.wait(LONGEST) == 0 for process in processes.values())
-        assert sorted(ends.values()) == ["overtaken"] * (PROCESSES - 1) + ["won"]
+        assert sorted(ends.values()) == ["too late"] * (PROCESSES - 1) + ["won"]
         (winner,) = (version for version, end in ends.items() if end == "won")
         # At once, before anything repairs.
         assert aliases(client, name) == (winner, champion)
-        assert Succession(name, client).settle()[1] == []
+        assert AliasHistory(name, client).reconcile()[1] == []
         champion = winner
 
 
-@pytest.mark.parametrize("writes", [2, 3, 4, 5, 6])
-def test_what_a_killed_process_left_is_mended_by_the_next(
+@pytest.mark.parametrize("writes", [2, 3, 4, 5])
+def test_the_next_command_repairs_what_a_killed_process_left(
     writes: int, uri: str, client: MlflowClient, tmp_path: Path
 ) -> None:
     name = f"killed-{writes}"
     make_versions(client, name, 3)
-    crown(Succession(name, client), 1, 2)
+    crown(AliasHistory(name, client), 1, 2)
     go = tmp_path / "go"
     go.touch()
-    # Writes: mark, entry, previous, champion, applied, unmark.
+    # Writes: mark, entry, previous, champion, unmark.
     process = start(uri, name, 3, str(go), str(writes))
     ended = process.wait(LONGEST)
-    assert ended == (-signal.SIGKILL if writes < 6 else 0)
-    _, notes = Succession(name, client).settle()
+    assert ended == (-signal.SIGKILL if writes < 5 else 0)
+    _, notes = AliasHistory(name, client).reconcile()
     assert aliases(client, name) == (3, 2)
-    assert len(notes) == (writes < 5)
-    assert crown(Succession(name, client), 1).former == (1, 2, 3)
+    assert len(notes) == (writes < 4)
+    assert crown(AliasHistory(name, client), 1).former == (1, 2, 3)

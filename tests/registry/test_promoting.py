@@ -17,7 +17,7 @@ from landmark_ml.data import Dataset
 from landmark_ml.registry import candidates
 from landmark_ml.registry import promote as promoting
 from landmark_ml.registry.candidates import find_candidates
-from landmark_ml.registry.champion import OvertakenError, Succession
+from landmark_ml.registry.champion import AliasHistory, ConflictError
 from landmark_ml.registry.gates import PASSED, GateResult
 from landmark_ml.registry.promote import run_promotion
 from landmark_ml.registry.receipt import to_json
@@ -44,7 +44,7 @@ def name(request: pytest.FixtureRequest, tracking_uri: str) -> str:
     name = str(request.node.name)
     client = mlflow.MlflowClient()
     make_versions(client, name, 4)
-    crown(Succession(name, client), 1)
+    crown(AliasHistory(name, client), 1)
     return name
 
 
@@ -126,7 +126,7 @@ def test_a_worse_version_is_refused_and_that_is_written_down(name: str) -> None:
     result = run_promotion(PromoteConfig(name=name, candidates="3"))
     assert (result.entry, standing(name)) == (None, (1, 0))
     assert mlflow.MlflowClient().get_model_version(name, "3").tags["promotion"] == "refused"
-    refusal = Succession(name).entries()[-1]
+    refusal = AliasHistory(name).entries()[-1]
     assert (refusal.kind, refusal.version) == ("refuse", 3)
     assert refusal.reason.startswith("better top-1 failed: -0.0500")
 
@@ -163,12 +163,12 @@ def test_of_several_that_pass_the_best_takes_over(name: str) -> None:
     assert [verdict.judged.version for verdict in result.receipt.verdicts] == [4, 3, 2]
     assert [verdict.passed for verdict in result.receipt.verdicts] == [True, False, True]
     assert standing(name) == (4, 1)
-    told = [(entry.kind, entry.version) for entry in Succession(name).entries()]
+    told = [(entry.kind, entry.version) for entry in AliasHistory(name).entries()]
     assert told[-2:] == [("refuse", 3), ("promote", 4)]
 
 
 def test_a_version_that_was_rolled_back_is_judged_again_only_when_it_is_named(name: str) -> None:
-    crown(Succession(name), 4)
+    crown(AliasHistory(name), 4)
     roll_back(RollbackConfig(name=name, reason="tags the sea"))
     result = run_promotion(PromoteConfig(name=name, candidates="newest"))
     assert [verdict.judged.version for verdict in result.receipt.verdicts] == [3]
@@ -201,11 +201,11 @@ def test_a_champion_that_moves_meanwhile_stops_the_promotion(
     sign = promoting._sign
 
     def sign_late(*given: object) -> None:
-        crown(Succession(name), 4)
+        crown(AliasHistory(name), 4)
         sign(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(promoting, "_sign", sign_late)
-    with pytest.raises(OvertakenError, match="Version 4 was promoted"):
+    with pytest.raises(ConflictError, match="Version 4 was promoted"):
         run_promotion(PromoteConfig(name=name, candidates="2"))
     assert standing(name) == (4, 1)
 
@@ -283,7 +283,7 @@ def test_of_many_versions_no_more_are_fetched_than_are_judged(
 
 
 def test_a_candidate_can_be_named_by_its_alias(name: str) -> None:
-    Succession(name).challenge(3)
+    AliasHistory(name).set_challenger(3)
     found = run_promotion(PromoteConfig(name=name, candidates=f"models:/{name}@challenger"))
     assert found.receipt.verdicts[0].judged.version == 3
 
@@ -291,7 +291,7 @@ def test_a_candidate_can_be_named_by_its_alias(name: str) -> None:
 def test_rolling_back_twice_and_the_history_that_tells_it(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    crown(Succession(name), 2, 3)
+    crown(AliasHistory(name), 2, 3)
     monkeypatch.setattr("sys.argv", ["rollback", f"--name={name}", "--reason=it tagged cats"])
     rollback.main()
     assert f"champion of {name} was version 3 and is now version 2" in capsys.readouterr().out
@@ -303,9 +303,9 @@ def test_rolling_back_twice_and_the_history_that_tells_it(
     history.main()
     printed = capsys.readouterr().out
     assert "it tagged cats" in printed
-    table, _ = tell_history(HistoryConfig(name=name))
+    rows, _ = tell_history(HistoryConfig(name=name))
     told = ["register 1", "promote 2", "promote 3", "rollback 2", "rollback 1"]
-    assert table["what"].tolist() == told
+    assert [row["what"] for row in rows] == told
 
 
 def test_a_rollback_without_a_reason_is_refused() -> None:

@@ -10,7 +10,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from landmark_ml.registry.champion import Succession
+from landmark_ml.registry.champion import CHALLENGER, CHAMPION, AliasHistory
 from landmark_ml.registry.register import (
     Registered,
     load_served,
@@ -18,7 +18,6 @@ from landmark_ml.registry.register import (
     register_challenger,
     served_requirements,
 )
-from landmark_ml.registry.registered import CHALLENGER, CHAMPION
 from tests.colour_artifact import RED, colour_photo, log_artifact
 from tests.serving.predict_threads import predicting
 
@@ -58,7 +57,7 @@ def test_the_first_version_is_champion(model: ModelInfo, name: str) -> None:
     registered = add(model, name, "0.5")
     assert registered == Registered(name, 1, is_champion=True, reason="the first version")
     assert aliases(name) == {CHAMPION: 1}
-    (entry,) = Succession(name).entries()
+    (entry,) = AliasHistory(name).entries()
     assert (entry.kind, entry.champion, entry.receipt) == ("register", 1, model.run_id)
 
 
@@ -98,7 +97,7 @@ def test_a_run_that_goes_on_after_it_was_registered_has_one_version(
     for _ in range(2):
         assert add(later, name, "0.75").version == 2
     assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}
-    assert [entry.version for entry in Succession(name).entries()] == [1]
+    assert [entry.version for entry in AliasHistory(name).entries()] == [1]
     promoted = register_challenger(model, name, {}, "# Card")
     assert (promoted.version, promoted.is_champion) == (1, True)
     assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}

@@ -11,7 +11,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from landmark_ml.registry.registered import CHAMPION
+from landmark_ml.registry.champion import CHAMPION
 from serving.champion import ALIAS, Champion, ChampionError, load_predictor
 from tests.colour_artifact import NAMES, RED, colour_photo, log_artifact
 
