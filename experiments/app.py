@@ -6,21 +6,23 @@ import contextlib
 
 from experiments import cli
 from landmark_ml.config import AppConfig
-from landmark_ml.tracking.run import connect
-from serving.app import serve
 
 
 def main() -> None:
     """Serve until Ctrl-C or SIGTERM."""
     config = cli.parse(AppConfig(), __doc__ or "")
+
+    from landmark_ml.tracking.run import connect
+    from serving.app import serve
+
     connect()
-    # Being told to end is how a server ends well; a supervisor must not take it for a failure.
+    # A server that is told to end has ended well; a supervisor must not take it for a failure.
     with contextlib.suppress(KeyboardInterrupt):
         serve(config, print_address)
 
 
 def print_address(address: str) -> None:
-    """Say where the page is."""
+    """Print where the page is."""
     print(f"\nthe page   {address}\nthe API    {address}/docs\nCtrl-C ends it", flush=True)
 
 

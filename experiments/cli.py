@@ -1,9 +1,10 @@
-"""Command line made from a configuration dataclass: the one place that parses arguments."""
+"""What every entry point needs: flags from a configuration, and endings a person understands."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import logging
 import os
 import signal
@@ -11,44 +12,79 @@ import sys
 import warnings
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
-
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from landmark_ml.config import Configuration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
 Config = TypeVar("Config", bound=Configuration)
 
 
-def parse(defaults: Config, description: str, argv: Sequence[str] | None = None) -> Config:
-    """Configuration with every field overridable by a flag of its name.
+class Parser(argparse.ArgumentParser):
+    """Command line that is refused in one line."""
 
-    Exits with status 2 and a sentence for an unknown flag or a value out of range.
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2; the usage of fifty flags would bury the reason."""
+        self.exit(2, f"error: {message}\n")
+
+
+def parse(
+    defaults: Config, description: str, argv: Sequence[str] | None = None, command: str = ""
+) -> Config:
+    """Configuration in which `--name=value` or `--name value` has set any field.
+
+    command: what was typed, where it is more than `python -m <module>`. An unknown name or a value
+    that cannot be ends the process with status 2 and one line, which for a name gives the nearest.
     """
-    parser = argparse.ArgumentParser(
-        prog=program(),
+    command = command or program()
+    parser = Parser(
+        prog=command,
+        usage=f"{command} [--NAME=VALUE ...]",
         description=description,
         allow_abbrev=False,
-        formatter_class=argparse.HelpFormatter,
     )
-    for item in fields(defaults):
-        _add_flag(parser, item.name, getattr(defaults, item.name), item.metadata)
-    arguments = vars(parser.parse_args(argv))
+    settable = [item for item in fields(defaults) if item.metadata["settable"]]
+    groups: dict[str, argparse._ActionsContainer] = {"": parser}
+    for item in settable:
+        default, about = getattr(defaults, item.name), item.metadata
+        unit = f" [{about['unit']}]" if about["unit"] else ""
+        choices = f"; one of {', '.join(about['choices'])}" if about["choices"] else ""
+        shown = "empty" if default == "" else default
+        if about["group"] not in groups:
+            groups[about["group"]] = parser.add_argument_group(about["group"])
+        groups[about["group"]].add_argument(
+            f"--{item.name}",
+            type=_boolean if isinstance(default, bool) else type(default),
+            default=default,
+            metavar={str: "TEXT", bool: "BOOL"}.get(type(default), "N"),
+            help=f"{about['help']}{choices}{unit} (default: {shown})".replace("%", "%%"),
+        )
+    # Every flag takes a value. The word after one is that value, even where it starts with a dash:
+    # `mlflow run` writes what `MLproject` does not declare as `--name value`.
+    words, flags = iter(sys.argv[1:] if argv is None else argv), {f"--{f.name}" for f in settable}
+    joined = [
+        word if word not in flags or (value := next(words, None)) is None else f"{word}={value}"
+        for word in words
+    ]
+    values, unknown = parser.parse_known_args(joined)
+    if unknown:
+        name = unknown[0].lstrip("-").partition("=")[0]
+        near = difflib.get_close_matches(name, [item.name for item in settable], cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "--help lists those there are"
+        parser.error(f"{unknown[0]}: there is no parameter {name!r}; {hint}")
     try:
-        return replace(defaults, **arguments)
+        return replace(defaults, **vars(values))
     except ValueError as error:
         parser.error(str(error))
 
 
-def program() -> str | None:
-    """How this process was started, such as `python -m serving.cluster`; None for a file."""
+def program() -> str:
+    """How this process was started, such as `python -m experiments.train`."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return f"python -m {spec.name.removesuffix('.__main__')}" if spec else None
+    return f"python -m {spec.name.removesuffix('.__main__')}" if spec else sys.argv[0]
 
 
 def run(main: Callable[[], object]) -> None:
@@ -67,49 +103,55 @@ def run(main: Callable[[], object]) -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
     try:
-        with _quiet() if rank else contextlib.nullcontext():
+        with contextlib.ExitStack() as stack:
+            if rank:
+                # The first of several processes shows bars, warnings and results for all.
+                nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+                stack.enter_context(contextlib.redirect_stdout(nowhere))
+                stack.enter_context(contextlib.redirect_stderr(nowhere))
             main()
     except KeyboardInterrupt:
         sys.exit(1 if rank else "interrupted")
-    # The last: a tracking address that is no database, or one that refuses.
-    except (ValueError, OSError, MlflowException, SQLAlchemyError) as error:
+    except Exception as error:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        # SQLAlchemyError: a tracking address that is no database, or one that refuses.
+        if not isinstance(error, ValueError | OSError | MlflowException | SQLAlchemyError):
+            raise
         logging.getLogger(__name__).debug("traceback", exc_info=True)
         sys.exit(f"error{f' in process {rank}' if rank else ''}: {error}")
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Show no bars, warnings or results: the first of several processes shows them for all."""
-    with (
-        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
-        contextlib.redirect_stdout(nowhere),
-        contextlib.redirect_stderr(nowhere),
-    ):
-        yield
+def share_among(processes: int) -> None:
+    """Continue in so many processes on this machine; return where one is enough, or under torchrun.
+
+    This process becomes torchrun, so that MLflow, Ctrl-C and exit status stay what they are.
+    """
+    from landmark_ml.inference.runtime import usable_cpus
+    from landmark_ml.training.processes import started_by_torchrun
+
+    if processes == 1 or started_by_torchrun():
+        return
+    module = getattr(sys.modules["__main__"].__spec__, "name", None)
+    if module is None:
+        raise ValueError(
+            f"processes={processes} needs an entry point that Python can start again; call it as"
+            " python -m experiments.train <recipe>, or start it with torchrun"
+        )
+    # Without a number torchrun gives each one core, and says so at length.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cpus() // processes)))
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [sys.executable, *launcher, "-m", module, *sys.argv[1:]]
+    os.execv(sys.executable, command)  # noqa: S606 - our own interpreter and module
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     """End what runs, on Ctrl-C or when a scheduler ends the job."""
-    # `mlflow run` answers Ctrl-C with SIGTERM, which would cut the ending of the run short.
-    signal.signal(signal.SIGTERM, _pass_over)
+    # `mlflow run` answers Ctrl-C with SIGTERM, which would cut the ending of the run short. SIG_IGN
+    # would print a warning where the signal is on its way.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     raise KeyboardInterrupt
-
-
-def _pass_over(_number: int, _frame: FrameType | None) -> None:
-    """Take a signal and go on; SIG_IGN would print a warning if the signal is on its way."""
-
-
-def _add_flag(parser: argparse.ArgumentParser, name: str, default: Any, metadata: Any) -> None:
-    unit = f" [{metadata['unit']}]" if metadata["unit"] else ""
-    choices = f"; one of {', '.join(metadata['choices'])}" if metadata["choices"] else ""
-    shown = "empty" if default == "" else default
-    parser.add_argument(
-        f"--{name}",
-        type=_boolean if isinstance(default, bool) else type(default),
-        default=default,
-        metavar=name.upper(),
-        help=f"{metadata['help']}{choices}{unit} (default: {shown})".replace("%", "%%"),
-    )
 
 
 def _boolean(text: str) -> bool:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from experiments import cli
 from experiments.tag import print_counts, print_passed_over
 from landmark_ml.config import ClusterConfig
-from serving.cluster import run_cluster_tagging
 
 if TYPE_CHECKING:
     from serving.cluster import ClusterResult
@@ -15,7 +14,11 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Tag the photos and print what they show; refused photos are no failure."""
-    print_tagging(run_cluster_tagging(cli.parse(ClusterConfig(), __doc__ or "")))
+    config = cli.parse(ClusterConfig(), __doc__ or "")
+
+    from serving.cluster import run_cluster_tagging
+
+    print_tagging(run_cluster_tagging(config))
 
 
 def print_tagging(result: ClusterResult) -> None:

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from landmark_ml.config import CompareConfig
-from landmark_ml.reports.comparison import comparison_table, readable_table, verdict
-from landmark_ml.reports.comparison_run import run_comparison
 
 if TYPE_CHECKING:
     from landmark_ml.reports.comparison_run import ComparisonResult
@@ -15,11 +13,17 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Print the table and what it shows, and log both as a report."""
-    print_comparison(run_comparison(cli.parse(CompareConfig(), __doc__ or "")))
+    config = cli.parse(CompareConfig(), __doc__ or "")
+
+    from landmark_ml.reports.comparison_run import run_comparison
+
+    print_comparison(run_comparison(config))
 
 
 def print_comparison(result: ComparisonResult) -> None:
     """Print the table, the verdict, which runs are not in it and why, and where the report is."""
+    from landmark_ml.reports.comparison import comparison_table, readable_table, verdict
+
     comparison = result.comparison
     print(f"\n{readable_table(comparison_table(comparison)).to_string(index=False)}\n")
     print(verdict(comparison))

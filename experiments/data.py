@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from experiments import cli, recipes
 from landmark_ml.config import DataConfig
-from landmark_ml.reports.dataset_report import describe_dataset, run_inspection
 
 if TYPE_CHECKING:
     from landmark_ml.reports.dataset_report import InspectionResult
@@ -15,11 +14,16 @@ if TYPE_CHECKING:
 def main() -> None:
     """Log the figures and print the findings; findings are no failure."""
     config = cli.parse(DataConfig(), __doc__ or "")
+
+    from landmark_ml.reports.dataset_report import run_inspection
+
     print_inspection(run_inspection(config, recipes.transfer()))
 
 
 def print_inspection(result: InspectionResult) -> None:
     """Print what the dataset holds, what is wrong with it, and where the figures are."""
+    from landmark_ml.reports.dataset_report import describe_dataset
+
     print(f"\n{describe_dataset(result.dataset)}\n")
     print(result.findings.summary())
     print(f"run  {result.location}")

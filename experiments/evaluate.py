@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from landmark_ml.config import EvaluateConfig
-from landmark_ml.evaluation.page import summary_table
-from landmark_ml.evaluation.run import run_evaluation
 
 if TYPE_CHECKING:
     from landmark_ml.evaluation.run import EvaluationResult
@@ -15,11 +13,17 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Ask the model, measure, log, and print what came of it."""
-    print_evaluation(run_evaluation(cli.parse(EvaluateConfig(), __doc__ or "")))
+    config = cli.parse(EvaluateConfig(), __doc__ or "")
+
+    from landmark_ml.evaluation.run import run_evaluation
+
+    print_evaluation(run_evaluation(config))
 
 
 def print_evaluation(result: EvaluationResult) -> None:
     """Print the table of measures, which photos they are of, and where the page is."""
+    from landmark_ml.evaluation.page import summary_table
+
     metrics, photos = result.report.metrics, result.photos
     rows = summary_table(result.report)
     width = max(len(name) for name, _ in rows)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from experiments import cli
 from landmark_ml.config import HistoryConfig
-from landmark_ml.registry.rollback import tell_history
 
 
 def main() -> None:
     """Print each entry; one in brackets came too late and changed nothing."""
-    rows, repaired = tell_history(cli.parse(HistoryConfig(), __doc__ or ""))
+    config = cli.parse(HistoryConfig(), __doc__ or "")
+
+    from landmark_ml.registry.rollback import tell_history
+
+    rows, repaired = tell_history(config)
     for note in repaired:
         print(f"repaired: {note}")
     for entry in rows:

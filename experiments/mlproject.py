@@ -1,7 +1,7 @@
-"""`python -m experiments.mlproject`: write `MLproject`, `conda.yaml` and the tables of the docs.
+"""`python -m experiments.mlproject`: write `MLproject`, `conda.yaml` and tables of the docs.
 
-Everything in them that repeats a configuration or `pyproject.toml` is made from it, so that a
-field or a requirement is written down once.
+All are made from the configurations, the recipes, the answer's fields and `pyproject.toml`, so
+that each is written down once.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import textwrap
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -31,84 +32,158 @@ from landmark_ml.inference.prediction import Prediction, answer_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from dataclasses import Field
 
 ROOT = Path(__file__).resolve().parents[1]
-_HEAD = (
-    "# Written by `python -m experiments.mlproject` from {source}: change that, not this file.\n"
+_WRITTEN = "Written by `python -m experiments.mlproject` from {source}: change that, not this file."
+
+_HOW_TO_GIVE_ONE = (
+    'Give one to make as `PARAMS="-P name=value"`, to `mlflow run . --env-manager local -e <entry',
+    'point>` as `-P name=value`, to `python -m experiments.…` and `make app PARAMS="…"` as',
+    "`--name=value`. Booleans are `True` or `False`.",
 )
 
 
 @dataclass(frozen=True)
 class EntryPoint:
-    """Module that `mlflow run` starts, and the configuration its parameters default to."""
+    """What `mlflow run` starts: a module, its defaults, and the fields that people commonly set.
 
-    module: str
+    MLflow shows the common ones, and hands every other one on as it was typed.
+    """
+
+    command: str
     defaults: Configuration
+    common: tuple[str, ...]
 
 
-TRANSFER = EntryPoint("experiments.transfer", recipes.transfer())
-ENTRY_POINTS: dict[str, EntryPoint] = {
-    "main": TRANSFER,
-    "transfer": TRANSFER,
-    "ensemble": EntryPoint("experiments.ensemble", recipes.ensemble()),
-    "finetune": EntryPoint("experiments.finetune", recipes.finetune()),
-    "scratch": EntryPoint("experiments.scratch", recipes.scratch()),
-    "data": EntryPoint("experiments.data", DataConfig()),
-    "tune": EntryPoint("experiments.tune", recipes.tune()),
-    "compare": EntryPoint("experiments.compare", CompareConfig()),
-    "evaluate": EntryPoint("experiments.evaluate", EvaluateConfig()),
-    "promote": EntryPoint("experiments.promote", PromoteConfig()),
-    "rollback": EntryPoint("experiments.rollback", RollbackConfig()),
-    "history": EntryPoint("experiments.history", HistoryConfig()),
-    "tag": EntryPoint("experiments.tag", TagConfig()),
-    "cluster": EntryPoint("experiments.cluster", ClusterConfig()),
-    "app": EntryPoint("experiments.app", AppConfig()),
+_COMMON = ("data", "not_landmarks", "places", "seed", "device", "resume", "register")
+_HEAD, _PIXELS = ("epochs", *_COMMON), ("finetune_epochs", *_COMMON)
+ENTRY_POINTS = {
+    "transfer": EntryPoint("train transfer", recipes.transfer(), _HEAD),
+    "ensemble": EntryPoint("train ensemble", recipes.ensemble(), _HEAD),
+    "finetune": EntryPoint("train finetune", recipes.finetune(), _PIXELS),
+    "scratch": EntryPoint("train scratch", recipes.scratch(), _PIXELS),
+    "data": EntryPoint("data", DataConfig(), ("data", "not_landmarks", "places")),
+    "tune": EntryPoint(
+        "tune", recipes.tune(), ("data", "space", "trials", "minutes", "study", "storage")
+    ),
+    "compare": EntryPoint("compare", CompareConfig(), ("experiment", "filter", "most")),
+    "evaluate": EntryPoint("evaluate", EvaluateConfig(), ("model", "data", "photos")),
+    "promote": EntryPoint("promote", PromoteConfig(), ("name", "candidates", "data", "reason")),
+    "rollback": EntryPoint("rollback", RollbackConfig(), ("name", "reason")),
+    "history": EntryPoint("history", HistoryConfig(), ("name",)),
+    "tag": EntryPoint(
+        "tag", TagConfig(), ("photos", "out", "model", "sidecars", "albums", "gallery")
+    ),
+    "cluster": EntryPoint(
+        "cluster", ClusterConfig(), ("photos", "out", "model", "workers", "address")
+    ),
+    "app": EntryPoint("app", AppConfig(), ("model", "host", "port")),
 }
 
 
 def mlproject() -> str:
-    """Text of `MLproject`, with every field of a configuration as a parameter."""
-    head = _HEAD.format(source="landmark_ml/config and experiments/recipes.py")
-    lines = ["name: landmarks", "conda_env: conda.yaml", "", "entry_points:"]
+    """Text of `MLproject`."""
+    source = _WRITTEN.format(source="landmark_ml/config and experiments")
+    lines = [f"# {source}", "# Every parameter of docs/parameters.md can be given, not only these."]
+    lines += ["name: landmarks", "conda_env: conda.yaml", "", "entry_points:"]
     for name, entry in ENTRY_POINTS.items():
-        lines += [f"  {name}:", "    parameters:"]
-        lines += [f"      {key}: {_spec(value)}" for key, value in asdict(entry.defaults).items()]
-        lines += ["    command: >-", f"      python -m {entry.module}"]
-        # With a space, a value that starts with a dash would be taken for a flag.
-        lines += [f"      --{item.name}={{{item.name}}}" for item in fields(entry.defaults)]
-    return head + "\n".join(lines) + "\n"
+        lines += [f"  {name}: &{name}" if name == "transfer" else f"  {name}:", "    parameters:"]
+        for field in entry.common:
+            value = getattr(entry.defaults, field)
+            # MLflow knows one type of number.
+            kind = "string" if isinstance(value, str) else "float"
+            default = json.dumps(value) if isinstance(value, str) else value
+            lines.append(f"      {field}: {{type: {kind}, default: {default}}}")
+        flags = [f"--{field}={{{field}}}" for field in entry.common]
+        command = " ".join([f"python -m experiments.{entry.command}", *flags])
+        lines += [
+            "    command: >-",
+            *textwrap.wrap(command, 92, initial_indent="      ", subsequent_indent="      "),
+        ]
+    return "\n".join([*lines, "  main: *transfer"]) + "\n"
 
 
 def conda_yaml(pyproject: Path = ROOT / "pyproject.toml") -> str:
     """Text of `conda.yaml`: the lowest Python and the dependencies of `pyproject.toml`."""
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     python = project["requires-python"].removeprefix(">=")
-    lines = ["name: landmark-ml", "channels:", "  - conda-forge", "dependencies:"]
-    lines += [f"  - python={python}", "  - pip", "  - pip:"]
+    lines = [f"# {_WRITTEN.format(source='pyproject.toml')}", "name: landmark-ml", "channels:"]
+    lines += ["  - conda-forge", "dependencies:", f"  - python={python}", "  - pip", "  - pip:"]
     lines += [f'      - "{requirement}"' for requirement in project["dependencies"]]
-    return _HEAD.format(source="pyproject.toml") + "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"
 
 
-def parameter_table(config: Configuration) -> str:
-    """Markdown table of every field: name, default, unit and meaning."""
-    rows = ["| Parameter | Default | Unit | Meaning |", "|---|---|---|---|"]
-    for item in fields(config):
-        value = getattr(config, item.name)
-        default = "empty" if value == "" else f"`{value}`"
-        choices = item.metadata["choices"]
-        meaning = item.metadata["help"] + (f": {', '.join(choices)}" if choices else "")
-        escaped = meaning.replace("|", "\\|")
-        rows.append(f"| `{item.name}` | {default} | {item.metadata['unit']} | {escaped} |")
-    return "\n".join(rows) + "\n"
+def parameters_page() -> str:
+    """Text of `docs/parameters.md`: each field once, where the first entry point takes it."""
+    written = _WRITTEN.format(source="landmark_ml/config and experiments")
+    lines = ["# Parameters", "", f"<!-- {written} -->", "", *_HOW_TO_GIVE_ONE]
+    place: dict[Field[Any], str] = {}
+    for name, entry in ENTRY_POINTS.items():
+        if name in recipes.RECIPES and name != "transfer":
+            continue
+        groups: dict[str, list[Field[Any]]] = {}
+        elsewhere: dict[str, list[str]] = {}
+        for item in _settable(entry.defaults):
+            if item in place:
+                elsewhere.setdefault(place[item], []).append(f"`{item.name}`")
+            else:
+                place[item] = item.metadata["group"] or name
+                groups.setdefault(item.metadata["group"], []).append(item)
+        lines += ["", f"## {', '.join(recipes.RECIPES) if name == 'transfer' else name}"]
+        if elsewhere:
+            links = [
+                f"[{heading}](#{heading.lower().replace(' ', '-')})"
+                + (f" ({', '.join(names)})" if heading in ENTRY_POINTS else "")
+                for heading, names in elsewhere.items()
+            ]
+            lines += [
+                "",
+                *textwrap.wrap(f"Takes those of {', '.join(links)}.", 100, break_on_hyphens=False),
+            ]
+        for group, items in groups.items():
+            lines += ["", f"### {group}"] if group else []
+            lines += ["", "| Parameter | Default | Unit | Meaning |", "|---|---|---|---|"]
+            for item in items:
+                choices = ", ".join(item.metadata["choices"])
+                meaning = item.metadata["help"] + (f": {choices}" if choices else "")
+                default = _cell(getattr(entry.defaults, item.name))
+                lines.append(f"| `{item.name}` | {default} | {item.metadata['unit']} | {meaning} |")
+        if name == "transfer":
+            lines += _recipe_table()
+    return "\n".join(lines) + "\n"
 
 
-def answer_table() -> str:
-    """Markdown table of the fields of an answer: name, type and meaning."""
+def _recipe_table() -> list[str]:
+    """Markdown of the fields in which the recipes differ."""
+    configs = [recipe() for recipe in recipes.RECIPES.values()]
+    lines = ["", "### Where the recipes differ", ""]
+    lines += [f"| Parameter | {' | '.join(recipes.RECIPES)} |", "|---" * (len(configs) + 1) + "|"]
+    for item in _settable(configs[0]):
+        cells = [_cell(getattr(config, item.name)) for config in configs]
+        if len(set(cells)) > 1:
+            lines.append(f"| `{item.name}` | {' | '.join(cells)} |")
+    return lines
+
+
+def _settable(config: Configuration) -> list[Field[Any]]:
+    return [item for item in fields(config) if item.metadata["settable"]]
+
+
+def _cell(value: object) -> str:
+    return "empty" if value == "" else f"`{value}`"
+
+
+def with_answer_fields(page: str) -> str:
+    """Page with a fresh table of what an answer says between the markers."""
     rows = [
         f"| `{field.name}` | {_type_in_words(field.type)} | {field.meaning} |"
         for field in answer_fields(Prediction)
     ]
-    return "\n".join(["| field | type | meaning |", "|---|---|---|", *rows]) + "\n"
+    head = ["<!-- answer fields -->", "| field | type | meaning |", "|---|---|---|"]
+    table = "\n".join([*head, *rows, "<!-- end -->"])
+    pattern = r"<!-- answer fields -->\n.*?<!-- end -->"
+    return re.sub(pattern, lambda _: table, page, flags=re.DOTALL)
 
 
 def _type_in_words(kind: Any) -> str:
@@ -120,48 +195,17 @@ def _type_in_words(kind: Any) -> str:
     return f"({', '.join(field.name for field in answer_fields(kind))})"
 
 
-def documents() -> list[Path]:
-    """The README, where it is there, and every page in `docs/`."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    return [page for page in pages if page.is_file()]
-
-
-def with_tables(document: str) -> str:
-    """Document with a fresh table wherever `<!-- parameters:NAME -->` … `<!-- end -->` stands.
-
-    Raises ValueError for the name of no entry point.
-    """
-
-    def table(match: re.Match[str]) -> str:
-        if match["name"] not in ENTRY_POINTS:
-            known = ", ".join(ENTRY_POINTS)
-            raise ValueError(
-                f"a document asks for the parameters of {match['name']!r}; known: {known}"
-            )
-        body = parameter_table(ENTRY_POINTS[match["name"]].defaults)
-        return f"{match['start']}\n{body}<!-- end -->"
-
-    answers = f"<!-- answer fields -->\n{answer_table()}<!-- end -->"
-    pattern = r"<!-- answer fields -->\n.*?<!-- end -->"
-    document = re.sub(pattern, lambda _: answers, document, flags=re.DOTALL)
-    pattern = r"(?P<start><!-- parameters:(?P<name>\w+) -->)\n.*?<!-- end -->"
-    return re.sub(pattern, table, document, flags=re.DOTALL)
-
-
-def _spec(value: Any) -> str:
-    """Type and default of a parameter; `MLproject` knows one type of number."""
-    if isinstance(value, str):
-        return f"{{type: string, default: {json.dumps(value, ensure_ascii=False)}}}"
-    return f"{{type: float, default: {value}}}"
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the files anew and name them; whoever asks for help gets that alone."""
+    """Write the files anew and name them."""
     argparse.ArgumentParser(prog=cli.program(), description=__doc__).parse_args(argv)
-    written = {"MLproject": mlproject(), "conda.yaml": conda_yaml()}
-    for path in documents():
-        written[str(path.relative_to(ROOT))] = with_tables(path.read_text(encoding="utf-8"))
-    for name, text in written.items():
+    answers = (ROOT / "docs/answers.md").read_text(encoding="utf-8")
+    pages = {
+        "MLproject": mlproject(),
+        "conda.yaml": conda_yaml(),
+        "docs/parameters.md": parameters_page(),
+        "docs/answers.md": with_answer_fields(answers),
+    }
+    for name, text in pages.items():
         (ROOT / name).write_text(text, encoding="utf-8")
         print(f"wrote {name}")
 

@@ -1,4 +1,4 @@
-"""Recipes: functions that return a complete configuration; flags change single values of it."""
+"""Recipes: each returns a complete training configuration, of which flags change single values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def ensemble() -> TrainConfig:
 
 
 def finetune() -> TrainConfig:
-    """The last stages of an ImageNet network on augmented pixels, begun from a trained head."""
+    """The last stages of an ImageNet network on augmented pixels, starting from a trained head."""
     return TrainConfig(
         recipe="finetune",
         # Deviations over small crops are not those over the whole photos that are served.
@@ -70,6 +70,9 @@ def scratch() -> TrainConfig:
         val_interval=4,
         val_fraction=0.08,
     )
+
+
+RECIPES = {recipe.__name__: recipe for recipe in (transfer, ensemble, finetune, scratch)}
 
 
 def tune() -> TuneConfig:

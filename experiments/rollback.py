@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from experiments import cli
 from landmark_ml.config import RollbackConfig
-from landmark_ml.registry.rollback import roll_back
 
 
 def main() -> None:
     """Move the alias back and say from where to where."""
-    result = roll_back(cli.parse(RollbackConfig(), __doc__ or ""))
+    config = cli.parse(RollbackConfig(), __doc__ or "")
+
+    from landmark_ml.registry.rollback import roll_back
+
+    result = roll_back(config)
     for note in result.repaired:
         print(f"repaired: {note}")
     entry = result.entry

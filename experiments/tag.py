@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from landmark_ml.config import TagConfig
-from serving.tagging import printable, run_tagging
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -20,7 +19,11 @@ MOST_SHOWN = 20
 
 def main() -> None:
     """Tag the library and print what it holds; refused photos are no failure."""
-    print_tagging(run_tagging(cli.parse(TagConfig(), __doc__ or "")))
+    config = cli.parse(TagConfig(), __doc__ or "")
+
+    from serving.tagging import run_tagging
+
+    print_tagging(run_tagging(config))
 
 
 def print_tagging(result: TagResult) -> None:
@@ -41,6 +44,8 @@ def print_tagging(result: TagResult) -> None:
 
 def print_passed_over(suffixes: Counter[str], unreadable: dict[Path, str]) -> None:
     """Print how many files of which formats, and which folders, were passed over."""
+    from serving.tagging import printable
+
     for suffix, count in sorted(suffixes.items()):
         print(f"not read    {count:,} files *{suffix}; export them as JPEG to have them tagged")
     for folder, reason in islice(unreadable.items(), MOST_SHOWN):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from experiments import cli, recipes
-from experiments.summary import interval
-from landmark_ml.tuning import run_tuning
+from experiments.train import interval
 
 if TYPE_CHECKING:
     from landmark_ml.tuning import TuneResult
@@ -14,7 +13,11 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Search, and say what was found and how to have it again."""
-    print_search(run_tuning(cli.parse(recipes.tune(), __doc__ or "")))
+    config = cli.parse(recipes.tune(), __doc__ or "")
+
+    from landmark_ml.tuning import run_tuning
+
+    print_search(run_tuning(config))
 
 
 def print_search(result: TuneResult) -> None:

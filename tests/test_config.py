@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from experiments import recipes
+from experiments.recipes import RECIPES
 from landmark_ml.config import (
     AppConfig,
     ClusterConfig,
@@ -195,12 +195,9 @@ def test_every_field_has_a_default_and_a_meaning(config_class: type[Configuratio
         assert default_of(config_class, item.name) == getattr(config_class(), item.name)
 
 
-def test_a_recipe_is_a_complete_configuration_that_bears_its_name() -> None:
-    assert recipes.transfer().recipe == "transfer"
-    assert recipes.transfer() == TrainConfig(recipe="transfer")
-    assert recipes.ensemble().recipe == "ensemble"
-    assert recipes.finetune().recipe == "finetune"
-    assert recipes.scratch().recipe == "scratch"
+def test_a_recipe_records_its_own_name() -> None:
+    assert {name: recipe().recipe for name, recipe in RECIPES.items()} == {n: n for n in RECIPES}
+    assert RECIPES["transfer"]() == TrainConfig()
 
 
 @pytest.mark.parametrize("side", [41, 160])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import shlex
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,13 +16,30 @@ from mlflow.utils.yaml_utils import read_yaml
 
 from experiments import cli, mlproject, recipes
 from experiments.mlproject import ENTRY_POINTS, ROOT
-from landmark_ml.config import Configuration, DataConfig, TrainConfig, to_params
-from tests import source_tree
+from landmark_ml.config import Configuration, DataConfig, TrainConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from dataclasses import Field
     from pathlib import Path
 
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 STALE = "run `python -m experiments.mlproject`"
+
+
+def source_texts() -> Iterator[str]:
+    """Every text in the source; of an f-string what is between its values."""
+    for room in ("landmark_ml", "experiments", "serving"):
+        for path in (ROOT / room).rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant) and id(node) not in docstrings:
+                    yield str(node.value)
+
+
+def settable(name: str) -> list[Field[Any]]:
+    return [f for f in fields(ENTRY_POINTS[name].defaults) if f.metadata["settable"]]
 
 
 def load_project() -> Any:
@@ -30,41 +48,45 @@ def load_project() -> Any:
 
 
 def run_command(name: str, given: dict[str, str]) -> list[str]:
-    """Split the command that `mlflow run` would hand to the shell, without the interpreter."""
+    """Split the command that `mlflow run` would hand to the shell, without `python -m`."""
     entry = load_project().get_entry_point(name)
-    return shlex.split(entry.compute_command(given, None))[1:]
+    return shlex.split(entry.compute_command(given, None))[2:]
 
 
 def parse_command(name: str, given: dict[str, str]) -> Configuration:
-    _, module, *flags = run_command(name, given)
-    assert module == ENTRY_POINTS[name].module
-    return cli.parse(ENTRY_POINTS[name].defaults, "", flags)
+    start = f"experiments.{ENTRY_POINTS[name].command}".split()
+    words = run_command(name, given)
+    assert words[: len(start)] == start
+    return cli.parse(ENTRY_POINTS[name].defaults, "", words[len(start) :])
 
 
 def test_the_written_files_are_fresh() -> None:
     assert (ROOT / "MLproject").read_text(encoding="utf-8") == mlproject.mlproject(), STALE
     assert (ROOT / "conda.yaml").read_text(encoding="utf-8") == mlproject.conda_yaml(), STALE
+    page = ROOT / "docs/parameters.md"
+    assert page.read_text(encoding="utf-8") == mlproject.parameters_page(), STALE
+    answers = (ROOT / "docs/answers.md").read_text(encoding="utf-8")
+    assert answers == mlproject.with_answer_fields(answers), STALE
 
 
-def test_the_tables_of_the_documents_are_fresh() -> None:
-    if not mlproject.documents():
-        pytest.skip("no README here")
-    for page in mlproject.documents():
-        text = page.read_text(encoding="utf-8")
-        assert text == mlproject.with_tables(text), f"{page.name}: {STALE}"
+def test_the_fields_of_an_answer_are_laid_between_their_markers() -> None:
+    page = mlproject.with_answer_fields("a\n<!-- answer fields -->\nold\n<!-- end -->\nz\n")
+    assert page.startswith("a\n<!-- answer fields -->\n| field | type | meaning |\n")
+    assert "| `tags` | list of text |" in page
+    assert page.endswith("|\n<!-- end -->\nz\n")
+    assert "old" not in page
 
 
 def test_commands_to_copy_need_no_conda() -> None:
     blocks = [
         line
-        for page in mlproject.documents()
+        for page in PAGES
         for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
         for line in block.splitlines()
     ]
-    printed = [text for module in source_tree.modules() for text in source_tree.texts(module)]
-    commands = [text for text in blocks + printed if "mlflow run . " in text]
+    commands = [text for text in [*blocks, *source_texts()] if "mlflow run . " in text]
     assert len(commands) >= 5
-    assert not [text for text in commands if "--env-manager " not in text]
+    assert not [text for text in commands if "--env-manager" not in text]
 
 
 def parameters_given(text: str) -> list[tuple[str, str]]:
@@ -79,7 +101,7 @@ def parameters_given(text: str) -> list[tuple[str, str]]:
 
 
 def test_the_documents_give_parameters_that_there_are() -> None:
-    known = {entry: set(to_params(point.defaults)) for entry, point in ENTRY_POINTS.items()}
+    known = {entry: {field.name for field in settable(entry)} for entry in ENTRY_POINTS}
     anywhere = set().union(*known.values())
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/*.md")]
     given = [
@@ -94,9 +116,8 @@ def test_the_documents_give_parameters_that_there_are() -> None:
 
 
 def test_nothing_is_installed_from_an_index_that_does_not_have_it() -> None:
-    pages = [page.read_text(encoding="utf-8") for page in mlproject.documents()]
-    printed = [text for module in source_tree.modules() for text in source_tree.texts(module)]
-    assert not [text for text in pages + printed if "landmark-ml[" in text]
+    pages = [page.read_text(encoding="utf-8") for page in PAGES]
+    assert not [text for text in [*pages, *source_texts()] if "landmark-ml[" in text]
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)
@@ -104,28 +125,56 @@ def test_defaults_survive_the_way_through_mlflow(name: str) -> None:
     assert parse_command(name, {}) == ENTRY_POINTS[name].defaults
 
 
-def test_main_is_transfer() -> None:
-    assert ENTRY_POINTS["main"] is ENTRY_POINTS["transfer"]
-    assert parse_command("main", {}) == recipes.transfer()
-
-
 @pytest.mark.parametrize("name", ENTRY_POINTS)
-def test_every_field_is_a_parameter_with_its_default(name: str) -> None:
-    config = ENTRY_POINTS[name].defaults
-    parameters = load_project().get_entry_point(name).parameters
-    assert {key: str(item.default) for key, item in parameters.items()} == to_params(config)
-    kinds = {key: item.type for key, item in parameters.items()}
-    assert kinds == {
-        item.name: "string" if isinstance(getattr(config, item.name), str) else "float"
-        for item in fields(config)
-    }
+def test_every_field_can_be_given_through_mlflow(name: str) -> None:
+    given = {}
+    for field in settable(name):
+        given[field.name] = str(getattr(ENTRY_POINTS[name].defaults, field.name))
+    words = " ".join(run_command(name, given))
+    assert all(f" --{field}" in words for field in given)
+    assert parse_command(name, given) == ENTRY_POINTS[name].defaults
+
+
+def test_fields_that_mlproject_does_not_declare_are_handed_on() -> None:
+    given = {"learning_rate": "0.5", "backbone": "-odd name", "mirror": "True"}
+    assert not set(given) & set(ENTRY_POINTS["transfer"].common)
+    expected = replace(recipes.transfer(), learning_rate=0.5, backbone="-odd name", mirror=True)
+    assert parse_command("transfer", given) == expected
+
+
+@pytest.mark.parametrize("name", ["learning_rat", "recipe"])
+def test_a_parameter_that_there_is_not_is_refused(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exited:
+        parse_command("transfer", {name: "0.5"})
+    assert exited.value.code == 2
+    assert f"there is no parameter '{name}'" in capsys.readouterr().err
+
+
+def test_main_is_transfer() -> None:
+    assert run_command("main", {"seed": "3"}) == run_command("transfer", {"seed": "3"})
 
 
 @pytest.mark.parametrize(
-    "value", ["my photos", "-photos", "a'b", 'a"b', "$HOME", "{data}", "", "naïve; echo no", "a=b"]
+    "value",
+    [
+        "my photos",
+        "-photos",
+        "--help",
+        "a'b",
+        'a"b',
+        "$HOME",
+        "{data}",
+        "",
+        "naïve; echo no",
+        "a=b",
+    ],
 )
-def test_awkward_values_arrive_as_typed(value: str) -> None:
-    assert parse_command("data", {"data": value}) == DataConfig(data=value)
+@pytest.mark.parametrize("field", ["data", "cache_dir"])
+def test_awkward_values_arrive_as_typed(field: str, value: str) -> None:
+    expected: dict[str, Any] = {field: value}
+    assert parse_command("data", {field: value}) == DataConfig(**expected)
 
 
 def test_numbers_arrive_as_numbers() -> None:
@@ -136,9 +185,7 @@ def test_numbers_arrive_as_numbers() -> None:
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)
 def test_every_command_starts_a_module_that_exists(name: str) -> None:
-    flag, module, *_ = run_command(name, {})
-    assert flag == "-m"
-    assert importlib.util.find_spec(module) is not None
+    assert importlib.util.find_spec(run_command(name, {})[0]) is not None
 
 
 def test_conda_environment_and_package_need_the_same() -> None:
@@ -154,38 +201,26 @@ def test_conda_environment_and_package_need_the_same() -> None:
     assert load_project().env_config_path == str(ROOT / "conda.yaml")
 
 
-def test_the_parameter_table_explains_every_field() -> None:
-    head, rule, *rows = mlproject.parameter_table(recipes.transfer()).splitlines()
-    assert head == "| Parameter | Default | Unit | Meaning |"
-    assert {line.count("|") for line in (head, rule, *rows)} == {5}
-    named = [re.match(r"\| `(\w+)` \|", row) for row in rows]
-    assert [match and match[1] for match in named] == [item.name for item in fields(TrainConfig)]
-    assert any("where to train: auto, cpu, cuda, mps" in row for row in rows)
-
-
-def test_tables_are_laid_between_their_markers() -> None:
-    text = "before\n<!-- parameters:data -->\nold\n<!-- end -->\nafter\n"
-    table = mlproject.parameter_table(DataConfig())
-    fresh = f"before\n<!-- parameters:data -->\n{table}<!-- end -->\nafter\n"
-    assert mlproject.with_tables(text) == fresh
-    assert mlproject.with_tables(fresh) == fresh
-
-
-def test_a_table_of_no_entry_point_is_refused() -> None:
-    with pytest.raises(ValueError, match=f"'nothing'; known: {', '.join(ENTRY_POINTS)}"):
-        mlproject.with_tables("<!-- parameters:nothing -->\n<!-- end -->")
+def test_the_page_of_parameters_explains_every_field_once() -> None:
+    page = mlproject.parameters_page()
+    told = re.findall(r"\| `(\w+)` \| \S+ \| \w* \| .{5,} \|", page)
+    assert set(told) == {field.name for name in ENTRY_POINTS for field in settable(name)}
+    assert told.count("val_fraction") == told.count("learning_rate") == 1
+    assert "| where to train: auto, cpu, cuda, mps |" in page
+    assert "| `optimizer` | `adamw` | `adamw` | `adamw` | `muon` |" in page
 
 
 def test_the_generator_writes_all_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(mlproject, "ROOT", tmp_path)
-    (tmp_path / "README.md").write_text("<!-- parameters:data -->\n<!-- end -->\n")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/answers.md").write_text("<!-- answer fields -->\n<!-- end -->\n")
     mlproject.main([])
     assert (tmp_path / "MLproject").read_text(encoding="utf-8") == mlproject.mlproject()
     assert (tmp_path / "conda.yaml").read_text(encoding="utf-8") == mlproject.conda_yaml()
-    assert "`max_unreadable`" in (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert capsys.readouterr().out.count("wrote ") == 3
+    assert (tmp_path / "docs/parameters.md").read_text(encoding="utf-8").startswith("# Parameters")
+    assert capsys.readouterr().out.count("wrote ") == 4
 
 
 @pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("--check", 2), ("README.md", 2)])

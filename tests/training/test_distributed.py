@@ -61,7 +61,7 @@ class Workplace:
         flags = [f"--{name}={value}" for name, value in to_params(config).items()]
         with (self.folder / log).open("w") as file:
             process = subprocess.Popen(  # noqa: S603 - our own command
-                [sys.executable, *launcher, "-m", "experiments.scratch", *flags],
+                [sys.executable, *launcher, "-m", "experiments.train", "scratch", *flags],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=file,

@@ -46,7 +46,7 @@ class Workplace:
         flags = [f"--{name}={value}" for name, value in to_params(config).items()]
         with self.log(seed).open("a") as log:
             return subprocess.Popen(  # noqa: S603 - our own command
-                [sys.executable, "-m", "experiments.transfer", *flags],
+                [sys.executable, "-m", "experiments.train", "transfer", *flags],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,
