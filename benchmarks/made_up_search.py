@@ -17,6 +17,7 @@ from landmark_ml.config import TuneConfig
 from landmark_ml.tuning import join_study, suggest_config
 from landmark_ml.tuning.storage import open_storage, storage_url
 from landmark_ml.tuning.study import open_study
+from landmark_ml.tuning.worker import TrialRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,11 +54,11 @@ class Workload:
         )
 
 
-@dataclass(frozen=True)
-class Napping:
-    """Trains nothing; see `landmark_ml.tuning.worker.TrialRunner`."""
+class Napping(TrialRunner):
+    """Sleeps instead of training."""
 
-    seconds: float
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
     def run(
         self, config: TrainConfig, on_epoch_end: Callable[[dict[str, float]], None]
@@ -75,14 +76,6 @@ class Napping:
             }
             on_epoch_end({**curve, "val/top3": share, "epoch": float(epoch)})
         return {"val/top1": top1, "val/top3": 0.97, "val/calibrated_loss": 0.4}
-
-    def latency_ms(self, config: TrainConfig, cache: Path) -> float:
-        """Not an objective here."""
-        raise NotImplementedError
-
-    def size_mb(self, config: TrainConfig) -> float:
-        """Not an objective here."""
-        raise NotImplementedError
 
 
 def work_ours(load: Workload, number: int) -> None:

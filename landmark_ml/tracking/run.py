@@ -14,6 +14,7 @@ import mlflow
 import pandas as pd
 from mlflow.entities import LifecycleStage, RunStatus
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from landmark_ml.config import to_json, to_params
 from landmark_ml.data import MANIFEST, label_name, split_digest, write_manifest
@@ -171,12 +172,16 @@ def start_run(
     """Open a run, record the configuration, and end it as what happened.
 
     run_id: an unfinished run to go on with, instead of a new one (or the one of `mlflow run`).
+    A run tagged with a parent opens in the experiment of its parent.
     An exception ends it FAILED with the reason as a tag, Ctrl-C ends it KILLED.
     """
     connect()
     mlflow.enable_system_metrics_logging()  # type: ignore[no-untyped-call]
     if run_id:
         _turn_to(run_id)
+    elif MLFLOW_PARENT_RUN_ID in tags:
+        parent = mlflow.get_run(tags[MLFLOW_PARENT_RUN_ID])
+        mlflow.set_experiment(experiment_id=parent.info.experiment_id)
     active, status = None, RunStatus.FAILED
     try:
         # Cut in between, MLflow would know a running run and this process none to end.

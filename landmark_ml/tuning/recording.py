@@ -20,7 +20,7 @@ from landmark_ml.tracking.errors import is_not_there
 from landmark_ml.training.resume import began_here
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from landmark_ml.config import TrainConfig, TuneConfig
@@ -40,6 +40,7 @@ class TrialRun:
     """Child run of a trial. It logs in batches, so that recording does not slow the trial down."""
 
     run_id: str
+    _params: list[Param] = field(default_factory=list)
     _pending: list[Metric] = field(default_factory=list)
     _flushed: float = 0.0
     _steps: int = 0
@@ -78,8 +79,10 @@ class TrialRun:
             mlflow.MlflowClient().log_batch(
                 self.run_id,
                 metrics=self._pending[start : start + _BATCH],
+                params=self._params,
                 tags=[RunTag(key, value) for key, value in tags.items()],
             )
+            self._params = []
         self._pending = []
 
 
@@ -90,24 +93,17 @@ class StudyRun:
     run_id: str
 
     def start_trial(self, number: int, config: TrainConfig, tags: Mapping[str, str]) -> TrialRun:
-        """Open the child run of a trial and record its configuration.
+        """Open the child run of a trial; its configuration is sent with its first metrics.
 
         Raises MlflowException when MLflow does not answer.
         """
-        client = mlflow.MlflowClient()
-        run = client.create_run(
+        run = mlflow.MlflowClient().create_run(
             mlflow.get_run(self.run_id).info.experiment_id,
             run_name=f"trial-{number:04d}",
             tags={MLFLOW_PARENT_RUN_ID: self.run_id, "trial_state": "running", **tags},
         )
-        begun = TrialRun(run.info.run_id)
-        try:
-            params = [Param(key, value) for key, value in to_params(config).items()]
-            client.log_batch(run.info.run_id, params=params)
-        except MlflowException as refused:
-            begun.end("failed", error=str(refused))
-            raise
-        return begun
+        params = [Param(key, value) for key, value in to_params(config).items()]
+        return TrialRun(run.info.run_id, params)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Log metrics of the whole study; step: the number of trials so far."""
@@ -126,12 +122,9 @@ class StudyRun:
         tags = {f"best.{name}": value for name, value in params.items()}
         for key in mlflow.get_run(self.run_id).data.tags:
             if key.startswith("best.") and key not in tags:
-                try:
+                # Another worker may have deleted it.
+                with contextlib.suppress(MlflowException):
                     mlflow.MlflowClient().delete_tag(self.run_id, key)
-                except MlflowException as error:
-                    # Another worker may have deleted it.
-                    if not is_not_there(error):
-                        raise
         self.set_tags(tags)
 
     def mark(self, status: str) -> None:
@@ -143,18 +136,6 @@ class StudyRun:
             client.update_run(self.run_id, status)
         else:
             client.set_terminated(self.run_id, status)
-
-    @contextlib.contextmanager
-    def experiment(self) -> Iterator[None]:
-        """Open runs in the experiment of the study while the block runs."""
-        before = os.environ.get("MLFLOW_EXPERIMENT_NAME")
-        os.environ["MLFLOW_EXPERIMENT_NAME"] = tracking.Run(self.run_id).experiment
-        try:
-            yield
-        finally:
-            os.environ.pop("MLFLOW_EXPERIMENT_NAME")
-            if before is not None:
-                os.environ["MLFLOW_EXPERIMENT_NAME"] = before
 
     def test_tags(self, best_trial: int) -> dict[str, str]:
         """Tags by which a run that tests a best trial is found again."""
@@ -208,7 +189,20 @@ def open_study_run(config: TuneConfig, known: str | None) -> StudyRun:
     # Taken out of the environment, so that later runs of this process are new ones.
     launched = os.environ.pop("MLFLOW_RUN_ID", None)
     if known is not None:
-        _check_exists(known, config.study)
+        try:
+            deleted = client.get_run(known).info.lifecycle_stage == LifecycleStage.DELETED
+        except MlflowException as error:
+            if not is_not_there(error):
+                raise
+            raise ValueError(
+                f"study {config.study!r} is recorded in run {known}, which this MLflow does not"
+                " have; give all workers the same MLFLOW_TRACKING_URI, or start a new study"
+            ) from None
+        if deleted:
+            raise ValueError(
+                f"study {config.study!r} is recorded in run {known}, which was deleted; restore it"
+                " in the MLflow UI, or start a new study"
+            )
         if launched and launched != known:
             client.set_tag(launched, "resumed_run", known)
         return StudyRun(known)
@@ -226,20 +220,3 @@ def open_study_run(config: TuneConfig, known: str | None) -> StudyRun:
     )
     client.log_text(launched, to_json(config), "config.json")
     return StudyRun(launched)
-
-
-def _check_exists(run_id: str, study: str) -> None:
-    try:
-        deleted = mlflow.get_run(run_id).info.lifecycle_stage == LifecycleStage.DELETED
-    except MlflowException as error:
-        if not is_not_there(error):
-            raise
-        raise ValueError(
-            f"study {study!r} is recorded in run {run_id}, which this MLflow does not have; give"
-            " all workers the same MLFLOW_TRACKING_URI, or start a new study"
-        ) from None
-    if deleted:
-        raise ValueError(
-            f"study {study!r} is recorded in run {run_id}, which was deleted; restore it in the"
-            " MLflow UI, or start a new study"
-        )

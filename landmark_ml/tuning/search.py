@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from landmark_ml.config import TuneConfig
     from landmark_ml.data import Dataset
     from landmark_ml.tuning.recording import StudyRun
-    from landmark_ml.tuning.worker import Runner
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +124,7 @@ def run_tuning(config: TuneConfig) -> TuneResult:
     )
 
 
-def join_study(config: TuneConfig, folds: Sequence[Dataset], runner: Runner) -> Worker:
+def join_study(config: TuneConfig, folds: Sequence[Dataset], runner: TrialRunner) -> Worker:
     """Worker of the study that the configuration names; the first worker creates the study.
 
     Raises ValueError for a database that cannot be used or fails, and for a study that cannot
@@ -161,12 +160,11 @@ def conclude(config: TuneConfig, study: Study, parent: StudyRun) -> Winner:
     tested = parent.finished_test(number, digest)
     if tested is None:
         resume = parent.resume_test(number, digest, user_path(chosen.cache_dir))
-        with parent.experiment():
-            result = run_training(
-                replace(chosen, resume=resume),
-                nominate=register_challenger,
-                tags=parent.test_tags(number),
-            )
+        result = run_training(
+            replace(chosen, resume=resume),
+            nominate=register_challenger,
+            tags=parent.test_tags(number),
+        )
         tested = mlflow.get_run(result.run_id)
     metrics = {k: v for k, v in tested.data.metrics.items() if k.startswith("test/")}
     parent.log(metrics, len(started(study)))

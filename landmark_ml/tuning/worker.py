@@ -8,7 +8,7 @@ import math
 import statistics
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mlflow.exceptions import MlflowException
@@ -65,16 +65,6 @@ _BYTES_PER_WEIGHT = 4
 _OBJECTIVES = {"top1": "val/top1", "latency": "latency_ms", "size": "size_mb"}
 
 
-class Runner(Protocol):
-    """What trains the configuration of a trial; see `TrialRunner`."""
-
-    def run(self, config: TrainConfig, on_epoch_end: OnEpochEnd) -> dict[str, float]: ...
-
-    def latency_ms(self, config: TrainConfig, cache: Path) -> float: ...
-
-    def size_mb(self, config: TrainConfig) -> float: ...
-
-
 @dataclass
 class Worker:
     """Takes the trials of a study, one after the other."""
@@ -83,7 +73,7 @@ class Worker:
     study: Study
     storage: RDBStorage
     parent: StudyRun
-    runner: Runner
+    runner: TrialRunner
 
     def work(self) -> None:
         """Return when the study has all its trials, or the time is up, and no trial is running.
