@@ -1,5 +1,8 @@
-"""A gallery of a tagged library: pages and thumbnails that need nothing but a browser."""
+"""A gallery of a tagged library: pages and thumbnails that need nothing but a browser.
 
-from serving.tagging.gallery.writing import GALLERY, write_gallery
+Gives `write_gallery` to the tagger.
+"""
 
-__all__ = ["GALLERY", "write_gallery"]
+from serving.tagging.gallery.pages import write_gallery
+
+__all__ = ["write_gallery"]

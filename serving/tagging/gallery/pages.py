@@ -1,168 +1,281 @@
-"""The pages of a gallery: one or more for each album, one that shows all albums."""
+"""Write a gallery: thumbnails first, then pages, then away with what is outdated.
+
+There is a page for each album (more than one where it is large), for each kind of unfiled photos,
+and a first page that shows all albums.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from dataclasses import dataclass
+import os
+import re
+import unicodedata
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+from tqdm.auto import tqdm
 
 from landmark_ml.figures.html import render
 from landmark_ml.files import whole_file
-from serving.tagging.gallery.cards import THUMBNAILS, Originals, card
-from serving.tagging.gallery.catalogue import around
-from serving.tagging.gallery.page_names import page_name
-from serving.tagging.gallery.shelf import Apart
+from serving.tagging.albums import album_of, has_place, is_confident
+from serving.tagging.gallery.index import PhotoIndex, Unfiled, around
+from serving.tagging.gallery.thumbnails import remove_unused, with_thumbnails
 from serving.tagging.table import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
+    from landmark_ml.inference.prediction import Prediction
     from serving.tagging.albums import Album
-    from serving.tagging.gallery.catalogue import Catalogue, Entry
-    from serving.tagging.gallery.shelf import Shelf, Shelved
+    from serving.tagging.gallery.index import Entry, Shown
+    from serving.tagging.journal import Tagged
     from serving.tagging.tagger import TagResult
 
-INDEX, PAGES = "index.html", "albums"
+GALLERY, INDEX, PAGES, THUMBNAILS = "gallery", "index.html", "albums", "thumbs"
 PHOTOS_ON_A_PAGE = 120
-_TITLES = {Apart.UNPLACED: "Photos without an album", Apart.REFUSED: "Photos that were not read"}
+_SCRATCH = ".shelf.sqlite"
+_MAX_NAME = 60
+_PAGE = re.compile(r"(?:unplaced|refused|(?:[a-z0-9]+-)*[0-9a-f]{10})(?:-\d+)?\.html")
+_TITLES = {Unfiled.UNPLACED: "Photos without an album", Unfiled.REFUSED: "Photos without an answer"}
 _NOTES = {
-    Apart.UNPLACED: "They show no landmark surely enough, and carry no position of their own.",
-    Apart.REFUSED: "Each with the reason.",
+    Unfiled.UNPLACED: "No landmark was recognised with enough confidence, and the photos carry no"
+    " position of their own.",
+    Unfiled.REFUSED: "Each with the reason.",
+}
+_SEVERAL = "one of several landmarks"
+_SOURCES = {
+    "exif": "from the photo",
+    "landmark": "position of the landmark",
+    "city": "middle of the landmarks it may be",
 }
 
 
-@dataclass(frozen=True)
-class Tile:
-    """An album as other pages show it."""
+def write_gallery(
+    photos: Iterable[Tagged], root: Path, result: TagResult, min_confidence: float
+) -> Path:
+    """Write `gallery/` into the result's folder and return its first page.
 
-    name: str
-    within: str
-    photos: int
-    href: str
-    cover: str | None
-
-
-@dataclass(frozen=True)
-class Section:
-    """Albums of one country on the first page; no href: of no country."""
-
-    name: str
-    href: str
-    anchor: str
-    photos: int
-    tiles: list[Tile]
-
-
-@dataclass(frozen=True)
-class Head:
-    """What stands above the photos of an album.
-
-    outer: names and pages of the albums around it; own, total: photos without and with those of the
-    albums within it, of which tiles are shown.
+    Existing thumbnails are reused, so a killed run goes on where it was. A page stays whole until
+    the new one replaces it; the first page is written last, and outdated files go after it.
     """
+    folder = result.out / GALLERY
+    folder.mkdir(parents=True, exist_ok=True)
+    with PhotoIndex(folder / _SCRATCH) as index:
+        answered = tqdm(photos, "gallery", result.photos, unit=" photos", delay=1, smoothing=0.05)
+        for photo, thumbnail in with_thumbnails(answered, root, folder / THUMBNAILS):
+            section: Album | Unfiled = album_of(photo.answer, min_confidence) or Unfiled.UNPLACED
+            if photo.answer["error"] is not None:
+                section = Unfiled.REFUSED
+            index.add(section, photo, thumbnail)
+        pages = _Pages(folder, root, result, min_confidence)
+        for entry in index.entries():
+            pages.write_album(entry, index)
+        for kind, count in index.unfiled.items():
+            pages.write_photos(kind, index, own=count, title=_TITLES[kind], note=_NOTES[kind])
+        pages.write_index(index)
+        for file in sorted((folder / PAGES).glob("*.html")):
+            if is_page(file.name) and file.name not in pages.written:
+                file.unlink()
+        # Photos in a folder that cannot be opened may come back, and use theirs again.
+        if not result.unreadable:
+            remove_unused(folder / THUMBNAILS, index.uses)
+    return folder / INDEX
 
-    title: str
-    note: str
-    own: int
-    total: int
-    outer: list[tuple[str, str]]
-    tiles: list[Tile]
 
-
-class Pages:
+class _Pages:
     """Writes pages into the folder of a gallery, and remembers which."""
 
-    def __init__(self, folder: Path, root: Path, model: str, min_confidence: float) -> None:
-        self._folder, self._model = folder, model
+    def __init__(self, folder: Path, root: Path, result: TagResult, min_confidence: float) -> None:
+        self._folder, self._result, self._min_confidence = folder, result, min_confidence
         self._library = printable(Path(root.resolve().name or root))
-        self._originals = Originals(root, folder / PAGES)
-        self._min_confidence = min_confidence
+        self._originals = originals_address(root, folder / PAGES)
         self.written: set[str] = set()
 
-    def write_album(self, entry: Entry, shelf: Shelf) -> None:
+    def write_album(self, entry: Entry, index: PhotoIndex) -> None:
         """Write the pages of an album: the albums within it, then its photos."""
-        head = Head(
+        self.write_photos(
+            entry.album,
+            index,
             title=entry.album.names[-1],
-            note="",
             own=entry.own,
             total=entry.photos,
             outer=[(outer.names[-1], page_name(outer)) for outer in reversed(around(entry.album))],
-            tiles=[_tile(inner, up="../", home="") for inner in entry.within],
-        )
-        self._write_all(entry.album, head, shelf.photos(entry.album))
-
-    def write_apart(self, apart: Apart, shelf: Shelf, count: int) -> None:
-        """Write the pages of photos that are in no album."""
-        head = Head(_TITLES[apart], _NOTES[apart], count, count, [], [])
-        self._write_all(apart, head, shelf.photos(apart))
-
-    def write_index(self, catalogue: Catalogue, result: TagResult) -> None:
-        """Write the page of all albums."""
-        top = catalogue.top()
-        self._write(
-            INDEX,
-            "gallery_index.html",
-            photos=result.photos,
-            placed=sum(entry.photos for entry in top),
-            albums=sum(len(entry.all_within()) for entry in top),
-            sections=_sections(top),
-            apart=[
-                (_TITLES[kind], f"{PAGES}/{page_name(kind)}", catalogue.apart[kind])
-                for kind in Apart
-                if catalogue.apart[kind]
-            ],
-            not_read=sorted(result.other_pictures.items()),
+            tiles=[_tile(inner, thumbnails=f"../{THUMBNAILS}") for inner in sorted(entry.within)],
         )
 
-    def _write_all(self, section: Album | Apart, head: Head, photos: Iterator[Shelved]) -> None:
-        last = max(1, math.ceil(head.own / PHOTOS_ON_A_PAGE))
+    def write_photos(
+        self, section: Album | Unfiled, index: PhotoIndex, *, own: int, **head: Any
+    ) -> None:
+        """Write the pages of a section's photos; head: what is above them, for the template."""
+        photos = index.photos(section)
+        last = max(1, math.ceil(own / PHOTOS_ON_A_PAGE))
         names = [page_name(section, number) for number in range(1, last + 1)]
         for number, name in enumerate(names, 1):
             cards = [
-                card(photo, self._originals, self._min_confidence)
+                make_card(photo, self._originals, self._min_confidence)
                 for photo in islice(photos, PHOTOS_ON_A_PAGE)
             ]
-            values = {"head": head, "number": number, "names": names, "cards": cards}
+            values = {"own": own, "total": own, "note": "", "outer": [], "tiles": [], **head}
+            values |= {"number": number, "names": names, "cards": cards}
             self._write(f"{PAGES}/{name}", "gallery_album.html", **values)
             self.written.add(name)
 
+    def write_index(self, index: PhotoIndex) -> None:
+        """Write the first page: countries with their albums, last what is in no country."""
+        top = index.top()
+        sections: list[dict[str, Any]] = [
+            {
+                "name": entry.album.country,
+                "href": f"{PAGES}/{page_name(entry.album)}",
+                "anchor": f"country-{number}",
+                "entries": [entry],
+            }
+            for number, entry in enumerate((entry for entry in top if entry.album.country), 1)
+        ]
+        if elsewhere := [entry for entry in top if not entry.album.country]:
+            sections.append(
+                {"name": "Elsewhere", "href": "", "anchor": "elsewhere", "entries": elsewhere}
+            )
+        for section in sections:
+            entries = section["entries"]
+            section["photos"] = sum(entry.photos for entry in entries)
+            section["tiles"] = [
+                _tile(inner, thumbnails=THUMBNAILS, pages=f"{PAGES}/")
+                for entry in entries
+                for inner in entry.all_within()
+            ]
+        self._write(
+            INDEX,
+            "gallery_index.html",
+            photos=self._result.photos,
+            sections=sections,
+            unfiled=[
+                (_TITLES[kind], f"{PAGES}/{page_name(kind)}", index.unfiled[kind])
+                for kind in Unfiled
+                if kind in index.unfiled
+            ],
+            not_read=sorted(self._result.other_pictures.items()),
+        )
+
     def _write(self, name: str, template: str, **values: Any) -> None:
-        page = render(template, library=self._library, model=self._model, **values)
+        page = render(template, library=self._library, model=self._result.model, **values)
         with whole_file(self._folder / name, flush=False) as path:
             path.write_text(page, encoding="utf-8")
 
 
-def _tile(entry: Entry, *, up: str, home: str) -> Tile:
-    """up: way to the gallery's folder; home: way to the folder of pages."""
-    return Tile(
-        name=entry.album.names[-1],
-        within=(entry.album.city or "") if entry.album.landmark else "",
-        photos=entry.photos,
-        href=home + page_name(entry.album),
-        cover=f"{up}{THUMBNAILS}/{entry.cover}" if entry.cover else None,
+def _tile(entry: Entry, *, thumbnails: str, pages: str = "") -> dict[str, Any]:
+    """An album as other pages show it. thumbnails, pages: ways to these folders."""
+    return {
+        "name": entry.album.names[-1],
+        "within": (entry.album.city or "") if entry.album.landmark else "",
+        "photos": entry.photos,
+        "href": pages + page_name(entry.album),
+        "cover": f"{thumbnails}/{entry.cover}" if entry.cover else None,
+    }
+
+
+class Card(NamedTuple):
+    """A photo on a page, as text still to be escaped; what is not known is empty.
+
+    original, thumbnail: addresses relative to the page; confidence: of the title, 0 to 1; position:
+    `48.8584, 2.2945` in WGS84 degrees, with its geo: address and where it comes from.
+    """
+
+    title: str
+    name: str
+    original: str
+    thumbnail: str | None
+    confidence: float | None
+    place: str
+    tags: tuple[str, ...]
+    position: str
+    geo: str
+    source: str
+    error: str
+
+
+def make_card(shown: Shown, originals: str, min_confidence: float) -> Card:
+    """Card of a photo, for a page beside the folder of thumbnails.
+
+    An answer below `min_confidence` is shown as what the photo may be. originals: address of the
+    library.
+    """
+    path, answer = shown.photo
+    error, latitude, longitude = answer["error"], answer["latitude"], answer["longitude"]
+    confident, placed = is_confident(answer, min_confidence), has_place(answer, min_confidence)
+    known = placed and latitude is not None and longitude is not None
+    at = (f"{latitude:.4f}", f"{longitude:.4f}") if known else ()
+    place = [part for part in (answer["city"], answer["country"]) if part and placed]
+    name = _name_of(answer)
+    if name == _SEVERAL and confident:
+        name = _SEVERAL.capitalize()
+    if error is not None:
+        title = error["code"]
+    elif name is None:
+        title = "No known landmark"
+    else:
+        title = name if confident else f"Perhaps {name}"
+    return Card(
+        title=title,
+        name=printable(path),
+        original=f"{originals}/{_url(path)}",
+        thumbnail=f"../{THUMBNAILS}/{shown.thumbnail}" if shown.thumbnail else None,
+        confidence=answer["confidence"] if name else None,
+        place=", ".join(place),
+        tags=tuple(answer["tags"] or ()) if confident else (),
+        position=", ".join(at),
+        geo=f"geo:{','.join(at)}",
+        source=_SOURCES.get(answer["location_source"] or "", ""),
+        error=error["reason"] if error else "",
     )
 
 
-def _sections(top: list[Entry]) -> list[Section]:
-    """Countries, each with the albums in it that hold photos; last what is in none."""
-    countries = [entry for entry in top if entry.album.country]
-    homeless = [entry for entry in top if not entry.album.country]
-    sections = [
-        Section(
-            entry.album.names[-1],
-            f"{PAGES}/{page_name(entry.album)}",
-            f"country-{number}",
-            entry.photos,
-            [_tile(inner, up="", home=f"{PAGES}/") for inner in entry.all_within()],
-        )
-        for number, entry in enumerate(countries, 1)
-    ]
-    tiles = [
-        _tile(inner, up="", home=f"{PAGES}/") for entry in homeless for inner in entry.all_within()
-    ]
-    if homeless:
-        photos = sum(entry.photos for entry in homeless)
-        sections.append(Section("Elsewhere", "", "elsewhere", photos, tiles))
-    return sections
+def _name_of(answer: Prediction) -> str | None:
+    """What the answer says that the photo shows, as finely as it says."""
+    if answer["landmark"] or not answer["level"]:
+        return answer["landmark"]
+    # City and country of a photo with its own position are not those that the model means.
+    if answer["location_source"] != "exif":
+        name = answer["city"] if answer["level"] == "city" else answer["country"]
+        if name:
+            return name
+    return _SEVERAL
+
+
+def originals_address(root: Path, pages: Path) -> str:
+    """Address of the library's folder, as seen from a folder of pages."""
+    try:
+        return _url(Path(os.path.relpath(root.resolve(), pages.resolve())))
+    except ValueError:
+        # Another drive of Windows: there is no relative way.
+        return root.resolve().as_uri()
+
+
+def _url(path: Path) -> str:
+    """Path in a URL, whatever bytes its names have."""
+    return quote(os.fsencode(path.as_posix()), safe="/")
+
+
+def page_name(section: Album | Unfiled, number: int = 1) -> str:
+    """`france-paris-eiffel-tower-1a2b3c4d5e.html`, and `…-2.html` for its second page.
+
+    Readable, the same in every run, and safe on every file system.
+    """
+    if isinstance(section, Unfiled):
+        name = section.value
+    else:
+        # Two albums may look the same without accents, and some have no ASCII letter at all.
+        digest = hashlib.sha256(json.dumps(section).encode()).hexdigest()[:10]
+        text = unicodedata.normalize("NFKD", " ".join(section.names))
+        words = re.findall(r"[a-z0-9]+", text.encode("ascii", "ignore").decode().lower())
+        name = "-".join(filter(None, ["-".join(words)[:_MAX_NAME].strip("-"), digest]))
+    return f"{name}.html" if number == 1 else f"{name}-{number}.html"
+
+
+def is_page(name: str) -> bool:
+    """Whether a file is named like a page of ours."""
+    return _PAGE.fullmatch(name) is not None

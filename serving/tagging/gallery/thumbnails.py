@@ -1,4 +1,4 @@
-"""Thumbnails of a library's photos, each made once: a later run makes those that are missing."""
+"""Thumbnails of a library's photos, made once: a later run only makes those that are missing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import re
-from functools import partial
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -25,70 +24,69 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SIDE = 320
+MAX_SIDE = 320
 """Longest side of a thumbnail in pixels."""
 
-_SHORT_SIDE = SIDE * 9 // 16
+_MIN_SIDE = MAX_SIDE * 9 // 16
 _QUALITY = 80
 # Camera makers' wide colours fit; a printer's profile is larger than the picture.
-_LONGEST_PROFILE = 4096
+_MAX_PROFILE_BYTES = 4096
 _NAME = re.compile(r"[0-9a-f]{20}\.jpg")
 
 
 def with_thumbnails(
     photos: Iterable[Tagged], root: Path, folder: Path
 ) -> Iterator[tuple[Tagged, str | None]]:
-    """Photos in their order, each with the name of its thumbnail in a folder.
+    """Yield photos in their order, each with the name of its thumbnail in a folder.
 
-    None where there is none: for a refused photo, and one that is gone or cannot be read any more;
-    one that was changed since it was answered is shown as it is now. Made on all cores; no more
-    photos than cores are held.
+    The name is None for a photo without an answer, and for one that is gone or unreadable now. A
+    photo that was changed since it was answered is shown as it is now.
     """
-    return in_order(partial(_find_or_make, root, folder), photos, usable_cpus(), name="thumb")
+
+    def find_or_make(photo: Tagged) -> tuple[Tagged, str | None]:
+        if photo.answer["error"] is not None:
+            return photo, None
+        source = root / photo.path
+        try:
+            name = thumbnail_name(photo.path, source.stat())
+            target = folder / name
+            # A power cut may leave an empty file.
+            if not (target.is_file() and target.stat().st_size):
+                with whole_file(target, flush=False) as path:
+                    path.write_bytes(thumbnail(source))
+        except (PhotoError, OSError) as error:
+            logger.warning("%s gets no thumbnail: %s", source, error)
+            return photo, None
+        return photo, name
+
+    return in_order(find_or_make, photos, usable_cpus(), name="thumb")
 
 
 def thumbnail_name(path: Path, state: os.stat_result) -> str:
-    """`ab/abc….jpg`: another one for a photo that was changed."""
-    identity = os.fsencode(path) + f"\0{state.st_size}\0{state.st_mtime_ns}\0{SIDE}".encode()
-    digest = hashlib.sha256(identity).hexdigest()[:20]
+    """`ab/abc….jpg`; another name when the photo is changed."""
+    identity = f"\0{state.st_size}\0{state.st_mtime_ns}\0{MAX_SIDE}".encode()
+    digest = hashlib.sha256(os.fsencode(path) + identity).hexdigest()[:20]
     return f"{digest[:2]}/{digest}.jpg"
 
 
 def thumbnail(photo: Path) -> bytes:
-    """JPEG of a photo, upright, within a square of `SIDE` pixels and without its EXIF.
+    """JPEG of a photo, upright, at most `MAX_SIDE` pixels wide and high, without EXIF.
 
     Raises PhotoError or OSError for a photo that cannot be read.
     """
-    picture = decode_photo(photo, min_side=_SHORT_SIDE)
+    picture = decode_photo(photo, min_side=_MIN_SIDE)
     profile = picture.info.get("icc_profile", b"")
-    kept = profile[16:20] == b"RGB " and len(profile) <= _LONGEST_PROFILE
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    kept = profile[16:20] == b"RGB " and len(profile) <= _MAX_PROFILE_BYTES
+    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
     jpeg = io.BytesIO()
     picture.save(jpeg, "JPEG", quality=_QUALITY, icc_profile=profile if kept else None)
     return jpeg.getvalue()
 
 
-def remove_others(folder: Path, is_used: Callable[[str], bool]) -> None:
-    """Remove thumbnails that are not used, and what a killed run left half written."""
-    for shelf in sorted(folder.glob("[0-9a-f][0-9a-f]")):
-        for file in sorted(shelf.iterdir()):
+def remove_unused(folder: Path, is_used: Callable[[str], bool]) -> None:
+    """Remove thumbnails that are not used, and what a killed run left half-written."""
+    for subfolder in sorted(folder.glob("[0-9a-f][0-9a-f]")):
+        for file in sorted(subfolder.iterdir()):
             name = file.name.removeprefix(".").split(".jpg")[0] + ".jpg"
-            if _NAME.fullmatch(name) and not is_used(f"{shelf.name}/{file.name}"):
+            if _NAME.fullmatch(name) and not is_used(f"{subfolder.name}/{file.name}"):
                 file.unlink()
-
-
-def _find_or_make(root: Path, folder: Path, photo: Tagged) -> tuple[Tagged, str | None]:
-    if photo.answer["error"] is not None:
-        return photo, None
-    source = root / photo.path
-    try:
-        name = thumbnail_name(photo.path, source.stat())
-        target = folder / name
-        # An empty one is what a power cut may leave.
-        if not (target.is_file() and target.stat().st_size):
-            with whole_file(target, flush=False) as path:
-                path.write_bytes(thumbnail(source))
-    except (PhotoError, OSError) as error:
-        logger.warning("%s gets no thumbnail: %s", source, error)
-        return photo, None
-    return photo, name

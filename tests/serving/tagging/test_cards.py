@@ -9,13 +9,13 @@ import pytest
 
 from landmark_ml.inference.areas import Area
 from landmark_ml.inference.prediction import answer
-from serving.tagging.gallery.cards import Originals, card
-from serving.tagging.gallery.shelf import Shelved
+from serving.tagging.gallery.index import Shown
+from serving.tagging.gallery.pages import make_card
 from serving.tagging.journal import Tagged
 from tests.serving.tagging.areas import CITY, TOWER
 
 if TYPE_CHECKING:
-    from serving.tagging.gallery.cards import Card
+    from serving.tagging.gallery.pages import Card
 
 COUNTRY = Area("country", 0.7, None, "France", latitude=None, longitude=None, tags=("old",))
 
@@ -24,7 +24,7 @@ def card_of(
     area: Area, own: tuple[float, float] | None, *, score: float = 0.9, min_confidence: float = 0.5
 ) -> Card:
     found = Tagged(Path("a.jpg"), answer([TOWER], score, 0.5, own, area))
-    return card(Shelved(found, None), Originals(Path("p"), Path("o")), min_confidence)
+    return make_card(Shown(found, None), "../photos", min_confidence)
 
 
 @pytest.mark.parametrize(("area", "title"), [(CITY, "Paris"), (COUNTRY, "France")])

@@ -13,8 +13,8 @@ import pytest
 from landmark_ml.config import TagConfig
 from serving.tagging.albums import Album
 from serving.tagging.gallery import pages, thumbnails
-from serving.tagging.gallery.page_names import page_name
-from serving.tagging.gallery.shelf import Apart
+from serving.tagging.gallery.index import Unfiled
+from serving.tagging.gallery.pages import page_name
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
 from tests.colour_artifact import GREEN, RED, colour_photo
@@ -93,11 +93,11 @@ def test_what_is_unsure_or_unread_stands_apart(
     config: TagConfig, photos: Path, loaded: LoadedVersion
 ) -> None:
     run(replace(config, min_confidence=1.0), loaded)
-    unplaced = Read(gallery(config) / "albums" / page_name(Apart.UNPLACED))
+    unplaced = Read(gallery(config) / "albums" / page_name(Unfiled.UNPLACED))
     assert {"Perhaps Eiffel Tower", "No known landmark"} <= set(unplaced.text)
     assert "Paris, France" not in unplaced.text
     assert "48.8584, 2.2945" not in unplaced.text
-    refused = Read(gallery(config) / "albums" / page_name(Apart.REFUSED))
+    refused = Read(gallery(config) / "albums" / page_name(Unfiled.REFUSED))
     assert {"truncated", "empty"} <= set(refused.text)
     assert any("upload or copy it again" in text for text in refused.text)
     assert {path.name for path in originals(refused, photos)} == {"cut.jpg", "empty.png"}

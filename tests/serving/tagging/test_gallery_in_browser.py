@@ -8,7 +8,7 @@ import pytest
 
 from landmark_ml.config import TagConfig
 from serving.tagging.albums import Album
-from serving.tagging.gallery.page_names import page_name
+from serving.tagging.gallery.pages import page_name
 from serving.tagging.recognition import LoadedVersion
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library

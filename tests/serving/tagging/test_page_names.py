@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from serving.tagging.albums import Album
-from serving.tagging.gallery.page_names import is_page, page_name
-from serving.tagging.gallery.shelf import Apart
+from serving.tagging.gallery.index import Unfiled
+from serving.tagging.gallery.pages import is_page, page_name
 
 
 def test_pages_of_albums_are_told_apart() -> None:
@@ -19,7 +19,7 @@ def test_pages_of_albums_are_told_apart() -> None:
     ]
     names = [page_name(album, number) for album in albums for number in (1, 2)]
     assert len(set(names)) == len(names)
-    for name in [*names, page_name(Apart.UNPLACED), page_name(Apart.REFUSED, 12)]:
+    for name in [*names, page_name(Unfiled.UNPLACED), page_name(Unfiled.REFUSED, 12)]:
         assert is_page(name), name
         assert name.isascii()
         assert len(name) < 100
