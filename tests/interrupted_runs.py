@@ -10,7 +10,7 @@ import mlflow.pyfunc
 import pandas as pd
 
 from landmark_ml.tracking import run as tracking
-from landmark_ml.training.resume import config_digest, hold_run
+from landmark_ml.training.checkpoint import config_digest, hold_run
 from tests.colour_photos import CLASSES, write_colour
 
 if TYPE_CHECKING:

@@ -14,17 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from landmark_ml.training.batches import TensorBatches
-from landmark_ml.training.devices import choose_compute
-from landmark_ml.training.loop import fit
-from landmark_ml.training.optim import FitOptions
-from landmark_ml.training.processes import Processes, join_processes
-from landmark_ml.training.seeding import seed_everything
+from landmark_ml.training.devices import choose_compute, seed_everything
+from landmark_ml.training.distributed import Processes, join_processes
+from tests.tiny_networks import fit_on_pixels, small_config
 
-OPTIONS = FitOptions(
-    name="shared",
-    num_classes=3,
-    epochs=4,
-    learning_rate=0.02,
+CONFIG = small_config(
+    finetune_epochs=4,
+    finetune_learning_rate=0.02,
     label_smoothing=0.1,
     mixup=0.4,
     cutmix=1.0,
@@ -64,7 +60,7 @@ def run(processes: Processes) -> list[dict[str, float]]:
     val = TensorBatches(*colours(19, 2), 4, processes=processes)
     # Rounding to bfloat16, where a processor trains in it, depends on how a batch is parted.
     exact = replace(choose_compute("cpu", 1, processes), bf16=False)
-    fit(Plain(), train, val, OPTIONS, exact, rows.append)
+    fit_on_pixels(Plain(), train, val, CONFIG, rows.append, compute=exact)
     return rows
 
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 import functools
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from landmark_ml.config import TrainConfig
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import LandmarkNetwork
 from landmark_ml.networks.onnx_trace import trace_backbone
 from landmark_ml.training.devices import Compute
+from landmark_ml.training.loop import fit
+from landmark_ml.training.optim import finetune_state
+
+if TYPE_CHECKING:
+    from landmark_ml.training.batches import Batches
+    from landmark_ml.training.checkpoint import RunSaver
+    from landmark_ml.training.loop import OnEpochEnd
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 SIDE = 16
@@ -59,6 +68,36 @@ def tiny_model(num_outputs: int = 3, seed: int = 0) -> LandmarkNetwork:
         torch.manual_seed(seed)
         model = LandmarkNetwork(TinyBackbone(num_outputs), tiny_preprocessing())
     return model.eval()
+
+
+def small_config(backbone: str = "test_efficientnet", **changes: Any) -> TrainConfig:
+    """One plain network from random weights, and a training with nothing extra switched on."""
+    plain: dict[str, Any] = {
+        "backbone": backbone,
+        "weights": "random",
+        "resolution": 32,
+        "feature_stages": 0,
+        "pooling": "average",
+        "epochs": 0,
+        "finetune_epochs": 1,
+        "layer_decay": 1.0,
+        "label_smoothing": 0.0,
+    }
+    return TrainConfig(**(plain | changes))
+
+
+def fit_on_pixels(
+    model: nn.Module,
+    train: Batches,
+    val: Batches | None,
+    config: TrainConfig,
+    on_epoch_end: OnEpochEnd | None = None,
+    saver: RunSaver | None = None,
+    compute: Compute = CPU,
+) -> dict[str, float]:
+    """What the fine-tuning phase does with batches of three classes."""
+    state = finetune_state(model, config, compute, len(train))
+    return fit(state, train, val, config, 3, on_epoch_end, saver)
 
 
 def random_pixels(count: int, seed: int = 0, side: int = SIDE) -> Tensor:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from landmark_ml.networks.create import ModelOptions, create_model
+from landmark_ml.config import TrainConfig
+from landmark_ml.networks.create import create_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +58,14 @@ class Task:
 
     def network(self) -> nn.Module:
         """The network with the weights that all peers begin with and a new classifier."""
-        weights = "pretrained" if self.recipe == "transfer" else "random"
-        return create_model(ModelOptions(self.backbone, self.num_classes, weights)).network
+        config = TrainConfig(
+            backbone=self.backbone,
+            weights="pretrained" if self.recipe == "transfer" else "random",
+            feature_stages=0,
+            pooling="average",
+            finetune_epochs=1,
+        )
+        return create_model(config, self.num_classes).network
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from landmark_ml.networks.create import ModelOptions, create_model
+from landmark_ml.config import TrainConfig
+from landmark_ml.networks.create import create_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +23,8 @@ class EagerNetwork:
     """Photo bytes to the index and the probability of a class, as torchvision's guide does it."""
 
     def __init__(self) -> None:
-        self.network = create_model(ModelOptions(BACKBONE, CLASSES)).network.eval()
+        config = TrainConfig(backbone=BACKBONE, feature_stages=0, pooling="average")
+        self.network = create_model(config, CLASSES).network.eval()
         self.transform = v2.Compose(
             [
                 v2.Resize(256),

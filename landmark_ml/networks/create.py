@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import timm
@@ -23,44 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from landmark_ml.config import TrainConfig
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """What `create_model` needs to know; resolution 0 takes the backbone's own.
-
-    backbone: a name timm knows, or several joined by `+`. feature_stages: earlier stages whose maps
-    the classifier sees beside the last ones. pooling: `average`, or `statistics` for how much each
-    map varies, too. Of all three see `JoinedNetwork`. members: how many such networks, see
-    `AveragedNetworks`.
-    """
-
-    backbone: str
-    num_outputs: int
-    weights: str = "pretrained"
-    resolution: int = 0
-    framing: str = "squash"
-    drop_rate: float = 0.0
-    mirror: bool = False
-    feature_stages: int = 0
-    pooling: str = "average"
-    members: int = 1
-
-
-def model_options(config: TrainConfig, num_outputs: int) -> ModelOptions:
-    """The part of a configuration that decides which network is trained."""
-    return ModelOptions(
-        backbone=config.backbone,
-        num_outputs=num_outputs,
-        weights=config.weights,
-        resolution=config.resolution,
-        framing=config.framing,
-        drop_rate=config.drop_rate,
-        mirror=config.mirror,
-        feature_stages=config.feature_stages,
-        pooling=config.pooling,
-        members=config.members,
-    )
 
 
 def native_resolution(backbone: str) -> int:
@@ -148,27 +109,52 @@ class LandmarkNetwork(nn.Module):
         return self
 
 
-def create_model(options: ModelOptions) -> LandmarkNetwork:
-    """Network with a new classifier of `num_outputs` classes and its preprocessing.
+def create_model(config: TrainConfig, num_outputs: int) -> LandmarkNetwork:
+    """Network of a configuration with a new classifier, and the preprocessing it needs.
 
-    Raises ValueError for an unknown backbone (naming near ones), WeightsError without weights.
+    Reads backbone, weights, resolution, framing, mirror, feature_stages, pooling, members and
+    drop_rate. Raises ValueError for an unknown backbone (naming near ones) or one that cannot do
+    what the configuration asks, WeightsError where its weights cannot be had.
     """
-    check_known(options.backbone)
-    members = [_create_member(options) for _ in range(options.members)]
-    network = AveragedNetworks(members) if len(members) > 1 else members[0]
-    network.reset_classifier(options.num_outputs)  # type: ignore[operator]
-    model = LandmarkNetwork(network, _preprocessing(network, options), options.mirror)
-    _check_runs(model, options)
+    preprocessing = create_preprocessing(config)
+    networks = [_create_one(config) for _ in range(config.members)]
+    network = AveragedNetworks(networks) if len(networks) > 1 else networks[0]
+    network.reset_classifier(num_outputs)  # type: ignore[operator]
+    model = LandmarkNetwork(network, preprocessing, config.mirror)
+    _check_runs(model, config)
     return model
 
 
-def _create_member(options: ModelOptions) -> nn.Module:
+def create_preprocessing(config: TrainConfig) -> Preprocessing:
+    """The way from a photo to the square that the configured network sees; builds no network.
+
+    Of joined backbones the first decides. Raises ValueError for an unknown backbone.
+    """
+    check_known(config.backbone)
+    first = timm.get_pretrained_cfg(config.backbone.split("+")[0])
+    constants = resolve_data_config(pretrained_cfg=first.to_dict())
+    side = config.resolution or int(constants["input_size"][-1])
+    return Preprocessing(
+        resolution=side,
+        resize=round(side / float(constants["crop_pct"])),
+        framing=config.framing,
+        interpolation=str(constants["interpolation"]),
+        mean=tuple(constants["mean"]),
+        std=tuple(constants["std"]),
+    )
+
+
+def _create_one(config: TrainConfig) -> nn.Module:
     """Network of one backbone, or of several side by side under one classifier."""
-    parts = [_create_network(name, options) for name in options.backbone.split("+")]
-    statistics = options.pooling == "statistics"
-    if len(parts) == 1 and not options.feature_stages and not statistics:
+    parts = []
+    for name in config.backbone.split("+"):
+        network: nn.Module = timm.create_model(name, drop_rate=config.drop_rate)
+        load_weights(network, name, config.weights)
+        parts.append(network)
+    statistics = config.pooling == "statistics"
+    if len(parts) == 1 and not config.feature_stages and not statistics:
         return parts[0]
-    return JoinedNetwork(parts, options.drop_rate, options.feature_stages, statistics=statistics)
+    return JoinedNetwork(parts, config.drop_rate, config.feature_stages, statistics=statistics)
 
 
 def check_known(backbone: str) -> None:
@@ -191,12 +177,6 @@ def check_known(backbone: str) -> None:
             ) from error
 
 
-def _create_network(name: str, options: ModelOptions) -> nn.Module:
-    network: nn.Module = timm.create_model(name, drop_rate=options.drop_rate)
-    load_weights(network, name, options.weights)
-    return network
-
-
 @torch.no_grad()
 def check_takes(
     model: LandmarkNetwork, backbone: str, side: int, instead: str
@@ -213,31 +193,18 @@ def check_takes(
         ) from error
 
 
-def _check_runs(model: LandmarkNetwork, options: ModelOptions) -> None:
+def _check_runs(model: LandmarkNetwork, config: TrainConfig) -> None:
     """Refuse now what would fail after the data was read: a size the backbone cannot take."""
     side = model.preprocessing.resolution
     own = "resolution 0 for the backbone's own"
-    maps, features = check_takes(model, options.backbone, side, own)
+    maps, features = check_takes(model, config.backbone, side, own)
     if features.shape != (1, model.classifier.in_features):
         raise ValueError(
-            f"backbone {options.backbone!r} gives features of shape {tuple(features.shape)} where"
+            f"backbone {config.backbone!r} gives features of shape {tuple(features.shape)} where"
             f" its classifier takes {model.classifier.in_features}; choose another backbone"
         )
-    if options.mirror and (maps.ndim != 4 or maps.shape[1] != features.shape[1]):
+    if config.mirror and (maps.ndim != 4 or maps.shape[1] != features.shape[1]):
         raise ValueError(
-            f"backbone {options.backbone!r} gives maps of shape {tuple(maps.shape)}, which cannot"
+            f"backbone {config.backbone!r} gives maps of shape {tuple(maps.shape)}, which cannot"
             " be mirrored; give mirror False, or a backbone whose features are averaged maps"
         )
-
-
-def _preprocessing(network: nn.Module, options: ModelOptions) -> Preprocessing:
-    data_config = resolve_data_config({}, model=network)
-    side = options.resolution or int(data_config["input_size"][-1])
-    return Preprocessing(
-        resolution=side,
-        resize=round(side / float(data_config["crop_pct"])),
-        framing=options.framing,
-        interpolation=str(data_config["interpolation"]),
-        mean=tuple(data_config["mean"]),
-        std=tuple(data_config["std"]),
-    )

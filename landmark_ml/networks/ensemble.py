@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from landmark_ml.networks.layer_depths import depth_in_each
+from landmark_ml.networks.freezing import depth_in_each, undecayed_in_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,6 +52,10 @@ class AveragedNetworks(nn.Module):
     def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
         """From the name of a layer to its depth, counted from the output in every member."""
         return depth_in_each(self.members, "members", coarse)
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters of all networks that must not decay."""
+        return undecayed_in_each(self.members, "members")
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Stacked feature maps [N, num_features, h, w]."""

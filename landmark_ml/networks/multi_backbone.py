@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from landmark_ml.networks.layer_depths import depth_in_each
+from landmark_ml.networks.freezing import depth_in_each, undecayed_in_each
 from landmark_ml.networks.stacked_maps import earlier_stages, example_maps, stacked_maps
 
 if TYPE_CHECKING:
@@ -69,6 +69,10 @@ class JoinedNetwork(nn.Module):
     def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
         """From the name of a layer to its depth, counted from the output in every network."""
         return depth_in_each(self.networks, "networks", coarse)
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters of all networks that must not decay."""
+        return undecayed_in_each(self.networks, "networks")
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Stacked feature maps [N, num_features, h, w]."""

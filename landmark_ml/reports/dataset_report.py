@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 from landmark_ml.data import SPLITS, open_dataset
 from landmark_ml.geo.gazetteer import Gazetteer
-from landmark_ml.networks.create import ModelOptions, create_model
+from landmark_ml.networks.create import create_preprocessing
 from landmark_ml.reports import training_report as reporting
 from landmark_ml.reports.findings import inspect_dataset
 from landmark_ml.tracking import run as tracking
-from landmark_ml.training.seeding import seed_everything
+from landmark_ml.training.devices import seed_everything
 
 if TYPE_CHECKING:
     from landmark_ml.config import DataConfig, TrainConfig
     from landmark_ml.data import Dataset
-    from landmark_ml.inference.preprocessing import Preprocessing
     from landmark_ml.reports.findings import Findings
 
 
@@ -44,7 +43,7 @@ def run_inspection(config: DataConfig, training: TrainConfig) -> InspectionResul
         for split in SPLITS:
             run.log_dataset(dataset, split)
         run.log_manifest(dataset)
-        reporting.log_dataset_figures(run, dataset, training, input_preprocessing(training))
+        reporting.log_dataset_figures(run, dataset, training, create_preprocessing(training))
         gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
         findings = inspect_dataset(dataset, gazetteer, config.max_unreadable)
         run.log_table(findings.table(), "findings")
@@ -61,11 +60,3 @@ def describe_dataset(dataset: Dataset) -> str:
         f" {len(dataset.landmarks('val'))} val, {len(dataset.landmarks('test'))} test photos,"
         f" {others} of no landmark"
     )
-
-
-def input_preprocessing(training: TrainConfig) -> Preprocessing:
-    """The way from a photo to the square that the configured network sees."""
-    options = ModelOptions(
-        training.backbone, num_outputs=1, weights="random", resolution=training.resolution
-    )
-    return create_model(options).preprocessing

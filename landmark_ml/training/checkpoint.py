@@ -1,39 +1,52 @@
-"""Checkpoints that survive a crash: written whole, checked by content, the last two kept."""
+"""Checkpoints that survive a crash, and the proof that a resumed run is the same run.
+
+A checkpoint is written whole and checked by its content; the last two are kept. The head phase
+takes seconds on cached features and is repeated; fine-tuning resumes after its last finished epoch.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import json
 import logging
 import re
 import shutil
-from dataclasses import dataclass
+import time
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
+from filelock import FileLock, Timeout
 
+from landmark_ml.config import default_of
 from landmark_ml.files import write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from landmark_ml.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"epoch-(\d{6})-([0-9a-f]{16})\.pt")
-_SCRATCH = "next.tmp"
-_NEXT = "; the one before it is used if there is one"
-_FOREIGN = f" and was not written by this program{_NEXT}"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be written or read; the message names the file and the way out."""
+    """A checkpoint that cannot be written or read; the message names the file and the fix."""
+
+
+class ResumeError(ValueError):
+    """A run that cannot be resumed; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Checkpoints:
     """The checkpoints of one run in a folder, named by epoch and a hash of their content.
 
-    One process at a time may save to a folder.
+    Only one process at a time may save to a folder.
     """
 
     folder: Path
@@ -49,9 +62,14 @@ class Checkpoints:
         content = buffer.getvalue()
         path = self.folder / f"epoch-{epoch:06d}-{_digest(content)}.pt"
         try:
-            # One name for all, so that what a killed process left is overwritten.
-            write_whole(path, content, _SCRATCH)
-            self._prune(epoch, path)
+            # One scratch name, so that the next save overwrites what a killed process left.
+            write_whole(path, content, "next.tmp")
+            others = [other for other in self._sorted() if other != path]
+            # Those of this epoch and later are damaged, or the fit would not have repeated it.
+            before = [other for other in others if _epoch(other) < epoch]
+            for other in others:
+                if other not in before[-1:]:
+                    other.unlink(missing_ok=True)
         except OSError as error:
             raise CheckpointError(
                 f"checkpoint {path} was not written: {error.strerror or error}; free"
@@ -63,15 +81,14 @@ class Checkpoints:
     def load(self) -> tuple[int, dict[str, Any]] | None:
         """Epoch and state of the newest sound checkpoint; None when there is none at all.
 
-        A damaged one is refused with a warning and the one before it taken. Raises CheckpointError
-        when all are damaged.
+        A damaged one is skipped with a warning. Raises CheckpointError when all are damaged.
         """
         found = self._sorted()
         for path in reversed(found):
             try:
                 return _epoch(path), read_checkpoint(path)
             except CheckpointError as error:
-                logger.warning("%s", error)
+                logger.warning("%s; the one before it is used if there is one", error)
         if found:
             raise CheckpointError(
                 f"every checkpoint in {self.folder} is damaged; remove the folder and start a"
@@ -83,14 +100,6 @@ class Checkpoints:
         """Remove the folder and all in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _prune(self, epoch: int, written: Path) -> None:
-        others = [path for path in self._sorted() if path != written]
-        # Those of this epoch and later are damaged, or the fit would not have come back to it.
-        before = [path for path in others if _epoch(path) < epoch]
-        for path in others:
-            if path not in before[-1:]:
-                path.unlink(missing_ok=True)
-
     def _sorted(self) -> list[Path]:
         if not self.folder.is_dir():
             return []
@@ -100,30 +109,127 @@ class Checkpoints:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """State of one file, tensors and plain values only: no code is ever run.
 
-    Raises CheckpointError when it cannot be read or its content is not what its name promises.
+    Raises CheckpointError when it cannot be read or its content does not match its name.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(
-            f"checkpoint {path} cannot be read: {error.strerror or error}{_NEXT}"
+            f"checkpoint {path} cannot be read: {error.strerror or error}"
         ) from error
     name = _NAME.fullmatch(path.name)
     if name is None or _digest(content) != name[2]:
         raise CheckpointError(
             f"checkpoint {path} is truncated or was changed: its content does not match the hash"
-            f" in its name{_NEXT}"
+            " in its name"
         )
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise TypeError(f"a {type(state).__name__} where a dict was expected")
     except Exception as error:
-        # Garbage makes the reader stumble in every way there is; none of them runs code.
+        # Garbage makes torch's reader fail in a dozen ways; none of them runs code.
         raise CheckpointError(
-            f"checkpoint {path} holds something else than tensors and plain values{_FOREIGN}"
+            f"checkpoint {path} holds something else than tensors and plain values, and was not"
+            " written by this program"
         ) from error
-    if not isinstance(state, dict):
-        raise CheckpointError(f"checkpoint {path} holds a {type(state).__name__}{_FOREIGN}")
     return state
+
+
+@dataclass
+class RunSaver:
+    """Saves a fit after each epoch, together with the history of its run.
+
+    manifest: digest of the photos and their splits. started: `time.perf_counter()` when the run
+    began, earlier sessions included. state: what the fit resumes from, None for a new one.
+    """
+
+    checkpoints: Checkpoints
+    manifest: str
+    started: float
+    history: list[dict[str, float]] = field(default_factory=list)
+    state: dict[str, Any] | None = None
+
+    def restore(self) -> dict[str, Any] | None:
+        """State to resume from; given out once, so that it does not stay in memory."""
+        state, self.state = self.state, None
+        return state
+
+    def save(self, epoch: int, state: dict[str, Any]) -> None:
+        """Write the checkpoint of an epoch."""
+        run = {
+            "history": self.history,
+            "manifest": self.manifest,
+            "run_id": self.checkpoints.folder.name,
+            "seconds": time.perf_counter() - self.started,
+        }
+        self.checkpoints.save(epoch, state | run)
+
+
+def open_saver(checkpoints: Checkpoints, manifest: str, started: float) -> RunSaver:
+    """Saver of a run, with its newest sound checkpoint and history where there is one.
+
+    Raises ResumeError when the photos or splits changed since the run began, CheckpointError when
+    every checkpoint is damaged.
+    """
+    saver = RunSaver(checkpoints, manifest, started)
+    found = checkpoints.load()
+    if found is None:
+        return saver
+    epoch, state = found
+    if state["manifest"] != manifest:
+        raise ResumeError(
+            f"the photos changed since the run began: manifest {state['manifest']} then,"
+            f" {manifest} now; bring them back, or start a new run without resume"
+        )
+    logger.info("resuming after %d epochs of fine-tuning", epoch + 1)
+    saver.state, saver.history = state, state["history"]
+    saver.started -= state["seconds"]
+    return saver
+
+
+def config_digest(config: TrainConfig) -> str:
+    """Identity of what is trained: equal for a run and for the command that resumes it."""
+    # A batch is that of all processes together, so their number changes nothing that is learnt.
+    ignored = ("resume", "processes")
+    # Defaults are left out: a field that a later version adds must not make it another run.
+    values = {
+        name: value
+        for name, value in asdict(config).items()
+        if name not in ignored and value != default_of(type(config), name)
+    }
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def checkpoint_folder(cache: Path, run_id: str) -> Path:
+    """Folder of a run's checkpoints; it exists from the start of the run to its end."""
+    return cache / "checkpoints" / run_id
+
+
+def began_here(cache: Path, run_id: str) -> bool:
+    """Whether an unfinished run was trained with this cache folder."""
+    return checkpoint_folder(cache, run_id).is_dir()
+
+
+@contextlib.contextmanager
+def hold_run(cache: Path, run_id: str) -> Iterator[Checkpoints]:
+    """Checkpoints of a run, locked for this process.
+
+    Raises ResumeError when another process is still training the run.
+    """
+    folder = checkpoint_folder(cache, run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "held.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ResumeError(
+            f"run {run_id} is being trained by another process; wait for it or stop it first"
+        ) from None
+    try:
+        yield Checkpoints(folder)
+    finally:
+        lock.release()
 
 
 def _epoch(path: Path) -> int:

@@ -1,68 +1,176 @@
-"""A training run in all the processes that torchrun has started: one leads, the others follow.
+"""Several processes that train one network: what they share, average and check together.
 
-Plain torch.distributed: batches, precision and checkpoints are our own here, so of what Accelerate
-or Fabric offer only the wrapping of the model would be left, for a second vocabulary in the loop.
+torchrun starts them, one a GPU or one a core. In a single process every method returns its input,
+so the training loop reads the same. Plain torch.distributed: batches, precision and checkpoints are
+ours, so Accelerate or Fabric would only wrap the model.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+import os
+import warnings
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from landmark_ml.networks.create import create_model, model_options
-from landmark_ml.training.devices import choose_compute
-from landmark_ml.training.finetune_phase import finetune
-from landmark_ml.training.processes import join_processes
-from landmark_ml.training.resume import config_digest
-from landmark_ml.training.run import run_training
-from landmark_ml.training.seeding import seed_everything
-from landmark_ml.training.shared_photos import open_photos
-from landmark_ml.training.targets import num_outputs
+import torch
+from timm.layers import convert_sync_batchnorm
+from timm.utils import distribute_bn
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from landmark_ml.training import started_by_torchrun
 
 if TYPE_CHECKING:
-    from landmark_ml.config import TrainConfig
-    from landmark_ml.training.processes import Processes
-    from landmark_ml.training.run import TrainResult
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+Value = TypeVar("Value")
+
+# The others wait while the first process draws or downloads photos and trains the head.
+_TIMEOUT = timedelta(hours=2)
 
 
-def train_together(config: TrainConfig) -> TrainResult | None:
-    """Train in every process that was started; the result in the first one, None in the others.
+class ProcessLostError(ValueError):
+    """Another process of the training has ended, so this one cannot go on."""
 
-    The first alone trains the head, which takes seconds, logs to MLflow, saves checkpoints,
-    evaluates and registers. Raises ValueError (or a subclass) as `run_training` does, and when a
-    process is lost.
-    """
-    with join_processes(config.device) as processes:
-        processes.agree(config_digest(config), "parameters")
-        if processes.count > 1 and not config.finetune_epochs:
-            raise ValueError(
-                f"{processes.count} processes have nothing to share: finetune_epochs is 0, and a"
-                " head on frozen features learns in seconds in one process; start one process, or"
-                " raise finetune_epochs"
+
+@dataclass(frozen=True)
+class Processes:
+    """Which of how many processes this is; local_rank counts those of this host alone."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that logs, saves and registers."""
+        return self.rank == 0
+
+    def parallel(self, model: nn.Module) -> nn.Module:
+        """Network with the weights of the first process, whose gradients are averaged over all.
+
+        On GPUs its batch norms are replaced in place by synchronised ones; PyTorch has none for
+        CPUs, see `average_statistics`.
+        """
+        if self.count == 1:
+            return model
+        on_gpu = next(model.parameters()).device.type == "cuda"
+        if on_gpu:
+            convert_sync_batchnorm(model)
+        with warnings.catch_warnings():
+            # torch 2.15 gave the argument a second name, which older ones do not know.
+            warnings.simplefilter("ignore", FutureWarning)
+            return DistributedDataParallel(
+                model, device_ids=[self.local_rank] if on_gpu else None, broadcast_buffers=False
             )
-        if processes.is_first:
-            return run_training(config, processes=processes)
-        _follow(config, processes)
-        return None
+
+    def average_statistics(self, *models: nn.Module) -> None:
+        """Average the running means and variances of batch norms over all processes."""
+        if self.count > 1:
+            for model in models:
+                distribute_bn(model, self.count, reduce=True)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Mean of a tensor over all processes."""
+        if self.count == 1:
+            return value
+        total = value.detach().clone()
+        distributed.all_reduce(total)
+        return total / self.count
+
+    def share(self, value: Value) -> Value:
+        """The value of the first process, in every process."""
+        if self.count == 1:
+            return value
+        held: list[Any] = [value if self.is_first else None]
+        distributed.broadcast_object_list(held, src=0)
+        shared: Value = held[0]
+        return shared
+
+    def gather(self, value: Value) -> list[Value]:
+        """The values of all processes by rank, in every process."""
+        if self.count == 1:
+            return [value]
+        held: list[Any] = [None] * self.count
+        distributed.all_gather_object(held, value)
+        return held
+
+    def gather_rows(self, rows: Tensor) -> Tensor:
+        """All rows [N, …] in order; each process gives rows rank, rank + count and so on."""
+        parts = self.gather(rows)
+        every = torch.empty(sum(map(len, parts)), *rows.shape[1:], dtype=rows.dtype)
+        for rank, part in enumerate(parts):
+            every[rank :: self.count] = part
+        return every
+
+    def agree(self, value: str, meaning: str) -> None:
+        """Raise ValueError when a value that must be the same everywhere differs."""
+        found = self.gather(value)
+        if len(set(found)) > 1:
+            raise ValueError(
+                f"the {meaning} differ between processes ({', '.join(found)}); start them with the"
+                " same command, and on several hosts with the same photos and the same seed"
+            )
+
+    @contextlib.contextmanager
+    def first_on_host(self) -> Iterator[None]:
+        """Let the first process of each host fill the caches that the others then read."""
+        if self.count > 1 and self.local_rank > 0:
+            self.gather(None)
+        yield
+        if self.count > 1 and self.local_rank == 0:
+            self.gather(None)
 
 
-def _follow(config: TrainConfig, processes: Processes) -> None:
-    """What the first process does where all do it: the photos, the network, the epochs."""
-    seed_everything(config.seed)
-    compute = choose_compute(config.device, config.threads, processes)
-    dataset = open_photos(config, processes)
-    model = create_model(model_options(config, num_outputs(dataset)))
-    finetune(model, dataset, config, compute, _unseen, _Following())
+ALONE = Processes()
 
 
-class _Following:
-    """Saver of a process that saves nothing: the first one keeps the state of all."""
+@contextlib.contextmanager
+def join_processes(device: str) -> Iterator[Processes]:
+    """Connect to the other processes that torchrun has started; ALONE without torchrun.
 
-    def restore(self) -> None:
-        """Nothing: the state comes from the first process."""
+    device: as in `choose_compute`. Raises ValueError when this process finds no GPU of its own,
+    ProcessLostError when another one ends before the work is done.
+    """
+    if not started_by_torchrun():
+        yield ALONE
+        return
+    rank, count, local_rank = (
+        int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    )
+    backend = "gloo"
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        there = torch.cuda.device_count()
+        if local_rank >= there:
+            raise ValueError(
+                f"process {local_rank} of this host finds no GPU of its own, there are {there};"
+                f" start at most {there} processes, or give device=cpu"
+            )
+        torch.cuda.set_device(local_rank)
+        # Objects go through the CPU, where a lost process is noticed at once.
+        backend = "cpu:gloo,cuda:nccl"
+    distributed.init_process_group(backend, timeout=_TIMEOUT)
+    try:
+        with report_lost_processes():
+            yield Processes(rank, count, local_rank)
+    finally:
+        distributed.destroy_process_group()
 
-    def save(self, epoch: int, state: dict[str, Any]) -> None:
-        """Nothing: it is in the checkpoint of the first process."""
 
-
-def _unseen(_: dict[str, float]) -> None:
-    """The first process logs the metrics; these here are the same."""
+@contextlib.contextmanager
+def report_lost_processes() -> Iterator[None]:
+    """Turn a broken connection to another process into a ProcessLostError."""
+    try:
+        yield
+    except RuntimeError as error:
+        lost = isinstance(error, distributed.DistError) or "onnection" in str(error)
+        if not lost or not started_by_torchrun():
+            raise
+        raise ProcessLostError(
+            "another process of this training has ended: its own message is above, or there is"
+            " none when the system ended it (memory?); resume=auto goes on after the last epoch"
+        ) from error

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import torch
 
 from landmark_ml.config import user_path
-from landmark_ml.networks.freezing import freeze_early_stages
+from landmark_ml.networks.create import check_takes
+from landmark_ml.networks.freezing import early_stages, freeze_early_stages
 from landmark_ml.training.augmentation import OVERSAMPLING, Augmentation
-from landmark_ml.training.batches import TensorBatches
+from landmark_ml.training.batches import TensorBatches, photos_of, targets_of
 from landmark_ml.training.loop import fit, predict_logits
-from landmark_ml.training.optim import FitOptions
+from landmark_ml.training.optim import finetune_state
 from landmark_ml.training.pixel_cache import PixelStore
 from landmark_ml.training.pixels import load_served, load_squashed
-from landmark_ml.training.targets import ValidationLogits, photos_of, seeded_generator, targets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
@@ -25,11 +25,28 @@ if TYPE_CHECKING:
     from landmark_ml.data import Dataset, Photo
     from landmark_ml.networks.create import LandmarkNetwork
     from landmark_ml.training.batches import Rows
+    from landmark_ml.training.checkpoint import RunSaver
     from landmark_ml.training.devices import Compute
-    from landmark_ml.training.loop import EpochSaver
-    from landmark_ml.training.processes import Processes
+    from landmark_ml.training.loop import OnEpochEnd
 
-    OnEpochEnd = Callable[[dict[str, float]], None]
+
+def check_finetuning(model: LandmarkNetwork, config: TrainConfig) -> None:
+    """Refuse crops that the network cannot take and more stages than it has, before any training.
+
+    Raises ValueError, which names the parameter to change.
+    """
+    if not config.finetune_epochs:
+        return
+    full = config.train_resolution or model.preprocessing.resolution
+    if config.start_resolution > full:
+        raise ValueError(
+            f"start_resolution is {config.start_resolution} and the training crops grow to {full};"
+            " give at most that, or 0"
+        )
+    for name, size in (("start_resolution", config.start_resolution), ("train_resolution", full)):
+        if size:
+            check_takes(model, config.backbone, size, f"another {name}")
+    early_stages(model, config.unfreeze)
 
 
 def finetune(
@@ -37,48 +54,37 @@ def finetune(
     dataset: Dataset,
     config: TrainConfig,
     compute: Compute,
-    on_epoch_end: OnEpochEnd,
-    saver: EpochSaver | None = None,
-) -> ValidationLogits:
-    """Train the network or its last stages on pixels; saver keeps its state after each epoch.
+    on_epoch_end: OnEpochEnd | None = None,
+    saver: RunSaver | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Train the network or its last stages on pixels; saver keeps the state after each epoch.
 
-    Called by all of compute.processes at once.
+    All of compute.processes call this together. Returns logits [N, outputs] and targets [N] of the
+    validation photos, to calibrate by.
     """
-    train, val = _pixel_batches(model, dataset, config, compute.processes)
-    freeze_early_stages(model, config.unfreeze)
-    compute.place(model)
-    fit(model, train, val, _finetune_options(config, dataset), compute, on_epoch_end, saver)
-    # Calibrated in full precision, as it is served.
-    return ValidationLogits(*predict_logits(model, val, compute.exact))
-
-
-def _pixel_batches(
-    model: LandmarkNetwork, dataset: Dataset, config: TrainConfig, processes: Processes
-) -> tuple[TensorBatches, TensorBatches]:
-    """Augmented training batches and validation batches as served, decoded once on each host."""
+    processes, batch_size = compute.processes, config.finetune_batch_size
     train_photos, val_photos = photos_of("train", dataset), photos_of("val", dataset)
-    side = config.train_resolution or model.preprocessing.resolution
-    augmentation = create_augmentation(config, side)
+    augmentation = create_augmentation(
+        config, config.train_resolution or model.preprocessing.resolution
+    )
     store = PixelStore(user_path(config.cache_dir))
     with processes.first_on_host():
         squares, aspects = load_training_squares(train_photos, augmentation, config.framing, store)
         val_pixels = load_served(val_photos, model.preprocessing, store)
+    order = torch.Generator().manual_seed(config.seed)
+    targets = targets_of(train_photos, dataset)
     train = TensorBatches(
-        squares,
-        targets_of(train_photos, dataset),
-        config.finetune_batch_size,
-        seeded_generator(config),
-        augmentation,
-        aspects,
-        processes=processes,
+        squares, targets, batch_size, order, augmentation, aspects, processes=processes
     )
     val = TensorBatches(
-        val_pixels,
-        targets_of(val_photos, dataset),
-        config.finetune_batch_size,
-        processes=processes,
+        val_pixels, targets_of(val_photos, dataset), batch_size, processes=processes
     )
-    return train, val
+    freeze_early_stages(model, config.unfreeze)
+    compute.place(model)
+    state = finetune_state(model, config, compute, len(train))
+    fit(state, train, val, config, dataset.num_classes, on_epoch_end, saver)
+    # Calibrated in full precision, as it is served.
+    return predict_logits(model, val, compute.exact)
 
 
 def load_training_squares(
@@ -89,7 +95,7 @@ def load_training_squares(
 ) -> tuple[Rows, Tensor]:
     """What the augmentation takes: uint8 [N, 3, side, side] and the aspect of its crops [N]."""
     squares, aspects = load_squashed(photos, round(augmentation.size * OVERSAMPLING), store)
-    # A network that is served squashed photos learns from squares of those.
+    # A network that is served squashed photos learns from square crops of those.
     return squares, torch.ones_like(aspects) if framing == "squash" else aspects
 
 
@@ -101,25 +107,4 @@ def create_augmentation(config: TrainConfig, size: int) -> Augmentation:
         min_crop=config.min_crop,
         color_jitter=config.color_jitter,
         erasing=config.erasing,
-    )
-
-
-def _finetune_options(config: TrainConfig, dataset: Dataset) -> FitOptions:
-    return FitOptions(
-        name="fine-tune",
-        num_classes=dataset.num_classes,
-        epochs=config.finetune_epochs,
-        learning_rate=config.finetune_learning_rate,
-        weight_decay=config.finetune_weight_decay,
-        layer_decay=config.layer_decay,
-        optimizer=config.optimizer,
-        warmup_epochs=config.warmup_epochs,
-        label_smoothing=config.label_smoothing,
-        mixup=config.mixup,
-        cutmix=config.cutmix,
-        mix_probability=config.mix_probability,
-        ema_decay=config.ema_decay,
-        clip_grad=config.clip_grad,
-        patience=config.patience,
-        val_interval=config.val_interval,
     )

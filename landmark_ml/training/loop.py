@@ -6,34 +6,31 @@ import copy
 import logging
 import math
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from landmark_ml.networks.temperature import calibrated_loss
-from landmark_ml.training.optim import (
-    FitOptions,
-    Trainer,
-    create_trainer,
-    restore_trainer,
-    trainer_state,
-)
-from landmark_ml.training.seeding import align_random_state
+from landmark_ml.networks.calibration import calibrated_loss
+from landmark_ml.training.devices import align_random_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor, nn
 
+    from landmark_ml.config import TrainConfig
     from landmark_ml.training.batches import Batches
+    from landmark_ml.training.checkpoint import RunSaver
     from landmark_ml.training.devices import Compute
-    from landmark_ml.training.processes import Processes
+    from landmark_ml.training.optim import TrainState
+
+    OnEpochEnd = Callable[[dict[str, float]], None]
 
 logger = logging.getLogger(__name__)
 
-# What is served is calibrated, so the scale of the logits must not decide.
+# Served models are calibrated, so the scale of the logits must not choose the epoch.
 _CRITERION = "val/calibrated_loss"
 
 
@@ -41,103 +38,98 @@ class TrainingError(ValueError):
     """Training cannot go on; the message says at which step and why."""
 
 
-class EpochSaver(Protocol):
-    """Keeps the state of a fit after each epoch."""
-
-    def restore(self) -> dict[str, Any] | None:
-        """State saved last, None when there is none."""
-
-    def save(self, epoch: int, state: dict[str, Any]) -> None:
-        """Keep the state after an epoch."""
-
-
 def fit(
-    model: nn.Module,
+    state: TrainState,
     train: Batches,
     val: Batches | None,
-    options: FitOptions,
-    compute: Compute,
-    on_epoch_end: Callable[[dict[str, float]], None],
-    saver: EpochSaver | None = None,
+    config: TrainConfig,
+    num_classes: int,
+    on_epoch_end: OnEpochEnd | None = None,
+    saver: RunSaver | None = None,
 ) -> dict[str, float]:
-    """Train in place and leave the weights of the epoch with the lowest val/calibrated_loss.
+    """Train in place and keep the weights of the epoch with the lowest val/calibrated_loss.
 
-    Without `val` the last epoch's weights stay. All of compute.processes call this at once and end
-    with the same weights. on_epoch_end gets the metrics of each epoch; what it raises ends the
-    training. saver: keeps the state of each epoch, to go on from. Returns the metrics of the epoch
-    whose weights were kept. Raises TrainingError when a loss is no longer finite.
+    Without `val` the last epoch's weights stay. num_classes: landmarks, which come first among the
+    outputs. All of state.compute.processes call this together and end with the same weights.
+    on_epoch_end gets the metrics of each epoch; an exception in it ends the training. saver: keeps
+    the state of each epoch and resumes from the last one. Returns the metrics of the epoch that was
+    kept. Raises TrainingError when a loss is no longer finite.
     """
-    processes = compute.processes
-    trainer = create_trainer(model, options, len(train), processes)
-    done, best, best_state = _begin(trainer, train, saver, processes)
-    progress = tqdm(range(done, options.epochs), desc=options.name, unit="epoch", delay=2)
+    epochs, processes = state.epochs, state.compute.processes
+    saves = processes.share(saver is not None)
+    saved = processes.share(saver.restore() if saver is not None else None)
+    done, best, best_weights = 0, {_CRITERION: math.inf, "epoch": -1.0}, {}
+    if saved is None:
+        align_random_state(processes)
+    else:
+        state.restore(saved, train)
+        done, best, best_weights = saved["done"], saved["best"], saved["best_state"]
+    progress = tqdm(range(done, epochs), desc=state.phase, unit="epoch", delay=2)
     for epoch in progress:
-        if options.patience and epoch - best["epoch"] > options.patience:
-            logger.info("%s: nothing better since epoch %.0f", options.name, best["epoch"])
+        if config.patience and epoch - best["epoch"] > config.patience:
+            logger.info("%s: nothing better since epoch %.0f", state.phase, best["epoch"])
             break
-        train.progress = epoch / options.epochs
-        metrics = {"epoch": float(epoch)} | train_one_epoch(trainer, train, options, compute)
-        processes.average_statistics(trainer.model, trainer.averaged)
-        if val is not None and options.validates(epoch):
-            metrics |= evaluate(trainer.averaged, val, options.num_classes, compute)
-            _check_finite(metrics["val/loss"], trainer)
+        train.progress = epoch / epochs
+        metrics = {"epoch": float(epoch)} | train_one_epoch(state, train, config)
+        processes.average_statistics(state.model, state.averaged)
+        due = (epoch + 1) % state.val_interval == 0 or epoch + 1 == epochs
+        if val is not None and due:
+            logits, targets = predict_logits(state.averaged, val, state.compute)
+            metrics |= judge_logits(logits, targets, num_classes)
+            _check_finite(metrics["val/loss"], state)
         if val is None or metrics.get(_CRITERION, math.inf) < best[_CRITERION]:
-            best, best_state = metrics, copy.deepcopy(trainer.averaged.state_dict())
-        progress.set_postfix_str(_summary(metrics))
-        on_epoch_end(metrics)
-        if saver is not None:
-            kept = {"done": epoch + 1, "best": best, "best_state": best_state}
-            saver.save(epoch, kept | trainer_state(trainer, train, processes))
-    model.load_state_dict(best_state)
+            best, best_weights = metrics, copy.deepcopy(state.averaged.state_dict())
+        shown = [f"{key} {metrics[key]:.3f}" for key in metrics if key.endswith(("loss", "top1"))]
+        progress.set_postfix_str(
+            ", ".join([*shown, f"{metrics['train/photos_per_second']:.0f} photos/s"])
+        )
+        if on_epoch_end is not None:
+            on_epoch_end(metrics)
+        if saves:
+            # All processes: each one's random numbers belong to the state.
+            kept = {"done": epoch + 1, "best": best, "best_state": best_weights}
+            kept |= state.saved(train)
+            if saver is not None:
+                saver.save(epoch, kept)
+    state.model.load_state_dict(best_weights)
     return best
 
 
-def _begin(
-    trainer: Trainer, train: Batches, saver: EpochSaver | None, processes: Processes
-) -> tuple[int, dict[str, float], dict[str, Tensor]]:
-    """Epochs done, metrics and weights of the best one: none yet, or those that were saved."""
-    saved = processes.share(saver.restore() if saver is not None else None)
-    if saved is None:
-        align_random_state(processes)
-        return 0, {_CRITERION: math.inf, "epoch": -1.0}, {}
-    restore_trainer(trainer, train, saved, processes)
-    return saved["done"], saved["best"], saved["best_state"]
-
-
-def train_one_epoch(
-    trainer: Trainer, batches: Batches, options: FitOptions, compute: Compute
-) -> dict[str, float]:
+def train_one_epoch(state: TrainState, batches: Batches, config: TrainConfig) -> dict[str, float]:
     """One pass over the training batches.
 
     Returns train/loss, train/photos_per_second and learning_rate.
     """
-    trainer.parallel.train()
+    compute = state.compute
+    state.parallel.train()
     started, photos = time.perf_counter(), 0
     losses = []
     for batch, labels in tqdm(batches, desc="  train", unit="batch", leave=False, delay=2):
         inputs, targets = compute.send(batch), compute.send(labels)
-        if trainer.mixup is not None:
-            inputs, targets = trainer.mixup(inputs.float(), targets)
+        if state.mixup is not None:
+            inputs, targets = state.mixup(inputs.float(), targets)
         with compute.autocast():
-            logits = trainer.parallel(inputs)
-        loss = _loss(logits.float(), targets, options.label_smoothing)
+            logits = state.parallel(inputs).float()
+        if logits.ndim > 2:
+            # Each network of an ensemble answers for itself: [N, outputs, networks].
+            targets = targets.unsqueeze(-1).expand(*targets.shape, logits.shape[-1])
+        loss = functional.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
         losses.append(compute.processes.mean(loss.detach()))
-        _check_finite(float(losses[-1]), trainer)
-        _update(trainer, loss, options.clip_grad)
+        _check_finite(float(losses[-1]), state)
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_grad)
+        state.optimizer.step()
+        state.step += 1
+        state.scheduler.step_update(state.step)
+        if state.ema is not None:
+            state.ema.update(state.model, step=state.step)
         photos += len(inputs) * compute.processes.count
     return {
         "train/loss": float(torch.stack(losses).mean()),
         "train/photos_per_second": photos / (time.perf_counter() - started),
-        "learning_rate": trainer.optimizer.param_groups[-1]["lr"],
+        "learning_rate": state.optimizer.param_groups[-1]["lr"],
     }
-
-
-@torch.no_grad()
-def evaluate(
-    model: nn.Module, batches: Batches, num_classes: int, compute: Compute
-) -> dict[str, float]:
-    """What `judge_logits` measures of all batches."""
-    return judge_logits(*predict_logits(model, batches, compute), num_classes)
 
 
 def judge_logits(logits: Tensor, targets: Tensor, num_classes: int) -> dict[str, float]:
@@ -160,7 +152,7 @@ def judge_logits(logits: Tensor, targets: Tensor, num_classes: int) -> dict[str,
 def predict_logits(model: nn.Module, batches: Batches, compute: Compute) -> tuple[Tensor, Tensor]:
     """Logits float32 [N, outputs] and targets int64 [N] of all batches, on the CPU.
 
-    Those of every process, in every process.
+    Every process gets those of all processes.
     """
     model.eval()
     logits, targets = [], []
@@ -172,35 +164,10 @@ def predict_logits(model: nn.Module, batches: Batches, compute: Compute) -> tupl
     return gather(torch.cat(logits)), gather(torch.cat(targets))
 
 
-def _loss(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
-    """Mean over photos, and over networks where each answers for itself: [N, outputs, members]."""
-    if logits.ndim > 2:
-        targets = targets.unsqueeze(-1).expand(*targets.shape, logits.shape[-1])
-    return functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
-
-
-def _update(trainer: Trainer, loss: Tensor, clip_grad: float) -> None:
-    trainer.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), clip_grad)
-    trainer.optimizer.step()
-    trainer.step += 1
-    trainer.scheduler.step_update(trainer.step)
-    if trainer.ema is not None:
-        trainer.ema.update(trainer.model, step=trainer.step)
-
-
-def _check_finite(loss: float, trainer: Trainer) -> None:
+def _check_finite(loss: float, state: TrainState) -> None:
     if not math.isfinite(loss):
-        rate = trainer.optimizer.param_groups[-1]["lr"]
+        rate = state.optimizer.param_groups[-1]["lr"]
         raise TrainingError(
-            f"the loss is {loss} at step {trainer.step} with learning rate {rate:.3g};"
+            f"the loss is {loss} at step {state.step} with learning rate {rate:.3g};"
             " lower the learning rate or clip_grad"
         )
-
-
-def _summary(metrics: dict[str, float]) -> str:
-    shown = [
-        f"{name} {value:.3f}" for name, value in metrics.items() if name.endswith(("loss", "top1"))
-    ]
-    return ", ".join([*shown, f"{metrics['train/photos_per_second']:.0f} photos/s"])

@@ -1,4 +1,4 @@
-"""What a network trains with: optimiser, schedule, moving average, mixing, and all their state."""
+"""What changes while a network trains: weights, optimiser, schedule, moving average, mixing."""
 
 from __future__ import annotations
 
@@ -8,62 +8,38 @@ from typing import TYPE_CHECKING, Any
 import torch
 from timm.data import Mixup
 from timm.optim import Muon, param_groups_layer_decay, param_groups_weight_decay
+from timm.optim.muon import get_lr_scale, zeropower_via_newtonschulz
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 
-from landmark_ml.training.devices import bf16_pays
-from landmark_ml.training.exact_muon import ExactMuon
-from landmark_ml.training.processes import ALONE
-from landmark_ml.training.seeding import random_state, restore_random_state
+from landmark_ml.training.devices import bf16_pays, random_state, restore_random_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import nn
 
+    from landmark_ml.config import TrainConfig
     from landmark_ml.training.batches import Batches
-    from landmark_ml.training.processes import Processes
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """How a phase of training runs; num_classes counts landmarks, outputs may be one more."""
-
-    name: str
-    num_classes: int
-    epochs: int
-    learning_rate: float
-    weight_decay: float = 0.05
-    layer_decay: float = 1.0
-    optimizer: str = "adamw"
-    warmup_epochs: float = 1.0
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    mix_probability: float = 1.0
-    ema_decay: float = 0.0
-    clip_grad: float = 1.0
-    patience: int = 0
-    val_interval: int = 1
-
-    def validates(self, epoch: int) -> bool:
-        """Whether the network is measured on validation photos after this epoch, from 0 on."""
-        return (epoch + 1) % self.val_interval == 0 or epoch + 1 == self.epochs
+    from landmark_ml.training.devices import Compute
 
 
 @dataclass
-class Trainer:
-    """What changes while a network trains.
+class TrainState:
+    """A network in one phase of training, and everything that decides its next step.
 
-    parallel: the network itself, or around it what averages its gradients over all processes.
+    epochs: length of the phase; val_interval: epochs between two validations. parallel: the
+    network itself, or a wrapper that averages its gradients over all processes.
     """
 
+    phase: str
+    epochs: int
+    compute: Compute
     model: nn.Module
     parallel: nn.Module
     optimizer: torch.optim.Optimizer
     scheduler: CosineLRScheduler
-    ema: ModelEmaV3 | None
-    mixup: Mixup | None
+    ema: ModelEmaV3 | None = None
+    mixup: Mixup | None = None
+    val_interval: int = 1
     step: int = 0
 
     @property
@@ -71,87 +47,158 @@ class Trainer:
         """The network to evaluate: the moving average where there is one."""
         return self.model if self.ema is None else self.ema.module
 
+    def saved(self, train: Batches) -> dict[str, Any]:
+        """Everything that decides the next step, as tensors and plain values."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "step": self.step,
+            "order": None if train.generator is None else train.generator.get_state(),
+            "random": self.compute.processes.gather(random_state()),
+        }
 
-def create_trainer(
-    model: nn.Module, options: FitOptions, steps_per_epoch: int, processes: Processes = ALONE
-) -> Trainer:
-    """Optimiser, schedule, average and mixing as the options say; in all processes the same."""
-    # First of all: it gives every process the weights that the others then start from.
-    parallel = processes.parallel(model)
-    device = next(model.parameters()).device.type
-    optimizer = _optimizer_class(options.optimizer, device)(
-        _parameter_groups(model, options), lr=options.learning_rate
+    def restore(self, saved: dict[str, Any], train: Batches) -> None:
+        """Put this state, the order of the batches and all generators where they were saved."""
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.ema is not None:
+            self.ema.load_state_dict(saved["ema"])
+        # The schedule depends on the step alone; the current rate came with the optimiser.
+        self.step = saved["step"]
+        if train.generator is not None:
+            train.generator.set_state(saved["order"])
+        # The run may go on in more processes than it began with.
+        restore_random_state(saved["random"][self.compute.processes.rank % len(saved["random"])])
+
+
+def head_state(
+    head: nn.Module, config: TrainConfig, compute: Compute, epochs: int, steps_per_epoch: int
+) -> TrainState:
+    """How a head starts to learn on cached features: AdamW with the head's rate and decay."""
+    groups = param_groups_weight_decay(head, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
+    scheduler = _create_scheduler(optimizer, config.warmup_epochs, epochs, steps_per_epoch)
+    return TrainState("head", epochs, compute, head, head, optimizer, scheduler)
+
+
+def finetune_state(
+    model: nn.Module, config: TrainConfig, compute: Compute, steps_per_epoch: int
+) -> TrainState:
+    """How a network starts to learn on pixels; all processes get the weights of the first."""
+    # Before anything copies the weights.
+    parallel = compute.processes.parallel(model)
+    optimizer = _create_optimizer(model, config)
+    ema = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
+    mixup = None
+    if config.mixup or config.cutmix:
+        mixup = Mixup(
+            mixup_alpha=config.mixup,
+            cutmix_alpha=config.cutmix,
+            prob=config.mix_probability,
+            # The loss smooths its targets itself, mixed or not.
+            label_smoothing=0.0,
+            num_classes=model.classifier.out_features,  # type: ignore[union-attr]
+        )
+    epochs = config.finetune_epochs
+    scheduler = _create_scheduler(optimizer, config.warmup_epochs, epochs, steps_per_epoch)
+    return TrainState(
+        "fine-tune",
+        epochs,
+        compute,
+        model,
+        parallel,
+        optimizer,
+        scheduler,
+        ema,
+        mixup,
+        config.val_interval,
     )
-    total = options.epochs * steps_per_epoch
-    warmup = min(round(options.warmup_epochs * steps_per_epoch), total // 2)
-    scheduler = CosineLRScheduler(
+
+
+def _create_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    network = getattr(model, "network", model)
+    # Transformers name tokens and position embeddings that must not decay.
+    decay: dict[str, Any] = {
+        "weight_decay": config.finetune_weight_decay,
+        "no_weight_decay_list": getattr(network, "no_weight_decay", set)(),
+    }
+    if config.layer_decay == 1.0:
+        groups = param_groups_weight_decay(network, **decay)
+    else:
+        groups = param_groups_layer_decay(network, layer_decay=config.layer_decay, **decay)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.finetune_learning_rate)
+    muon = Muon if bf16_pays(next(model.parameters()).device.type) else ExactMuon
+    optimizer: torch.optim.Optimizer = muon(groups, lr=config.finetune_learning_rate)
+    return optimizer
+
+
+def _create_scheduler(
+    optimizer: torch.optim.Optimizer, warmup_epochs: float, epochs: int, steps_per_epoch: int
+) -> CosineLRScheduler:
+    """Linear warm-up for at most half of the steps, then a cosine to a thousandth of the rate."""
+    rate = optimizer.defaults["lr"]
+    total = epochs * steps_per_epoch
+    warmup = min(round(warmup_epochs * steps_per_epoch), total // 2)
+    return CosineLRScheduler(
         optimizer,
         t_initial=max(total - warmup, 1),
-        lr_min=options.learning_rate * 1e-3,
+        lr_min=rate * 1e-3,
         warmup_t=warmup,
-        warmup_lr_init=options.learning_rate * 1e-2,
+        warmup_lr_init=rate * 1e-2,
         warmup_prefix=True,
         t_in_epochs=False,
     )
-    ema = ModelEmaV3(model, decay=options.ema_decay, use_warmup=True) if options.ema_decay else None
-    return Trainer(model, parallel, optimizer, scheduler, ema, _create_mixup(model, options))
 
 
-def trainer_state(trainer: Trainer, train: Batches, processes: Processes = ALONE) -> dict[str, Any]:
-    """Everything that decides the next step, as tensors and plain values."""
-    return {
-        "model": trainer.model.state_dict(),
-        "optimizer": trainer.optimizer.state_dict(),
-        "ema": None if trainer.ema is None else trainer.ema.state_dict(),
-        "step": trainer.step,
-        "order": None if train.generator is None else train.generator.get_state(),
-        "random": processes.gather(random_state()),
-    }
+class ExactMuon(Muon):  # type: ignore[misc]
+    """Muon that orthogonalises in float32: timm's does it in bfloat16, slow on some CPUs.
 
+    Without bfloat16 instructions a step of LandmarkCNN took 3.9 s, beside 0.6 s for the forward and
+    backward pass of its batch. Source: Jordan et al., Muon, 2024; steps are scaled like AdamW's
+    (Liu et al., Muon is scalable for LLM training, 2025), so learning rates mean the same.
+    """
 
-def restore_trainer(
-    trainer: Trainer, train: Batches, state: dict[str, Any], processes: Processes = ALONE
-) -> None:
-    """Put a trainer and its batches where `trainer_state` found them."""
-    trainer.model.load_state_dict(state["model"])
-    trainer.optimizer.load_state_dict(state["optimizer"])
-    if trainer.ema is not None:
-        trainer.ema.load_state_dict(state["ema"])
-    # The schedule is a function of the step alone; the rate it last set came with the optimiser.
-    trainer.step = state["step"]
-    if train.generator is not None:
-        train.generator.set_state(state["order"])
-    # The run may go on in more processes than it began with.
-    restore_random_state(state["random"][processes.rank % len(state["random"])])
-
-
-def _optimizer_class(name: str, device: str) -> Callable[..., torch.optim.Optimizer]:
-    """Muon (Jordan et al., 2024) as in timm scales its steps like AdamW's: rates mean the same."""
-    if name == "adamw":
-        return torch.optim.AdamW
-    chosen: type[Muon] = Muon if bf16_pays(device) else ExactMuon
-    return chosen
-
-
-def _parameter_groups(model: nn.Module, options: FitOptions) -> list[dict[str, Any]]:
-    network = getattr(model, "network", None)
-    if network is None or options.layer_decay == 1.0:
-        return list(param_groups_weight_decay(model, weight_decay=options.weight_decay))
-    return list(
-        param_groups_layer_decay(
-            network, weight_decay=options.weight_decay, layer_decay=options.layer_decay
-        )
+    # Of timm's preset "quintic", one triple for each Newton-Schulz iteration.
+    COEFFICIENTS = (
+        (4.0848, -6.8946, 2.9270),
+        (3.9505, -6.3029, 2.6377),
+        (3.7418, -5.5913, 2.3037),
+        (2.8769, -3.1427, 1.2046),
+        (2.8366, -3.0525, 1.2012),
     )
 
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Step the matrices in float32 and leave everything else to timm, which uses AdamW."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                gradient = parameter.grad
+                if gradient is None or not _is_matrix(parameter):
+                    continue
+                momentum = self.state[parameter].setdefault(
+                    "momentum_buffer", torch.zeros_like(parameter)
+                )
+                momentum.lerp_(gradient, 1 - group["momentum"])
+                update = zeropower_via_newtonschulz(
+                    momentum.flatten(1),
+                    group["ns_steps"],
+                    list(self.COEFFICIENTS),
+                    eps=group["eps"],
+                    dtype=torch.float32,
+                )
+                scale = get_lr_scale(update.shape, group["adjust_lr_fn"])
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(update.view_as(parameter), alpha=-group["lr"] * scale)
+                # Taken care of: timm passes over what has no gradient.
+                parameter.grad = None
+        return super().step(closure)
 
-def _create_mixup(model: nn.Module, options: FitOptions) -> Mixup | None:
-    if not (options.mixup or options.cutmix):
-        return None
-    return Mixup(
-        mixup_alpha=options.mixup,
-        cutmix_alpha=options.cutmix,
-        prob=options.mix_probability,
-        # Smoothing is the loss's own, with and without mixing.
-        label_smoothing=0.0,
-        num_classes=model.classifier.out_features,  # type: ignore[union-attr]
-    )
+
+def _is_matrix(parameter: torch.Tensor) -> bool:
+    """Whether timm would orthogonalise a parameter: not a vector, nor a depthwise convolution."""
+    if parameter.ndim < 2 or 1 in parameter.shape[:2]:
+        return False
+    short, long = sorted(parameter.flatten(1).shape)
+    return short >= 4 and long <= 128 * short

@@ -1,7 +1,9 @@
-"""A whole training run: data, training, artifact, evaluation through the artifact, registration."""
+"""A whole training run, top to bottom: photos, network, two phases, export, test, registration."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import tempfile
 import time
 from dataclasses import dataclass
@@ -10,47 +12,59 @@ from typing import TYPE_CHECKING
 
 from landmark_ml import figures
 from landmark_ml.config import user_path
-from landmark_ml.data import manifest_digest
+from landmark_ml.data import (
+    MANIFEST,
+    find_root,
+    manifest_digest,
+    open_dataset,
+    parse_manifest,
+)
 from landmark_ml.evaluation.predictions import evaluate_served
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.calibration import calibrate
-from landmark_ml.networks.create import check_known, create_model, model_options
+from landmark_ml.networks.create import check_known, create_model
 from landmark_ml.networks.export import ArtifactInfo, export_network, shown_names
 from landmark_ml.registry.register import Registered, load_served, log_model, register
 from landmark_ml.reports import training_report as reporting
 from landmark_ml.tracking import run as tracking
-from landmark_ml.training.devices import choose_compute
-from landmark_ml.training.finetune_phase import finetune
-from landmark_ml.training.finetuning_checks import check_finetuning
+from landmark_ml.training.batches import num_outputs
+from landmark_ml.training.checkpoint import (
+    ResumeError,
+    began_here,
+    checkpoint_folder,
+    config_digest,
+    hold_run,
+    open_saver,
+)
+from landmark_ml.training.devices import choose_compute, seed_everything
+from landmark_ml.training.distributed import ALONE, join_processes, report_lost_processes
+from landmark_ml.training.finetune_phase import check_finetuning, finetune
 from landmark_ml.training.head_phase import train_head, view_features
-from landmark_ml.training.opened_run import open_run
-from landmark_ml.training.processes import ALONE, Processes, report_lost_processes
-from landmark_ml.training.resume import RunSaver, open_saver
-from landmark_ml.training.seeding import seed_everything
-from landmark_ml.training.shared_photos import open_photos
-from landmark_ml.training.targets import num_outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from mlflow.models.model import ModelInfo
+    from torch import Tensor
 
-    from landmark_ml.config import TrainConfig
-    from landmark_ml.data import Dataset
+    from landmark_ml.config import DataConfig, TrainConfig
+    from landmark_ml.data import Dataset, Split
     from landmark_ml.networks.create import LandmarkNetwork
-    from landmark_ml.reports.model_card import NetworkFacts
     from landmark_ml.tracking.run import Run
+    from landmark_ml.training.checkpoint import Checkpoints, RunSaver
     from landmark_ml.training.devices import Compute
+    from landmark_ml.training.distributed import Processes
     from landmark_ml.training.head_phase import ViewFeatures
-    from landmark_ml.training.targets import ValidationLogits
+    from landmark_ml.training.loop import OnEpochEnd
 
-    OnEpochEnd = Callable[[dict[str, float]], None]
     Nominate = Callable[[ModelInfo, str, Mapping[str, str], str], Registered]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run gave: test metrics by name (`test/top1` …) and where its traces are."""
+    """What a run gave: test metrics by name (`test/top1` …) and where to find the rest."""
 
     run_id: str
     location: str
@@ -58,25 +72,6 @@ class TrainResult:
     model_uri: str
     registered: Registered | None
     seconds: float
-
-
-@dataclass
-class History:
-    """Metrics of every epoch over all phases, logged as they come."""
-
-    run: Run
-    on_epoch_end: OnEpochEnd | None
-    rows: list[dict[str, float]]
-
-    def add(self, metrics: dict[str, float]) -> None:
-        """Record an epoch; its step goes on where the last phase ended."""
-        counts = {"epoch": float(len(self.rows)), figures.PHASE_EPOCH: metrics["epoch"]}
-        row = metrics | counts
-        self.rows.append(row)
-        logged = {name: value for name, value in row.items() if name not in counts}
-        self.run.log_metrics(logged, step=len(self.rows) - 1)
-        if self.on_epoch_end is not None:
-            self.on_epoch_end(row)
 
 
 def run_training(
@@ -87,38 +82,93 @@ def run_training(
     nominate: Nominate = register,
     tags: Mapping[str, str] | None = None,
 ) -> TrainResult:
-    """Train as the configuration says, and evaluate, log and register what would be served.
+    """Train as the configuration says, then export, test, log and register the model.
 
-    on_epoch_end gets the metrics of each epoch; what it raises ends the run. processes: those that
-    train along, this one being the first; see `distributed_training`. nominate: registers the
-    model, as champion where there is none and else as challenger. tags: more of the run.
+    on_epoch_end gets the metrics of each epoch; an exception in it ends the run. processes: those
+    that train along, this one being the first; see `train_together`. nominate: registers the model,
+    as champion where there is none and else as challenger. tags: more tags of the run.
     Raises ValueError (or a subclass) for a configuration or dataset that cannot be trained on.
     """
-    started = time.perf_counter()
+    began = time.perf_counter()
     with open_run(config, tags or {}) as (run, checkpoints), report_lost_processes():
         check_known(config.backbone)
         seed_everything(config.seed)
         compute = choose_compute(config.device, config.threads, processes)
+
         recorded = tracking.read_logged_manifest(run.run_id) if config.resume else None
         dataset = open_photos(config, processes, recorded)
-        check_sides(dataset)
+        check_splits(dataset)
         # Read now: a mistake in a file of places must not cost a training.
         gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
-        saver = open_saver(checkpoints, manifest_digest(dataset), started)
+        saver = open_saver(checkpoints, manifest_digest(dataset), began)
         run.log_manifest(dataset)
         run.set_tags({"processes": str(processes.count)})
-        model = create_model(model_options(config, num_outputs(dataset)))
+
+        model = create_model(config, num_outputs(dataset))
         check_finetuning(model, config)
         reporting.log_dataset_figures(run, dataset, config, model.preprocessing)
+
         history = History(run, on_epoch_end, saver.history)
         try:
-            validation = train_network(model, dataset, config, compute, history.add, saver)
+            logits, targets = train_network(model, dataset, config, compute, history.add, saver)
         finally:
             # An interrupted run shows what it has.
             if history.rows:
                 reporting.log_history(run, history.rows)
-        artifact = _export(model, validation, dataset, gazetteer, config, run)
-        return _deliver(artifact, dataset, config, run, saver.started, nominate)
+
+        calibration = calibrate(logits, targets, dataset.num_classes)
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = export_network(
+                model,
+                calibration,
+                ArtifactInfo(dataset.classes, run.run_id),
+                gazetteer,
+                folder=Path(scratch) / "artifact",
+                cache=None if config.finetune_epochs else user_path(config.cache_dir),
+            )
+            facts = reporting.network_facts(model, folder, dataset.num_classes)
+            example = dataset.landmarks("test")[0].path.read_bytes()
+            logged = log_model(folder, example, reporting.model_params(config, facts))
+
+        # What is tested is the logged model, through its own predict.
+        served = load_served(logged.model_uri, config.threads)
+        names = shown_names(dataset.classes, gazetteer)
+        evaluation = evaluate_served(served, dataset.test, dataset.classes, names)
+        report = reporting.log_evaluation(run, evaluation, dataset, config, logged.model_id, facts)
+
+        registered = None
+        if config.register:
+            registered = nominate(logged, config.register, report.version_tags, report.card)
+        seconds = time.perf_counter() - saver.started
+        run.log_metrics({"train_seconds": seconds})
+        return TrainResult(
+            run.run_id, run.location, report.metrics, logged.model_uri, registered, seconds
+        )
+
+
+def train_together(config: TrainConfig) -> TrainResult | None:
+    """Train in every process that torchrun has started; the result in the first, None in others.
+
+    The first process alone trains the head, which takes seconds, logs to MLflow, saves checkpoints,
+    tests and registers. Raises ValueError (or a subclass) as `run_training` does, and when a
+    process is lost.
+    """
+    with join_processes(config.device) as processes:
+        processes.agree(config_digest(config), "parameters")
+        if processes.count > 1 and not config.finetune_epochs:
+            raise ValueError(
+                f"{processes.count} processes have nothing to share: finetune_epochs is 0, and a"
+                " head on frozen features learns in seconds in one process; start one process, or"
+                " raise finetune_epochs"
+            )
+        if processes.is_first:
+            return run_training(config, processes=processes)
+        # The steps of `run_training` in which all processes take part, in the same order.
+        seed_everything(config.seed)
+        compute = choose_compute(config.device, config.threads, processes)
+        dataset = open_photos(config, processes)
+        finetune(create_model(config, num_outputs(dataset)), dataset, config, compute)
+        return None
 
 
 def train_network(
@@ -126,14 +176,14 @@ def train_network(
     dataset: Dataset,
     config: TrainConfig,
     compute: Compute,
-    on_epoch_end: OnEpochEnd,
+    on_epoch_end: OnEpochEnd | None = None,
     saver: RunSaver | None = None,
     features: ViewFeatures = view_features,
-) -> ValidationLogits:
-    """Train a network in place, head and then pixels as far as the configuration says.
+) -> tuple[Tensor, Tensor]:
+    """Train a network in place: the head, then pixels, as the configuration says.
 
-    Sees no test photo. features: where those of a frozen backbone come from. Returns what the
-    network says of the validation photos.
+    Sees no test photo. features: gives the features of a frozen backbone. Returns logits
+    [N, outputs] and targets [N] of the validation photos.
     """
     validation = None
     # A saved fine-tuning brings the head it began with.
@@ -146,72 +196,117 @@ def train_network(
     return validation
 
 
-def check_sides(dataset: Dataset) -> None:
-    """Refuse photos that no network could be chosen or reported by."""
-    for side in ("val", "test"):
-        if not dataset.landmarks(side):
-            raise ValueError(
-                f"{dataset.name} has no readable {side} photo of a landmark, so nothing could be"
-                f" {'chosen' if side == 'val' else 'reported'} by; add photos: a class needs at"
-                " least 3 that do not look the same to stand on every side"
+@dataclass
+class History:
+    """Metrics of every epoch over all phases, logged as they come."""
+
+    run: Run
+    on_epoch_end: OnEpochEnd | None
+    rows: list[dict[str, float]]
+
+    def add(self, metrics: dict[str, float]) -> None:
+        """Record an epoch; steps continue over the phases."""
+        counts = {"epoch": float(len(self.rows)), figures.PHASE_EPOCH: metrics["epoch"]}
+        row = metrics | counts
+        self.rows.append(row)
+        logged = {name: value for name, value in row.items() if name not in counts}
+        self.run.log_metrics(logged, step=len(self.rows) - 1)
+        if self.on_epoch_end is not None:
+            self.on_epoch_end(row)
+
+
+@contextlib.contextmanager
+def open_run(
+    config: TrainConfig, more_tags: Mapping[str, str]
+) -> Iterator[tuple[Run, Checkpoints]]:
+    """A new MLflow run or the one to resume, and its checkpoints, locked for this process."""
+    cache = user_path(config.cache_dir)
+    tags = {"recipe": config.recipe, "backbone": config.backbone}
+    tags |= {"config_digest": config_digest(config), **more_tags}
+    run_id = find_unfinished(config)
+    with contextlib.ExitStack() as held:
+        if run_id:
+            # Before the run is touched: another process may be training it.
+            checkpoints = held.enter_context(hold_run(cache, run_id))
+        name = f"{config.recipe}-{config.backbone}"
+        run = held.enter_context(tracking.start_run(config, name, tags, run_id))
+        if not run_id:
+            checkpoints = held.enter_context(hold_run(cache, run.run_id))
+        try:
+            yield run, checkpoints
+        except KeyboardInterrupt:
+            way_on = "resume=auto resumes it" if config.finetune_epochs else "a head begins anew"
+            logger.warning("run %s stops here; %s", run.run_id, way_on)
+            raise
+    # Only once the run counts as finished: until then they are all there is to resume from.
+    checkpoints.remove()
+
+
+def find_unfinished(config: TrainConfig) -> str | None:
+    """Id of the run to resume: the one named, or with `auto` the last unfinished of its kind.
+
+    Only a run that was trained in this cache_dir: elsewhere it would begin again from its first
+    epoch, or beside the machine that trains it. None when `auto` finds none. Raises ValueError when
+    the named run is not there, has finished, began with another configuration or elsewhere.
+    """
+    digest, cache = config_digest(config), user_path(config.cache_dir)
+    if config.resume == "auto":
+        found = tracking.unfinished_runs(digest)
+        here = [run_id for run_id in found if began_here(cache, run_id)]
+        if not found:
+            logger.info("no unfinished run of these parameters; a new one begins")
+        elif found[0] not in here:
+            logger.warning(
+                "%s: run %s is unfinished, and its checkpoints are not in %s",
+                f"resuming the older run {here[0]}" if here else "a new run begins",
+                found[0],
+                checkpoint_folder(cache, found[0]).resolve(),
             )
+        return here[0] if here else None
+    if config.resume:
+        tracking.check_unfinished(config.resume, digest)
+        if not began_here(cache, config.resume):
+            folder = checkpoint_folder(cache, config.resume).resolve()
+            raise ResumeError(
+                f"resume={config.resume}: its checkpoints are not in {folder}; resume it in"
+                " the folder and on the machine where it began, or start a new run without resume"
+            )
+    return config.resume or None
 
 
-@dataclass(frozen=True)
-class _Artifact:
-    """A logged model, what it costs, and the landmarks as its answers spell them."""
+def open_photos(config: DataConfig, processes: Processes, manifest: bytes | None = None) -> Dataset:
+    """The photos in the splits that a manifest records, without one what the folder holds now.
 
-    logged: ModelInfo
-    facts: NetworkFacts
-    names: list[str]
-
-
-def _export(
-    model: LandmarkNetwork,
-    validation: ValidationLogits,
-    dataset: Dataset,
-    gazetteer: Gazetteer,
-    config: TrainConfig,
-    run: Run,
-) -> _Artifact:
-    """Calibrate the network, export it and log it as the model of the run."""
-    calibration = calibrate(validation.logits, validation.targets, dataset.num_classes)
-    info = ArtifactInfo(dataset.classes, run.run_id)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = export_network(
-            model,
-            calibration,
-            info,
-            gazetteer,
-            folder=Path(scratch) / "artifact",
-            cache=None if config.finetune_epochs else user_path(config.cache_dir),
-        )
-        facts = reporting.network_facts(model, folder, dataset.num_classes)
-        example = dataset.landmarks("test")[0].path.read_bytes()
-        logged = log_model(folder, example, reporting.model_params(config, facts))
-    return _Artifact(logged, facts, shown_names(dataset.classes, gazetteer))
+    All processes call this together and get the same photos. manifest: its content; that of the
+    first process counts. Raises ValueError for a dataset that cannot be opened, that lacks what the
+    manifest records, or that is not the same in every process.
+    """
+    recorded = processes.share(manifest)
+    with processes.first_on_host():
+        if recorded is None:
+            dataset = open_dataset(config)
+        else:
+            _, root = find_root(config)
+            # The processes of a host read the same files: one of them checks their content.
+            dataset = parse_manifest(
+                recorded,
+                root,
+                name=MANIFEST,
+                verify=processes.local_rank == 0,
+                threads=config.threads,
+            )
+    processes.agree(manifest_digest(dataset), "photos and their splits")
+    return dataset
 
 
-def _deliver(
-    artifact: _Artifact,
-    dataset: Dataset,
-    config: TrainConfig,
-    run: Run,
-    started: float,
-    nominate: Nominate,
-) -> TrainResult:
-    """Evaluate the model that was logged, through its own predict, and register it."""
-    logged = artifact.logged
-    served = load_served(logged.model_uri, config.threads)
-    evaluation = evaluate_served(served, dataset.test, dataset.classes, artifact.names)
-    report = reporting.log_evaluation(
-        run, evaluation, dataset, config, logged.model_id, artifact.facts
-    )
-    registered = None
-    if config.register:
-        registered = nominate(logged, config.register, report.version_tags, report.card)
-    seconds = time.perf_counter() - started
-    run.log_metrics({"train_seconds": seconds})
-    return TrainResult(
-        run.run_id, run.location, report.metrics, logged.model_uri, registered, seconds
-    )
+def check_splits(dataset: Dataset) -> None:
+    """Refuse photos with nothing to validate or to test on."""
+    splits: tuple[Split, ...] = ("val", "test")
+    for split in splits:
+        if not dataset.landmarks(split):
+            purpose = "validate" if split == "val" else "test"
+            raise ValueError(
+                f"{dataset.name} has no readable {split} photo of a landmark to {purpose} on; add"
+                " photos: a class needs at least 3 that do not look the same to stand in every"
+                " split"
+            )

@@ -17,7 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from landmark_ml.config import to_json, to_params
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.errors import is_not_there
-from landmark_ml.training.resume import began_here
+from landmark_ml.training.checkpoint import began_here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,9 +19,9 @@ from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.create import check_known
 from landmark_ml.registry.register import register_challenger, version_of_run
 from landmark_ml.tracking import run as tracking
+from landmark_ml.training.checkpoint import config_digest
 from landmark_ml.training.devices import choose_compute
-from landmark_ml.training.resume import config_digest
-from landmark_ml.training.run import check_sides, run_training
+from landmark_ml.training.run import check_splits, run_training
 from landmark_ml.tuning.recording import open_study_run
 from landmark_ml.tuning.report import log_report
 from landmark_ml.tuning.space import (
@@ -103,7 +103,7 @@ def run_tuning(config: TuneConfig) -> TuneResult:
     compute = choose_compute(config.device, config.threads)
     folds = open_folds(config, config.folds)
     for fold in folds:
-        check_sides(fold)
+        check_splits(fold)
     Gazetteer.of_dataset(folds[0].root, config.places)
     worker = join_study(config, folds, TrialRunner(folds, compute))
     study, parent = worker.study, worker.parent

@@ -19,14 +19,14 @@ from tqdm.auto import tqdm
 
 from landmark_ml.config import user_path
 from landmark_ml.inference.runtime import Runtime
-from landmark_ml.networks.create import create_model, model_options
+from landmark_ml.networks.create import create_model
 from landmark_ml.networks.onnx_trace import FEATURES, trace_backbone
 from landmark_ml.networks.size import count_parameters
+from landmark_ml.training.batches import num_outputs
+from landmark_ml.training.devices import random_state, restore_random_state, seed_everything
 from landmark_ml.training.head_phase import view_features
 from landmark_ml.training.loop import judge_logits
 from landmark_ml.training.run import train_network
-from landmark_ml.training.seeding import random_state, restore_random_state, seed_everything
-from landmark_ml.training.targets import num_outputs
 from landmark_ml.tuning.space import suggest_config
 from landmark_ml.tuning.storage import heartbeats, study_lock
 from landmark_ml.tuning.study import (
@@ -214,14 +214,14 @@ class TrialRunner:
             if config.finetune_epochs:
                 # Fine-tuning changes the network, so every trial needs its own.
                 seed_everything(config.seed)
-                model = create_model(model_options(config, num_outputs(fold)))
+                model = create_model(config, num_outputs(fold))
             else:
                 model = self._network(config)
-            on_epoch = on_epoch_end if fold is self.folds[0] else lambda _: None
-            validation = train_network(
+            on_epoch = on_epoch_end if fold is self.folds[0] else None
+            logits, targets = train_network(
                 model, fold, config, self.compute, on_epoch, features=self._view_features
             )
-            found.append(judge_logits(validation.logits, validation.targets, fold.num_classes))
+            found.append(judge_logits(logits, targets, fold.num_classes))
         return {name: statistics.fmean(each[name] for each in found) for name in found[0]}
 
     def latency_ms(self, config: TrainConfig, cache: Path) -> float:
@@ -252,7 +252,7 @@ class TrialRunner:
             seed_everything(config.seed)
             # Dropout belongs to the head, which each trial trains anew.
             frozen = replace(config, drop_rate=0.0)
-            model = create_model(model_options(frozen, num_outputs(self.folds[0])))
+            model = create_model(frozen, num_outputs(self.folds[0]))
             self._networks[key] = model, random_state()
         model, drawn = self._networks[key]
         restore_random_state(drawn)

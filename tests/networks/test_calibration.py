@@ -9,11 +9,12 @@ from torch import Tensor
 
 from landmark_ml.networks.calibration import (
     calibrate,
+    calibrated_loss,
     choose_min_confidence,
     choose_threshold,
+    fit_temperature,
     landmark_scores,
 )
-from landmark_ml.networks.temperature import calibrated_loss, fit_temperature
 
 
 def honest_logits(count: int, num_outputs: int, seed: int = 0) -> tuple[Tensor, Tensor]:

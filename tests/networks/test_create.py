@@ -9,17 +9,17 @@ from torch import nn
 
 from landmark_ml.networks.create import (
     LandmarkNetwork,
-    ModelOptions,
     check_known,
     create_model,
     native_resolution,
 )
-from tests.tiny_networks import TinyBackbone, tiny_preprocessing
+from tests.tiny_networks import TinyBackbone, small_config, tiny_preprocessing
 
 
-def small(backbone: str = "test_efficientnet", **changes: object) -> LandmarkNetwork:
-    options = {"num_outputs": 3, "weights": "random", "resolution": 32} | changes
-    return create_model(ModelOptions(backbone, **options))  # type: ignore[arg-type]
+def small(
+    backbone: str = "test_efficientnet", num_outputs: int = 3, **changes: object
+) -> LandmarkNetwork:
+    return create_model(small_config(backbone, **changes), num_outputs)
 
 
 def test_an_unknown_backbone_suggests_near_names() -> None:

@@ -13,28 +13,28 @@ import torch
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.calibration import Calibration
-from landmark_ml.networks.create import LandmarkNetwork, ModelOptions, create_model
+from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.networks.ensemble import AveragedNetworks
 from landmark_ml.networks.export import ArtifactInfo, export_network
 from landmark_ml.training.batches import TensorBatches
 from landmark_ml.training.loop import train_one_epoch
-from landmark_ml.training.optim import FitOptions, create_trainer
-from tests.tiny_networks import CPU, random_pixels
+from landmark_ml.training.optim import finetune_state
+from tests.tiny_networks import CPU, random_pixels, small_config
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SIDE = 32
 # Nothing is clipped: the gradients of all members are clipped as one.
-OPTIONS = FitOptions("test", 3, 1, learning_rate=1e-3, warmup_epochs=0, clip_grad=1e6)
+CONFIG = small_config(finetune_learning_rate=1e-3, warmup_epochs=0, clip_grad=1e6)
 
 
 def averaged(
     members: int = 2, *, mirror: bool = False, backbone: str = "test_resnet"
 ) -> LandmarkNetwork:
     torch.manual_seed(0)
-    options = ModelOptions(backbone, 3, "random", SIDE, mirror=mirror, members=members)
-    return create_model(options).eval()
+    config = small_config(backbone, mirror=mirror, members=members)
+    return create_model(config, 3).eval()
 
 
 def alone(model: LandmarkNetwork, index: int) -> LandmarkNetwork:
@@ -51,9 +51,9 @@ def random_batch(count: int) -> torch.Tensor:
 
 def gradients_of_a_step(model: LandmarkNetwork, mixup: float) -> dict[str, torch.Tensor]:
     np.random.seed(1)  # What timm's mixup draws from.
-    options = replace(OPTIONS, mixup=mixup)
+    config = replace(CONFIG, mixup=mixup)
     batch = TensorBatches(random_batch(4), torch.arange(4) % 3, 4)
-    train_one_epoch(create_trainer(model, options, 1), batch, options, CPU)
+    train_one_epoch(finetune_state(model, config, CPU, 1), batch, config)
     return {name: p.grad for name, p in model.network.named_parameters() if p.grad is not None}
 
 

@@ -1,29 +1,30 @@
-"""What is frozen stays as it was, and the rest learns."""
+"""Frozen stages stay as they were, and deeper layers learn more slowly."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from landmark_ml.networks.create import LandmarkNetwork, ModelOptions, create_model
+from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.networks.freezing import freeze_early_stages
 from landmark_ml.training.batches import TensorBatches
-from landmark_ml.training.loop import fit
-from landmark_ml.training.optim import FitOptions
-from tests.tiny_networks import CPU
+from landmark_ml.training.optim import finetune_state
+from tests.tiny_networks import CPU, fit_on_pixels, small_config
 
-OPTIONS = FitOptions("test", 3, epochs=1, learning_rate=0.01, layer_decay=0.9, ema_decay=0.5)
+CONFIG = small_config(finetune_learning_rate=0.01, layer_decay=0.9, ema_decay=0.5)
 
 
 def small(backbone: str) -> LandmarkNetwork:
-    return create_model(ModelOptions(backbone, 3, "random", 32))
+    return create_model(small_config(backbone), 3)
 
 
 def train(model: LandmarkNetwork) -> None:
     pixels = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
     batches = TensorBatches(pixels, torch.arange(8) % 3, 4, torch.Generator().manual_seed(0))
-    fit(model, batches, None, OPTIONS, CPU, lambda _: None)
+    fit_on_pixels(model, batches, None, CONFIG)
 
 
 def changed(model: LandmarkNetwork) -> set[str]:
@@ -78,3 +79,31 @@ def test_none_frozen_is_the_whole_network() -> None:
 def test_more_stages_than_there_are_is_refused() -> None:
     with pytest.raises(ValueError, match="unfreeze is 99 and the network has"):
         freeze_early_stages(small("test_efficientnet"), 99)
+
+
+def rates(backbone: str, **changes: Any) -> dict[str, float]:
+    """Learning rate of each parameter of the network."""
+    config = small_config(backbone, layer_decay=0.5, warmup_epochs=0, **changes)
+    model = create_model(config, 3)
+    groups = finetune_state(model, config, CPU, 4).optimizer.param_groups
+    by_parameter = {id(p): group["lr"] for group in groups for p in group["params"]}
+    return {name: by_parameter[id(p)] for name, p in model.network.named_parameters()}
+
+
+def below(folder: str, by_name: dict[str, float]) -> dict[str, float]:
+    """Rates of the layers in a folder, by their names in it."""
+    return {k.removeprefix(folder): v for k, v in by_name.items() if k.startswith(folder)}
+
+
+def test_layers_of_joined_networks_equally_far_from_the_output_share_a_rate() -> None:
+    by_name = rates("test_efficientnet+test_efficientnet")
+    first, second = below("networks.0.", by_name), below("networks.1.", by_name)
+    assert first == second
+    assert by_name["classifier.weight"] > max(first.values()) > min(first.values())
+
+
+def test_layers_of_members_equally_far_from_the_output_share_a_rate() -> None:
+    by_name = rates("test_resnet", members=2)
+    first, second = below("members.0.", by_name), below("members.1.", by_name)
+    assert first == second
+    assert len(set(first.values())) > 2

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from landmark_ml.networks.create import LandmarkNetwork, ModelOptions, create_model
+from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.networks.freezing import freeze_early_stages
 from landmark_ml.networks.onnx_trace import backbone_digest
 from landmark_ml.networks.stacked_maps import spread_maps
+from tests.tiny_networks import small_config
 
 TWO = "test_efficientnet+test_byobnet"
 
@@ -18,10 +19,8 @@ TWO = "test_efficientnet+test_byobnet"
 def joined(
     backbone: str = TWO, stages: int = 0, resolution: int = 32, pooling: str = "average"
 ) -> LandmarkNetwork:
-    options = ModelOptions(
-        backbone, 3, "random", resolution, feature_stages=stages, pooling=pooling
-    )
-    return create_model(options).eval()
+    config = small_config(backbone, resolution=resolution, feature_stages=stages, pooling=pooling)
+    return create_model(config, 3).eval()
 
 
 def test_the_features_are_those_of_every_network_in_order() -> None:

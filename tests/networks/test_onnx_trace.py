@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from landmark_ml.inference.runtime import Runtime
-from landmark_ml.networks.create import LandmarkNetwork, ModelOptions, create_model
+from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.networks.onnx_trace import (
     FEATURES,
     backbone_digest,
@@ -22,6 +22,7 @@ from tests.tiny_networks import (
     TinyBackbone,
     lay_traced,
     random_pixels,
+    small_config,
     tiny_model,
     tiny_preprocessing,
 )
@@ -69,7 +70,7 @@ def test_the_graph_computes_the_features_of_torch(cache: Path) -> None:
 def test_a_network_of_timm_is_traced_whole(
     backbone: str, side: int, averages: bool, tmp_path: Path
 ) -> None:
-    model = create_model(ModelOptions(backbone, 3, "random", side, drop_rate=0.5))
+    model = create_model(small_config(backbone, resolution=side, drop_rate=0.5), 3)
     assert_computes_features(model.train(), tmp_path, side)
     assert has_feature_maps(trace_backbone(model, tmp_path)) == averages
 

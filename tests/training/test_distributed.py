@@ -1,196 +1,151 @@
-"""Two real processes train what one does, log one run, and end clearly when one of them is lost."""
+"""Several processes train what one would: each its part of every batch, none a photo twice."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import mlflow
-import psutil
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from experiments import recipes
-from landmark_ml.config import TrainConfig, to_params
-from landmark_ml.data.postcards import write_postcards
-from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
-from landmark_ml.training.processes import ALONE
-from tests.interrupted_runs import final_metrics, history, status
-from tests.shared_fit import run as run_alone
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).resolve().parents[2]
-EPOCHS = 5
-LONGEST = 400.0
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-
-
-def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
-    command = [sys.executable, *TORCHRUN, "-m", "tests.shared_fit", str(tmp_path / "rows.json")]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=LONGEST, capture_output=True)  # noqa: S603
-    shared = json.loads((tmp_path / "rows.json").read_text())
-    for one, two in zip(run_alone(ALONE), shared, strict=True):
-        for name in ("train/loss", "val/loss", "val/top1", "learning_rate"):
-            assert two[name] == pytest.approx(one[name], rel=1e-5), name
+from landmark_ml.training.augmentation import Augmentation
+from landmark_ml.training.batches import TensorBatches
+from landmark_ml.training.devices import (
+    align_random_state,
+    choose_compute,
+    random_state,
+    seed_everything,
+)
+from landmark_ml.training.distributed import (
+    ALONE,
+    Processes,
+    ProcessLostError,
+    join_processes,
+    report_lost_processes,
+)
 
 
-@dataclass(frozen=True)
-class Workplace:
-    """Where all runs of this file train: a few postcards, one MLflow database."""
-
-    folder: Path
-    config: TrainConfig
-    environment: dict[str, str]
-
-    @contextlib.contextmanager
-    def start(self, log: str, *launcher: str, **changes: object) -> Iterator[subprocess.Popen[str]]:
-        """The command a person would type; whatever it started is gone afterwards."""
-        config = replace(self.config, **changes)  # type: ignore[arg-type]
-        flags = [f"--{name}={value}" for name, value in to_params(config).items()]
-        with (self.folder / log).open("w") as file:
-            process = subprocess.Popen(  # noqa: S603 - our own command
-                [sys.executable, *launcher, "-m", "experiments.train", "scratch", *flags],
-                cwd=ROOT,
-                env=self.environment,
-                stdout=file,
-                stderr=file,
-                text=True,
-            )
-        try:
-            yield process
-        finally:
-            for child in children(process):
-                child.kill()
-            process.kill()
-            process.wait(30)
-
-    def finish(self, log: str, *launcher: str, **changes: object) -> str:
-        """Id of a run that ran to its end."""
-        with self.start(log, *launcher, **changes) as process:
-            assert process.wait(LONGEST) == 0, self.said(log)
-        return self.runs()[-1]
-
-    def said(self, log: str) -> str:
-        return (self.folder / log).read_text()
-
-    def runs(self) -> list[str]:
-        found = mlflow.search_runs(
-            experiment_names=[DEFAULT_EXPERIMENT],
-            filter_string=f"params.data = '{self.config.data}'",
-            order_by=["attributes.start_time ASC"],
-            output_format="list",
-        )
-        return [run.info.run_id for run in found]
-
-    def checkpoints(self) -> list[Path]:
-        return sorted((self.folder / "cache" / "checkpoints").glob("*/*.pt"))
-
-    def wait_for_checkpoint(self, process: subprocess.Popen[str]) -> None:
-        deadline = time.monotonic() + LONGEST
-        while len(self.checkpoints()) < 2:
-            assert process.poll() is None, "it ended before it could be interrupted"
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+def batches_of(
+    rank: int, count: int, photos: int = 26, batch: int = 12, seed: int | None = 0
+) -> TensorBatches:
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    inputs = torch.arange(photos)
+    return TensorBatches(inputs, inputs, batch, generator, processes=Processes(rank, count, rank))
 
 
-def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The training processes that torchrun started, by rank."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        found = psutil.Process(process.pid).children()
-        return sorted(found, key=lambda child: child.pid)
-    return []
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_parts_of_a_batch_are_the_batch_of_one_process(count: int) -> None:
+    whole = [inputs.tolist() for inputs, _ in batches_of(0, 1)]
+    parts = [[inputs.tolist() for inputs, _ in batches_of(rank, count)] for rank in range(count)]
+    assert len(whole) == 2
+    for step, batch in enumerate(whole):
+        dealt = [part[step] for part in parts]
+        assert {len(part) for part in dealt} == {12 // count}
+        assert sorted(photo for part in dealt for photo in part) == sorted(batch)
+        # timm's mixup pairs a batch with its mirror: with the same partners in every part.
+        partners = dict(zip(batch, reversed(batch), strict=True))
+        for part in dealt:
+            assert [partners[photo] for photo in part] == part[::-1]
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, tracking_uri: str) -> Workplace:
-    folder = tmp_path_factory.mktemp("distributed")
-    photos = write_postcards(folder / "photos", per_class=10, not_landmarks=8, test_per_class=2)
-    config = replace(
-        recipes.scratch(),
-        data=str(photos),
-        cache_dir=str(folder / "cache"),
-        # As quick as a step can be: what is tried is the way from the launcher to the registry.
-        backbone="test_resnet",
-        optimizer="adamw",
-        finetune_learning_rate=1e-3,
-        resolution=32,
-        start_resolution=0,
-        finetune_epochs=EPOCHS,
-        finetune_batch_size=16,
-        register="",
+def test_validation_photos_are_dealt_out_once_each() -> None:
+    parts = [batches_of(rank, 3, photos=7, batch=6, seed=None) for rank in range(3)]
+    seen = [[int(photo) for inputs, _ in part for photo in inputs] for part in parts]
+    assert seen == [[0, 3, 6], [1, 4], [2, 5]]
+    assert [len(part) for part in parts] == [2, 1, 1]
+
+
+def test_rows_dealt_out_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.arange(14.0).view(7, 2)
+    parts = [rows[rank::3] for rank in range(3)]
+    monkeypatch.setattr(Processes, "gather", lambda *_: parts)
+    assert torch.equal(Processes(1, 3, 1).gather_rows(parts[1]), rows)
+
+
+def augmented(rank: int, count: int) -> torch.Tensor:
+    pixels = torch.randint(0, 256, (1, 3, 12, 12), dtype=torch.uint8).repeat(8, 1, 1, 1)
+    order = torch.Generator().manual_seed(0)
+    processes = Processes(rank, count, rank)
+    batches = TensorBatches(
+        pixels, torch.arange(8), 8, order, Augmentation(8), torch.ones(8), processes=processes
     )
-    environment = os.environ | {"MLFLOW_TRACKING_URI": tracking_uri, "OMP_NUM_THREADS": "1"}
-    return Workplace(folder, config, environment)
+    return next(iter(batches))[0]
 
 
-@pytest.fixture(scope="module")
-def alone(place: Workplace) -> str:
-    """Id of a run of one process."""
-    return place.finish("alone.log")
+def test_each_process_augments_in_its_own_way_and_the_same_in_every_run() -> None:
+    torch.manual_seed(0)
+    first, other = augmented(0, 2), augmented(1, 2)
+    torch.manual_seed(0)
+    assert torch.equal(augmented(0, 2), first)
+    assert not torch.equal(first, other)
 
 
-@pytest.fixture(scope="module")
-def shared(place: Workplace, alone: str) -> str:
-    """Id of a run that torchrun shared among two."""
-    return place.finish("shared.log", *TORCHRUN)
+def test_a_batch_that_does_not_part_evenly_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"batch of 10 photos .*; give a multiple of 8"):
+        batches_of(0, 4, batch=10)
+    with pytest.raises(ValueError, match="3 photos are too few for 2 processes"):
+        batches_of(0, 2, photos=3)
 
 
-def test_one_run_is_logged_and_only_the_first_process_speaks(
-    place: Workplace, alone: str, shared: str
+def test_one_process_gets_back_what_it_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    model, value = nn.Linear(2, 2), torch.tensor([1.0, 2.0])
+    with join_processes("auto") as processes:
+        assert processes == ALONE
+        assert processes.parallel(model) is model
+        assert processes.mean(value) is value
+        assert processes.share("it") == "it"
+        assert processes.gather("it") == ["it"]
+        processes.agree("it", "things")
+        with processes.first_on_host():
+            pass
+
+
+def test_processes_that_differ_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Processes, "gather", lambda *_: ["a", "b"])
+    with pytest.raises(ValueError, match=r"the photos differ between processes \(a, b\); start"):
+        Processes(0, 2, 0).agree("a", "photos")
+
+
+def test_a_broken_connection_is_a_lost_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = RuntimeError("pair.cc:553: Connection closed by peer [127.0.0.1]:1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ProcessLostError, match="resume=auto"), report_lost_processes():
+        raise broken
+    with pytest.raises(RuntimeError, match="mat1"), report_lost_processes():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with pytest.raises(RuntimeError, match="closed by peer"), report_lost_processes():
+        raise broken
+
+
+def _supports_bf16(including_emulation: bool = True) -> bool:
+    """As of a GPU of before compute capability 8."""
+    return including_emulation
+
+
+def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", _supports_bf16)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    compute = choose_compute("auto", processes=Processes(5, 8, 1))
+    assert compute.device == torch.device("cuda:1")
+    assert not compute.bf16
+    for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "3")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="no GPU of its own, there are 2"), join_processes("auto"):
+        pass
+
+
+def test_dropout_differs_between_processes_and_mixing_does_not(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert place.runs() == [alone, shared]
-    assert mlflow.get_run(shared).data.tags["processes"] == "2"
-    said = place.said("shared.log")
-    assert said.count("test top-1") == 1
-    assert said.count("12 classes,") == 1
-    assert place.checkpoints() == []
-
-
-def test_its_metrics_are_those_of_one_process(alone: str, shared: str) -> None:
-    for name in ("train/loss", "learning_rate"):
-        one, two = history(alone, name), history(shared, name)
-        assert list(one) == list(two) == list(range(EPOCHS))
-        for step, values in one.items():
-            # Each process augments and normalises its own half of a batch.
-            assert two[step].pop() == pytest.approx(values.pop(), rel=0.1)
-
-
-def test_a_lost_process_ends_the_run_and_resume_goes_on_to_the_same_metrics(
-    place: Workplace, shared: str
-) -> None:
-    with place.start("lost.log", *TORCHRUN) as process:
-        place.wait_for_checkpoint(process)
-        children(process)[1].send_signal(signal.SIGKILL)
-        assert process.wait(90) != 0
-    lost = place.runs()[-1]
-    assert status(lost) in ("FAILED", "KILLED")
-    # A photo that came since is none of this run, in no process of it.
-    folder = next((place.folder / "photos" / "train").iterdir())
-    shutil.copy(next(folder.iterdir()), folder / "came_later.jpg")
-    # The way that needs no torchrun on the command line.
-    assert place.finish("resumed.log", processes=2, resume="auto") == lost
-    (folder / "came_later.jpg").unlink()
-    assert status(lost) == "FINISHED"
-    assert final_metrics(lost) == final_metrics(shared)
-    assert history(lost, "val/loss") == history(shared, "val/loss")
-
-
-def test_a_run_that_is_told_to_stop_ends_as_killed(place: Workplace, shared: str) -> None:
-    with place.start("stopped.log", *TORCHRUN, seed=1) as process:
-        place.wait_for_checkpoint(process)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(90) != 0
-    assert status(place.runs()[-1]) == "KILLED"
-    assert "resume=auto goes on with it" in place.said("stopped.log")
+    seed_everything(0)
+    of_the_first = random_state()
+    monkeypatch.setattr(Processes, "share", lambda *_: of_the_first)
+    draws = []
+    for rank in range(2):
+        seed_everything(10 + rank)
+        align_random_state(Processes(rank, 2, rank))
+        draws.append((np.random.rand(), float(torch.rand(1))))
+    assert draws[0][0] == draws[1][0]
+    assert draws[0][1] != draws[1][1]

@@ -158,7 +158,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_as_if_it_had_not_been(
     assert status(killed) == "RUNNING"
     done = place.last_epoch() + 1
     said = place.finish(seed=0, resume="auto")
-    assert f"going on after {done} epochs of fine-tuning" in said
+    assert f"resuming after {done} epochs of fine-tuning" in said
     assert_same(killed, whole)
 
 
@@ -170,7 +170,7 @@ def test_without_its_newest_checkpoint_it_goes_on_from_the_one_before(
         file.truncate(newest.stat().st_size // 2)
     said = place.finish(seed=0, resume=killed)
     assert f"{newest} is truncated or was changed" in said
-    assert f"going on after {done} epochs of fine-tuning" in said
+    assert f"resuming after {done} epochs of fine-tuning" in said
     assert_same(killed, whole)
 
 
@@ -189,7 +189,7 @@ def test_a_run_that_is_told_to_stop_ends_as_killed(
     said = place.log(seed).read_text()
     assert code == 1, said
     assert "Traceback" not in said
-    assert re.search(r"run \w+ stops here; resume=auto goes on with it", said)
+    assert re.search(r"run \w+ stops here; resume=auto resumes it", said)
     assert said.rstrip().endswith("interrupted")
     (run_id,) = runs_of(place, seed)
     assert status(run_id) == "KILLED"

@@ -14,14 +14,15 @@ from torch import Tensor, nn
 
 from landmark_ml.networks.head import Head
 from landmark_ml.training.batches import TensorBatches
-from landmark_ml.training.loop import TrainingError, evaluate, fit
-from landmark_ml.training.optim import FitOptions
-from tests.tiny_networks import CPU, SIDE, tiny_model
+from landmark_ml.training.loop import TrainingError, judge_logits, predict_logits
+from tests.tiny_networks import CPU, SIDE, fit_on_pixels, small_config, tiny_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OPTIONS = FitOptions(name="test", num_classes=3, epochs=6, learning_rate=0.05)
+    from landmark_ml.config import TrainConfig
+
+CONFIG = small_config(finetune_epochs=6, finetune_learning_rate=0.05)
 
 
 def clusters(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -40,10 +41,6 @@ def in_order(features: Tensor, labels: Tensor) -> TensorBatches:
     return TensorBatches(features, labels, 16)
 
 
-def ignore(_: dict[str, float]) -> None:
-    """Take the metrics of an epoch and do nothing with them."""
-
-
 def contrary(count: int) -> TensorBatches:
     """Validation photos under the wrong labels: the better the fit, the worse their loss."""
     features, labels = clusters(count, seed=9)
@@ -55,15 +52,15 @@ def new_head(drop_rate: float = 0.0) -> Head:
 
 
 def fit_head(
-    options: FitOptions, val: TensorBatches | None, head: Head | None = None
+    config: TrainConfig, val: TensorBatches | None, head: Head | None = None
 ) -> tuple[Head, dict[str, float], list[dict[str, float]]]:
     head, rows = head or new_head(), list[dict[str, float]]()
-    kept = fit(head, shuffled(*clusters(48)), val, options, CPU, rows.append)
+    kept = fit_on_pixels(head, shuffled(*clusters(48)), val, config, rows.append)
     return head, kept, rows
 
 
 def test_a_separable_problem_is_learnt() -> None:
-    _, kept, rows = fit_head(OPTIONS, in_order(*clusters(30, seed=1)))
+    _, kept, rows = fit_head(CONFIG, in_order(*clusters(30, seed=1)))
     assert kept["val/top1"] == 1.0
     assert kept["val/loss"] < 0.5 < rows[0]["train/loss"]
     losses = [row["val/calibrated_loss"] for row in rows]
@@ -79,7 +76,7 @@ def test_the_weights_of_the_best_epoch_are_kept() -> None:
         states.append(copy.deepcopy(head.state_dict()))
 
     train = shuffled(*clusters(48))
-    kept = fit(head, train, contrary(30), OPTIONS, CPU, keep_state)
+    kept = fit_on_pixels(head, train, contrary(30), CONFIG, keep_state)
     assert kept["epoch"] == 0
     assert torch.equal(head.classifier.weight, states[0]["classifier.weight"])
     assert not torch.equal(head.classifier.weight, states[-1]["classifier.weight"])
@@ -88,8 +85,8 @@ def test_the_weights_of_the_best_epoch_are_kept() -> None:
 def test_without_validation_the_last_weights_stay() -> None:
     head, states = new_head(), list[Tensor]()
     train = shuffled(*clusters(48))
-    kept = fit(
-        head, train, None, OPTIONS, CPU, lambda _: states.append(head.classifier.weight.clone())
+    kept = fit_on_pixels(
+        head, train, None, CONFIG, lambda _: states.append(head.classifier.weight.clone())
     )
     assert kept["epoch"] == 5
     assert "val/loss" not in kept
@@ -97,15 +94,15 @@ def test_without_validation_the_last_weights_stay() -> None:
 
 
 def test_patience_stops_after_epochs_without_a_better_loss() -> None:
-    _, _, stopped = fit_head(replace(OPTIONS, patience=2), contrary(30))
+    _, _, stopped = fit_head(replace(CONFIG, patience=2), contrary(30))
     assert [row["epoch"] for row in stopped] == [0, 1, 2]
-    _, _, whole = fit_head(replace(OPTIONS, patience=2), in_order(*clusters(30, seed=1)))
+    _, _, whole = fit_head(replace(CONFIG, patience=2), in_order(*clusters(30, seed=1)))
     assert len(whole) == 6
 
 
 def test_only_every_few_epochs_and_the_last_are_validated() -> None:
-    options = replace(OPTIONS, val_interval=4)
-    _, kept, rows = fit_head(options, in_order(*clusters(30, seed=1)))
+    config = replace(CONFIG, val_interval=4)
+    _, kept, rows = fit_head(config, in_order(*clusters(30, seed=1)))
     assert [row["epoch"] for row in rows if "val/top1" in row] == [3, 5]
     assert kept["epoch"] == 5
     assert [row["epoch"] for row in rows if "train/loss" in row] == [0, 1, 2, 3, 4, 5]
@@ -113,13 +110,12 @@ def test_only_every_few_epochs_and_the_last_are_validated() -> None:
 
 def test_of_few_validated_epochs_the_weights_of_the_best_are_kept() -> None:
     head, states = new_head(), list[Tensor]()
-    options = replace(OPTIONS, val_interval=3)
-    kept = fit(
+    config = replace(CONFIG, val_interval=3)
+    kept = fit_on_pixels(
         head,
         shuffled(*clusters(48)),
         contrary(30),
-        options,
-        CPU,
+        config,
         lambda _: states.append(head.classifier.weight.detach().clone()),
     )
     assert kept["epoch"] == 2
@@ -131,12 +127,12 @@ def without_speed(rows: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 def test_the_same_seed_gives_the_same_metrics_to_the_last_bit() -> None:
-    options = replace(OPTIONS, mixup=0.4, label_smoothing=0.1, ema_decay=0.9)
+    config = replace(CONFIG, mixup=0.4, label_smoothing=0.1, ema_decay=0.9)
     runs = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
         np.random.seed(seed)
-        _, _, rows = fit_head(options, in_order(*clusters(30, seed=1)), new_head(drop_rate=0.5))
+        _, _, rows = fit_head(config, in_order(*clusters(30, seed=1)), new_head(drop_rate=0.5))
         runs.append(without_speed(rows))
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
@@ -163,8 +159,8 @@ def test_every_way_of_training_moves_every_parameter(path: dict[str, float]) -> 
     pixels = torch.randint(0, 256, (12, 3, SIDE, SIDE), dtype=torch.uint8)
     batches = shuffled(pixels, torch.arange(12) % 3)
     changes: dict[str, Any] = path
-    options = replace(OPTIONS, epochs=2, learning_rate=0.01, **changes)
-    kept = fit(model, batches, in_order(pixels, torch.arange(12) % 3), options, CPU, ignore)
+    config = replace(CONFIG, finetune_epochs=2, finetune_learning_rate=0.01, **changes)
+    kept = fit_on_pixels(model, batches, in_order(pixels, torch.arange(12) % 3), config)
     assert math.isfinite(kept["val/loss"])
     still = [name for name, value in model.named_parameters() if torch.equal(value, before[name])]
     assert still == []
@@ -173,23 +169,23 @@ def test_every_way_of_training_moves_every_parameter(path: dict[str, float]) -> 
 def test_mixing_leaves_the_stored_photos_alone() -> None:
     features, labels = clusters(48)
     stored = features.clone()
-    options = replace(OPTIONS, epochs=1, mixup=0.5)
-    fit(new_head(), shuffled(stored, labels), None, options, CPU, ignore)
+    config = replace(CONFIG, finetune_epochs=1, mixup=0.5)
+    fit_on_pixels(new_head(), shuffled(stored, labels), None, config)
     assert torch.equal(stored, features)
 
 
 def test_the_average_lags_behind_and_is_what_is_kept() -> None:
     plain, averaged = new_head(), new_head()
     train = clusters(48)
-    options = replace(OPTIONS, epochs=2)
-    fit(plain, shuffled(*train), None, options, CPU, ignore)
-    fit(averaged, shuffled(*train), None, replace(options, ema_decay=0.99), CPU, ignore)
+    config = replace(CONFIG, finetune_epochs=2)
+    fit_on_pixels(plain, shuffled(*train), None, config)
+    fit_on_pixels(averaged, shuffled(*train), None, replace(config, ema_decay=0.99))
     norms = [head.classifier.weight.detach().norm().item() for head in (averaged, plain)]
     assert 0 < norms[0] < norms[1]
 
 
 def test_the_epoch_reports_the_rate() -> None:
-    _, _, rows = fit_head(replace(OPTIONS, warmup_epochs=0.0), None)
+    _, _, rows = fit_head(replace(CONFIG, warmup_epochs=0.0), None)
     rates = [row["learning_rate"] for row in rows]
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(0.05 * 1e-3)
@@ -212,16 +208,16 @@ class BrokenBatches:
 
 
 def test_a_loss_that_is_no_number_names_step_and_rate() -> None:
-    options = replace(OPTIONS, learning_rate=0.25, warmup_epochs=0)
+    config = replace(CONFIG, finetune_learning_rate=0.25, warmup_epochs=0)
     with pytest.raises(TrainingError, match=r"loss is nan at step 2 with learning rate 0\.2\d*;"):
-        fit(new_head(), BrokenBatches(), None, options, CPU, ignore)
+        fit_on_pixels(new_head(), BrokenBatches(), None, config)
 
 
 def test_a_validation_loss_that_is_no_number_ends_the_training() -> None:
     features, labels = clusters(6)
     val = in_order(torch.full_like(features, math.inf), labels)
     with pytest.raises(TrainingError, match="step 3"):
-        fit_head(OPTIONS, val)
+        fit_head(CONFIG, val)
 
 
 class StopEarlyError(Exception):
@@ -237,7 +233,7 @@ def test_what_the_epoch_hook_raises_ends_the_training() -> None:
             raise StopEarlyError
 
     with pytest.raises(StopEarlyError):
-        fit(new_head(), shuffled(*clusters(48)), None, OPTIONS, CPU, stop)
+        fit_on_pixels(new_head(), shuffled(*clusters(48)), None, CONFIG, stop)
     assert seen == [0, 1]
 
 
@@ -252,7 +248,7 @@ def test_accuracy_counts_landmarks_only_and_loss_counts_all() -> None:
     # Two landmarks and a background output; the last two photos show no landmark.
     logits = torch.tensor([[5.0, 0, 9], [0, 5, 0], [5, 0, 0], [9, 0, 0], [0, 0, 9]])
     targets = torch.tensor([0, 1, 1, 2, 2])
-    found = evaluate(Echo(), in_order(logits, targets), 2, CPU)
+    found = judge_logits(*predict_logits(Echo(), in_order(logits, targets), CPU), 2)
     assert found["val/top1"] == pytest.approx(2 / 3)
     assert found["val/top3"] == 1.0
     expected = -logits.log_softmax(dim=1)[torch.arange(5), targets].mean()
@@ -263,7 +259,7 @@ def test_the_scale_of_the_logits_does_not_decide_between_epochs() -> None:
     generator = torch.Generator().manual_seed(0)
     targets = torch.arange(60) % 3
     logits = torch.eye(3)[targets] + torch.randn(60, 3, generator=generator)
-    losses = [evaluate(Echo(), in_order(logits * s, targets), 3, CPU) for s in (0.2, 1.0, 5.0)]
+    losses = [judge_logits(logits * scale, targets, 3) for scale in (0.2, 1.0, 5.0)]
     assert losses[2]["val/loss"] > 1.5 * losses[1]["val/loss"]
     calibrated = [row["val/calibrated_loss"] for row in losses]
     assert calibrated == pytest.approx([calibrated[0]] * 3, rel=1e-3)

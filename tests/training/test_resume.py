@@ -13,13 +13,15 @@ from landmark_ml.config import TrainConfig
 from landmark_ml.config.fields import option
 from landmark_ml.training.augmentation import Augmentation
 from landmark_ml.training.batches import TensorBatches
-from landmark_ml.training.checkpoint import Checkpoints
-from landmark_ml.training.devices import one_thread
-from landmark_ml.training.loop import fit
-from landmark_ml.training.optim import FitOptions
-from landmark_ml.training.resume import ResumeError, config_digest, hold_run, open_saver
-from landmark_ml.training.seeding import seed_everything
-from tests.tiny_networks import CPU, SIDE, random_pixels, tiny_model
+from landmark_ml.training.checkpoint import (
+    Checkpoints,
+    ResumeError,
+    config_digest,
+    hold_run,
+    open_saver,
+)
+from landmark_ml.training.devices import one_thread, seed_everything
+from tests.tiny_networks import SIDE, fit_on_pixels, random_pixels, small_config, tiny_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,21 +29,21 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from landmark_ml.training.resume import RunSaver
+    from landmark_ml.training.checkpoint import RunSaver
 
     OnEpochEnd = Callable[[dict[str, float]], None]
 
-OPTIONS = FitOptions(
-    name="test",
-    num_classes=3,
-    epochs=5,
-    learning_rate=0.02,
+CONFIG = small_config(
+    finetune_epochs=5,
+    finetune_learning_rate=0.02,
     layer_decay=0.5,
     label_smoothing=0.1,
     mixup=0.4,
     cutmix=1.0,
     ema_decay=0.9,
 )
+# A rate at which nothing gets better.
+HOPELESS = replace(CONFIG, finetune_epochs=40, finetune_learning_rate=5.0, ema_decay=0)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,7 +72,7 @@ def train_batches(seed: int = 0) -> TensorBatches:
 
 
 def run_fit(
-    folder: Path, options: FitOptions, on_epoch_end: OnEpochEnd, seed: int = 0
+    folder: Path, config: TrainConfig, on_epoch_end: OnEpochEnd, seed: int = 0
 ) -> tuple[nn.Module, dict[str, float], RunSaver]:
     """A fit in a process of its own, as far as generators go; `seed` decides the first one."""
     seed_everything(seed)
@@ -82,7 +84,7 @@ def run_fit(
         on_epoch_end(metrics)
 
     val = TensorBatches(*pixels(12, seed=2), 8)
-    kept = fit(model, train_batches(seed), val, options, CPU, add, saver)
+    kept = fit_on_pixels(model, train_batches(seed), val, config, add, saver)
     return model, kept, saver
 
 
@@ -104,20 +106,20 @@ def without_speed(rows: list[dict[str, float]]) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize("crashes", [[0], [4], [1, 2, 2]], ids=str)
 @pytest.mark.parametrize(
-    "options",
-    [OPTIONS, replace(OPTIONS, ema_decay=0, mixup=0, cutmix=0, layer_decay=1.0)],
+    "config",
+    [CONFIG, replace(CONFIG, ema_decay=0, mixup=0, cutmix=0, layer_decay=1.0)],
     ids=["everything on", "plain"],
 )
 def test_a_fit_ends_the_same_however_often_it_crashed(
-    crashes: list[int], options: FitOptions, tmp_path: Path
+    crashes: list[int], config: TrainConfig, tmp_path: Path
 ) -> None:
-    model, kept, saver = run_fit(tmp_path / "whole", options, ignore)
+    model, kept, saver = run_fit(tmp_path / "whole", config, ignore)
     for epoch in crashes:
         with pytest.raises(CrashError):
-            run_fit(tmp_path / "crashed", options, crash_at(epoch))
+            run_fit(tmp_path / "crashed", config, crash_at(epoch))
     # What the new process drew before it went on makes no difference, unless it begins anew.
     seed = 0 if crashes == [0] else 7
-    same, same_kept, same_saver = run_fit(tmp_path / "crashed", options, ignore, seed)
+    same, same_kept, same_saver = run_fit(tmp_path / "crashed", config, ignore, seed)
     assert without_speed([same_kept]) == without_speed([kept])
     assert without_speed(same_saver.history) == without_speed(saver.history)
     theirs = same.state_dict()
@@ -125,9 +127,9 @@ def test_a_fit_ends_the_same_however_often_it_crashed(
 
 
 def test_a_fit_that_was_done_is_not_trained_again(tmp_path: Path) -> None:
-    model, kept, _ = run_fit(tmp_path, OPTIONS, ignore)
+    model, kept, _ = run_fit(tmp_path, CONFIG, ignore)
     epochs: list[dict[str, float]] = []
-    again, kept_again, saver = run_fit(tmp_path, OPTIONS, epochs.append)
+    again, kept_again, saver = run_fit(tmp_path, CONFIG, epochs.append)
     assert epochs == []
     assert kept_again == kept
     assert len(saver.history) == 5
@@ -136,22 +138,25 @@ def test_a_fit_that_was_done_is_not_trained_again(tmp_path: Path) -> None:
 
 
 def test_a_fit_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
-    # A rate at which it cannot get better.
-    options = replace(OPTIONS, epochs=40, learning_rate=5.0, ema_decay=0, patience=2)
-    _, kept, saver = run_fit(tmp_path, options, ignore)
+    config = replace(
+        CONFIG, finetune_epochs=40, finetune_learning_rate=5.0, ema_decay=0, patience=2
+    )
+    _, kept, saver = run_fit(tmp_path, config, ignore)
     stopped = len(saver.history)
     assert stopped == kept["epoch"] + 3 < 40
     epochs: list[dict[str, float]] = []
-    _, kept_again, _ = run_fit(tmp_path, options, epochs.append)
+    _, kept_again, _ = run_fit(tmp_path, config, epochs.append)
     assert (epochs, kept_again) == ([], kept)
 
 
 def test_patience_counts_the_epochs_before_the_crash(tmp_path: Path) -> None:
-    options = replace(OPTIONS, epochs=40, learning_rate=5.0, ema_decay=0, patience=3)
-    _, kept, saver = run_fit(tmp_path / "whole", options, ignore)
+    config = replace(
+        CONFIG, finetune_epochs=40, finetune_learning_rate=5.0, ema_decay=0, patience=3
+    )
+    _, kept, saver = run_fit(tmp_path / "whole", config, ignore)
     with pytest.raises(CrashError):
-        run_fit(tmp_path / "crashed", options, crash_at(int(kept["epoch"]) + 2))
-    _, _, same = run_fit(tmp_path / "crashed", options, ignore)
+        run_fit(tmp_path / "crashed", config, crash_at(int(kept["epoch"]) + 2))
+    _, _, same = run_fit(tmp_path / "crashed", config, ignore)
     assert without_speed(same.history) == without_speed(saver.history)
 
 

@@ -15,11 +15,9 @@ import pytest
 
 from landmark_ml.config import TrainConfig
 from landmark_ml.tracking import run as tracking
-from landmark_ml.training.checkpoint import CheckpointError
+from landmark_ml.training.checkpoint import CheckpointError, ResumeError, hold_run
 from landmark_ml.training.devices import one_thread
-from landmark_ml.training.opened_run import find_unfinished
-from landmark_ml.training.resume import ResumeError, hold_run
-from landmark_ml.training.run import TrainResult, run_training
+from landmark_ml.training.run import TrainResult, find_unfinished, run_training
 from tests.interrupted_runs import (
     QUICK,
     answers,
@@ -196,7 +194,7 @@ def test_a_run_that_began_elsewhere_is_not_begun_again(
     mine = replace(config, seed=16)
     run_id = unfinished_run(mine)
     shutil.rmtree(Path(config.cache_dir) / "checkpoints" / run_id)
-    with pytest.raises(ResumeError, match=rf"its checkpoints are not in .*{run_id}; go on in"):
+    with pytest.raises(ResumeError, match=rf"its checkpoints are not in .*{run_id}; resume it in"):
         run_training(replace(mine, resume=run_id))
     assert find_unfinished(replace(mine, resume="auto")) is None
     assert f"a new run begins: run {run_id} is unfinished" in caplog.text
@@ -212,7 +210,7 @@ def test_auto_says_that_a_newer_run_began_elsewhere(
     assert newer not in caplog.text
     shutil.rmtree(Path(config.cache_dir) / "checkpoints" / newer)
     assert find_unfinished(mine) == older
-    assert f"the older run {older} goes on: run {newer} is unfinished" in caplog.text
+    assert f"resuming the older run {older}: run {newer} is unfinished" in caplog.text
 
 
 def test_a_run_of_another_experiment_goes_on_there(config: TrainConfig, tmp_path: Path) -> None:
@@ -253,7 +251,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_says_so(config: TrainConfig) ->
 HOLD = """
 import sys, time
 from pathlib import Path
-from landmark_ml.training.resume import hold_run
+from landmark_ml.training.checkpoint import hold_run
 with hold_run(Path(sys.argv[1]), sys.argv[2]):
     print("held", flush=True)
     time.sleep(60)

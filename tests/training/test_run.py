@@ -13,7 +13,7 @@ from landmark_ml.data import open_dataset
 from landmark_ml.geo.gazetteer_file import GazetteerError
 from landmark_ml.tracking import run as tracking
 from landmark_ml.training import run as training
-from landmark_ml.training.run import History, check_sides, run_training
+from landmark_ml.training.run import History, check_splits, run_training
 from tests.interrupted_runs import QUICK, write_colour_folders
 from tests.photo_folders import write_class
 
@@ -60,8 +60,8 @@ def test_so_many_photos_as_the_refusal_asks_for_stand_on_every_side(tmp_path: Pa
         write_class(tmp_path / str(count) / "one", range(count))
         write_class(tmp_path / str(count) / "other", range(10, 10 + count))
     with pytest.raises(ValueError, match="a class needs at least 3 that do not look the same"):
-        check_sides(open_dataset(DataConfig(data=str(tmp_path / "2"))))
-    check_sides(open_dataset(DataConfig(data=str(tmp_path / "3"))))
+        check_splits(open_dataset(DataConfig(data=str(tmp_path / "2"))))
+    check_splits(open_dataset(DataConfig(data=str(tmp_path / "3"))))
 
 
 def test_a_mistake_in_the_places_is_found_before_training(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from landmark_ml.config import DataConfig
 from landmark_ml.data import open_dataset, write_manifest
-from landmark_ml.training.processes import ALONE, Processes
-from landmark_ml.training.shared_photos import open_photos
+from landmark_ml.training.distributed import ALONE, Processes
+from landmark_ml.training.run import open_photos
 from tests.photo_folders import write_photo, write_two_classes
 
 if TYPE_CHECKING:
@@ -60,5 +60,5 @@ def test_hosts_that_see_other_photos_are_refused_before_anything_is_trained(
 ) -> None:
     monkeypatch.setattr(Processes, "share", lambda _, value: value)
     monkeypatch.setattr(Processes, "gather", lambda _, value: [value, "what another host saw"])
-    with pytest.raises(ValueError, match=r"photos and their sides differ .*what another host saw"):
+    with pytest.raises(ValueError, match=r"photos and their splits differ .*what another host saw"):
         open_photos(DataConfig(data=str(root)), ON_ANOTHER_HOST)

@@ -17,11 +17,9 @@ from landmark_ml.evaluation.run import run_evaluation
 from landmark_ml.registry import judged
 from landmark_ml.registry.judged import judge_version
 from landmark_ml.training import run as training
-from landmark_ml.training import shared_photos
 from landmark_ml.training.devices import one_thread
-from landmark_ml.training.processes import ALONE
-from landmark_ml.training.run import run_training
-from landmark_ml.training.shared_photos import open_photos
+from landmark_ml.training.distributed import ALONE
+from landmark_ml.training.run import open_photos, run_training
 from tests.colour_artifact import log_artifact
 from tests.interrupted_runs import QUICK, write_colour_folders
 
@@ -106,7 +104,7 @@ def test_photos_are_compared_with_a_manifest_on_the_threads_of_the_run(
     photos: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluated_photos, "read_manifest", told)
-    monkeypatch.setattr(shared_photos, "parse_manifest", told)
+    monkeypatch.setattr(training, "parse_manifest", told)
     with pytest.raises(ReachedError, match=f"^{THREADS}$"):
         choose_photos(DataConfig(data=str(photos), threads=THREADS), manifest)
     with pytest.raises(ReachedError, match=f"^{THREADS}$"):

@@ -13,7 +13,7 @@ import mlflow
 import pytest
 from optuna.trial import TrialState
 
-from landmark_ml.training.resume import began_here
+from landmark_ml.training.checkpoint import began_here
 from tests.tuning.small_search import (
     children_of,
     load_study,

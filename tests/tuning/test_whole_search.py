@@ -14,8 +14,8 @@ from mlflow.exceptions import MlflowException
 from optuna import Trial
 from optuna.trial import TrialState
 
+from landmark_ml.training.checkpoint import checkpoint_folder
 from landmark_ml.training.devices import one_thread
-from landmark_ml.training.resume import checkpoint_folder
 from landmark_ml.tuning import run_tuning, search, suggest_config
 from landmark_ml.tuning import worker as worker_module
 from landmark_ml.tuning.recording import StudyRun

@@ -10,8 +10,7 @@ import torch
 
 from landmark_ml.data import open_folds
 from landmark_ml.training import run as training
-from landmark_ml.training.devices import choose_compute
-from landmark_ml.training.seeding import random_state
+from landmark_ml.training.devices import choose_compute, random_state
 from landmark_ml.tuning import worker
 from landmark_ml.tuning.worker import TrialRunner
 from tests.tuning.small_search import small_search
