@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_a_size_too_small_to_draw_is_refused() -> None:
         _draw("Big Ben", 0, (31, 200))
 
 
-def test_the_folder_holds_two_sides_of_numbered_classes_and_scenes_without_landmark(
+def test_the_folder_holds_numbered_classes_and_scenes_without_a_landmark(
     tmp_path: Path,
 ) -> None:
     folder = write_postcards(tmp_path / "deep" / "cards", **SMALL)
@@ -168,7 +168,7 @@ def test_a_folder_that_lost_its_marker_is_drawn_again(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("name", ["train/00.Big_Ben/holiday.jpg", "notes.txt"])
-def test_a_folder_with_files_of_somebody_else_is_not_replaced(tmp_path: Path, name: str) -> None:
+def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path, name: str) -> None:
     folder = write_postcards(tmp_path / "cards", **SMALL)
     (folder / name).write_bytes(b"mine")
     with pytest.raises(ValueError, match=f"{name} in it is not a postcard"):
@@ -177,25 +177,26 @@ def test_a_folder_with_files_of_somebody_else_is_not_replaced(tmp_path: Path, na
     assert len(_contents(folder)) >= 39
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_folder_another_process_completed_meanwhile_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw_all = writing._draw_all
-
-    def race(*arguments: Any) -> None:
-        monkeypatch.setattr(writing, "_draw_all", draw_all)
+    def race(*_: object) -> Image.Image:
+        monkeypatch.setattr(writing, "draw_postcard", _blank)
         write_postcards(tmp_path / "cards", **SMALL)
         (tmp_path / "cards" / ".theirs").touch()
-        draw_all(*arguments)
+        return _blank()
 
-    monkeypatch.setattr(writing, "_draw_all", race)
+    monkeypatch.setattr(writing, "draw_postcard", race)
     assert (write_postcards(tmp_path / "cards", **SMALL) / ".theirs").exists()
 
 
 def test_a_negative_count_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="per_class is -1"):
         write_postcards(tmp_path / "cards", per_class=-1)
+
+
+def _blank(*_: object) -> Image.Image:
+    return Image.new("RGB", (8, 8))
 
 
 def _interrupt(*_: object) -> Image.Image:
@@ -208,6 +209,6 @@ def _interrupt_after(count: int) -> object:
     def draw(*arguments: object) -> Image.Image:
         if next(left, None) is None:
             raise KeyboardInterrupt
-        return Image.new("RGB", (8, 8))
+        return _blank()
 
     return draw
