@@ -1,4 +1,4 @@
-"""Runs in MLflow: start and end them safely, log to them, read them back.
+"""Runs in MLflow: open and end them safely, log to them, read runs and models back.
 
-Other rooms log and fetch through it and never start a run themselves.
+Other rooms reach MLflow's runs through it; what its errors mean is said in `errors`.
 """

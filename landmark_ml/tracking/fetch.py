@@ -1,4 +1,4 @@
-"""Logged models read back from MLflow: their folder, their run and what that was trained on."""
+"""Read logged models and the splits of their runs back from MLflow."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from landmark_ml.tracking.errors import is_not_there, shown_tracking_uri
 
 @dataclass(frozen=True)
 class LoggedModel:
-    """A model of MLflow: what it is called, where its copy lies, and where it comes from.
-
-    model_id, run_id: None when MLflow does not know them.
-    """
+    """A copy of a model and where it comes from; model_id, run_id: None when MLflow has none."""
 
     uri: str
     folder: Path
@@ -28,13 +25,13 @@ class LoggedModel:
 
 
 def fetch_model(uri: str, scratch: Path) -> LoggedModel:
-    """Copy the files of a model such as `models:/landmarks/7` under an existing folder.
+    """Copy the files of a model such as `models:/landmarks/7` into an existing folder.
 
     Raises ValueError when there is no such model.
     """
     try:
         folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(scratch))
-        # Of what was copied: asked for by its alias again, the champion may be another by now.
+        # Read from the copy: by now the alias may name another model.
         info = mlflow.models.get_model_info(folder)
     except (MlflowException, OSError) as error:
         raise ValueError(
@@ -45,24 +42,23 @@ def fetch_model(uri: str, scratch: Path) -> LoggedModel:
 
 
 def fetch_manifest(run_id: str | None, scratch: Path) -> Path | None:
-    """Copy the split manifest of a run; None when it left none, or MLflow knows no such run.
+    """Copy the split manifest of a run; None when MLflow has no such run or it logged none.
 
-    Raises MlflowException or OSError when the run cannot be asked: which photos it trained on is
-    then unknown, and a model must not be judged as if it had trained on none.
+    Raises MlflowException or OSError when MLflow does not answer: a model must not be judged as if
+    it had trained on no photos.
     """
-    if not run_id or MANIFEST not in _artifacts(run_id):
+    if not run_id:
+        return None
+    try:
+        logged = {item.path for item in mlflow.MlflowClient().list_artifacts(run_id)}
+    except MlflowException as error:
+        if not is_not_there(error):
+            raise
+        return None
+    if MANIFEST not in logged:
         return None
     return Path(
         mlflow.artifacts.download_artifacts(
             run_id=run_id, artifact_path=MANIFEST, dst_path=str(scratch)
         )
     )
-
-
-def _artifacts(run_id: str) -> set[str]:
-    try:
-        return {item.path for item in mlflow.MlflowClient().list_artifacts(run_id)}
-    except MlflowException as error:
-        if not is_not_there(error):
-            raise
-        return set()

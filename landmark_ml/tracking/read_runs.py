@@ -1,11 +1,11 @@
-"""Training runs read back from MLflow: what they are, cost and reached, and what they answered."""
+"""Read finished training runs back from MLflow: what they are, measured and answered."""
 
 from __future__ import annotations
 
 import io
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import mlflow
 import pandas as pd
@@ -20,16 +20,12 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as LoggedRun
 
 Order = Literal["newest", "best"]
-"""Which runs come first; best: by the top-1 that they report of themselves."""
+"""Which runs come first; best: by the test top-1 that they logged."""
 
 _EVALUATED = (
     "attributes.status = 'FINISHED' and metrics.`test/top1` >= 0 and tags.test_digest != ''"
 )
 _NEWEST_FIRST = "attributes.start_time DESC"
-_ORDERS: dict[Order, list[str]] = {
-    "newest": [_NEWEST_FIRST],
-    "best": ["metrics.`test/top1` DESC", _NEWEST_FIRST],
-}
 _ANSWERS = "test_answers.csv"
 _ANSWER_COLUMNS = {"sha256": str, "label": str, "correct": bool}
 _MS_PER_MINUTE = 60_000
@@ -37,10 +33,11 @@ _MS_PER_MINUTE = 60_000
 
 @dataclass(frozen=True, eq=False)
 class EvaluatedRun:
-    """A finished run with test metrics by name (`test/top1` …); NaN is a fact not recorded.
+    """A finished run; NaN stands for a number that was not recorded.
 
-    `started`: milliseconds since 1970. `curve`: columns epoch, minutes since the run started, and
-    val/top1. `answers`: columns sha256, label and correct, a row a test photo of a landmark.
+    started: milliseconds since 1970. metrics: by name, such as `test/top1`. curve: columns epoch,
+    minutes since the run started, and val/top1. answers: columns sha256, label and correct, a row
+    for each test photo of a landmark.
     """
 
     run_id: str
@@ -70,65 +67,61 @@ class LeftOut:
     reason: str
 
 
-@dataclass(frozen=True, eq=False)
-class EvaluatedRuns:
-    """Runs read back, those that could not be, and whether there are more that were not looked at.
-
-    order: `newest` or `best`, what those that were read were picked by.
-    """
+class EvaluatedRuns(NamedTuple):
+    """Runs that were read, runs that could not be, and a sentence when there are still more."""
 
     runs: tuple[EvaluatedRun, ...]
-    left_out: tuple[LeftOut, ...] = ()
-    more: bool = False
-    order: Order = "newest"
-
-    @property
-    def caution(self) -> str:
-        """Sentence that says what was not looked at; empty when everything was."""
-        if not self.more:
-            return ""
-        asked = len(self.runs) + len(self.left_out)
-        other = {"newest": "order=best for those of the highest top-1", "best": "order=newest"}
-        return (
-            f"Not all evaluated runs were looked at, only the {self.order} {asked:,}: raise most,"
-            f" narrow them by filter, or give {other[self.order]}."
-        )
+    left_out: tuple[LeftOut, ...]
+    caution: str
 
 
 def read_evaluated_runs(
     experiment: str, search: str = "", most: int = 20, order: Order = "newest"
 ) -> EvaluatedRuns:
-    """Finished runs of an experiment that carry test metrics: the newest, or best, `most` of them.
+    """The newest or best `most` runs of an experiment that finished with test metrics.
 
-    search: MLflow search string that they meet as well. Raises ValueError when there is no such
-    experiment, no such run, or the search string is none.
+    search: MLflow search string that they must meet as well. Raises ValueError when there is no
+    such experiment, no such run, or the search string is not valid.
     """
+    found = _find_runs(experiment, search, most + 1, order)
     runs: list[EvaluatedRun] = []
     left_out: list[LeftOut] = []
-    found = _find_runs(experiment, search, most + 1, order)
     for logged in tqdm(found[:most], desc="read runs", unit="run", delay=1):
         try:
             runs.append(_read_run(logged))
         except (ValueError, OSError, MlflowException) as error:
+            name = logged.info.run_name or logged.info.run_id
             reason = f"its {_ANSWERS} cannot be read: {error}"
-            left_out.append(LeftOut(_name(logged), logged.info.run_id, reason))
-    return EvaluatedRuns(tuple(runs), tuple(left_out), len(found) > most, order)
+            left_out.append(LeftOut(name, logged.info.run_id, reason))
+    caution = ""
+    if len(found) > most:
+        other = {"newest": "order=best for those of the highest top-1", "best": "order=newest"}
+        caution = (
+            f"There are more evaluated runs; only the {order} {most:,} were read: raise most,"
+            f" narrow them by filter, or give {other[order]}."
+        )
+    return EvaluatedRuns(tuple(runs), tuple(left_out), caution)
 
 
 def _find_runs(experiment: str, search: str, most: int, order: Order) -> list[LoggedRun]:
-    """Evaluated runs, the newest or best first, and no more than asked for."""
-    _check_experiment(experiment)
+    if mlflow.get_experiment_by_name(experiment) is None:
+        known = sorted(known.name for known in mlflow.search_experiments())
+        raise ValueError(
+            f"there is no experiment {experiment!r} at {shown_tracking_uri()}; there are:"
+            f" {', '.join(known)}"
+        )
+    best_first = ["metrics.`test/top1` DESC"] if order == "best" else []
     try:
         found: list[LoggedRun] = mlflow.search_runs(
             experiment_names=[experiment],
             filter_string=f"{_EVALUATED} and {search}" if search else _EVALUATED,
-            order_by=_ORDERS[order],
+            order_by=[*best_first, _NEWEST_FIRST],
             max_results=most,
             output_format="list",
         )
     except MlflowException as error:
         raise ValueError(
-            f"filter {search!r} is no MLflow search string ({error.message}); write one like"
+            f"filter {search!r} is not an MLflow search string ({error.message}); write one like"
             " \"tags.recipe = 'transfer'\""
         ) from None
     if not found:
@@ -140,61 +133,38 @@ def _find_runs(experiment: str, search: str, most: int, order: Order) -> list[Lo
     return found
 
 
-def _check_experiment(name: str) -> None:
-    if mlflow.get_experiment_by_name(name) is not None:
-        return
-    known = sorted(experiment.name for experiment in mlflow.search_experiments())
-    raise ValueError(
-        f"there is no experiment {name!r} at {shown_tracking_uri()}; there are: {', '.join(known)}"
-    )
-
-
 def _read_run(logged: LoggedRun) -> EvaluatedRun:
-    tags = logged.data.tags
-    return EvaluatedRun(
-        run_id=logged.info.run_id,
-        name=_name(logged),
-        recipe=tags.get("recipe", ""),
-        backbone=tags.get("backbone", ""),
-        test_digest=tags["test_digest"],
-        started=logged.info.start_time,
-        metrics=logged.data.metrics,
-        parameters=float(tags.get("parameters", math.nan)),
-        macs=float(tags.get("macs", math.nan)),
-        artifact_bytes=float(tags.get("artifact_bytes", math.nan)),
-        curve=_read_curve(logged),
-        answers=_read_answers(logged),
-    )
-
-
-def _read_curve(logged: LoggedRun) -> pd.DataFrame:
-    history = mlflow.MlflowClient().get_metric_history(logged.info.run_id, "val/top1")
-    # A resumed run logs an epoch again; what came last counts.
+    info, tags = logged.info, logged.data.tags
+    history = mlflow.MlflowClient().get_metric_history(info.run_id, "val/top1")
+    # A resumed run logs an epoch again; the last value counts.
     last = {point.step: point for point in sorted(history, key=lambda point: point.timestamp)}
     points = [last[step] for step in sorted(last)]
-    minutes = [(point.timestamp - logged.info.start_time) / _MS_PER_MINUTE for point in points]
-    return pd.DataFrame(
+    curve = pd.DataFrame(
         {
             "epoch": [point.step for point in points],
-            "minutes": minutes,
+            "minutes": [(point.timestamp - info.start_time) / _MS_PER_MINUTE for point in points],
             "val/top1": [point.value for point in points],
         },
         dtype=float,
     )
-
-
-def _read_answers(logged: LoggedRun) -> pd.DataFrame:
-    text = mlflow.artifacts.load_text(f"{logged.info.artifact_uri}/{_ANSWERS}")
     # A landmark may be called "NA" or "None"; an empty label is a photo of no landmark.
     answers = pd.read_csv(
-        io.StringIO(text),
+        io.StringIO(mlflow.artifacts.load_text(f"{info.artifact_uri}/{_ANSWERS}")),
         usecols=list(_ANSWER_COLUMNS),
         dtype=_ANSWER_COLUMNS,
         keep_default_na=False,
     )
-    return answers[answers["label"] != ""].reset_index(drop=True)
-
-
-def _name(logged: LoggedRun) -> str:
-    name: str = logged.info.run_name or logged.info.run_id
-    return name
+    return EvaluatedRun(
+        run_id=info.run_id,
+        name=info.run_name or info.run_id,
+        recipe=tags.get("recipe", ""),
+        backbone=tags.get("backbone", ""),
+        test_digest=tags["test_digest"],
+        started=info.start_time,
+        metrics=logged.data.metrics,
+        parameters=float(tags.get("parameters", math.nan)),
+        macs=float(tags.get("macs", math.nan)),
+        artifact_bytes=float(tags.get("artifact_bytes", math.nan)),
+        curve=curve,
+        answers=answers[answers["label"] != ""].reset_index(drop=True),
+    )

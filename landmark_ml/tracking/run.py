@@ -1,11 +1,15 @@
-"""What a run leaves in MLflow; the many workers of a search log theirs in `tuning.recording`."""
+"""Connect to MLflow, open and end a run whatever happens in it, and log to it.
+
+The workers of a search log their trials side by side, in `tuning.recording`.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
+import signal
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,10 +24,10 @@ from landmark_ml.config import to_json, to_params
 from landmark_ml.data import MANIFEST, label_name, split_digest, write_manifest
 from landmark_ml.tracking.errors import is_not_there
 from landmark_ml.tracking.fetch import fetch_manifest
-from landmark_ml.tracking.signals import signals_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from types import FrameType
 
     from matplotlib.figure import Figure
     from mlflow.data.pandas_dataset import PandasDataset
@@ -31,11 +35,9 @@ if TYPE_CHECKING:
     from landmark_ml.config import Configuration
     from landmark_ml.data import Dataset, Split
 
-logger = logging.getLogger(__name__)
-
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 DEFAULT_EXPERIMENT = "landmarks"
-# Without it the MLflow UI opens the experiment in its view for language models.
+# Without this tag the MLflow UI opens the experiment in its view for language models.
 EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 
 
@@ -53,7 +55,7 @@ class Run:
         model_id: str | None = None,
         dataset: PandasDataset | None = None,
     ) -> None:
-        """Metrics at a step; linked to a logged model and a dataset when these are given."""
+        """Log metrics at a step; a logged model and a dataset are linked to them."""
         mlflow.log_metrics(dict(metrics), step=step, model_id=model_id, dataset=dataset)
 
     def log_dataset(self, dataset: Dataset, split: Split) -> PandasDataset:
@@ -67,59 +69,61 @@ class Run:
                 "height": [photo.height for photo in photos],
             }
         )
-        source = dataset.root.as_uri()
-        digest = split_digest(photos, dataset.classes)
         logged: PandasDataset = mlflow.data.from_pandas(  # type: ignore[attr-defined]
-            frame, source=source, targets="landmark", name=f"{dataset.name}-{split}", digest=digest
+            frame,
+            source=dataset.root.as_uri(),
+            targets="landmark",
+            name=f"{dataset.name}-{split}",
+            digest=split_digest(photos, dataset.classes),
         )
         mlflow.log_input(logged, context=split)
         return logged
 
     def log_manifest(self, dataset: Dataset) -> None:
-        """Record which photo is in which split, for later runs to use again."""
+        """Record which photo is in which split, so that later runs can use the same."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / MANIFEST
             write_manifest(dataset, path)
             mlflow.log_artifact(str(path))
 
     def log_figure(self, figure: Figure, name: str) -> None:
-        """Figure as `figures/<name>.png`."""
+        """Log a figure as `figures/<name>.png`."""
         mlflow.log_figure(figure, f"figures/{name}.png")
 
     def log_table(self, table: pd.DataFrame, name: str) -> None:
-        """Table as `<name>.csv`."""
+        """Log a table as `<name>.csv`."""
         mlflow.log_text(table.to_csv(index=False), f"{name}.csv")
 
     def log_text(self, text: str, path: str) -> None:
-        """Text as an artifact."""
+        """Log a text as an artifact."""
         mlflow.log_text(text, path)
 
     def artifact_uri(self, path: str) -> str:
-        """Where an artifact of the run lies: a path when the store is a folder."""
+        """Address of an artifact of the run: a path when the store is a folder."""
         return str(mlflow.get_artifact_uri(path))
 
     def describe(self, text: str) -> None:
-        """Markdown shown at the top of the run's page."""
+        """Show Markdown at the top of the run's page."""
         mlflow.set_tag("mlflow.note.content", text)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Tags to search runs by."""
+        """Set tags to search runs by."""
         mlflow.set_tags(dict(tags))
 
     @property
     def experiment(self) -> str:
-        """Name of the experiment the run belongs to."""
+        """Name of the run's experiment."""
         return str(mlflow.get_experiment(mlflow.get_run(self.run_id).info.experiment_id).name)
 
     @property
     def location(self) -> str:
-        """Where a person finds the run: experiment, run name and id."""
+        """How a person finds the run: experiment, run name and id."""
         name = mlflow.get_run(self.run_id).info.run_name
         return f"experiment {self.experiment!r}, run {name!r} ({self.run_id})"
 
 
 def connect() -> None:
-    """Point MLflow at the database of the environment, by default one in this folder."""
+    """Point MLflow at the database that the environment names, by default one in this folder."""
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(DEFAULT_TRACKING_URI)
     # Under `mlflow run` the run exists already and names its own experiment.
@@ -139,7 +143,7 @@ def unfinished_runs(config_digest: str) -> list[str]:
 
 
 def check_unfinished(resume: str, config_digest: str) -> None:
-    """Raise ValueError for a run that is not there, has finished, or began with other values."""
+    """Raise ValueError if a run does not exist, has finished, or was started with other values."""
     connect()
     try:
         run = mlflow.get_run(resume)
@@ -169,27 +173,30 @@ def read_logged_manifest(run_id: str) -> bytes | None:
 def start_run(
     config: Configuration, run_name: str, tags: Mapping[str, str], run_id: str | None = None
 ) -> Iterator[Run]:
-    """Open a run, record the configuration, and end it as what happened.
+    """Open a run, log the configuration, and end the run with the status that fits.
 
-    run_id: an unfinished run to go on with, instead of a new one (or the one of `mlflow run`).
-    A run tagged with a parent opens in the experiment of its parent.
-    An exception ends it FAILED with the reason as a tag, Ctrl-C ends it KILLED.
+    run_id: an unfinished run to continue, instead of a new one (or the one of `mlflow run`). A run
+    tagged with a parent opens in the experiment of its parent. An exception ends the run FAILED
+    with the reason as a tag, Ctrl-C ends it KILLED.
     """
     connect()
     mlflow.enable_system_metrics_logging()  # type: ignore[no-untyped-call]
     if run_id:
-        _turn_to(run_id)
+        _prepare_to_continue(run_id)
     elif MLFLOW_PARENT_RUN_ID in tags:
         parent = mlflow.get_run(tags[MLFLOW_PARENT_RUN_ID])
         mlflow.set_experiment(experiment_id=parent.info.experiment_id)
     active, status = None, RunStatus.FAILED
     try:
-        # Cut in between, MLflow would know a running run and this process none to end.
-        with signals_held():
-            # Tags with the start: a run must not be met without those that say what it is.
+        # A signal inside this call would leave a run that MLflow knows and nobody ends.
+        with hold_signals():
+            # The tags come with the start: no run is ever seen without them.
             active = mlflow.start_run(run_id=run_id, tags=None if run_id else dict(tags))
         if not run_id:
-            _describe_run(active, config, run_name)
+            mlflow.set_tag("mlflow.runName", run_name)
+            mlflow.MlflowClient().set_experiment_tag(active.info.experiment_id, *EXPERIMENT_KIND)
+            mlflow.log_params(missing_params(config, active))
+            mlflow.log_text(to_json(config), "config.json")
         yield Run(active.info.run_id)
         status = RunStatus.FINISHED
     except KeyboardInterrupt:
@@ -201,15 +208,8 @@ def start_run(
         raise
     finally:
         if active is not None:
-            with signals_held():
+            with hold_signals():
                 mlflow.end_run(RunStatus.to_string(status))
-
-
-def _describe_run(active: mlflow.ActiveRun, config: Configuration, run_name: str) -> None:
-    mlflow.set_tag("mlflow.runName", run_name)
-    mlflow.MlflowClient().set_experiment_tag(active.info.experiment_id, *EXPERIMENT_KIND)
-    mlflow.log_params(missing_params(config, active))
-    mlflow.log_text(to_json(config), "config.json")
 
 
 def missing_params(config: Configuration, run: mlflow.entities.Run) -> dict[str, str]:
@@ -221,8 +221,8 @@ def missing_params(config: Configuration, run: mlflow.entities.Run) -> dict[str,
     return {name: value for name, value in to_params(config).items() if name not in known}
 
 
-def _turn_to(run_id: str) -> None:
-    """Make ready to go on with a run: in its experiment, without the error that ended it."""
+def _prepare_to_continue(run_id: str) -> None:
+    """Select the experiment of a run and remove the error that ended it."""
     client = mlflow.MlflowClient()
     run = client.get_run(run_id)
     mlflow.set_experiment(experiment_id=run.info.experiment_id)
@@ -231,3 +231,36 @@ def _turn_to(run_id: str) -> None:
     launched = os.environ.get("MLFLOW_RUN_ID")
     if launched and launched != run_id:
         client.set_tag(launched, "resumed_run", run_id)
+
+
+@contextlib.contextmanager
+def hold_signals() -> Iterator[None]:
+    """Deliver Ctrl-C or SIGTERM only at the end; a second Ctrl-C does not wait.
+
+    Does nothing outside the main thread, where Python delivers no signals.
+    """
+    caught: list[int] = []
+
+    def hold(number: int, _frame: FrameType | None) -> None:
+        if caught and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(number)
+        # None: a handler that is not Python's could not be restored.
+        if handler not in (None, signal.SIG_IGN):
+            before[number] = handler
+    try:
+        for number in before:
+            signal.signal(number, hold)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if caught:
+            signal.raise_signal(caught[0])

@@ -87,13 +87,13 @@ def test_runs_that_nobody_looked_at_are_spoken_of_wherever_the_outcome_stands(
     result: ComparisonResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
     narrow = run_comparison(CompareConfig(experiment=EXPERIMENT, most=1, order="best"))
-    said = "Not all evaluated runs were looked at, only the best 1: raise most"
+    said = "There are more evaluated runs; only the best 1 were read: raise most"
     compare.print_comparison(narrow)
     assert said in capsys.readouterr().out
     assert said in Path(narrow.report).read_text(encoding="utf-8")
     assert said in mlflow.get_run(narrow.run_id).data.tags["mlflow.note.content"]
     compare.print_comparison(result)
-    assert "looked at" not in capsys.readouterr().out
+    assert "more evaluated runs" not in capsys.readouterr().out
 
 
 def test_the_entry_point_compares_what_its_flags_say(

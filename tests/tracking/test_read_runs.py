@@ -64,16 +64,16 @@ def test_only_finished_runs_with_test_metrics_count() -> None:
     assert (names(read.runs), read.left_out) == (["done"], ())
 
 
-def test_of_many_the_newest_or_the_best_are_read_and_that_is_said() -> None:
+def test_of_many_runs_the_newest_or_the_best_are_read_with_a_caution() -> None:
     for age in range(3):
         right = [number < 4 + age for number in range(8)]
         log_run("many", make_run(f"age-{age}", right, started=STARTED - age * MINUTE))
     newest = read_evaluated_runs("many", most=2)
     assert names(newest.runs) == ["age-0", "age-1"]
-    assert "only the newest 2: raise most" in newest.caution
+    assert "only the newest 2 were read: raise most" in newest.caution
     best = read_evaluated_runs("many", most=2, order="best")
     assert names(best.runs) == ["age-2", "age-1"]
-    assert "only the best 2: raise most" in best.caution
+    assert "only the best 2 were read: raise most" in best.caution
     assert read_evaluated_runs("many", most=3).caution == ""
 
 
@@ -131,13 +131,13 @@ def test_an_experiment_without_runs_is_refused() -> None:
         read_evaluated_runs("empty")
 
 
-def test_what_is_no_search_string_is_refused() -> None:
+def test_an_invalid_search_string_is_refused() -> None:
     log_run("filtered", make_run("a", CORRECT))
-    with pytest.raises(ValueError, match="'best ones' is no MLflow search string"):
+    with pytest.raises(ValueError, match="'best ones' is not an MLflow search string"):
         read_evaluated_runs("filtered", "best ones")
 
 
-def test_a_password_of_the_database_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_of_the_database_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     address = "postgresql://mlflow:secret@db.example/runs"
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: address)
     assert shown_tracking_uri() == "postgresql://db.example/runs"

@@ -1,4 +1,4 @@
-"""Signals that come at a bad moment wait for its end."""
+"""A run is ended whatever happens, and signals wait until it can be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from landmark_ml.config import TrainConfig
 from landmark_ml.tracking import run as tracking
-from landmark_ml.tracking.signals import signals_held
+from landmark_ml.tracking.run import hold_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,14 +31,14 @@ def _interrupting() -> Iterator[None]:
 
 def hold(first: signal.Signals, second: signal.Signals, passed: list[int]) -> None:
     """Both arrive while signals are held; passed: those after which it went on."""
-    with signals_held():
+    with hold_signals():
         for number in (first, second):
             signal.raise_signal(number)
             passed.append(number)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_comes_meanwhile_comes_at_the_end(number: signal.Signals) -> None:
+def test_a_signal_is_delivered_at_the_end(number: signal.Signals) -> None:
     passed: list[int] = []
     with pytest.raises(KeyboardInterrupt):
         hold(number, signal.SIGTERM, passed)
@@ -53,11 +53,11 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
     assert passed == [signal.SIGINT]
 
 
-def test_without_a_signal_nothing_happens_and_nothing_elsewhere() -> None:
+def test_nothing_is_held_in_another_thread() -> None:
     seen = []
 
     def look() -> None:
-        with signals_held():
+        with hold_signals():
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=look)
