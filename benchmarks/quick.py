@@ -25,7 +25,7 @@ from benchmarks import input_pipeline
 from benchmarks.tables import machine, table, write_json
 from benchmarks.tagging import photos_per_second
 from landmark_ml.config import TrainConfig
-from landmark_ml.data import find_root
+from landmark_ml.data.opening import find_root
 from landmark_ml.tracking import run as tracking
 from serving.tagging.recognition import load_version
 

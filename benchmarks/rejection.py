@@ -28,8 +28,8 @@ from benchmarks.left_out import leave_out
 from benchmarks.tables import machine, table, write_json
 from experiments import recipes
 from landmark_ml.config import EvaluateConfig
-from landmark_ml.data import find_root
 from landmark_ml.data.folders import list_folder
+from landmark_ml.data.opening import find_root
 from landmark_ml.evaluation.run import run_evaluation
 from landmark_ml.training.run import run_training
 

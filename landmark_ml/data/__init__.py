@@ -1,6 +1,7 @@
 """Photos with labels: a dataset by name or folder, split into train, val and test.
 
-Gives other rooms `Dataset` and `Photo`, `open_dataset`, and the manifest that records a split.
+Gives other rooms `Dataset` and `Photo`, the manifest that records a split, and in `opening` the
+way to open a dataset.
 """
 
 from landmark_ml.data.dataset import (
@@ -20,8 +21,6 @@ from landmark_ml.data.manifest import (
     split_digest,
     write_manifest,
 )
-from landmark_ml.data.opening import find_root, open_dataset, open_folds
-from landmark_ml.files import spelled
 
 __all__ = [
     "MANIFEST",
@@ -31,14 +30,10 @@ __all__ = [
     "Photo",
     "Split",
     "UnreadablePhoto",
-    "find_root",
     "label_name",
     "manifest_digest",
-    "open_dataset",
-    "open_folds",
     "parse_manifest",
     "read_manifest",
-    "spelled",
     "split_digest",
     "write_manifest",
 ]

@@ -7,7 +7,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from landmark_ml.data import Dataset, find_root, open_dataset, read_manifest
+from landmark_ml.data import Dataset, read_manifest
+from landmark_ml.data.opening import find_root, open_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import mlflow
 from tqdm.auto import tqdm
 
-from landmark_ml.data import NOT_A_LANDMARK, open_dataset, split_digest
+from landmark_ml.data import NOT_A_LANDMARK, split_digest
+from landmark_ml.data.opening import open_dataset
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.export import shown_names
 from landmark_ml.registry.candidates import find_candidates

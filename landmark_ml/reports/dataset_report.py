@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_ml.data import SPLITS, open_dataset
+from landmark_ml.data import SPLITS
+from landmark_ml.data.opening import open_dataset
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.create import create_preprocessing
 from landmark_ml.reports import training_report as reporting

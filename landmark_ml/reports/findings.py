@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from landmark_ml.data import label_name, spelled
+from landmark_ml.data import label_name
 from landmark_ml.figures import FEW_PHOTOS
+from landmark_ml.files import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING
 
 from landmark_ml import figures
 from landmark_ml.config import user_path
-from landmark_ml.data import (
-    MANIFEST,
-    find_root,
-    manifest_digest,
-    open_dataset,
-    parse_manifest,
-)
+from landmark_ml.data import MANIFEST, manifest_digest, parse_manifest
+from landmark_ml.data.opening import find_root, open_dataset
 from landmark_ml.evaluation.predictions import evaluate_served
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.calibration import calibrate

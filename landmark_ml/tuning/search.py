@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from optuna.trial import FixedTrial
 
 from landmark_ml.config import TrainConfig, canonical, user_path
-from landmark_ml.data import open_folds
+from landmark_ml.data.opening import open_folds
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.create import check_known
 from landmark_ml.registry.register import register_challenger, version_of_run

@@ -19,12 +19,12 @@ from landmark_ml.data import (
     Photo,
     UnreadablePhoto,
     manifest_digest,
-    open_dataset,
     read_manifest,
     split_digest,
     write_manifest,
 )
 from landmark_ml.data import manifest as manifests
+from landmark_ml.data.opening import open_dataset
 from landmark_ml.inference.runtime import usable_cpus
 from tests.photo_folders import write_class, write_photo
 

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from landmark_ml.config import DataConfig
-from landmark_ml.data import NOT_A_LANDMARK, SPLITS, find_root, open_dataset, opening, postcards
+from landmark_ml.data import NOT_A_LANDMARK, SPLITS, opening, postcards
+from landmark_ml.data.opening import find_root, open_dataset
 from tests.photo_folders import random_picture, write_class, write_photo, write_two_classes
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from landmark_ml.config import DataConfig
-from landmark_ml.data import open_dataset, write_manifest
+from landmark_ml.data import write_manifest
+from landmark_ml.data.opening import open_dataset
 from landmark_ml.evaluation.held_out import choose_photos
 from tests.photo_folders import write_photo, write_two_classes
 

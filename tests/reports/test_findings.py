@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from landmark_ml.config import DataConfig
-from landmark_ml.data import open_dataset
+from landmark_ml.data.opening import open_dataset
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.reports.findings import HEADLINES, Finding, Findings, inspect_dataset
 from tests.photo_folders import write_class, write_photo

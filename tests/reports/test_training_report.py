@@ -10,7 +10,7 @@ import pytest
 
 from experiments import recipes
 from landmark_ml.config import DataConfig
-from landmark_ml.data import open_dataset
+from landmark_ml.data.opening import open_dataset
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.reports.training_report import log_dataset_figures
 from tests.figures.figure_reading import says

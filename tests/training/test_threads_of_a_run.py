@@ -9,7 +9,8 @@ import pytest
 from mlflow.entities.model_registry import ModelVersion
 
 from landmark_ml.config import DataConfig, EvaluateConfig, TrainConfig
-from landmark_ml.data import Dataset, open_dataset, write_manifest
+from landmark_ml.data import Dataset, write_manifest
+from landmark_ml.data.opening import open_dataset
 from landmark_ml.evaluation import held_out as evaluated_photos
 from landmark_ml.evaluation import run as evaluation_run
 from landmark_ml.evaluation.held_out import choose_photos

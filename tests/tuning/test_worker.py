@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from landmark_ml.data import open_folds
+from landmark_ml.data.opening import open_folds
 from landmark_ml.training import run as training
 from landmark_ml.training.devices import choose_compute, random_state
 from landmark_ml.tuning import worker
