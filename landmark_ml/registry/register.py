@@ -1,4 +1,4 @@
-"""Log the exported artifact as an MLflow model, register it, and name the champion."""
+"""Log an exported artifact as an MLflow model and register it as a version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
     from landmark_ml.evaluation.predictions import ServedModel
-    from landmark_ml.registry.history import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +36,12 @@ _SERVED_CODE = _LIBRARY / "inference"
 _SERVED_REQUIREMENTS = ("mlflow-skinny", "numpy", "openvino", "pandas", "pillow")
 _EXAMPLE_SIDE = 224
 SPARK_SCHEMA = "spark_schema"
-"""Name in a model's metadata of its answer's columns, as Spark reads them from JSON."""
+"""Key in a model's metadata: the columns of an answer, as Spark reads them from JSON."""
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A version of a registered model and whether it is now the champion, and why."""
+    """A version of a registered model, whether it is now the champion, and why."""
 
     name: str
     version: int
@@ -51,7 +50,7 @@ class Registered:
 
 
 def served_requirements() -> list[str]:
-    """Pinned packages of the served model: those that made and judged it, nothing that trains."""
+    """Packages of the served model, pinned to the versions installed here; nothing that trains."""
     return [f"{name}=={version(name)}" for name in _SERVED_REQUIREMENTS]
 
 
@@ -61,7 +60,11 @@ def log_model(artifact: Path, example: bytes, params: Mapping[str, str]) -> Mode
     example: bytes of a photo; a small copy of it, without its EXIF, becomes the input example.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        code = _stage_code(Path(scratch))
+        # The room that the served model imports, and nothing else of the project.
+        code = Path(scratch) / _LIBRARY.name
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(_SERVED_CODE, code / _SERVED_CODE.name, ignore=ignored)
+        shutil.copy(_LIBRARY / "__init__.py", code)
         logged: ModelInfo = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(_SERVED_CODE / "mlflow_model.py"),
@@ -71,7 +74,7 @@ def log_model(artifact: Path, example: bytes, params: Mapping[str, str]) -> Mode
             input_example=pd.DataFrame({INPUT_COLUMN: [_shrink(example)]}),
             pip_requirements=served_requirements(),
             params=dict(params),
-            # Named here so that whoever loads the model may set it.
+            # MLflow lets whoever loads the model change only what is named here.
             model_config={"threads": 0},
             metadata={SPARK_SCHEMA: spark_schema()},
         )
@@ -79,40 +82,48 @@ def log_model(artifact: Path, example: bytes, params: Mapping[str, str]) -> Mode
 
 
 def load_served(model_uri: str, threads: int = 0) -> ServedModel:
-    """The logged model as `mlflow models serve` loads it; threads: cores to keep busy, 0: all."""
+    """Load a logged model as `mlflow models serve` does; threads: cores to keep busy, 0: all."""
     loaded: ServedModel = mlflow.pyfunc.load_model(model_uri, model_config={"threads": threads})
     return loaded
 
 
-def register(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) -> Registered:
+def register(
+    model: ModelInfo,
+    name: str,
+    tags: Mapping[str, str],
+    card: str,
+    *,
+    only_challenger: bool = False,
+) -> Registered:
     """Add a version of `name`: the champion where there is none, else the challenger.
 
-    Training does not dethrone a champion: that takes a promotion, with evidence and a receipt.
+    Training never replaces a champion: that takes a promotion, with evidence and a receipt.
+    only_challenger: do not make it champion even where there is none.
     """
     version, history = _add(model, name, tags, card), AliasHistory(name)
-    head = _settle(history)
-    if not head.champion:
+    head, repaired = history.reconcile()
+    for note in repaired:
+        logger.warning(note)
+    if not head.champion and not only_challenger:
         reason = "there was no champion" if head.number else "the first version"
-        # Another run may have registered the first champion in this very moment.
+        # Another run may register the first champion at the same moment.
         with contextlib.suppress(ConflictError):
             history.move("register", version, head, "", model.run_id or "")
             return Registered(name, version, is_champion=True, reason=reason)
         head, _ = history.reconcile()
     if head.champion == version:
-        return Registered(name, version, is_champion=True, reason="it was registered before")
+        return Registered(name, version, is_champion=True, reason="it was the champion already")
     history.set_challenger(version)
-    return Registered(name, version, is_champion=False, reason=_beside(name, head.champion, tags))
-
-
-def register_challenger(
-    model: ModelInfo, name: str, tags: Mapping[str, str], card: str
-) -> Registered:
-    """Add a version of `name` as the challenger, even where there is no champion."""
-    version, history = _add(model, name, tags, card), AliasHistory(name)
-    if _settle(history).champion == version:
-        return Registered(name, version, is_champion=True, reason="it was promoted meanwhile")
-    history.set_challenger(version)
-    return Registered(name, version, is_champion=False, reason="it is the challenger")
+    reason = "it is the challenger"
+    if head.champion and not only_challenger:
+        known = mlflow.MlflowClient().get_model_version(name, str(head.champion)).tags
+        reason = (
+            f"top-1 {tags['top1']} against {known.get('top1')} of the champion,"
+            f" version {head.champion}"
+            if known.get("test_digest") == tags["test_digest"]
+            else f"the champion, version {head.champion}, was measured on other test photos"
+        )
+    return Registered(name, version, is_champion=False, reason=reason)
 
 
 def version_of_run(name: str, run_id: str) -> int:
@@ -126,7 +137,7 @@ def version_of_run(name: str, run_id: str) -> int:
 
 
 def _add(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) -> int:
-    # A run that was cut off after this, and goes on, has its version already, perhaps no card.
+    # A run that was interrupted and continues may have its version already, perhaps no card.
     number = version_of_run(name, model.run_id) if model.run_id else 0
     if not number:
         created = mlflow.register_model(f"models:/{model.model_id}", name, tags=dict(tags))
@@ -137,35 +148,10 @@ def _add(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) -> int
     return number
 
 
-def _settle(history: AliasHistory) -> Entry:
-    """The last move; what was left half-way is finished, and told."""
-    head, repaired = history.reconcile()
-    for note in repaired:
-        logger.warning(note)
-    return head
-
-
-def _beside(name: str, champion: int, tags: Mapping[str, str]) -> str:
-    """How a challenger did beside the champion, as far as both say so themselves."""
-    known = mlflow.MlflowClient().get_model_version(name, str(champion)).tags
-    if known.get("test_digest") != tags["test_digest"]:
-        return f"the champion, version {champion}, was measured on other test photos"
-    return f"top-1 {tags['top1']} against {known.get('top1')} of the champion, version {champion}"
-
-
 def _shrink(photo: bytes) -> bytes:
-    """Copy of a photo as a JPEG of a few KB; without EXIF it tells nothing of who took it where."""
+    """Copy of a photo as a JPEG of a few KB, without the EXIF that tells who took it where."""
     image = decode_photo(photo, min_side=_EXAMPLE_SIDE)
     image.thumbnail((_EXAMPLE_SIDE, _EXAMPLE_SIDE))
     jpeg = io.BytesIO()
     image.save(jpeg, "JPEG", icc_profile=None)
     return jpeg.getvalue()
-
-
-def _stage_code(scratch: Path) -> Path:
-    """Copy of the one room that the served model imports, nothing else of the project."""
-    package = scratch / _LIBRARY.name
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(_SERVED_CODE, package / _SERVED_CODE.name, ignore=ignored)
-    shutil.copy(_LIBRARY / "__init__.py", package)
-    return package

@@ -7,6 +7,7 @@ import logging
 import shlex
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -17,7 +18,7 @@ from landmark_ml.config import TrainConfig, canonical, user_path
 from landmark_ml.data.opening import open_folds
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.create import check_known
-from landmark_ml.registry.register import register_challenger, version_of_run
+from landmark_ml.registry.register import register, version_of_run
 from landmark_ml.tracking import run as tracking
 from landmark_ml.training.checkpoint import config_digest
 from landmark_ml.training.devices import choose_compute
@@ -162,7 +163,7 @@ def conclude(config: TuneConfig, study: Study, parent: StudyRun) -> Winner:
         resume = parent.resume_test(number, digest, user_path(chosen.cache_dir))
         result = run_training(
             replace(chosen, resume=resume),
-            nominate=register_challenger,
+            nominate=partial(register, only_challenger=True),
             tags=parent.test_tags(number),
         )
         tested = mlflow.get_run(result.run_id)

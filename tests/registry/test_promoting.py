@@ -183,7 +183,7 @@ def test_a_former_champion_is_not_judged_because_nothing_newer_is_there(name: st
     receipt = client.get_model_version(name, "4").tags["promotion.receipt"]
     for wanted, champion, back, why in (
         ("newest", 4, (), r"the champion is the newest version \(4\); train another, or name one"),
-        ("newest", 3, (4,), "newer than the champion, version 3, were rolled back: 4; train"),
+        ("newest", 3, (4,), "newer than champion 3 were rolled back: 4; train"),
         ("newest", 2, (1, 3, 4), "were rolled back: 3, 4; train another"),
     ):
         with pytest.raises(ValueError, match=why):

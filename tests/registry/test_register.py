@@ -15,7 +15,6 @@ from landmark_ml.registry.register import (
     Registered,
     load_served,
     register,
-    register_challenger,
     served_requirements,
 )
 from tests.colour_artifact import RED, colour_photo, log_artifact
@@ -98,7 +97,7 @@ def test_a_run_that_goes_on_after_it_was_registered_has_one_version(
         assert add(later, name, "0.75").version == 2
     assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}
     assert [entry.version for entry in AliasHistory(name).entries()] == [1]
-    promoted = register_challenger(model, name, {}, "# Card")
+    promoted = register(model, name, {}, "# Card", only_challenger=True)
     assert (promoted.version, promoted.is_champion) == (1, True)
     assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}
 

@@ -1,4 +1,4 @@
-"""Whether requirements can be installed is asked of pip; no answer is not a yes."""
+"""pip is asked whether requirements can be installed; no answer does not pass."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ ABSENT = "ERROR: No matching distribution found for numpy==99.0"
 def test_what_pip_says_counts(
     answer: tuple[int, str], outcome: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requirements, "_ask_pip", lambda _listed: answer)
+    monkeypatch.setattr(requirements, "ask_pip", lambda _listed: answer)
     gate = check_requirements(["numpy==2.1.0"])
     assert gate.outcome == outcome
     assert said in gate.measured
 
 
-def test_it_can_be_left_out_but_not_unsaid() -> None:
+def test_the_gate_can_be_skipped_and_says_so() -> None:
     gate = check_requirements(["numpy==2.1.0"], wanted=False)
     assert (gate.outcome, gate.measured) == (PASSED, "skipped on request")
 
@@ -41,7 +41,7 @@ def test_a_model_without_requirements_is_refused() -> None:
 
 
 def test_a_missing_pip_is_not_taken_for_a_missing_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requirements, "_ask_pip", lambda _listed: (1, NO_PIP))
+    monkeypatch.setattr(requirements, "ask_pip", lambda _listed: (1, NO_PIP))
     gate = check_requirements(["numpy==2.1.0"])
     assert gate.outcome == NOT_CHECKED
     assert "has no pip; install it there" in gate.measured
