@@ -1,4 +1,4 @@
-"""The champion of a registered model, loaded, and loaded anew when its alias moves."""
+"""Load the champion of a registered model, and load the next one when the alias moves."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _LONGEST_PAUSE_SECONDS = 60.0
 
 
 class ChampionError(ValueError):
-    """There is no champion that can be loaded; the message says why and what to do."""
+    """There is no champion, or it cannot be loaded; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A version that answers: its predictor, its number, and the run that made it.
+    """A version that answers: its predictor, its number and the run that made it.
 
-    Take it once a request: whoever holds it is answered by this version to the end, however the
+    Take it once per request, so that the whole request is answered by one version even if the
     alias moves meanwhile.
     """
 
@@ -48,18 +48,18 @@ class Loaded:
 
 
 class LoadVersion(Protocol):
-    """How a version is loaded; tests give their own."""
+    """Loads a version; tests pass their own."""
 
     def __call__(self, version: ModelVersion, uri: str | None, /) -> Predictor: ...
 
 
 class Champion:
-    """Watches `models:/NAME@champion`; safe to read from several threads.
+    """Follows `models:/NAME@champion`. Safe to read from several threads.
 
-    A moved alias is noticed within `poll_seconds`. The new version is loaded and warmed up beside
-    the old one, which answers until then, and takes its place in one assignment. A version that
-    cannot be loaded, a missing alias or a registry that is away leave the old one in place:
-    `problem` says so, and it is tried again, less and less often, up to once a minute.
+    It looks for a moved alias every `poll_seconds`. It loads and warms up the new version while
+    the old one still answers, and then replaces it in one assignment. If the version cannot be
+    loaded, the alias is missing or the registry is away, the old version goes on answering and
+    `problem` says why. It retries, less and less often, at least once a minute.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Champion:
         return self._problem
 
     def start(self) -> Champion:
-        """Load the champion, then watch for the next one.
+        """Load the champion, then follow its alias.
 
         Raises ChampionError when there is none or it cannot be loaded.
         """
@@ -105,16 +105,20 @@ class Champion:
         try:
             self._follow()
         except (MlflowException, OSError, ValueError) as error:
+            fix = ""
+            # Not where the registry was not even reached.
+            if isinstance(error, MlflowException) and is_not_there(error):
+                command = "mlflow run . --env-manager local -e transfer"
+                fix = f"; register one first: {command} -P register={self.name}"
             raise ChampionError(
-                f"the champion of {self.name} cannot be loaded: {_reason(error)}"
-                f"{_way_to_one(self.name, error)}"
+                f"the champion of {self.name} cannot be loaded: {_reason(error)}{fix}"
             ) from error
         self._watcher = threading.Thread(target=self._watch, name="champion", daemon=True)
         self._watcher.start()
         return self
 
     def close(self) -> None:
-        """Stop watching; the version that is loaded goes on answering."""
+        """Stop following the alias; the loaded version goes on answering."""
         self._closed.set()
         if self._watcher is not None:
             self._watcher.join(timeout=self._poll_seconds + 1)
@@ -130,18 +134,21 @@ class Champion:
         while not self._closed.wait(pause):
             try:
                 self._follow()
-            # Whatever is wrong with the next version, this one must go on answering.
+            # Whatever is wrong with the next version, this one goes on answering.
             except Exception as error:
-                self._report(error)
+                problem = f"{_reason(error)}; version {self.current.version} goes on answering"
+                if problem != self._problem:
+                    logger.warning("%s: %s", self.name, problem, exc_info=error)
+                self._problem = problem
                 pause = max(self._poll_seconds, min(2 * pause, _LONGEST_PAUSE_SECONDS))
             else:
                 self._problem, pause = None, self._poll_seconds
 
     def _follow(self) -> None:
-        """Load what the alias names, unless it is loaded already."""
+        """Load the version that the alias names, unless it is loaded already."""
         client = MlflowClient(tracking_uri=self._tracking_uri, registry_uri=self._tracking_uri)
         named = client.get_model_version_by_alias(self.name, ALIAS)
-        # A registered model that was deleted and made again counts from 1 again.
+        # The versions of a registered model that was deleted and made again start at 1 again.
         identity = int(named.version), int(named.creation_timestamp)
         if identity == self._identity:
             return
@@ -153,19 +160,14 @@ class Champion:
                 "%s: version %s took over from %d", self.name, named.version, before.version
             )
 
-    def _report(self, error: Exception) -> None:
-        problem = f"{_reason(error)}; version {self.current.version} goes on answering"
-        if problem != self._problem:
-            logger.warning("%s: %s", self.name, problem, exc_info=error)
-        self._problem = problem
-
 
 def load_predictor(
     version: ModelVersion, tracking_uri: str | None = None, *, threads: int = 0
 ) -> Predictor:
-    """Make a registered version ready to answer; nothing of it stays on the disk.
+    """Load a registered version into memory; nothing of it stays on the disk.
 
-    threads: cores it may keep busy; 0: all of them. Raises as `exported_network` does.
+    It answers with the code of this project, also where the version was registered by an older
+    one. threads: cores to use; 0: all of them. Raises as `exported_network` does.
     """
     with exported_network(version, tracking_uri) as folder:
         predictor = Predictor.load(folder, threads=threads)
@@ -175,10 +177,10 @@ def load_predictor(
 
 @contextlib.contextmanager
 def exported_network(version: ModelVersion, tracking_uri: str | None = None) -> Iterator[Path]:
-    """Folder of the exported network of a registered version, there within the block.
+    """Download the artifact folder of a registered version; it exists within the block.
 
-    Raises ValueError when it is not a model of this project, OSError or MlflowException when it
-    cannot be read.
+    Raises ValueError when the version is not a model of this project, OSError or MlflowException
+    when it cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="champion-") as scratch:
         folder = mlflow.artifacts.download_artifacts(
@@ -194,13 +196,6 @@ def exported_network(version: ModelVersion, tracking_uri: str | None = None) -> 
                 " and should hold one; register a model that this project trained"
             )
         yield found[0].parent
-
-
-def _way_to_one(name: str, error: Exception) -> str:
-    """How to make what the registry does not hold; nothing where it was not even reached."""
-    if not isinstance(error, MlflowException) or not is_not_there(error):
-        return ""
-    return f"; register one first: mlflow run . --env-manager local -e transfer -P register={name}"
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""`python -m serving.query photo.jpg`: ask the served model about photos, answers as a table."""
+"""`python -m serving.query photo.jpg`: ask the served model about photos and print its answers."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _TIMEOUT_SECONDS = 60
 
 
 class QueryError(ValueError):
-    """The server gave no answer; the message says why and what to do."""
+    """The server did not answer; the message says why and what to do."""
 
 
 def ask(photo: Path, url: str = DEFAULT_URL, params: dict[str, Any] | None = None) -> Prediction:
     """Send one photo to `mlflow models serve` and return its answer.
 
-    Raises QueryError when the server is not there, refuses, or answers in another form, OSError
+    Raises QueryError when the server is not there, refuses or answers with something else, OSError
     when the photo cannot be read.
     """
     encoded = base64.b64encode(photo.read_bytes()).decode("ascii")
-    # The cheapest form that carries parameters: MLflow builds no table to decode the photo in.
+    # The cheapest form of request that carries parameters: MLflow does not build a table for it.
     payload: dict[str, Any] = {"inputs": [encoded]}
     if params:
         payload["params"] = params
@@ -59,23 +59,38 @@ def ask(photo: Path, url: str = DEFAULT_URL, params: dict[str, Any] | None = Non
 
 
 def describe(photo: str, answer: Prediction) -> str:
-    """Answer for one photo as lines of text."""
+    """Format the answer for one photo as lines of text."""
     if answer["error"] is not None:
         return f"{photo}\n  no answer   {answer['error']['code']}: {answer['error']['reason']}"
-    best = answer["candidates"] or []
-    lines = [photo, *_headline(answer)]
+    lines = [photo]
+    place = _place(answer)
+    if not answer["is_landmark"]:
+        lines.append(f"  landmark    none that I know (score {answer['landmark_score']:.1%})")
+    elif answer["level"] == "landmark":
+        lines.append(f"  landmark    {answer['landmark']}  ({answer['confidence']:.1%})")
+        lines += [f"  place       {place}"] if place else []
+    else:
+        lines.append("  landmark    not sure which")
+        lines.append(f"  place       {place}  ({answer['confidence']:.1%})")
     if answer["latitude"] is not None and answer["longitude"] is not None:
         where = f"{answer['latitude']:.4f}, {answer['longitude']:.4f}"
         lines.append(f"  location    {where}  (from {answer['location_source']})")
     if answer["tags"]:
         lines.append(f"  tags        {', '.join(answer['tags'])}")
     lines.append("  candidates")
-    lines += [f"    {candidate['confidence']:6.1%}  {_name(candidate)}" for candidate in best]
+    for candidate in answer["candidates"] or []:
+        place = _place(candidate)
+        name = f"{candidate['landmark']} ({place})" if place else candidate["landmark"]
+        lines.append(f"    {candidate['confidence']:6.1%}  {name}")
     return "\n".join(lines)
 
 
+def _place(named: Prediction | Candidate) -> str:
+    return ", ".join(part for part in (named["city"], named["country"]) if part)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Ask about every photo given; 1 when one of them got no answer."""
+    """Ask about every photo given; return 1 when one of them got no answer."""
     parser = argparse.ArgumentParser(prog="python -m serving.query", description=__doc__)
     parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
     parser.add_argument("--url", default=DEFAULT_URL, help="default: %(default)s")
@@ -89,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"error: {error}", file=sys.stderr)
             failed = True
             continue
-        # The odd bytes of a name that is not UTF-8 are escaped: no terminal takes them.
+        # A name that is not UTF-8 would be garbled by the terminal, so its odd bytes are escaped.
         name = os.fsencode(photo).decode("utf-8", "backslashreplace")
         print(describe(name, answer))
         failed = failed or answer["error"] is not None
@@ -97,35 +112,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _post(address: str, payload: dict[str, Any]) -> requests.Response:
-    with requests.Session() as session:
-        # The proxy of a company's network would get the photo, and knows no server of this machine.
-        session.trust_env = not _is_this_machine(urlsplit(address).hostname or "")
-        return session.post(address, json=payload, timeout=_TIMEOUT_SECONDS)
-
-
-def _is_this_machine(host: str) -> bool:
+    host = urlsplit(address).hostname or ""
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        is_this_machine = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return False
-
-
-def _headline(answer: Prediction) -> list[str]:
-    if not answer["is_landmark"]:
-        return [f"  landmark    none that I know (score {answer['landmark_score']:.1%})"]
-    place = ", ".join(part for part in (answer["city"], answer["country"]) if part)
-    if answer["level"] != "landmark":
-        return [
-            "  landmark    not sure which",
-            f"  place       {place}  ({answer['confidence']:.1%})",
-        ]
-    lines = [f"  landmark    {answer['landmark']}  ({answer['confidence']:.1%})"]
-    return [*lines, f"  place       {place}"] if place else lines
-
-
-def _name(candidate: Candidate) -> str:
-    place = ", ".join(part for part in (candidate["city"], candidate["country"]) if part)
-    return f"{candidate['landmark']} ({place})" if place else candidate["landmark"]
+        is_this_machine = False
+    with requests.Session() as session:
+        # A company's proxy would get the photo, and cannot reach servers on this machine.
+        session.trust_env = not is_this_machine
+        return session.post(address, json=payload, timeout=_TIMEOUT_SECONDS)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,43 @@
-"""The gazetteer: the place that the label of a class stands for."""
+"""The gazetteer: a CSV of landmarks, all their spellings, and the places where they stand."""
 
 from __future__ import annotations
 
+import csv
+import io
 import logging
 import re
+import unicodedata
 from importlib import resources
 from typing import TYPE_CHECKING
 
 from landmark_ml.config import user_path
-from landmark_ml.geo.gazetteer_file import parse_gazetteer, spelling_key
+from landmark_ml.geo.place import Place, PlaceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from landmark_ml.geo.place import Place
 
 OWN_PLACES = "places.csv"
 """Name of a dataset's own gazetteer."""
+REQUIRED_COLUMNS = ("landmark", "latitude", "longitude")
+OPTIONAL_COLUMNS = ("name", "aliases", "city", "country", "country_code", "tags")
 
 logger = logging.getLogger(__name__)
 
+_CLASS_NUMBER = re.compile(r"\s*\d+\s*[._-]")
 _SPACED_CLASS_NUMBER = re.compile(r"\s*\d+\s")
+# Letters that Unicode does not decompose into a base letter and an accent (0131: dotless i).
+_BASE_LETTERS = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "\u0131": "i"}
+)
+
+
+class GazetteerError(ValueError):
+    """A gazetteer file that cannot be read; the message names the file, line and column."""
 
 
 class Gazetteer:
-    """Landmark labels, under all their known spellings, and the places they stand for."""
+    """Looks up the place of a landmark under any spelling of its label."""
 
     def __init__(self, places: dict[str, Place]) -> None:
         self._places = {spelling_key(label): place for label, place in places.items()}
@@ -32,11 +45,11 @@ class Gazetteer:
 
     @classmethod
     def load(cls, extra: Path | None = None) -> Gazetteer:
-        """Read the built-in gazetteer and lay a dataset's own places.csv over it.
+        """Read the built-in gazetteer, and a dataset's own `places.csv` over it.
 
-        A row of `extra` replaces the built-in place of the labels it names; its columns are those
-        of gazetteer.csv, of which landmark, latitude and longitude are required. Raises
-        `GazetteerError` for a file that cannot be understood, OSError for one that cannot be read.
+        A row of `extra` replaces the built-in place of the labels it names. It has the columns of
+        gazetteer.csv, of which landmark, latitude and longitude are required. Raises
+        `GazetteerError` for a file that is not a gazetteer, OSError for one that cannot be read.
         """
         built_in = resources.files("landmark_ml.geo") / "gazetteer.csv"
         places = parse_gazetteer(built_in.read_bytes(), built_in.name)
@@ -46,16 +59,16 @@ class Gazetteer:
 
     @classmethod
     def of_dataset(cls, root: Path, given: str = "") -> Gazetteer:
-        """Built-in places under those of a given CSV, or else of `places.csv` in the dataset."""
+        """Load the built-in places, and over them the CSV given, or else the dataset's own."""
         own = root / OWN_PLACES
         return cls.load(user_path(given) if given else own if own.is_file() else None)
 
     def places(self) -> list[Place]:
-        """Every place once, whatever spellings its landmark has."""
+        """Every place once, however many spellings its landmark has."""
         return list(dict.fromkeys(self._places.values()))
 
     def find(self, landmark: str) -> Place | None:
-        """Return the place of a class label or folder name; None, warned of once, if unknown.
+        """Find the place of a class label or folder name; None, with one warning, if unknown.
 
         Case, accents, punctuation, underscores and a leading class number make no difference.
         """
@@ -71,3 +84,105 @@ class Gazetteer:
                 landmark,
             )
         return place
+
+
+def spelling_key(label: str) -> str:
+    """What all spellings of a label have in common."""
+    number = _CLASS_NUMBER.match(label)
+    unnumbered = label[number.end() :] if number else label
+    letters = unicodedata.normalize("NFKD", unnumbered.casefold().translate(_BASE_LETTERS))
+    return "".join(letter for letter in letters if letter.isalnum() or _is_vowel_sign(letter))
+
+
+def _is_vowel_sign(letter: str) -> bool:
+    # Indic vowel signs are marks too, but unlike accents they tell words apart (class 0).
+    return unicodedata.category(letter)[0] == "M" and not unicodedata.combining(letter)
+
+
+def parse_gazetteer(content: bytes, file: str) -> dict[str, Place]:
+    """Places of a CSV by the `spelling_key` of their labels.
+
+    file: its name in errors. Raises `GazetteerError` for a file that is not a gazetteer.
+    """
+    places: dict[str, Place] = {}
+    first_seen: dict[str, int] = {}
+    for line, row in _rows(content, file):
+        try:
+            if not spelling_key(row["landmark"]):
+                reason = f"{row['landmark']!r} holds no letter; give the class label"
+                raise PlaceError("landmark", reason)
+            place = Place(
+                name=row["name"] or row["landmark"],
+                city=row["city"] or None,
+                country=row["country"] or None,
+                country_code=row["country_code"] or None,
+                latitude=_degrees(row, "latitude"),
+                longitude=_degrees(row, "longitude"),
+                tags=tuple(_listed(row["tags"])),
+            )
+        except PlaceError as error:
+            raise _file_error(file, line, error.column, error.reason) from error
+        labels = [("landmark", row["landmark"])]
+        labels += [("aliases", alias) for alias in _listed(row["aliases"])]
+        for column, label in labels:
+            key = spelling_key(label)
+            if first_seen.setdefault(key, line) != line:
+                reason = f"{row[column]!r} names the landmark of line {first_seen[key]} again"
+                raise _file_error(file, line, column, f"{reason}; keep one of the two rows")
+            places[key] = place
+    return places
+
+
+def _rows(content: bytes, file: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and fields by column of every row; missing columns are empty."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise GazetteerError(f"{file}, line {line}: not UTF-8; save it as UTF-8") from error
+    blank = dict.fromkeys(OPTIONAL_COLUMNS, "")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        columns = _columns(next(reader, []), file)
+        for fields in reader:
+            if not any(field.strip() for field in fields):
+                continue
+            if len(fields) != len(columns):
+                column = columns[min(len(fields), len(columns) - 1)]
+                reason = f"the row has {len(fields)} fields for {len(columns)} columns"
+                fix = "put values that hold a comma in double quotes"
+                raise _file_error(file, reader.line_num, column, f"{reason}; {fix}")
+            row = zip(columns, (field.strip() for field in fields), strict=True)
+            yield reader.line_num, blank | dict(row)
+    except csv.Error as error:
+        raise GazetteerError(f"{file}, line {reader.line_num}: {error}; fix the quotes") from error
+
+
+def _columns(header: list[str], file: str) -> list[str]:
+    columns = [column.strip().lower() for column in header]
+    for column in REQUIRED_COLUMNS:
+        if column not in columns:
+            found = ", ".join(columns) or "none"
+            reason = f"is missing (found: {found}); add it, with commas between the columns"
+            raise _file_error(file, 1, column, reason)
+    for column in columns:
+        if column not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS or columns.count(column) > 1:
+            known = ", ".join(REQUIRED_COLUMNS + OPTIONAL_COLUMNS)
+            raise _file_error(file, 1, column, f"is unknown or doubled; name each of {known} once")
+    return columns
+
+
+def _degrees(row: dict[str, str], column: str) -> float:
+    try:
+        return float(row[column])
+    except ValueError as error:
+        reason = f"{row[column]!r} is not a number; give decimal degrees with a decimal point"
+        raise PlaceError(column, reason) from error
+
+
+def _listed(values: str) -> list[str]:
+    return [value.strip() for value in values.split(";") if value.strip()]
+
+
+def _file_error(file: str, line: int, column: str, reason: str) -> GazetteerError:
+    return GazetteerError(f"{file}, line {line}, column {column}: {reason}")

@@ -1,4 +1,4 @@
-"""Places: where a landmark stands, which tags suit a photo of it, how far two lie apart."""
+"""Places: where a landmark stands, which tags suit a photo of it, and how far apart two are."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import math
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
+from landmark_ml.inference.areas import unit_vectors
+
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth (IUGG R1)."""
 
 
 class PlaceError(ValueError):
-    """A value that no place can have; `column` names the field and `reason` says why."""
+    """A value that no place can have: `column` names the field and `reason` says why."""
 
     def __init__(self, column: str, reason: str) -> None:
         super().__init__(column, reason)
@@ -24,7 +28,7 @@ class PlaceError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a landmark is (WGS84 decimal degrees) and the tags that suit it, general ones first.
+    """Where a landmark stands, in WGS84 decimal degrees, and its tags, general ones first.
 
     `city`, `country` and `country_code` (ISO 3166-1 alpha-2) are None where none is known.
     Raises `PlaceError` for a value out of range.
@@ -54,14 +58,20 @@ class Place:
 
 
 def great_circle_km(a: tuple[float, float], b: tuple[float, float]) -> float:
-    """Return the distance in km between two (latitude, longitude) points in degrees (haversine)."""
-    (lat_a, lon_a), (lat_b, lon_b) = (tuple(map(math.radians, point)) for point in (a, b))
-    half_chord = (
-        math.sin((lat_b - lat_a) / 2) ** 2
-        + math.cos(lat_a) * math.cos(lat_b) * math.sin((lon_b - lon_a) / 2) ** 2
-    )
-    # Rounding can push the value for antipodes just above one.
-    return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(1.0, half_chord)))
+    """Distance in km between two (latitude, longitude) points in degrees."""
+    start, end = unit_vectors([a, b])
+    return chord_to_km(float(np.linalg.norm(start - end)))
+
+
+def chord_to_km(chord: float) -> float:
+    """Convert the straight distance between two points of the unit sphere to km on the Earth."""
+    # Rounding can make the chord of antipodes slightly longer than 2.
+    return 2 * EARTH_RADIUS_KM * math.asin(min(1.0, chord / 2))
+
+
+def km_to_chord(km: float) -> float:
+    """Convert km on the Earth to the straight distance between two points of the unit sphere."""
+    return 2 * math.sin(km / (2 * EARTH_RADIUS_KM))
 
 
 def _check_degrees(column: str, degrees: float, limit: int) -> None:

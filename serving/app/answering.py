@@ -1,21 +1,22 @@
-"""From a request with photos to their answers, within the limits of time, queue and memory."""
+"""Answer requests with the champion, within the limits of time, queue and memory."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from typing import TYPE_CHECKING, Any, Protocol
+import threading
+from collections import Counter, deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from starlette.requests import ClientDisconnect
 
-from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError
+from landmark_ml.inference.photos import PhotoError, check_bytes
+from landmark_ml.inference.predictor import Predictor, Scores
 from landmark_ml.inference.runtime import usable_cpus
-from serving.app.answer_queue import AnswerQueue, Found
 from serving.app.answers import Answers, Model, answer_photo, describe_model
-from serving.app.refusals import RequestRefusedError, TooBusyError
 from serving.app.run_links import RunLinks
-from serving.app.upload_memory import Memory
-from serving.app.uploads import Upload, read_uploads
+from serving.app.uploads import Memory, RequestRefusedError, TooBusyError, Upload, read_uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,18 +24,19 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from landmark_ml.config import AppConfig
-    from landmark_ml.inference.predictor import Predictor
-    from serving.app.answers import PhotoAnswer
     from serving.app.metrics import Metrics
-    from serving.app.upload_memory import Share
     from serving.champion import Loaded
 
+Found: TypeAlias = Scores | PhotoError
+
+BATCH = 4
+"""Most photos of a batch; the predictor runs them in pairs on its threads."""
 _CLIENT_GONE = 499
-"""No status of HTTP; nginx made it common in logs."""
+"""Not an HTTP status; nginx made it common in logs."""
 
 
 class Source(Protocol):
-    """Where the version that answers comes from: a `Champion` that was started."""
+    """Where the answering version comes from: a `Champion` that was started."""
 
     @property
     def current(self) -> Loaded:
@@ -42,11 +44,11 @@ class Source(Protocol):
 
     @property
     def problem(self) -> str | None:
-        """Why it is not the one it should be, None when it is."""
+        """Why it is not the champion; None when it is."""
 
 
 class Answering:
-    """Answers requests with the champion of the moment a request's photos have arrived."""
+    """Answers each request with the version that is champion when its photos have arrived."""
 
     def __init__(
         self,
@@ -59,7 +61,7 @@ class Answering:
         self._config = config
         self._metrics = metrics
         self._links = RunLinks(run_url)
-        # Looked for now, the link stands in the first answer already.
+        # Looked up now, so that the first answer already has it.
         self._links.get(champion.current.run_id)
         self._memory = Memory(config.max_memory)
         workers = config.threads or usable_cpus()
@@ -73,42 +75,51 @@ class Answering:
         )
 
     def model(self) -> Model:
-        """Who answers now."""
+        """Describe the version that answers now."""
         return self._describe(self._champion.current)
 
     async def answer(self, request: Request, top_k: int, threshold: float | None) -> Answers:
-        """Answers for the photos of a request, all by one version.
+        """Answer the photos of a request, all with one version.
 
-        Raises RequestRefusedError when the request is too much, too slow or cannot be read.
+        Raises RequestRefusedError when the request is too large, too slow or cannot be read.
         """
-        with self._memory.share() as memory:
-            uploads = await self._read(request, memory)
+        with self._memory.share() as hold:
+            uploads = await self._read(request, hold)
             loaded = self._champion.current
-            found = await self._find(loaded.predictor, uploads)
+            found = await self._score(loaded.predictor, uploads)
         answers = [
             answer_photo(upload.name, loaded, item, top_k, threshold)
             for upload, item in zip(uploads, found, strict=True)
         ]
-        self._count(request, loaded, answers)
+        outcomes = Counter(
+            answer["error"]["code"] if answer["error"] else answer["level"] or "none"
+            for answer in answers
+        )
+        for outcome, count in outcomes.items():
+            self._metrics.photos.labels(outcome).inc(count)
+        facts: dict[str, Any] = request.scope.get("state", {}).get("log", {})
+        facts.update(photos=len(answers), outcomes=dict(outcomes), version=loaded.version)
         return Answers(model=self._describe(loaded), photos=answers)
 
     def close(self) -> None:
-        """Answer what waits, then end the threads."""
+        """Answer the photos that wait, then end the threads."""
         self._queue.close()
 
-    async def _read(self, request: Request, memory: Share) -> list[Upload]:
+    async def _read(self, request: Request, hold: Callable[[int], None]) -> list[Upload]:
         config = self._config
+        # A request over the memory limit could never be held, so "try again" would be wrong.
+        max_body = min(config.max_body, config.max_memory)
         try:
             async with asyncio.timeout(config.timeout):
-                return await read_uploads(request, config.max_body, config.max_photos, memory)
+                return await read_uploads(request, max_body, config.max_photos, hold)
         except TimeoutError:
             reason = f"the upload took over {config.timeout:g} s; send fewer or smaller photos"
             raise RequestRefusedError(408, reason, {"Connection": "close"}) from None
         except ClientDisconnect:
-            # For log and counters alone: nobody is there to read it.
+            # Nobody reads this answer; it is for the log and the counters.
             raise RequestRefusedError(_CLIENT_GONE, "the client went away") from None
 
-    async def _find(self, predictor: Predictor, uploads: Sequence[Upload]) -> list[Found]:
+    async def _score(self, predictor: Predictor, uploads: Sequence[Upload]) -> list[Found]:
         photos = [upload.take() for upload in uploads if not upload.too_large]
         jobs = self._queue.submit(predictor, photos)
         try:
@@ -119,26 +130,108 @@ class Answering:
         finally:
             for job in jobs:
                 job.cancel()
-        return [_refusal(upload) or next(found) for upload in uploads]
+        results: list[Found] = []
+        for upload in uploads:
+            try:
+                check_bytes(upload.size)
+                results.append(next(found))
+            except PhotoError as error:
+                results.append(error)
+        return results
 
     def _describe(self, loaded: Loaded) -> Model:
         return describe_model(self._config.model, loaded, self._links.get(loaded.run_id))
 
-    def _count(self, request: Request, loaded: Loaded, answers: Sequence[PhotoAnswer]) -> None:
-        outcomes = Counter(_outcome(answer) for answer in answers)
-        for outcome, count in outcomes.items():
-            self._metrics.photos.labels(outcome).inc(count)
-        facts: dict[str, Any] = request.scope.get("state", {}).get("log", {})
-        facts.update(photos=len(answers), outcomes=dict(outcomes), version=loaded.version)
+
+@dataclass
+class _Job:
+    predictor: Predictor
+    photo: bytes
+    found: Future[Found] = field(default_factory=Future)
 
 
-def _refusal(upload: Upload) -> PhotoError | None:
-    if not upload.too_large:
-        return None
-    most = DEFAULT_LIMITS.max_bytes
-    reason = f"{upload.size:,} bytes are over the limit of {most:,}: export it smaller"
-    return PhotoError("too_many_bytes", reason)
+class AnswerQueue:
+    """Scores photos on `workers` threads, in the order they came.
 
+    A worker takes the photos that wait, up to a batch, and never waits for a batch to fill: a
+    single photo is answered at once, and under load batches fill by themselves. on_batch is called
+    with the size of each batch.
+    """
 
-def _outcome(answer: PhotoAnswer) -> str:
-    return answer["error"]["code"] if answer["error"] else answer["level"] or "none"
+    def __init__(self, workers: int, max_waiting: int, on_batch: Callable[[int], None]) -> None:
+        self._waiting: deque[_Job] = deque()
+        self._max_waiting = max_waiting
+        self._on_batch = on_batch
+        self._changed = threading.Condition()
+        self._closed = False
+        self._workers = [
+            threading.Thread(target=self._work, name=f"answer-{number}", daemon=True)
+            for number in range(workers)
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def submit(self, predictor: Predictor, photos: Sequence[bytes]) -> list[Future[Found]]:
+        """Queue photos and give a future for each; cancel the futures that nobody waits for.
+
+        Raises TooBusyError when they do not all fit into the queue.
+        """
+        jobs = [_Job(predictor, photo) for photo in photos]
+        with self._changed:
+            waiting = len(self._waiting)
+            # An empty queue takes any request, or one with many photos would never be answered.
+            if self._closed or (waiting and waiting + len(jobs) > self._max_waiting):
+                raise TooBusyError(f"{waiting} photos are waiting already")
+            self._waiting.extend(jobs)
+            self._changed.notify(len(jobs))
+        return [job.found for job in jobs]
+
+    def close(self) -> None:
+        """Answer the photos that wait, then end the threads."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for worker in self._workers:
+            worker.join()
+
+    def _work(self) -> None:
+        while batch := self._take():
+            self._answer(batch)
+            # Frees photos and answers while the thread waits. Everything else that holds them is a
+            # local variable of a method that has ended.
+            del batch
+
+    def _answer(self, batch: list[_Job]) -> None:
+        self._on_batch(len(batch))
+        try:
+            found = batch[0].predictor.score([job.photo for job in batch])
+        # The error belongs to those who wait, and the thread must go on.
+        except Exception as error:
+            for job in batch:
+                job.found.set_exception(error)
+        else:
+            for job, scores in zip(batch, found, strict=True):
+                job.found.set_result(scores)
+
+    def _take(self) -> list[_Job]:
+        """Wait for jobs of one predictor; none when the queue is closed and empty."""
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if not self._waiting:
+                    return []
+                if batch := self._pop():
+                    return batch
+
+    def _pop(self) -> list[_Job]:
+        """The next jobs of one predictor; none when nobody waits for them any more."""
+        batch: list[_Job] = []
+        predictor = self._waiting[0].predictor
+        while self._waiting and len(batch) < BATCH and self._waiting[0].predictor is predictor:
+            job = self._waiting.popleft()
+            if job.found.set_running_or_notify_cancel():
+                batch.append(job)
+        return batch

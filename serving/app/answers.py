@@ -1,71 +1,70 @@
-"""What the API answers: the prediction of each photo, where the network looked, who answers."""
+"""What the API answers: the prediction for each photo, what the page adds, and who answered."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict, get_args, get_type_hints, is_typeddict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_origin, is_typeddict
 
 import numpy as np
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, Field, create_model
 
 from landmark_ml.geo.place import great_circle_km
-from landmark_ml.inference.prediction import Prediction
+from landmark_ml.inference.prediction import Prediction, answer_fields
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from serving.app.answer_queue import Found
+    from landmark_ml.inference.photos import PhotoError
+    from landmark_ml.inference.predictor import Scores
     from serving.champion import Loaded
 
 _DIGITS = 3
 
 
 class Model(TypedDict):
-    """Which version answers; `run_url` leads to its run in the MLflow UI, null until it is found.
+    """The version that answers."""
 
-    It knows so many `landmarks` and answers with one from a `landmark_score` of `threshold` on. It
-    sees the whole photo squashed to a square, or with the `framing` crop the square in its middle
-    whose side is the share `visible` of the photo's short side.
-    """
-
-    name: str
-    version: int
-    run_id: str
-    run_url: str | None
-    landmarks: int
-    threshold: float
-    framing: str
-    visible: float
+    name: Annotated[str, "registered model"]
+    version: Annotated[int, "its version"]
+    run_id: Annotated[str, "MLflow run that made the version"]
+    run_url: Annotated[str | None, "page of that run in the MLflow UI; null until it is found"]
+    landmarks: Annotated[int, "number of landmarks it knows"]
+    threshold: Annotated[float, "lowest `landmark_score` of a landmark"]
+    framing: Annotated[
+        str,
+        "`squash`: it sees the whole photo, squashed to a square; `crop`: the square in its middle",
+    ]
+    visible: Annotated[
+        float, "side of the square it sees, as a share of the photo's short side; 1 for `squash`"
+    ]
 
 
 class PhotoAnswer(Prediction):
-    """Prediction of one photo and what the page shows beside it.
+    """Prediction for one photo, and what the page shows beside it."""
 
-    `name` is that of the file as it was sent. `attention` is a grid of rows over the pixels that
-    the network saw, 0 to 1: how much each place spoke for the best candidate; null where the
-    network cannot tell. `distance_km` lies between the place in the photo's EXIF and the best
-    candidate's.
-    """
-
-    name: str | None
-    attention: list[list[float]] | None
-    distance_km: float | None
+    name: Annotated[str | None, "name of the file as it was sent"]
+    attention: Annotated[
+        list[list[float]] | None,
+        "rows of a grid over the pixels that the network saw, 0 to 1: how much each part spoke for"
+        " the best candidate; null where the network cannot tell",
+    ]
+    distance_km: Annotated[
+        float | None, "distance between the position in the photo's EXIF and the best candidate"
+    ]
 
 
 class Answers(TypedDict):
-    """Answer to one request: every photo in the order it was sent."""
+    """Answer to one request."""
 
-    model: Model
-    photos: list[PhotoAnswer]
+    model: Annotated[Model, "the version that answered all photos"]
+    photos: Annotated[list[PhotoAnswer], "answers in the order of the photos"]
 
 
 class Problem(TypedDict):
-    """Why a request was not answered, and what to do."""
+    """Why a request got no answer."""
 
-    detail: str
+    detail: Annotated[str, "what is wrong and what to do"]
 
 
 def describe_model(name: str, loaded: Loaded, run_url: str | None) -> Model:
-    """Who answers."""
+    """Describe the version that answers."""
     metadata = loaded.predictor.metadata
     framing = metadata.preprocessing
     return Model(
@@ -81,61 +80,56 @@ def describe_model(name: str, loaded: Loaded, run_url: str | None) -> Model:
 
 
 def answer_photo(
-    name: str | None, loaded: Loaded, found: Found, top_k: int, threshold: float | None
+    name: str | None,
+    loaded: Loaded,
+    found: Scores | PhotoError,
+    top_k: int,
+    threshold: float | None,
 ) -> PhotoAnswer:
-    """Answer for what was found of one photo; threshold None takes the model's."""
+    """Answer for the scores of one photo; threshold None takes the model's."""
     predictor = loaded.predictor
     limit = predictor.metadata.threshold if threshold is None else threshold
     prediction = predictor.answer(found, top_k, limit)
-    attention = getattr(found, "attention", None)
+    grid = None
+    if (attention := getattr(found, "attention", None)) is not None:
+        # What spoke against the landmark is negative.
+        positive = np.clip(attention, 0, None).astype(float)
+        grid = np.round(positive / (positive.max() or 1.0), _DIGITS).tolist()
     return PhotoAnswer(
-        **prediction,
-        name=name,
-        attention=None if attention is None else _brightened(attention),
-        distance_km=_distance(prediction),
+        **prediction, name=name, attention=grid, distance_km=_distance_km(prediction)
     )
 
 
-def document(answer: Any) -> type[BaseModel]:
-    """Pydantic model of a TypedDict, for the OpenAPI page; pydantic reads them from 3.12 on."""
-    hints: dict[str, Any] = {
-        name: (_documented(hint), ...) for name, hint in get_type_hints(answer).items()
-    }
-    made: type[BaseModel] = create_model(answer.__name__, __doc__=answer.__doc__, **hints)
+def _distance_km(prediction: Prediction) -> float | None:
+    if prediction["location_source"] != "exif" or not prediction["level"]:
+        return None
+    best = (prediction["candidates"] or [])[0]
+    latitude, longitude = prediction["latitude"], prediction["longitude"]
+    if latitude is None or longitude is None:
+        return None
+    if best["latitude"] is None or best["longitude"] is None:
+        return None
+    apart = great_circle_km((latitude, longitude), (best["latitude"], best["longitude"]))
+    return round(apart, _DIGITS)
+
+
+def document(answer_type: Any) -> type[BaseModel]:
+    """Make the Pydantic model of a TypedDict for the OpenAPI page.
+
+    Pydantic itself reads `typing.TypedDict` only from Python 3.12 on.
+    """
+    fields: dict[str, Any] = {}
+    for item in answer_fields(answer_type):
+        kind = _documented(item.type)
+        described = Field(description=item.meaning)
+        fields[item.name] = (kind | None if item.nullable else kind, described)
+    made: type[BaseModel] = create_model(
+        answer_type.__name__, __doc__=answer_type.__doc__, **fields
+    )
     return made
 
 
-def _distance(prediction: Prediction) -> float | None:
-    if prediction["location_source"] != "exif" or not prediction["level"]:
-        return None
-    best = (prediction["candidates"] or [])[:1]
-    taken = prediction["latitude"], prediction["longitude"]
-    for candidate in best:
-        guess = candidate["latitude"], candidate["longitude"]
-        if None not in (*taken, *guess):
-            return round(great_circle_km(taken, guess), _DIGITS)  # type: ignore[arg-type]
-    return None
-
-
-def _brightened(attention: NDArray[np.float32]) -> list[list[float]]:
-    """What spoke for the landmark on a scale of 0 to 1; what spoke against it is 0."""
-    positive = np.clip(attention, 0, None)
-    most = float(positive.max())
-    shown = positive / most if most > 0 else positive
-    rows: list[list[float]] = np.round(shown.astype(float), _DIGITS).tolist()
-    return rows
-
-
-def _documented(hint: Any) -> Any:
-    if is_typeddict(hint):
-        return document(hint)
-    inner = get_args(hint)
-    if not inner:
-        return hint
-    if getattr(hint, "__origin__", None) is list:
-        return list[_documented(inner[0])]  # type: ignore[misc]
-    changed = [_documented(item) for item in inner]
-    result = changed[0]
-    for item in changed[1:]:
-        result = result | item
-    return result
+def _documented(kind: Any) -> Any:
+    if get_origin(kind) is list:
+        return list[_documented(get_args(kind)[0])]  # type: ignore[misc]
+    return document(kind) if is_typeddict(kind) else kind

@@ -1,13 +1,14 @@
-"""The app put together: routes, page and what stands around every request."""
+"""The application: its routes, and the guard that decides who may ask."""
 
 from __future__ import annotations
 
 import contextlib
+import hmac
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query
-from fastapi.routing import APIRoute
+from starlette.datastructures import Headers, MutableHeaders
 
 # FastAPI resolves the annotations of routes, so this is imported for real.
 from starlette.requests import Request  # noqa: TC002
@@ -15,42 +16,60 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from landmark_ml.inference.predictor import DEFAULT_TOP_K
-from serving.app.access_log import AccessLog
 from serving.app.answering import Answering
 from serving.app.answers import Answers, Model, Problem, document
-from serving.app.guard import SECURITY_HEADERS, Guard
-from serving.app.metrics import CONTENT_TYPE_LATEST, Metrics
-from serving.app.refusals import RequestRefusedError
+from serving.app.metrics import CONTENT_TYPE_LATEST, AccessLog, Metrics
+from serving.app.uploads import RequestRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from landmark_ml.config import AppConfig
     from serving.app.answering import Source
 
 _STATIC = Path(__file__).resolve().parents[1] / "static"
-_PAGES = {"/": "index.html", "/docs": "docs.html"}
-_MOST_CANDIDATES = 50
-_NOT_FOLLOWED = "the next champion cannot be loaded; the log says why"
+_MAX_CANDIDATES = 50
+_BINARY = {"type": "string", "format": "binary"}
 _UPLOAD: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "one photo as it is, or several as files of a form; the type is looked up"
-        " in the photo itself",
+        "description": "one photo as the body, or several as files of a form; the type is read"
+        " from the photo itself",
         "content": {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "properties": {
-                        "photos": {"type": "array", "items": {"type": "string", "format": "binary"}}
-                    },
+                    "properties": {"photos": {"type": "array", "items": _BINARY}},
                 }
             },
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/octet-stream": {"schema": _BINARY},
+            "image/*": {"schema": _BINARY},
         },
     }
 }
+_PROBLEMS: dict[int | str, str] = {
+    400: "The request cannot be read.",
+    408: "The upload took too long.",
+    413: "Too many bytes or photos in one request.",
+    503: "Busy; the header Retry-After says when to try again.",
+}
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS = {
+    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""On every response. Pages hold no inline script or style and load nothing from elsewhere."""
+_WITH_TOKEN = ("/api/", "/metrics")
 
 
 def create_app(
@@ -60,10 +79,9 @@ def create_app(
     run_url: Callable[[str], str | None],
     token: str = "",
 ) -> FastAPI:
-    """ASGI application that answers with a champion that was started.
+    """Build the ASGI application that answers with a champion that was started.
 
-    run_url: link to a run by its id; token: what /api and
-    /metrics ask for, empty for nothing.
+    run_url: gives the link to a run by its id. token: what /api and /metrics require; empty: none.
     """
     metrics = Metrics()
     answering = Answering(champion, config, metrics, run_url)
@@ -86,91 +104,81 @@ def create_app(
     _add_api(app, answering)
     _add_operations(app, champion, metrics)
     _add_page(app)
-    _answer_head(app)
-    _stand_before(app, config, metrics, token)
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    hosts = [name.strip() for name in config.hosts.split(",") if name.strip()]
+    paths = {route.path for route in app.routes if hasattr(route, "path")}
+    # The one added last is outermost: the log sees what the guard refuses.
+    app.add_middleware(Guard, hosts=hosts, token=token)
+    app.add_middleware(AccessLog, metrics=metrics, paths=paths)
     return app
 
 
-def _stand_before(app: FastAPI, config: AppConfig, metrics: Metrics, token: str) -> None:
-    """Put the guard and the access log before all routes."""
-    hosts = [name.strip() for name in config.hosts.split(",") if name.strip()]
-    paths = {route.path for route in app.routes if hasattr(route, "path")}
-    # The last one added stands outermost: the log sees what the guard refuses.
-    app.add_middleware(Guard, hosts=hosts, token=token)
-    app.add_middleware(AccessLog, metrics=metrics, paths=paths)
-
-
 def _add_api(app: FastAPI, answering: Answering) -> None:
-    problems: dict[int | str, dict[str, Any]] = {
-        status: {"model": document(Problem), "description": meaning}
-        for status, meaning in (
-            (400, "The request cannot be read."),
-            (408, "The upload took too long."),
-            (413, "Too many bytes or photos in one request."),
-            (503, "Busy; the header Retry-After says when to try again."),
-        )
-    }
+    problem = document(Problem)
 
     @app.post(
         "/api/tag",
         response_model=document(Answers),
-        responses=problems,
+        responses={
+            status: {"model": problem, "description": meaning}
+            for status, meaning in _PROBLEMS.items()
+        },
         openapi_extra=_UPLOAD,
         summary="Answer for one photo or several",
     )
     async def tag(
         request: Request,
         top_k: Annotated[
-            int, Query(ge=1, le=_MOST_CANDIDATES, description="candidates a photo")
+            int, Query(ge=1, le=_MAX_CANDIDATES, description="candidates for each photo")
         ] = DEFAULT_TOP_K,
         threshold: Annotated[
             float | None,
-            Query(ge=0, le=1, description="least landmark_score; left out, it is the model's"),
+            Query(ge=0, le=1, description="lowest landmark_score; if left out, the model's"),
         ] = None,
     ) -> Response:
         return JSONResponse(await answering.answer(request, top_k, threshold))
 
-    @app.get("/api/model", response_model=document(Model), summary="Which version answers")
     async def model() -> Response:
         return JSONResponse(answering.model())
 
+    _add_get(app, "/api/model", model, "Which version answers", response_model=document(Model))
+
 
 def _add_operations(app: FastAPI, champion: Source, metrics: Metrics) -> None:
-    @app.get("/healthz", summary="Whether the process runs")
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
-    @app.get("/readyz", summary="Whether a model answers, and whether the next one can")
     async def readyz() -> Response:
-        version = champion.current.version
-        # Anyone may ask here, and MLflow's messages hold addresses, even with their passwords.
-        problem = _NOT_FOLLOWED if champion.problem else None
-        return JSONResponse({"status": "ok", "version": version, "problem": problem})
+        # Anyone may ask here, and MLflow's messages may hold addresses with passwords.
+        problem = "the next champion cannot be loaded; the log says why"
+        answer = {"status": "ok", "version": champion.current.version}
+        return JSONResponse({**answer, "problem": problem if champion.problem else None})
 
-    @app.get("/metrics", summary="Counters for Prometheus")
     async def counters() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
+    _add_get(app, "/healthz", healthz, "Whether the process runs")
+    _add_get(app, "/readyz", readyz, "Whether a model answers, and whether the next one can")
+    _add_get(app, "/metrics", counters, "Counters for Prometheus")
+
 
 def _add_page(app: FastAPI) -> None:
-    for path, file in _PAGES.items():
-        app.add_api_route(path, _page(_STATIC / file), include_in_schema=False)
-    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-
-
-def _page(file: Path) -> Callable[[], Any]:
     async def page() -> Response:
-        return FileResponse(file, headers={"Cache-Control": "no-cache"})
+        return FileResponse(_STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
-    return page
+    async def docs() -> Response:
+        return FileResponse(_STATIC / "docs.html", headers={"Cache-Control": "no-cache"})
+
+    for path, endpoint in (("/", page), ("/docs", docs)):
+        app.add_api_route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False)
 
 
-def _answer_head(app: FastAPI) -> None:
-    """Let HEAD ask for whatever GET gives; the server leaves the body out."""
-    for route in list(app.routes):
-        if isinstance(route, APIRoute) and "GET" in (route.methods or ()):
-            # A route of its own, so that the description of the API tells of GET alone.
-            app.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
+def _add_get(
+    app: FastAPI, path: str, endpoint: Callable[[], Any], summary: str, **options: Any
+) -> None:
+    app.add_api_route(path, endpoint, summary=summary, **options)
+    # A second route, so that the description of the API lists GET alone.
+    app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
@@ -180,6 +188,56 @@ async def _refuse(_: Request, error: Exception) -> Response:
 
 
 async def _fail(_: Request, __: Exception) -> Response:
-    # Starlette answers for what nobody expected around all middleware, the guard among them.
+    # Starlette calls this outside all middleware, so the guard does not add its headers.
     headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
     return JSONResponse({"detail": "the server failed; what happened is in the log"}, 500, headers)
+
+
+class Guard:
+    """ASGI middleware: checks the host, the origin and the token, and sets security headers."""
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str], token: str) -> None:
+        self._app = app
+        self._hosts = {host.lower() for host in hosts}
+        self._token = token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            self._check(scope["path"], Headers(scope=scope))
+        except RequestRefusedError as refused:
+            await refused.response()(scope, receive, send_guarded)
+        else:
+            await self._app(scope, receive, send_guarded)
+
+    def _check(self, path: str, headers: Headers) -> None:
+        # Any site can point its own host name at this machine (DNS rebinding), but its pages
+        # cannot change this header.
+        host = headers.get("host", "").lower()
+        name, colon, port = host.rpartition(":")
+        if colon and port.isdecimal():
+            host = name
+        if host not in self._hosts:
+            raise RequestRefusedError(
+                400, f"this server is not called {host[:100]!r}; start it with --hosts naming it"
+            )
+        if not path.startswith(_WITH_TOKEN):
+            return
+        if headers.get("sec-fetch-site") == "cross-site":
+            raise RequestRefusedError(403, "pages of other sites may not ask this server")
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        is_right = hmac.compare_digest(given.strip().encode(), self._token)
+        if self._token and not (scheme.lower() == "bearer" and is_right):
+            reason = "a token is needed; send it as `Authorization: Bearer <token>`"
+            raise RequestRefusedError(401, reason, {"WWW-Authenticate": "Bearer"})

@@ -1,4 +1,4 @@
-"""Links to runs, looked up beside the requests: the tracking server may be slow, or away."""
+"""Links from a version to the page of its run in the MLflow UI."""
 
 from __future__ import annotations
 
@@ -8,31 +8,57 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import mlflow
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from landmark_ml.config import without_user
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
-AGAIN_SECONDS = 60.0
+LOCAL_UI = "http://127.0.0.1:5000"
+"""Where `make ui` shows a tracking database that has no server."""
+RETRY_SECONDS = 60.0
 """Pause after a look-up that found nothing."""
 
 
+def run_link(run_id: str, ui: str = "") -> str | None:
+    """Address of a run's page in the UI given, or else on the tracking server, without a password.
+
+    None when the tracking server does not know the run or does not answer.
+    """
+    tracking = mlflow.get_tracking_uri()
+    base = ui or (tracking if tracking.startswith(("http://", "https://")) else LOCAL_UI)
+    try:
+        run = MlflowClient().get_run(run_id)
+    except MlflowException as error:
+        logger.warning("no link to run %s: %s", run_id, error)
+        return None
+    return f"{without_user(base).rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run_id}"
+
+
 class RunLinks:
-    """Links by the id of a run; find: looks one up, None when it cannot, however long it takes."""
+    """Links by run id, looked up in the background: the tracking server may be slow or away.
+
+    find: looks one up and gives None when it cannot, however long that takes.
+    """
 
     def __init__(
-        self, find: Callable[[str], str | None], again_seconds: float = AGAIN_SECONDS
+        self, find: Callable[[str], str | None], retry_seconds: float = RETRY_SECONDS
     ) -> None:
         self._find = find
-        self._again_seconds = again_seconds
+        self._retry_seconds = retry_seconds
         self._links: dict[str, str] = {}
         self._not_before: dict[str, float] = {}
 
     def get(self, run_id: str) -> str | None:
-        """The link, None as long as it is not found; never waits. For one thread alone."""
+        """The link, or None until it is found; never waits. Call it from one thread only."""
         if run_id not in self._links and time.monotonic() >= self._not_before.get(run_id, 0.0):
             self._not_before[run_id] = math.inf
-            # A thread that MLflow keeps for minutes must not keep the process as well.
+            # A daemon, because MLflow may keep the thread for minutes after the app should end.
             threading.Thread(
                 target=self._look_up, args=(run_id,), name="run-link", daemon=True
             ).start()
@@ -42,9 +68,9 @@ class RunLinks:
         link = None
         try:
             link = self._find(run_id)
-        # Whatever went wrong, it is to be tried again.
+        # Whatever went wrong, it is tried again later.
         except Exception:
             logger.warning("no link to run %s", run_id, exc_info=True)
         if link is not None:
             self._links[run_id] = link
-        self._not_before[run_id] = time.monotonic() + self._again_seconds
+        self._not_before[run_id] = time.monotonic() + self._retry_seconds

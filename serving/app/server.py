@@ -1,33 +1,42 @@
-"""The app on a port: champion, map and token found, then served until it is told to end."""
+"""Start the app on a port and serve until it is told to end."""
 
 from __future__ import annotations
 
 import logging
+import os
+import re
 import socket
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from serving.app.access_token import TOKEN_VARIABLE, configured_token
 from serving.app.application import create_app
-from serving.app.bounded_http import LONGEST_SECONDS, BoundedHttp
-from serving.app.run_link import run_link
+from serving.app.run_links import run_link
 from serving.champion import Champion, load_predictor
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from landmark_ml.config import AppConfig
 
+logger = logging.getLogger(__name__)
+
+TOKEN_VARIABLE = "LANDMARKS_TOKEN"  # noqa: S105 - the name of a variable
+# Characters that every client sends in a header as the same bytes.
+_SENDABLE = re.compile(r"[!-~]+")
+
+MAX_HEAD_BYTES = 65_536
+IDLE_SECONDS = 30
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
 
-logger = logging.getLogger(__name__)
-
 
 def serve(config: AppConfig, started: Callable[[str], None]) -> None:
-    """Answer on the port until SIGINT or SIGTERM; then finish what was begun.
+    """Answer on the port until SIGINT or SIGTERM, then finish the requests that have begun.
 
     started: called with the address once a model answers. Raises ValueError when there is no
     champion or the token cannot be sent, OSError when the port is taken.
@@ -38,29 +47,100 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
     load = partial(load_predictor, threads=config.threads)
     watched = Champion(config.model, None, config.poll, load=load)
     with _listen(config) as listener, watched as champion:
-        app = create_app(
-            champion,
-            config,
-            run_url=partial(run_link, ui=config.mlflow_ui),
-            token=token,
-        )
-        # Our own log has a line a request; uvicorn's would name what strangers type.
-        options = uvicorn.Config(
-            app,
-            http=BoundedHttp,
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=LONGEST_SECONDS,
-            timeout_graceful_shutdown=round(config.timeout),
-        )
-        started(f"http://{_shown_host(config)}:{listener.getsockname()[1]}")
+        run_url = partial(run_link, ui=config.mlflow_ui)
+        app = create_app(champion, config, run_url=run_url, token=token)
+        started(f"http://{shown_host(config)}:{listener.getsockname()[1]}")
+        options = server_config(app, timeout_graceful_shutdown=round(config.timeout))
         uvicorn.Server(options).run(sockets=[listener])
 
 
-def _shown_host(config: AppConfig) -> str:
-    """Name to ask under: of every address of the machine the first that is not refused."""
+def configured_token() -> str:
+    """Read the token that clients must send from the environment; empty where none is set.
+
+    Raises ValueError when it is blank or no client could send it. The message does not hold it.
+    """
+    given = os.environ.get(TOKEN_VARIABLE)
+    if given is None:
+        return ""
+    token = given.strip()
+    if not token:
+        # Whoever sets the variable wants a token, so do not start without one.
+        raise ValueError(f"{TOKEN_VARIABLE} is set but blank; give it a token, or unset it")
+    if not _SENDABLE.fullmatch(token):
+        raise ValueError(
+            f"{TOKEN_VARIABLE} holds a blank or a character outside of printable ASCII, which no"
+            " client can send; use only ASCII letters, digits and signs"
+        )
+    return token
+
+
+def server_config(app: Any, **options: Any) -> uvicorn.Config:
+    """Settings of uvicorn that bound what a client may send before the app is asked."""
+    return uvicorn.Config(
+        app,
+        http=BoundedHttp,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        timeout_keep_alive=IDLE_SECONDS,
+        ws="none",
+        # AccessLog writes our own lines; uvicorn's would show whatever a stranger puts in a path.
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        **options,
+    )
+
+
+class BoundedHttp(H11Protocol):
+    """uvicorn's protocol, with a limit on the time in which the app has nothing to answer.
+
+    After IDLE_SECONDS without a complete request head, or without the end of a body that came
+    after its answer, the connection is closed. uvicorn itself limits only the time between
+    requests.
+    """
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock: no request has come yet."""
+        super().connection_made(transport)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._stop()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, and stop the clock when it completes a request head."""
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """Start the clock again, unless the next request is here already."""
+        super().on_response_complete()
+        self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be parsed, or hang up where the refusal would be a second answer."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+
+    def _watch(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop()
+        elif self._timer is None and not self.transport.is_closing():
+            self._timer = self.loop.call_later(IDLE_SECONDS, self.transport.close)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def shown_host(config: AppConfig) -> str:
+    """Hostname to print in the start-up message, one that the app accepts."""
     if config.host in _EVERY_ADDRESS:
         return config.hosts.split(",")[0].strip()
     return f"[{config.host}]" if ":" in config.host else config.host
@@ -71,7 +151,7 @@ def _listen(config: AppConfig) -> socket.socket:
     try:
         return socket.create_server((config.host, config.port), family=family)
     except OSError as error:
-        # `create_server` adds the address to what the system said.
+        # `create_server` adds the address to the system's words.
         reason, _, _ = str(error.strerror).partition(" (while")
         raise OSError(
             f"cannot listen on {config.host} port {config.port} ({reason}); give another with"

@@ -1,41 +1,88 @@
-"""Photos of a request body: limits hold while it is read, and nothing is written to a disk."""
+"""Read the photos of a request. Limits hold while they arrive, and nothing is written to a disk."""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
+from starlette.responses import JSONResponse
 
 from landmark_ml.inference.photos import DEFAULT_LIMITS
-from serving.app.refusals import RequestRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    from python_multipart.multipart import MultipartCallbacks
     from starlette.requests import Request
 
-    from serving.app.upload_memory import Share
-
+RETRY_SECONDS = 2
 _MAX_NAME = 255
+
+
+class RequestRefusedError(Exception):
+    """A request that gets no answer: the HTTP `status`, and a `reason` that says what to do."""
+
+    def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.headers = dict(headers or {})
+
+    def response(self) -> JSONResponse:
+        """The refusal as an HTTP response, `{"detail": reason}`."""
+        return JSONResponse({"detail": self.reason}, self.status, self.headers)
+
+
+class TooBusyError(RequestRefusedError):
+    """More work than the queue or the memory holds. The client may try again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(503, f"{reason}; try again", {"Retry-After": str(RETRY_SECONDS)})
+
+
+class Memory:
+    """Counts the bytes of photos that all requests together hold."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+    @contextlib.contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Give one request a function that holds more bytes, and release them at the end.
+
+        The function raises TooBusyError when the limit is reached.
+        """
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            if self.held + size > self.limit:
+                raise TooBusyError("too many photos are being uploaded")
+            self.held += size
+            held += size
+
+        try:
+            yield hold
+        finally:
+            self.held -= held
 
 
 @dataclass
 class Upload:
-    """One photo; name as the client gave it. Bytes beyond the limit of a photo are not kept."""
+    """One photo, under the name the client gave it. Bytes over the photo limit are not kept."""
 
     name: str | None = None
     parts: list[bytes] = field(default_factory=list)
     size: int = 0
 
     def add(self, data: bytes) -> None:
-        """Bytes as they arrive; one over the limit is enough for the decoder to refuse."""
+        """Add bytes as they arrive, and drop them all once there are too many."""
         self.size += len(data)
-        if self.size <= DEFAULT_LIMITS.max_bytes:
+        if not self.too_large:
             self.parts.append(data)
         else:
             self.parts = []
@@ -46,48 +93,43 @@ class Upload:
         return self.size > DEFAULT_LIMITS.max_bytes
 
     def take(self) -> bytes:
-        """The photo's bytes, once: they are not kept, so that memory holds them no second time."""
+        """Give the photo's bytes away; they are not kept here, so memory holds them only once."""
         parts, self.parts = self.parts, []
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def read_uploads(
-    request: Request, max_body: int, max_photos: int, memory: Share
+    request: Request, max_body: int, max_photos: int, hold: Callable[[int], None]
 ) -> list[Upload]:
-    """Photos of a multipart form, or the body as one photo.
+    """Read the photos of a multipart form, or the body as one photo.
 
-    Raises RequestRefusedError: 413 for too much, 400 for a form that cannot be read, 503 when
-    other requests fill the memory.
+    hold: called with the size of each part as it arrives. Raises RequestRefusedError: 413 for too
+    many bytes or photos, 400 for a form that cannot be read, and whatever `hold` raises.
     """
+    reason = f"the request has more than {max_body:,} bytes; send fewer or smaller photos"
+    # With this header the server closes the connection instead of reading what still arrives.
+    too_large = RequestRefusedError(413, reason, {"Connection": "close"})
+    length = request.headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > max_body:
+        raise too_large
     kind, options = parse_options_header(request.headers.get("content-type", ""))
-    # What could not be held even alone would be asked to come again for ever.
-    max_body = min(max_body, memory.memory.most)
-    _check_length(request, max_body)
-    reader: _Form | _Body
+    reader: _Reader = _Body()
     if kind == b"multipart/form-data":
         reader = _Form(options.get(b"boundary", b""), max_photos)
-    else:
-        reader = _Body()
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > max_body:
-            raise _too_large(max_body)
-        memory.hold(len(chunk))
+            raise too_large
+        hold(len(chunk))
         reader.feed(chunk)
     return reader.end()
 
 
-def _check_length(request: Request, max_body: int) -> None:
-    length = request.headers.get("content-length", "0")
-    if length.isdecimal() and int(length) > max_body:
-        raise _too_large(max_body)
+class _Reader(Protocol):
+    def feed(self, chunk: bytes) -> None: ...
 
-
-def _too_large(max_body: int) -> RequestRefusedError:
-    reason = f"the request has more than {max_body:,} bytes; send fewer or smaller photos"
-    # What still arrives is not read.
-    return RequestRefusedError(413, reason, {"Connection": "close"})
+    def end(self) -> list[Upload]: ...
 
 
 class _Body:
@@ -103,10 +145,10 @@ class _Body:
 
 
 class _Form:
-    """Files of a multipart form, whatever their field is called.
+    """Files of a multipart form, whatever their fields are called.
 
-    Other fields are refused: parameters stand in the address, and one that is sent here and left
-    aside would do nothing and tell nobody.
+    A field that is not a file is refused. Parameters belong in the address, and a parameter sent
+    here would silently have no effect.
     """
 
     def __init__(self, boundary: bytes, max_photos: int) -> None:
@@ -119,11 +161,22 @@ class _Form:
         self._header, self._value = b"", b""
         self._field: bytes | None = None
         self._complete = False
-        with _refused_as_unreadable():
-            self._parser = MultipartParser(boundary, self._callbacks())
+        with _refuse_unreadable():
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin,
+                    "on_header_field": self._header_field,
+                    "on_header_value": self._header_value,
+                    "on_header_end": self._header_end,
+                    "on_headers_finished": self._headers_end,
+                    "on_part_data": self._data,
+                    "on_end": self._end,
+                },
+            )
 
     def feed(self, chunk: bytes) -> None:
-        with _refused_as_unreadable():
+        with _refuse_unreadable():
             self._parser.write(chunk)
 
     def end(self) -> list[Upload]:
@@ -161,7 +214,7 @@ class _Form:
     def _headers_end(self) -> None:
         if self._field is not None:
             reason = (
-                f"the field {_text(self._field)!r} of the form is no file; send photos as files"
+                f"the field {_text(self._field)!r} of the form is not a file; send photos as files"
                 " and parameters in the address, such as /api/tag?top_k=3"
             )
             raise RequestRefusedError(400, reason, {"Connection": "close"})
@@ -172,27 +225,15 @@ class _Form:
     def _end(self) -> None:
         self._complete = True
 
-    def _callbacks(self) -> MultipartCallbacks:
-        return {
-            "on_part_begin": self._begin,
-            "on_header_field": self._header_field,
-            "on_header_value": self._header_value,
-            "on_header_end": self._header_end,
-            "on_headers_finished": self._headers_end,
-            "on_part_data": self._data,
-            "on_end": self._end,
-        }
-
 
 def _text(name: bytes) -> str:
     return name.decode("utf-8", "replace")[:_MAX_NAME]
 
 
 @contextlib.contextmanager
-def _refused_as_unreadable() -> Iterator[None]:
+def _refuse_unreadable() -> Iterator[None]:
     try:
         yield
     except FormParserError as error:
-        raise RequestRefusedError(
-            400, f"the form cannot be read ({error}); send it again"
-        ) from None
+        reason = f"the form cannot be read ({error}); send it again"
+        raise RequestRefusedError(400, reason) from None

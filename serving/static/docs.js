@@ -44,9 +44,9 @@ function describeType(name, schema) {
   add(section, "h2", name);
   add(section, "p", schema.description || "");
   const table = add(section, "table");
-  row(table, ["field", "type"], "th");
+  row(table, ["field", "type", "meaning"], "th");
   for (const [field, value] of Object.entries(schema.properties || {})) {
-    row(table, [field, typeOf(value)]);
+    row(table, [field, typeOf(value), value.description || ""]);
   }
 }
 

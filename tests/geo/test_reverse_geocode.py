@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from landmark_ml.geo.reverse_geocode import Known, KnownNames, Towns, Whereabouts
+from landmark_ml.geo.reverse_geocode import KnownNames, KnownPlace, Location, Towns
 
 
 @pytest.fixture(scope="module")
@@ -42,31 +42,31 @@ def test_either_side_of_the_date_line_is_the_same_place(towns: Towns) -> None:
 def test_there_is_no_city_in_the_desert_and_no_country_at_sea(towns: Towns) -> None:
     desert = towns.find(25.0, 4.0)
     assert (desert.city, desert.country_code) == (None, "DZ")
-    assert towns.find(-48.9, -123.4) == Whereabouts(None, None, None)
+    assert towns.find(-48.9, -123.4) == Location(None, None, None)
     assert towns.find(90.0, 0.0).city is None
 
 
 def test_a_known_place_wins_nearby() -> None:
-    own = Whereabouts("Our village", "France", "FR")
-    towns = Towns([Known(48.8584, 2.2945, own)])
+    own = Location("Our village", "France", "FR")
+    towns = Towns([KnownPlace(48.8584, 2.2945, own)])
     assert towns.find(48.859, 2.295) == own
     assert towns.find(48.87, 2.33).city == "Paris"
 
 
 def named(latitude: float, longitude: float, city: str, country: str, code: str) -> Towns:
     """Towns that know the names of one place."""
-    return Towns([Known(latitude, longitude, Whereabouts(city, country, code))])
+    return Towns([KnownPlace(latitude, longitude, Location(city, country, code))])
 
 
 def test_a_country_is_called_as_known_places_call_it(towns: Towns) -> None:
     assert towns.find(35.18, 129.07).country == "Korea, Republic of"
     known = named(37.5794, 126.991, "Seoul", "South Korea", "KR")
-    assert known.find(35.18, 129.07) == Whereabouts("Busan", "South Korea", "KR")
+    assert known.find(35.18, 129.07) == Location("Busan", "South Korea", "KR")
     assert known.find(48.87, 2.33) == towns.find(48.87, 2.33)
 
 
 def test_the_first_that_names_a_country_counts() -> None:
-    places = [Known(0, 0, Whereabouts(None, name, "KR")) for name in ("Korea", "South Korea")]
+    places = [KnownPlace(0, 0, Location(None, name, "KR")) for name in ("Korea", "South Korea")]
     assert Towns(names=KnownNames(places)).find(35.18, 129.07).country == "Korea"
 
 

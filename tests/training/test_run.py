@@ -10,7 +10,7 @@ import pytest
 
 from landmark_ml.config import DataConfig, TrainConfig
 from landmark_ml.data.opening import open_dataset
-from landmark_ml.geo.gazetteer_file import GazetteerError
+from landmark_ml.geo.gazetteer import GazetteerError
 from landmark_ml.tracking import run as tracking
 from landmark_ml.training import run as training
 from landmark_ml.training.run import History, check_splits, run_training

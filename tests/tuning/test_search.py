@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy
 
 from landmark_ml.config import TuneConfig
-from landmark_ml.geo.gazetteer_file import GazetteerError
+from landmark_ml.geo.gazetteer import GazetteerError
 from landmark_ml.tuning import run_tuning, search, storage
 from landmark_ml.tuning.recording import StudyRun, TrialRun
 from landmark_ml.tuning.study import StudyError

@@ -1,16 +1,15 @@
 """From the bytes of a photo to its pixels: the one decoder of training, evaluation and serving."""
 
 from landmark_ml.inference.photos.decoder import (
-    decode_photo,
-    read_at_most,
-    read_location,
-    read_photo,
-)
-from landmark_ml.inference.photos.limits import (
     DEFAULT_LIMITS,
     PhotoError,
     PhotoErrorCode,
     PhotoLimits,
+    check_bytes,
+    decode_photo,
+    read_at_most,
+    read_location,
+    read_photo,
 )
 
 __all__ = [
@@ -18,6 +17,7 @@ __all__ = [
     "PhotoError",
     "PhotoErrorCode",
     "PhotoLimits",
+    "check_bytes",
     "decode_photo",
     "read_at_most",
     "read_location",

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from landmark_ml.config import AppConfig
 from serving.app import create_app
-from serving.app.bounded_http import BoundedHttp
+from serving.app.server import server_config
 from serving.champion import ALIAS, Loaded
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo, gps_exif, log_artifact
 
@@ -113,8 +113,7 @@ def serve(predictor: Predictor) -> Iterator[Callable[..., str]]:
             run_url=run_url,
             token=token,
         )
-        options = uvicorn.Config(app, port=0, http=BoundedHttp, ws="none", log_config=None)
-        server = uvicorn.Server(options)
+        server = uvicorn.Server(server_config(app, port=0))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         servers.append((server, thread))

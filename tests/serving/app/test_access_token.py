@@ -8,7 +8,7 @@ import pytest
 
 from landmark_ml.config import AppConfig
 from serving.app import serve
-from serving.app.access_token import TOKEN_VARIABLE, configured_token
+from serving.app.server import TOKEN_VARIABLE, configured_token
 
 if TYPE_CHECKING:
     from tests.serving.app.conftest import StartApp

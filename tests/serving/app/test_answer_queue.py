@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from landmark_ml.inference.photos import PhotoError
-from serving.app.answer_queue import BATCH, AnswerQueue
-from serving.app.refusals import TooBusyError
+from serving.app.answering import BATCH, AnswerQueue
+from serving.app.uploads import TooBusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,7 +84,7 @@ def test_a_full_queue_asks_to_come_again(queue: AnswerQueue) -> None:
     assert echo.started.wait(10)
     # One request of many photos is taken when nothing waits: it would never fit otherwise.
     many = queue.submit(echo.predictor, numbers(9))
-    with pytest.raises(TooBusyError, match="9 photos wait already"):
+    with pytest.raises(TooBusyError, match="9 photos are waiting already"):
         queue.submit(echo.predictor, [b"late"])
     assert len(queue) == 9
     echo.go.set()

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from serving.app import bounded_http
-from serving.app.bounded_http import MOST_BYTES
+from serving.app import server
+from serving.app.server import MAX_HEAD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,10 +55,10 @@ def test_a_head_without_end_is_refused(
     connection.sendall(begin)
     sent = 0
     with contextlib.suppress(ConnectionError):
-        while sent < 100 * MOST_BYTES:
+        while sent < 100 * MAX_HEAD_BYTES:
             connection.sendall(part)
             sent += len(part)
-    assert sent < 100 * MOST_BYTES
+    assert sent < 100 * MAX_HEAD_BYTES
     said = answer(connection)
     # Of a body nobody reads the request is answered first.
     assert not said or said.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 200 "))
@@ -69,7 +69,7 @@ def test_large_headers_are_answered_one_request_after_the_other(address: str) ->
     assert url.hostname
     with contextlib.closing(http.client.HTTPConnection(url.hostname, url.port, LONGEST)) as asked:
         for _ in range(3):
-            asked.request("GET", "/healthz", headers={"X": "a" * (MOST_BYTES // 2)})
+            asked.request("GET", "/healthz", headers={"X": "a" * (MAX_HEAD_BYTES // 2)})
             response = asked.getresponse()
             response.read()
             assert response.status == 200
@@ -90,7 +90,7 @@ def test_a_body_of_small_chunks_is_no_head(address: str) -> None:
 def test_who_says_nothing_is_hung_up_on(
     begin: bytes, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bounded_http, "LONGEST_SECONDS", 0.2)
+    monkeypatch.setattr(server, "IDLE_SECONDS", 0.2)
     url = urlsplit(address)
     with socket.create_connection((url.hostname, url.port), timeout=LONGEST) as connection:
         connection.sendall(begin)
@@ -100,7 +100,7 @@ def test_who_says_nothing_is_hung_up_on(
 def test_a_body_that_comes_after_the_answer_does_not_keep_the_connection(
     connection: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bounded_http, "LONGEST_SECONDS", 0.2)
+    monkeypatch.setattr(server, "IDLE_SECONDS", 0.2)
     connection.sendall(CHUNKED)
     assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
     connection.sendall(b"5\r\nab")

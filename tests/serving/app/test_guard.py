@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.testclient import TestClient
 
-from serving.app.guard import SECURITY_HEADERS
+from serving.app.application import SECURITY_HEADERS
 from tests.colour_artifact import RED, colour_photo
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from serving.app.run_link import run_link
+from serving.app.run_links import run_link
 
 RUN = SimpleNamespace(info=SimpleNamespace(experiment_id="3"))
 

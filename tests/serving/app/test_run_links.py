@@ -45,7 +45,7 @@ def test_nobody_waits_for_a_server_that_is_away() -> None:
         assert away.wait(LONGEST)
         return "http://ui"
 
-    links = RunLinks(find, again_seconds=0)
+    links = RunLinks(find, retry_seconds=0)
     started = time.monotonic()
     assert [links.get("abc") for _ in range(20)] == [None] * 20
     assert time.monotonic() - started < LONGEST / 2
@@ -63,7 +63,7 @@ def test_a_failure_is_not_for_ever() -> None:
             raise answer
         return answer
 
-    assert found(RunLinks(find, again_seconds=0), "abc") == "http://ui"
+    assert found(RunLinks(find, retry_seconds=0), "abc") == "http://ui"
 
 
 def test_after_a_failure_there_is_a_pause() -> None:
@@ -72,7 +72,7 @@ def test_after_a_failure_there_is_a_pause() -> None:
     def find(run_id: str) -> None:
         asked.append(run_id)
 
-    links = RunLinks(find, again_seconds=LONGEST)
+    links = RunLinks(find, retry_seconds=LONGEST)
     for _ in range(20):
         assert links.get("abc") is None
         time.sleep(0.005)

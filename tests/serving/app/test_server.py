@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from landmark_ml.config import AppConfig
 from serving.app import serve
-from serving.app.bounded_http import BoundedHttp
+from serving.app.server import BoundedHttp
 from tests.colour_artifact import RED, colour_photo
 from tests.serving.predict_threads import predicting
 

@@ -82,6 +82,6 @@ def test_more_photos_than_may_wait_are_asked_to_come_again(
         go.set()
         assert late.status_code == 503
         assert int(late.headers["retry-after"]) > 0
-        assert late.json()["detail"].endswith("photos wait already; try again")
+        assert late.json()["detail"].endswith("photos are waiting already; try again")
         assert len(first.result(LONGEST).json()["photos"]) == 12
     assert client.post("/api/tag", content=PHOTO).status_code == 200

@@ -100,4 +100,4 @@ def test_a_port_in_use_is_named_with_the_way_out(taken_port: int) -> None:
     ],
 )
 def test_the_address_that_is_shown_is_one_that_answers(host: str, hosts: str, shown: str) -> None:
-    assert server._shown_host(AppConfig(host=host, hosts=hosts)) == shown
+    assert server.shown_host(AppConfig(host=host, hosts=hosts)) == shown

@@ -35,8 +35,8 @@ def test_a_form_that_makes_no_sense_is_the_clients_error(
 @pytest.mark.parametrize(
     ("headers", "words"),
     [
-        ('form-data; name="top_k"', r"'top_k' of the form is no file.*/api/tag\?top_k=3"),
-        ("form-data", "no file"),
+        ('form-data; name="top_k"', r"'top_k' of the form is not a file.*/api/tag\?top_k=3"),
+        ("form-data", "not a file"),
     ],
 )
 def test_a_field_of_a_form_is_no_photo(headers: str, words: str, app: App) -> None:

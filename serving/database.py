@@ -1,4 +1,4 @@
-"""SQLite files whose errors say which file they are of."""
+"""SQLite files whose errors name the file, and one that lives no longer than its process."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import Self
 
 
 def open_database(path: Path) -> NamedDatabase:
-    """Open or make an SQLite file, without implicit transactions.
+    """Open or create an SQLite file, without implicit transactions.
 
-    Raises OSError, also later, where the system does not let it be read or written.
+    Raises OSError, now or at a later statement, when the file cannot be read or written.
     """
     with _named(str(path)):
         return sqlite3.connect(path, isolation_level=None, factory=NamedDatabase)
@@ -40,11 +41,32 @@ class NamedDatabase(sqlite3.Connection):
             return super().executescript(*args)
 
 
+class ScratchDatabase:
+    """SQLite file for data of one process that does not fit into memory; removed at the end."""
+
+    def __init__(self, path: Path, schema: str) -> None:
+        path.unlink(missing_ok=True)
+        self._path = path
+        self._db = open_database(path)
+        # Nobody reads it after a crash, so it need not survive one.
+        self._db.execute("PRAGMA journal_mode = OFF")
+        self._db.execute("PRAGMA synchronous = OFF")
+        self._db.executescript(schema)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+        self._path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def _named(name: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
         raise OSError(
-            f"{name} cannot be written or read ({error}); look for space and permission there"
+            f"{name} cannot be written or read ({error}); check the disk's space and the file's"
+            " permissions"
         ) from error
