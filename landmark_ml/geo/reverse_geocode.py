@@ -108,10 +108,10 @@ class Towns:
         (point,) = unit_vectors([(latitude, longitude)])
         if self._known_tree is not None:
             chord, index = self._known_tree.query(point)
-            if chord_to_km(chord) <= MAX_KM_TO_KNOWN:
+            if chord_to_km(float(chord)) <= MAX_KM_TO_KNOWN:
                 return self._known[index].location
         chord, index = self._tree.query(point)
-        nearest, km = self._rows[index], chord_to_km(chord)
+        nearest, km = self._rows[index], chord_to_km(float(chord))
         if km > MAX_KM_TO_COUNTRY:
             return Location(None, None, None)
         code = nearest["country_code"]

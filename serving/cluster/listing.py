@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.cluster.parts import Part
-from serving.scratch_database import ScratchDatabase
+from serving.database import ScratchDatabase
 from serving.tagging import Found
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from serving.named_database import open_database
+from serving.database import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from landmark_ml.config import user_path
 from landmark_ml.geo.gazetteer import Gazetteer
-from landmark_ml.geo.reverse_geocode import Known, KnownNames, Towns, Whereabouts
+from landmark_ml.geo.reverse_geocode import KnownNames, KnownPlace, Location, Towns
 from serving.tagging.journal import Tagged
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ class PhotoLocations:
 
     def __init__(self, predictor: Predictor, places: Iterable[Place] = ()) -> None:
         models = _with_country(
-            Known(
+            KnownPlace(
                 place["latitude"],
                 place["longitude"],
-                Whereabouts(place["city"], place["country"], place["country_code"]),
+                Location(place["city"], place["country"], place["country_code"]),
             )
             for place in predictor.metadata.places
             if place is not None
@@ -51,9 +51,9 @@ class PhotoLocations:
         self._known = given + models
         self._names = KnownNames([*models, *given, *map(_known, Gazetteer.load().places())])
         self.country_codes = {
-            known.whereabouts.country: known.whereabouts.country_code
+            known.location.country: known.location.country_code
             for known in self._known
-            if known.whereabouts.country and known.whereabouts.country_code
+            if known.location.country and known.location.country_code
         }
 
     @functools.cached_property
@@ -74,11 +74,11 @@ class PhotoLocations:
             yield Tagged(photo.path, {**answer, "city": found.city, "country": found.country})
 
 
-def _with_country(places: Iterable[Known]) -> list[Known]:
+def _with_country(places: Iterable[KnownPlace]) -> list[KnownPlace]:
     """Places that name a country; a place of coordinates alone says less than the towns do."""
-    return [place for place in places if place.whereabouts.country]
+    return [place for place in places if place.location.country]
 
 
-def _known(place: Place) -> Known:
-    whereabouts = Whereabouts(place.city, place.country, place.country_code)
-    return Known(place.latitude, place.longitude, whereabouts)
+def _known(place: Place) -> KnownPlace:
+    whereabouts = Location(place.city, place.country, place.country_code)
+    return KnownPlace(place.latitude, place.longitude, whereabouts)

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from serving.scratch_database import ScratchDatabase
+from serving.database import ScratchDatabase
 from serving.tagging.albums import Album
 from serving.tagging.journal import Tagged
 
