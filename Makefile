@@ -19,6 +19,12 @@ MODEL_URI ?= models:/$(MODEL)@champion
 HOST := 127.0.0.1
 UI_PORT ?= 5000
 SERVE_PORT ?= 5001
+# uv takes minutes less than pip; pip where uv cannot be had.
+INSTALL = @if [ -x $(BIN)/uv ]; then \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH:%=--torch-backend %) --editable '.[$(1)]'; \
+	else \
+		$(BIN)/python -m pip install --quiet --editable '.[$(1)]'; \
+	fi
 OF_MODEL = $(if $(filter-out landmarks,$(MODEL)),-P $(1)="$(or $(2),$(MODEL))")
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow run . --env-manager local
 
@@ -34,12 +40,8 @@ $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name it: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-ifneq ($(TORCH),)
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --python $(BIN)/python --torch-backend $(TORCH) --editable '.[dev]'
-else
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-endif
+	@$(BIN)/python -m pip install --quiet uv || echo "no uv here: pip does it, and takes longer"
+	$(call INSTALL,dev)
 	@touch $@
 
 transfer: $(INSTALLED) ## learn landmarks on a pretrained backbone and register the champion
@@ -74,11 +76,11 @@ cluster: $(WITH_RAY) ## tag photos with Ray, here or on a cluster: make cluster 
 engines: $(WITH_ENGINES) ## add Ray, Spark and a stand-in for an object store, for their tests
 
 $(WITH_RAY): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --editable '.[ray]'
+	$(call INSTALL,ray)
 	@touch $@
 
 $(WITH_ENGINES): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --editable '.[cluster]'
+	$(call INSTALL,cluster)
 	@touch $(WITH_RAY) $@
 
 app: $(INSTALLED) ## open the web app with the champion on http://127.0.0.1:8000
@@ -105,7 +107,7 @@ notebooks: $(INSTALLED) ## execute the notebooks on a few postcards, into out/no
 test: $(INSTALLED) ## run the fast test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-check: $(INSTALLED) ## lint, format and type checks
+check: $(INSTALLED) ## lint, format, type and import checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

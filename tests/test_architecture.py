@@ -7,12 +7,17 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import mlflow
+import pytest
+
+from experiments.mlproject import ENTRY_POINTS
 from tests.source_tree import ROOT, modules
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SERVED = "landmark_ml.inference.predictor"
+SLOW_TO_IMPORT = {"torch", "torchvision", "timm", "matplotlib", "openvino", "sklearn", "optuna"}
 NOT_IN_THE_SERVED_MODEL = ("torch", "timm", "matplotlib", "mlflow", "sklearn")
 
 
@@ -64,3 +69,34 @@ print(json.dumps({{
     effects = json.loads(ask_python(code, tmp_path))
     assert not [name for name, happened in effects.items() if happened]
     assert list(tmp_path.iterdir()) == []
+
+
+def loaded_by(commands: list[str], folder: Path) -> set[str]:
+    """Modules that entry points have imported by the time they end."""
+    code = f"""
+import json, runpy
+for command in {commands}:
+    module, *sys.argv[1:] = command.split()
+    try:
+        runpy.run_module("experiments." + module, run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        assert ended.code in (0, None) or "champion" in str(ended.code), ended.code
+print(json.dumps(sorted(sys.modules)))
+"""
+    loaded = json.loads(ask_python(code, folder).splitlines()[-1])
+    return {name.partition(".")[0] for name in loaded}
+
+
+def test_help_waits_for_no_library(tmp_path: Path) -> None:
+    commands = [f"{entry.command} --help" for entry in ENTRY_POINTS.values()]
+    loaded = loaded_by([*commands, "train --help", "mlproject --help"], tmp_path)
+    assert "experiments" in loaded
+    assert not loaded & {*SLOW_TO_IMPORT, "mlflow", "pandas", "scipy"}
+
+
+@pytest.mark.usefixtures("tracking_uri")
+def test_history_and_rollback_wait_for_nothing_that_trains(tmp_path: Path) -> None:
+    mlflow.MlflowClient().create_registered_model("told")
+    loaded = loaded_by(["history --name=told", "rollback --name=told --reason=x"], tmp_path)
+    assert "mlflow" in loaded
+    assert not loaded & SLOW_TO_IMPORT

@@ -17,6 +17,7 @@ from mlflow.utils.yaml_utils import read_yaml
 from experiments import cli, mlproject, recipes
 from experiments.mlproject import ENTRY_POINTS, ROOT
 from landmark_ml.config import Configuration, DataConfig, TrainConfig
+from tests import source_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,13 +30,12 @@ STALE = "run `python -m experiments.mlproject`"
 
 def source_texts() -> Iterator[str]:
     """Every text in the source; of an f-string what is between its values."""
-    for room in ("landmark_ml", "experiments", "serving"):
-        for path in (ROOT / room).rglob("*.py"):
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Constant) and id(node) not in docstrings:
-                    yield str(node.value)
+    for path in source_tree.modules().values():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and id(node) not in docstrings:
+                yield str(node.value)
 
 
 def settable(name: str) -> list[Field[Any]]:
