@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import random
 import threading
-import time
 import warnings
 from functools import partial
 from pathlib import Path
@@ -24,6 +22,7 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 
 from landmark_ml.config import without_user
+from landmark_ml.retry import backoff, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,17 +150,11 @@ def connect(url: str) -> Any:
     dialect = address.get_dialect()()
     driver = dialect.import_dbapi()
     positional, named = dialect.create_connect_args(address)
-    deadline, pause = time.monotonic() + PATIENCE_SECONDS, 0.1
-    while True:
-        try:
-            return driver.connect(*positional, **named)
-        except driver.OperationalError as error:
-            full = any(sign in str(error) for sign in _SERVER_FULL)
-            if not full or time.monotonic() > deadline:
-                raise
-        # Workers that failed together must not try again together.
-        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-        pause = min(2 * pause, 5.0)
+    return retry(
+        lambda: driver.connect(*positional, **named),
+        lambda error: any(sign in str(error) for sign in _SERVER_FULL),
+        backoff(0.1, 5.0, seconds=PATIENCE_SECONDS),
+    )
 
 
 def reason(outage: Exception) -> str:
