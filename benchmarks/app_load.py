@@ -11,8 +11,13 @@ becomes the champion; reading it takes processor time of its own, so that load s
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import random
+import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -24,23 +29,24 @@ from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
+import psutil
 from mlflow.exceptions import MlflowException
 from tqdm.auto import tqdm
 
-from benchmarks.load_client import Client, Requests
-from benchmarks.loaded_app import promote, started_app
 from landmark_ml.inference.predictor import Predictor
+from landmark_ml.registry.register import log_model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from benchmarks.load_client import Exchange
-    from benchmarks.loaded_app import App
+    from collections.abc import Iterator, Sequence
 
 CLIENTS = (1, 8, 32)
 CLIENTS_AT_PROMOTION = 8
 MOST_PHOTOS = 200
 BATCH = 4
+GARBAGE = 0.05
+_KINDS_OF_GARBAGE = 20
+_NAME = "load"
+_START_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,142 @@ class Load:
     def speed(self) -> Speed:
         """Of the valid photos; the garbage costs time too."""
         return Speed(len(self.seconds) / self.elapsed, self.cpu / len(self.seconds))
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What all clients send to a server: photos and garbage of their sizes, as on the wire."""
+
+    server: tuple[str, int]
+    photos: tuple[bytes, ...]
+    garbage: tuple[bytes, ...]
+
+    @classmethod
+    def write(cls, address: str, photos: Sequence[bytes]) -> Requests:
+        """Requests to `host:port`."""
+        host, port = address.split(":")
+        noise = random.Random(0)  # noqa: S311 - no secret
+        garbage = [noise.randbytes(len(photo)) for photo in photos[:_KINDS_OF_GARBAGE]]
+        return cls(
+            (host, int(port)),
+            tuple(_post(address, photo) for photo in photos),
+            tuple(_post(address, body) for body in garbage),
+        )
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and its answer, judged once the clock stands still."""
+
+    garbage: bool
+    seconds: float
+    status: int
+    body: bytes
+
+
+class Client:
+    """One kept connection that sends one photo a request.
+
+    Plain sockets and requests written beforehand: what a client computes, the app cannot.
+    """
+
+    def __init__(self, requests: Requests, seed: int) -> None:
+        self._socket = socket.create_connection(requests.server, timeout=60)
+        self._random = random.Random(seed)  # noqa: S311 - which photo comes next is no secret
+        self._requests = requests
+
+    def ask(self) -> Exchange:
+        """Send a photo or garbage. Raises OSError when the connection ends."""
+        bad = self._random.random() < GARBAGE
+        sent = self._random.choice(self._requests.garbage if bad else self._requests.photos)
+        started = time.perf_counter()
+        self._socket.sendall(sent)
+        status, body = self._receive()
+        return Exchange(bad, time.perf_counter() - started, status, body)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._socket.close()
+
+    def _receive(self) -> tuple[int, bytes]:
+        received = b""
+        while (end := received.find(b"\r\n\r\n")) < 0:
+            received += self._more()
+        head = received[:end].lower()
+        length = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+        while len(received) < end + 4 + length:
+            received += self._more()
+        return int(head.split(b" ", 2)[1]), received[end + 4 :]
+
+    def _more(self) -> bytes:
+        data = self._socket.recv(1 << 16)
+        if not data:
+            raise ConnectionResetError("the app closed the connection")
+        return data
+
+
+def _post(address: str, photo: bytes) -> bytes:
+    """A POST of one photo, as it goes over the wire."""
+    head = (
+        f"POST /api/tag HTTP/1.1\r\nHost: {address}\r\nContent-Type: image/jpeg\r\n"
+        f"Content-Length: {len(photo)}\r\n\r\n"
+    )
+    return head.encode() + photo
+
+
+@dataclass(frozen=True)
+class App:
+    """The app under load."""
+
+    address: str
+    process: psutil.Process
+
+    def cpu(self) -> float:
+        """Seconds of processor time it has spent."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+
+def promote(version: str) -> None:
+    """Make a version the champion."""
+    mlflow.MlflowClient().set_registered_model_alias(_NAME, "champion", version)
+
+
+@contextlib.contextmanager
+def started_app(folder: Path, artifact: Path, example: bytes) -> Iterator[App]:
+    """An app that answers with an artifact registered twice; ended at the end."""
+    uri = f"sqlite:///{folder}/mlflow.db"
+    mlflow.set_tracking_uri(uri)
+    mlflow.create_experiment(_NAME, str(folder / "artifacts"))
+    mlflow.set_experiment(_NAME)
+    with mlflow.start_run():
+        logged = log_model(artifact, example, {})
+    for _ in range(2):
+        mlflow.register_model(f"models:/{logged.model_id}", _NAME)
+    promote("1")
+    log = folder / "app.log"
+    with log.open("w") as out:
+        app = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", "experiments.app", f"--model={_NAME}", "--port=0", "--poll=0.5"],
+            env={**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT__NAME": _NAME},
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        yield App(_address_of(app, log), psutil.Process(app.pid))
+    finally:
+        app.send_signal(signal.SIGTERM)
+        app.wait(60)
+
+
+def _address_of(app: subprocess.Popen[bytes], log: Path) -> str:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and app.poll() is None:
+        for line in log.read_text().splitlines():
+            if line.startswith("the page"):
+                return line.rpartition("/")[2]
+        time.sleep(0.2)
+    raise ValueError(f"the app did not start: {log.read_text()[-2000:]}")
 
 
 def run_load(app: App, photos: Sequence[bytes], clients: int, seconds: float) -> Load:
@@ -160,7 +302,12 @@ def failures_of(loads: Sequence[Load], during: Load) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Load the app and print what it did; 1 when a valid request failed."""
-    options = _parser().parse_args(argv)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.app_load", description=__doc__)
+    parser.add_argument("--model", default="models:/landmarks@champion", help="(%(default)s)")
+    parser.add_argument("--photos", type=Path, required=True, help="folder of .jpg")
+    parser.add_argument("--every", type=int, default=3, help="take every so many photo")
+    parser.add_argument("--seconds", type=float, default=15, help="of each load (%(default)s)")
+    options = parser.parse_args(argv)
     paths = sorted(options.photos.rglob("*.jpg"))[:: options.every][:MOST_PHOTOS]
     if not paths:
         sys.stderr.write(f"error: no photos in {options.photos}; name a folder with --photos\n")
@@ -200,15 +347,6 @@ def _beside_bare(
         after = bare_speed(predictor, photos, options.seconds / 3)
         bare.append(Speed((before.rate + after.rate) / 2, (before.cpu + after.cpu) / 2))
     return loads, bare
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.app_load", description=__doc__)
-    parser.add_argument("--model", default="models:/landmarks@champion", help="(%(default)s)")
-    parser.add_argument("--photos", type=Path, required=True, help="folder of .jpg")
-    parser.add_argument("--every", type=int, default=3, help="take every so many photo")
-    parser.add_argument("--seconds", type=float, default=15, help="of each load (%(default)s)")
-    return parser
 
 
 if __name__ == "__main__":

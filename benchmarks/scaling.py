@@ -26,9 +26,8 @@ from unittest.mock import patch
 import mlflow
 from tqdm.auto import tqdm
 
-from benchmarks.databases import KINDS, open_databases
+from benchmarks.databases import KINDS, PostgresMissingError, open_databases
 from benchmarks.registry_commands import PEER, commands, write_photos
-from benchmarks.servers.postgres import PostgresMissingError
 from benchmarks.synthetic_store import fill_store
 from benchmarks.tables import machine, table, write_json
 from landmark_ml.tracking import run as tracking

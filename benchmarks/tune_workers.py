@@ -1,22 +1,24 @@
-"""`python -m benchmarks.tune_workers`: many workers at one study, on two cores.
+"""`python -m benchmarks.tune_workers`: 64 workers share one study on two cores.
 
-Each worker is a process with its own connections, and does what `mlflow run . -e tune` does between
-two trainings: claims a trial under the lock of the study, draws a configuration, opens a child run,
-logs its parameters and learning curve, and reports. Only the training is made up: it sleeps, and
-its accuracy is a function of what was drawn. The processes are forked from one that has imported
-everything, so that 64 of them fit into memory. Beside them, as many bare `study.optimize` with the
-same sampler, storage and sleep: no MLflow, no lock, no count of trials.
+Each worker is a process and does what `mlflow run . -e tune` does between two trainings: claim a
+trial, draw its parameters, open a child run, log and report. Only the training is simulated: it
+sleeps, and its accuracy is a function of the parameters. For comparison, as many workers run bare
+Optuna with the same sampler, storage and sleep: no MLflow, no lock, no limit on all trials
+together. The processes are forked from one that has imported everything, to save memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import multiprocessing
 import os
+import random
 import re
 import sys
 import tempfile
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,24 +27,52 @@ import mlflow
 import optuna
 from optuna.trial import TrialState
 
-from benchmarks.databases import KINDS, open_databases
-from benchmarks.made_up_search import EXPERIMENT, Workload, work_bare, work_ours
-from benchmarks.servers.postgres import PostgresMissingError
+from benchmarks.databases import KINDS, PostgresMissingError, open_databases
 from benchmarks.tables import machine, table, write_json
-from landmark_ml.tuning.storage import storage_url
+from landmark_ml.config import TuneConfig
+from landmark_ml.tuning import join_study, suggest_config
+from landmark_ml.tuning.storage import open_storage, storage_url
+from landmark_ml.tuning.study import open_study
+from landmark_ml.tuning.worker import TrialRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from landmark_ml.config import TrainConfig
 
 PACKAGES = ("mlflow", "optuna", "sqlalchemy", "psycopg")
+_EXPERIMENT, _STUDY, _BARE_STUDY = "tuned", "many", "many-bare"
+_EPOCHS = 20
 _LOCKED = re.compile(r"locked|OperationalError|deadlock|too many clients|TEMPORARILY_UNAVAILABLE")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of a study. lock_errors: lines of the workers' logs that speak of one.
+class Workload:
+    """Databases of the study and its runs, and the work. trials: of all workers together.
 
-    cpu_ms: processor time of the workers for each trial, after they have joined the study.
+    seconds: of a training, on average. logs: folder of what each worker prints.
+    """
+
+    storage: str
+    tracking_uri: str
+    workers: int
+    trials: int
+    seconds: float
+    logs: Path
+
+    @property
+    def config(self) -> TuneConfig:
+        """Search of a head, as a person would start it."""
+        return TuneConfig(
+            study=_STUDY, storage=self.storage, trials=self.trials, epochs=_EPOCHS, register=""
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Result of a study. lock_errors: lines of the workers' logs that report one.
+
+    cpu_ms: CPU time of the workers per trial, after they have joined the study.
     """
 
     who: str
@@ -56,11 +86,58 @@ class Outcome:
     dead_workers: int
 
 
+class Napping(TrialRunner):
+    """Sleeps instead of training."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def run(
+        self, config: TrainConfig, on_epoch_end: Callable[[dict[str, float]], None]
+    ) -> dict[str, float]:
+        """A learning curve with as many epochs as that of a head."""
+        rng = random.Random(repr(config))  # noqa: S311 - no secret
+        top1 = 0.9 + 0.02 * rng.random()
+        for epoch in range(_EPOCHS):
+            time.sleep(self.seconds * (0.5 + rng.random()) / _EPOCHS)
+            share = (epoch + 1) / _EPOCHS
+            losses = {"train/loss": 1 - share / 2, "val/calibrated_loss": 1 - share / 2}
+            accuracy = {"val/top1": top1 * share, "val/top3": share}
+            on_epoch_end({**losses, **accuracy, "epoch": float(epoch)})
+        return {"val/top1": top1, "val/top3": 0.97, "val/calibrated_loss": 0.4}
+
+
+def work_ours(load: Workload, number: int) -> None:
+    """Join the study and work until it has its trials, as `mlflow run . -e tune` does."""
+    _print_to(load.logs / f"ours-{number}.log")
+    os.environ["MLFLOW_TRACKING_URI"] = load.tracking_uri
+    os.environ["MLFLOW_EXPERIMENT_NAME"] = _EXPERIMENT
+    mlflow.set_tracking_uri(load.tracking_uri)
+    worker = join_study(load.config, (), Napping(load.seconds))
+    with _cpu_time(load.logs / f"ours-{number}.cpu"):
+        worker.work()
+
+
+def work_bare(load: Workload, number: int) -> None:
+    """Run this worker's share of the trials with Optuna alone."""
+    _print_to(load.logs / f"bare-{number}.log")
+    config = load.config
+    url = storage_url(load.storage, load.tracking_uri)
+    storage = open_storage(url, config.heartbeat, lambda *_: None)
+    study = open_study(config, _BARE_STUDY, storage, number)
+
+    def objective(trial: optuna.Trial) -> float:
+        drawn = suggest_config(trial, config)
+        return Napping(load.seconds).run(drawn, lambda _: None)["val/top1"]
+
+    with _cpu_time(load.logs / f"bare-{number}.cpu"):
+        study.optimize(objective, n_trials=load.trials // load.workers)
+
+
 def run_workers(work: Callable[[Workload, int], None], load: Workload) -> int:
-    """Run all workers at once to their end; how many died."""
+    """Run all workers at the same time; returns how many died."""
     context = multiprocessing.get_context("forkserver")
-    # Imported once, for all that are forked from it.
-    context.set_forkserver_preload(["benchmarks.made_up_search", "mlflow.store.tracking"])
+    context.set_forkserver_preload(["benchmarks.tune_workers", "mlflow.store.tracking"])
     processes = [context.Process(target=work, args=(load, n)) for n in range(load.workers)]
     for process in processes:
         process.start()
@@ -70,7 +147,7 @@ def run_workers(work: Callable[[Workload, int], None], load: Workload) -> int:
 
 
 def judge(who: str, study_name: str, load: Workload, dead: int) -> Outcome:
-    """Count the trials of a study, in its storage and among the runs."""
+    """Count the trials of a study, in its storage and in MLflow."""
     storage = storage_url(load.storage, load.tracking_uri)
     study = optuna.load_study(study_name=study_name, storage=storage)
     done = study.get_trials(states=(TrialState.COMPLETE,))
@@ -78,34 +155,27 @@ def judge(who: str, study_name: str, load: Workload, dead: int) -> Outcome:
     ended = max(trial.datetime_complete for trial in done if trial.datetime_complete)
     logs = "\n".join(path.read_text() for path in load.logs.glob(f"{who}-*.log"))
     spent = sum(float(path.read_text()) for path in load.logs.glob(f"{who}-*.cpu"))
+    recorded = mlflow.search_runs(
+        experiment_names=[_EXPERIMENT],
+        filter_string=f"tags.`mlflow.parentRunId` = '{study.user_attrs.get('parent_run')}'"
+        " and tags.trial_state = 'complete'",
+        output_format="list",
+    )
     return Outcome(
         who,
         len(done) / (ended - began).total_seconds(),
         1000 * spent / len(done),
         len(done),
         len({str(sorted(trial.params.items())) for trial in done}),
-        _recorded(study),
+        len({run.data.tags["trial"] for run in recorded}),
         len(study.get_trials(states=(TrialState.FAIL,))),
         sum(bool(_LOCKED.search(line)) for line in logs.splitlines()),
         dead,
     )
 
 
-def _recorded(study: optuna.Study) -> int:
-    """Child runs that say they are complete."""
-    parent = study.user_attrs.get("parent_run")
-    if parent is None:
-        return 0
-    found = mlflow.search_runs(
-        experiment_names=[EXPERIMENT],
-        filter_string=f"tags.`mlflow.parentRunId` = '{parent}' and tags.trial_state = 'complete'",
-        output_format="list",
-    )
-    return len({run.data.tags["trial"] for run in found})
-
-
 def report(kind: str, outcomes: Sequence[Outcome]) -> str:
-    """A row for ours and for the peer."""
+    """Table with a row for ours and for the peer."""
     header = {
         "trials/s": "trials_per_second",
         "CPU ms a trial": "cpu_ms",
@@ -124,8 +194,15 @@ def report(kind: str, outcomes: Sequence[Outcome]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print a table a database; 1 when a database cannot be started."""
-    options = _parser().parse_args(argv)
+    """Measure and print a table per database; 1 when a database cannot be started."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tune_workers", description=__doc__)
+    parser.add_argument("--workers", type=int, default=64)
+    parser.add_argument("--trials", type=int, default=640, help="of all workers (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of a training (%(default)s)")
+    parser.add_argument("--databases", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--logs", type=Path, help="folder for what the workers print")
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/tune_workers.json"))
+    options = parser.parse_args(argv)
     found = {}
     try:
         for kind in options.databases:
@@ -144,20 +221,12 @@ def _measure(kind: str, options: argparse.Namespace) -> list[Outcome]:
     with ExitStack() as ends:
         create = open_databases(kind, ends)
         folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="tune-workers-")))
-        tracking_uri = create("runs", folder)
-        mlflow.set_tracking_uri(tracking_uri)
-        mlflow.create_experiment(EXPERIMENT, (folder / "artifacts").as_uri())
-        load = Workload(
-            "many",
-            create("studies", folder),
-            tracking_uri,
-            options.workers,
-            options.trials,
-            options.seconds,
-            folder,
-        )
-        ours = judge("ours", load.study, load, run_workers(work_ours, load))
-        bare = judge("bare", f"{load.study}-bare", load, run_workers(work_bare, load))
+        runs, studies = create("runs", folder), create("studies", folder)
+        mlflow.set_tracking_uri(runs)
+        mlflow.create_experiment(_EXPERIMENT, (folder / "artifacts").as_uri())
+        load = Workload(studies, runs, options.workers, options.trials, options.seconds, folder)
+        ours = judge("ours", _STUDY, load, run_workers(work_ours, load))
+        bare = judge("bare", _BARE_STUDY, load, run_workers(work_bare, load))
         if options.logs:
             options.logs.mkdir(parents=True, exist_ok=True)
             for path in folder.glob("*.log"):
@@ -165,15 +234,21 @@ def _measure(kind: str, options: argparse.Namespace) -> list[Outcome]:
         return [ours, bare]
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tune_workers", description=__doc__)
-    parser.add_argument("--workers", type=int, default=64)
-    parser.add_argument("--trials", type=int, default=640, help="of all workers (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of a training (%(default)s)")
-    parser.add_argument("--databases", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--logs", type=Path, help="folder that keeps what the workers said")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/tune_workers.json"))
-    return parser
+@contextmanager
+def _cpu_time(path: Path) -> Iterator[None]:
+    """Write the seconds of CPU time that this process spends in the block."""
+    started = time.process_time()
+    yield
+    path.write_text(str(time.process_time() - started), encoding="utf-8")
+
+
+def _print_to(log: Path) -> None:
+    """Send everything that this process prints into a file."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(file, stream.fileno())
+    logging.basicConfig(level=logging.INFO, force=True)
 
 
 if __name__ == "__main__":

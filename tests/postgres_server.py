@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests, which skip where there is none."""
+"""A PostgreSQL server for tests; they are skipped where PostgreSQL is not installed."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.servers import postgres
+from benchmarks import databases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PostgresServer = postgres.PostgresServer
+PostgresServer = databases.PostgresServer
 
 
 @contextlib.contextmanager
 def run_postgres() -> Iterator[PostgresServer]:
-    """Start a new, empty server and end it; skips the test where PostgreSQL is not installed."""
-    try:
-        installation = postgres.find_installation()
-    except postgres.PostgresMissingError as missing:
-        pytest.skip(str(missing))
-    # Nothing of a test has to outlive the machine.
-    with postgres.run_postgres(installation, durable=False) as server:
+    """Start a new, empty server and end it with the block."""
+    with contextlib.ExitStack() as ends:
+        try:
+            # Test data need not survive a power cut.
+            server = ends.enter_context(databases.run_postgres(durable=False))
+        except databases.PostgresMissingError as missing:
+            pytest.skip(str(missing))
         yield server

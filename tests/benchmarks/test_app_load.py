@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.app_load import Load, Speed, failures_of, judge, table
-from benchmarks.load_client import Client, Exchange, Requests
+from benchmarks.app_load import (
+    Client,
+    Exchange,
+    Load,
+    Requests,
+    Speed,
+    failures_of,
+    judge,
+    table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
