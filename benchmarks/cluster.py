@@ -24,8 +24,7 @@ from landmark_ml.config import ClusterConfig, TagConfig
 from landmark_ml.inference.predictor import Predictor
 from landmark_ml.tracking import run as tracking
 from serving.champion import exported_network
-from serving.cluster.ray_workers import RayWorkers
-from serving.cluster.tagger import Network, fetch_network, tag_photos
+from serving.cluster.tagger import Network, RayWorkers, fetch_network, tag_photos
 from serving.tagging import Library, find_version
 from serving.tagging.recognition import LoadedVersion
 from serving.tagging.tagger import tag_library

@@ -1,15 +1,17 @@
-"""The table in parts: files that are each written whole, and hold what decides to do them again."""
+"""The table in parts: photos are assigned by a hash of their path, each part is written whole."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import itertools
 import json
 import logging
 import os
 import re
-import time
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,90 +19,128 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.fs import FileSelector
 
+from serving.database import ScratchDatabase
 from serving.tagging import SCHEMA, Found
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from pyarrow.fs import FileInfo, FileSystem
+    from pyarrow.fs import FileSystem
 
 logger = logging.getLogger(__name__)
 
 PART_SCHEMA = SCHEMA.append(pa.field("size", pa.int64())).append(pa.field("mtime_ns", pa.int64()))
-"""Row of the tagger's table, and by which size and time of change the photo was read."""
+"""The tagger's row, and the size and time of change that the photo had when it was read."""
 
-# Readers of Parquet pass over names that start so.
+# Readers of Parquet folders ignore names that start with an underscore.
 _LAYOUT, _VERSION = "_layout.json", 1
+_SCRATCH, _STALE = "_scratch-", timedelta(days=1)
 _PART = re.compile(r"part-(\d{6,})\.parquet")
-_SCRATCH, _STALE_SECONDS = "_scratch-", 24 * 3600
 _ASKED = b"landmark_ml.asked"
+_HASH_BITS = 63
 
 
 @dataclass(frozen=True)
 class Part:
-    """Photos whose rows stand in one file."""
+    """Photos whose rows are in one file, in order of path."""
 
     index: int
     photos: tuple[Found, ...]
 
-    def to_table(self) -> pa.Table:
-        """One row, as a cluster hands parts around; a path need not be text."""
-        columns = {
-            "index": [self.index],
-            "paths": pa.array([[os.fsencode(p.path) for p in self.photos]], pa.list_(pa.binary())),
-            "sizes": pa.array([[p.size for p in self.photos]], pa.list_(pa.int64())),
-            "mtimes_ns": pa.array([[p.mtime_ns for p in self.photos]], pa.list_(pa.int64())),
-        }
-        return pa.table(columns)
 
-    @classmethod
-    def from_row(cls, row: dict[str, Any]) -> Part:
-        """Part of a row of such a table."""
-        columns = zip(row["paths"], row["sizes"], row["mtimes_ns"], strict=True)
-        return cls(
-            row["index"],
-            tuple(Found(Path(os.fsdecode(path)), size, mtime) for path, size, mtime in columns),
+class Listing(ScratchDatabase):
+    """The photos to tag, in a scratch file because millions of them may not fit into memory."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path, "CREATE TABLE photos (hash INTEGER, path BLOB, size INTEGER, mtime_ns INTEGER)"
         )
+
+    def fill(self, photos: Iterable[Found]) -> int:
+        """Add photos; return how many there are."""
+
+        def row(photo: Found) -> tuple[int, bytes, int, int]:
+            path = os.fsencode(photo.path)
+            number = int.from_bytes(hashlib.sha256(path).digest()[:8], "big") >> (64 - _HASH_BITS)
+            return number, path, photo.size, photo.mtime_ns
+
+        self._db.execute("BEGIN")
+        self._db.executemany("INSERT INTO photos VALUES (?, ?, ?, ?)", map(row, photos))
+        self._db.execute("COMMIT")
+        (count,) = self._db.execute("SELECT count(*) FROM photos").fetchone()
+        return int(count)
+
+    def parts(self, bits: int) -> Iterator[Part]:
+        """Those of 2 ** bits parts that have photos, in order."""
+        query = "SELECT hash >> ? AS part, path, size, mtime_ns FROM photos ORDER BY part, path"
+        rows = self._db.execute(query, [_HASH_BITS - bits])
+        for index, photos in itertools.groupby(rows, lambda row: row[0]):
+            found = (Found(Path(os.fsdecode(path)), *state) for _, path, *state in photos)
+            yield Part(index, tuple(found))
+
+
+def bits_for(photos: int, part_photos: int) -> int:
+    """How many bits of the hash make parts of about that many photos."""
+    return max(0, (photos - 1) // part_photos).bit_length()
 
 
 class PartStore:
-    """The parts under one root, which may be an object store.
+    """The parts in one folder or object store.
 
-    A part is written beside its place and moved there, so that it is there whole or as it was.
+    A file is written beside its place and moved there, so it is there whole or as it was before.
     """
 
     def __init__(self, system: FileSystem) -> None:
         self._system = system
 
-    def settle_bits(self, wanted: int, photos: str) -> int:
-        """How many bits of the hash tell the part of a photo: as settled before, or as wanted.
+    def fix_bits(self, wanted: int, photos: str) -> int:
+        """How many bits of the hash assign a photo to its part; the first run fixes it.
 
-        photos: where they lie. Raises ValueError when these parts are of photos elsewhere, were
-        settled by a newer version, or what settled them is damaged.
+        photos: where they are. Raises ValueError when the parts are of other photos or of a newer
+        version, or when the layout file is damaged.
         """
         try:
             with self._system.open_input_stream(_LAYOUT) as stream:
-                return _bits(stream.read(), photos)
+                content = stream.read()
         except FileNotFoundError:
             layout = {"version": _VERSION, "bits": wanted, "photos": photos}
             self._write(_LAYOUT, json.dumps(layout).encode())
             return wanted
+        try:
+            layout = json.loads(content)
+            version = layout["version"]
+            # A newer version may write the rest in another way.
+            bits = int(layout["bits"]) if version == _VERSION else 0
+            # The first layouts did not name the photos.
+            before = layout.get("photos", photos)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{_LAYOUT} in out is damaged ({error!r}), so which part holds a photo's row is"
+                " unknown; give another out"
+            ) from None
+        if version != _VERSION:
+            raise ValueError(f"out was written by another version ({version}); give a new one")
+        if before != photos:
+            raise ValueError(
+                f"photos={photos}, but out holds the table of {before}; give out a folder of its"
+                f" own. If the photos moved, write their new place into its {_LAYOUT}"
+            )
+        return bits
 
     def indexes(self) -> list[int]:
-        """Parts that are there; what killed runs left half-written is taken away."""
-        found = []
+        """Parts that exist. Removes half-written files of killed runs."""
+        found, stale = [], datetime.now(UTC) - _STALE
         for info in self._system.get_file_info(FileSelector("")):
-            name = info.base_name
-            if part := _PART.fullmatch(name):
+            if part := _PART.fullmatch(info.base_name):
                 found.append(int(part[1]))
-            elif name.startswith(_SCRATCH) and _seconds_since(info) > _STALE_SECONDS:
+            elif info.base_name.startswith(_SCRATCH) and info.mtime and info.mtime < stale:
                 self._system.delete_file(info.path)
         return sorted(found)
 
     def read(self, index: int, asked: str) -> list[dict[str, Any]]:
-        """Rows of a part that answer this question; none when it is not there or answers another.
+        """Rows of a part; none when it is not there, or answers another question.
 
-        A file that cannot be read, as a power cut may leave it, counts as not there.
+        A file that cannot be read, as after a power cut, counts as not there.
         """
         try:
             with self._system.open_input_file(_name(index)) as file:
@@ -117,14 +157,14 @@ class PartStore:
         return rows
 
     def write(self, index: int, rows: Sequence[dict[str, Any]], asked: str) -> None:
-        """Put rows in the place of a part."""
+        """Replace a part."""
         schema = PART_SCHEMA.with_metadata({_ASKED: asked.encode()})
         content = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), content)
         self._write(_name(index), content.getvalue())
 
     def remove(self, index: int) -> None:
-        """Take away a part that has no photos any more."""
+        """Remove a part that has no photos any more."""
         with contextlib.suppress(FileNotFoundError):
             self._system.delete_file(_name(index))
 
@@ -133,33 +173,6 @@ class PartStore:
         with self._system.open_output_stream(scratch) as stream:
             stream.write(content)
         self._system.move(scratch, name)
-
-
-def _bits(content: bytes, photos: str) -> int:
-    try:
-        layout = json.loads(content)
-        # A newer version may spell the rest in another way.
-        version = layout["version"]
-        bits = int(layout["bits"]) if version == _VERSION else None
-        # Layouts of before did not say.
-        before = layout.get("photos", photos)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{_LAYOUT} in out is damaged ({error!r}), so where a photo's row stands is not known;"
-            " give another out"
-        ) from None
-    if bits is None:
-        raise ValueError(f"out was written by another version ({version}); give a new one")
-    if before != photos:
-        raise ValueError(
-            f"photos={photos}, and out holds the table of {before}; give out a folder of its own."
-            f" If the photos moved, write where they lie now into its {_LAYOUT}"
-        )
-    return bits
-
-
-def _seconds_since(info: FileInfo) -> float:
-    return time.time() - (info.mtime.timestamp() if info.mtime else time.time())
 
 
 def _name(index: int) -> str:

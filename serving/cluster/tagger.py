@@ -1,57 +1,63 @@
-"""Tag more photos than one machine should: part by part, on many workers."""
+"""Tag more photos than one machine should: list them, share the parts among Ray workers."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import json
+import os
 import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tqdm.auto import tqdm
 
 from landmark_ml.inference.artifact import METADATA_FILE
+from landmark_ml.inference.predictor import Predictor
+from landmark_ml.inference.runtime import usable_cpus
 from landmark_ml.tracking import run as tracking
 from serving.champion import exported_network
-from serving.cluster.addresses import local_folder, open_folder
-from serving.cluster.listing import Listing, bits_for
-from serving.cluster.part_tagger import Job
-from serving.cluster.parts import Part, PartStore
-from serving.cluster.ray_workers import RayWorkers
-from serving.cluster.stored_photos import open_photos
-from serving.tagging import Counts, find_version, printable, read_places
+from serving.cluster.parts import Listing, Part, PartStore, bits_for
+from serving.cluster.storage import local_folder, open_folder, open_photos
+from serving.tagging import (
+    Counts,
+    PhotoLocations,
+    find_version,
+    may_change,
+    printable,
+    read_places,
+    recognise,
+    table_row,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from landmark_ml.config import ClusterConfig
+    from landmark_ml.geo.place import Place
+    from serving.tagging import Found
 
 _VERSION = 1
-"""Of how a row is made: raised, all photos are recognised again."""
+"""Version of how a row is made: raise it to have all photos recognised again."""
 
-
-class Workers(Protocol):
-    """Who tags parts: `RayWorkers`, or whatever a test has."""
-
-    def tag(
-        self, job: Job, network: Mapping[str, bytes], parts: Iterable[Part]
-    ) -> Iterator[Counts]:
-        """Counts of each part, as they are finished."""
+# Parts hold the names of photos only; photos do not go through Ray.
+_LOCAL_OBJECT_STORE = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Network:
-    """Files of an exported network, and the registered version it is: `landmarks/3`."""
+    """Files of an exported network, and its registered version, such as `landmarks/3`."""
 
     files: Mapping[str, bytes]
     version: str
 
     @property
     def identity(self) -> str:
-        """The version and its run: another registry may count its versions the same."""
+        """Version and run: two registries may both have a `landmarks/3`."""
         return f"{self.version} {json.loads(self.files[METADATA_FILE])['run_id']}"
 
 
@@ -59,8 +65,8 @@ class Network:
 class ClusterResult(Counts):
     """What the table holds.
 
-    seconds: of all workers at work, their start among them; unreadable: why which folders could not
-    be opened.
+    seconds: from the start of the workers to the last part; unreadable: why a folder could not be
+    opened; location: where to see the MLflow run.
     """
 
     out: str
@@ -76,12 +82,40 @@ class ClusterResult(Counts):
         return {**super().metrics(), "tag/parts": self.parts, "tag/seconds": self.seconds}
 
 
+@dataclass(frozen=True)
+class Job:
+    """What every worker is told.
+
+    asked: the question, that is model version, threshold and places; rows that answer another one
+    are made again. unreadable: folders that could not be opened, as rows write their paths.
+    """
+
+    photos: str
+    out: str
+    version: str
+    asked: str
+    threshold: float | None
+    places: tuple[Place, ...]
+    cpus: int
+    reads: int
+    unreadable: frozenset[str] = frozenset()
+
+
+class Workers(Protocol):
+    """Who tags the parts: `RayWorkers`, or a stand-in."""
+
+    def tag(
+        self, job: Job, network: Mapping[str, bytes], parts: Iterable[Part]
+    ) -> Iterator[Counts]:
+        """Yield the counts of each part when it is finished."""
+
+
 def run_cluster_tagging(config: ClusterConfig) -> ClusterResult:
     """Tag photos on a Ray cluster and record the counts in an MLflow run.
 
-    Recorded are the parameters too, the addresses among them, and no photo's name or position.
-    Raises ValueError when photos, model or cluster are not there, OSError when the table cannot be
-    written or a worker cannot go on.
+    The run holds the parameters, addresses included, but no photo's name or position. Raises
+    ValueError when photos, model or cluster are not there, OSError when the table cannot be written
+    or a worker cannot go on.
     """
     if not config.photos:
         raise ValueError("photos is empty; name a folder or an address: --photos=s3://bucket/path")
@@ -97,9 +131,9 @@ def run_cluster_tagging(config: ClusterConfig) -> ClusterResult:
 
 
 def fetch_network(model: str) -> Network:
-    """The exported network of `name` (its champion), `name@alias` or `name/version`.
+    """Fetch the exported network of `name` (its champion), `name@alias` or `name/version`.
 
-    Raises ValueError when it is not in the registry or no model of this project.
+    Raises ValueError when it is not in the registry or is not a model of this project.
     """
     version = find_version(model)
     with exported_network(version) as folder:
@@ -110,27 +144,53 @@ def fetch_network(model: str) -> Network:
 def tag_photos(config: ClusterConfig, network: Network, workers: Workers) -> ClusterResult:
     """Bring the table up to date with the photos that are there now.
 
-    Raises ValueError when none is there where some were before.
+    Raises ValueError when there are none, but there were before.
     """
-    job = _job(config, network)
-    result = ClusterResult(out=job.out, model=network.version)
-    store = PartStore(open_folder(job.out, create=True))
-    photos = open_photos(job.photos, job.out)
+    # Absolute, because a worker starts in another folder than this process.
+    photos_at, out = (str(local_folder(place) or place) for place in (config.photos, config.out))
+    places = tuple(read_places(config.places))
+    threshold = None if config.threshold == -1 else config.threshold
+    places_hash = hashlib.sha256(repr(places).encode()).hexdigest()[:16]
+    job = Job(
+        photos=photos_at,
+        out=out,
+        version=network.version,
+        asked=f"{_VERSION} {network.identity} {threshold} {places_hash}",
+        threshold=threshold,
+        places=places,
+        cpus=config.cpus,
+        reads=config.reads,
+    )
+    result = ClusterResult(out=out, model=network.version)
+    store = PartStore(open_folder(out, create=True))
+    photos = open_photos(photos_at, out)
     with (
         tempfile.TemporaryDirectory(prefix="listing-") as scratch,
         Listing(Path(scratch) / "photos.sqlite") as listing,
     ):
         count = listing.fill(tqdm(photos.walk(), desc="looking", unit=" photos", delay=1))
         result.other_pictures, result.unreadable = photos.other_pictures, photos.unreadable
-        job = replace(job, unreadable=frozenset(map(printable, photos.unreadable)))
         written = store.indexes()
         if written and not count:
-            raise _all_gone(job)
-        bits = store.settle_bits(bits_for(count, config.part_photos), job.photos)
-        parts = _with_emptied(listing.parts(bits), written)
+            raise ValueError(
+                f"photos={photos_at} holds no photos, but did before; its disk may not be mounted,"
+                " or the address may be another. If they are gone for good, remove the parts in"
+                f" {out} or give another out"
+            )
+        bits = store.fix_bits(bits_for(count, config.part_photos), photos_at)
+
+        def parts() -> Iterator[Part]:
+            emptied = set(written)
+            for part in listing.parts(bits):
+                emptied.discard(part.index)
+                yield part
+            for index in sorted(emptied):
+                yield Part(index, ())
+
+        job = replace(job, unreadable=frozenset(map(printable, photos.unreadable)))
         started = time.perf_counter()
         with tqdm(total=count, desc="tagging", unit="photos", smoothing=0.05, delay=1) as bar:
-            for counts in workers.tag(job, network.files, parts):
+            for counts in workers.tag(job, network.files, parts()):
                 result.add(counts)
                 result.parts += 1
                 bar.update(counts.photos)
@@ -138,40 +198,160 @@ def tag_photos(config: ClusterConfig, network: Network, workers: Workers) -> Clu
     return result
 
 
-def _all_gone(job: Job) -> ValueError:
-    return ValueError(
-        f"photos={job.photos} holds no photos, where some were before; its disk may not be mounted,"
-        f" or the address be another. If they are gone for good, remove the parts in {job.out} or"
-        " give another out"
-    )
+class PartTagger:
+    """A worker: tags parts with a model that it loads once. network: files of the model."""
+
+    def __init__(self, job: Job, network: Mapping[str, bytes]) -> None:
+        self._job = job
+        with tempfile.TemporaryDirectory(prefix="network-") as scratch:
+            for name, content in network.items():
+                (Path(scratch) / name).write_bytes(content)
+            self._predictor = Predictor.load(Path(scratch), threads=job.cpus)
+        self._photos = open_photos(job.photos, job.out)
+        self._store = PartStore(open_folder(job.out))
+        self._locations = PhotoLocations(self._predictor, job.places)
+
+    def started(self) -> None:
+        """Return when the worker can take parts."""
+
+    def tag(self, part: Part) -> Counts:
+        """Bring the file of a part up to date, and count what it holds.
+
+        A row stays while its photo has the same size and time of change, or cannot be looked for. A
+        photo that could not be read is tried again. Raises OSError when the table cannot be
+        written.
+        """
+        asked, unreadable = self._job.asked, self._job.unreadable
+        before = {row["path"]: row for row in self._store.read(part.index, asked)}
+        rows, new = {}, []
+        for photo in part.photos:
+            row = before.get(printable(photo.path))
+            same = row and (row["size"], row["mtime_ns"]) == (photo.size, photo.mtime_ns)
+            if row and same and not may_change(row["error_code"]):
+                rows[row["path"]] = row
+            else:
+                new.append(photo)
+        rows |= {row["path"]: row for row in self._recognised(new)}
+        for path, row in before.items():
+            if not unreadable.isdisjoint({path, *map(str, PurePath(path).parents)}):
+                rows.setdefault(path, row)
+        if rows and (new or len(rows) < len(before)):
+            ordered = sorted(rows.values(), key=lambda row: row["path"].encode())
+            self._store.write(part.index, ordered, asked)
+        elif not rows and (before or not unreadable):
+            # Without `before`, rows that answer another question may be of unreadable folders.
+            self._store.remove(part.index)
+        counts = Counts(photos=len(rows), recognised=len(new))
+        for row in rows.values():
+            counts.count(row)
+        return counts
+
+    def _recognised(self, photos: list[Found]) -> Iterator[dict[str, Any]]:
+        answers = recognise(
+            self._predictor,
+            self._photos.read,
+            (photo.path for photo in photos),
+            self._job.threshold,
+            threads=max(self._job.reads, self._job.cpus + 1),
+        )
+        located = self._locations.apply(photo for some in answers for photo in some)
+        for photo, answered in zip(photos, located, strict=True):
+            state = {"size": photo.size, "mtime_ns": photo.mtime_ns}
+            yield table_row(answered, self._job.version) | state
 
 
-def _with_emptied(parts: Iterator[Part], written: list[int]) -> Iterator[Part]:
-    """The parts, and those that were written but have no photos any more."""
-    emptied = set(written)
-    for part in parts:
-        emptied.discard(part.index)
-        yield part
-    for index in sorted(emptied):
-        yield Part(index, ())
+@dataclass(frozen=True)
+class RayWorkers:
+    """Workers on a Ray cluster; the fields are those of `ClusterConfig`."""
 
+    workers: int = 0
+    cpus: int = 1
+    address: str = ""
 
-def _job(config: ClusterConfig, network: Network) -> Job:
-    places = tuple(read_places(config.places))
-    threshold = None if config.threshold == -1 else config.threshold
-    known = hashlib.sha256(repr(places).encode()).hexdigest()[:16]
-    return Job(
-        # A worker starts in another folder than this process.
-        photos=_absolute(config.photos),
-        out=_absolute(config.out),
-        version=network.version,
-        asked=f"{_VERSION} {network.identity} {threshold} {known}",
-        threshold=threshold,
-        places=places,
-        cpus=config.cpus,
-        reads=config.reads,
-    )
+    def tag(
+        self, job: Job, network: Mapping[str, bytes], parts: Iterable[Part]
+    ) -> Iterator[Counts]:
+        """Yield the counts of each part when it is finished.
 
+        network: files of the exported network, handed to the workers, which then need no MLflow.
+        Raises OSError when a worker cannot read or write (finished parts stay), ValueError when no
+        machine has the cores of one worker.
+        """
+        with self.joined() as ray:
+            remaining = iter(parts)
+            first = list(itertools.islice(remaining, self._size(ray)))
+            worker = ray.remote(num_cpus=self.cpus, max_restarts=-1, max_task_retries=-1)(
+                PartTagger
+            )
+            files = ray.put(dict(network))
+            actors = [worker.remote(job, files) for _ in first]
+            doing = {actor.started.remote(): actor for actor in actors}
 
-def _absolute(place: str) -> str:
-    return str(local_folder(place) or place)
+            def finished() -> tuple[Any, Counts | None]:
+                (done,), _ = ray.wait(list(doing))
+                try:
+                    return doing.pop(done), ray.get(done)
+                except ray.exceptions.RayError as error:
+                    cause = getattr(error, "cause", None) or error
+                    raise OSError(
+                        f"a worker could not go on: {cause}; what is finished stays, start it again"
+                    ) from error
+
+            in_work = 0
+            for part in itertools.chain(first, remaining):
+                actor, counts = finished()
+                if counts is not None:
+                    in_work -= 1
+                    yield counts
+                doing[actor.tag.remote(part)] = actor
+                in_work += 1
+            while in_work:
+                _, counts = finished()
+                if counts is not None:
+                    in_work -= 1
+                    yield counts
+
+    def _size(self, ray: Any) -> int:
+        largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes()), default=0)
+        if self.cpus > largest:
+            # Ray would wait for such a machine for ever, without a word.
+            raise ValueError(
+                f"cpus={self.cpus}: the largest machine of the cluster has {largest:g} core(s); ask"
+                " for at most so many"
+            )
+        return self.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // self.cpus)
+
+    @contextlib.contextmanager
+    def joined(self) -> Iterator[Any]:
+        """Connect to Ray. What is started here ends here; an existing cluster goes on."""
+        address = self.address or os.environ.get("RAY_ADDRESS")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if not address:
+            # Read by Ray when it is imported; off, it listens on the loopback interface only.
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        try:
+            import ray  # noqa: PLC0415 - an extra, and slow to import
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"the cluster path needs Ray ({error}); pip install -e '.[ray]'"
+            ) from None
+        if ray.is_initialized():
+            yield ray
+            return
+        settings: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
+        if not address:
+            settings |= {
+                "num_cpus": self.workers * self.cpus or usable_cpus(),
+                "include_dashboard": False,
+                "object_store_memory": _LOCAL_OBJECT_STORE,
+            }
+        try:
+            ray.init(address=address or "local", **settings)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            if not address:
+                raise
+            raise ValueError(f"address={address}: no Ray cluster answers ({error})") from None
+        try:
+            yield ray
+        finally:
+            ray.shutdown()

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -132,17 +132,6 @@ class Counts:
         self.areas += other.areas
         self.refused += other.refused
         self.examples = sorted(self.examples + other.examples)[:MAX_EXAMPLES]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as JSON can hold them."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Counts:
-        """Counts that `to_dict` gave out."""
-        counters = {n: Counter(values[n]) for n in ("landmarks", "areas", "refused")}
-        examples = [tuple(example) for example in values["examples"]]
-        return cls(**{**values, **counters, "examples": examples})
 
     def most_photographed(self) -> list[tuple[str, int]]:
         """Landmarks and their number of photos, most first, ties by name."""

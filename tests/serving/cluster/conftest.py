@@ -14,8 +14,6 @@ from tests.serving.tagging.conftest import write_library
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from landmark_ml.inference.predictor import Predictor
-
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
@@ -34,10 +32,10 @@ def network(artifact: Path) -> Network:
 
 
 @pytest.fixture
-def recognised(network: Network, predictor: Predictor) -> Any:
+def recognised(network: Network) -> Any:
     """How many photos a run recognises."""
 
     def run(config: ClusterConfig, network: Network = network) -> int:
-        return tag_photos(config, network, OneProcess(predictor)).recognised
+        return tag_photos(config, network, OneProcess()).recognised
 
     return run

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import pickle
 from typing import TYPE_CHECKING
 
-from serving.cluster.part_tagger import PartTagger
-from serving.cluster.parts import Part
-from serving.tagging import Counts
+from serving.cluster.tagger import PartTagger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from landmark_ml.inference.predictor import Predictor
-    from serving.cluster.part_tagger import Job
+    from serving.cluster.parts import Part
+    from serving.cluster.tagger import Job
+    from serving.tagging import Counts
 
 
 class OneProcess:
     """Tags parts one after the other, and is interrupted before the part number `ends_before`."""
 
-    def __init__(self, predictor: Predictor, ends_before: int | None = None) -> None:
-        self._predictor = predictor
+    def __init__(self, ends_before: int | None = None) -> None:
         self._ends_before = ends_before
 
     def tag(
         self, job: Job, network: Mapping[str, bytes], parts: Iterable[Part]
     ) -> Iterator[Counts]:
-        assert "model.onnx" in network
-        tagger = PartTagger(job, self._predictor)
+        tagger = PartTagger(job, network)
         for done, part in enumerate(parts):
             if done == self._ends_before:
                 raise KeyboardInterrupt
-            (row,) = part.to_table().to_pylist()
-            counts = tagger.tag(Part.from_row(row))
-            yield Counts.from_dict(json.loads(json.dumps(counts.to_dict())))
+            # Ray hands both from process to process.
+            yield pickle.loads(pickle.dumps(tagger.tag(pickle.loads(pickle.dumps(part)))))  # noqa: S301

@@ -14,10 +14,9 @@ import pytest
 
 from landmark_ml.config import ClusterConfig, TagConfig
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
-from serving.cluster import part_tagger
-from serving.cluster.addresses import open_folder
-from serving.cluster.part_tagger import PartTagger
-from serving.cluster.tagger import Network, run_cluster_tagging, tag_photos
+from serving.cluster import tagger
+from serving.cluster.storage import open_folder
+from serving.cluster.tagger import Network, PartTagger, run_cluster_tagging, tag_photos
 from serving.tagging import SCHEMA, Library
 from serving.tagging.recognition import LoadedVersion
 from serving.tagging.tagger import tag_library
@@ -35,7 +34,7 @@ NO_PHOTOS = 7
 def test_the_rows_are_those_of_the_tagger(
     config: ClusterConfig, photos: Path, network: Network, predictor: Predictor, tmp_path: Path
 ) -> None:
-    result = tag_photos(config, network, OneProcess(predictor))
+    result = tag_photos(config, network, OneProcess())
     tagged = tmp_path / "tags"
     plain = tag_library(
         Library(photos),
@@ -56,16 +55,16 @@ def test_the_rows_are_those_of_the_tagger(
 
 
 def test_an_interrupted_run_is_gone_on_with_and_ends_as_if_nothing_had_happened(
-    config: ClusterConfig, network: Network, predictor: Predictor, tmp_path: Path
+    config: ClusterConfig, network: Network, tmp_path: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        tag_photos(config, network, OneProcess(predictor, ends_before=2))
+        tag_photos(config, network, OneProcess(ends_before=2))
     done = pq.read_table(config.out).num_rows
     assert 0 < done < NO_PHOTOS
-    result = tag_photos(config, network, OneProcess(predictor))
+    result = tag_photos(config, network, OneProcess())
     assert (result.photos, result.recognised) == (NO_PHOTOS, NO_PHOTOS - done)
     whole = replace(config, out=str(tmp_path / "whole"))
-    tag_photos(whole, network, OneProcess(predictor))
+    tag_photos(whole, network, OneProcess())
     assert files(config) == files(whole)
 
 
@@ -172,7 +171,9 @@ def test_a_killed_worker_leaves_the_part_as_it_was_and_its_scratch_is_swept(
 ) -> None:
     recognised(config)
     before = files(config)
-    monkeypatch.setattr(part_tagger, "open_folder", lambda place: Dying(open_folder(place)))
+    monkeypatch.setattr(
+        tagger, "open_folder", lambda place, **options: Dying(open_folder(place, **options))
+    )
     with pytest.raises(OSError, match="killed"):
         recognised(config, Network(network.files, "landmarks/2"))
     monkeypatch.undo()
@@ -184,7 +185,7 @@ def test_a_killed_worker_leaves_the_part_as_it_was_and_its_scratch_is_swept(
     assert set(files(config)) == set(before)
 
 
-def test_the_number_of_parts_is_settled_by_the_first_run(
+def test_the_number_of_parts_is_fixed_by_the_first_run(
     config: ClusterConfig, recognised: Any
 ) -> None:
     recognised(config)
@@ -289,7 +290,7 @@ def test_a_password_in_an_address_is_not_recorded(photos: str, out: str) -> None
 
 
 def test_a_part_may_be_tagged_twice(
-    config: ClusterConfig, network: Network, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+    config: ClusterConfig, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ray hands a part to another worker when the first one dies, whatever it had written."""
     tag = PartTagger.tag
@@ -299,6 +300,6 @@ def test_a_part_may_be_tagged_twice(
         return tag(tagger, part)
 
     monkeypatch.setattr(PartTagger, "tag", twice)
-    result = tag_photos(config, network, OneProcess(predictor))
+    result = tag_photos(config, network, OneProcess())
     assert (result.photos, result.recognised) == (NO_PHOTOS, 0)
     assert len(table(config)) == NO_PHOTOS

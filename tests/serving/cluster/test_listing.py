@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.cluster.listing import Listing, bits_for
-from serving.cluster.parts import Part
+from serving.cluster.parts import Listing, Part, bits_for
 from serving.tagging import Found
 
 PHOTOS = [Found(Path(f"{number % 7}/{number}.jpg"), number, 2 * number) for number in range(1000)]
@@ -51,9 +50,3 @@ def test_one_part_holds_all(tmp_path: Path) -> None:
 )
 def test_parts_are_about_as_large_as_wanted(photos: int, bits: int) -> None:
     assert bits_for(photos, 1000) == bits
-
-
-def test_a_part_comes_back_from_arrow_as_it_was() -> None:
-    part = Part(3, (Found(Path(os.fsdecode(b"odd\xff.jpg")), 1, 2), Found(Path("b.jpg"), 3, 4)))
-    (row,) = part.to_table().to_pylist()
-    assert Part.from_row(row) == part

@@ -11,15 +11,13 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 
-from serving.cluster.addresses import local_folder, open_folder
 from serving.cluster.parts import PART_SCHEMA
-from serving.cluster.stored_photos import open_photos
+from serving.cluster.storage import local_folder, open_folder, open_photos
 from serving.cluster.tagger import Network, tag_photos
 from tests.serving.cluster.one_process import OneProcess
 
 if TYPE_CHECKING:
     from landmark_ml.config import ClusterConfig
-    from landmark_ml.inference.predictor import Predictor
 
 
 @pytest.fixture
@@ -44,13 +42,13 @@ def test_the_same_photos_are_found_as_in_a_folder(stored: str, photos: Path) -> 
 
 
 def test_an_address_is_tagged_like_a_folder(
-    config: ClusterConfig, stored: str, network: Network, predictor: Predictor
+    config: ClusterConfig, stored: str, network: Network
 ) -> None:
-    tag_photos(config, network, OneProcess(predictor))
+    tag_photos(config, network, OneProcess())
     out = f"{stored.removesuffix('photos')}out"
     remote = replace(config, photos=stored, out=out)
-    assert tag_photos(remote, network, OneProcess(predictor)).recognised == 7
-    assert tag_photos(remote, network, OneProcess(predictor)).recognised == 0
+    assert tag_photos(remote, network, OneProcess()).recognised == 7
+    assert tag_photos(remote, network, OneProcess()).recognised == 0
     columns = list(PART_SCHEMA.names)
     columns.remove("mtime_ns")
     system = open_folder(out)

@@ -15,7 +15,6 @@ from tests.serving.cluster.tables import files, table
 
 if TYPE_CHECKING:
     from landmark_ml.config import ClusterConfig
-    from landmark_ml.inference.predictor import Predictor
 
 NO_PHOTOS = 7
 
@@ -34,25 +33,25 @@ def test_photos_that_are_all_gone_at_once_are_refused(
 
 
 def test_photos_of_a_folder_that_cannot_be_opened_stay_in_the_table(
-    config: ClusterConfig, network: Network, predictor: Predictor, photos: Path, tmp_path: Path
+    config: ClusterConfig, network: Network, photos: Path, tmp_path: Path
 ) -> None:
-    tag_photos(config, network, OneProcess(predictor))
+    tag_photos(config, network, OneProcess())
     before, rows = files(config), table(config)
     (photos / "2024").rename(tmp_path / "disk")
     (photos / "2024").symlink_to("/mnt/not mounted")
-    result = tag_photos(config, network, OneProcess(predictor))
+    result = tag_photos(config, network, OneProcess())
     assert (result.photos, result.recognised) == (NO_PHOTOS, 0)
     assert list(result.unreadable) == [Path("2024")]
     assert files(config) == before
     (photos / "2023/nowhere.jpg").unlink()
     (photos / "2024 and more.jpg").write_bytes(colour_photo(GREEN))
-    assert tag_photos(config, network, OneProcess(predictor)).recognised == 1
+    assert tag_photos(config, network, OneProcess()).recognised == 1
     added = {"2024 and more.jpg": table(config)["2024 and more.jpg"]}
     kept = {path: row for path, row in rows.items() if path != "2023/nowhere.jpg"}
     assert table(config) == kept | added
     (photos / "2024").unlink()
     (tmp_path / "disk").rename(photos / "2024")
-    assert tag_photos(config, network, OneProcess(predictor)).recognised == 0
+    assert tag_photos(config, network, OneProcess()).recognised == 0
     assert table(config) == kept | added
 
 
