@@ -1,4 +1,4 @@
-"""Who may ask, and what a browser may do with the page."""
+"""Who may ask: hostnames, other sites, the token; and what a browser may do with the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.testclient import TestClient
 
+from landmark_ml.config import AppConfig
+from serving.app import serve
 from serving.app.application import SECURITY_HEADERS
+from serving.app.server import TOKEN_VARIABLE, configured_token
 from tests.colour_artifact import RED, colour_photo
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from landmark_ml.inference.predictor import Predictor
     from tests.serving.app.conftest import App, StartApp
+
 
 STATIC = Path(__file__).parents[3] / "serving" / "static"
 
@@ -112,3 +116,56 @@ def test_no_file_outside_the_page_is_given_out(serve: Callable[..., str]) -> Non
             response.read()
             found[path] = response.status
     assert found == {"/static/app.js": 200, **dict.fromkeys(outside, 404)}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "host", "status"),
+    [
+        ("photos.example", "photos.example", 200),
+        ("photos.example", "photos.example:8000", 200),
+        ("photos.example", "localhost", 400),
+        ("photos.example", "own.photos.example", 400),
+        ("localhost, photos.example ", "photos.example", 200),
+        ("Photos.Example", "photos.EXAMPLE", 200),
+        ("photos.example, ,", "", 400),
+    ],
+)
+def test_own_names_take_the_place_of_the_usual_ones(
+    hosts: str, host: str, status: int, start_app: StartApp
+) -> None:
+    client = start_app(hosts=hosts).client
+    assert client.get("/healthz", headers={"Host": host}).status_code == status
+
+
+def test_without_the_variable_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    assert configured_token() == ""
+
+
+@pytest.mark.parametrize("given", ["sesame", " sesame ", "sesame\n", "\tsesame\r\n"])
+def test_outer_blanks_are_no_part_of_it(
+    given: str, start_app: StartApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, given)
+    client = start_app(token=configured_token()).client
+    right = {"Authorization": "Bearer sesame"}
+    assert client.get("/api/model", headers=right).status_code == 200
+
+
+@pytest.mark.parametrize("given", ["", " ", "\n"])
+def test_a_blank_one_does_not_leave_the_server_open(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, given)
+    with pytest.raises(ValueError, match=r"LANDMARKS_TOKEN is set but blank; .* or unset it"):
+        serve(AppConfig(port=0), lambda _: None)
+
+
+@pytest.mark.parametrize("given", ["sésame", "ses ame", "ses\name", "ses\x7fame", "芝麻"])
+def test_one_that_no_client_can_send_is_refused(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, given)
+    with pytest.raises(ValueError, match="printable ASCII") as refused:
+        serve(AppConfig(port=0), lambda _: None)
+    assert given not in str(refused.value)

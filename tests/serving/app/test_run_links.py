@@ -1,16 +1,55 @@
-"""Links to runs: found beside the requests, asked for once, and again after a failure."""
+"""Links to runs: no password in them, found in the background, and again after a failure."""
 
 from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from serving.app.run_links import RunLinks
+import mlflow
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from serving.app.run_links import RunLinks, run_link
 from tests.colour_artifact import RED, colour_photo
 
 if TYPE_CHECKING:
     from tests.serving.app.conftest import StartApp
+
+
+RUN = SimpleNamespace(info=SimpleNamespace(experiment_id="3"))
+
+
+@pytest.fixture(autouse=True)
+def _known_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MlflowClient, "get_run", lambda *_: RUN)
+
+
+@pytest.mark.parametrize(
+    ("tracking", "ui", "base"),
+    [
+        ("https://me:sesame@mlflow.example:8443/ml/", "", "https://mlflow.example:8443/ml"),
+        ("https://mlflow.example", "", "https://mlflow.example"),
+        ("https://mlflow.example", "https://me:ses@me@ui.example", "https://ui.example"),
+        ("sqlite:////tmp/mlflow.db", "", "http://127.0.0.1:5000"),
+    ],
+)
+def test_it_leads_to_the_page_without_a_password(
+    tracking: str, ui: str, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: tracking)
+    assert run_link("abc", ui) == f"{base}/#/experiments/3/runs/abc"
+
+
+def test_a_run_that_is_not_known_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise MlflowException("away")
+
+    monkeypatch.setattr(MlflowClient, "get_run", away)
+    assert run_link("abc") is None
+
 
 LONGEST = 10.0
 
