@@ -21,7 +21,6 @@ from landmark_ml.evaluation.predictions import (
     summarize,
 )
 from landmark_ml.evaluation.robustness import measure_robustness
-from landmark_ml.networks.export import shown_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set
@@ -160,7 +159,7 @@ def _answered_names(classes: Sequence[str], known: Set[str], gazetteer: Gazettee
     Of two landmarks that stand at one place it answers with the labels, of one with the place.
     """
     names = []
-    for label, shown in zip(classes, shown_names(classes, gazetteer), strict=True):
+    for label, shown in zip(classes, gazetteer.shown_names(classes), strict=True):
         place = gazetteer.find(label)
         ways = (shown, label, place.name if place else label)
         names.append(next((way for way in ways if way in known), shown))

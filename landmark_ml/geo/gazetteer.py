@@ -7,6 +7,7 @@ import io
 import logging
 import re
 import unicodedata
+from collections import Counter
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from landmark_ml.config import user_path
 from landmark_ml.geo.place import Place, PlaceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 OWN_PLACES = "places.csv"
@@ -84,6 +85,13 @@ class Gazetteer:
                 landmark,
             )
         return place
+
+    def shown_names(self, classes: Sequence[str]) -> list[str]:
+        """Name of each class in answers: its place's name, or its label if two share the name."""
+        places = {label: self.find(label) for label in classes}
+        names = {label: place.name if place else label for label, place in places.items()}
+        count = Counter(names.values())
+        return [label if count[names[label]] > 1 else names[label] for label in classes]
 
 
 def spelling_key(label: str) -> str:

@@ -1,6 +1,7 @@
-"""Photo to the square of pixels a network was trained on; the constants travel with the model.
+"""Turn a photo into the square of pixels that a network was trained on.
 
-Needs only numpy and PIL, so that the served artifact computes the very pixels of training.
+Training and serving share this code, and its constants are stored in the artifact. Needs only numpy
+and PIL.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ _RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
     "lanczos": Image.Resampling.LANCZOS,
 }
-
-
 FRAMINGS = ("squash", "crop")
 
 
@@ -33,8 +32,8 @@ class Preprocessing:
     """How a photo becomes a square of `resolution` pixels.
 
     framing: `squash` resizes the whole photo to the square, so that nothing at its edge is lost;
-    `crop` resizes the short side to `resize` pixels and cuts the centre. mean and std are per RGB
-    channel on the scale 0 to 1 and are applied inside the network's graph.
+    `crop` resizes the short side to `resize` pixels and cuts the centre. mean and std, per RGB
+    channel on a scale of 0 to 1, are applied inside the network.
     """
 
     resolution: int
@@ -60,10 +59,7 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
-        """Constants read back from an artifact's metadata.
-
-        Raises ValueError when one is missing.
-        """
+        """Read the constants of an artifact's metadata. Raises ValueError when one is missing."""
         missing = [item.name for item in fields(cls) if item.name not in values]
         if missing:
             raise ValueError(f"preprocessing lacks {', '.join(missing)}; export the model again")
@@ -77,14 +73,14 @@ class Preprocessing:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Constants as JSON-ready values."""
+        """The constants as values for JSON."""
         return asdict(self)
 
     def pixels(self, photo: Image.Image) -> NDArray[np.uint8]:
-        """Square of an RGB photo: uint8 [resolution, resolution, 3]."""
+        """Resize an RGB photo to uint8 [resolution, resolution, 3]."""
         side, resampling = self.resolution, _RESAMPLING[self.interpolation]
         if self.framing == "crop":
-            # Cutting before resizing costs nothing for the pixels that are thrown away.
+            # Cutting first saves resizing the pixels that are thrown away.
             kept = min(photo.size) * side / self.resize
             left, top = (photo.width - kept) / 2, (photo.height - kept) / 2
             box = (left, top, left + kept, top + kept)
@@ -100,7 +96,7 @@ class Preprocessing:
         limits: PhotoLimits = DEFAULT_LIMITS,
         name: str | None = None,
     ) -> Image.Image:
-        """Photo bytes or file to RGB, a JPEG at the smallest scale that `pixels` needs.
+        """Decode photo bytes or a file to RGB, a JPEG at the smallest scale that `pixels` needs.
 
         Raises PhotoError for a photo that is refused.
         """
@@ -113,7 +109,7 @@ class Preprocessing:
         limits: PhotoLimits = DEFAULT_LIMITS,
         name: str | None = None,
     ) -> NDArray[np.uint8]:
-        """Photo bytes or file to uint8 [resolution, resolution, 3].
+        """Decode and resize photo bytes or a file to uint8 [resolution, resolution, 3].
 
         Raises PhotoError for a photo that is refused.
         """

@@ -150,22 +150,13 @@ def _lay_attention(graph: onnx.ModelProto, classifier: nn.Linear) -> None:
     )
 
 
-def shown_names(classes: Sequence[str], gazetteer: Gazetteer) -> list[str]:
-    """Name of each class as predictions show it: the place's, unless two classes share it."""
-    places = [gazetteer.find(landmark) for landmark in classes]
-    names = [place.name if place else label for place, label in zip(places, classes, strict=True)]
-    return [
-        label if names.count(name) > 1 else name for name, label in zip(names, classes, strict=True)
-    ]
-
-
 def _initializer(name: str, values: NDArray[Any]) -> TensorProto:
     return numpy_helper.from_array(np.asarray(values, order="C"), name)
 
 
 def _described(classes: Sequence[str], gazetteer: Gazetteer) -> list[dict[str, Any]]:
     rows = []
-    for landmark, name in zip(classes, shown_names(classes, gazetteer), strict=True):
+    for landmark, name in zip(classes, gazetteer.shown_names(classes), strict=True):
         place = gazetteer.find(landmark)
         rows.append({"landmark": landmark, "name": name, "place": asdict(place) if place else None})
     return rows

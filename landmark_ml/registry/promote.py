@@ -13,7 +13,6 @@ from tqdm.auto import tqdm
 from landmark_ml.data import NOT_A_LANDMARK, split_digest
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.geo.gazetteer import Gazetteer
-from landmark_ml.networks.export import shown_names
 from landmark_ml.registry.candidates import find_candidates
 from landmark_ml.registry.champion import AliasHistory
 from landmark_ml.registry.gates import check_gates
@@ -82,7 +81,7 @@ def _judge(
     run: Run,
 ) -> Receipt:
     gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
-    names = shown_names(dataset.classes, gazetteer)
+    names = gazetteer.shown_names(dataset.classes)
     versions = list(candidates)
     if since.champion:
         champion = mlflow.MlflowClient().get_model_version(config.name, str(since.champion))

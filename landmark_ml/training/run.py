@@ -18,7 +18,7 @@ from landmark_ml.evaluation.predictions import evaluate_served
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.calibration import calibrate
 from landmark_ml.networks.create import check_known, create_model
-from landmark_ml.networks.export import ArtifactInfo, export_network, shown_names
+from landmark_ml.networks.export import ArtifactInfo, export_network
 from landmark_ml.registry.register import Registered, load_served, log_model, register
 from landmark_ml.reports import training_report as reporting
 from landmark_ml.tracking import run as tracking
@@ -127,7 +127,7 @@ def run_training(
 
         # What is tested is the logged model, through its own predict.
         served = load_served(logged.model_uri, config.threads)
-        names = shown_names(dataset.classes, gazetteer)
+        names = gazetteer.shown_names(dataset.classes)
         evaluation = evaluate_served(served, dataset.test, dataset.classes, names)
         report = reporting.log_evaluation(run, evaluation, dataset, config, logged.model_id, facts)
 

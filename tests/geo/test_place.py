@@ -274,3 +274,16 @@ def test_a_place_refuses_impossible_values() -> None:
 def test_great_circle_distances(a: tuple[float, float], b: tuple[float, float], km: float) -> None:
     assert great_circle_km(a, b) == pytest.approx(km, rel=1e-3, abs=0.1)
     assert great_circle_km(b, a) == pytest.approx(great_circle_km(a, b))
+
+
+TOWER = Place("Eiffel Tower", "Paris", "France", "FR", 48.8584, 2.2945)
+SHOWN = Gazetteer({"Tour Eiffel": TOWER, "Iron Lady": TOWER})
+
+
+def test_classes_are_shown_by_the_name_of_their_place() -> None:
+    assert SHOWN.shown_names(["Tour Eiffel", "Nowhere"]) == ["Eiffel Tower", "Nowhere"]
+
+
+def test_two_classes_of_one_place_keep_their_own_names() -> None:
+    classes = ["Tour Eiffel", "Iron Lady", "Tower Bridge"]
+    assert SHOWN.shown_names(classes) == classes

@@ -14,7 +14,7 @@ from landmark_ml.geo.place import Place
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.calibration import Calibration, landmark_scores
-from landmark_ml.networks.export import ArtifactInfo, export_network, lay_classifier, shown_names
+from landmark_ml.networks.export import ArtifactInfo, export_network, lay_classifier
 from landmark_ml.networks.onnx_trace import FEATURE_MAPS, trace_backbone
 from tests.tiny_networks import SIDE, lay_traced, random_pixels, tiny_model, tiny_preprocessing
 
@@ -125,12 +125,3 @@ def test_exporting_does_not_change_the_cached_backbone(cache: Path) -> None:
     before = stored.read_bytes()
     exported(4, cache)
     assert stored.read_bytes() == before
-
-
-def test_classes_are_shown_by_the_name_of_their_place() -> None:
-    assert shown_names(["Tour Eiffel", "Nowhere"], PLACES) == ["Eiffel Tower", "Nowhere"]
-
-
-def test_two_classes_of_one_place_keep_their_own_names() -> None:
-    names = shown_names(["Tour Eiffel", "Iron Lady", "Tower Bridge"], PLACES)
-    assert names == ["Tour Eiffel", "Iron Lady", "Tower Bridge"]

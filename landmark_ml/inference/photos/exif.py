@@ -1,4 +1,4 @@
-"""Orientation and place of a photo, from EXIF that may be damaged or hostile."""
+"""Orientation and position of a photo, from EXIF that may be damaged or hostile."""
 
 from __future__ import annotations
 
@@ -27,13 +27,12 @@ _TURNS = {
 
 
 def apply_orientation(image: Image.Image) -> Image.Image:
-    """Turn and mirror a loaded picture upright; leave it when its EXIF cannot be read."""
+    """Turn and mirror a loaded picture upright; leave it as it is if its EXIF cannot be read."""
     try:
         orientation = _exif(image).get(ExifTags.Base.Orientation, 1)
         turn = _TURNS.get(orientation)
     except Exception as error:
-        # EXIF is foreign bytes parsed in Python: anything can be raised, and none of it says that
-        # the pixels are bad.
+        # PIL parses foreign bytes here and may raise anything. The pixels may still be good.
         logger.debug("unreadable EXIF orientation taken as upright: %r", error)
         turn = None
     return image if turn is None else image.transpose(turn)
@@ -46,7 +45,7 @@ def gps_position(image: Image.Image) -> tuple[float, float] | None:
         latitude = _degrees(gps, ExifTags.GPS.GPSLatitude, ExifTags.GPS.GPSLatitudeRef, "NS")
         longitude = _degrees(gps, ExifTags.GPS.GPSLongitude, ExifTags.GPS.GPSLongitudeRef, "EW")
     except Exception as error:
-        # As above: a photo without a readable place is an ordinary photo.
+        # As above; a photo without a readable position is an ordinary photo.
         logger.debug("unreadable EXIF position ignored: %r", error)
         return None
     # Cameras without a fix write zeros.
@@ -60,18 +59,18 @@ def _exif(image: Image.Image) -> Image.Exif:
     return image.getexif()
 
 
-def _degrees(gps: Mapping[int, Any], value_tag: int, side_tag: int, sides: str) -> float:
-    """Signed decimal degrees of one coordinate; raises on anything but three sound rationals."""
-    side = gps[side_tag]
-    side = side.decode("ascii") if isinstance(side, bytes) else side
-    side = side.strip("\0 ").upper()
+def _degrees(gps: Mapping[int, Any], value_tag: int, letter_tag: int, letters: str) -> float:
+    """Signed decimal degrees of one coordinate; raises unless it is three valid rationals."""
+    letter = gps[letter_tag]
+    letter = letter.decode("ascii") if isinstance(letter, bytes) else letter
+    letter = letter.strip("\0 ").upper()
     degrees, minutes, seconds = (float(part) for part in gps[value_tag])
-    if side not in sides or not side:
-        raise ValueError(f"side {side!r} is not one of {sides}")
-    sign, most = _DEGREES[side]
+    if letter not in letters or not letter:
+        raise ValueError(f"{letter!r} is not one of {letters}")
+    sign, limit = _DEGREES[letter]
     if not (0 <= minutes <= 60 and 0 <= seconds <= 60 and degrees >= 0):
-        raise ValueError(f"{degrees} degrees, {minutes} minutes, {seconds} seconds is no angle")
+        raise ValueError(f"{degrees} degrees, {minutes} minutes, {seconds} seconds is not an angle")
     angle = degrees + minutes / 60 + seconds / 3600
-    if not math.isfinite(angle) or angle > most:
-        raise ValueError(f"{angle} degrees is beyond {most}")
+    if not math.isfinite(angle) or angle > limit:
+        raise ValueError(f"{angle} degrees is beyond {limit}")
     return sign * angle
