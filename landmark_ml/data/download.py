@@ -31,18 +31,11 @@ MAX_RATIO = 50
 """Most bytes an archive may unpack to per byte of its own; photos hardly compress at all."""
 _RATIO_FREE_BYTES = 1 << 20
 # RuntimeError: an entry is encrypted, or packed by a method that zipfile lacks.
-_UNPACKING_ERRORS = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
-    *(OSError, RuntimeError),
-)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 
 
 class DownloadError(ValueError):
-    """A file that could not be downloaded; the message names the address and the fix."""
-
-
-class ArchiveError(ValueError):
-    """An archive that is not a zip, is damaged, or reaches outside its folder."""
+    """An archive that could not be downloaded or unpacked; the message names it and the fix."""
 
 
 class _InterruptedError(Exception):
@@ -133,26 +126,23 @@ def _save(response: requests.Response, start: int, part: Path, etag: Path) -> No
             " space or choose another cache folder"
         )
     if not start:
-        # Only a strong ETag tells whether a later request would continue the same file.
+        part.unlink(missing_ok=True)
         etag.unlink(missing_ok=True)
+        # Only a strong ETag tells whether a later request would continue the same file.
         if not (validator := response.headers.get("ETag", "W/")).startswith("W/"):
             etag.write_text(validator, encoding="utf-8")
-    with (
-        tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem) as bar,
-        part.open("ab" if start else "wb") as file,
-    ):
+    bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem)
+    with bar, part.open("ab") as file:
         for chunk in response.iter_content(_CHUNK):
             bar.update(file.write(chunk))
 
 
 def unpack_zip(archive: Path, folder: Path) -> Path:
-    """Unpack archive as folder, which must not exist yet; it appears complete or not at all.
+    """Unpack archive as a new folder, which appears complete or not at all.
 
-    Raises ArchiveError for anything that is not a sound, unencrypted zip of plain files and
+    Raises DownloadError for anything that is not a sound, unencrypted zip of plain files and
     folders within the limits of this module.
     """
-    if folder.exists():
-        raise ArchiveError(f"{folder} already exists: remove it to unpack {archive.name} again")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         unpacked = Path(scratch, "unpacked")
@@ -162,10 +152,10 @@ def unpack_zip(archive: Path, folder: Path) -> Path:
                 _check_entries(source.infolist(), archive)
                 for entry in tqdm(source.infolist(), desc="unpacking", unit="file"):
                     source.extract(entry, unpacked)
-        except _UNPACKING_ERRORS as error:
+        except _DAMAGE as error:
             with archive.open("rb") as file:
                 head = file.read(24)
-            raise ArchiveError(
+            raise DownloadError(
                 f"{archive} could not be unpacked ({error}; it starts with {head!r}): check the"
                 " address it came from and the free disk space, remove it and run again, or unpack"
                 " the data by hand and give its folder"
@@ -178,16 +168,14 @@ def _check_entries(entries: list[zipfile.ZipInfo], archive: Path) -> None:
     total = sum(entry.file_size for entry in entries)
     limit = min(MAX_UNPACKED_BYTES, max(_RATIO_FREE_BYTES, MAX_RATIO * archive.stat().st_size))
     if len(entries) > MAX_FILES or total > limit:
-        raise ArchiveError(
+        raise DownloadError(
             f"{archive} holds {len(entries):,} entries of {total:,} bytes, over the limit of"
             f" {MAX_FILES:,} entries or {limit:,} bytes: refused as a zip bomb"
         )
     for entry in entries:
         # A Windows path knows drives and both kinds of slashes.
-        path = PureWindowsPath(entry.filename)
+        path, name = PureWindowsPath(entry.filename), f"entry {entry.filename!r} of {archive}"
         if path.anchor or ".." in path.parts:
-            raise ArchiveError(
-                f"archive entry {entry.filename!r} points outside the folder: refused"
-            )
+            raise DownloadError(f"{name} points outside its folder: refused")
         if stat.S_IFMT(entry.external_attr >> 16) not in {0, stat.S_IFREG, stat.S_IFDIR}:
-            raise ArchiveError(f"archive entry {entry.filename!r} is a link or device: refused")
+            raise DownloadError(f"{name} is a link or device: refused")

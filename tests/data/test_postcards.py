@@ -54,6 +54,11 @@ def test_the_same_seed_draws_the_same_pixels_and_another_seed_others(landmark: s
     assert _draw(landmark, 7).tobytes() != _draw(landmark, 8).tobytes()
 
 
+def test_scenes_without_a_landmark_are_of_many_kinds() -> None:
+    scenes = {_draw(None, seed, (40, 32)).tobytes() for seed in range(60)}
+    assert len(scenes) == 60
+
+
 def test_two_landmarks_differ_under_the_same_seed() -> None:
     assert _draw("Eiffel Tower", 3).tobytes() != _draw("Big Ben", 3).tobytes()
 
