@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from landmark_ml.config import user_path
 from landmark_ml.data import postcards
-from landmark_ml.data.dataset import Dataset, Split
+from landmark_ml.data.dataset import SPLITS, Dataset
 from landmark_ml.data.download import download, unpack_zip
 from landmark_ml.data.folders import list_folder
 from landmark_ml.data.near_duplicates import group_near_duplicates
@@ -141,18 +141,15 @@ def _report_unreadable(files: Sequence[UnreadablePhoto], total: int, max_share: 
 
 
 def _check_classes(dataset: Dataset) -> None:
-    def empty(split: Split) -> list[str]:
-        return [name for name, count in dataset.class_counts(split).items() if not count]
-
-    if untrained := empty("train"):
-        raise ValueError(
-            f"no training photos are left of {', '.join(untrained)}: every one is unreadable,"
-            " conflicting or also in val or test; add photos or remove the class"
-        )
-    splits: tuple[Split, ...] = ("val", "test")
-    for split in splits:
-        if names := empty(split):
-            logger.warning("%d classes have no %s photos: %s", len(names), split, ", ".join(names))
+    for split in SPLITS:
+        empty = [name for name, count in dataset.class_counts(split).items() if not count]
+        if empty and split == "train":
+            raise ValueError(
+                f"no training photos are left of {', '.join(empty)}: every one is unreadable,"
+                " conflicting or also in val or test; add photos or remove the class"
+            )
+        if empty:
+            logger.warning("%d classes have no %s photos: %s", len(empty), split, ", ".join(empty))
 
 
 def _log_summary(dataset: Dataset) -> None:
