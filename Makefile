@@ -23,7 +23,8 @@ SERVE_PORT ?= 5001
 INSTALL = @if [ -x $(BIN)/uv ]; then \
 		$(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH:%=--torch-backend %) --editable '.[$(1)]'; \
 	else \
-		$(BIN)/python -m pip install --quiet --editable '.[$(1)]'; \
+		$(BIN)/python -m pip install --quiet \
+			$(TORCH:%=--extra-index-url https://download.pytorch.org/whl/%) --editable '.[$(1)]'; \
 	fi
 OF_MODEL = $(if $(filter-out landmarks,$(MODEL)),-P $(1)="$(or $(2),$(MODEL))")
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow run . --env-manager local

@@ -15,15 +15,13 @@ def main() -> None:
     from landmark_ml.tracking.run import connect
     from serving.app import serve
 
+    def say_where(address: str) -> None:
+        print(f"\nthe page   {address}\nthe API    {address}/docs\nCtrl-C ends it", flush=True)
+
     connect()
     # A server that is told to end has ended well; a supervisor must not take it for a failure.
     with contextlib.suppress(KeyboardInterrupt):
-        serve(config, print_address)
-
-
-def print_address(address: str) -> None:
-    """Print where the page is."""
-    print(f"\nthe page   {address}\nthe API    {address}/docs\nCtrl-C ends it", flush=True)
+        serve(config, say_where)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from landmark_ml.config import (
     PromoteConfig,
     RollbackConfig,
     TagConfig,
+    TuneConfig,
 )
 from landmark_ml.inference.prediction import Prediction, answer_fields
 
@@ -65,7 +66,7 @@ ENTRY_POINTS = {
     "scratch": EntryPoint("train scratch", recipes.scratch(), _PIXELS),
     "data": EntryPoint("data", DataConfig(), ("data", "not_landmarks", "places")),
     "tune": EntryPoint(
-        "tune", recipes.tune(), ("data", "space", "trials", "minutes", "study", "storage")
+        "tune", TuneConfig(), ("data", "space", "trials", "minutes", "study", "storage")
     ),
     "compare": EntryPoint("compare", CompareConfig(), ("experiment", "filter", "most")),
     "evaluate": EntryPoint("evaluate", EvaluateConfig(), ("model", "data", "photos")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from landmark_ml.config import TrainConfig, TuneConfig
+from landmark_ml.config import TrainConfig
 
 
 def transfer() -> TrainConfig:
@@ -73,8 +73,3 @@ def scratch() -> TrainConfig:
 
 
 RECIPES = {recipe.__name__: recipe for recipe in (transfer, ensemble, finetune, scratch)}
-
-
-def tune() -> TuneConfig:
-    """Search around `transfer`."""
-    return TuneConfig(recipe="transfer")

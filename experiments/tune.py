@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from experiments import cli, recipes
+from experiments import cli
 from experiments.train import interval
-
-if TYPE_CHECKING:
-    from landmark_ml.tuning import TuneResult
+from landmark_ml.config import TuneConfig
 
 
 def main() -> None:
-    """Search, and say what was found and how to have it again."""
-    config = cli.parse(recipes.tune(), __doc__ or "")
+    """Search, and say what was found and how to train it again."""
+    config = cli.parse(TuneConfig(), __doc__ or "")
 
     from landmark_ml.tuning import run_tuning
 
-    print_search(run_tuning(config))
-
-
-def print_search(result: TuneResult) -> None:
-    """Best trial with its parameters, what its model reached on the test photos, and where."""
+    result = run_tuning(config)
     counts = ", ".join(f"{count} {state}" for state, count in result.counts.items())
     winner = result.winner
     print(f"\nstudy       {result.study}: {counts}")

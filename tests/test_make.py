@@ -75,3 +75,13 @@ def test_cleaning_keeps_what_benchmarks_measured() -> None:
     removed = planned("clean").split()
     assert "build/lib" in removed
     assert "build" not in removed
+
+
+@pytest.mark.parametrize("torch", ["", "cpu"])
+def test_uv_installs_and_pip_does_where_uv_cannot_be_had(torch: str) -> None:
+    commands = planned("install", f"TORCH={torch}", "--assume-new=pyproject.toml")
+    with_uv, with_pip = commands.split("if [ -x .venv/bin/uv ]; then")[1].split("else")
+    assert "uv pip install" in with_uv
+    assert "-m pip install" in with_pip
+    assert ("--torch-backend cpu" in with_uv) == bool(torch)
+    assert ("whl/cpu" in with_pip) == bool(torch)
