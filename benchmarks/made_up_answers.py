@@ -6,16 +6,19 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from landmark_ml.data import Photo
-from landmark_ml.evaluation.predictions import Evaluation
+from landmark_ml.evaluation.judge import Report
+from landmark_ml.evaluation.metrics import measure
+from landmark_ml.evaluation.predictions import Predictions
 
 CLASSES = tuple(f"Landmark {number}" for number in range(50))
 TEST_PHOTOS = 522
 _CONFIDENCE = 0.9
 
 
-def made_up_evaluation(top1: float, seed: int) -> Evaluation:
+def made_up_report(top1: float, seed: int) -> Report:
     """Answers to as many test photos as landmarks50 has; seed: which of them are wrong."""
     rng = np.random.default_rng(seed)
     labels = np.arange(TEST_PHOTOS) % len(CLASSES)
@@ -29,11 +32,8 @@ def made_up_evaluation(top1: float, seed: int) -> Evaluation:
     rest = (1 - _CONFIDENCE) / (len(CLASSES) - 1)
     probabilities = np.full((TEST_PHOTOS, len(CLASSES)), rest)
     probabilities[np.arange(TEST_PHOTOS), answered] = _CONFIDENCE
-    return Evaluation(
-        photos,
-        CLASSES,
-        probabilities,
-        landmark_scores=np.full(TEST_PHOTOS, _CONFIDENCE),
-        accepted=np.ones(TEST_PHOTOS, dtype=bool),
-        ms_per_photo=5.0,
-    )
+    answers = [{"landmark_score": _CONFIDENCE, "is_landmark": True}] * TEST_PHOTOS
+    places = [None] * len(CLASSES)
+    predictions = Predictions.of(photos, CLASSES, probabilities, answers, places)
+    metrics = measure(predictions) | {"ms_per_photo": 5.0}
+    return Report(metrics, predictions, pd.DataFrame())

@@ -9,23 +9,23 @@ import mlflow
 import numpy as np
 from PIL import Image
 
-from benchmarks.made_up_answers import made_up_evaluation
+from benchmarks.made_up_answers import made_up_report
 from benchmarks.synthetic_store import EXPERIMENT, MODEL
 from landmark_ml.config import CompareConfig, HistoryConfig, PromoteConfig, RollbackConfig
-from landmark_ml.evaluation.predictions import summarize
 from landmark_ml.registry import promote as promoting
 from landmark_ml.registry.judged import Judged
 from landmark_ml.registry.promote import run_promotion
 from landmark_ml.registry.rollback import roll_back, tell_history
-from landmark_ml.reports.comparison_run import run_comparison
+from landmark_ml.reports.comparison import run_comparison
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from mlflow.entities.model_registry import ModelVersion
 
     from landmark_ml.data import Dataset
+    from landmark_ml.geo.gazetteer import Gazetteer
 
 PEER = "mlflow.search_runs"
 _CHAMPION_TOP1, _CHALLENGER_TOP1 = 0.85, 0.95
@@ -65,17 +65,13 @@ def _promote(candidates: str, photos: Path) -> None:
         raise RuntimeError(f"nobody was promoted: {result.receipt.verdicts[0].stopped_by}")
 
 
-def _judge(version: ModelVersion, _dataset: Dataset, _names: Sequence[str], _: int) -> Judged:
+def _judge(version: ModelVersion, _dataset: Dataset, _gazetteer: Gazetteer, _: int) -> Judged:
     """A sound version with made-up answers, clearly better unless it is the champion."""
     top1 = _CHAMPION_TOP1 if "champion" in version.aliases else _CHALLENGER_TOP1
-    evaluation = made_up_evaluation(top1, seed=0)
     return Judged(
         version=int(version.version),
         run_id=version.run_id or "",
-        evaluation=evaluation,
-        metrics=summarize(evaluation),
+        report=made_up_report(top1, seed=0),
         megabytes=14.0,
-        pickles=(),
-        requirements=(),
         seen=0,
     )

@@ -29,9 +29,8 @@ from mlflow.store.tracking.dbmodels.models import (
 from sqlalchemy import create_engine, insert
 from tqdm.auto import tqdm
 
-from benchmarks.made_up_answers import made_up_evaluation
+from benchmarks.made_up_answers import made_up_report
 from landmark_ml.config import TrainConfig, to_params
-from landmark_ml.evaluation.predictions import answers_table, summarize
 from landmark_ml.registry.champion import CHAMPION, PREVIOUS
 from landmark_ml.registry.history import Entry, history_name, to_tags
 
@@ -73,11 +72,11 @@ def fill_store(uri: str, folder: Path, runs: int) -> None:
     root = folder / "artifacts"
     experiment = int(mlflow.create_experiment(EXPERIMENT, root.as_uri()))
     artifacts = [root / f"shared-{number}" for number in range(_FOLDERS)]
-    evaluations = [made_up_evaluation(0.80 + 0.01 * n, seed=n) for n in range(_FOLDERS)]
-    for place, evaluation in zip(artifacts, evaluations, strict=True):
+    reports = [made_up_report(0.80 + 0.01 * n, seed=n) for n in range(_FOLDERS)]
+    for place, report in zip(artifacts, reports, strict=True):
         place.mkdir(parents=True)
-        answers_table(evaluation).to_csv(place / "test_answers.csv", index=False)
-    metrics = [summarize(evaluation) for evaluation in evaluations]
+        report.predictions.table().to_csv(place / "test_answers.csv", index=False)
+    metrics = [report.metrics for report in reports]
     engine = create_engine(uri)
     with engine.begin() as connection:
         names = (MODEL, history_name(MODEL))

@@ -8,14 +8,14 @@ from experiments import cli
 from landmark_ml.config import CompareConfig
 
 if TYPE_CHECKING:
-    from landmark_ml.reports.comparison_run import ComparisonResult
+    from landmark_ml.reports.comparison import ComparisonResult
 
 
 def main() -> None:
     """Print the table and what it shows, and log both as a report."""
     config = cli.parse(CompareConfig(), __doc__ or "")
 
-    from landmark_ml.reports.comparison_run import run_comparison
+    from landmark_ml.reports.comparison import run_comparison
 
     print_comparison(run_comparison(config))
 

@@ -10,11 +10,12 @@ def main() -> None:
     """Log the figures, print what the dataset holds and its issues; issues are no failure."""
     config = cli.parse(DataConfig(), __doc__ or "")
 
-    from landmark_ml.reports.dataset_report import describe_dataset, run_inspection
+    from landmark_ml.reports.dataset_report import describe_dataset, report_dataset
+    from landmark_ml.training.preview import draw_training_photos
 
-    result = run_inspection(config, recipes.transfer())
+    result = report_dataset(config, recipes.transfer(), draw_training_photos)
     print(f"\n{describe_dataset(result.dataset)}\n")
-    print(result.findings.summary())
+    print(result.issues.summary())
     print(f"run  {result.location}")
     print("\nnext:")
     print("  make ui   see the figures and the issues in MLflow")

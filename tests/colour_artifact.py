@@ -29,8 +29,8 @@ NAMES = ("Eiffel Tower", "Château d'If", "Nowhere")
 
 TOWER = Place("Eiffel Tower", "Paris", "France", "FR", 48.8584, 2.2945, ("tower", "paris"))
 CASTLE = Place("Château d'If", None, "France", "FR", 43.2799, 5.3257, ("castle", "island"))
-_PLACES = Gazetteer({"Tour Eiffel": TOWER, "Chateau dIf": CASTLE})
-_CLASSES = ("Tour Eiffel", "Chateau dIf", "Nowhere")
+PLACES = Gazetteer({"Tour Eiffel": TOWER, "Chateau dIf": CASTLE})
+CLASSES = ("Tour Eiffel", "Chateau dIf", "Nowhere")
 _THRESHOLD = 0.5
 
 
@@ -63,11 +63,9 @@ def write_artifact(folder: Path) -> Path:
         model.classifier.weight.copy_(solution.T)
         model.classifier.bias.zero_()
     cache = lay_traced(folder / "cache")
-    info = ArtifactInfo(_CLASSES, run_id="abc")
+    info = ArtifactInfo(CLASSES, run_id="abc")
     calibration = Calibration(temperature=1.0, threshold=_THRESHOLD)
-    return export_network(
-        model, calibration, info, _PLACES, folder=folder / "artifact", cache=cache
-    )
+    return export_network(model, calibration, info, PLACES, folder=folder / "artifact", cache=cache)
 
 
 @functools.cache

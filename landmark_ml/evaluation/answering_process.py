@@ -1,10 +1,10 @@
 """Run as a script: load a served model and answer the photos a parent process sends.
 
 In a process of its own a model answers with the code it was logged with, and its memory is its own.
-Nothing of this project is imported here: it would stand in the place of the model's code.
+This script must import nothing of this project: it would hide the model's copy of the same code.
 
-A request is a line of JSON, `{"sizes": [bytes of each photo], "params": {...}}`, and the photos one
-after the other; the reply a line of JSON: `answers`, or `failure`, and `peak_mb` of memory so far.
+A request is a line of JSON, `{"sizes": [bytes of each photo], "params": {...}}`, then the bytes of
+the photos. The reply is a line of JSON: `answers` or `failure`, and `peak_mb` of memory so far.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _BYTES_IN_MAXRSS = 1 if sys.platform == "darwin" else 1024
 
 def main(model: str, threads: int) -> None:
     """Answer until the parent closes the pipe; threads: cores to keep busy, 0: the model's own."""
-    # Whatever a library prints must not get between the replies.
+    # What a library prints must not get between the replies, so it goes to stderr.
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    # A model that was logged without a configuration warns of one, so it gets none unasked.
+    # A model logged without a configuration warns when it is given one.
     settings = {"threads": threads} if threads else None
     loaded = mlflow.pyfunc.load_model(model, model_config=settings)
     _reply(replies, answers=[])
@@ -37,7 +37,7 @@ def main(model: str, threads: int) -> None:
             answers = loaded.predict(pd.DataFrame({"image": photos}), params=request["params"])
             _reply(replies, answers=answers.to_dict(orient="records"))
         except Exception as error:
-            # Told to the parent, who raises it.
+            # The parent raises it.
             _reply(replies, failure=f"{type(error).__name__}: {error}")
 
 

@@ -1,4 +1,4 @@
-"""Which photos judge a model: never those it was trained on."""
+"""Which photos may judge a model: none that it was trained on or chosen by."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class EvaluatedPhotos:
-    """Photos to judge by, those of no landmark included.
+class HeldOutPhotos:
+    """Photos to judge a model by, those of no landmark included.
 
     split: where the choice is from, the `manifest` of the model's own run or the `data`. left_out:
-    photos that the model was trained on, or that chose it, and that judge nothing. checked: False
-    when it is not known which photos the model was trained on.
+    how many were left out because the model learned from them or was chosen by them. checked:
+    False when it is not known which photos those are.
     """
 
     dataset: Dataset
@@ -37,18 +37,24 @@ class EvaluatedPhotos:
 
 def choose_photos(
     config: DataConfig, manifest: Path | None, *, every: bool = False
-) -> EvaluatedPhotos:
+) -> HeldOutPhotos:
     """The test photos of a dataset, or with `every` all of them, that a model did not learn from.
 
     manifest: split manifest of the model's run, None when it has none. When all its photos are
-    found under the dataset's root the split is the one it records; else the dataset is opened and
+    found under the dataset's root, the split is the one it records; else the dataset is opened and
     split as for a training. Raises ValueError when no photo is left.
     """
-    recorded = _recorded(config, manifest) if manifest and not every else None
+    recorded = None
+    if manifest and not every:
+        _, root = find_root(config)
+        try:
+            recorded = read_manifest(manifest, root, verify=True, threads=config.threads)
+        except ValueError as error:
+            logger.info("the split that the model's run recorded does not fit here: %s", error)
     dataset = recorded or open_dataset(config)
     photos = (*dataset.train, *dataset.val, *dataset.test) if every else dataset.test
-    used = learned_hashes(manifest) if manifest else set()
-    kept = tuple(photo for photo in photos if photo.sha256 not in used)
+    learned = learned_hashes(manifest)
+    kept = tuple(photo for photo in photos if photo.sha256 not in (learned or ()))
     left_out = len(photos) - len(kept)
     if not any(photo.label >= 0 for photo in kept):
         raise ValueError(
@@ -62,26 +68,24 @@ def choose_photos(
             left_out,
             len(photos),
         )
-    if not manifest:
+    split = "manifest" if recorded else "data"
+    return HeldOutPhotos(dataset, kept, split, left_out, checked=learned is not None)
+
+
+def learned_hashes(manifest: Path | None) -> frozenset[str] | None:
+    """Content hashes of the photos that a run trained on or was chosen by, from its manifest.
+
+    None, with a warning, when the run has no manifest or a damaged one.
+    """
+    if manifest is None:
         logger.warning(
             "the run of the model holds no split manifest: whether it was trained on these photos"
             " cannot be checked"
         )
-    split = "manifest" if recorded else "data"
-    return EvaluatedPhotos(dataset, kept, split, left_out, checked=manifest is not None)
-
-
-def _recorded(config: DataConfig, manifest: Path) -> Dataset | None:
-    """The dataset as the manifest splits it, None when it is about other photos."""
-    _, root = find_root(config)
-    try:
-        return read_manifest(manifest, root, verify=True, threads=config.threads)
-    except ValueError as error:
-        logger.info("the split that the model's run recorded does not fit here: %s", error)
         return None
-
-
-def learned_hashes(manifest: Path) -> set[str]:
-    """Content hashes of the photos that a run trained on or was chosen by."""
-    content = json.loads(manifest.read_text(encoding="utf-8"))
-    return {row["sha256"] for row in content["photos"] if row["split"] in ("train", "val")}
+    try:
+        photos = json.loads(manifest.read_text(encoding="utf-8"))["photos"]
+        return frozenset(row["sha256"] for row in photos if row["split"] in ("train", "val"))
+    except (ValueError, KeyError) as error:
+        logger.warning("the split manifest of the model's run is damaged: %r", error)
+        return None

@@ -1,206 +1,174 @@
-"""All that is measured of a served model on some photos: metrics, intervals and tables."""
+"""The judge: asks a served model about photos and measures everything its answers tell."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from landmark_ml.data import NOT_A_LANDMARK
-from landmark_ml.evaluation import metrics
-from landmark_ml.evaluation.latency import measure_costs
-from landmark_ml.evaluation.location import kilometres_off, level_metrics
-from landmark_ml.evaluation.metric_intervals import metric_intervals
-from landmark_ml.evaluation.predictions import (
-    Evaluation,
-    answers_table,
-    evaluate_served,
-    per_class,
-    summarize,
-)
+from landmark_ml.evaluation.metrics import measure
+from landmark_ml.evaluation.model_process import ServedProcess
+from landmark_ml.evaluation.predictions import predict
 from landmark_ml.evaluation.robustness import measure_robustness
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Set
-
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
     from landmark_ml.data import Photo
-    from landmark_ml.evaluation.model_process import ServedProcess
+    from landmark_ml.evaluation.predictions import Predictions, ServedModel
     from landmark_ml.geo.gazetteer import Gazetteer
 
 _EVERY_CANDIDATE = 1_000_000
+_BATCH = 32
 
 
 @dataclass(frozen=True)
 class JudgeOptions:
-    """How much is measured: photos of each corruption (0: none), resamples of the bootstrap."""
+    """How much is measured.
 
-    corrupted_photos: int = 200
-    resamples: int = 1000
+    unseen_apart: landmarks that the model does not know are judged apart, as photos that it should
+    not tag; False: a model has to know exactly the classes of the photos. resamples: of the
+    bootstrap intervals; 0: only the intervals that need none. corrupted_photos: of each corruption;
+    0: none. timed_photos: at most, of the latency.
+    """
+
+    unseen_apart: bool = False
+    resamples: int = 0
+    corrupted_photos: int = 0
+    timed_photos: int = 30
     seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
-class EvaluationReport:
+class Report:
     """A model judged on photos.
 
-    metrics: by name without prefix, 95% intervals as `<name>_low` and `<name>_high`. answers: one
-    row a photo that shows a landmark the model knows, or none; the table of
-    `evaluation.answers_table`. classes: precision, recall and f1 of each landmark. corruptions:
-    top-1 of each, empty when not measured. kilometres: those of `placement.kilometres_off`.
-    unseen: answers on photos of landmarks the model never learned, or None.
+    metrics: by the names of `METRICS`, 95% intervals as `<name>_low` and `<name>_high`.
+    corruptions: top-1 of each, the table of `measure_robustness`; empty when not measured.
     """
 
     metrics: dict[str, float]
-    answers: pd.DataFrame
-    classes: pd.DataFrame
+    predictions: Predictions
     corruptions: pd.DataFrame
-    kilometres: NDArray[np.float64]
-    evaluation: Evaluation
-    unseen: Evaluation | None
 
 
 def judge(
-    model: ServedProcess,
+    model: ServedModel,
     photos: Sequence[Photo],
     classes: Sequence[str],
     gazetteer: Gazetteer,
     options: JudgeOptions | None = None,
-) -> EvaluationReport:
-    """Ask a model about photos and measure everything that its answers tell.
+) -> Report:
+    """Judge a model on photos; classes: what their labels mean.
 
-    classes: what the labels of the photos mean. Photos of landmarks that the model does not know
-    are judged apart. Raises ValueError when it knows none of them or refuses a photo.
+    Raises ValueError when the model knows none of the landmarks or refuses a photo.
     """
     options = options or JudgeOptions()
-    sides = _match_names(model, photos, classes, gazetteer)
-    evaluation = evaluate_served(model, sides.known, sides.classes, sides.names)
-    unseen = (
-        evaluate_served(model, sides.unseen, sides.classes, sides.names) if sides.unseen else None
-    )
-    corruptions = _robustness(model, sides, options)
-    kilometres = kilometres_off(evaluation, gazetteer)
-    measured = {
-        **summarize(evaluation),
-        **_selective(evaluation),
-        **metrics.location_metrics(kilometres),
-        **level_metrics(evaluation, gazetteer),
-        **_against_unseen(evaluation, unseen),
-        **_corruption_metrics(corruptions),
-        **measure_costs(model, [photo.path for photo in sides.known]),
-    }
-    return EvaluationReport(
-        measured | metric_intervals(evaluation, kilometres, options.resamples, options.seed),
-        answers_table(evaluation),
-        per_class(evaluation),
+    known, names = list(photos), gazetteer.shown_names(classes)
+    unseen: list[Photo] = []
+    if options.unseen_apart:
+        known, unseen, classes, names = match_names(model, photos, classes, gazetteer)
+    predictions = predict(model, known, classes, names, gazetteer)
+    if unseen:
+        apart = predict(model, unseen, classes, names, gazetteer)
+        predictions = replace(predictions, unseen=apart)
+    corruptions, measured = pd.DataFrame(), dict[str, float]()
+    if options.corrupted_photos:
+        landmarks = [photo for photo in known if photo.label != NOT_A_LANDMARK]
+        corruptions = measure_robustness(
+            model, landmarks, names, options.corrupted_photos, options.seed
+        )
+        for name, _, *row in corruptions.itertuples(index=False):
+            ends = ("", "_low", "_high")
+            measured |= {f"top1_{name}{end}": value for end, value in zip(ends, row, strict=True)}
+        harmed = corruptions["top1"][corruptions["corruption"] != "clean"]
+        measured["top1_corrupted"] = float(harmed.mean())
+    return Report(
+        measure(predictions, resamples=options.resamples, seed=options.seed)
+        | measured
+        | measure_latency(model, known, options.timed_photos),
+        predictions,
         corruptions,
-        kilometres,
-        evaluation,
-        unseen,
     )
 
 
-@dataclass(frozen=True)
-class _Sides:
-    known: tuple[Photo, ...]
-    unseen: tuple[Photo, ...]
-    classes: tuple[str, ...]
-    names: tuple[str, ...]
+def match_names(
+    model: ServedModel, photos: Sequence[Photo], classes: Sequence[str], gazetteer: Gazetteer
+) -> tuple[list[Photo], list[Photo], list[str], list[str]]:
+    """Photos of landmarks the model knows and of those it never learned, by their names.
 
-
-def _match_names(
-    model: ServedProcess, photos: Sequence[Photo], classes: Sequence[str], gazetteer: Gazetteer
-) -> _Sides:
-    """Part photos of landmarks the model knows from those it never learned, by their names."""
+    Returns the two with labels that index the classes returned next, those the model knows, and
+    the classes as its answers spell them. Photos of no landmark are among the first.
+    """
     if not photos:
         raise ValueError("there are 0 photos to evaluate on; give a split that has some")
     first = pd.DataFrame({"image": [photos[0].path.read_bytes()]})
     answer = model.predict(first, params={"top_k": _EVERY_CANDIDATE}).iloc[0]
     known = {candidate["landmark"] for candidate in answer["candidates"] or ()}
-    names = _answered_names(classes, known, gazetteer)
-    learned = [label for label, name in enumerate(names) if name in known]
-    if not learned:
-        raise ValueError(
-            f"the model knows none of the {len(names)} landmarks of these photos; it answers with"
-            f" {', '.join(sorted(known)[:5])} …; evaluate it on photos of those, with the same"
-            " places"
-        )
-    if not any(photo.label in learned for photo in photos):
-        raise ValueError(
-            f"none of the {len(photos)} photos shows a landmark that the model knows, such as"
-            f" {', '.join(sorted(known)[:5])} …; add some of those"
-        )
-    # Two labels of one place are one landmark to a model that learned one of them.
-    shown = {names[label]: classes[label] for label in reversed(learned)}
-    order = {
-        name: index for index, name in enumerate(dict.fromkeys(names[label] for label in learned))
-    }
-    position = {label: order[names[label]] for label in learned}
-    # Landmarks the model knows and no photo shows can still be answered, and then are wrong.
-    others = sorted(known - set(names))
-    relabelled = [
-        replace(photo, label=position.get(photo.label, NOT_A_LANDMARK)) for photo in photos
-    ]
-    strange = [photo.label >= 0 and photo.label not in position for photo in photos]
-    return _Sides(
-        known=tuple(p for p, is_new in zip(relabelled, strange, strict=True) if not is_new),
-        unseen=tuple(p for p, is_new in zip(relabelled, strange, strict=True) if is_new),
-        classes=(*(shown[name] for name in order), *others),
-        names=(*order, *others),
-    )
-
-
-def _answered_names(classes: Sequence[str], known: Set[str], gazetteer: Gazetteer) -> list[str]:
-    """What a model calls each class, which answers with `known`; else the name as shown here.
-
-    Of two landmarks that stand at one place it answers with the labels, of one with the place.
-    """
+    some = f"{', '.join(sorted(known)[:5])} …"
     names = []
     for label, shown in zip(classes, gazetteer.shown_names(classes), strict=True):
+        # A model answers with the name of a place, or with the labels if two stand at one place.
         place = gazetteer.find(label)
         ways = (shown, label, place.name if place else label)
         names.append(next((way for way in ways if way in known), shown))
-    return names
+    if not known & set(names):
+        raise ValueError(
+            f"the model knows none of the {len(names)} landmarks of these photos; it answers with"
+            f" {some}; evaluate it on photos of those, with the same places"
+        )
+    # Two labels of one place are one class to a model that learned one of them.
+    matched: dict[str, str] = {}
+    for label, name in zip(classes, names, strict=True):
+        if name in known:
+            matched.setdefault(name, label)
+    # Landmarks that the model knows and no photo shows can be answered too, and then are wrong.
+    matched |= {name: name for name in sorted(known - set(names))}
+    position = {name: index for index, name in enumerate(matched)}
+    relabelled: dict[bool, list[Photo]] = {True: [], False: []}
+    for photo in photos:
+        shows = photo.label != NOT_A_LANDMARK
+        known_as = position.get(names[photo.label], NOT_A_LANDMARK) if shows else NOT_A_LANDMARK
+        relabelled[shows and known_as == NOT_A_LANDMARK].append(replace(photo, label=known_as))
+    if not any(photo.label != NOT_A_LANDMARK for photo in relabelled[False]):
+        raise ValueError(
+            f"none of the {len(photos)} photos shows a landmark that the model knows, such as"
+            f" {some}; add some of those"
+        )
+    return relabelled[False], relabelled[True], list(matched.values()), list(matched)
 
 
-def _robustness(model: ServedProcess, sides: _Sides, options: JudgeOptions) -> pd.DataFrame:
-    if not options.corrupted_photos:
-        return pd.DataFrame()
-    shown = [photo for photo in sides.known if photo.label != NOT_A_LANDMARK]
-    return measure_robustness(model, shown, sides.names, options.corrupted_photos, options.seed)
+def measure_latency(model: ServedModel, photos: Sequence[Photo], most: int) -> dict[str, float]:
+    """Latency of single photos, throughput in batches, and memory of a model of its own process.
 
+    Times are from a photo's bytes to its answer, on at most `most` photos spread over all, after
+    one that warms up.
+    """
+    rows = np.linspace(0, len(photos) - 1, min(len(photos), most)).round().astype(int)
+    files = [photos[row].path.read_bytes() for row in rows]
+    model.predict(pd.DataFrame({"image": files[:1]}))
 
-def _selective(evaluation: Evaluation) -> dict[str, float]:
-    """Area under the risk-coverage curve, and coverage at 1% and 5% risk, over all photos."""
-    coverage, risk = metrics.risk_coverage(evaluation.confidence, evaluation.correct)
-    found = {"aurc": float(risk.mean())}
-    for percent in (1, 5):
-        within = coverage[risk <= percent / 100]
-        found[f"coverage_at_{percent}_percent_risk"] = float(within.max()) if len(within) else 0.0
+    def seconds(some: Sequence[bytes]) -> float:
+        frame = pd.DataFrame({"image": some})
+        started = time.perf_counter()
+        model.predict(frame)
+        return time.perf_counter() - started
+
+    single = [1000 * seconds([file]) for file in tqdm(files, desc="latency", delay=1)]
+    batched = sum(seconds(files[at : at + _BATCH]) for at in range(0, len(files), _BATCH))
+    median = float(np.median(single))
+    found = {
+        "ms_per_photo": median,
+        # The name that evaluations had for it before.
+        "p50_ms": median,
+        "p99_ms": float(np.quantile(single, 0.99)),
+        "photos_per_second": len(files) / batched,
+    }
+    if isinstance(model, ServedProcess):
+        found |= {"peak_mb": model.peak_mb, "loaded_mb": model.loaded_mb}
     return found
-
-
-def _against_unseen(evaluation: Evaluation, unseen: Evaluation | None) -> dict[str, float]:
-    if unseen is None:
-        return {}
-    shown = evaluation.landmark_scores[evaluation.shows_landmark]
-    found = metrics.rejection(shown, unseen.landmark_scores)
-    return {
-        "unseen_photos": float(len(unseen.photos)),
-        "unseen_auroc": found["auroc"],
-        "unseen_fpr_at_95_recall": found["fpr_at_95_recall"],
-        "unseen_tagged": float(unseen.accepted.mean()),
-    }
-
-
-def _corruption_metrics(corruptions: pd.DataFrame) -> dict[str, float]:
-    if corruptions.empty:
-        return {}
-    found = dict(zip(corruptions["corruption"], corruptions["top1"].astype(float), strict=True))
-    harmed = [share for name, share in found.items() if name != "clean"]
-    return {f"top1_{name}": share for name, share in found.items()} | {
-        "top1_corrupted": float(np.mean(harmed))
-    }

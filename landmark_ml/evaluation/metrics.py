@@ -1,106 +1,64 @@
-"""Numbers that judge predictions: accuracy, per class, GAP, calibration, rejection, location."""
+"""Every metric of a judged model: its caption, its unit, and the function that computes it.
+
+To add a metric, add an entry to `METRICS`. Training, evaluation and promotion then measure it, and
+pages, cards, receipts and the terminal show it with this caption.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
-from sklearn.metrics import f1_score, precision_recall_fscore_support, roc_auc_score, roc_curve
+from sklearn.metrics import f1_score, roc_auc_score, roc_curve
+from tqdm.auto import tqdm
+
+from landmark_ml.evaluation.robustness import CORRUPTIONS
+from landmark_ml.evaluation.significance import wilson_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
+    from landmark_ml.evaluation.predictions import Predictions
+
     Floats = NDArray[np.floating]
-    Integers = NDArray[np.integer]
+    Bools = NDArray[np.bool_]
 
-_Z95 = 1.959963984540054
 LOCATION_LIMITS_KM = (1, 25, 200, 750, 2500)
+"""Street, city, region, country and continent: Hays and Efros, IM2GPS, CVPR 2008."""
+
+_SHARE, _SCORE, _COUNT = "{:.1%}", "{:.3f}", "{:.0f}"
 
 
-def topk_correct(scores: Floats, labels: Integers, k: int) -> NDArray[np.bool_]:
-    """Whether the label is among the k best of scores [N, C]: bool [N]."""
-    k = min(k, scores.shape[1])
-    best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    hits: NDArray[np.bool_] = (best == labels[:, None]).any(axis=1)
-    return hits
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is called, explained, computed and shown.
 
-
-def accuracy(scores: Floats, labels: Integers, k: int = 1) -> float:
-    """Share of photos whose label is among the k best of scores [N, C].
-
-    Raises ValueError without photos.
+    of: computes it; NaN where it is undefined, and then it is left out. None: it is not computed
+    from predictions; `judge` measures it. form: format of a value with its unit. better: the
+    direction. interval: where its 95% interval comes from. where: `everywhere`, which includes the
+    columns of a comparison; `summary`: cards, receipts and evaluations; `detail`: evaluations only.
     """
-    if not len(labels):
-        raise ValueError("accuracy of 0 photos is undefined; evaluate on a split that has some")
-    return float(topk_correct(scores, labels, k).mean())
+
+    caption: str
+    meaning: str
+    of: Callable[[Predictions], float] | None = None
+    form: str = _SCORE
+    better: Literal["higher", "lower", ""] = "higher"
+    interval: Literal["wilson", "bootstrap", ""] = ""
+    where: Literal["everywhere", "summary", "detail"] = "summary"
 
 
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """95% interval of a share seen on `count` photos (Wilson, 1927): right near 0 and 1 too."""
-    if count < 1:
-        raise ValueError(f"an interval needs at least 1 photo and count is {count}")
-    centre = share + _Z95**2 / (2 * count)
-    margin = _Z95 * math.sqrt(share * (1 - share) / count + _Z95**2 / (4 * count**2))
-    scale = 1 + _Z95**2 / count
-    low, high = (centre - margin) / scale, (centre + margin) / scale
-    # Rounding must not put the share itself outside: of 25 right out of 25 the end is below 1.
-    return max(0.0, min(low, share)), min(1.0, max(high, share))
+def expected_calibration_error(confidence: Floats, correct: Bools, num_bins: int = 15) -> float:
+    """Mean gap between confidence and accuracy over equal-width bins; NaN without photos.
 
-
-def per_class_table(
-    labels: Integers, predictions: Integers, classes: Sequence[str]
-) -> pd.DataFrame:
-    """Columns landmark, photos, precision, recall, f1: one row a class."""
-    precision, recall, f1, photos = precision_recall_fscore_support(
-        labels, predictions, labels=range(len(classes)), zero_division=0.0
-    )
-    return pd.DataFrame(
-        {
-            "landmark": list(classes),
-            "photos": photos,
-            "precision": precision,
-            "recall": recall,
-            "f1": f1,
-        }
-    )
-
-
-def macro_f1(labels: Integers, predictions: Integers) -> float:
-    """Mean f1 of the classes that are shown or predicted."""
-    return float(f1_score(labels, predictions, average="macro", zero_division=0.0))
-
-
-def global_average_precision(
-    confidence: Floats, correct: NDArray[np.bool_], landmarks: int
-) -> float:
-    """Micro average precision over all answers, those on photos of no landmark included.
-
-    confidence, correct: [N] over landmark and other photos; correct is False on the others.
-    landmarks: number of photos that show one. Source: Weyand et al., Google Landmarks Dataset v2,
-    CVPR 2020 (the metric of the recognition challenge).
-    """
-    if landmarks < 1:
-        raise ValueError("GAP needs at least 1 photo that shows a landmark")
-    order = np.argsort(-confidence, kind="stable")
-    ranked = correct[order]
-    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
-    return float((precision * ranked).sum() / landmarks)
-
-
-def expected_calibration_error(
-    confidence: Floats, correct: NDArray[np.bool_], num_bins: int = 15
-) -> float:
-    """Mean gap between confidence and accuracy over equal-width bins.
-
-    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017. Raises ValueError
-    without photos.
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
     if not len(confidence):
-        raise ValueError("ECE of 0 photos is undefined; evaluate on a split that has some")
+        return math.nan
     bins = np.clip((confidence * num_bins).astype(int), 0, num_bins - 1)
     gaps = np.abs(
         np.bincount(bins, weights=confidence, minlength=num_bins)
@@ -109,54 +67,414 @@ def expected_calibration_error(
     return float(gaps.sum() / len(confidence))
 
 
-def rejection(landmark_scores: Floats, distractor_scores: Floats) -> dict[str, float]:
-    """AUROC and false positive rate at 95% recall of telling landmarks from other photos.
+def global_average_precision(confidence: Floats, correct: Bools, landmarks: int) -> float:
+    """Micro average precision over all answers, those on photos of no landmark included.
 
-    Raises ValueError when either kind is missing.
+    confidence, correct: [N] over landmark and other photos; correct is False on the others.
+    landmarks: number of photos that show one; NaN for 0. Source: Weyand et al., Google Landmarks
+    Dataset v2, CVPR 2020 (the metric of the recognition challenge).
     """
-    if not len(landmark_scores) or not len(distractor_scores):
-        raise ValueError(
-            f"rejection needs photos of both kinds: {len(landmark_scores)} show a landmark and"
-            f" {len(distractor_scores)} show none"
-        )
-    truth = np.r_[np.ones(len(landmark_scores)), np.zeros(len(distractor_scores))]
-    scores = np.r_[landmark_scores, distractor_scores]
-    # By default points inside a straight stretch are dropped, the one at 95% recall with them.
-    false_positives, recall, _ = roc_curve(truth, scores, drop_intermediate=False)
-    at_95 = int(np.argmax(recall >= 0.95))
-    return {
-        "auroc": float(roc_auc_score(truth, scores)),
-        "fpr_at_95_recall": float(false_positives[at_95]),
-    }
+    if not landmarks:
+        return math.nan
+    ranked = correct[np.argsort(-confidence, kind="stable")]
+    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+    return float((precision * ranked).sum() / landmarks)
 
 
 def risk_coverage(
-    confidence: Floats, correct: NDArray[np.bool_]
+    confidence: Floats, correct: Bools
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Share of photos answered, and share of those answers wrong, as the confidence asked falls.
 
     Both [N], from the most confident answer alone to all of them. Source: Geifman and El-Yaniv,
-    Selective Classification for Deep Neural Networks, NeurIPS 2017. Raises ValueError without
-    photos.
+    Selective Classification for Deep Neural Networks, NeurIPS 2017.
     """
-    if not len(confidence):
-        raise ValueError("risk of 0 photos is undefined; evaluate on a split that has some")
     counts = np.arange(1, len(confidence) + 1)
     wrong = ~correct[np.argsort(-confidence, kind="stable")]
     return counts / len(counts), np.cumsum(wrong) / counts
 
 
-def location_metrics(kilometres: Floats) -> dict[str, float]:
-    """Shares of photos placed within street, city, region, country and continent, and the median.
+def auroc(landmark_scores: Floats, other_scores: Floats) -> float:
+    """Chance that a landmark photo scores higher than another photo; NaN without both kinds."""
+    if not len(landmark_scores) or not len(other_scores):
+        return math.nan
+    truth = np.r_[np.ones(len(landmark_scores)), np.zeros(len(other_scores))]
+    return float(roc_auc_score(truth, np.r_[landmark_scores, other_scores]))
 
-    kilometres: [N] great-circle error of each photo, infinite for one answered without coordinates,
-    NaN for one whose place nobody knows, which counts for nothing; no measure when all are.
-    Source of the five distances: Hays and Efros, IM2GPS, CVPR 2008.
+
+def fpr_at_95_recall(landmark_scores: Floats, other_scores: Floats) -> float:
+    """Share of other photos above the score that 95% of landmark photos reach; NaN as `auroc`."""
+    if not len(landmark_scores) or not len(other_scores):
+        return math.nan
+    truth = np.r_[np.ones(len(landmark_scores)), np.zeros(len(other_scores))]
+    scores = np.r_[landmark_scores, other_scores]
+    # By default points inside a straight stretch are dropped, the one at 95% recall with them.
+    false_positives, recall, _ = roc_curve(truth, scores, drop_intermediate=False)
+    return float(false_positives[int(np.argmax(recall >= 0.95))])
+
+
+def _mean(values: NDArray[np.generic]) -> float:
+    return float(values.mean()) if len(values) else math.nan
+
+
+def _top(k: int) -> Callable[[Predictions], float]:
+    return lambda p: _mean(p.rank[p.shows_landmark] < k)
+
+
+def _macro_f1(p: Predictions) -> float:
+    shows = p.shows_landmark
+    if not shows.any():
+        return math.nan
+    labels, best = p.labels[shows], p.best[shows]
+    return float(f1_score(labels, best, average="macro", zero_division=0.0))
+
+
+def _coverage(risk: float) -> Callable[[Predictions], float]:
+    def coverage(p: Predictions) -> float:
+        covered, wrong = risk_coverage(p.confidence, p.correct)
+        within = covered[wrong <= risk]
+        return float(within.max()) if len(within) else 0.0
+
+    return coverage
+
+
+def _against(
+    measure: Callable[[Floats, Floats], float], *, unseen: bool = False
+) -> Callable[[Predictions], float]:
+    """Compare the scores of landmark photos with those of no landmark, or of unseen ones."""
+
+    def compared(p: Predictions) -> float:
+        shows = p.shows_landmark
+        if unseen:
+            others = p.unseen.landmark_scores if p.unseen else np.empty(0)
+        else:
+            others = p.landmark_scores[~shows]
+        return measure(p.landmark_scores[shows], others)
+
+    return compared
+
+
+def _within(kilometres: float) -> Callable[[Predictions], float]:
+    return lambda p: _mean(p.kilometres[~np.isnan(p.kilometres)] <= kilometres)
+
+
+def _median_km(p: Predictions) -> float:
+    placed = p.kilometres[np.isfinite(p.kilometres)]
+    return float(np.median(placed)) if len(placed) else math.nan
+
+
+def _answered_at(level: str) -> Callable[[Predictions], float]:
+    def share(p: Predictions) -> float:
+        # Models from before there were levels name none.
+        return _mean(p.levels[p.shows_landmark] == level) if p.levels.any() else math.nan
+
+    return share
+
+
+def _right_at(level: str) -> Callable[[Predictions], float]:
+    return lambda p: _mean(p.level_right[p.shows_landmark & (p.levels == level)])
+
+
+METRICS: dict[str, Metric] = {
+    "top1": Metric(
+        "top-1",
+        "landmark photos whose first answer is right",
+        _top(1),
+        interval="wilson",
+        where="everywhere",
+    ),
+    "top3": Metric(
+        "top-3",
+        "landmark photos whose landmark is among the first three answers",
+        _top(3),
+        interval="wilson",
+        where="everywhere",
+    ),
+    "top5": Metric(
+        "top-5",
+        "landmark photos whose landmark is among the first five answers",
+        _top(5),
+        interval="bootstrap",
+        where="detail",
+    ),
+    "macro_f1": Metric(
+        "macro F1",
+        "F1 of each landmark, averaged over the landmarks",
+        _macro_f1,
+        interval="bootstrap",
+    ),
+    "gap": Metric(
+        "GAP",
+        "global average precision of all answers ranked by confidence; photos of no landmark are"
+        " distractors",
+        lambda p: global_average_precision(p.confidence, p.correct, int(p.shows_landmark.sum())),
+        interval="bootstrap",
+    ),
+    "ece": Metric(
+        "ECE",
+        "expected calibration error: mean gap between confidence and accuracy, in 15 bins; 0 is"
+        " perfectly calibrated",
+        lambda p: expected_calibration_error(
+            p.confidence[p.shows_landmark], p.correct[p.shows_landmark]
+        ),
+        better="lower",
+        interval="bootstrap",
+        where="everywhere",
+    ),
+    "aurc": Metric(
+        "AURC",
+        "area under the risk-coverage curve: how often answers are wrong when only the most"
+        " confident are given, averaged over all shares",
+        lambda p: _mean(risk_coverage(p.confidence, p.correct)[1]),
+        better="lower",
+        where="detail",
+    ),
+    **{
+        f"coverage_at_{percent}_percent_risk": Metric(
+            f"coverage at {percent}% risk",
+            f"photos that can be answered, the most confident first, with {percent}% wrong answers",
+            _coverage(percent / 100),
+            _SHARE,
+            where="detail",
+        )
+        for percent in (1, 5)
+    },
+    "auroc": Metric(
+        "AUROC, landmark or none",
+        "how well the landmark score tells landmark photos from photos of no landmark",
+        _against(auroc),
+        interval="bootstrap",
+    ),
+    "fpr_at_95_recall": Metric(
+        "no landmark, kept at 95% recall",
+        "photos of no landmark above the score that keeps 95% of landmark photos",
+        _against(fpr_at_95_recall),
+        _SHARE,
+        better="lower",
+        where="detail",
+    ),
+    "unseen_auroc": Metric(
+        "AUROC, known or unseen landmark",
+        "how well the landmark score tells known landmarks from landmarks never learned",
+        _against(auroc, unseen=True),
+        where="detail",
+    ),
+    "unseen_fpr_at_95_recall": Metric(
+        "unseen landmarks, kept at 95% recall",
+        "photos of landmarks never learned above the score that keeps 95% of landmark photos",
+        _against(fpr_at_95_recall, unseen=True),
+        _SHARE,
+        better="lower",
+        where="detail",
+    ),
+    "landmarks_tagged": Metric(
+        "landmarks tagged",
+        "landmark photos above the model's own threshold",
+        lambda p: _mean(p.accepted[p.shows_landmark]),
+        _SHARE,
+        interval="bootstrap",
+    ),
+    "distractors_tagged": Metric(
+        "photos of no landmark tagged",
+        "photos of no landmark above the model's own threshold",
+        lambda p: _mean(p.accepted[~p.shows_landmark]),
+        _SHARE,
+        better="lower",
+        interval="bootstrap",
+    ),
+    "unseen_tagged": Metric(
+        "unseen landmarks tagged",
+        "photos of landmarks never learned above the model's own threshold",
+        lambda p: _mean(p.unseen.accepted) if p.unseen else math.nan,
+        _SHARE,
+        better="lower",
+        where="detail",
+    ),
+    **{
+        f"{level}_level": Metric(
+            f"answered with a {level}",
+            f"landmark photos whose answer names a {level} and nothing finer",
+            _answered_at(level),
+            _SHARE,
+            better="",
+            where="detail",
+        )
+        for level in ("landmark", "city", "country")
+    },
+    **{
+        f"{level}_level_precision": Metric(
+            f"right when answered with a {level}",
+            f"answers with a {level} which are right",
+            _right_at(level),
+            _SHARE,
+            where="detail",
+        )
+        for level in ("landmark", "city", "country")
+    },
+    **{
+        f"within_{limit}_km": Metric(
+            f"placed within {limit} km",
+            "landmark photos answered with coordinates that near to the landmark; without"
+            " coordinates a photo is within no distance",
+            _within(limit),
+            _SHARE,
+            interval="bootstrap" if limit == 25 else "",
+            where="detail",
+        )
+        for limit in LOCATION_LIMITS_KM
+    },
+    "median_km": Metric(
+        "median distance",
+        "median distance from the answered place to the landmark, of photos with coordinates",
+        _median_km,
+        "{:.1f} km",
+        better="lower",
+        where="detail",
+    ),
+    "placed": Metric(
+        "placed",
+        "landmark photos answered with coordinates, of those whose place is known",
+        lambda p: _mean(np.isfinite(p.kilometres[~np.isnan(p.kilometres)])),
+        _SHARE,
+        where="detail",
+    ),
+    **{
+        f"top1_{name}": Metric(
+            f"top-1, {name.replace('_', ' ')}",
+            "top-1 of a sample of landmark photos, shrunk to one size and then corrupted",
+            interval="wilson",
+            where="detail",
+        )
+        for name in CORRUPTIONS
+    },
+    "top1_corrupted": Metric(
+        "top-1, corrupted", "mean top-1 of all corruptions but `clean`", where="detail"
+    ),
+    "ms_per_photo": Metric(
+        "latency",
+        "median time from a photo's bytes to its answer, asked one at a time, on the machine that"
+        " measured",
+        form="{:.1f} ms",
+        better="lower",
+        where="everywhere",
+    ),
+    "p99_ms": Metric(
+        "latency, 99th percentile",
+        "1% of photos take longer",
+        form="{:.1f} ms",
+        better="lower",
+        where="detail",
+    ),
+    "photos_per_second": Metric(
+        "throughput", "photos answered in batches", form="{:.0f} photos/s", where="detail"
+    ),
+    "peak_mb": Metric(
+        "memory at the peak",
+        "largest resident memory of a process that holds only this model",
+        form="{:.0f} MB",
+        better="lower",
+        where="detail",
+    ),
+    "loaded_mb": Metric(
+        "memory when loaded",
+        "the same before the first photo",
+        form="{:.0f} MB",
+        better="lower",
+        where="detail",
+    ),
+    "photos": Metric(
+        "landmark photos",
+        "test photos that show a landmark the model knows",
+        lambda p: float(p.shows_landmark.sum()),
+        _COUNT,
+        better="",
+        where="detail",
+    ),
+    "distractors": Metric(
+        "photos of no landmark",
+        "test photos that show no landmark",
+        lambda p: float((~p.shows_landmark).sum()),
+        _COUNT,
+        better="",
+        where="detail",
+    ),
+    "unseen_photos": Metric(
+        "photos of unseen landmarks",
+        "test photos of landmarks that the model never learned",
+        lambda p: float(len(p.unseen.labels)) if p.unseen else math.nan,
+        _COUNT,
+        better="",
+        where="detail",
+    ),
+}
+"""By name, in the order of every table. The names are those logged after `test/` and `eval/`."""
+
+
+def measure(predictions: Predictions, *, resamples: int = 0, seed: int = 0) -> dict[str, float]:
+    """Metrics by name, and the ends of their 95% intervals as `<name>_low` and `<name>_high`.
+
+    resamples: of the bootstrap; 0 leaves out the intervals that need it.
     """
-    known = kilometres[~np.isnan(kilometres)]
-    if not len(known):
-        return {}
-    placed = known[np.isfinite(known)]
-    shares = {f"within_{limit}_km": float((known <= limit).mean()) for limit in LOCATION_LIMITS_KM}
-    median = {"median_km": float(np.median(placed))} if len(placed) else {}
-    return shares | median | {"placed": len(placed) / len(known)}
+    computed = {name: metric.of(predictions) for name, metric in METRICS.items() if metric.of}
+    found = {name: value for name, value in computed.items() if math.isfinite(value)}
+    photos = int(predictions.shows_landmark.sum())
+    intervals = {
+        name: wilson_interval(round(value * photos), photos)
+        for name, value in found.items()
+        if METRICS[name].interval == "wilson"
+    }
+    if resamples:
+        names = [name for name in found if METRICS[name].interval == "bootstrap"]
+        intervals |= bootstrap_intervals(predictions, names, resamples=resamples, seed=seed)
+    for name, (low, high) in intervals.items():
+        found |= {f"{name}_low": low, f"{name}_high": high}
+    return found
+
+
+def bootstrap_intervals(
+    predictions: Predictions, names: Iterable[str], *, resamples: int, seed: int
+) -> dict[str, tuple[float, float]]:
+    """95% intervals of metrics over photos drawn with replacement.
+
+    Percentile intervals (Efron, Bootstrap Methods: Another Look at the Jackknife, 1979), for ECE
+    the basic one. A resample without a photo that a metric needs does not count for it.
+    """
+    measures = {name: of for name in names if (of := METRICS[name].of) is not None}
+    draws, photos = np.random.default_rng(seed), len(predictions.labels)
+    values: dict[str, list[float]] = {name: [] for name in measures}
+    for _ in tqdm(range(resamples), desc="intervals", unit="resample", delay=1):
+        drawn = predictions.take(draws.integers(photos, size=photos))
+        for name, of in measures.items():
+            values[name].append(of(drawn))
+    intervals = {}
+    for name, found in values.items():
+        defined = [value for value in found if math.isfinite(value)]
+        if not defined:
+            continue
+        low, high = np.quantile(defined, (0.025, 0.975)).tolist()
+        if name == "ece":
+            # Resampling makes bins noisier and ECE counts noise as error, so resamples lie above
+            # the measured value by about as much as that lies above the truth. The basic interval
+            # mirrors them (Davison and Hinkley, Bootstrap Methods and their Application, 1997,
+            # 5.2); it is widened to the measured value, which is shown beside it.
+            measured = measures[name](predictions)
+            low, high = max(0.0, 2 * measured - high), 2 * measured - low
+            low, high = min(measured, low), max(measured, high)
+        intervals[name] = (low, high)
+    return intervals
+
+
+def shown(found: Mapping[str, float], name: str) -> str:
+    """Value of a metric with its unit, and its interval if it has one; `n/a` if not measured."""
+    if math.isnan(value := found.get(name, math.nan)):
+        return "n/a"
+    form = METRICS[name].form
+    if f"{name}_low" not in found:
+        return form.format(value)
+    low, high = form.format(found[f"{name}_low"]), form.format(found[f"{name}_high"])
+    return f"{form.format(value)} ({low} to {high})"
+
+
+def summary_names(found: Collection[str]) -> list[str]:
+    """Measured metrics that cards and receipts show, in the order of the table."""
+    return [name for name, metric in METRICS.items() if name in found and metric.where != "detail"]

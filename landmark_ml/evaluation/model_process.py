@@ -8,12 +8,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from typing import IO
 
 _SCRIPT = Path(__file__).with_name("answering_process.py")
@@ -29,6 +29,9 @@ class ServedProcess:
 
     def __init__(self, process: subprocess.Popen[bytes], errors: Path) -> None:
         self._process = process
+        # Popen types its pipes as optional; `open_served` always asks for them.
+        self._requests = cast("IO[bytes]", process.stdin)
+        self._replies = cast("IO[bytes]", process.stdout)
         self._errors = errors
         self.peak_mb = 0.0
         self._read()
@@ -40,18 +43,15 @@ class ServedProcess:
         Raises ValueError when the model fails or its process ends.
         """
         photos = [bytes(photo) for photo in data["image"]]
-        return pd.DataFrame(self._ask(photos, dict(params or {})), dtype=object)
-
-    def _ask(self, photos: Sequence[bytes], params: dict[str, Any]) -> list[dict[str, Any]]:
-        header = json.dumps({"sizes": [len(photo) for photo in photos], "params": params})
-        requests = _pipe(self._process.stdin)
+        header = json.dumps({"sizes": [len(photo) for photo in photos], "params": params or {}})
+        # Of a process that has ended, `_read` says why.
         with contextlib.suppress(BrokenPipeError):
-            requests.write(header.encode() + b"\n" + b"".join(photos))
-            requests.flush()
-        return self._read()
+            self._requests.write(header.encode() + b"\n" + b"".join(photos))
+            self._requests.flush()
+        return pd.DataFrame(self._read(), dtype=object)
 
     def _read(self) -> list[dict[str, Any]]:
-        line = _pipe(self._process.stdout).readline()
+        line = self._replies.readline()
         if not line:
             self._process.wait()
             said = self._errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -72,9 +72,9 @@ class ServedProcess:
 def open_served(folder: Path, scratch: Path, threads: int = 0) -> Iterator[ServedProcess]:
     """Start the model of a folder (with `MLmodel`), and end its process with the block.
 
-    scratch: an existing folder; what the process says goes into a file there. threads: cores that
-    the model keeps busy, if it is one that can be told; 0: all. Raises ValueError when the model
-    cannot be loaded.
+    scratch: an existing folder; what the process prints goes into a file there. threads: cores that
+    the model keeps busy, if it can be told; 0: all. Raises ValueError when the model cannot be
+    loaded.
     """
     errors = scratch / "served_process.log"
     # -P keeps this project's folders off the path of the process.
@@ -95,15 +95,9 @@ def open_served(folder: Path, scratch: Path, threads: int = 0) -> Iterator[Serve
     finally:
         for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(BrokenPipeError):
-                _pipe(pipe).close()
+                cast("IO[bytes]", pipe).close()
         try:
             process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
-    if pipe is None:
-        raise ValueError("the process was started without pipes")
-    return pipe

@@ -1,11 +1,22 @@
-"""An evaluation as a person reads it: a short table, and one HTML page with every figure."""
+"""A report as people read it: a short table, every figure, and both on one HTML page."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from landmark_ml.evaluation.metrics import LOCATION_LIMITS_KM
+import numpy as np
+
+from landmark_ml.evaluation.metrics import LOCATION_LIMITS_KM, METRICS, risk_coverage, shown
+from landmark_ml.figures.confidence import rejection_histogram, reliability_diagram
+from landmark_ml.figures.confusion import confusion_matrix
 from landmark_ml.figures.html import Picture, render
+from landmark_ml.figures.results import (
+    location_error,
+    per_class_table,
+    risk_coverage_curve,
+    robustness_bars,
+)
+from landmark_ml.figures.thumbnails import Answer, answer_gallery, worst_mistakes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,91 +24,84 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from landmark_ml.evaluation.judge import EvaluationReport
+    from landmark_ml.evaluation.judge import Report
+    from landmark_ml.evaluation.predictions import Predictions
 
-_TEMPLATE = "evaluation.html"
-_MEASURES = {
-    "top1": "top-1",
-    "top3": "top-3",
-    "top5": "top-5",
-    "macro_f1": "macro F1",
-    "gap": "GAP",
-    "ece": "calibration error (ECE)",
-    "aurc": "area under the risk-coverage curve",
-    "auroc": "AUROC of landmark or none",
-    "fpr_at_95_recall": "others kept at 95% recall",
-    "unseen_auroc": "AUROC against unseen landmarks",
-}
-_SHARES = {
-    "landmarks_tagged": "landmarks tagged",
-    "distractors_tagged": "photos of no landmark tagged",
-    "unseen_tagged": "unseen landmarks tagged",
-    "landmark_level": "answered with the landmark",
-    "landmark_level_precision": "of those right",
-    "city_level": "answered with the city",
-    "city_level_precision": "of those right",
-    "country_level": "answered with the country",
-    "country_level_precision": "of those right",
-    **{f"within_{limit}_km": f"placed within {limit} km" for limit in LOCATION_LIMITS_KM},
-}
+_SHOWN_ANSWERS = 12
 
 
-def summary_table(report: EvaluationReport) -> list[tuple[str, str]]:
-    """Rows (measure, value with its 95% interval) of what was measured."""
+def summary_table(report: Report) -> list[tuple[str, str]]:
+    """Rows (caption, value with its 95% interval) of everything that was measured."""
     found = report.metrics
-    rows = [
-        (text, _with_interval(found, name, "{:.3f}"))
-        for name, text in _MEASURES.items()
-        if name in found
-    ]
-    rows += [
-        (text, _with_interval(found, name, "{:.1%}"))
-        for name, text in _SHARES.items()
-        if name in found
-    ]
-    if "median_km" in found:
-        rows.append(("median error", f"{found['median_km']:.1f} km"))
-    rows += [
-        (f"top-1, {name.replace('_', ' ')}", f"{top1:.3f} ({low:.3f} to {high:.3f})")
-        for name, _, top1, low, high in report.corruptions.itertuples(index=False)
-    ]
-    return [*rows, *_costs(found)]
+    return [(METRICS[name].caption, shown(found, name)) for name in METRICS if name in found]
+
+
+def report_figures(report: Report) -> dict[str, Figure]:
+    """Every figure that the photos allow, by name, in the order of the page."""
+    found, classes = report.predictions, report.predictions.per_class()
+    shows = found.shows_landmark
+    labels, best = found.labels[shows], found.best[shows]
+    drawn = {
+        "reliability": reliability_diagram(
+            found.confidence[shows], found.correct[shows], ece=report.metrics["ece"]
+        ),
+        "risk_coverage": risk_coverage_curve(*risk_coverage(found.confidence, found.correct)),
+    }
+    if not np.isnan(found.kilometres).all():
+        drawn["location_error"] = location_error(found.kilometres, LOCATION_LIMITS_KM)
+    if not report.corruptions.empty:
+        drawn["robustness"] = robustness_bars(report.corruptions)
+    # The threshold is not among the answers; the lowest score that was accepted stands for it.
+    scores = found.landmark_scores
+    threshold = float(scores[found.accepted].min() if found.accepted.any() else scores.max())
+    others = {}
+    if not shows.all():
+        others["no landmark"] = scores[~shows]
+    if found.unseen is not None:
+        others["unseen landmark"] = found.unseen.landmark_scores
+    for name, other_scores in others.items():
+        drawn[f"rejection_{name.replace(' ', '_')}"] = rejection_histogram(
+            scores[shows], other_scores, threshold, name
+        )
+    drawn["confusion_matrix"] = confusion_matrix(labels, best, found.classes)
+    drawn["per_class"] = per_class_table(classes[classes["photos"] > 0])
+    answers = [shown_answer(found, row) for row in np.flatnonzero(shows).tolist()]
+    mistakes = [answer for answer in answers if not answer.correct]
+    drawn["worst_mistakes"] = worst_mistakes(mistakes, photos=len(labels))
+    first_of_label = dict(reversed([(answer.label, answer) for answer in answers]))
+    some = [first_of_label[name] for name in found.classes if name in first_of_label]
+    drawn["answers"] = answer_gallery(some[:_SHOWN_ANSWERS])
+    return drawn
+
+
+def shown_answer(found: Predictions, row: int) -> Answer:
+    """The best answer to a photo of a landmark, as a figure shows it."""
+    answer = found.answers[row]["candidates"][0]
+    return Answer(
+        path=found.photos[row].path,
+        label=found.classes[found.labels[row]],
+        landmark=found.classes[found.best[row]],
+        confidence=float(found.confidence[row]),
+        where=", ".join(filter(None, (answer.get("city"), answer.get("country")))),
+    )
 
 
 def render_page(
     facts: Mapping[str, str],
-    report: EvaluationReport,
+    report: Report,
     figures: Mapping[str, Figure],
     made: datetime | None = None,
 ) -> str:
     """HTML of an evaluation; facts say what was judged and by what."""
     return render(
-        _TEMPLATE,
+        "evaluation.html",
         made,
         facts=facts,
         metrics=report.metrics,
         rows=summary_table(report),
+        meanings=[metric for name, metric in METRICS.items() if name in report.metrics],
         pictures=[
             Picture.of(name.replace("_", " ").capitalize(), figure)
             for name, figure in figures.items()
         ],
     )
-
-
-def _with_interval(found: Mapping[str, float], name: str, pattern: str) -> str:
-    value = pattern.format(found[name])
-    if f"{name}_low" not in found:
-        return value
-    low, high = pattern.format(found[f"{name}_low"]), pattern.format(found[f"{name}_high"])
-    return f"{value} ({low} to {high})"
-
-
-def _costs(found: Mapping[str, float]) -> list[tuple[str, str]]:
-    return [
-        ("latency of one photo", f"p50 {found['p50_ms']:.1f} ms, p99 {found['p99_ms']:.1f} ms"),
-        ("in batches", f"{found['photos_per_second']:.0f} photos a second"),
-        (
-            "memory of the process",
-            f"{found['peak_mb']:.0f} MB at the peak, {found['loaded_mb']:.0f} MB when loaded",
-        ),
-    ]

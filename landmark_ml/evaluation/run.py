@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark_ml.data import split_digest
-from landmark_ml.evaluation.figure_set import evaluation_figures
-from landmark_ml.evaluation.held_out import EvaluatedPhotos, choose_photos
-from landmark_ml.evaluation.judge import EvaluationReport, JudgeOptions, judge
+from landmark_ml.evaluation.held_out import HeldOutPhotos, choose_photos
+from landmark_ml.evaluation.judge import JudgeOptions, Report, judge
 from landmark_ml.evaluation.model_process import open_served
-from landmark_ml.evaluation.page import render_page, summary_table
+from landmark_ml.evaluation.page import render_page, report_figures, summary_table
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.fetch import LoggedModel, fetch_manifest, fetch_model
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from landmark_ml.config import EvaluateConfig
     from landmark_ml.tracking.run import Run
 
-PAGE, METRICS = "evaluation.html", "evaluation.json"
+PAGE, METRICS_FILE = "evaluation.html", "evaluation.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +32,8 @@ class EvaluationResult:
     location: str
     page: str
     model: str
-    photos: EvaluatedPhotos
-    report: EvaluationReport
+    photos: HeldOutPhotos
+    report: Report
 
 
 def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
@@ -55,7 +54,13 @@ def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
             config, fetch_manifest(model.run_id, scratch), every=config.photos == "all"
         )
         gazetteer = Gazetteer.of_dataset(photos.dataset.root, config.places)
-        options = JudgeOptions(config.corrupted_photos, config.resamples, config.seed)
+        options = JudgeOptions(
+            unseen_apart=True,
+            resamples=config.resamples,
+            corrupted_photos=config.corrupted_photos,
+            timed_photos=100,
+            seed=config.seed,
+        )
         with open_served(model.folder, scratch, config.threads) as asked:
             report = judge(asked, photos.photos, photos.dataset.classes, gazetteer, options)
         _log(run, model, photos, report)
@@ -64,36 +69,32 @@ def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
         )
 
 
-def _log(run: Run, model: LoggedModel, photos: EvaluatedPhotos, report: EvaluationReport) -> None:
+def _log(run: Run, model: LoggedModel, photos: HeldOutPhotos, report: Report) -> None:
     judged = replace(photos.dataset, train=(), val=(), test=photos.photos)
     logged = run.log_dataset(judged, "test")
     metrics = {f"eval/{name}": value for name, value in report.metrics.items()}
     run.log_metrics(metrics, model_id=model.model_id, dataset=logged)
-    run.log_table(report.answers, "answers")
-    run.log_table(report.classes, "per_class")
+    run.log_table(report.predictions.table(), "answers")
+    run.log_table(report.predictions.per_class(), "per_class")
     if not report.corruptions.empty:
         run.log_table(report.corruptions, "corruptions")
-    figures = evaluation_figures(report)
+    figures = report_figures(report)
     for name, figure in figures.items():
         run.log_figure(figure, name)
-    digest = split_digest(photos.photos, photos.dataset.classes)
     facts = {
         "model": model.uri,
         "model_id": model.model_id or "",
         "trained_by_run": model.run_id or "",
         "data": photos.dataset.name,
         "split": photos.split,
-        "photos_digest": digest,
+        "photos_digest": split_digest(photos.photos, photos.dataset.classes),
         "left_out": str(photos.left_out),
         "checked_against_training": str(photos.checked),
     }
     run.set_tags(facts)
     content = {**facts, "metrics": report.metrics}
-    run.log_text(json.dumps(content, indent=1, ensure_ascii=False), METRICS)
+    run.log_text(json.dumps(content, indent=1, ensure_ascii=False), METRICS_FILE)
     run.log_text(render_page(facts, report, figures), PAGE)
-    run.describe(f"### {model.uri} on {photos.dataset.name}\n\n{_markdown(report)}")
-
-
-def _markdown(report: EvaluationReport) -> str:
     rows = [f"| {name} | {value} |" for name, value in summary_table(report)]
-    return "\n".join(["| measure | value (95% interval) |", "|---|---|", *rows])
+    table = "\n".join(["| measure | value (95% interval) |", "|---|---|", *rows])
+    run.describe(f"### {model.uri} on {photos.dataset.name}\n\n{table}")

@@ -1,4 +1,4 @@
-"""Pictures of what a confidence is worth: calibration, and rejection of other photos."""
+"""Figures of what a confidence is worth: calibration, and rejection of other photos."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from landmark_ml.figures.style import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
@@ -43,9 +42,19 @@ def reliability_diagram(
     outside 0 to 1.
     """
     confidence, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
-    _check_confidences(confidence, right)
+    in_range = bool(np.all((confidence >= 0) & (confidence <= 1)))
+    if confidence.shape != right.shape or not confidence.size or not in_range:
+        raise ValueError(
+            f"{confidence.size} confidences for {right.size} answers, all within 0 to 1:"
+            f" {in_range}; give one calibrated confidence from 0 to 1 per photo"
+        )
+    gap = float(confidence.mean() - right.mean())
+    title = "Calibrated on average"
+    if abs(gap) >= CALIBRATED:
+        title = f"Too {'confident' if gap > 0 else 'cautious'} by {abs(gap):.3f}"
+    error = "" if ece is None else f"ECE {ece:.3f}, "
     figure = new_figure(
-        _calibration_title(confidence.mean() - right.mean(), ece, confidence.size),
+        f"{title} ({error}n = {confidence.size:,})",
         width=6.5,
         height=6.0,
         caption=f"Mean confidence {confidence.mean():.3f}, accuracy {right.mean():.3f}. "
@@ -54,9 +63,20 @@ def reliability_diagram(
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
     counts = np.bincount(bins, minlength=num_bins)
-    _draw_reliability(above, bins, confidence, right, counts)
-    middles = (np.arange(num_bins) + 0.5) / num_bins
-    below.bar(middles, counts, width=0.9 / num_bins, color=GREY)
+    filled, width = np.flatnonzero(counts), 1 / num_bins
+    accuracy = np.bincount(bins, right, num_bins)[filled] / counts[filled]
+    mean = np.bincount(bins, confidence, num_bins)[filled] / counts[filled]
+    for few, shade, label in ((False, BLUE, "accuracy"), (True, PALE_BLUE, "")):
+        some = (counts[filled] < FEW_ANSWERS) == few
+        left, height = filled[some] * width, accuracy[some]
+        above.bar(left, height, width=0.9 * width, align="edge", color=shade, label=label)
+    dash = {"color": VERMILION, "markersize": 14, "markeredgewidth": 2}
+    above.plot(mean, mean, "_", label="mean confidence", **dash)
+    line = {"color": GREY, "linewidth": 0.9, "linestyle": ":"}
+    above.plot([0, 1], [0, 1], label="perfectly calibrated", **line)
+    above.set_ylim(0, 1.02)
+    add_legend(above)
+    below.bar((np.arange(num_bins) + 0.5) * width, counts, width=0.9 * width, color=GREY)
     style_axes(above, ylabel="share of answers right")
     style_axes(below, xlabel="confidence", ylabel="photos")
     above.tick_params(labelbottom=False)
@@ -82,8 +102,9 @@ def rejection_histogram(
     }
     for name, scores in groups.items():
         if not scores.size or not np.isfinite(scores).all():
-            msg = f"{scores.size} scores of {name} photos, not all finite: give one or more, no NaN"
-            raise ValueError(msg)
+            raise ValueError(
+                f"{scores.size} scores of {name} photos, not all finite: give one or more, no NaN"
+            )
     kept = np.mean(groups["landmark"] >= threshold)
     rejected = np.mean(groups[others] < threshold)
     figure = new_figure(
@@ -103,47 +124,3 @@ def rejection_histogram(
     style_axes(axes, xlabel="score", ylabel="% of its photos (log scale)")
     add_legend(axes)
     return figure
-
-
-def _check_confidences(confidence: NDArray[np.float64], right: NDArray[np.float64]) -> None:
-    in_range = bool(np.all((confidence >= 0) & (confidence <= 1)))
-    if confidence.shape != right.shape or not confidence.size or not in_range:
-        msg = (
-            f"{confidence.size} confidences for {right.size} answers, all within 0 to 1:"
-            f" {in_range}; give one calibrated confidence from 0 to 1 per photo"
-        )
-        raise ValueError(msg)
-
-
-def _calibration_title(gap: float, ece: float | None, photos: int) -> str:
-    verdict = f"Too {'sure' if gap > 0 else 'cautious'} by {abs(gap):.3f}"
-    finding = verdict if abs(gap) >= CALIBRATED else "Calibrated on average"
-    error = "" if ece is None else f"ECE {ece:.3f}, "
-    return f"{finding} ({error}n = {photos:,})"
-
-
-def _draw_reliability(
-    axes: Axes,
-    bins: NDArray[np.int64],
-    confidence: NDArray[np.float64],
-    correct: NDArray[np.float64],
-    counts: NDArray[np.int64],
-) -> None:
-    filled = np.flatnonzero(counts)
-    width = 1 / len(counts)
-    accuracy = np.bincount(bins, correct, len(counts))[filled] / counts[filled]
-    mean = np.bincount(bins, confidence, len(counts))[filled] / counts[filled]
-    left = filled * width
-    for few, shade, label in ((False, BLUE, "accuracy"), (True, PALE_BLUE, "")):
-        some = (counts[filled] < FEW_ANSWERS) == few
-        axes.bar(
-            left[some], accuracy[some], width=0.9 * width, align="edge", color=shade, label=label
-        )
-    axes.plot(
-        mean, mean, "_", color=VERMILION, markersize=14, markeredgewidth=2, label="mean confidence"
-    )
-    axes.plot(
-        [0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=":", label="perfectly calibrated"
-    )
-    axes.set_ylim(0, 1.02)
-    add_legend(axes)

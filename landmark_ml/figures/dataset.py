@@ -1,20 +1,27 @@
-"""Pictures of a dataset: samples, counts, and photos as training sees them."""
+"""Figures of a dataset: samples, counts, sizes, colours, and photos as training sees them."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from tqdm import tqdm
 
 from landmark_ml.data import NOT_A_LANDMARK
 from landmark_ml.figures.style import (
     BLUE,
+    GREEN,
+    GREY,
+    INK,
     MOST_ROWS,
     ORANGE,
     ROW_HEIGHT,
     SHOWN_ROWS,
     SKY,
+    SMALL_SIZE,
     VERMILION,
     add_legend,
     name_ticks,
@@ -23,6 +30,7 @@ from landmark_ml.figures.style import (
     style_axes,
 )
 from landmark_ml.figures.thumbnails import Line, Thumbnail, in_rows, load_thumbnail, thumbnail_grid
+from landmark_ml.inference.photos import decode_photo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,20 +44,21 @@ FEW_PHOTOS = 20
 """A class with fewer training photos than this is marked: too few to learn and to judge."""
 MOST_TILES = 32
 SPLIT_COLORS = {"train": BLUE, "val": SKY, "test": ORANGE}
+WIDE_RANGE = 4
+"""Sides that differ by more than this factor are drawn on logarithmic axes."""
+STATISTICS_SIDE = 96
+"""Pixels of the short side at which colours are counted: plenty for a histogram, and quick."""
+CHANNELS = (("red", VERMILION), ("green", GREEN), ("blue", BLUE))
 
 
 def sample_grid(
     dataset: Dataset, *, per_class: int = 6, max_classes: int = 12, seed: int = 0
 ) -> Figure:
-    """Show random training photos, one class a row, and a row of photos of no landmark if any.
-
-    Raises ValueError when `per_class` or `max_classes` is below one.
-    """
-    if per_class < 1 or max_classes < 1:
-        msg = f"a grid of {max_classes} classes by {per_class} photos is empty: ask for one or more"
-        raise ValueError(msg)
+    """Show random training photos, one class a row, and a row of photos of no landmark if any."""
     rng = np.random.default_rng(seed)
-    by_label = _by_label(dataset.train)
+    by_label: dict[int, list[Photo]] = defaultdict(list)
+    for photo in dataset.train:
+        by_label[photo.label].append(photo)
     labels = np.array([label for label in sorted(by_label) if label != NOT_A_LANDMARK], dtype=int)
     chosen = sorted(rng.permutation(labels)[:max_classes].tolist())
     names = [dataset.classes[label] for label in chosen]
@@ -72,17 +81,37 @@ def sample_grid(
 
 def class_counts(dataset: Dataset) -> Figure:
     """Bar chart of photos per class and split; classes with few training photos are marked."""
-    counts = {split: _count_labels(getattr(dataset, split), dataset) for split in SPLIT_COLORS}
+    labels = {
+        split: np.array([photo.label for photo in getattr(dataset, split)], dtype=np.int64)
+        for split in SPLIT_COLORS
+    }
+    counts = {
+        split: np.bincount(found[found != NOT_A_LANDMARK], minlength=len(dataset.classes))
+        for split, found in labels.items()
+    }
     total = np.sum(list(counts.values()), axis=0)
     order = np.argsort(-total, kind="stable")
     if len(order) > MOST_ROWS:
         order = order[-SHOWN_ROWS:]
+    title = "No photos of landmarks"
+    if total.sum():
+        title = (
+            f"{total.sum():,} photo{'s' if total.sum() > 1 else ''} of {len(total)}"
+            f" landmark{'s' if len(total) > 1 else ''}: {total.min()} to {total.max()} each,"
+            f" median {np.median(total):.0f}"
+        )
+    few = int(np.sum(counts["train"] < FEW_PHOTOS))
+    notes = [f"Every landmark has at least {FEW_PHOTOS} training photos"]
+    if few:
+        notes = [f"Names in red: {few} with fewer than {FEW_PHOTOS} training photos"]
+    others = {split: int(np.sum(found == NOT_A_LANDMARK)) for split, found in labels.items()}
+    if any(others.values()):
+        parts = ", ".join(f"{split} {count:,}" for split, count in others.items())
+        notes.append(f"not drawn: {sum(others.values()):,} photos of no landmark ({parts})")
+    if len(order) < len(total):
+        notes.append(f"shown: the {len(order)} smallest of {len(total)} landmarks")
     height = max(2.2, len(order) * ROW_HEIGHT + 1.6)
-    figure = new_figure(
-        _counts_title(total),
-        height=height,
-        caption=_counts_note(dataset, counts["train"], len(order)),
-    )
+    figure = new_figure(title, height=height, caption="; ".join(notes) + ".")
     axes = figure.add_subplot()
     style_axes(axes, xlabel="photos", grid="x")
     left = np.zeros(len(order))
@@ -109,14 +138,12 @@ def augmented_batch(
     how: said of them in the title of the figure.
     """
     if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8:
-        msg = (
+        raise ValueError(
             f"got {pixels.dtype} pixels of shape {pixels.shape}: give uint8 [N, H, W, 3],"
             " with the normalisation undone"
         )
-        raise ValueError(msg)
     if titles is not None and len(titles) != len(pixels):
-        msg = f"got {len(titles)} titles for {len(pixels)} photos: give one each"
-        raise ValueError(msg)
+        raise ValueError(f"got {len(titles)} titles for {len(pixels)} photos: give one each")
     shown = min(len(pixels), MOST_TILES)
     lines = [(Line(title),) for title in titles[:shown]] if titles is not None else [()] * shown
     tiles = [Thumbnail(*tile) for tile in zip(pixels[:shown], lines, strict=True)]
@@ -127,41 +154,135 @@ def augmented_batch(
     )
 
 
-def _by_label(photos: Sequence[Photo]) -> dict[int, list[Photo]]:
-    by_label: dict[int, list[Photo]] = {}
-    for photo in photos:
-        by_label.setdefault(photo.label, []).append(photo)
-    return by_label
+def image_sizes(dataset: Dataset, *, target: int | None = None) -> Figure:
+    """Scatter of photo widths and heights with both marginals.
 
-
-def _count_labels(photos: Sequence[Photo], dataset: Dataset) -> NDArray[np.int64]:
-    labels = [photo.label for photo in photos if photo.label != NOT_A_LANDMARK]
-    return np.bincount(np.array(labels, dtype=np.int64), minlength=len(dataset.classes))
-
-
-def _counts_title(total: NDArray[np.int64]) -> str:
-    if not total.sum():
-        return "No photos of landmarks"
-    noun = "landmark" if len(total) == 1 else "landmarks"
-    photos = "photo" if total.sum() == 1 else "photos"
-    return (
-        f"{total.sum():,} {photos} of {len(total)} {noun}: {total.min()} to {total.max()} each, "
-        f"median {np.median(total):.0f}"
+    `target` is the side in pixels the network sees; photos below it would be enlarged. Raises
+    ValueError without photos.
+    """
+    photos = (*dataset.train, *dataset.val, *dataset.test)
+    if not photos:
+        raise ValueError(f"dataset {dataset.name!r} holds no photos: no sizes to draw")
+    sizes = np.array([(photo.width, photo.height) for photo in photos])
+    median = np.median(sizes, axis=0)
+    title = f"Median photo {median[0]:.0f} x {median[1]:.0f} px (n = {len(sizes):,})"
+    if target is not None:
+        small = np.mean(sizes.min(axis=1) < target)
+        title += f"; short side under {target} px: {small:.1%}"
+    figure = new_figure(
+        title,
+        width=7.5,
+        height=6.6,
+        caption="Each dot is one size, larger where more photos share it. Dotted: square photos.",
     )
+    grid = figure.add_gridspec(2, 2, width_ratios=(5, 1), height_ratios=(1, 5))
+    axes = figure.add_subplot(grid[1, 0])
+    above = figure.add_subplot(grid[0, 0], sharex=axes)
+    beside = figure.add_subplot(grid[1, 1], sharey=axes)
+    distinct, counts = np.unique(sizes, axis=0, return_counts=True)
+    area = 8 + 60 * np.sqrt(counts / counts.max())
+    axes.scatter(distinct[:, 0], distinct[:, 1], s=area, color=BLUE, alpha=0.3, linewidths=0)
+    low, high = sizes.min() / 1.1, sizes.max() * 1.1
+    is_wide = bool(sizes.max() > WIDE_RANGE * sizes.min())
+    edges = (np.geomspace if is_wide else np.linspace)(low, high, 50).tolist()
+    if target is not None:
+        low, high = min(low, target / 1.1), max(high, target * 1.1)
+        axes.axvline(target, color=VERMILION, linewidth=1)
+        axes.axhline(target, color=VERMILION, linewidth=1)
+        axes.annotate(
+            f"target {target} px",
+            (target, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, -4),
+            textcoords="offset points",
+            va="top",
+            fontsize=SMALL_SIZE,
+            color=VERMILION,
+        )
+    axes.axline((low, low), (high, high), color=GREY, linewidth=0.8, linestyle=":")
+    style_axes(axes, xlabel="width (px)", ylabel="height (px)", grid="both")
+    if is_wide:
+        axes.set(xscale="log", yscale="log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+            axis.set_minor_locator(NullLocator())
+    axes.set(xlim=(low, high), ylim=(low, high))
+    above.hist(sizes[:, 0], bins=edges, color=BLUE)
+    beside.hist(sizes[:, 1], bins=edges, color=BLUE, orientation="horizontal")
+    style_axes(above, ylabel="photos", grid="none")
+    style_axes(beside, xlabel="photos", grid="none")
+    above.tick_params(which="both", labelbottom=False)
+    beside.tick_params(which="both", labelleft=False)
+    return figure
 
 
-def _counts_note(dataset: Dataset, train: NDArray[np.int64], shown: int) -> str:
-    few = int(np.sum(train < FEW_PHOTOS))
-    notes = [f"Every landmark has at least {FEW_PHOTOS} training photos"]
-    if few:
-        notes = [f"Names in red: {few} with fewer than {FEW_PHOTOS} training photos"]
-    others = [
-        sum(photo.label == NOT_A_LANDMARK for photo in getattr(dataset, split))
-        for split in SPLIT_COLORS
-    ]
-    if sum(others):
-        parts = ", ".join(f"{name} {n:,}" for name, n in zip(SPLIT_COLORS, others, strict=True))
-        notes.append(f"not drawn: {sum(others):,} photos of no landmark ({parts})")
-    if shown < len(train):
-        notes.append(f"shown: the {shown} smallest of {len(train)} landmarks")
-    return "; ".join(notes) + "."
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """Red, green and blue over the photos, each photo counting the same.
+
+    `mean` and `std` are on the 0-1 scale; `histogram` is float64 [3, 256], the share of pixels at
+    each uint8 value.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    photos: int
+    histogram: NDArray[np.float64]
+
+
+def measure_channels(
+    dataset: Dataset, *, max_photos: int = 500, seed: int = 0
+) -> ChannelStatistics:
+    """Count the colours of up to `max_photos` random training photos of landmarks.
+
+    Raises ValueError without such photos, and `PhotoError` when one cannot be read.
+    """
+    photos = [photo for photo in dataset.train if photo.label != NOT_A_LANDMARK]
+    if not photos:
+        raise ValueError(
+            f"{dataset.name} holds 0 training photos of landmarks to measure colours on: add some"
+        )
+    picks = np.random.default_rng(seed).permutation(len(photos))[:max_photos]
+    histogram = np.zeros((3, 256))
+    for pick in tqdm(picks, desc="Counting colours", unit="photo", leave=False):
+        photo = decode_photo(photos[pick].path, min_side=STATISTICS_SIDE)
+        histogram += np.reshape(photo.histogram(), (3, 256)) / (photo.width * photo.height)
+    histogram /= len(picks)
+    values = np.arange(256) / 255
+    mean = histogram @ values
+    std = np.sqrt(np.maximum(histogram @ values**2 - mean**2, 0))
+    return ChannelStatistics(tuple(mean.tolist()), tuple(std.tolist()), len(picks), histogram)
+
+
+def channel_statistics(dataset: Dataset) -> Figure:
+    """Histogram of each colour channel with its mean and standard deviation.
+
+    Raises as `measure_channels` does.
+    """
+    statistics = measure_channels(dataset)
+    mean = " / ".join(f"{value:.3f}" for value in statistics.mean)
+    std = " / ".join(f"{value:.3f}" for value in statistics.std)
+    figure = new_figure(
+        f"Colour of {dataset.name}: mean {mean}, std {std} (n = {statistics.photos:,})",
+        height=3.2,
+        caption="Training photos of landmarks, each counting the same. Dark line: mean; "
+        "band: one standard deviation to either side.",
+    )
+    panels = figure.subplots(1, 3, sharey=True)
+    for index, (name, color) in enumerate(CHANNELS):
+        axes, middle, spread = panels[index], statistics.mean[index], statistics.std[index]
+        shares = statistics.histogram[index]
+        axes.fill_between(
+            np.arange(256) / 255, shares, color=color, alpha=0.75, linewidth=0, step="mid"
+        )
+        axes.axvspan(middle - spread, middle + spread, color=INK, alpha=0.06, linewidth=0)
+        axes.axvline(middle, color=INK, linewidth=1.2)
+        axes.set_xlim(0, 1)
+        style_axes(
+            axes, title=name, xlabel="value (0 to 1)", ylabel="" if index else "share of pixels"
+        )
+        # The spike of pure white (skies, white grounds) would flatten everything else.
+        axes.set_ylim(0, 1.15 * statistics.histogram[:, 2:-2].max())
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    return figure

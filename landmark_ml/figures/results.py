@@ -1,12 +1,11 @@
-"""Pictures of a run's results: curves, per-class scores and mistakes."""
+"""Figures of a trained and judged model: learning curves, scores by landmark, risk, location."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from landmark_ml.figures.style import (
     BLUE,
@@ -14,6 +13,7 @@ from landmark_ml.figures.style import (
     GREY,
     INK,
     MOST_ROWS,
+    MUTED,
     ROW_HEIGHT,
     SHOWN_ROWS,
     SKY,
@@ -26,34 +26,22 @@ from landmark_ml.figures.style import (
     shorten,
     style_axes,
 )
-from landmark_ml.figures.thumbnails import Line, in_rows, load_thumbnail, thumbnail_grid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-MOST_MISTAKES = 20
 MOST_MARKED_EPOCHS = 40
 PHASE_EPOCH = "phase_epoch"
 """Key of a row of the history: its epoch counted from the beginning of its phase."""
-_CURVES = ("train/loss", "val/loss", "val/calibrated_loss", "val/top1", "val/top3")
-SCORES = ("recall", "precision", "f1")
-MISTAKES_NOTE = "Blue: the true landmark. Red: the predicted one, with its confidence."
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A photo given the wrong landmark; confidence is the prediction's, from 0 to 1."""
-
-    path: Path
-    label: str
-    prediction: str
-    confidence: float
+SCORES = {"recall": BLUE, "precision": SKY, "f1": GREY}
+RISK = 0.05
+NEAREST_KM = 0.1
+"""Errors below this are drawn at it: the scale is logarithmic."""
 
 
 def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
@@ -66,124 +54,38 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     Raises ValueError on an empty history.
     """
     if not history:
-        msg = "the history holds no epoch: draw learning curves after the first one"
-        raise ValueError(msg)
+        raise ValueError("the history holds no epoch: draw learning curves after the first one")
+
+    def series(key: str) -> NDArray[np.float64]:
+        return np.array([row.get(key, np.nan) for row in history], dtype=float)
+
     epochs = np.array([row.get("epoch", index) for index, row in enumerate(history)], dtype=float)
-    series = {key: _series(history, key) for key in _CURVES}
-    begin = _last_phase(history)
-    best = _best_epoch(series, begin)
-    figure = new_figure(_curves_title(epochs, series, best, begin), height=3.9)
+    begins = [index for index, row in enumerate(history) if row.get(PHASE_EPOCH) == 0]
+    begin = begins[-1] if begins else 0
+    best = None
+    for key, sign in (("val/calibrated_loss", 1), ("val/top1", -1), ("val/loss", 1)):
+        values = sign * series(key)[begin:]
+        if best is None and np.isfinite(values).any():
+            best = begin + int(np.nanargmin(values))
+    count = f"{len(epochs)} epoch" + ("s" if len(epochs) > 1 else "")
+    count += f", the last {len(epochs) - begin} on pixels" if begin else ""
+    if best is None:
+        title = f"{count}, nothing measured on validation photos"
+    else:
+        top1, loss_then = series("val/top1")[best], series("val/loss")[best]
+        score = f"top-1 {top1:.3f}" if np.isfinite(top1) else f"loss {loss_then:.3f}"
+        title = f"Best validation {score} at epoch {epochs[best]:.0f} ({count})"
+    figure = new_figure(title, height=3.9)
     loss, accuracy = figure.subplots(1, 2)
-    _draw_curves(
-        loss,
-        epochs,
-        {"train": (series["train/loss"], GREY), "validation": (series["val/loss"], BLUE)},
-        best,
-    )
-    _draw_curves(
-        accuracy,
-        epochs,
-        {"top-1": (series["val/top1"], BLUE), "top-3": (series["val/top3"], SKY)},
-        best,
-    )
+    losses = {"train": (series("train/loss"), GREY), "validation": (series("val/loss"), BLUE)}
+    _draw_curves(loss, epochs, losses, best)
+    accuracies = {"top-1": (series("val/top1"), BLUE), "top-3": (series("val/top3"), SKY)}
+    _draw_curves(accuracy, epochs, accuracies, best)
     style_axes(loss, title="Loss", xlabel="epoch", ylabel="cross-entropy (nats)")
     style_axes(
         accuracy, title="Validation accuracy", xlabel="epoch", ylabel="share of photos right"
     )
     return figure
-
-
-def per_class_table(table: pd.DataFrame) -> Figure:
-    """Draw recall, precision and F1 of each landmark as bars, the lowest recall on top.
-
-    Columns: `landmark`, `photos`, `recall`, `precision`, `f1`. With more than `MOST_ROWS` rows
-    only the lowest are drawn. NaN shows as n/a, and so does the recall of a landmark without
-    photos. Raises ValueError on missing columns.
-    """
-    needed = ["landmark", "photos", *SCORES]
-    missing = [column for column in needed if column not in table.columns]
-    if missing or table.empty:
-        msg = f"per-class table of {len(table)} rows lacks {missing}: give {needed}, a row a class"
-        raise ValueError(msg)
-    # Metrics libraries give 0 for the recall of a landmark without photos; there is none.
-    table = table.assign(recall=table["recall"].where(table["photos"] > 0))
-    ordered = table.sort_values(["recall", "f1"], na_position="last", kind="stable")
-    shown = ordered if len(ordered) <= MOST_ROWS else ordered.head(SHOWN_ROWS)
-    weakest = ordered.dropna(subset="recall").head(1)
-    title = f"Recall by landmark: mean {table['recall'].mean():.2f}"
-    if not weakest.empty:
-        title += f", lowest {weakest['recall'].iloc[0]:.2f} ({weakest['landmark'].iloc[0]})"
-    figure = new_figure(
-        f"{title}, n = {table['photos'].sum():,}",
-        height=max(2.0, len(shown) * ROW_HEIGHT + 1.3),
-        caption="Number of photos in brackets."
-        + (f" Shown: the {len(shown)} lowest of {len(table)}." if len(shown) < len(table) else ""),
-    )
-    panels = figure.subplots(1, 3, sharey=True)
-    for axes, score, color in zip(panels, SCORES, (BLUE, SKY, GREY), strict=True):
-        _draw_scores(axes, score, shown[score].to_numpy(dtype=float), color)
-    pairs = zip(shown["landmark"], shown["photos"], strict=True)
-    name_ticks(panels[0].yaxis, [f"{shorten(str(name))} ({photos})" for name, photos in pairs])
-    panels[0].set_ylim(len(shown) - 0.4, -0.6)
-    return figure
-
-
-def worst_mistakes(mistakes: Sequence[Mistake], *, photos: int | None = None) -> Figure:
-    """Show the wrong answers the model was surest of; `photos` is how many were judged."""
-    judged = "" if photos is None else f" on {photos:,} photos"
-    worst = sorted(mistakes, key=lambda mistake: -mistake.confidence)[:MOST_MISTAKES]
-    tiles = [
-        load_thumbnail(
-            mistake.path,
-            (
-                Line(f"is {mistake.label}", BLUE),
-                Line(f"{mistake.confidence:.2f} {mistake.prediction}", VERMILION),
-            ),
-        )
-        for mistake in worst
-    ]
-    noun = "mistake" if len(mistakes) == 1 else "mistakes"
-    surest = f"The {len(worst)} surest of " if len(worst) < len(mistakes) else ""
-    return thumbnail_grid(
-        in_rows(tiles, 5),
-        title=f"{surest}{len(mistakes) or 'No'} {noun}{judged}",
-        caption=MISTAKES_NOTE if mistakes else "",
-        empty="every photo was recognised",
-    )
-
-
-def _series(history: Sequence[Mapping[str, float]], key: str) -> NDArray[np.float64]:
-    return np.array([row.get(key, np.nan) for row in history], dtype=float)
-
-
-def _last_phase(history: Sequence[Mapping[str, float]]) -> int:
-    """Position of the epoch with which the last phase began."""
-    begins = [index for index, row in enumerate(history) if row.get(PHASE_EPOCH) == 0]
-    return begins[-1] if begins else 0
-
-
-def _best_epoch(series: Mapping[str, NDArray[np.float64]], begin: int) -> int | None:
-    """Position of the best epoch from one on; the earliest on a tie."""
-    for key, sign in (("val/calibrated_loss", 1), ("val/top1", -1), ("val/loss", 1)):
-        values = sign * series[key][begin:]
-        if np.isfinite(values).any():
-            return begin + int(np.nanargmin(values))
-    return None
-
-
-def _curves_title(
-    epochs: NDArray[np.float64],
-    series: Mapping[str, NDArray[np.float64]],
-    best: int | None,
-    begin: int,
-) -> str:
-    count = f"{len(epochs)} epoch" + ("s" if len(epochs) > 1 else "")
-    count += f", the last {len(epochs) - begin} on pixels" if begin else ""
-    if best is None:
-        return f"{count}, nothing measured on validation photos"
-    top1, loss = series["val/top1"][best], series["val/loss"][best]
-    score = f"top-1 {top1:.3f}" if np.isfinite(top1) else f"loss {loss:.3f}"
-    return f"Best validation {score} at epoch {epochs[best]:.0f} ({count})"
 
 
 def _draw_curves(
@@ -215,14 +117,139 @@ def _draw_curves(
     add_legend(axes)
 
 
-def _draw_scores(axes: Axes, score: str, values: NDArray[np.float64], color: str) -> None:
-    rows = np.arange(len(values))
-    axes.barh(rows, np.nan_to_num(values), height=0.72, color=color)
-    for row, value in enumerate(values.tolist()):
-        text = "n/a" if np.isnan(value) else f"{value:.2f}"
-        place = 0.02 + (0 if np.isnan(value) else value)
-        axes.text(place, row, text, va="center", fontsize=SMALL_SIZE - 0.5, color=INK)
-    style_axes(axes, title=score.capitalize() if score != "f1" else "F1", grid="x")
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlim(0, 1.18)
-    axes.set_xticks([0, 0.5, 1])
+def per_class_table(table: pd.DataFrame) -> Figure:
+    """Draw recall, precision and F1 of each landmark as bars, the lowest recall on top.
+
+    Columns: `landmark`, `photos`, `recall`, `precision`, `f1`. With more than `MOST_ROWS` rows
+    only the lowest are drawn. NaN shows as n/a, and so does the recall of a landmark without
+    photos. Raises ValueError on missing columns.
+    """
+    needed = ["landmark", "photos", *SCORES]
+    missing = [column for column in needed if column not in table.columns]
+    if missing or table.empty:
+        raise ValueError(
+            f"per-class table of {len(table)} rows lacks {missing}: give {needed}, a row a class"
+        )
+    # scikit-learn gives a recall of 0 to a landmark without photos; there is none.
+    table = table.assign(recall=table["recall"].where(table["photos"] > 0))
+    ordered = table.sort_values(["recall", "f1"], na_position="last", kind="stable")
+    drawn = ordered if len(ordered) <= MOST_ROWS else ordered.head(SHOWN_ROWS)
+    weakest = ordered.dropna(subset="recall").head(1)
+    title = f"Recall by landmark: mean {table['recall'].mean():.2f}"
+    if not weakest.empty:
+        title += f", lowest {weakest['recall'].iloc[0]:.2f} ({weakest['landmark'].iloc[0]})"
+    figure = new_figure(
+        f"{title}, n = {table['photos'].sum():,}",
+        height=max(2.0, len(drawn) * ROW_HEIGHT + 1.3),
+        caption="Number of photos in brackets."
+        + (f" Shown: the {len(drawn)} lowest of {len(table)}." if len(drawn) < len(table) else ""),
+    )
+    panels = figure.subplots(1, 3, sharey=True)
+    for axes, (score, color) in zip(panels, SCORES.items(), strict=True):
+        values = drawn[score].to_numpy(dtype=float)
+        axes.barh(np.arange(len(values)), np.nan_to_num(values), height=0.72, color=color)
+        for row, value in enumerate(values.tolist()):
+            text = "n/a" if np.isnan(value) else f"{value:.2f}"
+            place = 0.02 + (0 if np.isnan(value) else value)
+            axes.text(place, row, text, va="center", fontsize=SMALL_SIZE - 0.5, color=INK)
+        style_axes(axes, title=score.capitalize(), grid="x")
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlim(0, 1.18)
+        axes.set_xticks([0, 0.5, 1])
+    pairs = zip(drawn["landmark"], drawn["photos"], strict=True)
+    name_ticks(panels[0].yaxis, [f"{shorten(str(name))} ({photos})" for name, photos in pairs])
+    panels[0].set_ylim(len(drawn) - 0.4, -0.6)
+    return figure
+
+
+def risk_coverage_curve(coverage: NDArray[np.float64], risk: NDArray[np.float64]) -> Figure:
+    """Draw the share of wrong answers against the share of photos answered, most confident first.
+
+    Both float [N], over all N photos, as `evaluation.metrics.risk_coverage` gives them.
+    """
+    within = coverage[risk <= RISK]
+    most = float(within.max()) if len(within) else 0.0
+    figure = new_figure(
+        f"At {RISK:.0%} wrong answers {most:.1%} of {len(risk):,} photos are answered",
+        width=6.5,
+        caption="Photos of no landmark count as wrong when they are answered with one.",
+    )
+    axes = figure.add_subplot()
+    axes.plot(coverage, risk, color=BLUE, linewidth=1.6)
+    axes.axhline(RISK, color=GREY, linewidth=0.9, linestyle=":")
+    axes.plot([most], [RISK], "o", color=VERMILION, markersize=5)
+    style_axes(axes, xlabel="share of photos answered", ylabel="share of those wrong", grid="both")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_xlim(0, 1)
+    axes.set_ylim(bottom=0)
+    return figure
+
+
+def location_error(kilometres: NDArray[np.float64], limits: Sequence[int]) -> Figure:
+    """Draw the share of photos placed within a distance, of those whose place is known.
+
+    kilometres: float [N] from the answered to the true place, one known at least; infinite where
+    none was answered, NaN where the true one is unknown. limits: distances that are marked, in km.
+    """
+    known = kilometres[~np.isnan(kilometres)]
+    placed = np.sort(known[np.isfinite(known)])
+    figure = new_figure(
+        f"{(known <= 25).mean():.1%} of {len(known):,} landmark photos are placed within 25 km",
+        width=6.5,
+        caption=f"Photos without coordinates: {len(known) - len(placed):,}."
+        " Great-circle distance to where the landmark stands.",
+    )
+    axes = figure.add_subplot()
+    if not len(placed):
+        say(axes, "no photo got coordinates")
+        return figure
+    heights = np.arange(1, len(placed) + 1) / len(known)
+    axes.step(np.maximum(placed, NEAREST_KM), heights, where="post", color=BLUE, linewidth=1.6)
+    axes.set_xscale("log")
+    axes.set_xlim(NEAREST_KM, 20_000)
+    axes.set_ylim(0, 1.02)
+    for limit in limits:
+        axes.axvline(limit, color=GREY, linewidth=0.8, linestyle=":")
+        axes.annotate(
+            f"{limit} km\n{(known <= limit).mean():.1%}",
+            (limit, 0.03),
+            xytext=(3, 0),
+            textcoords="offset points",
+            fontsize=SMALL_SIZE,
+            color=MUTED,
+        )
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    style_axes(axes, xlabel="distance (km, log scale)", ylabel="share of photos")
+    return figure
+
+
+def robustness_bars(corruptions: pd.DataFrame) -> Figure:
+    """Draw top-1 of each corruption with its interval.
+
+    Columns corruption, photos, top1, low, high; the others are compared with the row `clean`.
+    """
+    order = corruptions.sort_values("top1", ascending=True, ignore_index=True)
+    names = [
+        "JPEG" if name == "jpeg" else name.replace("_", " ").capitalize()
+        for name in order["corruption"]
+    ]
+    top1 = order["top1"].to_numpy(dtype=float)
+    clean = float(top1[order["corruption"] == "clean"][0])
+    figure = new_figure(
+        f"{names[0]} harms most: top-1 {top1[0]:.3f} against {clean:.3f}"
+        if top1[0] < clean
+        else "No corruption lowers accuracy",
+        width=6.5,
+        height=3.8,
+        caption=f"The same {int(order['photos'][0]):,} photos each. Bars: 95% interval.",
+    )
+    axes = figure.add_subplot()
+    colors = [GREY if name == "clean" else BLUE for name in order["corruption"]]
+    margins = np.stack([top1 - order["low"], order["high"] - top1])
+    axes.barh(range(len(order)), top1, color=colors, xerr=margins, ecolor=INK, height=0.7)
+    axes.axvline(clean, color=GREY, linewidth=0.9, linestyle=":")
+    style_axes(axes, xlabel="top-1", grid="x")
+    name_ticks(axes.yaxis, names)
+    axes.set_xlim(0, 1)
+    return figure

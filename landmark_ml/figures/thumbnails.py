@@ -1,4 +1,4 @@
-"""Small pictures in rows and columns: the grid behind every figure that shows photos."""
+"""Figures that show photos: a grid of thumbnails, a model's answers and its worst mistakes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import numpy as np
 from PIL import ImageOps
 
 from landmark_ml.figures.style import (
+    BLUE,
     FAINT,
+    GREY,
     INK,
     MARGIN,
     PAGE_WIDTH,
     SMALL_SIZE,
+    VERMILION,
     caption_inches,
     fit_text,
     new_figure,
@@ -40,6 +43,7 @@ THUMBNAIL_SIDE = 240
 """Pixels of a loaded thumbnail's side: a little over what the widest cell shows at `DPI`."""
 LARGEST_TILE, NARROWEST, GAP, LINE_HEIGHT = 2.2, 4.5, 0.09, 0.165
 """Inches: a tile's side at most, the page at least, between tiles, and a line of text."""
+MOST_MISTAKES = 20
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,71 @@ class Thumbnail:
     pixels: NDArray[np.uint8] | None
     lines: tuple[Line, ...] = ()
     missing: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Answer of a model to one photo: label is what it shows, confidence is from 0 to 1.
+
+    where: city and country of the answer, empty when unknown.
+    """
+
+    path: Path
+    label: str
+    landmark: str
+    confidence: float
+    where: str = ""
+
+    @property
+    def correct(self) -> bool:
+        """Whether the answer is what the photo shows."""
+        return self.landmark == self.label
+
+
+def answer_gallery(answers: Sequence[Answer]) -> Figure:
+    """Photos with the landmark, confidence and place that were answered."""
+    tiles = [
+        load_thumbnail(
+            answer.path,
+            (
+                Line(answer.landmark, BLUE if answer.correct else VERMILION),
+                Line(f"{answer.confidence:.0%}  {answer.where}", GREY),
+            ),
+        )
+        for answer in answers
+    ]
+    right = sum(answer.correct for answer in answers)
+    return thumbnail_grid(
+        in_rows(tiles, 6),
+        title=f"{right} of {len(answers)} test photos recognised, one photo a landmark",
+        caption="Above each photo the answer: blue when it is right, red when it is wrong.",
+        empty="no test photos to ask about",
+    )
+
+
+def worst_mistakes(mistakes: Sequence[Answer], *, photos: int | None = None) -> Figure:
+    """The most confident wrong answers; `photos` is how many were judged."""
+    judged = "" if photos is None else f" on {photos:,} photos"
+    worst = sorted(mistakes, key=lambda mistake: -mistake.confidence)[:MOST_MISTAKES]
+    tiles = [
+        load_thumbnail(
+            mistake.path,
+            (
+                Line(f"is {mistake.label}", BLUE),
+                Line(f"{mistake.confidence:.2f} {mistake.landmark}", VERMILION),
+            ),
+        )
+        for mistake in worst
+    ]
+    noun = "mistake" if len(mistakes) == 1 else "mistakes"
+    first = f"The {len(worst)} most confident of " if len(worst) < len(mistakes) else ""
+    note = "Blue: the true landmark. Red: the predicted one, with its confidence."
+    return thumbnail_grid(
+        in_rows(tiles, 5),
+        title=f"{first}{len(mistakes) or 'No'} {noun}{judged}",
+        caption=note if mistakes else "",
+        empty="every photo was recognised",
+    )
 
 
 def load_thumbnail(path: Path, lines: tuple[Line, ...] = ()) -> Thumbnail:
@@ -106,7 +175,18 @@ def thumbnail_grid(
             axes = figure.add_axes(place)
             _draw_thumbnail(axes, tile, side)
             if row_names and not column:
-                _name_row(axes, row_names[row])
+                axes.annotate(
+                    shorten(row_names[row]),
+                    (0, 0.5),
+                    xycoords="axes fraction",
+                    xytext=(-6, 0),
+                    textcoords="offset points",
+                    ha="right",
+                    va="center",
+                    fontsize=SMALL_SIZE,
+                    color=INK,
+                    parse_math=False,
+                )
     return figure
 
 
@@ -133,18 +213,3 @@ def _draw_thumbnail(axes: Axes, thumbnail: Thumbnail, side: float) -> None:
             color=line.color,
             parse_math=False,
         )
-
-
-def _name_row(axes: Axes, name: str) -> None:
-    axes.annotate(
-        shorten(name),
-        (0, 0.5),
-        xycoords="axes fraction",
-        xytext=(-6, 0),
-        textcoords="offset points",
-        ha="right",
-        va="center",
-        fontsize=SMALL_SIZE,
-        color=INK,
-        parse_math=False,
-    )

@@ -9,13 +9,13 @@ import numpy as np
 from scipy.stats import binomtest
 
 from landmark_ml.data import MANIFEST
-from landmark_ml.evaluation.paired_tests import PairedDifference, compare_paired
+from landmark_ml.evaluation.significance import PairedDifference, compare_paired
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from landmark_ml.config import PromoteConfig
-    from landmark_ml.evaluation.predictions import Evaluation
+    from landmark_ml.evaluation.predictions import Predictions
     from landmark_ml.registry.judged import Judged
 
 Outcome = Literal["passed", "failed", "not checked"]
@@ -66,28 +66,28 @@ def check_gates(
     them, is not beaten on them, and nobody is measured by it.
     """
     gates = [_loads(challenger)]
-    if challenger.evaluation is None:
+    if challenger.predictions is None:
         return gates
-    if champion is not None and champion.evaluation is None:
+    if champion is not None and champion.predictions is None:
         said = f"the champion cannot be judged on these photos: {champion.problem}"
         gates.append(GateResult("better top-1", NOT_CHECKED, said, "both judged on the same"))
     elif champion is not None and champion.seen:
         gates.append(_unfair(champion.seen))
-    elif champion is not None and champion.evaluation is not None:
+    elif champion is not None and champion.predictions is not None:
         alpha = limits.alpha / challengers
-        compared = _against(challenger.evaluation, champion.evaluation, limits, alpha)
+        compared = _against(challenger.predictions, champion.predictions, limits, alpha)
         gates += compared if champion.seen == 0 else [_doubted(compared[0]), *compared[1:]]
         gates += _margins(challenger, champion, limits)
     return [*gates, *_budgets(challenger, limits), _unseen(challenger), installable]
 
 
-def compare_answers(challenger: Evaluation, champion: Evaluation) -> PairedDifference:
+def compare_answers(challenger: Predictions, champion: Predictions) -> PairedDifference:
     """Top-1 of a challenger minus that of the champion, photo by photo of a landmark."""
     shows = challenger.shows_landmark
     return compare_paired(challenger.correct[shows], champion.correct[shows])
 
 
-def class_losses(challenger: Evaluation, champion: Evaluation) -> list[ClassLoss]:
+def class_losses(challenger: Predictions, champion: Predictions) -> list[ClassLoss]:
     """Landmarks on which the two differ, the surest loss first, with Holm's corrected p.
 
     Sources: Holm, A simple sequentially rejective multiple test procedure, 1979; a sign test on
@@ -117,7 +117,7 @@ def holm(ascending: Sequence[float]) -> list[float]:
 
 
 def _against(
-    challenger: Evaluation, champion: Evaluation, limits: PromoteConfig, alpha: float
+    challenger: Predictions, champion: Predictions, limits: PromoteConfig, alpha: float
 ) -> list[GateResult]:
     gap = compare_answers(challenger, champion)
     better = gap.difference > limits.min_gain and gap.mcnemar_p < alpha
@@ -199,7 +199,7 @@ def _budgets(judged: Judged, limits: PromoteConfig) -> list[GateResult]:
 
 def _loads(judged: Judged) -> GateResult:
     said = judged.problem or ", ".join(judged.pickles) or "loads and answers, no pickle in it"
-    passed = judged.evaluation is not None and not judged.pickles
+    passed = judged.predictions is not None and not judged.pickles
     return _gate("loads without pickle", passed, said, "answers with pickle switched off")
 
 

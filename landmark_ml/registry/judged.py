@@ -1,4 +1,4 @@
-"""What is known of a version once it was loaded, asked about every test photo and looked into."""
+"""A version of a model, judged on the test photos and looked into for what the gates ask."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING
 import mlflow.artifacts
 from mlflow.exceptions import MlflowException
 
-from landmark_ml.data import MANIFEST
 from landmark_ml.evaluation.held_out import learned_hashes
+from landmark_ml.evaluation.judge import Report, judge
 from landmark_ml.evaluation.model_process import open_served
-from landmark_ml.evaluation.predictions import Evaluation, evaluate_served, summarize
 from landmark_ml.tracking.fetch import fetch_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from mlflow.entities.model_registry import ModelVersion
 
     from landmark_ml.data import Dataset
+    from landmark_ml.evaluation.predictions import Predictions
+    from landmark_ml.geo.gazetteer import Gazetteer
 
 logger = logging.getLogger(__name__)
 
@@ -35,74 +36,71 @@ _NO_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A version with its answers; metrics by name as `summarize` gives them.
+    """A version with the report on its answers.
 
     megabytes: 10^6 bytes of the logged model. pickles: files in it that look like pickles.
-    seen: test photos that stood in its training or validation photos, None when its run does not
-    say. problem: why it could not be judged; evaluation is then None and metrics are empty.
+    seen: test photos that it was trained on or chosen by, None when its run does not say. problem:
+    why it could not be judged; report is then None.
     """
 
     version: int
     run_id: str
-    evaluation: Evaluation | None
-    metrics: Mapping[str, float]
-    megabytes: float
-    pickles: tuple[str, ...]
-    requirements: tuple[str, ...]
-    seen: int | None
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class _Contents:
-    """What the files of a logged model tell; nothing when they are not there."""
-
+    report: Report | None
     megabytes: float = 0.0
     pickles: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
+    seen: int | None = None
+    problem: str = ""
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Metrics of the report; empty without one."""
+        return self.report.metrics if self.report else {}
+
+    @property
+    def predictions(self) -> Predictions | None:
+        """Answers of the report; None without one."""
+        return self.report.predictions if self.report else None
 
 
 def judge_version(
-    version: ModelVersion, dataset: Dataset, names: Sequence[str], threads: int = 0
+    version: ModelVersion, dataset: Dataset, gazetteer: Gazetteer, threads: int = 0
 ) -> Judged:
-    """Load a version without pickle and ask it about the test photos, as a client would.
+    """Load a version without pickle and judge it on the test photos.
 
     threads: cores that it keeps busy; 0: all. One that cannot be fetched or loaded, or that answers
-    in another form than ours, comes back with its problem, for the others to be judged.
+    in another form than ours, comes back with its problem, so that the others are still judged.
     """
-    evaluation, problem, contents = None, "", _Contents()
-    with tempfile.TemporaryDirectory(prefix="judged-") as scratch:
+    report, problem, run_id = None, "", version.run_id or ""
+    contents: tuple[float, tuple[str, ...], tuple[str, ...]] = (0.0, (), ())
+    with tempfile.TemporaryDirectory(prefix="judged-") as folder:
+        scratch = Path(folder)
+        learned = learned_hashes(fetch_manifest(run_id, scratch))
         uri = f"models:/{version.name}/{version.version}"
         try:
-            folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=scratch))
-            contents = _look_into(folder)
-            with _without_pickle(), open_served(folder, Path(scratch), threads) as model:
-                evaluation = evaluate_served(model, dataset.test, dataset.classes, names)
+            logged = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
+            contents = _look_into(logged)
+            with _without_pickle(), open_served(logged, scratch, threads) as model:
+                report = judge(model, dataset.test, dataset.classes, gazetteer)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             problem = f"it answers in another form than a landmark model ({error!r})"
         except (MlflowException, OSError, ValueError) as error:
             problem = str(error) or repr(error)
         if problem:
             logger.warning("version %s cannot be judged: %s", version.version, problem)
-    return Judged(
-        version=int(version.version),
-        run_id=version.run_id or "",
-        evaluation=evaluation,
-        metrics=summarize(evaluation) if evaluation else {},
-        megabytes=contents.megabytes,
-        pickles=contents.pickles,
-        requirements=contents.requirements,
-        seen=_count_seen(version.run_id or "", dataset),
-        problem=problem,
-    )
+    seen = None if learned is None else sum(photo.sha256 in learned for photo in dataset.test)
+    return Judged(int(version.version), run_id, report, *contents, seen, problem)
 
 
-def _look_into(folder: Path) -> _Contents:
+def _look_into(folder: Path) -> tuple[float, tuple[str, ...], tuple[str, ...]]:
+    """Megabytes, files that look like pickles, and requirements of a logged model."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return _Contents(
+    listed = folder / "requirements.txt"
+    lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
+    return (
         sum(path.stat().st_size for path in files) / 1e6,
         tuple(str(path.relative_to(folder)) for path in files if _is_pickle(path)),
-        _read_requirements(folder / "requirements.txt"),
+        tuple(line.strip() for line in lines if line.strip() and not line.startswith("#")),
     )
 
 
@@ -124,25 +122,3 @@ def _is_pickle(path: Path) -> bool:
         return True
     with path.open("rb") as file:
         return file.read(2) in _PICKLE_STARTS
-
-
-def _read_requirements(path: Path) -> tuple[str, ...]:
-    if not path.is_file():
-        return ()
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return tuple(line for line in lines if line and not line.startswith("#"))
-
-
-def _count_seen(run_id: str, dataset: Dataset) -> int | None:
-    """Test photos that the run had among those it learned from, by their content."""
-    with tempfile.TemporaryDirectory() as scratch:
-        manifest = fetch_manifest(run_id, Path(scratch))
-        if manifest is None:
-            logger.warning("run %s left no %s: its training photos are unknown", run_id, MANIFEST)
-            return None
-        try:
-            learned = learned_hashes(manifest)
-        except (ValueError, KeyError) as error:
-            logger.warning("the %s of run %s is damaged: %r", MANIFEST, run_id, error)
-            return None
-    return sum(photo.sha256 in learned for photo in dataset.test)

@@ -81,13 +81,12 @@ def _judge(
     run: Run,
 ) -> Receipt:
     gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
-    names = gazetteer.shown_names(dataset.classes)
     versions = list(candidates)
     if since.champion:
         champion = mlflow.MlflowClient().get_model_version(config.name, str(since.champion))
         versions.insert(0, champion)
     judged = [
-        judge_version(version, dataset, names, config.threads)
+        judge_version(version, dataset, gazetteer, config.threads)
         for version in tqdm(versions, desc="judge", unit="version", delay=1)
     ]
     best = judged.pop(0) if since.champion else None

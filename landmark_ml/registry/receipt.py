@@ -6,32 +6,24 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from landmark_ml import figures
+from landmark_ml.evaluation.metrics import METRICS, shown, summary_names
+from landmark_ml.evaluation.significance import differences_by_class
+from landmark_ml.figures.comparison import bootstrap_difference, class_wins
+from landmark_ml.figures.confidence import reliability_diagram
 from landmark_ml.figures.html import Picture, render
 from landmark_ml.registry.gates import PASSED, GateResult, class_losses, compare_answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import pandas as pd
     from matplotlib.figure import Figure
 
-    from landmark_ml.evaluation.predictions import Evaluation
+    from landmark_ml.evaluation.predictions import Predictions
     from landmark_ml.registry.judged import Judged
 
 _SCHEMA_VERSION = 1
 _TEMPLATE = "receipt.html"
-_SHOWN_METRICS = {
-    "top-1": "top1",
-    "top-3": "top3",
-    "macro F1": "macro_f1",
-    "GAP": "gap",
-    "ECE": "ece",
-    "AUROC landmark or not": "auroc",
-    "photos of no landmark tagged": "distractors_tagged",
-    "ms a photo": "ms_per_photo",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +105,9 @@ def to_html(receipt: Receipt) -> str:
         | {"pictures": list(_pictures(verdict.judged, receipt.champion))}
         for verdict in receipt.verdicts
     ]
-    return render(_TEMPLATE, receipt=receipt, sections=sections)
+    measured = {name for verdict in receipt.verdicts for name in verdict.judged.metrics}
+    meanings = [METRICS[name] for name in summary_names(measured)]
+    return render(_TEMPLATE, receipt=receipt, sections=sections, meanings=meanings)
 
 
 def to_markdown(receipt: Receipt, verdict: Verdict) -> str:
@@ -149,19 +143,11 @@ def _losses(challenger: Judged, champion: Judged | None) -> list[dict[str, Any]]
 
 
 def _metric_rows(challenger: Judged, champion: Judged | None) -> list[tuple[str, str, str]]:
+    before = champion.metrics if champion else {}
     return [
-        (shown, _number(challenger, name), _number(champion, name))
-        for shown, name in _SHOWN_METRICS.items()
-        if name in challenger.metrics
+        (METRICS[name].caption, shown(challenger.metrics, name), shown(before, name))
+        for name in summary_names(challenger.metrics)
     ]
-
-
-def _number(judged: Judged | None, name: str) -> str:
-    if judged is None or name not in judged.metrics:
-        return "n/a"
-    return (
-        f"{judged.metrics[name]:.1f}" if name == "ms_per_photo" else f"{judged.metrics[name]:.4f}"
-    )
 
 
 def _pictures(challenger: Judged, champion: Judged | None) -> Iterator[Picture]:
@@ -175,40 +161,32 @@ def _figures(challenger: Judged, champion: Judged | None) -> Iterator[tuple[str,
         gap = compare_answers(*both)
         yield (
             "Paired bootstrap (#1: challenger, #2: champion)",
-            figures.bootstrap_difference(gap.resampled, (gap.low, gap.high), gap.difference),
+            bootstrap_difference(gap.resampled, (gap.low, gap.high), gap.difference),
         )
-        wins = figures.class_wins(_wins(*both), "the challenger", "the champion")
+        wins = class_wins(_wins(*both), "the challenger", "the champion")
         yield "Landmark by landmark", wins
     for who, judged in (("challenger", challenger), ("champion", champion)):
-        if judged and judged.evaluation:
-            answers = judged.evaluation
+        if judged and judged.predictions:
+            answers = judged.predictions
             shows = answers.shows_landmark
             yield (
                 f"Calibration of the {who}",
-                figures.reliability_diagram(
+                reliability_diagram(
                     answers.confidence[shows], answers.correct[shows], ece=judged.metrics["ece"]
                 ),
             )
 
 
-def _both(challenger: Judged, champion: Judged | None) -> tuple[Evaluation, Evaluation] | None:
-    if champion is None or champion.evaluation is None or challenger.evaluation is None:
+def _both(challenger: Judged, champion: Judged | None) -> tuple[Predictions, Predictions] | None:
+    if champion is None or champion.predictions is None or challenger.predictions is None:
         return None
-    return challenger.evaluation, champion.evaluation
+    return challenger.predictions, champion.predictions
 
 
-def _wins(challenger: Evaluation, champion: Evaluation) -> pd.DataFrame:
+def _wins(challenger: Predictions, champion: Predictions) -> pd.DataFrame:
     shows = challenger.shows_landmark
-    first, second = challenger.correct[shows], champion.correct[shows]
-    photos = pd.DataFrame(
-        {
-            "landmark": [challenger.classes[label] for label in challenger.labels[shows]],
-            "photos": 1,
-            "only_first": (first & ~second).astype(int),
-            "only_second": (second & ~first).astype(int),
-        }
-    )
-    return photos.groupby("landmark", as_index=False).sum()
+    landmarks = [challenger.classes[label] for label in challenger.labels[shows]]
+    return differences_by_class(landmarks, challenger.correct[shows], champion.correct[shows])
 
 
 def _cell(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Pages and cards that people read: training report, model card, dataset report, comparison.
+"""Reports that people read: of a training, of a model (its card), of a dataset, of several runs.
 
-It turns what `evaluation` measured into text and figures.
+They turn what `evaluation` measured into text, tables and figures, and leave them in MLflow.
 """

@@ -1,30 +1,43 @@
-"""Runs side by side: which were judged on the same photos, their table, and the best two paired."""
+"""Runs side by side: which were judged on the same photos, their table, the best two, the page."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 
-from landmark_ml.evaluation.paired_tests import PairedDifference, compare_paired
-from landmark_ml.tracking.read_runs import EvaluatedRun, LeftOut
+from landmark_ml.evaluation.metrics import METRICS
+from landmark_ml.evaluation.significance import (
+    PairedDifference,
+    compare_paired,
+    differences_by_class,
+)
+from landmark_ml.figures.comparison import (
+    accuracy_tradeoffs,
+    bootstrap_difference,
+    class_wins,
+    overlaid_curves,
+)
+from landmark_ml.figures.html import Picture, render
+from landmark_ml.tracking import run as tracking
+from landmark_ml.tracking.read_runs import EvaluatedRun, LeftOut, Order, read_evaluated_runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from landmark_ml.config import CompareConfig
+
+REPORT = "comparison.html"
+COMPARED = [name for name, metric in METRICS.items() if metric.where == "everywhere"]
+"""Metrics with a column of their own."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """The best two runs, compared photo by photo.
-
-    `classes`: columns landmark, photos, only_first, only_second; a row a landmark, photos being
-    those of the test side.
-    """
+    """The best two runs, compared photo by photo; classes: the table of `differences_by_class`."""
 
     first: EvaluatedRun
     second: EvaluatedRun
@@ -52,6 +65,48 @@ class Comparison:
         return len(self.runs[0].answers)
 
 
+@dataclass(frozen=True, eq=False)
+class ComparisonResult:
+    """What was compared, and where the run and the HTML report are."""
+
+    run_id: str
+    location: str
+    report: str
+    comparison: Comparison
+
+
+def run_comparison(config: CompareConfig) -> ComparisonResult:
+    """Read the runs, compare those judged on the same photos, and log what came of it.
+
+    Raises ValueError when the experiment does not exist or holds nothing to show.
+    """
+    with tracking.start_run(config, "compare", {"kind": "compare"}) as run:
+        experiment = config.experiment or run.experiment
+        # The configuration allows no other order.
+        order = cast(Order, config.order)
+        read = read_evaluated_runs(experiment, config.filter, config.most, order)
+        comparison = compare_runs(
+            experiment, read.runs, read.left_out, seed=config.seed, caution=read.caution
+        )
+        run.log_table(comparison_table(comparison), "comparison")
+        run.log_text(render_report(comparison), REPORT)
+        run.set_tags({"test_digest": comparison.test_digest})
+        run.describe(f"{verdict(comparison)} {comparison.caution}".strip())
+        if comparison.pair is not None:
+            gap = comparison.pair.difference
+            run.log_metrics(
+                {
+                    "compare/difference": gap.difference,
+                    "compare/difference_low": gap.low,
+                    "compare/difference_high": gap.high,
+                    "compare/share_first_ahead": gap.share_first_ahead,
+                    "compare/mcnemar_p": gap.mcnemar_p,
+                }
+            )
+            run.log_table(comparison.pair.classes, "landmarks_of_the_best_two")
+        return ComparisonResult(run.run_id, run.location, run.artifact_uri(REPORT), comparison)
+
+
 def compare_runs(
     experiment: str,
     runs: Sequence[EvaluatedRun],
@@ -74,10 +129,21 @@ def compare_runs(
         groups[run.test_digest].append(run)
     chosen = max(groups.values(), key=lambda group: (len(group), max(run.started for run in group)))
     digest = chosen[0].test_digest
-    strangers = [_left_out(run) for run in runs if run.test_digest != digest]
-    ranked = tuple(sorted(chosen, key=_rank))
+    others = [
+        LeftOut(
+            run.name,
+            run.run_id,
+            "judged on other test photos; compare those with filter"
+            f" \"tags.test_digest = '{run.test_digest}'\"",
+        )
+        for run in runs
+        if run.test_digest != digest
+    ]
+    ranked = sorted(
+        chosen, key=lambda run: (-run.metric("test/top1"), -run.metric("test/top3"), -run.started)
+    )
     pair = pair_runs(ranked[0], ranked[1], seed=seed) if len(ranked) > 1 else None
-    return Comparison(experiment, digest, ranked, (*strangers, *left_out), pair, caution)
+    return Comparison(experiment, digest, tuple(ranked), (*others, *left_out), pair, caution)
 
 
 def pair_runs(first: EvaluatedRun, second: EvaluatedRun, *, seed: int = 0) -> Pair:
@@ -85,7 +151,10 @@ def pair_runs(first: EvaluatedRun, second: EvaluatedRun, *, seed: int = 0) -> Pa
 
     Raises ValueError when their answers are not about the same photos.
     """
-    one, other = _ordered(first), _ordered(second)
+    one, other = (
+        run.answers.sort_values("sha256", kind="stable", ignore_index=True)
+        for run in (first, second)
+    )
     if not one[["sha256", "label"]].equals(other[["sha256", "label"]]):
         raise ValueError(
             f"runs {first.run_id} and {second.run_id} carry the same test_digest"
@@ -93,14 +162,20 @@ def pair_runs(first: EvaluatedRun, second: EvaluatedRun, *, seed: int = 0) -> Pa
             " evaluate them again"
         )
     right, other_right = one["correct"].to_numpy(), other["correct"].to_numpy()
-    difference = compare_paired(right, other_right, seed=seed)
-    return Pair(first, second, difference, _by_class(one["label"], right, other_right))
+    classes = differences_by_class(one["label"].tolist(), right, other_right)
+    return Pair(first, second, compare_paired(right, other_right, seed=seed), classes)
 
 
 def comparison_table(comparison: Comparison) -> pd.DataFrame:
     """One row a run, best first; shares as 0 to 1, `artifact_mb` in 10^6 bytes."""
-    return pd.DataFrame(
-        [
+    rows = []
+    for rank, run in enumerate(comparison.runs, start=1):
+        metrics = {
+            f"{name}{end}": run.metric(f"test/{name}{end}")
+            for name in COMPARED
+            for end in (("", "_low", "_high") if name == "top1" else ("",))
+        }
+        rows.append(
             {
                 "rank": rank,
                 "run": run.name,
@@ -110,40 +185,66 @@ def comparison_table(comparison: Comparison) -> pd.DataFrame:
                 "parameters": run.parameters,
                 "macs": run.macs,
                 "train_minutes": run.metric("train_seconds") / 60,
-                "top1": run.metric("test/top1"),
-                "top1_low": run.metric("test/top1_low"),
-                "top1_high": run.metric("test/top1_high"),
-                "top3": run.metric("test/top3"),
-                "ece": run.metric("test/ece"),
+                **metrics,
                 "artifact_mb": run.artifact_bytes / 1e6,
-                "ms_per_photo": run.metric("test/ms_per_photo"),
             }
-            for rank, run in enumerate(comparison.runs, start=1)
-        ]
-    )
+        )
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers as a person reads it: its heading, format, scale and direction."""
+
+    heading: str
+    form: str
+    scale: float = 1.0
+    better: str = "lower"
+
+
+COLUMNS = {
+    "parameters": Column("parameters", "{:.1f} M", 1e6),
+    "macs": Column("MACs", "{:.0f} M", 1e6),
+    "train_minutes": Column("train min", "{:.1f}"),
+    **{
+        name: Column(METRICS[name].caption, METRICS[name].form, better=METRICS[name].better)
+        for name in COMPARED
+    },
+    "artifact_mb": Column("MB", "{:.1f}"),
+}
+"""Of the comparison table, those that `readable_table` shows."""
 
 
 def readable_table(table: pd.DataFrame) -> pd.DataFrame:
     """The comparison table as a person reads it: text in every cell, `n/a` for what is unknown."""
-    text = {
-        "#": table["rank"].astype(str),
-        "run": table["run"],
-        "recipe": table["recipe"].replace("", "n/a"),
-        "backbone": table["backbone"].replace("", "n/a"),
-        "parameters": _formatted(table["parameters"] / 1e6, "{:.1f} M"),
-        "MACs": _formatted(table["macs"] / 1e6, "{:.0f} M"),
-        "train min": _formatted(table["train_minutes"], "{:.1f}"),
-        "top-1": _formatted(table["top1"], "{:.3f}"),
-        "95% interval": [
-            f"{low:.3f} to {high:.3f}" if low <= high else "n/a"
-            for low, high in zip(table["top1_low"], table["top1_high"], strict=True)
-        ],
-        "top-3": _formatted(table["top3"], "{:.3f}"),
-        "ECE": _formatted(table["ece"], "{:.3f}"),
-        "MB": _formatted(table["artifact_mb"], "{:.1f}"),
-        "ms a photo": _formatted(table["ms_per_photo"], "{:.1f}"),
+    text: dict[str, Sequence[str]] = {
+        "#": table["rank"].astype(str).tolist(),
+        "run": table["run"].tolist(),
+        "recipe": table["recipe"].replace("", "n/a").tolist(),
+        "backbone": table["backbone"].replace("", "n/a").tolist(),
     }
+    for name, column in COLUMNS.items():
+        values = table[name].astype(float) / column.scale
+        text[column.heading] = [
+            "n/a" if pd.isna(value) else column.form.format(value) for value in values
+        ]
+        if name == "top1":
+            text["95% interval"] = [
+                f"{low:.3f} to {high:.3f}" if low <= high else "n/a"
+                for low, high in zip(table["top1_low"], table["top1_high"], strict=True)
+            ]
     return pd.DataFrame(text)
+
+
+def best_values(table: pd.DataFrame) -> dict[str, list[bool]]:
+    """Whether a run has the best value, for each shown column in which the runs differ."""
+    found = {}
+    for name, column in COLUMNS.items():
+        values = table[name]
+        best = values.min() if column.better == "lower" else values.max()
+        differ = values.nunique() > 1
+        found[column.heading] = [bool(differ and value == best) for value in values]
+    return found
 
 
 def verdict(comparison: Comparison) -> str:
@@ -161,34 +262,31 @@ def verdict(comparison: Comparison) -> str:
     )
 
 
-def _rank(run: EvaluatedRun) -> tuple[float, float, int]:
-    return -run.metric("test/top1"), -run.metric("test/top3"), -run.started
-
-
-def _left_out(run: EvaluatedRun) -> LeftOut:
-    others = f"tags.test_digest = '{run.test_digest}'"
-    return LeftOut(
-        run.name, run.run_id, f'judged on other test photos; compare those with filter "{others}"'
+def render_report(comparison: Comparison, made: datetime | None = None) -> str:
+    """HTML of a comparison; figures are embedded, styles are its own, nothing is fetched."""
+    table = comparison_table(comparison)
+    names = [f"#{rank} {run.name}" for rank, run in enumerate(comparison.runs, start=1)]
+    curves = {name: run.curve for name, run in zip(names, comparison.runs, strict=True)}
+    drawn = {
+        "Accuracy against cost": accuracy_tradeoffs(table),
+        "Learning curves": overlaid_curves(curves),
+    }
+    if comparison.pair is not None:
+        gap = comparison.pair.difference
+        drawn["The best two: paired bootstrap"] = bootstrap_difference(
+            gap.resampled, (gap.low, gap.high), gap.difference
+        )
+        drawn["The best two: landmark by landmark"] = class_wins(
+            comparison.pair.classes, "#1", "#2"
+        )
+    return render(
+        REPORT,
+        made,
+        comparison=comparison,
+        verdict=verdict(comparison),
+        rows=readable_table(table).to_dict(orient="records"),
+        headings=[column.heading for column in COLUMNS.values()],
+        meanings=[METRICS[name] for name in COMPARED],
+        best=best_values(table),
+        pictures=[Picture.of(heading, figure) for heading, figure in drawn.items()],
     )
-
-
-def _ordered(run: EvaluatedRun) -> pd.DataFrame:
-    return run.answers.sort_values("sha256", kind="stable", ignore_index=True)
-
-
-def _by_class(
-    labels: pd.Series[str], first: NDArray[np.bool_], second: NDArray[np.bool_]
-) -> pd.DataFrame:
-    photos = pd.DataFrame(
-        {
-            "landmark": labels,
-            "photos": 1,
-            "only_first": (first & ~second).astype(int),
-            "only_second": (second & ~first).astype(int),
-        }
-    )
-    return photos.groupby("landmark", as_index=False).sum()
-
-
-def _formatted(values: pd.Series[float], pattern: str) -> list[str]:
-    return ["n/a" if pd.isna(value) else pattern.format(value) for value in values]

@@ -1,63 +1,200 @@
-"""Look at a dataset before training on it: its figures, its manifest and what is wrong with it."""
+"""A dataset before training on it: its figures, its split manifest, and what is wrong with it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import os
+from collections import defaultdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from landmark_ml.data import SPLITS
+import pandas as pd
+
+from landmark_ml.data import SPLITS, label_name
 from landmark_ml.data.opening import open_dataset
+from landmark_ml.figures.dataset import FEW_PHOTOS
+from landmark_ml.files import spelled
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.create import create_preprocessing
-from landmark_ml.reports import training_report as reporting
-from landmark_ml.reports.findings import inspect_dataset
+from landmark_ml.reports.training_report import log_dataset_figures
 from landmark_ml.tracking import run as tracking
-from landmark_ml.training.devices import seed_everything
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from matplotlib.figure import Figure
+
     from landmark_ml.config import DataConfig, TrainConfig
-    from landmark_ml.data import Dataset
-    from landmark_ml.reports.findings import Findings
+    from landmark_ml.data import Dataset, Photo, Split
+    from landmark_ml.inference.preprocessing import Preprocessing
+
+    DrawTrainingPhotos = Callable[[Dataset, TrainConfig, Preprocessing], Figure]
+
+Problem = Literal[
+    "refused", "unreadable", "conflicting", "leaked", "repeated", "small", "unmeasured", "place"
+]
+
+HEADLINES: dict[Problem, tuple[str, str]] = {
+    "refused": ("Reasons why training refuses this dataset", "raise the limit or fix the data"),
+    "unreadable": ("Unreadable files", "skipped; repair or remove them"),
+    "conflicting": ("Photos under more than one label", "keep each under the right one"),
+    "leaked": ("Photos left out", "the same picture is in a given val or test folder"),
+    "repeated": ("Photos that are there more than once", "copies teach nothing new"),
+    "small": (f"Classes with fewer than {FEW_PHOTOS} training photos", "add photos"),
+    "unmeasured": ("Classes without photos to choose or to measure by", "add photos"),
+    "place": ("Classes with no place", "no location and no tags; add rows to places.csv"),
+}
+"""What each problem is called, and what it means or what to do about it."""
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class DataIssue:
+    """One thing wrong; subject is a class, or a file by its path from the dataset's root."""
+
+    problem: Problem
+    subject: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataIssues:
+    """Everything found wrong with a dataset, in the order of `HEADLINES`."""
+
+    found: tuple[DataIssue, ...]
+
+    def of(self, problem: Problem) -> tuple[DataIssue, ...]:
+        """Select the issues of one kind."""
+        return tuple(issue for issue in self.found if issue.problem == problem)
+
+    def counts(self) -> dict[Problem, int]:
+        """Count the issues of each kind, zero included."""
+        return {problem: len(self.of(problem)) for problem in HEADLINES}
+
+    def table(self) -> pd.DataFrame:
+        """All issues with the columns problem, subject and detail."""
+        columns = ["problem", "subject", "detail"]
+        return pd.DataFrame([asdict(issue) for issue in self.found], columns=columns)
+
+    def summary(self) -> str:
+        """Markdown list of the kinds found, each with its first few issues."""
+        if not self.found:
+            return "Nothing wrong found.\n"
+        lines: list[str] = []
+        for problem, (title, advice) in HEADLINES.items():
+            issues = self.of(problem)
+            if not issues:
+                continue
+            lines.append(f"- {title}: {len(issues)} ({advice})")
+            lines += [f"  - `{issue.subject}`: {issue.detail}" for issue in issues[:_SHOWN]]
+            if len(issues) > _SHOWN:
+                lines.append(f"  - … and {len(issues) - _SHOWN} more")
+        return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)
-class InspectionResult:
+class DatasetReport:
     """The dataset as training would see it, what is wrong with it, and where the run is."""
 
     run_id: str
     location: str
     dataset: Dataset
-    findings: Findings
+    issues: DataIssues
 
 
-def run_inspection(config: DataConfig, training: TrainConfig) -> InspectionResult:
-    """Log figures, inputs, manifest and findings of a dataset to a run.
+def report_dataset(
+    config: DataConfig, training: TrainConfig, draw_training_photos: DrawTrainingPhotos
+) -> DatasetReport:
+    """Log figures, inputs, manifest and issues of a dataset to a run.
 
-    training: whose resolution and augmentation the figures show. Any share of unreadable files is
-    reported, not refused. Raises ValueError for a dataset that cannot be opened.
+    training: whose resolution and augmentation the figures show; draw_training_photos: draws
+    those, as `training.preview` does. Any share of unreadable files is reported, not refused.
+    Raises ValueError for a dataset that cannot be opened.
     """
     name = f"data-{Path(config.data).name}"
     with tracking.start_run(config, name, {"kind": "data"}) as run:
-        seed_everything(config.seed)
         dataset = open_dataset(replace(config, max_unreadable=1.0))
         for split in SPLITS:
             run.log_dataset(dataset, split)
         run.log_manifest(dataset)
-        reporting.log_dataset_figures(run, dataset, training, create_preprocessing(training))
+        preprocessing = create_preprocessing(training)
+        augmented = draw_training_photos(dataset, training, preprocessing)
+        log_dataset_figures(run, dataset, preprocessing.resolution, augmented)
         gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
-        findings = inspect_dataset(dataset, gazetteer, config.max_unreadable)
-        run.log_table(findings.table(), "findings")
-        run.log_metrics({f"data/{key}": count for key, count in findings.counts().items()})
-        run.describe(f"### {describe_dataset(dataset)}\n\n{findings.summary()}")
-        return InspectionResult(run.run_id, run.location, dataset, findings)
+        issues = find_issues(dataset, gazetteer, config.max_unreadable)
+        # The name that the table has in runs already logged.
+        run.log_table(issues.table(), "findings")
+        run.log_metrics({f"data/{key}": count for key, count in issues.counts().items()})
+        run.describe(f"### {describe_dataset(dataset)}\n\n{issues.summary()}")
+        return DatasetReport(run.run_id, run.location, dataset, issues)
 
 
 def describe_dataset(dataset: Dataset) -> str:
-    """One line: name, classes, photos of landmarks a side, photos of none."""
+    """One line: name, classes, photos of landmarks in each split, photos of none."""
     others = sum(len(dataset.distractors(split)) for split in SPLITS)
     return (
         f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.landmarks('train'))} train,"
         f" {len(dataset.landmarks('val'))} val, {len(dataset.landmarks('test'))} test photos,"
         f" {others} of no landmark"
     )
+
+
+def find_issues(dataset: Dataset, gazetteer: Gazetteer, max_unreadable: float) -> DataIssues:
+    """Look for unreadable, conflicting, leaked and repeated photos, and for weak classes.
+
+    max_unreadable: share of unreadable files past which training refuses a dataset.
+    """
+    photos = _issues_of_photos(dataset, max_unreadable)
+    return DataIssues((*photos, *_issues_of_classes(dataset, gazetteer)))
+
+
+def _issues_of_photos(dataset: Dataset, max_unreadable: float) -> Iterator[DataIssue]:
+    split = (*dataset.train, *dataset.val, *dataset.test)
+    every = (*split, *dataset.leaked, *dataset.conflicting)
+
+    def shown(path: Path) -> str:
+        return spelled(os.path.relpath(path, dataset.root))
+
+    def label(photo: Photo) -> str:
+        return label_name(photo.label, dataset.classes) or "no landmark"
+
+    unreadable, total = len(dataset.unreadable), len(every) + len(dataset.unreadable)
+    if unreadable > max_unreadable * total:
+        share = f"{unreadable} of {total} files are unreadable"
+        detail = f"{share}, more than max_unreadable {max_unreadable:g}"
+        yield DataIssue("refused", dataset.name, detail)
+    for file in dataset.unreadable:
+        yield DataIssue("unreadable", shown(file.path), f"{file.code}: {file.reason}")
+    for first, *others in _same_bytes(every):
+        if len({photo.label for photo in (first, *others)}) > 1:
+            also = ", ".join(f"{label(photo)} as {shown(photo.path)}" for photo in others)
+            detail = f"labelled {label(first)}, and {also}"
+            yield DataIssue("conflicting", shown(first.path), detail)
+    for photo in dataset.leaked:
+        detail = f"of {label(photo)}; the same or nearly the same is in a given split"
+        yield DataIssue("leaked", shown(photo.path), detail)
+    for first, *others in _same_bytes(split):
+        if len({photo.label for photo in (first, *others)}) == 1:
+            copies = ", ".join(shown(photo.path) for photo in others)
+            yield DataIssue("repeated", shown(first.path), f"the same file as {copies}")
+
+
+def _issues_of_classes(dataset: Dataset, gazetteer: Gazetteer) -> Iterator[DataIssue]:
+    for name, count in dataset.class_counts("train").items():
+        if count < FEW_PHOTOS:
+            yield DataIssue("small", name, f"{count} training photos")
+    splits: tuple[Split, ...] = ("val", "test")
+    for each in splits:
+        for name, count in dataset.class_counts(each).items():
+            if not count:
+                yield DataIssue("unmeasured", name, f"no {each} photos")
+    for name in dataset.classes:
+        if gazetteer.find(name) is None:
+            yield DataIssue("place", name, "not in the gazetteer")
+
+
+def _same_bytes(photos: Sequence[Photo]) -> list[list[Photo]]:
+    by_content: dict[str, list[Photo]] = defaultdict(list)
+    for photo in sorted(photos, key=lambda photo: photo.path):
+        by_content[photo.sha256].append(photo)
+    return [same for same in by_content.values() if len(same) > 1]

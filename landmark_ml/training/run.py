@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_ml import figures
 from landmark_ml.config import user_path
 from landmark_ml.data import MANIFEST, manifest_digest, parse_manifest
 from landmark_ml.data.opening import find_root, open_dataset
-from landmark_ml.evaluation.predictions import evaluate_served
+from landmark_ml.evaluation.judge import judge
+from landmark_ml.figures.results import PHASE_EPOCH
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.calibration import calibrate
 from landmark_ml.networks.create import check_known, create_model
@@ -35,6 +35,7 @@ from landmark_ml.training.devices import choose_compute, seed_everything
 from landmark_ml.training.distributed import ALONE, join_processes, report_lost_processes
 from landmark_ml.training.finetune_phase import check_finetuning, finetune
 from landmark_ml.training.head_phase import train_head, view_features
+from landmark_ml.training.preview import draw_training_photos
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -101,7 +102,8 @@ def run_training(
 
         model = create_model(config, num_outputs(dataset))
         check_finetuning(model, config)
-        reporting.log_dataset_figures(run, dataset, config, model.preprocessing)
+        augmented = draw_training_photos(dataset, config, model.preprocessing)
+        reporting.log_dataset_figures(run, dataset, model.preprocessing.resolution, augmented)
 
         history = History(run, on_epoch_end, saver.history)
         try:
@@ -127,9 +129,8 @@ def run_training(
 
         # What is tested is the logged model, through its own predict.
         served = load_served(logged.model_uri, config.threads)
-        names = gazetteer.shown_names(dataset.classes)
-        evaluation = evaluate_served(served, dataset.test, dataset.classes, names)
-        report = reporting.log_evaluation(run, evaluation, dataset, config, logged.model_id, facts)
+        judged = judge(served, dataset.test, dataset.classes, gazetteer)
+        report = reporting.log_report(run, judged, dataset, config, logged.model_id, facts)
 
         registered = None
         if config.register:
@@ -201,7 +202,7 @@ class History:
 
     def add(self, metrics: dict[str, float]) -> None:
         """Record an epoch; steps continue over the phases."""
-        counts = {"epoch": float(len(self.rows)), figures.PHASE_EPOCH: metrics["epoch"]}
+        counts = {"epoch": float(len(self.rows)), PHASE_EPOCH: metrics["epoch"]}
         row = metrics | counts
         self.rows.append(row)
         logged = {name: value for name, value in row.items() if name not in counts}

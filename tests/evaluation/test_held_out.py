@@ -65,3 +65,13 @@ def test_without_a_manifest_that_is_said(root: Path, caplog: pytest.LogCaptureFi
     assert (chosen.split, chosen.checked) == ("data", False)
     assert chosen.photos == open_dataset(DataConfig(data=str(root))).test
     assert "cannot be checked" in caplog.text
+
+
+def test_a_damaged_manifest_is_as_good_as_none(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged = tmp_path / "manifest.json"
+    damaged.write_text('{"photos": [{}]}')
+    chosen = choose_photos(DataConfig(data=str(root)), damaged, every=True)
+    assert (chosen.left_out, chosen.checked) == (0, False)
+    assert "is damaged" in caplog.text

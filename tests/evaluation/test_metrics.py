@@ -1,65 +1,85 @@
-"""Metrics against values worked out by hand and against scikit-learn's."""
+"""Metrics against values worked out by hand and against scikit-learn's, and their intervals."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, f1_score, roc_auc_score, top_k_accuracy_score
+from sklearn.metrics import average_precision_score, roc_auc_score, top_k_accuracy_score
 
+from landmark_ml.data import NOT_A_LANDMARK
 from landmark_ml.evaluation import metrics
+from landmark_ml.evaluation.metrics import METRICS, Metric, measure, shown, summary_names
+from landmark_ml.evaluation.significance import wilson_interval
+from tests.evaluation.made_up_predictions import predictions
+
+if TYPE_CHECKING:
+    from landmark_ml.evaluation.predictions import Predictions
 
 NOTHING = np.empty(0)
 
 
-def test_top_k_counts_a_label_among_the_k_best() -> None:
-    scores = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.2, 0.5, 0.3]])
-    labels = np.array([0, 1, 0])
-    assert metrics.accuracy(scores, labels) == pytest.approx(1 / 3)
-    assert metrics.accuracy(scores, labels, 2) == pytest.approx(2 / 3)
-    assert metrics.topk_correct(scores, labels, 2).tolist() == [True, True, False]
+def of_labels(labels: list[int]) -> Predictions:
+    """Photos all answered with the tower, each with its own confidence."""
+    sure = np.linspace(0.9, 0.6, len(labels))
+    return predictions(labels, np.stack([sure, 1 - sure], axis=1).tolist())
 
 
-def test_more_candidates_than_classes_are_all_classes() -> None:
-    assert metrics.accuracy(np.array([[0.9, 0.1]]), np.array([1]), k=5) == 1.0
+@pytest.fixture
+def answered() -> Predictions:
+    """Two of four landmark photos right, and a photo of none that is not tagged."""
+    probabilities = [
+        [0.7, 0.1, 0.1, 0.1],
+        [0.2, 0.6, 0.1, 0.1],
+        [0.05, 0.9, 0.03, 0.02],
+        [0.3, 0.1, 0.2, 0.4],
+        [0.28, 0.24, 0.26, 0.22],
+    ]
+    said = [
+        {"landmark_score": 0.8 * max(row), "is_landmark": max(row) >= 0.5} for row in probabilities
+    ]
+    labels = [0, 2, 0, 3, NOT_A_LANDMARK]
+    return predictions(labels, probabilities, said, ("Tower", "Castle", "Arch", "Port"))
 
 
-@pytest.mark.parametrize("k", [1, 2, 3])
-def test_accuracy_agrees_with_scikit_learn(k: int) -> None:
+def test_the_metrics_of_photos_with_distractors(answered: Predictions) -> None:
+    found = measure(answered)
+    assert (found["top1"], found["top3"], found["top5"]) == (0.5, 1.0, 1.0)
+    assert (found["top1_low"], found["top1_high"]) == wilson_interval(2, 4)
+    assert (found["photos"], found["distractors"]) == (4, 1)
+    assert (found["landmarks_tagged"], found["distractors_tagged"]) == (0.75, 0.0)
+    assert (found["auroc"], found["fpr_at_95_recall"]) == (1.0, 0.0)
+    # By confidence the answers are wrong, right, wrong, right, and one on a photo of none.
+    assert found["gap"] == pytest.approx((1 / 2 + 2 / 4) / 4)
+    assert found["macro_f1"] == pytest.approx((2 / 3 + 0 + 0 + 1) / 4)
+    assert found["aurc"] == pytest.approx((1 + 1 / 2 + 2 / 3 + 2 / 4 + 3 / 5) / 5)
+    assert found["coverage_at_5_percent_risk"] == 0
+    # Neither levels, places nor unseen landmarks were among the answers.
+    assert not [name for name in found if "level" in name or "km" in name or "unseen" in name]
+
+
+def test_what_was_not_photographed_is_not_measured(answered: Predictions) -> None:
+    found = measure(answered.take(answered.shows_landmark))
+    assert found["distractors"] == 0
+    assert not {"auroc", "fpr_at_95_recall", "distractors_tagged"} & set(found)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_top_k_agrees_with_scikit_learn(k: int) -> None:
     rng = np.random.default_rng(k)
     scores, labels = rng.random((200, 7)), rng.integers(0, 7, 200)
+    names = [str(label) for label in range(7)]
+    found = measure(predictions(labels.tolist(), scores.tolist(), classes=names))
     expected = top_k_accuracy_score(labels, scores, k=k, labels=range(7))
-    assert metrics.accuracy(scores, labels, k) == pytest.approx(expected)
+    assert found[f"top{k}"] == pytest.approx(expected)
 
 
 def test_equal_scores_give_exactly_k_hits_a_photo() -> None:
-    scores, labels = np.full((4, 4), 0.25), np.arange(4)
-    hits = sum(metrics.topk_correct(scores, np.full(4, label), 2)[0] for label in labels)
-    assert hits == 2
-
-
-@pytest.mark.parametrize(
-    ("share", "count", "low", "high"),
-    [
-        (0.5, 10, 0.2366, 0.7634),
-        (0.0, 10, 0.0, 0.2775),
-        (1.0, 10, 0.7225, 1.0),
-        (0.9, 522, 0.8713, 0.9229),
-    ],
-)
-def test_wilson_interval_of_known_shares(share: float, count: int, low: float, high: float) -> None:
-    assert metrics.wilson_interval(share, count) == pytest.approx((low, high), abs=1e-4)
-
-
-@pytest.mark.parametrize("count", [1, 10, 25, 27, 100, 183, 522])
-def test_the_interval_holds_the_share_it_is_of(count: int) -> None:
-    for right in (0, 1, count):
-        low, high = metrics.wilson_interval(right / count, count)
-        assert 0 <= low <= right / count <= high <= 1
-
-
-def test_more_photos_narrow_the_interval() -> None:
-    few, many = metrics.wilson_interval(0.8, 20), metrics.wilson_interval(0.8, 2000)
-    assert few[0] < many[0] < 0.8 < many[1] < few[1]
+    even = predictions([0, 1, 2, 3], [[0.25] * 4] * 4, classes=("a", "b", "c", "d"))
+    assert measure(even)["top3"] == 0.75
 
 
 def test_gap_by_hand() -> None:
@@ -69,7 +89,7 @@ def test_gap_by_hand() -> None:
     assert metrics.global_average_precision(confidence, correct, 3) == pytest.approx(5 / 9)
 
 
-def test_confident_distractors_cost_gap_and_modest_ones_do_not() -> None:
+def test_confident_distractors_lower_gap_and_modest_ones_do_not() -> None:
     correct = np.array([True, True, False])
     modest = metrics.global_average_precision(np.array([0.9, 0.8, 0.1]), correct, 2)
     confident = metrics.global_average_precision(np.array([0.9, 0.8, 0.99]), correct, 2)
@@ -105,61 +125,41 @@ def test_certain_and_right_has_no_calibration_error() -> None:
     assert metrics.expected_calibration_error(np.ones(5), np.zeros(5, dtype=bool)) == 1.0
 
 
-def test_rejection_of_parted_and_of_equal_scores() -> None:
-    parted = metrics.rejection(np.array([0.9, 0.8]), np.array([0.1, 0.2, 0.3]))
-    assert parted == {"auroc": 1.0, "fpr_at_95_recall": 0.0}
-    equal = metrics.rejection(np.full(4, 0.5), np.full(4, 0.5))
-    assert equal == {"auroc": 0.5, "fpr_at_95_recall": 1.0}
+def test_rejection_of_separate_and_of_equal_scores() -> None:
+    landmarks, others = np.array([0.9, 0.8]), np.array([0.1, 0.2, 0.3])
+    assert metrics.auroc(landmarks, others) == 1.0
+    assert metrics.fpr_at_95_recall(landmarks, others) == 0.0
+    assert metrics.auroc(np.full(4, 0.5), np.full(4, 0.5)) == 0.5
+    assert metrics.fpr_at_95_recall(np.full(4, 0.5), np.full(4, 0.5)) == 1.0
 
 
 def test_rejection_agrees_with_scikit_learn_and_with_counting() -> None:
     rng = np.random.default_rng(5)
     landmarks, others = rng.normal(1.5, 1, 200), rng.normal(0, 1, 150)
-    found = metrics.rejection(landmarks, others)
     truth = np.r_[np.ones(200), np.zeros(150)]
-    assert found["auroc"] == pytest.approx(roc_auc_score(truth, np.r_[landmarks, others]))
+    expected = roc_auc_score(truth, np.r_[landmarks, others])
+    assert metrics.auroc(landmarks, others) == pytest.approx(expected)
     threshold = np.sort(landmarks)[10]  # 190 of 200 are at or above it
-    assert found["fpr_at_95_recall"] == pytest.approx((others >= threshold).mean())
+    found = metrics.fpr_at_95_recall(landmarks, others)
+    assert found == pytest.approx((others >= threshold).mean())
 
 
 def test_false_positives_are_read_at_95_recall_on_a_straight_curve() -> None:
     steps = np.arange(40, dtype=float)
     # Each step brings one landmark and one other photo: a diagonal with a point at 0.95.
-    assert metrics.rejection(steps, steps)["fpr_at_95_recall"] == pytest.approx(0.95)
+    assert metrics.fpr_at_95_recall(steps, steps) == pytest.approx(0.95)
 
 
-def test_per_class_table_by_hand() -> None:
-    labels, predictions = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 1])
-    table = metrics.per_class_table(labels, predictions, ["a", "b", "c"])
-    assert table["landmark"].tolist() == ["a", "b", "c"]
-    assert table["photos"].tolist() == [3, 2, 0]
-    assert table["precision"].tolist() == pytest.approx([1.0, 2 / 3, 0.0])
-    assert table["recall"].tolist() == pytest.approx([2 / 3, 1.0, 0.0])
-    assert table["f1"].tolist() == pytest.approx(
-        f1_score(labels, predictions, labels=[0, 1, 2], average=None, zero_division=0.0).tolist()
-    )
-
-
-def test_nothing_to_judge_is_an_error_not_a_number() -> None:
+def test_what_is_not_defined_is_nan() -> None:
     none = NOTHING.astype(bool)
-    with pytest.raises(ValueError, match="0 photos"):
-        metrics.accuracy(np.empty((0, 3)), NOTHING.astype(int))
-    with pytest.raises(ValueError, match="at least 1 photo and count is 0"):
-        metrics.wilson_interval(0.5, 0)
-    with pytest.raises(ValueError, match="at least 1 photo"):
-        metrics.global_average_precision(NOTHING, none, 0)
-    with pytest.raises(ValueError, match="0 photos"):
-        metrics.expected_calibration_error(NOTHING, none)
+    assert math.isnan(metrics.global_average_precision(NOTHING, none, 0))
+    assert math.isnan(metrics.expected_calibration_error(NOTHING, none))
+    for measure_scores in (metrics.auroc, metrics.fpr_at_95_recall):
+        assert math.isnan(measure_scores(NOTHING, np.ones(2)))
+        assert math.isnan(measure_scores(np.ones(2), NOTHING))
 
 
-def test_rejection_needs_both_kinds_of_photos() -> None:
-    with pytest.raises(ValueError, match="0 show a landmark and 2 show none"):
-        metrics.rejection(NOTHING, np.ones(2))
-    with pytest.raises(ValueError, match="2 show a landmark and 0 show none"):
-        metrics.rejection(np.ones(2), NOTHING)
-
-
-def test_risk_falls_where_only_sure_answers_are_given() -> None:
+def test_risk_falls_where_only_confident_answers_are_given() -> None:
     coverage, risk = metrics.risk_coverage(
         np.array([0.2, 0.9, 0.6, 0.4]), np.array([False, True, True, False])
     )
@@ -168,18 +168,99 @@ def test_risk_falls_where_only_sure_answers_are_given() -> None:
 
 
 def test_unplaced_photos_are_within_no_distance() -> None:
-    found = metrics.location_metrics(np.array([0.5, 20.0, 900.0, np.inf]))
+    placed = replace(of_labels([0] * 5), kilometres=np.array([0.5, 20.0, 900.0, np.inf, np.nan]))
+    found = measure(placed)
     assert (found["within_1_km"], found["within_25_km"], found["within_2500_km"]) == (
         0.25,
         0.5,
         0.75,
     )
     assert (found["median_km"], found["placed"]) == (20, 0.75)
-    assert "median_km" not in metrics.location_metrics(np.array([np.inf]))
+    nowhere = measure(replace(placed, kilometres=np.full(5, np.inf)))
+    assert (nowhere["within_2500_km"], nowhere["placed"]) == (0, 0)
+    assert "median_km" not in nowhere
 
 
-def test_where_nobody_knows_the_place_nobody_is_wrong() -> None:
-    known = np.array([0.5, np.inf])
-    found = metrics.location_metrics(np.array([np.nan, *known, np.nan]))
-    assert found == metrics.location_metrics(known)
-    assert metrics.location_metrics(np.array([np.nan])) == {}
+def test_unseen_landmarks_are_measured_apart(answered: Predictions) -> None:
+    unseen = of_labels([NOT_A_LANDMARK] * 3)
+    found = measure(replace(answered, unseen=unseen))
+    assert (found["unseen_photos"], found["unseen_tagged"]) == (3, 0)
+    assert (found["unseen_auroc"], found["unseen_fpr_at_95_recall"]) == (1, 0)
+    assert found["photos"] == 4
+
+
+BOOTSTRAPPED = {name for name, metric in METRICS.items() if metric.interval == "bootstrap"}
+OF_BOTH_KINDS = {"auroc", "distractors_tagged"}
+
+
+def bootstrapped(labels: list[int], resamples: int = 100) -> set[str]:
+    kilometres = np.where(np.array(labels) == NOT_A_LANDMARK, np.nan, 0.0)
+    found = measure(replace(of_labels(labels), kilometres=kilometres), resamples=resamples)
+    assert np.isfinite(list(found.values())).all()
+    return {name for name in BOOTSTRAPPED if f"{name}_low" in found and f"{name}_high" in found}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("labels", [[0] * 9 + [NOT_A_LANDMARK], [0] + [NOT_A_LANDMARK] * 9])
+def test_a_resample_that_misses_a_kind_of_photos_does_not_count(labels: list[int]) -> None:
+    assert bootstrapped(labels) == BOOTSTRAPPED
+    found = measure(of_labels(labels), resamples=100)
+    assert (found["auroc_low"], found["auroc_high"]) == (1, 1)
+    assert (found["distractors_tagged_low"], found["distractors_tagged_high"]) == (0, 0)
+
+
+def test_without_distractors_nothing_is_said_of_them() -> None:
+    assert bootstrapped([0, 0, 1]) == BOOTSTRAPPED - OF_BOTH_KINDS
+
+
+def test_without_resamples_there_is_no_bootstrap() -> None:
+    assert bootstrapped([0, 0, 1], resamples=0) == set()
+
+
+def test_the_interval_of_a_share_is_that_of_theory() -> None:
+    right = of_labels([0] * 300 + [1] * 100)
+    tagged = replace(right, accepted=np.arange(400) < 300)
+    low, high = metrics.bootstrap_intervals(tagged, ["landmarks_tagged"], resamples=1000, seed=0)[
+        "landmarks_tagged"
+    ]
+    margin = 1.96 * np.sqrt(0.75 * 0.25 / 400)
+    assert (low, high) == pytest.approx((0.75 - margin, 0.75 + margin), abs=0.01)
+
+
+def honest(seed: int) -> Predictions:
+    """Photos that are answered rightly as often as their confidence says: the true ECE is 0."""
+    rng = np.random.default_rng(seed)
+    sure = rng.uniform(0.55, 0.95, 300)
+    labels = (rng.random(300) > sure).astype(int).tolist()
+    return predictions(labels, np.stack([sure, 1 - sure], axis=1).tolist())
+
+
+def test_the_noise_of_resampling_does_not_count_as_calibration_error() -> None:
+    found = [
+        metrics.bootstrap_intervals(honest(seed), ["ece"], resamples=100, seed=0)["ece"]
+        for seed in range(10)
+    ]
+    # By percentiles the mean low end was 0.035, and some intervals left out what was measured.
+    assert np.mean([low for low, _ in found]) < 0.01
+    for seed, (low, high) in enumerate(found):
+        assert 0 <= low <= measure(honest(seed))["ece"] <= high
+
+
+def test_a_metric_is_shown_with_its_unit_and_interval() -> None:
+    assert shown({"top1": 0.95, "top1_low": 0.9, "top1_high": 1.0}, "top1") == (
+        "0.950 (0.900 to 1.000)"
+    )
+    assert shown({"landmarks_tagged": 0.25}, "landmarks_tagged") == "25.0%"
+    assert shown({"ms_per_photo": 4.0}, "ms_per_photo") == "4.0 ms"
+    assert shown({}, "top1") == "n/a"
+
+
+def test_an_added_metric_is_measured_and_shown(
+    answered: Predictions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = Metric("all photos", "photos of any kind", lambda p: float(len(p.labels)), "{:.0f}")
+    monkeypatch.setitem(METRICS, "all_photos", photos)
+    found = measure(answered)
+    assert found["all_photos"] == 5
+    assert "all_photos" in summary_names(found)
+    assert shown(found, "all_photos") == "5"

@@ -11,8 +11,13 @@ import pytest
 from PIL import Image
 
 from landmark_ml.data import Photo
-from landmark_ml.evaluation.corruptions import CORRUPTIONS, SHORT_SIDE, corrupt
-from landmark_ml.evaluation.robustness import measure_robustness, spread_over_labels
+from landmark_ml.evaluation.robustness import (
+    CORRUPTIONS,
+    SHORT_SIDE,
+    corrupt,
+    measure_robustness,
+    spread_over_labels,
+)
 from tests.photo_folders import write_photo
 
 if TYPE_CHECKING:

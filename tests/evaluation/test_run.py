@@ -75,7 +75,7 @@ def test_landmarks_never_learned_are_judged_apart(result: EvaluationResult) -> N
     assert found["unseen_photos"] == 8
     assert found["unseen_auroc"] == 1
     assert found["unseen_tagged"] == 0
-    assert len(result.report.answers) == 33
+    assert len(result.report.predictions.table()) == 33
 
 
 def test_page_figures_and_tables_are_in_the_run(result: EvaluationResult) -> None:

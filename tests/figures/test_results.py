@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
-from landmark_ml.figures import (
-    Mistake,
-    confusion_matrix,
+from landmark_ml.evaluation.metrics import risk_coverage
+from landmark_ml.figures.confusion import confusion_matrix
+from landmark_ml.figures.results import (
     learning_curves,
+    location_error,
     per_class_table,
-    worst_mistakes,
+    risk_coverage_curve,
+    robustness_bars,
 )
 from landmark_ml.figures.style import DPI, MOST_ROWS, SHOWN_ROWS
 from tests.figures.figure_reading import bars, render, says, texts
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def _history(epochs: int) -> list[dict[str, float]]:
@@ -150,35 +147,34 @@ def test_table_without_a_column_is_refused() -> None:
         per_class_table(_table(2).drop(columns="recall"))
 
 
-def _mistake(folder: Path, index: int) -> Mistake:
-    path = folder / f"{index}.png"
-    Image.new("RGB", (40 + index, 30), (index, 90, 90)).save(path)
-    return Mistake(path, f"True {index}", f"Said {index}", index / 100)
+def test_risk_and_coverage_are_drawn_with_what_5_percent_risk_allows() -> None:
+    confidence = np.linspace(1, 0, 100)
+    figure = risk_coverage_curve(*risk_coverage(confidence, np.arange(100) < 57))
+    assert "60.0% of 100 photos" in figure.get_suptitle()
+    assert np.size(figure.axes[0].get_lines()[0].get_xdata()) == 100
 
 
-def test_mistakes_show_the_surest_first(tmp_path: Path) -> None:
-    figure = worst_mistakes([_mistake(tmp_path, index) for index in range(25)], photos=300)
-    assert says(figure, "The 20 surest of 25 mistakes on 300 photos")
-    assert len(figure.axes) == 20
-    assert [text.get_text() for text in figure.axes[0].texts] == ["0.24 Said 24", "is True 24"]
-    assert all(len(axes.images) == 1 for axes in figure.axes)
+def test_location_error_counts_those_without_coordinates() -> None:
+    figure = location_error(np.array([0.0, 3.0, 4000.0, np.inf, np.nan]), (1, 25))
+    assert figure.get_suptitle().startswith("50.0% of 4 landmark photos")
+    assert "Photos without coordinates: 1." in figure.get_supxlabel()
+    assert location_error(np.array([np.inf]), (1, 25)).axes
 
 
-def test_one_mistake_is_worded_as_one(tmp_path: Path) -> None:
-    assert "1 mistake" in texts(worst_mistakes([_mistake(tmp_path, 3)]))
-
-
-def test_no_mistakes_is_said() -> None:
-    figure = worst_mistakes([], photos=522)
-    assert says(figure, "No mistakes on 522 photos")
-    render(figure)
-
-
-def test_a_photo_that_went_missing_leaves_a_cell_that_says_so(tmp_path: Path) -> None:
-    (tmp_path / "bad.jpg").write_bytes(b"no picture")
-    mistakes = [Mistake(tmp_path / name, "a", "b", 0.5) for name in ("bad.jpg", "gone.jpg")]
-    figure = worst_mistakes(mistakes)
-    assert texts(figure).count("cannot be read") == 2
+def test_the_worst_corruption_is_named() -> None:
+    table = pd.DataFrame(
+        {
+            "corruption": ["clean", "low_light", "jpeg"],
+            "photos": 20,
+            "top1": [0.9, 0.2, 1.0],
+            "low": [0.7, 0.1, 0.84],
+            "high": [0.97, 0.4, 1.0],
+        }
+    )
+    figure = robustness_bars(table)
+    assert figure.get_suptitle() == "Low light harms most: top-1 0.200 against 0.900"
+    unharmed = robustness_bars(table.assign(top1=0.9, low=0.8, high=0.95))
+    assert unharmed.get_suptitle() == "No corruption lowers accuracy"
 
 
 def test_figures_leave_the_global_plotting_state_alone() -> None:

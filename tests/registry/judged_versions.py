@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from landmark_ml.data import Photo
-from landmark_ml.evaluation.predictions import Evaluation, summarize
+from landmark_ml.evaluation.judge import Report
+from landmark_ml.evaluation.metrics import measure
+from landmark_ml.evaluation.predictions import Predictions
 from landmark_ml.registry.judged import Judged
 
 if TYPE_CHECKING:
@@ -18,38 +21,30 @@ if TYPE_CHECKING:
 CLASSES = ("Atomium", "Petra")
 
 
-def evaluation(correct: Sequence[bool], confidence: float = 0.9) -> Evaluation:
+def predictions(correct: Sequence[bool], confidence: float = 0.9) -> Predictions:
     """Answers on as many photos, the first half of one landmark, the others of the second."""
     count = len(correct)
     labels = [0 if position < count // 2 else 1 for position in range(count)]
-    photos = tuple(
+    photos = [
         Photo(Path(f"{position}.jpg"), label, f"{position:064x}", 8, 8)
         for position, label in enumerate(labels)
-    )
-    answers = [label if right else 1 - label for label, right in zip(labels, correct, strict=True)]
+    ]
+    best = [label if right else 1 - label for label, right in zip(labels, correct, strict=True)]
     probabilities = np.full((count, 2), 1 - confidence)
-    probabilities[np.arange(count), answers] = confidence
-    return Evaluation(
-        photos,
-        CLASSES,
-        probabilities,
-        landmark_scores=np.full(count, confidence),
-        accepted=np.ones(count, dtype=bool),
-        ms_per_photo=5.0,
-    )
+    probabilities[np.arange(count), best] = confidence
+    said = [{"landmark_score": confidence, "is_landmark": True}] * count
+    return Predictions.of(photos, CLASSES, probabilities, said, [None, None])
 
 
 def judged(version: int, correct: Sequence[bool], **facts: Any) -> Judged:
     """A sound version with these answers; facts replace its fields, `metrics` single metrics."""
-    answers = evaluation(correct, facts.pop("confidence", 0.9))
-    metrics = summarize(answers) | facts.pop("metrics", {})
+    said = predictions(correct, facts.pop("confidence", 0.9))
+    metrics = measure(said) | {"ms_per_photo": 5.0} | facts.pop("metrics", {})
     sound = Judged(
         version=version,
         run_id=f"run{version}",
-        evaluation=answers,
-        metrics=metrics,
+        report=Report(metrics, said, pd.DataFrame()),
         megabytes=14.0,
-        pickles=(),
         requirements=("numpy==2.1.0",),
         seen=0,
     )
@@ -58,7 +53,7 @@ def judged(version: int, correct: Sequence[bool], **facts: Any) -> Judged:
 
 def unloadable(version: int) -> Judged:
     """A version that could not be loaded."""
-    return judged(version, [True, True], evaluation=None, problem="it needs pickle")
+    return judged(version, [True, True], report=None, problem="it needs pickle")
 
 
 def answers(right: int, count: int) -> list[bool]:

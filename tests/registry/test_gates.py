@@ -17,7 +17,7 @@ from landmark_ml.registry.gates import (
     class_losses,
     holm,
 )
-from tests.registry.judged_versions import answers, evaluation, judged, unloadable
+from tests.registry.judged_versions import answers, judged, predictions, unloadable
 
 if TYPE_CHECKING:
     from landmark_ml.registry.judged import Judged
@@ -82,7 +82,7 @@ def test_a_least_gain_can_be_asked_for() -> None:
 def test_a_landmark_that_is_lost_stops_a_challenger_that_is_better_in_all() -> None:
     champion = judged(1, [True] * 20 + [False] * 80 + [False] * 100)
     challenger = judged(2, [False] * 20 + [True] * 80 + [True] * 100)
-    first = class_losses(*(version.evaluation for version in (challenger, champion)))  # type: ignore[arg-type]
+    first = class_losses(*(version.predictions for version in (challenger, champion)))  # type: ignore[arg-type]
     assert stops(challenger, champion) == []
     assert first[0].p > 0.9
     losing = judged(2, [False] * 20 + [False] * 80 + [True] * 100)
@@ -91,8 +91,8 @@ def test_a_landmark_that_is_lost_stops_a_challenger_that_is_better_in_all() -> N
 
 
 def test_losses_are_corrected_for_the_number_of_landmarks() -> None:
-    champion = evaluation([True] * 5 + [False] * 5 + [True] * 5 + [False] * 5)
-    challenger = evaluation([False] * 10 + [False] * 10)
+    champion = predictions([True] * 5 + [False] * 5 + [True] * 5 + [False] * 5)
+    challenger = predictions([False] * 10 + [False] * 10)
     losses = class_losses(challenger, champion)
     # A sign test of 5 to 0 has p = 1/32; of two landmarks the surest counts twice.
     assert [loss.p for loss in losses] == [pytest.approx(2 / 32)] * 2

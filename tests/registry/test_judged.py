@@ -13,7 +13,7 @@ from mlflow.pyfunc.model import PythonModel
 
 from landmark_ml.data import Dataset, Photo
 from landmark_ml.registry.judged import judge_version
-from tests.colour_artifact import BLUE, GREEN, NAMES, RED, colour_photo, log_artifact
+from tests.colour_artifact import BLUE, CLASSES, GREEN, PLACES, RED, colour_photo, log_artifact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         path: Path = root / f"{label}.jpg"
         path.write_bytes(colour_photo(colour))
         photos.append(Photo(path, label, f"{label:064x}", 40, 32))
-    return Dataset("colours", root, NAMES, train=(), val=(), test=tuple(photos))
+    return Dataset("colours", root, CLASSES, train=(), val=(), test=tuple(photos))
 
 
 def test_a_sound_version_is_loaded_asked_and_looked_into(
@@ -42,7 +42,7 @@ def test_a_sound_version_is_loaded_asked_and_looked_into(
     with mlflow.start_run() as run:
         pass
     version = client.create_model_version("sound", f"models:/{model.model_id}", run.info.run_id)
-    judged = judge_version(version, dataset, NAMES)
+    judged = judge_version(version, dataset, PLACES)
     assert (judged.problem, judged.pickles, judged.metrics["top1"]) == ("", (), 1.0)
     assert any(line.startswith("openvino==") for line in judged.requirements)
     assert 0 < judged.megabytes < 5
@@ -50,7 +50,7 @@ def test_a_sound_version_is_loaded_asked_and_looked_into(
     assert judged.seen is None
     rows = [{"sha256": f"{1:064x}", "split": "train"}]
     client.log_text(run.info.run_id, json.dumps({"photos": rows}), "split_manifest.json")
-    assert judge_version(version, dataset, NAMES).seen == 1
+    assert judge_version(version, dataset, PLACES).seen == 1
 
 
 def test_a_version_whose_files_are_gone_does_not_end_the_judging_of_others(
@@ -64,8 +64,8 @@ def test_a_version_whose_files_are_gone_does_not_end_the_judging_of_others(
         raise OSError("no such file: somewhere/deleted")
 
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", fail)
-    judged = judge_version(version, dataset, NAMES)
-    assert judged.evaluation is None
+    judged = judge_version(version, dataset, PLACES)
+    assert judged.report is None
     assert "deleted" in judged.problem
     assert (judged.version, judged.megabytes, judged.metrics) == (1, 0.0, {})
 
@@ -93,8 +93,8 @@ def test_what_is_wrong_with_a_version_has_words_and_is_no_reason_to_stop(
         yield OfAnotherForm()
 
     monkeypatch.setattr("landmark_ml.registry.judged.open_served", open_other)
-    judged = judge_version(version, dataset, NAMES)
-    assert judged.evaluation is None
+    judged = judge_version(version, dataset, PLACES)
+    assert judged.report is None
     assert ("another form" if failure is None else "TimeoutError") in judged.problem
 
 
@@ -106,7 +106,7 @@ def test_a_pickled_model_is_found_and_not_loaded(dataset: Dataset, tracking_uri:
     with mlflow.start_run():
         logged = mlflow.pyfunc.log_model(name="pickled", python_model=Pickled())
     version = mlflow.register_model(logged.model_uri, "pickled")
-    judged = judge_version(version, dataset, NAMES)
-    assert judged.evaluation is None
+    judged = judge_version(version, dataset, PLACES)
+    assert judged.report is None
     assert "pickle" in judged.problem.lower()
     assert judged.pickles == ("python_model.pkl",)

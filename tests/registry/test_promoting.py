@@ -23,7 +23,7 @@ from landmark_ml.registry.promote import run_promotion
 from landmark_ml.registry.receipt import to_json
 from landmark_ml.registry.rollback import roll_back, tell_history
 from tests.mlflow_out import fail
-from tests.registry.judged_versions import CLASSES, answers, evaluation, judged
+from tests.registry.judged_versions import CLASSES, answers, judged, predictions
 from tests.registry.registered_models import aliases, crown, make_versions
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from mlflow.entities.model_registry import ModelVersion
 
+    from landmark_ml.geo.gazetteer import Gazetteer
     from landmark_ml.registry.judged import Judged
 
 COUNT = 200
@@ -51,12 +52,12 @@ def name(request: pytest.FixtureRequest, tracking_uri: str) -> str:
 @pytest.fixture(autouse=True)
 def _made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     photos = tuple(
-        replace(photo, path=tmp_path / photo.path) for photo in evaluation([True] * COUNT).photos
+        replace(photo, path=tmp_path / photo.path) for photo in predictions([True] * COUNT).photos
     )
     dataset = Dataset("made-up", tmp_path, CLASSES, train=(), val=(), test=photos)
 
     def judge(
-        version: ModelVersion, dataset: Dataset, names: Sequence[str], threads: int
+        version: ModelVersion, dataset: Dataset, gazetteer: Gazetteer, threads: int
     ) -> Judged:
         number = int(version.version)
         return judged(number, answers(RIGHT[number], COUNT))
@@ -89,7 +90,7 @@ def test_versions_are_judged_on_the_threads_of_the_promotion(
 ) -> None:
     given = []
 
-    def judge(version: ModelVersion, _: Dataset, names: Sequence[str], threads: int) -> Judged:
+    def judge(version: ModelVersion, _: Dataset, gazetteer: Gazetteer, threads: int) -> Judged:
         given.append(threads)
         return judged(int(version.version), answers(COUNT // 2, COUNT))
 

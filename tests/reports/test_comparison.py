@@ -1,22 +1,35 @@
-"""Which runs are compared, in which order, and what is said of them."""
+"""Which runs are compared, what is said of them, and the page and run that hold it."""
 
 from __future__ import annotations
 
+import base64
+import io
 import math
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pytest
+from PIL import Image
 
+from experiments import compare as entry_point
+from landmark_ml.config import CompareConfig
 from landmark_ml.reports.comparison import (
     Comparison,
+    ComparisonResult,
+    best_values,
     compare_runs,
     comparison_table,
     pair_runs,
     readable_table,
+    render_report,
+    run_comparison,
     verdict,
 )
 from landmark_ml.tracking.read_runs import LeftOut
-from tests.synthetic_runs import STARTED, make_answers, make_run
+from tests.synthetic_runs import STARTED, log_run, make_answers, make_run
 
 GOOD = [True] * 38 + [False] * 2
 FAIR = [True] * 18 + [False] * 22
@@ -108,8 +121,8 @@ def test_the_table_holds_numbers_and_its_reading_units() -> None:
         "95% interval": "0.850 to 1.050",
         "top-3": "1.000",
         "ECE": "0.050",
+        "latency": "4.0 ms",
         "MB": "13.9",
-        "ms a photo": "4.0",
     }
 
 
@@ -118,7 +131,7 @@ def test_what_a_run_did_not_record_is_not_made_up() -> None:
         "bare", GOOD, recipe="", metrics={"test/top1": 0.95}, macs=math.nan, artifact_bytes=math.nan
     )
     shown = readable_table(comparison_table(compare_runs("x", [bare]))).iloc[0]
-    unknown = ["recipe", "MACs", "train min", "95% interval", "top-3", "ECE", "MB", "ms a photo"]
+    unknown = ["recipe", "MACs", "train min", "95% interval", "top-3", "ECE", "MB", "latency"]
     assert set(shown[unknown]) == {"n/a"}
     assert shown["top-1"] == "0.950"
 
@@ -130,3 +143,217 @@ def test_the_verdict_says_how_sure_the_best_is() -> None:
     alone = compare(GOOD)
     assert alone.pair is None
     assert verdict(alone).endswith("there is nothing to compare it with.")
+
+
+HOSTILE = '<script>alert("x")</script> $5 & {{ 7 }}'
+CELLS = {"th", "td"}
+VOID = {"meta", "img", "br", "link"}
+
+
+class Page(HTMLParser):
+    """Tags with attributes, headings and all text of a page; fails on tags that do not nest."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.headings: list[str] = []
+        self.text = ""
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+        self.text += " " * (tag in CELLS)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+
+    def images(self) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.tags if tag == "img"]
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    runs = [make_run("good", GOOD), make_run(HOSTILE, FAIR)]
+    left_out = [LeftOut("strange <i>", "id7", "judged on other test photos")]
+    made = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    return Page(render_report(compare_runs("landmarks", runs, left_out), made))
+
+
+def test_the_page_fetches_nothing(page: Page) -> None:
+    assert not {"script", "link", "iframe", "object", "a"} & {tag for tag, _ in page.tags}
+    sources = [value for _, attributes in page.tags for value in (attributes.get("src"),) if value]
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert "url(" not in page.text
+    assert "@import" not in page.text
+    assert "http" not in page.text
+    policies = [attributes.get("content") or "" for tag, attributes in page.tags if tag == "meta"]
+    assert any("default-src 'none'" in policy for policy in policies)
+
+
+def test_names_are_text_not_markup(page: Page) -> None:
+    assert HOSTILE in page.text
+    assert "strange <i>" in page.text
+
+
+def test_the_page_says_what_was_compared_and_what_was_not(page: Page) -> None:
+    said = " ".join(page.text.split())
+    assert "Comparison of 2 runs in “landmarks”" in said
+    assert "same 40 test photos of landmarks (test_digest d1). Made 2026-01-02 03:04 UTC" in said
+    assert "#1 good beats #2" in said
+    assert "0.950 0.850 to 1.050" in said
+    assert "(id7): judged on other test photos" in said
+    assert "Photos that only #1 recognises, only #2 20, 0" in said
+    assert "p = 1.9e-06" in said
+
+
+def test_the_figures_are_pictures_with_words(page: Page) -> None:
+    images = page.images()
+    assert len(images) == 4
+    for image in images:
+        data = (image["src"] or "").removeprefix("data:image/png;base64,")
+        picture = Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
+        assert picture.width > 1000
+    alternatives = [image["alt"] or "" for image in images]
+    assert alternatives[0].startswith("On the Pareto front")
+    assert alternatives[2].startswith("#1 is ahead in 100.0% of resamples: +0.500 top-1")
+    assert alternatives[3].startswith("#1 wins 2 landmarks")
+
+
+def test_both_colour_schemes_are_styled(page: Page) -> None:
+    assert "prefers-color-scheme: dark" in page.text
+
+
+def test_one_run_is_shown_without_a_pair() -> None:
+    page = Page(render_report(compare_runs("landmarks", [make_run("alone", GOOD)])))
+    assert "there is nothing to compare it with" in page.text
+    assert len(page.images()) == 2
+    assert "The best two" not in page.text
+    assert "Left out" not in page.headings
+
+
+def test_the_best_value_of_a_column_is_marked_where_runs_differ() -> None:
+    cheap = make_run("cheap", FAIR, macs=1e6)
+    best = best_values(comparison_table(compare_runs("x", [cheap, make_run("good", GOOD)])))
+    assert best["top-1"] == [True, False]
+    assert best["MACs"] == [False, True]
+    assert best["parameters"] == [False, False]
+
+
+EXPERIMENT = "compared"
+CONFIG = CompareConfig(experiment=EXPERIMENT)
+
+
+@pytest.fixture(scope="module")
+def result(tracking_uri: str) -> ComparisonResult:
+    log_run(EXPERIMENT, make_run("good", GOOD))
+    log_run(EXPERIMENT, make_run("fair", FAIR))
+    log_run(EXPERIMENT, make_run("other", GOOD, test_digest="d2"))
+    return run_comparison(CONFIG)
+
+
+def read_csv(result: ComparisonResult, name: str) -> pd.DataFrame:
+    text = mlflow.artifacts.load_text(f"runs:/{result.run_id}/{name}.csv")
+    return pd.read_csv(io.StringIO(text))
+
+
+def test_the_table_is_logged(result: ComparisonResult) -> None:
+    table = read_csv(result, "comparison")
+    assert table["run"].tolist() == ["good", "fair"]
+    assert table["top1"].tolist() == [0.95, 0.45]
+    landmarks = read_csv(result, "landmarks_of_the_best_two")
+    assert landmarks["only_first"].tolist() == [10, 10]
+
+
+def test_the_report_lies_where_the_result_says(result: ComparisonResult) -> None:
+    html = Path(result.report).read_text(encoding="utf-8")
+    assert "#1 good beats #2 fair" in html
+    assert "tags.test_digest = &#39;d2&#39;" in html
+
+
+def test_the_run_says_what_it_is(result: ComparisonResult) -> None:
+    run = mlflow.get_run(result.run_id)
+    assert (run.info.run_name, run.info.status) == ("compare", "FINISHED")
+    assert (run.data.tags["kind"], run.data.tags["test_digest"]) == ("compare", "d1")
+    assert run.data.metrics["compare/difference"] == pytest.approx(0.5)
+    assert run.data.metrics["compare/mcnemar_p"] < 1e-5
+    assert run.data.params == {
+        "experiment": EXPERIMENT,
+        "filter": "",
+        "most": "20",
+        "order": "newest",
+        "seed": "0",
+    }
+
+
+def test_a_comparison_is_not_compared(
+    result: ComparisonResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+    again, thrice = run_comparison(CONFIG), run_comparison(CONFIG)
+    assert mlflow.get_run(again.run_id).info.experiment_id != "0"
+    assert [run.name for run in thrice.comparison.runs] == ["good", "fair"]
+    assert [run.name for run in thrice.comparison.left_out] == ["other"]
+
+
+def test_the_terminal_shows_table_verdict_and_what_was_left_out(
+    result: ComparisonResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry_point.print_comparison(result)
+    printed = capsys.readouterr().out
+    assert "0.850 to 1.050" in printed
+    assert "#1 good beats #2 fair" in printed
+    assert "left out: other" in printed
+    assert f"report  {result.report}" in printed
+
+
+def test_runs_that_nobody_looked_at_are_spoken_of_wherever_the_outcome_stands(
+    result: ComparisonResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    narrow = run_comparison(CompareConfig(experiment=EXPERIMENT, most=1, order="best"))
+    said = "There are more evaluated runs; only the best 1 were read: raise most"
+    entry_point.print_comparison(narrow)
+    assert said in capsys.readouterr().out
+    assert said in Path(narrow.report).read_text(encoding="utf-8")
+    assert said in mlflow.get_run(narrow.run_id).data.tags["mlflow.note.content"]
+    entry_point.print_comparison(result)
+    assert "more evaluated runs" not in capsys.readouterr().out
+
+
+def test_the_entry_point_compares_what_its_flags_say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], result: ComparisonResult
+) -> None:
+    asked: list[CompareConfig] = []
+
+    def answer(config: CompareConfig) -> ComparisonResult:
+        asked.append(config)
+        return result
+
+    monkeypatch.setattr("landmark_ml.reports.comparison.run_comparison", answer)
+    monkeypatch.setattr("sys.argv", ["compare", "--experiment=photos", "--most=3"])
+    entry_point.main()
+    assert asked == [CompareConfig(experiment="photos", most=3)]
+    assert "report" in capsys.readouterr().out
+
+
+def test_a_comparison_that_fails_ends_as_failed(tracking_uri: str) -> None:
+    with pytest.raises(ValueError, match="no experiment 'nowhere'"):
+        run_comparison(CompareConfig(experiment="nowhere"))
+    failed = mlflow.search_runs(
+        experiment_names=["landmarks"], filter_string="tags.kind = 'compare'", output_format="list"
+    )[0]
+    assert failed.info.status == "FAILED"
+    assert "no experiment 'nowhere'" in failed.data.tags["error"]
+
+
+def test_comparing_less_than_one_run_is_refused() -> None:
+    with pytest.raises(ValueError, match="most is 0; give a number above 0"):
+        CompareConfig(most=0)

@@ -11,10 +11,11 @@ from mlflow.entities.model_registry import ModelVersion
 from landmark_ml.config import DataConfig, EvaluateConfig, TrainConfig
 from landmark_ml.data import Dataset, write_manifest
 from landmark_ml.data.opening import open_dataset
-from landmark_ml.evaluation import held_out as evaluated_photos
+from landmark_ml.evaluation import held_out
 from landmark_ml.evaluation import run as evaluation_run
 from landmark_ml.evaluation.held_out import choose_photos
 from landmark_ml.evaluation.run import run_evaluation
+from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.registry import judged
 from landmark_ml.registry.judged import judge_version
 from landmark_ml.training import run as training
@@ -98,13 +99,13 @@ def test_a_promotion_asks_a_version_on_its_threads(
     monkeypatch.setattr(judged, "open_served", told)
     version = ModelVersion("landmarks", "1", 0)
     with pytest.raises(ReachedError, match=f"^{THREADS}$"):
-        judge_version(version, dataset, dataset.classes, THREADS)
+        judge_version(version, dataset, Gazetteer({}), THREADS)
 
 
 def test_photos_are_compared_with_a_manifest_on_the_threads_of_the_run(
     photos: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluated_photos, "read_manifest", told)
+    monkeypatch.setattr(held_out, "read_manifest", told)
     monkeypatch.setattr(training, "parse_manifest", told)
     with pytest.raises(ReachedError, match=f"^{THREADS}$"):
         choose_photos(DataConfig(data=str(photos), threads=THREADS), manifest)

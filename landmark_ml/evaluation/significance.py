@@ -1,4 +1,4 @@
-"""Is one model better than another on the same photos? Paired bootstrap and McNemar's test."""
+"""How sure a measured number is: the interval of a share, and two models on the same photos."""
 
 from __future__ import annotations
 
@@ -6,13 +6,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from scipy.stats import binomtest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 RESAMPLES = 10_000
 _SIGNIFICANT = 0.05
+
+
+def wilson_interval(right: int, photos: int) -> tuple[float, float]:
+    """95% interval of the share `right` of `photos` (Wilson, 1927); also right near 0 and 1.
+
+    Raises ValueError without photos.
+    """
+    found = binomtest(right, photos).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,7 @@ class PairedDifference:
     def is_clear(self) -> bool:
         """Whether the interval leaves zero out and McNemar's p is below 0.05.
 
-        The bootstrap alone is too easily convinced by few disagreements: 4 to 0 is enough for it.
+        The bootstrap alone calls too few disagreements clear: 4 to 0 is enough for it.
         """
         return (self.low > 0 or self.high < 0) and self.mcnemar_p < _SIGNIFICANT
 
@@ -51,9 +63,11 @@ def compare_paired(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> PairedDifference:
-    """Difference of two models whose answers, bool [N], were right or wrong on the same N photos.
+    """Compare two models by whether they were right, bool [N], on the same N photos.
 
-    Raises ValueError without photos or when the arrays do not fit.
+    Raises ValueError without photos or when the arrays differ in length. Sources: Efron and
+    Tibshirani, An Introduction to the Bootstrap, 1993; McNemar, Note on the sampling error of the
+    difference between correlated proportions, 1947, in its exact binomial form.
     """
     if first.shape != second.shape or first.ndim != 1 or not first.size:
         raise ValueError(
@@ -62,7 +76,11 @@ def compare_paired(
         )
     photos = len(first)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    resampled = _bootstrap(only_first, only_second, photos, resamples, seed)
+    disagreements = only_first + only_second
+    # A photo adds 1, 0 or -1 to the difference, so it is enough to draw how often each comes up.
+    shares = np.array([only_first, only_second, photos - disagreements]) / photos
+    counts = np.random.default_rng(seed).multinomial(photos, shares, size=resamples)
+    resampled = (counts[:, 0] - counts[:, 1]) / photos
     low, high = np.quantile(resampled, (0.025, 0.975)).tolist()
     return PairedDifference(
         photos=photos,
@@ -72,29 +90,24 @@ def compare_paired(
         low=low,
         high=high,
         share_first_ahead=float((resampled > 0).mean() + (resampled == 0).mean() / 2),
-        mcnemar_p=mcnemar_p(only_first, only_second),
+        mcnemar_p=float(binomtest(only_first, disagreements).pvalue) if disagreements else 1.0,
         resampled=resampled,
     )
 
 
-def mcnemar_p(only_first: int, only_second: int) -> float:
-    """Exact two-sided p that two models are equally good, from the photos they disagree on.
+def differences_by_class(
+    landmarks: Sequence[str], first: NDArray[np.bool_], second: NDArray[np.bool_]
+) -> pd.DataFrame:
+    """Columns landmark, photos, only_first, only_second: how many photos only one model got right.
 
-    Source: McNemar, Note on the sampling error of the difference between correlated proportions,
-    1947; the binomial form, right for few disagreements too.
+    landmarks: what each of the N photos shows.
     """
-    disagreements = only_first + only_second
-    return float(binomtest(only_first, disagreements).pvalue) if disagreements else 1.0
-
-
-def _bootstrap(
-    only_first: int, only_second: int, photos: int, resamples: int, seed: int
-) -> NDArray[np.float64]:
-    """Differences over photos drawn with replacement (Efron and Tibshirani, 1993).
-
-    A photo adds 1, 0 or -1, so drawing how often each comes is drawing the photos themselves.
-    """
-    shares = np.array([only_first, only_second, photos - only_first - only_second]) / photos
-    counts = np.random.default_rng(seed).multinomial(photos, shares, size=resamples)
-    differences: NDArray[np.float64] = (counts[:, 0] - counts[:, 1]) / photos
-    return differences
+    photos = pd.DataFrame(
+        {
+            "landmark": landmarks,
+            "photos": 1,
+            "only_first": (first & ~second).astype(int),
+            "only_second": (second & ~first).astype(int),
+        }
+    )
+    return photos.groupby("landmark", as_index=False).sum()

@@ -1,4 +1,4 @@
-"""Two models on the same photos: the difference, how sure it is, and what is refused."""
+"""Intervals of a share, and two models on the same photos: the difference and how sure it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from landmark_ml.evaluation.paired_tests import compare_paired, mcnemar_p
+from landmark_ml.evaluation.significance import (
+    compare_paired,
+    differences_by_class,
+    wilson_interval,
+)
 
 
 def answers(both: int, only_first: int, only_second: int, neither: int) -> tuple[np.ndarray, ...]:
@@ -73,10 +77,40 @@ def test_the_seed_decides_the_resamples() -> None:
 def test_mcnemar_is_the_exact_binomial_test(only_first: int, only_second: int) -> None:
     total, few = only_first + only_second, min(only_first, only_second)
     tail = sum(math.comb(total, count) for count in range(few + 1)) / 2**total
-    assert mcnemar_p(only_first, only_second) == pytest.approx(min(1.0, 2 * tail))
+    gap = compare_paired(*answers(3, only_first, only_second, 2))
+    assert gap.mcnemar_p == pytest.approx(min(1.0, 2 * tail))
 
 
 @pytest.mark.parametrize(("first", "second"), [([], []), ([True], [True, False])])
 def test_answers_that_cannot_be_paired_are_refused(first: list[bool], second: list[bool]) -> None:
     with pytest.raises(ValueError, match="cannot be paired"):
         compare_paired(np.array(first, dtype=bool), np.array(second, dtype=bool))
+
+
+def test_wins_are_counted_landmark_by_landmark() -> None:
+    first, second = np.array([True, True, False, True]), np.array([True, False, True, False])
+    table = differences_by_class(["Petra", "Petra", "Petra", "Atomium"], first, second)
+    assert table.to_dict(orient="records") == [
+        {"landmark": "Atomium", "photos": 1, "only_first": 1, "only_second": 0},
+        {"landmark": "Petra", "photos": 3, "only_first": 1, "only_second": 1},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "low", "high"),
+    [
+        (5, 10, 0.2366, 0.7634),
+        (0, 10, 0.0, 0.2775),
+        (10, 10, 0.7225, 1.0),
+        (470, 522, 0.8717, 0.9232),
+    ],
+)
+def test_wilson_interval_of_known_shares(right: int, count: int, low: float, high: float) -> None:
+    assert wilson_interval(right, count) == pytest.approx((low, high), abs=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 10, 25, 27, 100, 183, 522])
+def test_the_interval_holds_the_share_it_is_of(count: int) -> None:
+    for right in (0, 1, count):
+        low, high = wilson_interval(right, count)
+        assert 0 <= low <= right / count <= high <= 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from experiments import recipes
 from landmark_ml.config import DataConfig
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.inference.preprocessing import Preprocessing
-from landmark_ml.reports.training_report import log_dataset_figures
+from landmark_ml.training.preview import draw_training_photos
 from tests.figures.figure_reading import says
 from tests.photo_folders import write_two_classes
 
@@ -21,19 +21,8 @@ if TYPE_CHECKING:
 
     from landmark_ml.config import TrainConfig
     from landmark_ml.data import Dataset
-    from landmark_ml.tracking.run import Run
 
 SERVED = Preprocessing(48, 48, "squash", "bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-
-
-@dataclass
-class Album:
-    """Keeps the figures of a run."""
-
-    figures: dict[str, Figure] = field(default_factory=dict)
-
-    def log_figure(self, figure: Figure, name: str) -> None:
-        self.figures[name] = figure
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +33,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def drawn(dataset: Dataset, config: TrainConfig) -> Figure:
-    album = Album()
-    log_dataset_figures(cast("Run", album), dataset, config, SERVED)
-    return album.figures["data_augmented"]
+    return draw_training_photos(dataset, config, SERVED)
 
 
 def pictures(figure: Figure) -> list[np.ndarray]:
