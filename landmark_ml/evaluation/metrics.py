@@ -30,26 +30,28 @@ if TYPE_CHECKING:
 LOCATION_LIMITS_KM = (1, 25, 200, 750, 2500)
 """Street, city, region, country and continent: Hays and Efros, IM2GPS, CVPR 2008."""
 
-_SHARE, _SCORE, _COUNT = "{:.1%}", "{:.3f}", "{:.0f}"
+_SHARE, _SCORE, _COUNT, _MS, _MB = "{:.1%}", "{:.3f}", "{:.0f}", "{:.1f} ms", "{:.0f} MB"
+_LEVELS = ("landmark", "city", "country")
 
 
 @dataclass(frozen=True)
 class Metric:
     """How a metric is called, explained, computed and shown.
 
-    of: computes it; NaN where it is undefined, and then it is left out. None: it is not computed
-    from predictions; `judge` measures it. form: format of a value with its unit. better: the
-    direction. interval: where its 95% interval comes from. where: `everywhere`, which includes the
-    columns of a comparison; `summary`: cards, receipts and evaluations; `detail`: evaluations only.
+    of: computes it; NaN where it is undefined, and then it is left out. None: `judge` measures it
+    itself. form: format of a value with its unit. lower: lower is better. interval: where its 95%
+    interval comes from. column: it has a column in comparisons. detail: only evaluations show it,
+    cards and receipts do not.
     """
 
     caption: str
     meaning: str
     of: Callable[[Predictions], float] | None = None
     form: str = _SCORE
-    better: Literal["higher", "lower", ""] = "higher"
+    lower: bool = False
     interval: Literal["wilson", "bootstrap", ""] = ""
-    where: Literal["everywhere", "summary", "detail"] = "summary"
+    column: bool = False
+    detail: bool = False
 
 
 def expected_calibration_error(confidence: Floats, correct: Bools, num_bins: int = 15) -> float:
@@ -177,31 +179,16 @@ def _right_at(level: str) -> Callable[[Predictions], float]:
 
 METRICS: dict[str, Metric] = {
     "top1": Metric(
-        "top-1",
-        "landmark photos whose first answer is right",
-        _top(1),
-        interval="wilson",
-        where="everywhere",
+        "top-1", "landmark photos answered right", _top(1), interval="wilson", column=True
     ),
     "top3": Metric(
-        "top-3",
-        "landmark photos whose landmark is among the first three answers",
-        _top(3),
-        interval="wilson",
-        where="everywhere",
+        "top-3", "right among the first three answers", _top(3), interval="wilson", column=True
     ),
     "top5": Metric(
-        "top-5",
-        "landmark photos whose landmark is among the first five answers",
-        _top(5),
-        interval="bootstrap",
-        where="detail",
+        "top-5", "right among the first five answers", _top(5), interval="bootstrap", detail=True
     ),
     "macro_f1": Metric(
-        "macro F1",
-        "F1 of each landmark, averaged over the landmarks",
-        _macro_f1,
-        interval="bootstrap",
+        "macro F1", "F1 of each landmark, averaged over them", _macro_f1, interval="bootstrap"
     ),
     "gap": Metric(
         "GAP",
@@ -212,32 +199,31 @@ METRICS: dict[str, Metric] = {
     ),
     "ece": Metric(
         "ECE",
-        "expected calibration error: mean gap between confidence and accuracy, in 15 bins; 0 is"
-        " perfectly calibrated",
+        "expected calibration error: mean gap between confidence and accuracy; 0 is perfect",
         lambda p: expected_calibration_error(
             p.confidence[p.shows_landmark], p.correct[p.shows_landmark]
         ),
-        better="lower",
+        lower=True,
         interval="bootstrap",
-        where="everywhere",
+        column=True,
     ),
     "aurc": Metric(
         "AURC",
-        "area under the risk-coverage curve: how often answers are wrong when only the most"
-        " confident are given, averaged over all shares",
+        "area under the risk-coverage curve: share of wrong answers among the most confident,"
+        " averaged over all shares of photos answered",
         lambda p: _mean(risk_coverage(p.confidence, p.correct)[1]),
-        better="lower",
-        where="detail",
+        lower=True,
+        detail=True,
     ),
     **{
-        f"coverage_at_{percent}_percent_risk": Metric(
-            f"coverage at {percent}% risk",
-            f"photos that can be answered, the most confident first, with {percent}% wrong answers",
-            _coverage(percent / 100),
+        f"coverage_at_{risk}_percent_risk": Metric(
+            f"coverage at {risk}% risk",
+            f"photos that can be answered, the most confident first, with {risk}% wrong answers",
+            _coverage(risk / 100),
             _SHARE,
-            where="detail",
+            detail=True,
         )
-        for percent in (1, 5)
+        for risk in (1, 5)
     },
     "auroc": Metric(
         "AUROC, landmark or none",
@@ -250,22 +236,22 @@ METRICS: dict[str, Metric] = {
         "photos of no landmark above the score that keeps 95% of landmark photos",
         _against(fpr_at_95_recall),
         _SHARE,
-        better="lower",
-        where="detail",
+        lower=True,
+        detail=True,
     ),
     "unseen_auroc": Metric(
         "AUROC, known or unseen landmark",
         "how well the landmark score tells known landmarks from landmarks never learned",
         _against(auroc, unseen=True),
-        where="detail",
+        detail=True,
     ),
     "unseen_fpr_at_95_recall": Metric(
         "unseen landmarks, kept at 95% recall",
         "photos of landmarks never learned above the score that keeps 95% of landmark photos",
         _against(fpr_at_95_recall, unseen=True),
         _SHARE,
-        better="lower",
-        where="detail",
+        lower=True,
+        detail=True,
     ),
     "landmarks_tagged": Metric(
         "landmarks tagged",
@@ -279,7 +265,7 @@ METRICS: dict[str, Metric] = {
         "photos of no landmark above the model's own threshold",
         lambda p: _mean(p.accepted[~p.shows_landmark]),
         _SHARE,
-        better="lower",
+        lower=True,
         interval="bootstrap",
     ),
     "unseen_tagged": Metric(
@@ -287,8 +273,8 @@ METRICS: dict[str, Metric] = {
         "photos of landmarks never learned above the model's own threshold",
         lambda p: _mean(p.unseen.accepted) if p.unseen else math.nan,
         _SHARE,
-        better="lower",
-        where="detail",
+        lower=True,
+        detail=True,
     ),
     **{
         f"{level}_level": Metric(
@@ -296,10 +282,9 @@ METRICS: dict[str, Metric] = {
             f"landmark photos whose answer names a {level} and nothing finer",
             _answered_at(level),
             _SHARE,
-            better="",
-            where="detail",
+            detail=True,
         )
-        for level in ("landmark", "city", "country")
+        for level in _LEVELS
     },
     **{
         f"{level}_level_precision": Metric(
@@ -307,104 +292,89 @@ METRICS: dict[str, Metric] = {
             f"answers with a {level} which are right",
             _right_at(level),
             _SHARE,
-            where="detail",
+            detail=True,
         )
-        for level in ("landmark", "city", "country")
+        for level in _LEVELS
     },
     **{
         f"within_{limit}_km": Metric(
             f"placed within {limit} km",
-            "landmark photos answered with coordinates that near to the landmark; without"
-            " coordinates a photo is within no distance",
+            "landmark photos answered with a place that near to the landmark",
             _within(limit),
             _SHARE,
             interval="bootstrap" if limit == 25 else "",
-            where="detail",
+            detail=True,
         )
         for limit in LOCATION_LIMITS_KM
     },
     "median_km": Metric(
         "median distance",
-        "median distance from the answered place to the landmark, of photos with coordinates",
+        "from the answered place to the landmark, of photos that got a place",
         _median_km,
         "{:.1f} km",
-        better="lower",
-        where="detail",
+        lower=True,
+        detail=True,
     ),
     "placed": Metric(
         "placed",
-        "landmark photos answered with coordinates, of those whose place is known",
+        "landmark photos answered with a place, if that of the landmark is known",
         lambda p: _mean(np.isfinite(p.kilometres[~np.isnan(p.kilometres)])),
         _SHARE,
-        where="detail",
+        detail=True,
     ),
     **{
         f"top1_{name}": Metric(
             f"top-1, {name.replace('_', ' ')}",
-            "top-1 of a sample of landmark photos, shrunk to one size and then corrupted",
+            "top-1 of a sample of landmark photos, resized and then corrupted",
             interval="wilson",
-            where="detail",
+            detail=True,
         )
         for name in CORRUPTIONS
     },
-    "top1_corrupted": Metric(
-        "top-1, corrupted", "mean top-1 of all corruptions but `clean`", where="detail"
-    ),
+    "top1_corrupted": Metric("top-1, corrupted", "mean over all corruptions", detail=True),
     "ms_per_photo": Metric(
         "latency",
-        "median time from a photo's bytes to its answer, asked one at a time, on the machine that"
-        " measured",
-        form="{:.1f} ms",
-        better="lower",
-        where="everywhere",
+        "median time from a photo's bytes to its answer, one at a time, on the machine that judged",
+        form=_MS,
+        lower=True,
+        column=True,
     ),
     "p99_ms": Metric(
-        "latency, 99th percentile",
-        "1% of photos take longer",
-        form="{:.1f} ms",
-        better="lower",
-        where="detail",
+        "latency, 99th percentile", "1% of photos take longer", None, _MS, lower=True, detail=True
     ),
     "photos_per_second": Metric(
-        "throughput", "photos answered in batches", form="{:.0f} photos/s", where="detail"
+        "throughput", "photos answered in batches", None, "{:.0f} photos/s", detail=True
     ),
     "peak_mb": Metric(
         "memory at the peak",
         "largest resident memory of a process that holds only this model",
-        form="{:.0f} MB",
-        better="lower",
-        where="detail",
+        form=_MB,
+        lower=True,
+        detail=True,
     ),
     "loaded_mb": Metric(
-        "memory when loaded",
-        "the same before the first photo",
-        form="{:.0f} MB",
-        better="lower",
-        where="detail",
+        "memory when loaded", "before the first photo", None, _MB, lower=True, detail=True
     ),
     "photos": Metric(
         "landmark photos",
         "test photos that show a landmark the model knows",
         lambda p: float(p.shows_landmark.sum()),
         _COUNT,
-        better="",
-        where="detail",
+        detail=True,
     ),
     "distractors": Metric(
         "photos of no landmark",
-        "test photos that show no landmark",
+        "test photos that show none",
         lambda p: float((~p.shows_landmark).sum()),
         _COUNT,
-        better="",
-        where="detail",
+        detail=True,
     ),
     "unseen_photos": Metric(
         "photos of unseen landmarks",
         "test photos of landmarks that the model never learned",
         lambda p: float(len(p.unseen.labels)) if p.unseen else math.nan,
         _COUNT,
-        better="",
-        where="detail",
+        detail=True,
     ),
 }
 """By name, in the order of every table. The names are those logged after `test/` and `eval/`."""
@@ -477,4 +447,4 @@ def shown(found: Mapping[str, float], name: str) -> str:
 
 def summary_names(found: Collection[str]) -> list[str]:
     """Measured metrics that cards and receipts show, in the order of the table."""
-    return [name for name, metric in METRICS.items() if name in found and metric.where != "detail"]
+    return [name for name, metric in METRICS.items() if name in found and not metric.detail]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from landmark_ml.config import CompareConfig
 
 REPORT = "comparison.html"
-COMPARED = [name for name, metric in METRICS.items() if metric.where == "everywhere"]
+COMPARED = [name for name, metric in METRICS.items() if metric.column]
 """Metrics with a column of their own."""
 
 
@@ -199,7 +199,7 @@ class Column:
     heading: str
     form: str
     scale: float = 1.0
-    better: str = "lower"
+    lower: bool = True
 
 
 COLUMNS = {
@@ -207,7 +207,7 @@ COLUMNS = {
     "macs": Column("MACs", "{:.0f} M", 1e6),
     "train_minutes": Column("train min", "{:.1f}"),
     **{
-        name: Column(METRICS[name].caption, METRICS[name].form, better=METRICS[name].better)
+        name: Column(METRICS[name].caption, METRICS[name].form, lower=METRICS[name].lower)
         for name in COMPARED
     },
     "artifact_mb": Column("MB", "{:.1f}"),
@@ -241,7 +241,7 @@ def best_values(table: pd.DataFrame) -> dict[str, list[bool]]:
     found = {}
     for name, column in COLUMNS.items():
         values = table[name]
-        best = values.min() if column.better == "lower" else values.max()
+        best = values.min() if column.lower else values.max()
         differ = values.nunique() > 1
         found[column.heading] = [bool(differ and value == best) for value in values]
     return found
