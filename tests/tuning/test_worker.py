@@ -1,4 +1,4 @@
-"""A trial trains exactly as a run of its configuration would, whatever was trained before it."""
+"""How a worker ends its trials; a trial trains exactly as a run of its configuration would."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from optuna import TrialPruned
 
+from landmark_ml.config import TuneConfig
 from landmark_ml.data.opening import open_folds
 from landmark_ml.training import run as training
 from landmark_ml.training.devices import choose_compute, random_state
-from landmark_ml.tuning import worker
+from landmark_ml.tuning import join_study, worker
 from landmark_ml.tuning.worker import TrialRunner
-from tests.tuning.small_search import small_search
+from tests.tuning.small_search import children_of, parent_of, small_search
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from landmark_ml.config import TrainConfig
@@ -69,3 +72,43 @@ def test_a_trial_draws_as_a_run_of_its_configuration_does(
         assert torch.equal(state["torch"], run["torch"])
         assert torch.equal(state["numpy"][0], run["numpy"][0])
         assert state["python"] == run["python"]
+
+
+class ScriptedRunner(TrialRunner):
+    """Returns a top-1 for each trial, or raises, instead of training."""
+
+    def __init__(self, *outcomes: float | BaseException) -> None:
+        self.outcomes = list(outcomes)
+
+    def run(
+        self, _config: TrainConfig, on_epoch_end: Callable[[dict[str, float]], None]
+    ) -> dict[str, float]:
+        on_epoch_end({"epoch": 0.0, "val/top1": 0.5})
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return {"val/top1": outcome, "val/calibrated_loss": 0.5}
+
+
+def test_every_trial_is_recorded_as_it_ended(tmp_path: Path, tracking_uri: str) -> None:
+    storage = f"sqlite:///{tmp_path}/studies.db"
+    search = TuneConfig(study="ends", storage=storage, trials=3, register="")
+    failing = ScriptedRunner(0.5, RuntimeError("out of memory"), KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        join_study(search, [], failing).work()
+    again = join_study(search, [], ScriptedRunner(TrialPruned()))
+    again.work()
+    states = [trial.state.name for trial in again.study.trials]
+    assert states == ["COMPLETE", "FAIL", "FAIL", "PRUNED"]
+    assert again.study.trials[3].params == again.study.trials[2].params
+    children = children_of(parent_of(again.study))
+    told = [(run.info.status, run.data.tags["trial_state"]) for run in children]
+    assert told == [
+        ("FINISHED", "complete"),
+        ("FAILED", "failed"),
+        ("KILLED", "interrupted"),
+        ("FINISHED", "pruned"),
+    ]
+    assert children[1].data.tags["error"] == "RuntimeError: out of memory"
+    assert children[3].data.tags["retry_of"] == "2"
+    assert all(run.data.params["epochs"] and run.data.metrics["val/top1"] for run in children)
