@@ -1,26 +1,34 @@
-"""The gallery: every photo in its place, nothing of others' in the pages, and once is enough."""
+"""The gallery: every photo on one page, foreign text stays text, and nothing is made twice."""
 
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from landmark_ml.config import TagConfig
+from landmark_ml.inference.areas import Area
+from landmark_ml.inference.prediction import answer, refused
 from serving.tagging.albums import Album
 from serving.tagging.gallery import pages, thumbnails
-from serving.tagging.gallery.index import Unfiled
-from serving.tagging.gallery.pages import page_name
+from serving.tagging.gallery.index import PhotoIndex, Shown, Unfiled, around
+from serving.tagging.gallery.pages import is_page, make_card, page_name
+from serving.tagging.journal import Tagged
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
-from tests.colour_artifact import GREEN, RED, colour_photo
+from tests.colour_artifact import GREEN, RED, colour_photo, gps_exif
+from tests.serving.tagging.areas import CITY
+from tests.serving.tagging.areas import TOWER as TOWER_ANSWER
 from tests.serving.tagging.gallery_pages import Read, gallery, read_gallery, thumbs
 
 if TYPE_CHECKING:
+    from serving.tagging.gallery.pages import Card
     from serving.tagging.recognition import LoadedVersion
     from serving.tagging.tagger import TagResult
 
@@ -283,3 +291,134 @@ def test_a_photo_that_is_gone_meanwhile_has_a_card_without_a_picture(
     tower = Read(gallery(config) / "albums" / page_name(Album("France", "Paris", "Eiffel Tower")))
     assert "no picture" in tower.text
     assert originals(tower, photos) == [(photos / "2024/paris/tower.jpg").resolve()]
+
+
+def test_a_second_run_makes_no_thumbnail_again(config: TagConfig, loaded: LoadedVersion) -> None:
+    run(config, loaded)
+    before = thumbs(config)
+    assert len(before) == NO_PHOTOS - 2
+    run(config, loaded)
+    assert thumbs(config) == before
+
+
+def test_thumbnails_of_a_folder_that_cannot_be_opened_stay(
+    config: TagConfig, photos: Path, loaded: LoadedVersion, tmp_path: Path
+) -> None:
+    run(config, loaded)
+    before = thumbs(config)
+    (photos / "2024").rename(tmp_path / "disk")
+    (photos / "2024").symlink_to("/mnt/not mounted")
+    run(config, loaded)
+    assert thumbs(config) == before
+    (photos / "2024").unlink()
+    run(config, loaded)
+    assert len(thumbs(config)) == len(before) - 3
+
+
+@pytest.mark.parametrize(
+    ("size", "orientation", "shown"),
+    [((1600, 1200), 1, (320, 240)), ((1600, 1200), 6, (240, 320)), ((40, 32), 1, (40, 32))],
+)
+def test_a_thumbnail_is_small_upright_and_tells_no_place(
+    size: tuple[int, int], orientation: int, shown: tuple[int, int], tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif.load(gps_exif(12, 34))
+    exif[0x0112] = orientation
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(colour_photo(RED, size, exif=exif.tobytes()))
+    content = thumbnails.thumbnail(photo)
+    picture: Any = Image.open(io.BytesIO(content))
+    assert picture.format == "JPEG"
+    assert picture.size == shown
+    assert not picture.getexif()
+    assert b"camera" not in content
+
+
+TOWER = Album("France", "Paris", "Eiffel Tower")
+CASTLE = Album("France", None, "Château d'If")
+PARIS, FRANCE = Album("France", "Paris", None), Album("France", None, None)
+NOWHERE = Album(None, None, "Nowhere")
+
+
+def test_an_album_is_in_its_city_and_its_country() -> None:
+    assert around(TOWER) == [PARIS, FRANCE]
+    assert around(CASTLE) == [FRANCE]
+    assert around(PARIS) == [FRANCE]
+    assert around(FRANCE) == around(NOWHERE) == []
+    assert around(Album(None, "Atlantis", "Temple")) == [Album(None, "Atlantis", None)]
+
+
+def test_photos_count_in_all_albums_around_theirs(tmp_path: Path) -> None:
+    with PhotoIndex(tmp_path / "index.sqlite") as index:
+        for number, (album, confidence, thumbnail) in enumerate(
+            [
+                (TOWER, 0.8, "a"),
+                (TOWER, 0.9, "b"),
+                (PARIS, 0.7, "c"),
+                (CASTLE, 0.95, None),
+                (NOWHERE, 0.6, "d"),
+            ]
+        ):
+            found: Any = {"is_landmark": True, "confidence": confidence}
+            index.add(album, Tagged(Path(f"{number}.jpg"), found), thumbnail)
+        index.add(Unfiled.REFUSED, Tagged(Path("cut.jpg"), refused("truncated", "cut")), None)
+        assert index.unfiled == {Unfiled.REFUSED: 1}
+        entries = {entry.album: entry for entry in index.entries()}
+        assert {album: (entry.own, entry.photos) for album, entry in entries.items()} == {
+            FRANCE: (0, 4),
+            CASTLE: (1, 1),
+            PARIS: (1, 3),
+            TOWER: (2, 2),
+            NOWHERE: (1, 1),
+        }
+        assert [entries[album].cover for album in (FRANCE, PARIS, CASTLE)] == ["b", "b", None]
+        assert [entry.album for entry in index.top()] == [FRANCE, NOWHERE]
+        assert [entry.album for entry in entries[FRANCE].all_within()] == [CASTLE, PARIS, TOWER]
+
+
+def test_pages_of_albums_are_told_apart() -> None:
+    albums = [
+        Album("France", "Paris", None),
+        Album("France", None, "Paris"),
+        Album("Paris", "France", None),
+        Album("Frânce", "Pâris", None),
+        Album("日本", None, None),
+        Album("中国", None, None),
+        Album("x" * 300, "y" * 300, "../../etc"),
+    ]
+    names = [page_name(album, number) for album in albums for number in (1, 2)]
+    assert len(set(names)) == len(names)
+    for name in [*names, page_name(Unfiled.UNPLACED), page_name(Unfiled.REFUSED, 12)]:
+        assert is_page(name), name
+        assert name.isascii()
+        assert len(name) < 100
+        assert "/" not in name
+    for name in ("mine.html", "index.html", "notes-2.html", "france-1a2b.html"):
+        assert not is_page(name)
+
+
+COUNTRY = Area("country", 0.7, None, "France", latitude=None, longitude=None, tags=("old",))
+
+
+def card_of(
+    area: Area, own: tuple[float, float] | None, *, score: float = 0.9, min_confidence: float = 0.5
+) -> Card:
+    found = Tagged(Path("a.jpg"), answer([TOWER_ANSWER], score, 0.5, own, area))
+    return make_card(Shown(found, None), "../photos", min_confidence)
+
+
+@pytest.mark.parametrize(("area", "title"), [(CITY, "Paris"), (COUNTRY, "France")])
+def test_a_photo_of_one_of_several_landmarks_is_called_so(area: Area, title: str) -> None:
+    assert card_of(area, None).title == title
+    # Where its own position tells city and country, those are not what the model means.
+    found = card_of(area, (52.5, 13.4))
+    assert (found.title, found.confidence) == ("One of several landmarks", area.confidence)
+    assert found.tags == area.tags
+    unsure = card_of(area, (52.5, 13.4), min_confidence=0.8)
+    assert (unsure.title, unsure.tags) == ("Perhaps one of several landmarks", ())
+
+
+def test_a_photo_of_none_is_called_so_wherever_it_is() -> None:
+    found = card_of(CITY, (52.5, 13.4), score=0.1)
+    assert (found.title, found.confidence) == ("No known landmark", None)

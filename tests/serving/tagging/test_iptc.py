@@ -11,7 +11,7 @@ from PIL import Image, TiffImagePlugin
 from serving.tagging.sidecars.files import iptc_keywords, update_sidecar
 from serving.tagging.sidecars.xmp import Xmp
 from tests.colour_artifact import RED, colour_photo
-from tests.serving.tagging.test_tag_lists import PATH, TAGS
+from tests.serving.tagging.test_tags import PATH, TAGS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from experiments import tag
 from landmark_ml.config import TagConfig
-from serving.tagging import TagResult, tagger
+from serving.tagging import Counts, TagResult, tagger
 from serving.tagging.recognition import LoadedVersion
 from serving.tagging.table import CSV
 from serving.tagging.walk import Library
@@ -238,3 +239,12 @@ def test_what_is_written_into_the_library_is_no_photo_of_it(
     (photos / "tags/thumbnail.jpg").write_bytes(colour_photo(RED))
     library = Library(photos, skip=frozenset([photos / "tags"]))
     assert tagger.tag_library(library, loaded, inside).photos == NO_PHOTOS
+
+
+def test_a_landmark_with_a_comma_in_its_name_stays_one_value() -> None:
+    counts = Counts(landmarks=Counter({'Great Mosque, "Djenné"': 2, "Tower": 1}))
+    assert list(csv.reader(counts.landmarks_csv().splitlines())) == [
+        ["landmark", "photos"],
+        ['Great Mosque, "Djenné"', "2"],
+        ["Tower", "1"],
+    ]
