@@ -1,4 +1,5 @@
-"""Where places are: the gazetteer of landmarks, and the town and country of a position.
+"""Where landmarks and photos are on the Earth.
 
-Others ask it for the place of a landmark or the nearest town of a position.
+It gives the place of a landmark (`gazetteer`), the town and country of a position
+(`reverse_geocode`) and distances (`place`).
 """

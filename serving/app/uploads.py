@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
@@ -82,10 +82,10 @@ class Upload:
     def add(self, data: bytes) -> None:
         """Add bytes as they arrive, and drop them all once there are too many."""
         self.size += len(data)
-        if not self.too_large:
-            self.parts.append(data)
-        else:
+        if self.too_large:
             self.parts = []
+        elif data:
+            self.parts.append(data)
 
     @property
     def too_large(self) -> bool:
@@ -113,35 +113,18 @@ async def read_uploads(
     if length.isdecimal() and int(length) > max_body:
         raise too_large
     kind, options = parse_options_header(request.headers.get("content-type", ""))
-    reader: _Reader = _Body()
+    form, body = None, Upload()
     if kind == b"multipart/form-data":
-        reader = _Form(options.get(b"boundary", b""), max_photos)
+        form = _Form(options.get(b"boundary", b""), max_photos)
+    feed = form.feed if form else body.add
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > max_body:
             raise too_large
         hold(len(chunk))
-        reader.feed(chunk)
-    return reader.end()
-
-
-class _Reader(Protocol):
-    def feed(self, chunk: bytes) -> None: ...
-
-    def end(self) -> list[Upload]: ...
-
-
-class _Body:
-    def __init__(self) -> None:
-        self._upload = Upload()
-
-    def feed(self, chunk: bytes) -> None:
-        if chunk:
-            self._upload.add(chunk)
-
-    def end(self) -> list[Upload]:
-        return [self._upload]
+        feed(chunk)
+    return form.end() if form else [body]
 
 
 class _Form:
