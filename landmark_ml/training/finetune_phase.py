@@ -11,13 +11,13 @@ from landmark_ml.networks.create import check_takes
 from landmark_ml.networks.freezing import early_stages, freeze_early_stages
 from landmark_ml.training.augmentation import OVERSAMPLING, Augmentation
 from landmark_ml.training.batches import TensorBatches, photos_of, targets_of
+from landmark_ml.training.cache import load_served, load_squashed
 from landmark_ml.training.loop import fit, predict_logits
 from landmark_ml.training.optim import finetune_state
-from landmark_ml.training.pixel_cache import PixelStore
-from landmark_ml.training.pixels import load_served, load_squashed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -67,10 +67,10 @@ def finetune(
     augmentation = create_augmentation(
         config, config.train_resolution or model.preprocessing.resolution
     )
-    store = PixelStore(user_path(config.cache_dir))
+    cache = user_path(config.cache_dir)
     with processes.first_on_host():
-        squares, aspects = load_training_squares(train_photos, augmentation, config.framing, store)
-        val_pixels = load_served(val_photos, model.preprocessing, store)
+        squares, aspects = load_training_squares(train_photos, augmentation, config.framing, cache)
+        val_pixels = load_served(val_photos, model.preprocessing, cache)
     order = torch.Generator().manual_seed(config.seed)
     targets = targets_of(train_photos, dataset)
     train = TensorBatches(
@@ -91,10 +91,10 @@ def load_training_squares(
     photos: Sequence[Photo],
     augmentation: Augmentation,
     framing: str,
-    store: PixelStore | None = None,
+    cache: Path | None = None,
 ) -> tuple[Rows, Tensor]:
     """What the augmentation takes: uint8 [N, 3, side, side] and the aspect of its crops [N]."""
-    squares, aspects = load_squashed(photos, round(augmentation.size * OVERSAMPLING), store)
+    squares, aspects = load_squashed(photos, round(augmentation.size * OVERSAMPLING), cache)
     # A network that is served squashed photos learns from square crops of those.
     return squares, torch.ones_like(aspects) if framing == "squash" else aspects
 

@@ -10,7 +10,7 @@ from landmark_ml.config import user_path
 from landmark_ml.networks.head import Head
 from landmark_ml.training.batches import TensorBatches, num_outputs, photos_of, targets_of
 from landmark_ml.training.devices import Compute, one_thread
-from landmark_ml.training.features import FeatureCache, compute_features
+from landmark_ml.training.features import compute_features
 from landmark_ml.training.loop import fit, predict_logits
 from landmark_ml.training.optim import head_state
 
@@ -35,7 +35,7 @@ def view_features(
     model: LandmarkNetwork, photos: Sequence[Photo], config: TrainConfig, compute: Compute
 ) -> Tensor:
     """Features float32 [views, N, F] of photos, cached on disk."""
-    cache = FeatureCache(user_path(config.cache_dir))
+    cache = user_path(config.cache_dir)
     return torch.from_numpy(compute_features(model, photos, config.views, compute, cache))
 
 

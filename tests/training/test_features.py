@@ -15,7 +15,7 @@ from landmark_ml.inference import preprocessing as preprocessing_module
 from landmark_ml.inference.photos import PhotoError, decode_photo
 from landmark_ml.networks.create import LandmarkNetwork
 from landmark_ml.training import features as features_module
-from landmark_ml.training.features import FeatureCache, compute_features, view_pixels
+from landmark_ml.training.features import compute_features, view_pixels
 from tests.colour_photos import write_colours
 from tests.photo_folders import random_picture
 from tests.tiny_networks import CPU, lay_traced, tiny_model, tiny_preprocessing
@@ -29,8 +29,8 @@ SHA256 = "0123456789abcdef" * 4
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> FeatureCache:
-    return FeatureCache(lay_traced(tmp_path / "cache"))
+def cache(tmp_path: Path) -> Path:
+    return lay_traced(tmp_path / "cache")
 
 
 @pytest.fixture
@@ -52,17 +52,17 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def computed(
-    photos: tuple[Photo, ...], cache: FeatureCache, views: int = 1, seed: int = 0
+    photos: tuple[Photo, ...], cache: Path, views: int = 1, seed: int = 0
 ) -> NDArray[np.float32]:
     return compute_features(tiny_model(seed=seed), photos, views, CPU, cache)
 
 
-def feature_files(cache: FeatureCache) -> list[Path]:
-    return sorted((cache.folder / "features").glob("*.npz"))
+def feature_files(cache: Path) -> list[Path]:
+    return sorted((cache / "features").glob("*.f32"))
 
 
 def test_features_are_those_of_the_network_in_the_order_of_the_photos(
-    photos: tuple[Photo, ...], cache: FeatureCache
+    photos: tuple[Photo, ...], cache: Path
 ) -> None:
     found = computed(photos, cache, views=2)
     assert found.shape == (2, 6, 8)
@@ -76,16 +76,16 @@ def test_features_are_those_of_the_network_in_the_order_of_the_photos(
         assert np.allclose(found[view], expected.numpy(), atol=2e-2 if mirrored else 1e-4)
 
 
-def test_more_photos_than_a_batch_keep_their_order(tmp_path: Path, cache: FeatureCache) -> None:
+def test_more_photos_than_a_batch_keep_their_order(tmp_path: Path, cache: Path) -> None:
     many = write_colours(tmp_path / "many", 35, (0, 2), seed=0)
     found = computed(many, cache)[0]
-    alone = computed((many[40],), FeatureCache(lay_traced(tmp_path / "fresh")))[0, 0]
+    alone = computed((many[40],), lay_traced(tmp_path / "fresh"))[0, 0]
     assert np.allclose(found[40], alone, atol=1e-5)
     assert len(np.unique(found, axis=0)) == 70
 
 
 def test_known_photos_are_not_decoded_again(
-    photos: tuple[Photo, ...], cache: FeatureCache, decoded: list[str]
+    photos: tuple[Photo, ...], cache: Path, decoded: list[str]
 ) -> None:
     first = computed(photos, cache, views=2)
     assert len(decoded) == 12
@@ -96,7 +96,7 @@ def test_known_photos_are_not_decoded_again(
 
 def test_pixels_of_another_decoder_are_not_taken_for_those_of_this_one(
     photos: tuple[Photo, ...],
-    cache: FeatureCache,
+    cache: Path,
     decoded: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -108,7 +108,7 @@ def test_pixels_of_another_decoder_are_not_taken_for_those_of_this_one(
 
 
 def test_only_missing_photos_and_views_are_computed(
-    photos: tuple[Photo, ...], cache: FeatureCache, decoded: list[str]
+    photos: tuple[Photo, ...], cache: Path, decoded: list[str]
 ) -> None:
     computed(photos[:4], cache)
     decoded.clear()
@@ -120,7 +120,7 @@ def test_only_missing_photos_and_views_are_computed(
 
 
 def test_equal_files_are_computed_once(
-    photos: tuple[Photo, ...], cache: FeatureCache, decoded: list[str]
+    photos: tuple[Photo, ...], cache: Path, decoded: list[str]
 ) -> None:
     found = computed((photos[0], photos[0], photos[1]), cache)[0]
     assert len(decoded) == 2
@@ -128,7 +128,7 @@ def test_equal_files_are_computed_once(
 
 
 def test_a_renamed_photo_keeps_its_features(
-    photos: tuple[Photo, ...], cache: FeatureCache, decoded: list[str]
+    photos: tuple[Photo, ...], cache: Path, decoded: list[str]
 ) -> None:
     before = computed(photos, cache, views=3)
     moved = photos[0].path.rename(photos[0].path.with_name("renamed.png"))
@@ -136,13 +136,11 @@ def test_a_renamed_photo_keeps_its_features(
     decoded.clear()
     assert np.array_equal(computed(renamed, cache, views=3), before)
     assert decoded == []
-    fresh = FeatureCache(lay_traced(cache.folder / "fresh"))
+    fresh = lay_traced(cache / "fresh")
     assert np.allclose(computed(renamed, fresh, views=3), before, atol=1e-6)
 
 
-def test_another_backbone_has_its_own_features(
-    photos: tuple[Photo, ...], cache: FeatureCache
-) -> None:
+def test_another_backbone_has_its_own_features(photos: tuple[Photo, ...], cache: Path) -> None:
     first = computed(photos, cache)
     assert not np.allclose(computed(photos, cache, seed=1), first)
     assert np.array_equal(computed(photos, cache), first)
@@ -151,7 +149,7 @@ def test_another_backbone_has_its_own_features(
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_a_damaged_cache_is_computed_again_with_a_warning(
-    share: float, photos: tuple[Photo, ...], cache: FeatureCache, caplog: pytest.LogCaptureFixture
+    share: float, photos: tuple[Photo, ...], cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = computed(photos, cache)
     (stored,) = feature_files(cache)
@@ -165,7 +163,7 @@ def test_a_damaged_cache_is_computed_again_with_a_warning(
 
 
 def test_an_interruption_leaves_the_old_cache(
-    photos: tuple[Photo, ...], cache: FeatureCache, decoded: list[str]
+    photos: tuple[Photo, ...], cache: Path, decoded: list[str]
 ) -> None:
     before = computed(photos[:4], cache)
     (stored,) = feature_files(cache)
@@ -174,29 +172,22 @@ def test_an_interruption_leaves_the_old_cache(
     with pytest.raises(ValueError, match=photos[5].path.name):
         computed(photos, cache)
     assert feature_files(cache) == [stored]
-    assert stored.read_bytes() == content
+    assert stored.read_bytes().startswith(content)
     decoded.clear()
     assert np.array_equal(computed(photos[:4], cache), before)
     assert decoded == []
 
 
-def test_two_trainings_at_once_keep_the_features_of_both(
-    photos: tuple[Photo, ...], cache: FeatureCache, decoded: list[str]
-) -> None:
-    computed(photos[:1], cache)
-    key = feature_files(cache)[0].stem
-    one, other = cache.load(key), cache.load(key)
-    cache.add(key, one | {"one": np.zeros_like(one[photos[0].sha256])})
-    cache.add(key, other | {"other": np.zeros_like(one[photos[0].sha256])})
-    assert set(cache.load(key)) == {photos[0].sha256, "one", "other"}
-    decoded.clear()
-    computed(photos[:1], cache)
-    assert decoded == []
+def test_a_cache_of_an_older_version_is_left_alone(photos: tuple[Photo, ...], cache: Path) -> None:
+    before = computed(photos, cache)
+    (stored,) = feature_files(cache)
+    stored.with_suffix(".npz").write_bytes(b"what an older version wrote")
+    assert np.array_equal(computed(photos, cache), before)
 
 
 def test_an_interrupted_pass_keeps_what_it_found(
     photos: tuple[Photo, ...],
-    cache: FeatureCache,
+    cache: Path,
     decoded: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -210,12 +201,10 @@ def test_an_interrupted_pass_keeps_what_it_found(
     decoded.clear()
     found = computed(photos, cache)
     assert 1 <= len(decoded) <= 2
-    assert np.array_equal(found, computed(photos, FeatureCache(cache.folder)))
+    assert np.array_equal(found, computed(photos, cache))
 
 
-def test_a_first_photo_that_cannot_be_read_is_named(
-    photos: tuple[Photo, ...], cache: FeatureCache
-) -> None:
+def test_a_first_photo_that_cannot_be_read_is_named(photos: tuple[Photo, ...], cache: Path) -> None:
     for photo in photos:
         photo.path.write_bytes(b"")
     with pytest.raises(PhotoError, match=photos[0].path.name):
@@ -246,12 +235,12 @@ def test_the_smallest_photos_have_views_too(size: tuple[int, int]) -> None:
         assert (pixels == (10, 120, 240)).all()
 
 
-def test_no_photos_have_no_features(cache: FeatureCache) -> None:
+def test_no_photos_have_no_features(cache: Path) -> None:
     with pytest.raises(ValueError, match="features of 0 photos"):
         computed((), cache)
 
 
-def test_features_see_the_pixels_that_are_served(tmp_path: Path, cache: FeatureCache) -> None:
+def test_features_see_the_pixels_that_are_served(tmp_path: Path, cache: Path) -> None:
     # Its short side lies between the network's side and the size it is resized to, so that a
     # decoder asked for the wrong one of the two would take another JPEG scale.
     noise = np.random.default_rng(0).integers(0, 256, (72, 96, 3), dtype=np.uint8)

@@ -14,9 +14,9 @@ from landmark_ml.data import NOT_A_LANDMARK, Dataset
 from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.training import head_phase
 from landmark_ml.training.batches import num_outputs
+from landmark_ml.training.cache import load_served
 from landmark_ml.training.finetune_phase import check_finetuning, finetune
 from landmark_ml.training.head_phase import train_head
-from landmark_ml.training.pixels import load_served
 from tests.colour_photos import colour_dataset
 from tests.tiny_networks import CPU, lay_traced, tiny_model
 
