@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from landmark_ml.config import TrainConfig
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import LandmarkNetwork
-from landmark_ml.networks.onnx_trace import trace_backbone
+from landmark_ml.networks.export import trace_backbone
 from landmark_ml.training.devices import Compute
 from landmark_ml.training.loop import fit
 from landmark_ml.training.optim import finetune_state

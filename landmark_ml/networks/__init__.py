@@ -1,4 +1,4 @@
 """Networks from backbone to exported graph: create, freeze, calibrate, export.
 
-Gives `training` a module to train and turns a trained one into a portable artifact.
+`training` takes from here a module to train, and turns a trained one into a portable artifact.
 """

@@ -9,6 +9,7 @@ import timm
 import torch
 from timm.data import resolve_data_config
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import landmark_ml.networks.landmark_cnn  # noqa: F401 - registers itself with timm
 from landmark_ml.inference.preprocessing import Preprocessing
@@ -24,21 +25,11 @@ if TYPE_CHECKING:
     from landmark_ml.config import TrainConfig
 
 
-def native_resolution(backbone: str) -> int:
-    """Side in pixels of the square a backbone was made for, of joined ones the first.
-
-    The network is not built. Raises ValueError for an unknown backbone.
-    """
-    check_known(backbone)
-    first = backbone.split("+", maxsplit=1)[0]
-    return int(timm.get_pretrained_cfg_value(first, "input_size")[-1])
-
-
 class LandmarkNetwork(nn.Module):
     """A timm network that takes pixels: uint8 [N, 3, H, W] to logits float [N, num_outputs].
 
-    mirror: once trained it looks at each photo and at its mirror image and averages what it sees.
-    Pooling and classifier are linear, so averaged maps are averaged logits.
+    mirror: in evaluation mode it averages the maps of each photo and of its mirror image. Pooling
+    and classifier are linear, so averaged maps are averaged logits.
     """
 
     mean: Tensor
@@ -73,7 +64,7 @@ class LandmarkNetwork(nn.Module):
         return (pixels.float() - self.mean) / self.std
 
     def feature_maps(self, pixels: Tensor) -> Tensor:
-        """What the network sees before it pools: of most networks float [N, channels, h, w]."""
+        """Maps before pooling: of most networks float [N, channels, h, w]."""
         maps: Tensor = self.network.forward_features(self.normalize(pixels))  # type: ignore[operator]
         if not self.mirror or self.training:
             return maps
@@ -81,23 +72,23 @@ class LandmarkNetwork(nn.Module):
         return (maps + mirrored.flip(3)) / 2
 
     def pool(self, maps: Tensor) -> Tensor:
-        """Feature maps to what the classifier sees: float [N, num_features]."""
+        """Feature maps to the input of the classifier: float [N, num_features]."""
         pooled: Tensor = self.network.forward_head(maps, pre_logits=True)  # type: ignore[operator]
         return pooled
 
     def features(self, pixels: Tensor) -> Tensor:
-        """What the classifier sees: float [N, num_features]."""
+        """Input of the classifier: float [N, num_features]."""
         return self.pool(self.feature_maps(pixels))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits, of `AveragedNetworks` in training those of every member."""
+        """Logits; of `AveragedNetworks` in training those of every network."""
         logits: Tensor = self.network.forward_head(self.feature_maps(pixels))  # type: ignore[operator]
         return logits
 
     def keep_in_evaluation(self, names: set[str]) -> None:
-        """Name modules of the network that training leaves in evaluation mode, statistics kept.
+        """Name modules that stay in evaluation mode while the network trains, statistics included.
 
-        By name, because training in several processes puts other batch norms in their places.
+        By name, because training in several processes replaces batch norms.
         """
         self._in_evaluation = frozenset(names)
 
@@ -158,9 +149,9 @@ def _create_one(config: TrainConfig) -> nn.Module:
 
 
 def check_known(backbone: str) -> None:
-    """Refuse a name, or one of several joined by `+`, that timm does not know.
+    """Raise ValueError for a name, or one of several joined by `+`, that timm does not know.
 
-    A name may end in the weights it means, as in `tf_efficientnet_lite0.in1k`.
+    A name may end in a tag of its weights, as in `tf_efficientnet_lite0.in1k`.
     """
     for name in backbone.split("+"):
         if not timm.is_model(name):
@@ -181,7 +172,10 @@ def check_known(backbone: str) -> None:
 def check_takes(
     model: LandmarkNetwork, backbone: str, side: int, instead: str
 ) -> tuple[Tensor, Tensor]:
-    """Feature maps and features of a black photo; raises ValueError where side is not for it."""
+    """Feature maps and features of a black photo; ValueError if the network cannot take its side.
+
+    instead: what the message tells the user to give.
+    """
     pixels = torch.zeros(1, 3, side, side, dtype=torch.uint8)
     try:
         maps = model.eval().feature_maps(pixels)
@@ -194,7 +188,7 @@ def check_takes(
 
 
 def _check_runs(model: LandmarkNetwork, config: TrainConfig) -> None:
-    """Refuse now what would fail after the data was read: a size the backbone cannot take."""
+    """Refuse now what would fail after the photos were read, such as a size that does not fit."""
     side = model.preprocessing.resolution
     own = "resolution 0 for the backbone's own"
     maps, features = check_takes(model, config.backbone, side, own)
@@ -208,3 +202,19 @@ def _check_runs(model: LandmarkNetwork, config: TrainConfig) -> None:
             f"backbone {config.backbone!r} gives maps of shape {tuple(maps.shape)}, which cannot"
             " be mirrored; give mirror False, or a backbone whose features are averaged maps"
         )
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of trainable and frozen parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def count_macs(model: LandmarkNetwork) -> int:
+    """Multiply-accumulates of one photo: convolutions, linear layers, attention."""
+    training, side = model.training, model.preprocessing.resolution
+    photo = torch.zeros(1, 3, side, side, dtype=torch.uint8, device=model.mean.device)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(photo)
+    model.train(training)
+    # A multiply-accumulate is two operations.
+    return int(counter.get_total_flops()) // 2

@@ -1,4 +1,4 @@
-"""Networks of one kind that learn side by side, each for itself, and answer as their mean."""
+"""Networks of one kind that learn independently and are served as their mean."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 
 class AveragedNetworks(nn.Module):
-    """Trains every member on a loss of its own and serves the mean of their logits.
+    """Trains every network on a loss of its own and serves the mean of their logits.
 
-    Members differ by their random weights alone and err differently, so their mean errs less
-    (Hansen and Salamon, Neural network ensembles, PAMI 1990; of few photos: Brigato and Iocchi, A
-    close look at deep learning with small data, ICPR 2020). One loss on the mean would let them
-    lean on each other and lose that. Logits are linear in the stacked features, so what is served
-    is one network with one classifier: [N, 3, H, W] to maps [N, sum of channels, h, w] to logits
-    [N, num_classes], and in training [N, num_classes, members]. The methods are those timm expects.
+    The networks differ by their random weights alone and make different mistakes, so their mean
+    makes fewer (Hansen and Salamon, Neural network ensembles, PAMI 1990; for few photos: Brigato
+    and Iocchi, A close look at deep learning with small data, ICPR 2020). A loss on the mean would
+    make them depend on each other. Logits are linear in the stacked features, so one network with
+    one classifier is served: [N, 3, H, W] to maps [N, sum of channels, h, w] to logits
+    [N, num_classes], and in training [N, num_classes, networks]. The methods are those timm
+    expects.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
@@ -35,22 +36,22 @@ class AveragedNetworks(nn.Module):
 
     @torch.no_grad()
     def get_classifier(self) -> nn.Linear:
-        """One classifier over the features of all whose logits are the mean of theirs; a copy."""
+        """A copy: one classifier over all features that gives the mean of the logits."""
         classifiers = [member.get_classifier() for member in self.members]  # type: ignore[operator]
         weight = torch.cat([one.weight for one in classifiers], dim=1) / len(classifiers)
-        # On no device: weights drawn only to be replaced would move the generator at each look.
+        # On no device: drawing weights that are replaced would move the random generator.
         joined = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
         joined.weight = nn.Parameter(weight)
         joined.bias = nn.Parameter(torch.stack([one.bias for one in classifiers]).mean(dim=0))
         return joined
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Give every member a new classifier of `num_classes`."""
+        """Give every network a new classifier of `num_classes`."""
         for member in self.members:
             member.reset_classifier(num_classes)  # type: ignore[operator]
 
     def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
-        """From the name of a layer to its depth, counted from the output in every member."""
+        """From the name of a layer to its depth, counted from the output of its network."""
         return depth_in_each(self.members, "members", coarse)
 
     def no_weight_decay(self) -> set[str]:
@@ -64,7 +65,7 @@ class AveragedNetworks(nn.Module):
     def forward_head(self, maps: Tensor, pre_logits: bool = False) -> Tensor:
         """Logits of stacked maps, or with pre_logits what the classifiers see.
 
-        In training those of every member [N, num_classes, members], else their mean.
+        In training those of every network [N, num_classes, networks], else their mean.
         """
         parts = maps.chunk(len(self.members), dim=1)
         heads = [
@@ -77,5 +78,5 @@ class AveragedNetworks(nn.Module):
         return logits if self.training else logits.mean(dim=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, in training those of every member."""
+        """Logits, in training those of every network."""
         return self.forward_head(self.forward_features(x))

@@ -1,19 +1,29 @@
-"""From a trained network to the served artifact: one portable graph and its metadata.
+"""From a trained network to the served artifact: one portable ONNX graph and its metadata.
 
-The graph is the traced backbone with the classifier, the calibration and the softmax laid on top,
-so the features that were trained on are the features that are served.
+The graph is the traced backbone with classifier, calibration and softmax added by hand, so training
+and serving use the same features.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
 import json
+import logging
+import warnings
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+import torch
+from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
+from landmark_ml.files import write_whole
 from landmark_ml.inference.artifact import (
     ATTENTION,
     GRAPH_FILE,
@@ -22,18 +32,27 @@ from landmark_ml.inference.artifact import (
     PROBABILITIES,
     SCHEMA_VERSION,
 )
-from landmark_ml.networks.onnx_trace import FEATURE_MAPS, FEATURES, has_feature_maps, trace_backbone
+from landmark_ml.networks.weights import state_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import nn
+    from torch import Tensor
 
     from landmark_ml.geo.gazetteer import Gazetteer
     from landmark_ml.networks.calibration import Calibration
     from landmark_ml.networks.create import LandmarkNetwork
+
+logger = logging.getLogger(__name__)
+
+IMAGES, FEATURES = "images", "features"
+FEATURE_MAPS = "feature_maps"
+"""Tensor inside the graph, float32 [N, F, h, w], where the features are its plain average."""
+
+# Raise it when the graph of the same weights changes, so that cached ones are traced again.
+_TRACING = 2
 
 
 @dataclass(frozen=True)
@@ -59,11 +78,13 @@ def export_network(
     cache: where the traced backbone is kept, None for one that was fine-tuned.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    graph = lay_classifier(
+    graph = add_classifier(
         trace_backbone(model, cache), model.classifier, len(info.classes), calibration.temperature
     )
     onnx.checker.check_model(graph)
     onnx.save(graph, folder / GRAPH_FILE)
+    names = gazetteer.shown_names(info.classes)
+    places = [gazetteer.find(label) for label in info.classes]
     metadata = {
         "schema_version": SCHEMA_VERSION,
         "run_id": info.run_id,
@@ -72,20 +93,23 @@ def export_network(
         "temperature": calibration.temperature,
         "threshold": calibration.threshold,
         "min_confidence": calibration.min_confidence,
-        "classes": _described(info.classes, gazetteer),
+        "classes": [
+            {"landmark": label, "name": name, "place": asdict(place) if place else None}
+            for label, name, place in zip(info.classes, names, places, strict=True)
+        ],
     }
     text = json.dumps(metadata, indent=1, ensure_ascii=False)
     (folder / METADATA_FILE).write_text(text, encoding="utf-8")
     return folder
 
 
-def lay_classifier(
+def add_classifier(
     backbone: onnx.ModelProto, classifier: nn.Linear, num_classes: int, temperature: float
 ) -> onnx.ModelProto:
     """Graph from pixels to `probabilities` [N, classes], `landmark_score` [N] and `attention`.
 
-    A classifier with one output more than classes was trained with photos of no landmark: that
-    output is what the probabilities lack to 1. The score is that of `calibration.landmark_scores`.
+    A classifier with one output more than classes was trained with distractors: the probabilities
+    then sum to 1 minus that of the background. The score is `calibration.landmark_scores`.
     """
     nodes = [
         helper.make_node("Gemm", [FEATURES, "weight", "bias"], ["logits"], transB=1),
@@ -105,7 +129,7 @@ def lay_classifier(
     graph = onnx.ModelProto()
     graph.CopyFrom(backbone)
     graph.graph.node.extend(nodes)
-    graph.graph.initializer.extend(_initializer(name, values) for name, values in constants.items())
+    _add_constants(graph, constants)
     del graph.graph.output[:]
     graph.graph.output.extend(
         [
@@ -114,15 +138,15 @@ def lay_classifier(
         ]
     )
     if has_feature_maps(backbone):
-        _lay_attention(graph, classifier)
+        _add_attention(graph, classifier)
     return graph
 
 
-def _lay_attention(graph: onnx.ModelProto, classifier: nn.Linear) -> None:
-    """Add the output `attention` [N, h, w]: how much each place spoke for the best landmark.
+def _add_attention(graph: onnx.ModelProto, classifier: nn.Linear) -> None:
+    """Add the output `attention` [N, h, w]: how much each place speaks for the best landmark.
 
     The class activation map of Zhou et al., Learning deep features for discriminative localization
-    (CVPR 2016). What speaks for all classes alike is taken off, as the softmax does not see it.
+    (CVPR 2016), minus what speaks for all classes alike, which the softmax does not see.
     """
     weight = classifier.weight.detach().cpu().numpy()
     constants = {
@@ -144,19 +168,112 @@ def _lay_attention(graph: onnx.ModelProto, classifier: nn.Linear) -> None:
             helper.make_node("Reshape", ["attention_row", "attention_shape"], [ATTENTION]),
         ]
     )
-    graph.graph.initializer.extend(_initializer(name, v) for name, v in constants.items())
+    _add_constants(graph, constants)
     graph.graph.output.append(
         helper.make_tensor_value_info(ATTENTION, TensorProto.FLOAT, ["batch", "height", "width"])
     )
 
 
-def _initializer(name: str, values: NDArray[Any]) -> TensorProto:
-    return numpy_helper.from_array(np.asarray(values, order="C"), name)
+def _add_constants(graph: onnx.ModelProto, constants: dict[str, NDArray[Any]]) -> None:
+    graph.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(values, order="C"), name)
+        for name, values in constants.items()
+    )
 
 
-def _described(classes: Sequence[str], gazetteer: Gazetteer) -> list[dict[str, Any]]:
-    rows = []
-    for landmark, name in zip(classes, gazetteer.shown_names(classes), strict=True):
-        place = gazetteer.find(landmark)
-        rows.append({"landmark": landmark, "name": name, "place": asdict(place) if place else None})
-    return rows
+def backbone_digest(model: LandmarkNetwork) -> str:
+    """Identity of the way from pixels to features: weights below the classifier, normalisation."""
+    weights = state_digest(model.network, skip=model.classifier)
+    # Two architectures may share their weights and differ in padding or activation.
+    versions = [version(name) for name in ("torch", "timm", "openvino")]
+    layers = [repr(layer) for layer in model.network.children() if layer is not model.classifier]
+    # Nor do weights tell which stages are stacked; the number of features does.
+    seen = [model.classifier.in_features, model.mirror, model.preprocessing.to_dict()]
+    identity = json.dumps([weights, layers, seen, versions])
+    return hashlib.sha256(identity.encode()).hexdigest()[:24]
+
+
+def trace_backbone(model: LandmarkNetwork, cache: Path | None) -> onnx.ModelProto:
+    """Graph from `images` uint8 [N, H, W, 3] to `features` float32 [N, F].
+
+    Its inner tensor FEATURE_MAPS is there where `has_feature_maps` says so. Tracing takes seconds,
+    so the folder `cache` keeps the graph of the same weights; None keeps nothing, for fine-tuned
+    weights that no other run will have.
+    """
+    if cache is None:
+        return _trace(model)
+    path = cache / "graphs" / f"{backbone_digest(model)}-{_TRACING}.onnx"
+    try:
+        cached = onnx.load(path)
+        # An empty file parses as a graph of nothing.
+        onnx.checker.check_model(cached)
+        return cached
+    except FileNotFoundError:
+        pass
+    except (DecodeError, onnx.checker.ValidationError) as error:
+        logger.warning("cached graph %s is damaged (%s); tracing again", path, error)
+    graph = _trace(model)
+    write_whole(path, graph.SerializeToString())
+    return graph
+
+
+def has_feature_maps(graph: onnx.ModelProto) -> bool:
+    """Whether the features are the plain average of a map in the graph.
+
+    Not so where a network pools by a token or has layers between pooling and classifier.
+    """
+    return any(FEATURE_MAPS in node.output for node in graph.graph.node)
+
+
+class _Backbone(nn.Module):
+    def __init__(self, model: LandmarkNetwork) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self.model.feature_maps(images.permute(0, 3, 1, 2))
+        return self.model.pool(maps), maps
+
+
+def _trace(model: LandmarkNetwork) -> onnx.ModelProto:
+    side, device = model.preprocessing.resolution, model.mean.device
+    # A generator of its own: whether a graph was cached must not change what is trained. Tracing
+    # specialises batches of 0 and 1, so the example holds 2 photos.
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, side, side, 3), generator=rng, dtype=torch.uint8)
+    backbone = _Backbone(model).cpu().eval()
+    with torch.no_grad():
+        features, maps = backbone(images)
+    averages = maps.dim() == 4 and maps.shape[1] == features.shape[1]
+    averages = averages and torch.allclose(maps.mean(dim=(2, 3)), features, rtol=1e-3, atol=1e-4)
+    with _quiet():
+        program = torch.onnx.export(
+            backbone,
+            (images,),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+            input_names=[IMAGES],
+            output_names=[FEATURES, FEATURE_MAPS if averages else "unpooled"],
+            verbose=False,
+        )
+    model.to(device)
+    if program is None:
+        raise ValueError("the exporter returned no graph; update torch and onnxscript")
+    graph = program.model_proto
+    # The maps stay inside: as an output they would be copied for every photo.
+    del graph.graph.output[1:]
+    return graph
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter's progress and internal deprecations, which no user can act on."""
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        exporter.setLevel(level)

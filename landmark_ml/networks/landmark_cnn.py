@@ -21,7 +21,7 @@ _CONFIG: dict[str, Any] = {
     "std": (0.27, 0.27, 0.27),
 }
 default_cfgs = generate_default_cfgs({"landmark_cnn": _CONFIG})
-"""Where timm's `register_model` looks for what it answers about a network that is not built."""
+"""Where timm's `register_model` looks up a network that is not built."""
 
 
 class ResidualBlock(nn.Module):
@@ -44,13 +44,13 @@ class ResidualBlock(nn.Module):
 
 
 class LandmarkCNN(nn.Module):
-    """Residual CNN laid out for the arithmetic that a processor without a GPU does well.
+    """Residual CNN built from the operations that are fast on a CPU.
 
     - Space-to-depth stem: 4x4 pixels become 48 channels before the first convolution (Ridnik et
       al., TResNet, WACV 2021). No convolution runs at full resolution, where three input channels
       leave most of a vector register empty.
     - Dense 3x3 convolutions only. Depthwise ones (Howard et al., MobileNets, 2017) need fewer
-      multiplications, but their backward pass runs at a tenth of the arithmetic rate of dense ones.
+      multiplications, but their backward pass reaches a tenth of the arithmetic rate of dense ones.
     - Stages of 64, 128 and 256 channels at 1/4, 1/8 and 1/16 of the input: channels double where
       the area quarters (Simonyan and Zisserman, Very deep convolutional networks, ICLR 2015), and
       max pooling between the stages keeps the strongest response.
@@ -118,7 +118,7 @@ def conv_norm_act(inputs: int, outputs: int) -> nn.Sequential:
 
 @register_model  # type: ignore[untyped-decorator]
 def landmark_cnn(pretrained: bool = False, **settings: Any) -> LandmarkCNN:
-    """LandmarkCNN under timm's name for it; it has no pretrained weights, that is its point."""
+    """LandmarkCNN as timm creates it by name; it has no pretrained weights."""
     if pretrained:
         raise ValueError("landmark_cnn has no pretrained weights; give weights=random")
     known = {name: settings[name] for name in ("num_classes", "drop_rate") if name in settings}

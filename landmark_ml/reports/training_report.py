@@ -9,7 +9,7 @@ from landmark_ml.data import split_digest
 from landmark_ml.evaluation.page import report_figures
 from landmark_ml.figures.dataset import channel_statistics, class_counts, image_sizes, sample_grid
 from landmark_ml.figures.results import learning_curves
-from landmark_ml.networks.size import count_macs, count_parameters
+from landmark_ml.networks.create import count_macs, count_parameters
 from landmark_ml.reports.model_card import NetworkFacts, model_card
 
 if TYPE_CHECKING:

@@ -1,8 +1,7 @@
-"""Augmentation of whole batches on tensors: one resampling pass, then cheap arithmetic.
+"""Augmentation of whole batches as tensors: one resampling, then cheap arithmetic.
 
-Photos come as uint8 [N, 3, S, S] in which each whole photo is squashed to a square, beside its
-aspect ratio (width / height). Crop, zoom, rotation and mirroring are one affine map a photo, so a
-batch costs a single resampling.
+Photos are uint8 [N, 3, S, S], each squashed to a square, with their aspect ratios (width / height).
+Crop, zoom, rotation and mirroring are one affine map for each photo, so a batch is resampled once.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 OVERSAMPLING = 1.3
-"""Side of the stored squares as a multiple of the crop's: more would alias when sampled."""
+"""Side of the stored squares as a multiple of the crop's; larger squares would alias."""
 _SIZE_STEP = 32
 _FULL_SIZE_FROM = 0.75
 
@@ -42,7 +41,7 @@ class Augmentation:
     ) -> Tensor:
         """uint8 [N, 3, S, S] and aspects [N] to float [N, 3, side, side] from 0 to 255.
 
-        progress: share of the training that is done, 0 to 1; it decides the side.
+        progress: share of the training done, 0 to 1; it decides the side.
         """
         sized = replace(self, size=self.size_at(progress), start_size=0)
         images = random_resized_crop(photos, aspects, sized, generator)
@@ -53,7 +52,7 @@ class Augmentation:
         return images
 
     def size_at(self, progress: float) -> int:
-        """Side of the crops when this share of the training is done."""
+        """Side of the crops after this share of the training."""
         if not self.start_size:
             return self.size
         grown = self.start_size + (self.size - self.start_size) * progress / _FULL_SIZE_FROM
@@ -63,9 +62,9 @@ class Augmentation:
 def random_resized_crop(
     photos: Tensor, aspects: Tensor, options: Augmentation, generator: torch.Generator
 ) -> Tensor:
-    """Crop, rotate and mirror each photo on its own: float [N, 3, size, size] from 0 to 255.
+    """Crop, rotate and mirror each photo differently: float [N, 3, size, size] from 0 to 255.
 
-    Area and ratio are drawn in true photo proportions. Source: Szegedy et al., Going deeper with
+    Area and ratio are those in the unsquashed photo. Source: Szegedy et al., Going deeper with
     convolutions, CVPR 2015.
     """
     count, log_ratio = len(photos), math.log(options.max_ratio)
@@ -113,10 +112,8 @@ def erase_boxes(images: Tensor, probability: float, generator: torch.Generator) 
     chosen = torch.rand(len(images), generator=generator) < probability
     for index in chosen.nonzero().flatten().tolist():
         tall, wide, down, across = _uniform(4, 0, 1, generator).tolist()
-        box_height, box_width = (
-            int(height * (0.15 + 0.35 * tall)),
-            int(width * (0.15 + 0.35 * wide)),
-        )
+        box_height = int(height * (0.15 + 0.35 * tall))
+        box_width = int(width * (0.15 + 0.35 * wide))
         top, left = int(down * (height - box_height)), int(across * (width - box_width))
         mean = images[index].mean(dim=(1, 2))[:, None, None]
         images[index, :, top : top + box_height, left : left + box_width] = mean

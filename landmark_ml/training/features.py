@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
 from landmark_ml.inference.runtime import Runtime
-from landmark_ml.networks.onnx_trace import FEATURES, backbone_digest, trace_backbone
+from landmark_ml.networks.export import FEATURES, backbone_digest, trace_backbone
 from landmark_ml.training.cache import PIXELS_VERSION, RowCache
 
 if TYPE_CHECKING:

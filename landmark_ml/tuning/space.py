@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FixedTrial
 
-from landmark_ml.networks.create import native_resolution
+from landmark_ml.networks.create import create_preprocessing
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -44,7 +44,8 @@ def suggest_config(trial: BaseTrial, base: TuneConfig) -> TrainConfig:
     scale = trial.suggest_categorical("resolution_scale", SCALES)
     resolution = base.resolution
     if scale != 1.0:
-        resolution = round((resolution or native_resolution(backbone)) * scale / _STEP) * _STEP
+        native = create_preprocessing(replace(base, backbone=backbone)).resolution
+        resolution = round(native * scale / _STEP) * _STEP
     values: dict[str, Any] = {
         "backbone": backbone,
         "resolution": resolution,

@@ -19,9 +19,8 @@ from tqdm.auto import tqdm
 
 from landmark_ml.config import user_path
 from landmark_ml.inference.runtime import Runtime
-from landmark_ml.networks.create import create_model
-from landmark_ml.networks.onnx_trace import FEATURES, trace_backbone
-from landmark_ml.networks.size import count_parameters
+from landmark_ml.networks.create import count_parameters, create_model
+from landmark_ml.networks.export import FEATURES, trace_backbone
 from landmark_ml.training.batches import num_outputs
 from landmark_ml.training.devices import random_state, restore_random_state, seed_everything
 from landmark_ml.training.head_phase import view_features

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from landmark_ml.networks.create import LandmarkNetwork, create_model
+from landmark_ml.networks.export import backbone_digest
 from landmark_ml.networks.freezing import freeze_early_stages
-from landmark_ml.networks.onnx_trace import backbone_digest
-from landmark_ml.networks.stacked_maps import spread_maps
+from landmark_ml.networks.multi_backbone import spread_maps
 from tests.tiny_networks import small_config
 
 TWO = "test_efficientnet+test_byobnet"
@@ -144,5 +144,5 @@ def seeded(backbone: str, stages: int) -> LandmarkNetwork:
 def test_stages_that_are_not_there_are_refused() -> None:
     with pytest.raises(ValueError, match="feature_stages is 9 and a EfficientNet has 5 stages"):
         joined("test_efficientnet", stages=9)
-    with pytest.raises(ValueError, match="LandmarkCNN does not give out what its stages see"):
+    with pytest.raises(ValueError, match="LandmarkCNN does not return the maps of its stages"):
         joined("landmark_cnn", stages=1)
