@@ -65,17 +65,19 @@ class LandmarkCNN(nn.Module):
     expects of a network, so it goes wherever a timm backbone goes.
     """
 
-    def __init__(self, num_classes: int = 1000, drop_rate: float = 0.0, width: float = 1.0) -> None:
+    def __init__(self, num_classes: int = 1000, drop_rate: float = 0.0) -> None:
         super().__init__()
-        if width <= 0:
-            raise ValueError(f"width is {width}: it multiplies the channels, give one above 0")
-        channels = [max(8, round(count * width / 8) * 8) for count in CHANNELS]
-        self.num_features = channels[-1]
+        self.num_features = CHANNELS[-1]
         self.drop_rate = drop_rate
         self.stem = nn.Sequential(
-            nn.PixelUnshuffle(PATCH), conv_norm_act(3 * PATCH * PATCH, channels[0])
+            nn.PixelUnshuffle(PATCH), conv_norm_act(3 * PATCH * PATCH, CHANNELS[0])
         )
-        self.stages = nn.Sequential(*_stages(channels))
+        stages: list[nn.Module] = []
+        for index, (channels, blocks) in enumerate(zip(CHANNELS, RESIDUAL_BLOCKS, strict=True)):
+            if index > 0:
+                stages += [conv_norm_act(CHANNELS[index - 1], channels), nn.MaxPool2d(2)]
+            stages += [ResidualBlock(channels) for _ in range(blocks)]
+        self.stages = nn.Sequential(*stages)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.drop = nn.Dropout(drop_rate)
         self.classifier = nn.Linear(self.num_features, num_classes)
@@ -125,12 +127,3 @@ def landmark_cnn(pretrained: bool = False, **settings: Any) -> LandmarkCNN:
     network = LandmarkCNN(**known)
     network.pretrained_cfg = network.default_cfg = dict(_CONFIG)  # type: ignore[assignment]
     return network
-
-
-def _stages(channels: list[int]) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for index, (outputs, blocks) in enumerate(zip(channels, RESIDUAL_BLOCKS, strict=True)):
-        if index > 0:
-            layers += [conv_norm_act(channels[index - 1], outputs), nn.MaxPool2d(2)]
-        layers += [ResidualBlock(outputs) for _ in range(blocks)]
-    return layers

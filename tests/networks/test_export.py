@@ -146,15 +146,6 @@ def test_exporting_does_not_change_the_cached_backbone(cache: Path) -> None:
     assert stored.read_bytes() == before
 
 
-def test_classes_are_shown_by_the_name_of_their_place() -> None:
-    assert shown_names(["Tour Eiffel", "Nowhere"], PLACES) == ["Eiffel Tower", "Nowhere"]
-
-
-def test_two_classes_of_one_place_keep_their_own_names() -> None:
-    names = shown_names(["Tour Eiffel", "Iron Lady", "Tower Bridge"], PLACES)
-    assert names == ["Tour Eiffel", "Iron Lady", "Tower Bridge"]
-
-
 @pytest.fixture
 def no_tracing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
