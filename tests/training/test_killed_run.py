@@ -43,7 +43,8 @@ class Workplace:
     def start(self, seed: int, resume: str = "") -> subprocess.Popen[str]:
         """The command a person would type, in a process of its own."""
         config = replace(self.config, seed=seed, resume=resume)
-        flags = [f"--{name}={value}" for name, value in to_params(config).items()]
+        params = {k: v for k, v in to_params(config).items() if k != "recipe"}
+        flags = [f"--{name}={value}" for name, value in params.items()]
         with self.log(seed).open("a") as log:
             return subprocess.Popen(  # noqa: S603 - our own command
                 [sys.executable, "-m", "experiments.train", "transfer", *flags],

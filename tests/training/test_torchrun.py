@@ -58,7 +58,8 @@ class Workplace:
     def start(self, log: str, *launcher: str, **changes: object) -> Iterator[subprocess.Popen[str]]:
         """The command a person would type; whatever it started is gone afterwards."""
         config = replace(self.config, **changes)  # type: ignore[arg-type]
-        flags = [f"--{name}={value}" for name, value in to_params(config).items()]
+        params = {k: v for k, v in to_params(config).items() if k != "recipe"}
+        flags = [f"--{name}={value}" for name, value in params.items()]
         with (self.folder / log).open("w") as file:
             process = subprocess.Popen(  # noqa: S603 - our own command
                 [sys.executable, *launcher, "-m", "experiments.train", "scratch", *flags],

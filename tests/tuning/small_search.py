@@ -49,7 +49,8 @@ def small_search(folder: Path, **values: Any) -> TuneConfig:
 
 def start_worker(config: TuneConfig, log: Path, **environment: str) -> subprocess.Popen[bytes]:
     """The command a person would type, in a process of its own."""
-    flags = [f"--{name}={value}" for name, value in to_params(config).items()]
+    params = {k: v for k, v in to_params(config).items() if k != "recipe"}
+    flags = [f"--{name}={value}" for name, value in params.items()]
     with log.open("a") as file:
         return subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", "experiments.tune", *flags],
