@@ -28,16 +28,15 @@ if TYPE_CHECKING:
     from landmark_ml.config import PromoteConfig
     from landmark_ml.data import Dataset
     from landmark_ml.registry.history import Entry
-    from landmark_ml.registry.judged import Judged
     from landmark_ml.tracking.run import Run
 
 PAGE = "receipt.html"
-_JSON = "receipt.json"
-# What `to_markdown` writes, and nothing that a person wrote under a heading like it.
+# What `to_markdown` writes, but nothing that a person wrote under a similar heading.
 _RECEIPT = re.compile(
     r"\s*^### Promotion: [^\n]*\s+Against [^\n]*\s+\| gate [^\n]*(?:\n\|[^\n]*)*", re.MULTILINE
 )
 _LONGEST_DESCRIPTION = 5000
+_LONGEST_REASON = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +51,10 @@ class PromotionResult:
 
 
 def run_promotion(config: PromoteConfig) -> PromotionResult:
-    """Judge the challengers and the champion on the same photos; the best that passes takes over.
+    """Judge challengers and champion on the same photos; the best that passes becomes champion.
 
-    Raises ValueError when there is nobody or nothing to judge, ConflictError when the champion
-    was moved meanwhile: the receipt then stands, and nothing has changed.
+    Raises ValueError when there is nothing to judge, ConflictError when the champion was moved
+    meanwhile: the receipt is then logged, and nothing has changed.
     """
     with tracking.start_run(config, f"promote-{config.name}", {"kind": "promote"}) as run:
         history = AliasHistory(config.name)
@@ -64,35 +63,50 @@ def run_promotion(config: PromoteConfig) -> PromotionResult:
         candidates = find_candidates(config.name, config.candidates, since.champion, back)
         dataset = open_dataset(config)
         run.log_manifest(dataset)
-        receipt = _judge(candidates, since, dataset, config, run)
-        run.log_text(to_json(receipt), _JSON)
+        receipt = _judge(candidates, since.champion, dataset, config, run)
+        run.log_text(to_json(receipt), "receipt.json")
         run.log_text(to_html(receipt), PAGE)
         for verdict in receipt.verdicts:
-            _sign(receipt, verdict)
-        entry = _conclude(history, since, receipt, config, run)
+            note_on_version(receipt, verdict)
+        entry = None
+        for verdict in receipt.verdicts:
+            if not verdict.passed:
+                reason = verdict.stopped_by[:_LONGEST_REASON]
+                history.log_refusal(verdict.judged.version, since, reason, run.run_id)
+        if receipt.winner:
+            top1 = receipt.verdict(receipt.winner).judged.metrics["top1"]
+            reason = config.reason or f"top-1 {top1:.4f} on {receipt.photos} test photos"
+            entry = history.move("promote", receipt.winner, since, reason, run.run_id)
+        run.set_tags({"outcome": "passed" if entry else "refused", "winner": str(receipt.winner)})
+        sections = [to_markdown(receipt, verdict) for verdict in receipt.verdicts]
+        run.describe("\n\n".join([receipt.conclusion, *sections]))
         return PromotionResult(receipt, run.artifact_uri(PAGE), run.location, entry, repaired)
 
 
 def _judge(
-    candidates: list[ModelVersion],
-    since: Entry,
-    dataset: Dataset,
-    config: PromoteConfig,
-    run: Run,
+    candidates: list[ModelVersion], champion: int, dataset: Dataset, config: PromoteConfig, run: Run
 ) -> Receipt:
     gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
     versions = list(candidates)
-    if since.champion:
-        champion = mlflow.MlflowClient().get_model_version(config.name, str(since.champion))
-        versions.insert(0, champion)
+    if champion:
+        versions.insert(0, mlflow.MlflowClient().get_model_version(config.name, str(champion)))
     judged = [
         judge_version(version, dataset, gazetteer, config.threads)
         for version in tqdm(versions, desc="judge", unit="version", delay=1)
     ]
-    best = judged.pop(0) if since.champion else None
-    verdicts = tuple(_check(one, best, config, len(judged)) for one in judged)
-    passed = [verdict.judged for verdict in verdicts if verdict.passed]
-    winner = max(passed, key=_merit).version if passed else 0
+    best = judged.pop(0) if champion else None
+    verdicts = []
+    for challenger in judged:
+        installable = check_requirements(challenger.requirements, wanted=config.check_requirements)
+        gates = check_gates(
+            challenger, best, config, challengers=len(judged), installable=installable
+        )
+        verdicts.append(Verdict(challenger, tuple(gates)))
+    winner = max(
+        (verdict.judged for verdict in verdicts if verdict.passed),
+        key=lambda one: (one.metrics["top1"], -one.metrics["ms_per_photo"]),
+        default=None,
+    )
     return Receipt(
         name=config.name,
         at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -102,59 +116,26 @@ def _judge(
         photos=len(dataset.landmarks("test")),
         distractors=sum(photo.label == NOT_A_LANDMARK for photo in dataset.test),
         champion=best,
-        verdicts=verdicts,
-        winner=winner,
+        verdicts=tuple(verdicts),
+        winner=winner.version if winner else 0,
         limits=asdict(config),
     )
 
 
-def _check(
-    challenger: Judged, champion: Judged | None, config: PromoteConfig, challengers: int
-) -> Verdict:
-    installable = check_requirements(challenger.requirements, wanted=config.check_requirements)
-    gates = check_gates(
-        challenger, champion, config, challengers=challengers, installable=installable
-    )
-    return Verdict(challenger, tuple(gates))
-
-
-def _merit(judged: Judged) -> tuple[float, float]:
-    return judged.metrics["top1"], -judged.metrics["ms_per_photo"]
-
-
-def _sign(receipt: Receipt, verdict: Verdict) -> None:
-    """Leave the outcome on the version, readable in the MLflow UI."""
+def note_on_version(receipt: Receipt, verdict: Verdict) -> None:
+    """Write the outcome on the version as tags and a table, readable in the MLflow UI."""
     client, number = mlflow.MlflowClient(), str(verdict.judged.version)
     tags = {
         "promotion": "passed" if verdict.passed else "refused",
         "promotion.receipt": receipt.run_id,
         "promotion.at": receipt.at,
         "promotion.against": str(receipt.champion.version) if receipt.champion else "none",
-        "promotion.stopped_by": verdict.stopped_by[:1000],
+        "promotion.stopped_by": verdict.stopped_by[:_LONGEST_REASON],
     }
     for key, value in tags.items():
         client.set_model_version_tag(receipt.name, number, key, value)
-    # A receipt takes the place of the one before; what a person wrote around that stays.
+    # The new receipt replaces the old one; what a person wrote around it stays.
     card = _RECEIPT.sub("", client.get_model_version(receipt.name, number).description or "")
     section = "\n\n" + to_markdown(receipt, verdict)
     text = card.rstrip()[: _LONGEST_DESCRIPTION - len(section)] + section
     client.update_model_version(receipt.name, number, text[:_LONGEST_DESCRIPTION])
-
-
-def _conclude(
-    history: AliasHistory, since: Entry, receipt: Receipt, config: PromoteConfig, run: Run
-) -> Entry | None:
-    """Move the alias, or write the refusals down, and say so on the run."""
-    entry = None
-    for verdict in receipt.verdicts:
-        if not verdict.passed:
-            reason, version = verdict.stopped_by[:1000], verdict.judged.version
-            history.log_refusal(version, since, reason, run.run_id)
-    if receipt.winner:
-        metrics = receipt.verdict(receipt.winner).judged.metrics
-        reason = config.reason or f"top-1 {metrics['top1']:.4f} on {receipt.photos} test photos"
-        entry = history.move("promote", receipt.winner, since, reason, run.run_id)
-    run.set_tags({"outcome": "passed" if entry else "refused", "winner": str(receipt.winner)})
-    sections = [to_markdown(receipt, verdict) for verdict in receipt.verdicts]
-    run.describe("\n\n".join([receipt.conclusion, *sections]))
-    return entry

@@ -16,14 +16,10 @@ from landmark_ml.registry.gates import PASSED, GateResult, class_losses, compare
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import pandas as pd
-    from matplotlib.figure import Figure
-
     from landmark_ml.evaluation.predictions import Predictions
     from landmark_ml.registry.judged import Judged
 
 _SCHEMA_VERSION = 1
-_TEMPLATE = "receipt.html"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +31,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether every gate was passed; one that was not checked was not."""
+        """Whether every gate was passed; `not checked` is not passed."""
         return all(gate.outcome == PASSED for gate in self.gates)
 
     @property
@@ -47,9 +43,10 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Receipt:
-    """All that a promotion rests on. winner: the version that passed and is best, 0 for none.
+    """The evidence of a promotion. winner: the best version that passed, 0 for none.
 
-    at: ISO 8601, UTC. limits: the gates' configuration. Photos are those of the test side.
+    at: ISO 8601, UTC. photos, distractors: test photos of landmarks, and of none. limits: the
+    configuration of the promotion.
     """
 
     name: str
@@ -69,30 +66,43 @@ class Receipt:
         return next(found for found in self.verdicts if found.judged.version == version)
 
     @property
+    def against(self) -> str:
+        """Whom the challengers were compared with."""
+        return f"champion version {self.champion.version}" if self.champion else "no champion"
+
+    @property
     def conclusion(self) -> str:
         """The outcome in a sentence."""
-        against = f"champion version {self.champion.version}" if self.champion else "no champion"
         if self.winner:
-            return f"Version {self.winner} passed every gate against {against}."
+            return f"Version {self.winner} passed every gate against {self.against}."
         tried = ", ".join(str(verdict.judged.version) for verdict in self.verdicts)
-        return f"Refused: version {tried} did not pass every gate against {against}."
+        return f"Refused: version {tried} did not pass every gate against {self.against}."
 
 
 def to_json(receipt: Receipt) -> str:
     """Receipt for programs: every number, no picture."""
-    champion = receipt.champion
+
+    def measured(judged: Judged) -> dict[str, Any]:
+        names = ("version", "run_id", "megabytes", "pickles", "requirements", "seen", "problem")
+        facts = {name: getattr(judged, name) for name in names}
+        return facts | {"metrics": dict(judged.metrics)}
+
+    challengers = []
+    for verdict in receipt.verdicts:
+        both = _both(verdict, receipt)
+        challenger = measured(verdict.judged) | {
+            "passed": verdict.passed,
+            "gates": [asdict(gate) for gate in verdict.gates],
+            "landmarks": [asdict(loss) for loss in class_losses(*both)] if both else [],
+        }
+        challengers.append(challenger)
+    facts = ("name", "at", "run_id", "winner", "data", "test_digest", "photos", "distractors")
     content = {
         "schema_version": _SCHEMA_VERSION,
         "conclusion": receipt.conclusion,
-        **{key: getattr(receipt, key) for key in ("name", "at", "run_id", "winner")},
-        **{key: getattr(receipt, key) for key in ("data", "test_digest", "photos", "distractors")},
-        "champion": _measured(champion) if champion else None,
-        "challengers": [
-            _measured(verdict.judged)
-            | {"passed": verdict.passed, "gates": [asdict(gate) for gate in verdict.gates]}
-            | {"landmarks": _losses(verdict.judged, champion)}
-            for verdict in receipt.verdicts
-        ],
+        **{name: getattr(receipt, name) for name in facts},
+        "champion": measured(receipt.champion) if receipt.champion else None,
+        "challengers": challengers,
         "limits": dict(receipt.limits),
     }
     return json.dumps(content, indent=1, ensure_ascii=False)
@@ -100,29 +110,37 @@ def to_json(receipt: Receipt) -> str:
 
 def to_html(receipt: Receipt) -> str:
     """Receipt as one page that needs nothing else, with the figures of each comparison."""
-    sections = [
-        {"verdict": verdict, "rows": _metric_rows(verdict.judged, receipt.champion)}
-        | {"pictures": list(_pictures(verdict.judged, receipt.champion))}
-        for verdict in receipt.verdicts
-    ]
+    before = receipt.champion.metrics if receipt.champion else {}
+    sections = []
+    for verdict in receipt.verdicts:
+        now = verdict.judged.metrics
+        rows = [
+            (METRICS[name].caption, shown(now, name), shown(before, name))
+            for name in summary_names(now)
+        ]
+        pictures = list(_pictures(verdict, receipt))
+        sections.append({"verdict": verdict, "rows": rows, "pictures": pictures})
     measured = {name for verdict in receipt.verdicts for name in verdict.judged.metrics}
     meanings = [METRICS[name] for name in summary_names(measured)]
-    return render(_TEMPLATE, receipt=receipt, sections=sections, meanings=meanings)
+    return render("receipt.html", receipt=receipt, sections=sections, meanings=meanings)
 
 
 def to_markdown(receipt: Receipt, verdict: Verdict) -> str:
     """Section for the description of a version, shown in the MLflow UI."""
+
+    def cell(text: str) -> str:
+        return text.replace("|", "\\|").replace("\n", " ")[:300]
+
     outcome = "passed every gate" if verdict.passed else "refused"
-    against = f"champion version {receipt.champion.version}" if receipt.champion else "no champion"
     rows = [
-        f"| {gate.name} | {gate.outcome} | {_cell(gate.measured)} | {_cell(gate.asked)} |"
+        f"| {gate.name} | {gate.outcome} | {cell(gate.measured)} | {cell(gate.asked)} |"
         for gate in verdict.gates
     ]
     return "\n".join(
         [
             f"### Promotion: {outcome}",
             "",
-            f"Against {against} on {receipt.photos} test photos of landmarks and"
+            f"Against {receipt.against} on {receipt.photos} test photos of landmarks and"
             f" {receipt.distractors} of none, {receipt.at}. Receipt: run `{receipt.run_id}`.",
             "",
             "| gate | outcome | measured | asked for |",
@@ -132,62 +150,37 @@ def to_markdown(receipt: Receipt, verdict: Verdict) -> str:
     )
 
 
-def _measured(judged: Judged) -> dict[str, Any]:
-    names = ("version", "run_id", "megabytes", "pickles", "requirements", "seen", "problem")
-    return {name: getattr(judged, name) for name in names} | {"metrics": dict(judged.metrics)}
+def _both(verdict: Verdict, receipt: Receipt) -> tuple[Predictions, Predictions] | None:
+    """Answers of a challenger and of the champion, when both could be judged."""
+    challenger, champion = verdict.judged.predictions, receipt.champion
+    if challenger is None or champion is None or champion.predictions is None:
+        return None
+    return challenger, champion.predictions
 
 
-def _losses(challenger: Judged, champion: Judged | None) -> list[dict[str, Any]]:
-    both = _both(challenger, champion)
-    return [asdict(loss) for loss in class_losses(*both)] if both else []
-
-
-def _metric_rows(challenger: Judged, champion: Judged | None) -> list[tuple[str, str, str]]:
-    before = champion.metrics if champion else {}
-    return [
-        (METRICS[name].caption, shown(challenger.metrics, name), shown(before, name))
-        for name in summary_names(challenger.metrics)
-    ]
-
-
-def _pictures(challenger: Judged, champion: Judged | None) -> Iterator[Picture]:
-    for heading, figure in _figures(challenger, champion):
-        yield Picture.of(heading, figure)
-
-
-def _figures(challenger: Judged, champion: Judged | None) -> Iterator[tuple[str, Figure]]:
-    both = _both(challenger, champion)
+def _pictures(verdict: Verdict, receipt: Receipt) -> Iterator[Picture]:
+    both = _both(verdict, receipt)
     if both:
         gap = compare_answers(*both)
-        yield (
+        yield Picture.of(
             "Paired bootstrap (#1: challenger, #2: champion)",
             bootstrap_difference(gap.resampled, (gap.low, gap.high), gap.difference),
         )
-        wins = class_wins(_wins(*both), "the challenger", "the champion")
-        yield "Landmark by landmark", wins
-    for who, judged in (("challenger", challenger), ("champion", champion)):
+        challenger, champion = both
+        shows = challenger.shows_landmark
+        wins = differences_by_class(
+            [challenger.classes[label] for label in challenger.labels[shows]],
+            challenger.correct[shows],
+            champion.correct[shows],
+        )
+        yield Picture.of("Landmark by landmark", class_wins(wins, "the challenger", "the champion"))
+    for who, judged in (("challenger", verdict.judged), ("champion", receipt.champion)):
         if judged and judged.predictions:
             answers = judged.predictions
             shows = answers.shows_landmark
-            yield (
+            yield Picture.of(
                 f"Calibration of the {who}",
                 reliability_diagram(
                     answers.confidence[shows], answers.correct[shows], ece=judged.metrics["ece"]
                 ),
             )
-
-
-def _both(challenger: Judged, champion: Judged | None) -> tuple[Predictions, Predictions] | None:
-    if champion is None or champion.predictions is None or challenger.predictions is None:
-        return None
-    return challenger.predictions, champion.predictions
-
-
-def _wins(challenger: Predictions, champion: Predictions) -> pd.DataFrame:
-    shows = challenger.shows_landmark
-    landmarks = [challenger.classes[label] for label in challenger.labels[shows]]
-    return differences_by_class(landmarks, challenger.correct[shows], champion.correct[shows])
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")[:300]

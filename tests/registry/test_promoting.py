@@ -1,4 +1,4 @@
-"""A promotion from end to end, with answers that are made up, and the way back."""
+"""A promotion from end to end, with made-up answers, and the rollback."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_worse_version_is_refused_and_that_is_written_down(name: str) -> None:
     assert refusal.reason.startswith("better top-1 failed: -0.0500")
 
 
-def test_judged_again_the_new_receipt_takes_the_place_of_the_old(name: str) -> None:
+def test_a_new_receipt_replaces_the_old_one_on_the_version(name: str) -> None:
     client = mlflow.MlflowClient()
     card = "# Card\n\n### Promotion: wait for the fair\n\n| size | MB |\n|---|---|"
     client.update_model_version(name, "3", card)
@@ -159,7 +159,7 @@ def test_a_long_card_makes_room_for_the_receipt(name: str) -> None:
     assert "| requirements |" in description
 
 
-def test_of_several_that_pass_the_best_takes_over(name: str) -> None:
+def test_the_best_of_several_that_pass_becomes_champion(name: str) -> None:
     result = run_promotion(PromoteConfig(name=name, candidates="newest:3"))
     assert [verdict.judged.version for verdict in result.receipt.verdicts] == [4, 3, 2]
     assert [verdict.passed for verdict in result.receipt.verdicts] == [True, False, True]
@@ -178,7 +178,7 @@ def test_a_version_that_was_rolled_back_is_judged_again_only_when_it_is_named(na
     assert run_promotion(PromoteConfig(name=name, candidates="4")).receipt.winner == 4
 
 
-def test_a_former_champion_is_not_judged_because_nothing_newer_is_there(name: str) -> None:
+def test_an_older_version_is_not_judged_when_nothing_is_newer_than_the_champion(name: str) -> None:
     client = mlflow.MlflowClient()
     run_promotion(PromoteConfig(name=name))
     receipt = client.get_model_version(name, "4").tags["promotion.receipt"]
@@ -199,13 +199,13 @@ def test_a_former_champion_is_not_judged_because_nothing_newer_is_there(name: st
 def test_a_champion_that_moves_meanwhile_stops_the_promotion(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sign = promoting._sign
+    note = promoting.note_on_version
 
-    def sign_late(*given: object) -> None:
+    def note_late(*given: object) -> None:
         crown(AliasHistory(name), 4)
-        sign(*given)  # type: ignore[arg-type]
+        note(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(promoting, "_sign", sign_late)
+    monkeypatch.setattr(promoting, "note_on_version", note_late)
     with pytest.raises(ConflictError, match="Version 4 was promoted"):
         run_promotion(PromoteConfig(name=name, candidates="2"))
     assert standing(name) == (4, 1)
@@ -234,7 +234,7 @@ def test_an_outage_is_not_reported_as_a_missing_version(
             find_candidates(name, wanted, champion=1)
 
 
-def test_an_experiment_sends_its_best_versions(name: str, tracking_uri: str) -> None:
+def test_the_best_versions_of_an_experiment_are_candidates(name: str, tracking_uri: str) -> None:
     client = mlflow.MlflowClient()
     experiment = client.create_experiment(name)
     for top1 in (0.5, 0.9, 0.7, 0.8):
@@ -289,7 +289,7 @@ def test_a_candidate_can_be_named_by_its_alias(name: str) -> None:
     assert found.receipt.verdicts[0].judged.version == 3
 
 
-def test_rolling_back_twice_and_the_history_that_tells_it(
+def test_two_rollbacks_and_the_history_of_them(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     crown(AliasHistory(name), 2, 3)
@@ -314,6 +314,6 @@ def test_a_rollback_without_a_reason_is_refused() -> None:
         roll_back(RollbackConfig(reason=" "))
 
 
-def test_a_novel_is_no_reason() -> None:
+def test_a_reason_that_is_too_long_is_refused() -> None:
     with pytest.raises(ValueError, match="reason has 1001 characters"):
         RollbackConfig(reason="x" * 1001)

@@ -1,4 +1,4 @@
-"""A receipt says what was judged, how, and what came of it: to programs, to people, in MLflow."""
+"""A receipt says what was judged, how, and with what outcome: as JSON, a page and Markdown."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_verdict_names_the_gates_that_stopped_it(accepted: Receipt, refused: R
     assert verdict.stopped_by.startswith("better top-1 failed: -0.3000")
 
 
-def test_programs_read_every_number(accepted: Receipt) -> None:
+def test_the_json_holds_every_number(accepted: Receipt) -> None:
     content = json.loads(to_json(accepted))
     assert (content["winner"], content["photos"], content["test_digest"]) == (2, 200, "d1")
     better, worse = content["challengers"]
