@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from landmark_ml.config import PromoteConfig
+from landmark_ml.evaluation.metrics import METRICS
 from landmark_ml.registry.gates import FAILED, PASSED, GateResult, check_gates
 from landmark_ml.registry.receipt import Receipt, Verdict, to_html, to_json, to_markdown
 from tests.registry.judged_versions import answers, judged, unloadable
@@ -98,6 +99,13 @@ def test_the_page_shows_gates_metrics_and_figures_and_fetches_nothing(refused: R
     assert "✗ failed" in page
     assert "http" not in page.replace("http-equiv", "")
     assert "photos &lt;b&gt;" in page
+
+
+def test_the_page_shows_metrics_in_the_words_of_the_metric_table(refused: Receipt) -> None:
+    page = to_html(refused)
+    for name in ("top1", "ece", "ms_per_photo"):
+        assert f">{METRICS[name].caption}</th>" in page
+    assert "0.500 (0.431 to 0.569)" in page
 
 
 def test_the_page_of_a_model_that_could_not_be_judged_says_why() -> None:

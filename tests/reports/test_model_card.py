@@ -1,0 +1,50 @@
+"""The model card says what was measured, in the words of the metric table, and what is weak."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from landmark_ml.config import TrainConfig
+from landmark_ml.data import Dataset
+from landmark_ml.evaluation.judge import Report
+from landmark_ml.evaluation.metrics import METRICS, Metric, measure
+from landmark_ml.evaluation.page import summary_table
+from landmark_ml.reports.model_card import NetworkFacts, model_card
+from tests.evaluation.made_up_predictions import CLASSES, predictions
+
+if TYPE_CHECKING:
+    import pytest
+
+FACTS = NetworkFacts(3_400_000, 384_000_000, 224, 13_900_000, has_background=True)
+
+
+def judged() -> Report:
+    found = predictions([0, 1, 1], [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+    return Report(measure(found), found, pd.DataFrame())
+
+
+def card(report: Report) -> str:
+    dataset = Dataset("castles", Path(), CLASSES, train=(), val=(), test=report.predictions.photos)
+    return model_card(TrainConfig(), dataset, FACTS, report)
+
+
+def test_the_card_names_metrics_costs_and_weak_landmarks() -> None:
+    text = card(judged())
+    assert "Recognises 2 landmarks of `castles`" in text
+    assert "| top-1 | 0.667 (0.208 to 0.939) |" in text
+    assert "3.4 million parameters" in text
+    assert text.index("| Castle | 2 | 1.00 | 0.50 |") < text.index("| Tower | 1 | 0.50 | 1.00 |")
+    assert "told apart by a background class" in text
+
+
+def test_a_metric_that_is_added_shows_on_page_and_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    doubtful = Metric(
+        "doubtful", "answers below 0.75", lambda p: float((p.confidence < 0.75).sum())
+    )
+    monkeypatch.setitem(METRICS, "doubtful", doubtful)
+    report = judged()
+    assert ("doubtful", "1.000") in summary_table(report)
+    assert "| doubtful | 1.000 |" in card(report)
