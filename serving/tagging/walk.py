@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark_ml.files import is_of_the_system
-from landmark_ml.inference.photos import DEFAULT_LIMITS, read_at_most
+from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, read_at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,10 +85,11 @@ class Library:
     def read(self, path: Path) -> bytes | OSError:
         """Read a photo by its path within the library; an error is returned, not raised."""
         try:
-            file = self.root / path
-            return read_at_most(file, file.stat().st_size, MAX_READ_BYTES)
+            return read_at_most(self.root / path, MAX_READ_BYTES)
         except OSError as error:
             return error
+        except PhotoError as error:
+            return OSError(str(error))
 
     def _open(self, folder: Path, walked: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
         """Visible entries by name; none when the folder was walked before."""

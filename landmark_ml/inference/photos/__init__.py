@@ -1,15 +1,17 @@
 """From the bytes of a photo to its pixels: the one decoder of training, evaluation and serving."""
 
 from landmark_ml.inference.photos.decoder import (
-    DEFAULT_LIMITS,
-    PhotoError,
-    PhotoErrorCode,
-    PhotoLimits,
     check_bytes,
     decode_photo,
     read_at_most,
     read_location,
     read_photo,
+)
+from landmark_ml.inference.photos.headers import (
+    DEFAULT_LIMITS,
+    PhotoError,
+    PhotoErrorCode,
+    PhotoLimits,
 )
 
 __all__ = [

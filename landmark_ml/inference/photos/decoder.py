@@ -7,16 +7,16 @@ strangers, so sizes are checked in the header, before memory is allocated for th
 from __future__ import annotations
 
 import io
+import os
 import re
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile
+from PIL import ExifTags, Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -27,30 +27,20 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from landmark_ml.inference.photos.exif import apply_orientation, gps_position
 from landmark_ml.inference.photos.headers import (
-    claimed_size,
+    DEFAULT_LIMITS,
+    PhotoError,
+    PhotoLimits,
+    check_header,
+    check_size,
+    check_tiff_gps,
     is_cut_short,
-    jpeg_scan_start,
-    jpeg_scans,
+    jpeg_has_exif,
     other_format,
     photo_format,
-    tiff_longest_array,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-PhotoErrorCode = Literal[
-    "empty", "not_an_image", "truncated", "too_many_bytes", "too_many_pixels", "unsupported"
-]
-
-# PIL keeps a pointer for each row, so a picture of 1 x 60,000,000 pixels takes far more memory.
-_MAX_SIDE = 100_000
-# A progressive photo has about ten scans, and each one decodes the whole picture again.
-_MAX_JPEG_SCANS = 200
-_MAX_TIFF_ARRAY = 200_000
-_MIN_TILE_PIXELS = 1 << 22
-# PIL decodes every WebP with the animation decoder, which takes about twice the memory.
-_COPIES = {"WEBP": 2}
 
 _Plugin = Callable[[io.BytesIO], ImageFile.ImageFile]
 
@@ -66,43 +56,13 @@ _PLUGINS: dict[str, _Plugin] = {
     "BMP": BmpImageFile,
 }
 _READABLE = "JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP or HEIC"
-_JPEG_EXIF = b"Exif\x00\x00"
 _UNSUPPORTED = re.compile(r"unsupported|not .*(support|install)|unknown pixel mode", re.IGNORECASE)
 
+_MIN_TILE_PIXELS = 1 << 22
 _STRIP_PIXELS = 1 << 21
 _WHITE = (255, 255, 255)
 
 _Numbers = npt.NDArray[np.generic]
-
-
-class PhotoError(ValueError):
-    """A photo that is refused: a stable `code`, a `reason` with the fix, the file's `name`."""
-
-    def __init__(self, code: PhotoErrorCode, reason: str, name: str | None = None) -> None:
-        # Decoders' messages, quoted in reasons, may run over several lines.
-        reason = " ".join(reason.split())
-        super().__init__(f"{name}: {reason}" if name else reason)
-        self.code: PhotoErrorCode = code
-        self.reason = reason
-        self.name = name
-
-    def __reduce__(self) -> tuple[type[PhotoError], tuple[PhotoErrorCode, str, str | None]]:
-        """Rebuild from the three fields: exceptions otherwise unpickle from their message alone."""
-        return type(self), (self.code, self.reason, self.name)
-
-
-@dataclass(frozen=True, slots=True)
-class PhotoLimits:
-    """Largest photo to decode: bytes of the file, pixels of the picture at full size.
-
-    A WebP may have half the pixels. At the default limits decoding peaks at about 600 MB.
-    """
-
-    max_bytes: int = 32 * 1024 * 1024
-    max_pixels: int = 64_000_000
-
-
-DEFAULT_LIMITS = PhotoLimits()
 
 
 def decode_photo(
@@ -140,8 +100,7 @@ def read_location(source: bytes | Path) -> tuple[float, float] | None:
     """
     try:
         data = read_photo(source, DEFAULT_LIMITS)
-        # Many JPEGs carry no EXIF. Searching the header for it is cheaper than opening the photo.
-        if photo_format(data) == "JPEG" and data.find(_JPEG_EXIF, 0, jpeg_scan_start(data)) < 0:
+        if photo_format(data) == "JPEG" and not jpeg_has_exif(data):
             return None
         image = _open(data, DEFAULT_LIMITS)
     except ValueError:
@@ -159,12 +118,9 @@ def read_photo(source: bytes | Path, limits: PhotoLimits = DEFAULT_LIMITS) -> by
     opened.
     """
     if isinstance(source, Path):
-        status = source.stat()
-        if stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode):
-            # Opening a pipe waits for a writer, and a device may have no end.
-            raise PhotoError("not_an_image", "is a pipe or a device, not a file: leave it out")
-        check_bytes(status.st_size, limits)
-        source = read_at_most(source, status.st_size, limits.max_bytes + 1)
+        with _open_file(source) as file:
+            check_bytes(os.fstat(file.fileno()).st_size, limits)
+            source = _read(file, limits.max_bytes + 1)
     check_bytes(len(source), limits)
     if not source:
         raise PhotoError("empty", "the photo has no bytes: upload or copy it again")
@@ -178,16 +134,34 @@ def check_bytes(size: int, limits: PhotoLimits = DEFAULT_LIMITS) -> None:
         raise PhotoError("too_many_bytes", reason)
 
 
-def read_at_most(path: Path, size: int, most: int) -> bytes:
-    """Read a file of `size` bytes, and at most `most` bytes of one that grows meanwhile.
+def read_at_most(path: Path, most: int) -> bytes:
+    """Read a file, and at most `most` bytes of it.
 
-    Raises OSError when it cannot be opened.
+    Raises PhotoError when it is a pipe or a device, OSError when it cannot be opened.
     """
-    with path.open("rb") as file:
-        # `read(most)` would allocate that much for every photo. One byte over the size shows
-        # that the file has grown.
-        data = file.read(min(size + 1, most))
-        return data if len(data) <= size else data + file.read(most - len(data))
+    with _open_file(path) as file:
+        return _read(file, most)
+
+
+def _open_file(path: Path) -> io.BufferedReader:
+    def opener(path: str, flags: int) -> int:
+        # Opening a pipe would wait for a writer.
+        return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+    file = open(path, "rb", opener=opener)  # noqa: SIM115 - the caller closes it
+    # Asked of the open file: the one at this path may be replaced at any time.
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise PhotoError("not_an_image", "is a pipe or a device, not a file: leave it out")
+    return file
+
+
+def _read(file: io.BufferedReader, most: int) -> bytes:
+    # `read(most)` would allocate that much for every photo. One byte over the size shows that the
+    # file has grown.
+    size = os.fstat(file.fileno()).st_size
+    data = file.read(min(size + 1, most))
+    return data if len(data) <= size else data + file.read(most - len(data))
 
 
 def _open(data: bytes, limits: PhotoLimits) -> ImageFile.ImageFile:
@@ -199,13 +173,11 @@ def _open(data: bytes, limits: PhotoLimits) -> ImageFile.ImageFile:
         raise PhotoError("not_an_image", f"not a picture: give a {_READABLE} file")
     plugin = _heif_plugin() if kind == "HEIC" else _PLUGINS[kind]
     try:
-        claimed = claimed_size(data, kind)
-        if claimed is not None:
-            _check_size(claimed, limits, kind)
-        _check_structure(data, kind)
+        check_header(data, kind, limits)
         image = plugin(io.BytesIO(data))
-        _check_size(image.size, limits, kind)
-        _check_tiles(image)
+        check_size(image.size, limits, kind)
+        if isinstance(image, TiffImageFile):
+            _check_tiff_tags(image, data)
     except PhotoError:
         raise
     except Exception as error:
@@ -217,38 +189,15 @@ def _open(data: bytes, limits: PhotoLimits) -> ImageFile.ImageFile:
     return image
 
 
-def _check_size(size: tuple[int, int], limits: PhotoLimits, kind: str) -> None:
-    """Refuse a (width, height) of too many pixels, or with a side no photo has."""
-    width, height = size
-    most = limits.max_pixels // _COPIES.get(kind, 1)
-    if width * height > most:
-        reason = f"{width} x {height} is over the limit of {most:,} pixels for a {kind}"
-        raise PhotoError("too_many_pixels", f"{reason}: export it smaller")
-    if max(size) > _MAX_SIDE:
-        reason = f"{width} x {height} has a side over {_MAX_SIDE:,} pixels: crop it"
-        raise PhotoError("too_many_pixels", reason)
-
-
-def _check_structure(data: bytes, kind: str) -> None:
-    """Refuse a file made to keep its decoder busy: endless JPEG scans, endless TIFF tags."""
-    scans = jpeg_scans(data) if kind == "JPEG" else 0
-    if scans > _MAX_JPEG_SCANS:
-        reason = f"a JPEG of {scans} scans is over {_MAX_JPEG_SCANS}: save it again"
-        raise PhotoError("unsupported", reason)
-    values = tiff_longest_array(data) if kind == "TIFF" else 0
-    if values > _MAX_TIFF_ARRAY:
-        reason = f"a TIFF tag of {values} values is over {_MAX_TIFF_ARRAY}: save it again"
-        raise PhotoError("unsupported", reason)
-
-
-def _check_tiles(image: ImageFile.ImageFile) -> None:
-    """Refuse a TIFF whose tiles, which are decoded whole, are far larger than its picture."""
-    if not isinstance(image, TiffImageFile):
-        return
+def _check_tiff_tags(image: TiffImageFile, data: bytes) -> None:
+    """Refuse tiles, which are decoded whole, far larger than the picture, and endless positions."""
     tile = int(image.tag_v2.get(TILEWIDTH, 0)) * int(image.tag_v2.get(TILELENGTH, 0))
     if tile > max(4 * image.width * image.height, _MIN_TILE_PIXELS):
         reason = f"a tile of {tile:,} pixels in a picture of {image.width} x {image.height}"
         raise PhotoError("unsupported", f"{reason}: save it again without tiles")
+    gps = image.tag_v2.get(ExifTags.IFD.GPSInfo)
+    if isinstance(gps, int):
+        check_tiff_gps(data, gps)
 
 
 def _heif_plugin() -> _Plugin:

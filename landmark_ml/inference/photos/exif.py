@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import ExifTags, Image
 
+from landmark_ml.inference.photos.headers import MAX_EXIF_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 logger = logging.getLogger(__name__)
 
-_MAX_BYTES = 1 << 20
 _DEGREES = {"N": (1, 90), "S": (-1, 90), "E": (1, 180), "W": (-1, 180)}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -54,8 +55,8 @@ def gps_position(image: Image.Image) -> tuple[float, float] | None:
 
 def _exif(image: Image.Image) -> Image.Exif:
     size = len(image.info.get("exif", b""))
-    if size > _MAX_BYTES:
-        raise ValueError(f"EXIF of {size} bytes is over {_MAX_BYTES}: not a camera's")
+    if size > MAX_EXIF_BYTES:
+        raise ValueError(f"EXIF of {size} bytes is over {MAX_EXIF_BYTES}: not a camera's")
     return image.getexif()
 
 

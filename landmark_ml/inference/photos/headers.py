@@ -1,13 +1,37 @@
-"""Read what a photo's header claims, before a decoder allocates memory for it."""
+"""Read what a photo's header claims, and refuse it before a decoder spends memory or time on it."""
 
 from __future__ import annotations
 
+import re
 import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
+from landmark_ml.inference.photos.avif import avif_contents
 
-JPEG_END = b"\xff\xd9"
-JPEG_SCAN = b"\xff\xda"
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PhotoErrorCode = Literal[
+    "empty", "not_an_image", "truncated", "too_many_bytes", "too_many_pixels", "unsupported"
+]
+
+MAX_EXIF_BYTES = 1 << 20
+"""Cameras write one block of up to 64 KiB."""
+
+# PIL keeps a pointer for each row, so a picture of 1 x 60,000,000 pixels takes far more memory.
+_MAX_SIDE = 100_000
+# Each scan decodes the whole picture again. Progressive photos have 10 scans, CMYK ones 18.
+_MAX_JPEG_SCANS = 200
+_MAX_FULL_SIZE_SCANS = 20
+_MAX_PNG_CHUNKS = 100_000
+_MAX_TIFF_TAGS = 10_000
+_MAX_TIFF_ARRAY = 200_000
+_MAX_GPS_VALUES = 10_000
+# An AVIF also holds an alpha channel, and its tiles reach beyond the edge.
+_MAX_AVIF_COPIES = 3
+# PIL decodes every WebP with the animation decoder, which takes about twice the memory.
+_COPIES = {"WEBP": 2}
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -37,7 +61,43 @@ _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b
 _TIFF_TYPE_BYTES = {1, 2, 6, 7}
 _GIF_BLOCKS = 100_000
 _JPEG_STEPS = 10_000
-_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xDA)})
+_JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xDA)})
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_ARITHMETIC = 0xC9
+_JPEG_END, _JPEG_SCAN, _JPEG_TABLES, _JPEG_EXIF, _JPEG_PHOTOSHOP = 0xD9, 0xDA, 0xDB, 0xE1, 0xED
+# Within a scan FF 00 is a value and FF D0 to D7 are restarts. All else ends the scan.
+_JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_BMP_RUN_LENGTHS = (1, 2)
+
+
+class PhotoError(ValueError):
+    """A photo that is refused: a stable `code`, a `reason` with the fix, the file's `name`."""
+
+    def __init__(self, code: PhotoErrorCode, reason: str, name: str | None = None) -> None:
+        # Decoders' messages, quoted in reasons, may run over several lines.
+        reason = " ".join(reason.split())
+        super().__init__(f"{name}: {reason}" if name else reason)
+        self.code: PhotoErrorCode = code
+        self.reason = reason
+        self.name = name
+
+    def __reduce__(self) -> tuple[type[PhotoError], tuple[PhotoErrorCode, str, str | None]]:
+        """Rebuild from the three fields: exceptions otherwise unpickle from their message alone."""
+        return type(self), (self.code, self.reason, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoLimits:
+    """Largest photo to decode: bytes of the file, pixels of the picture at full size.
+
+    A WebP may have half the pixels. At the default limits decoding peaks at about 600 MB.
+    """
+
+    max_bytes: int = 32 * 1024 * 1024
+    max_pixels: int = 64_000_000
+
+
+DEFAULT_LIMITS = PhotoLimits()
 
 
 def photo_format(data: bytes) -> str | None:
@@ -68,14 +128,37 @@ def _heif_format(data: bytes) -> str | None:
     return "HEIC" if brands & {*_HEIC_BRANDS, b"mif1", b"msf1"} else None
 
 
-def claimed_size(data: bytes, kind: str) -> tuple[int, int] | None:
-    """(width, height) for the formats whose decoder allocates while opening: WebP and GIF.
+def check_header(data: bytes, kind: str, limits: PhotoLimits) -> None:
+    """Refuse a picture that is too large, or made to keep its decoder busy.
 
-    Raises ValueError, IndexError or struct.error when the header is damaged.
+    JPEG, PNG and BMP tell their size to PIL without allocating anything: see `check_size`.
+
+    Raises PhotoError, and ValueError, IndexError or struct.error when the header is damaged.
     """
-    if kind == "WEBP":
-        return _webp_size(data)
-    return _gif_size(data) if kind == "GIF" else None
+    if kind == "JPEG":
+        _check_jpeg(data, limits)
+    elif kind == "PNG":
+        _check_png(data)
+    elif kind == "BMP":
+        _check_bmp(data)
+    elif kind == "TIFF":
+        _check_tiff(data)
+    elif kind == "AVIF":
+        _check_avif(data, limits)
+    elif kind in ("WEBP", "GIF"):
+        check_size(_webp_size(data) if kind == "WEBP" else _gif_size(data), limits, kind)
+
+
+def check_size(size: tuple[int, int], limits: PhotoLimits, kind: str) -> None:
+    """Refuse a (width, height) of too many pixels, or with a side no photo has."""
+    width, height = size
+    most = limits.max_pixels // _COPIES.get(kind, 1)
+    if width * height > most:
+        reason = f"{width} x {height} is over the limit of {most:,} pixels for a {kind}"
+        raise PhotoError("too_many_pixels", f"{reason}: export it smaller")
+    if max(size) > _MAX_SIDE:
+        reason = f"{width} x {height} has a side over {_MAX_SIDE:,} pixels: crop it"
+        raise PhotoError("too_many_pixels", reason)
 
 
 def is_cut_short(data: bytes, kind: str) -> bool:
@@ -124,58 +207,138 @@ def _gif_size(data: bytes) -> tuple[int, int]:
     return max(width, left + wide), max(height, top + high)
 
 
-def jpeg_scans(data: bytes) -> int:
-    """Count the scans of a JPEG; 0 where there is none.
+def _check_jpeg(data: bytes, limits: PhotoLimits) -> None:
+    scans = pixels = parsed = 0
+    for marker, at, length in _jpeg_segments(data):
+        if marker == _JPEG_SCAN:
+            scans += 1
+        elif marker in _JPEG_FRAMES:
+            if marker >= _JPEG_ARITHMETIC:
+                reason = "a JPEG with arithmetic coding is not read: save it again"
+                raise PhotoError("unsupported", reason)
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            pixels = max(pixels, width * height)
+        # PIL reads the content of these in Python, value by value.
+        costly = marker in (_JPEG_TABLES, _JPEG_PHOTOSHOP) or marker in _JPEG_FRAMES
+        if not scans and (costly or _is_exif(data, marker, at)):
+            parsed += length
+    if parsed > MAX_EXIF_BYTES:
+        reason = f"a JPEG of {parsed:,} bytes of EXIF and tables is over {MAX_EXIF_BYTES:,}"
+        raise PhotoError("unsupported", f"{reason}: export it without metadata")
+    if scans > min(_MAX_JPEG_SCANS, _MAX_FULL_SIZE_SCANS * limits.max_pixels // max(pixels, 1)):
+        reason = f"a JPEG of {scans} scans of {pixels:,} pixels takes too long to decode"
+        raise PhotoError("unsupported", f"{reason}: save it again")
 
-    Raises ValueError as `jpeg_scan_start` does.
+
+def jpeg_has_exif(data: bytes) -> bool:
+    """Whether a JPEG carries EXIF. Cheaper than opening it: many carry none.
+
+    Raises ValueError for so many markers or stray bytes that a decoder would walk them for seconds.
     """
-    start = jpeg_scan_start(data)
-    if start is None:
-        return 0
-    values = np.frombuffer(data, dtype=np.uint8, offset=start)
-    # On a large photo four times faster than bytes.count, which stops at each of its many 0xFF.
-    after = values[1:][values[:-1] == 0xFF]
-    ends = np.flatnonzero(after == JPEG_END[1])
-    scans = after[: ends[0]] if ends.size else after
-    return int(np.count_nonzero(scans == JPEG_SCAN[1]))
+    for marker, at, _ in _jpeg_segments(data):
+        if marker == _JPEG_SCAN:
+            return False
+        if _is_exif(data, marker, at):
+            return True
+    return False
 
 
-def jpeg_scan_start(data: bytes) -> int | None:
-    """Offset of a JPEG's first scan, where its header ends; None where there is none.
+def _is_exif(data: bytes, marker: int, at: int) -> bool:
+    return marker == _JPEG_EXIF and data.startswith(b"Exif\0\0", at + 4)
 
-    Raises ValueError for so many markers or stray bytes that the decoder would walk them for
-    seconds.
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """(marker, offset, bytes) of each segment up to the end of the picture, as decoders walk them.
+
+    A scan is given as its header; the walk goes on behind its pixels. Raises ValueError for too
+    many markers and stray bytes.
     """
-    at = 2
+    at, in_scan = 2, False
     for _ in range(_JPEG_STEPS):
         if at + 4 > len(data):
-            return None
+            return
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        # Decoders skip padding and stray bytes one by one.
         if data[at] != 0xFF or marker in (0x00, 0xFF):
-            at += 1
-        elif marker == JPEG_SCAN[1]:
-            return at
+            # Decoders skip padding and stray bytes one by one; in a scan these are pixels.
+            found = _JPEG_MARKER.search(data, at) if in_scan else None
+            if in_scan and found is None:
+                return
+            at = found.start() if found else at + 1
+        elif marker in _JPEG_BARE_MARKERS:
+            if in_scan and marker == _JPEG_END:
+                return
+            at += 2
         else:
-            at += 2 if marker in _BARE_MARKERS else 2 + max(length, 2)
-    raise ValueError(f"more than {_JPEG_STEPS} markers and stray bytes before the first scan")
+            yield marker, at, length
+            in_scan = in_scan or marker == _JPEG_SCAN
+            at += 2 + max(length, 2)
+    raise ValueError(f"more than {_JPEG_STEPS} markers and stray bytes")
 
 
-def tiff_longest_array(data: bytes) -> int:
-    """Largest number of values that one numeric tag of a TIFF's first directory claims.
+def _check_png(data: bytes) -> None:
+    at, chunks, profiles, kind = 8, 0, 0, b""
+    while at + 8 <= len(data) and kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, at)
+        chunks, profiles = chunks + 1, profiles + (kind == b"iCCP")
+        # Each profile is unpacked, up to 1 MiB from 1 KiB.
+        if chunks > _MAX_PNG_CHUNKS or profiles > 1:
+            reason = f"a PNG of over {_MAX_PNG_CHUNKS:,} chunks or with two colour profiles"
+            raise PhotoError("unsupported", f"{reason}: save it again")
+        at += 12 + length
 
-    Raises struct.error when the directory is not within the file.
+
+def _check_bmp(data: bytes) -> None:
+    header, compression = struct.unpack_from("<I12xI", data, 14)
+    # PIL decodes these byte by byte in Python.
+    if header > 12 and compression in _BMP_RUN_LENGTHS:
+        raise PhotoError("unsupported", "a run-length coded BMP is not read: save it as PNG")
+
+
+def _check_tiff(data: bytes) -> None:
+    order, big = "<" if data[:2] == b"II" else ">", 43 in data[2:4]
+    (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
+    counts = _tiff_counts(data, at)
+    if not counts:
+        raise struct.error(f"no directory at byte {at} of {len(data)}")
+    if max(counts) > _MAX_TIFF_ARRAY:
+        reason = f"a TIFF tag of {max(counts)} values is over {_MAX_TIFF_ARRAY}: save it again"
+        raise PhotoError("unsupported", reason)
+
+
+def check_tiff_gps(data: bytes, at: int) -> None:
+    """Refuse a TIFF whose GPS directory at a byte holds far more values than a position needs."""
+    if sum(_tiff_counts(data, at)) > _MAX_GPS_VALUES:
+        reason = f"a TIFF position of more than {_MAX_GPS_VALUES:,} values"
+        raise PhotoError("unsupported", f"{reason}: export it without metadata")
+
+
+def _tiff_counts(data: bytes, at: int) -> list[int]:
+    """How many numbers each tag of the directory at a byte claims, 0 for text and bytes.
+
+    Empty when the directory is not within the file. Raises PhotoError for too many tags.
     """
-    order = "<" if data[:2] == b"II" else ">"
-    big = 43 in data[2:4]
+    order, big = "<" if data[:2] == b"II" else ">", 43 in data[2:4]
     entry, step = (order + "HHQ", 20) if big else (order + "HHI", 12)
-    at = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
-    if at >= len(data):
-        raise struct.error(f"directory at byte {at} of {len(data)}")
-    (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
-    at += 8 if big else 2
-    longest = 0
-    for position in range(at, min(at + entries * step, len(data) - step + 1), step):
-        _, kind, count = struct.unpack_from(entry, data, position)
-        longest = max(longest, 0 if kind in _TIFF_TYPE_BYTES else count)
-    return longest
+    width = 8 if big else 2
+    if not 0 <= at <= len(data) - width:
+        return []
+    (tags,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
+    first = at + width
+    end = min(first + tags * step, len(data) - step + 1)
+    if (end - first) // step > _MAX_TIFF_TAGS:
+        raise PhotoError("unsupported", f"a TIFF of {tags:,} tags is over {_MAX_TIFF_TAGS:,}")
+    entries = (struct.unpack_from(entry, data, position) for position in range(first, end, step))
+    return [0 if kind in _TIFF_TYPE_BYTES else count for _, kind, count in entries]
+
+
+def _check_avif(data: bytes, limits: PhotoLimits) -> None:
+    sizes, exif = avif_contents(data)
+    for size in sizes:
+        check_size(size, limits, "AVIF")
+    pixels = sum(width * height for width, height in sizes)
+    if pixels > _MAX_AVIF_COPIES * limits.max_pixels:
+        reason = f"an AVIF whose parts have {pixels:,} pixels: export it smaller"
+        raise PhotoError("too_many_pixels", reason)
+    if exif > MAX_EXIF_BYTES:
+        reason = f"{exif:,} bytes of EXIF are over {MAX_EXIF_BYTES:,}: export it without metadata"
+        raise PhotoError("unsupported", reason)

@@ -12,11 +12,20 @@ import sys
 import zlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from landmark_ml.inference.photos import PhotoError, PhotoLimits, decode_photo, read_location
+from landmark_ml.inference.photos import (
+    PhotoError,
+    PhotoLimits,
+    decode_photo,
+    headers,
+    read_at_most,
+    read_location,
+)
+from landmark_ml.inference.photos.avif import avif_contents
 
 ROOT = Path(__file__).parents[3]
 GROWTH_MB = 400
@@ -64,19 +73,82 @@ def webp_lossless(width: int, height: int) -> bytes:
     return b"RIFF" + struct.pack("<I", 92) + b"WEBPVP8L" + struct.pack("<I", 80) + b"/" + bits * 19
 
 
-def many_scans() -> bytes:
+def encoded(
+    kind: str, size: tuple[int, int] = (64, 64), mode: str = "RGB", **options: Any
+) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (64, 64)).save(buffer, "JPEG", progressive=True)
-    whole = buffer.getvalue()
+    Image.new(mode, size).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+def many_scans(scans: int, *, size: tuple[int, int] = (64, 64), before: bytes = b"") -> bytes:
+    """Progressive JPEG that claims a size, and repeats its last scan behind some bytes."""
+    whole = encoded("JPEG", progressive=True)
     last = whole[whole.rindex(b"\xff\xda") : -2]
-    return whole[:-2] + last * 300 + whole[-2:]
+    whole = whole[:-2] + before + last * scans + whole[-2:]
+    frame = whole.index(b"\xff\xc2") + 5
+    return whole[:frame] + struct.pack(">HH", *size[::-1]) + whole[frame + 4 :]
+
+
+def arithmetic(marker: int) -> bytes:
+    return encoded("JPEG", progressive=True).replace(b"\xff\xc2", bytes([0xFF, marker]))
+
+
+def jpeg_with(*segments: bytes) -> bytes:
+    plain = encoded("JPEG")
+    return plain[:2] + b"".join(segments) + plain[2:]
+
+
+def bmp_of_runs(compression: int) -> bytes:
+    sizes = struct.pack("<IiiHHIIiiII", 40, 60_000, 900, 1, 8, compression, 0, 0, 0, 2, 0)
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 62) + sizes + bytes(8) + b"\0\0" * 900 + b"\0\1"
+
+
+def tiff_with_position(values: int) -> bytes:
+    at = 1000
+    body = tiff(8, 8, (273, 1, 200), (279, 1, 64), (34853, 1, at))
+    position = struct.pack("<HHHII", 1, 2, 5, values, at + 100)
+    return body[:at] + position.ljust(100, b"\0") + b"\1\0\0\0\7\0\0\0" * values
+
+
+def big_tiff(tags: int) -> bytes:
+    return b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, tags) + bytes(20 * tags)
+
+
+def lying_avif(size: tuple[int, int] = (40, 30)) -> bytes:
+    """AVIF of some size whose container claims 8 x 8."""
+    whole = encoded("AVIF", size, speed=10)
+    claim = whole.index(b"ispe") + 8
+    return whole[:claim] + struct.pack(">II", 8, 8) + whole[claim + 8 :]
+
+
+def avif_frame(stream: str) -> bytes:
+    """AVIF of 40 x 30 whose picture is replaced by OBUs of bits: a sequence and a frame header."""
+    whole = encoded("AVIF", (40, 30), speed=10)
+    at = whole.index(b"mdat") + 4
+    obus = b""
+    for kind, bits in zip((1, 3), stream.split("|"), strict=True):
+        plain = bits.replace(" ", "")
+        content = int(plain.ljust(-(-len(plain) // 8) * 8, "0"), 2).to_bytes(-(-len(plain) // 8))
+        obus += bytes([kind << 3 | 2, len(content)]) + content
+    assert len(whole) - at >= len(obus)
+    return whole[:at] + obus + bytes([15 << 3]) + whole[at + len(obus) + 1 :]
+
+
+# Sequence: profile, still, reduced; timing; display delay; one operating point; 14 and 14 bits of
+# size, 8 x 8; no frame ids; tools; no order; screen content and whole-pixel motion per frame.
+SEQUENCE = f"000 0 0 0 0 00000 {'0' * 12} 00000 1101 1101 {7:014b} {7:014b} 0 0000000 0 1 1"
+# Frame: not shown before; key frame; shown; CDF update; screen content; size of its own or not.
+FRAME = "0 00 1 0 0"
 
 
 def padded_jpeg(padding: bytes, times: int = 1_000_000) -> bytes:
     """A good JPEG that begins with bytes its decoder walks over one by one."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 64)).save(buffer, "JPEG")
-    return b"\xff\xd8\xff\xfe\0\2" + padding * times + buffer.getvalue()[2:]
+    return jpeg_with(b"\xff\xfe\0\2", padding * times)
 
 
 @cache
@@ -99,7 +171,23 @@ def hostile() -> dict[str, tuple[str, bytes]]:
         "tiff strips": ("unsupported", tiff(9, 9, (273, 9_000_000, 99), (279, 1, 9))),
         "webp canvas": ("too_many_pixels", webp_extended(16_384, 16_384)),
         "webp lossless": ("too_many_pixels", webp_lossless(16_384, 16_384)),
-        "jpeg scans": ("unsupported", many_scans()),
+        "jpeg scans": ("unsupported", many_scans(300)),
+        "jpeg scans of a large photo": ("unsupported", many_scans(30, size=(8000, 8000))),
+        "jpeg scans behind a comment": (
+            "unsupported",
+            many_scans(300, before=segment(0xFE, b"\xff\xd9")),
+        ),
+        "jpeg arithmetic": ("unsupported", arithmetic(0xCA)),
+        "jpeg exif": ("unsupported", jpeg_with(segment(0xE1, b"Exif\0\0" + bytes(65_000)) * 20)),
+        "jpeg tables": ("unsupported", jpeg_with(segment(0xDB, bytes(65) * 1000) * 20)),
+        "jpeg frames": ("unsupported", jpeg_with(segment(0xC0, bytes(64_000)) * 20)),
+        "png chunks": ("unsupported", png(3, 3, png_chunk(b"abCd", b"") * 200_000)),
+        "png profiles": ("unsupported", png(3, 3, png_chunk(b"iCCP", b"icc\0\0") * 2)),
+        "bmp run lengths": ("unsupported", bmp_of_runs(1)),
+        "bmp short run lengths": ("unsupported", bmp_of_runs(2)),
+        "tiff position": ("unsupported", tiff_with_position(1_000_000)),
+        "tiff tags": ("unsupported", big_tiff(100_000)),
+        "avif frame": ("too_many_pixels", avif_frame(f"{SEQUENCE} | {FRAME} 1")),
         "jpeg padding": ("not_an_image", padded_jpeg(b"\xff")),
         "jpeg stray bytes": ("not_an_image", padded_jpeg(b"\0")),
         "jpeg markers": ("not_an_image", padded_jpeg(b"\xff\xd8")),
@@ -117,6 +205,52 @@ def test_hostile_photos_are_refused_without_a_warning(case: str) -> None:
     with pytest.raises(PhotoError) as caught:
         decode_photo(data)
     assert caught.value.code == code
+
+
+def test_photos_like_the_hostile_ones_are_read() -> None:
+    comment = segment(0xFE, b"\xff\xd9\xff\xda" * 300)
+    assert decode_photo(many_scans(20, before=comment)).size == (64, 64)
+    assert decode_photo(encoded("JPEG", mode="CMYK", progressive=True)).size == (64, 64)
+    extended = segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(60_000))
+    assert decode_photo(jpeg_with(extended * 100)).size == (64, 64)
+    assert decode_photo(png(3, 3, png_chunk(b"abCd", b"") * 1000)).size == (3, 3)
+    assert decode_photo(tiff_with_position(3)).size == (8, 8)
+
+
+def test_a_progressive_photo_of_64_megapixels_passes_the_header_check() -> None:
+    headers.check_header(many_scans(8, size=(8000, 8000)), "JPEG", PhotoLimits())
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_the_frame_of_an_avif_counts_not_what_its_container_claims(mode: str) -> None:
+    data = encoded("AVIF", (40, 30), mode, speed=10)
+    assert set(avif_contents(data)[0]) == {(40, 30)}
+    assert len(avif_contents(data)[0]) == 1 + (mode == "RGBA")
+    with pytest.raises(PhotoError, match="40 x 30") as caught:
+        decode_photo(lying_avif(), limits=PhotoLimits(max_pixels=1199))
+    assert caught.value.code == "too_many_pixels"
+
+
+def test_the_first_frame_of_an_avif_sequence_counts() -> None:
+    frames = [Image.effect_noise((40, 30), 99 + number) for number in range(3)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "AVIF", speed=10, save_all=True, append_images=frames[1:])
+    sizes, _ = avif_contents(buffer.getvalue())
+    assert len(sizes) > 1
+    assert set(sizes) == {(40, 30)}
+
+
+def test_a_frame_of_an_avif_may_say_that_it_is_larger_than_its_sequence() -> None:
+    assert avif_contents(avif_frame(f"{SEQUENCE} | {FRAME} 0"))[0] == [(8, 8)]
+    assert avif_contents(avif_frame(f"{SEQUENCE} | {FRAME} 1"))[0] == [(1 << 14, 1 << 14)]
+
+
+def test_an_avif_of_much_exif_is_refused() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "x" * (1 << 20)
+    with pytest.raises(PhotoError, match="EXIF") as caught:
+        decode_photo(encoded("AVIF", speed=10, exif=exif))
+    assert caught.value.code == "unsupported"
 
 
 @pytest.mark.parametrize("padding", [b"\xff", b"\0", b"\xff\xfe\0\2"])
@@ -218,3 +352,19 @@ def test_a_pipe_among_photos_is_refused_instead_of_waited_for(tmp_path: Path) ->
         decode_photo(pipe)
     assert refused.value.code == "not_an_image"
     assert "pipe" in refused.value.reason
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_photo_that_becomes_a_pipe_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(encoded("JPEG"))
+    before = photo.stat()
+    photo.unlink()
+    os.mkfifo(photo)
+    # Whoever asks about the path is told of the file that was there.
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: before)
+    for read in (decode_photo, lambda path: read_at_most(path, 10)):
+        with pytest.raises(PhotoError, match="pipe"):
+            read(photo)
