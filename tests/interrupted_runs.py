@@ -65,8 +65,12 @@ def history(run_id: str, metric: str) -> dict[int, set[float]]:
 def final_metrics(run_id: str) -> dict[str, float]:
     """Last metrics of a run, those aside that are a matter of time."""
     metrics: dict[str, float] = mlflow.get_run(run_id).data.metrics
-    timed = ("system/", "train_seconds", "train/photos_per_second", "test/ms_per_photo")
-    return {name: value for name, value in metrics.items() if not name.startswith(timed)}
+    timed = ("system/", "train_seconds", "test/ms_per_photo", "test/p50_ms", "test/p99_ms")
+    return {
+        name: value
+        for name, value in metrics.items()
+        if not name.startswith(timed) and not name.endswith("photos_per_second")
+    }
 
 
 def answers(model_uri: str, photos: Path) -> pd.DataFrame:

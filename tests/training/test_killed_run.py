@@ -202,7 +202,7 @@ def test_a_run_that_is_told_to_stop_ends_as_killed(
 
 LAUNCHED = """
 import sys
-from landmark_ml import tracking
+from landmark_ml.tracking import run as tracking
 from landmark_ml.config import TrainConfig
 (found,) = tracking.unfinished_runs(sys.argv[1])
 with tracking.start_run(TrainConfig(), "name", {}, found) as run:
