@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from landmark_ml.registry.judged import Judged
 
 Outcome = Literal["passed", "failed", "not checked"]
-PASSED: Outcome = "passed"
-FAILED: Outcome = "failed"
-NOT_CHECKED: Outcome = "not checked"
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ def check_gates(
         "no test photo among those it learned from",
     )
     if challenger.seen is None:
-        unseen = replace(unseen, outcome=NOT_CHECKED, measured=f"its run has no {MANIFEST}")
+        unseen = replace(unseen, outcome="not checked", measured=f"its run has no {MANIFEST}")
     return [*gates, unseen, installable]
 
 
@@ -139,7 +136,7 @@ def _compare(
     """Gates that need the champion on the same photos."""
     if challenger.predictions is None or champion.predictions is None:
         said = f"the champion cannot be judged on these photos: {champion.problem}"
-        return [GateResult("better top-1", NOT_CHECKED, said, "both judged on the same photos")]
+        return [GateResult("better top-1", "not checked", said, "both judged on the same photos")]
     if champion.seen:
         # A model answers photos that it learned from better than any others.
         said = (
@@ -148,7 +145,7 @@ def _compare(
             " and promote with those"
         )
         asked = "photos that the champion has not seen"
-        return [GateResult("better top-1", NOT_CHECKED, said, asked)]
+        return [GateResult("better top-1", "not checked", said, asked)]
     gap = compare_answers(challenger.predictions, champion.predictions)
     gain = (
         f"{gap.difference:+.4f} (95% {gap.low:+.4f} to {gap.high:+.4f}), McNemar p ="
@@ -192,4 +189,4 @@ def _compare(
 
 
 def _gate(name: str, passed: bool, measured: str, asked: str) -> GateResult:
-    return GateResult(name, PASSED if passed else FAILED, measured, asked)
+    return GateResult(name, "passed" if passed else "failed", measured, asked)

@@ -11,7 +11,7 @@ from landmark_ml.evaluation.significance import differences_by_class
 from landmark_ml.figures.comparison import bootstrap_difference, class_wins
 from landmark_ml.figures.confidence import reliability_diagram
 from landmark_ml.figures.html import Picture, render
-from landmark_ml.registry.gates import PASSED, GateResult, class_losses, compare_answers
+from landmark_ml.registry.gates import GateResult, class_losses, compare_answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,12 +32,12 @@ class Verdict:
     @property
     def passed(self) -> bool:
         """Whether every gate was passed; `not checked` is not passed."""
-        return all(gate.outcome == PASSED for gate in self.gates)
+        return all(gate.outcome == "passed" for gate in self.gates)
 
     @property
     def stopped_by(self) -> str:
         """Gates that were not passed, with what was measured; empty when all were."""
-        stops = [gate for gate in self.gates if gate.outcome != PASSED]
+        stops = [gate for gate in self.gates if gate.outcome != "passed"]
         return "; ".join(f"{gate.name} {gate.outcome}: {gate.measured}" for gate in stops)
 
 

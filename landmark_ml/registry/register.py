@@ -1,4 +1,7 @@
-"""Log an exported artifact as an MLflow model and register it as a version."""
+"""Log an exported artifact as an MLflow model and register it as a version.
+
+The schemas of the model are made from the fields of an answer, in `inference.prediction`.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,26 @@ import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import mlflow
 import mlflow.pyfunc
 import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array, Object, Property
 
 from landmark_ml.inference.artifact import ARTIFACT, INPUT_COLUMN
 from landmark_ml.inference.photos import decode_photo
+from landmark_ml.inference.prediction import Prediction, answer_fields
+from landmark_ml.inference.predictor import DEFAULT_THRESHOLD, DEFAULT_TOP_K
 from landmark_ml.registry.champion import AliasHistory, ConflictError
-from landmark_ml.registry.signature import signature, spark_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlflow.models.model import ModelInfo
+    from mlflow.types import TensorSpec
 
     from landmark_ml.evaluation.predictions import ServedModel
 
@@ -35,6 +43,8 @@ _SERVED_CODE = _LIBRARY / "inference"
 # mlflow-skinny is MLflow with its scoring server and without all that trains, plots and stores.
 _SERVED_REQUIREMENTS = ("mlflow-skinny", "numpy", "openvino", "pandas", "pillow")
 _EXAMPLE_SIDE = 224
+_MLFLOW_TYPES = {str: DataType.string, float: DataType.double, bool: DataType.boolean}
+_SPARK_TYPES = {str: "STRING", float: "DOUBLE", bool: "BOOLEAN"}
 SPARK_SCHEMA = "spark_schema"
 """Key in a model's metadata: the columns of an answer, as Spark reads them from JSON."""
 
@@ -79,6 +89,31 @@ def log_model(artifact: Path, example: bytes, params: Mapping[str, str]) -> Mode
             metadata={SPARK_SCHEMA: spark_schema()},
         )
     return logged
+
+
+def signature() -> ModelSignature:
+    """Columns in and out of the served model, and its parameters with their defaults."""
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(_mlflow_type(field.type), field.name, required=not field.nullable)
+        for field in answer_fields(Prediction)
+    ]
+    parameters = [
+        ParamSpec("top_k", DataType.long, DEFAULT_TOP_K),
+        ParamSpec("threshold", DataType.double, DEFAULT_THRESHOLD),
+        ParamSpec("as_json", DataType.boolean, False),
+    ]
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.binary, INPUT_COLUMN)]),
+        outputs=Schema(outputs),
+        params=ParamSchema(parameters),
+    )
+
+
+def spark_schema() -> str:
+    """Columns of an answer in Spark's DDL, such as `landmark STRING, tags ARRAY<STRING>`."""
+    return ", ".join(
+        f"{field.name} {_spark_type(field.type)}" for field in answer_fields(Prediction)
+    )
 
 
 def load_served(model_uri: str, threads: int = 0) -> ServedModel:
@@ -146,6 +181,29 @@ def _add(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) -> int
     if not client.get_model_version(name, str(number)).description:
         client.update_model_version(name, str(number), description=card)
     return number
+
+
+def _mlflow_type(kind: Any) -> DataType | Array | Object:
+    if get_origin(kind) is list:
+        return Array(_mlflow_type(get_args(kind)[0]))
+    if kind in _MLFLOW_TYPES:
+        return _MLFLOW_TYPES[kind]
+    return Object(
+        [
+            Property(field.name, _mlflow_type(field.type), required=not field.nullable)
+            for field in answer_fields(kind)
+        ]
+    )
+
+
+def _spark_type(kind: Any) -> str:
+    if get_origin(kind) is list:
+        return f"ARRAY<{_spark_type(get_args(kind)[0])}>"
+    if kind in _SPARK_TYPES:
+        return _SPARK_TYPES[kind]
+    # In the order in which MLflow keeps the properties of an object.
+    fields = sorted(answer_fields(kind), key=lambda field: field.name)
+    return f"STRUCT<{', '.join(f'{field.name}: {_spark_type(field.type)}' for field in fields)}>"
 
 
 def _shrink(photo: bytes) -> bytes:

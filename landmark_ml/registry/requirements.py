@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_ml.registry.gates import FAILED, NOT_CHECKED, PASSED, GateResult
+from landmark_ml.registry.gates import GateResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,15 +38,15 @@ def check_requirements(requirements: Sequence[str], *, wanted: bool = True) -> G
         return GateResult("requirements", outcome, measured, "pip finds each pinned package")
 
     if not wanted:
-        return result(PASSED, "skipped on request")
+        return result("passed", "skipped on request")
     if not requirements:
-        return result(FAILED, "the model lists none")
+        return result("failed", "the model lists none")
     code, said = ask_pip(requirements)
     if code == 0:
-        return result(PASSED, f"{len(requirements)} packages can be installed")
+        return result("passed", f"{len(requirements)} packages can be installed")
     if said.rstrip().endswith("No module named pip"):
         return result(
-            NOT_CHECKED,
+            "not checked",
             f"{sys.executable} has no pip; install it there (`uv pip install pip`), or pass"
             " check_requirements=False",
         )
@@ -54,10 +54,10 @@ def check_requirements(requirements: Sequence[str], *, wanted: bool = True) -> G
     reason = " ".join(lines).replace("ERROR: ", "")[:500]
     if any(sign in said for sign in _OFFLINE):
         return result(
-            NOT_CHECKED,
+            "not checked",
             f"pip reached no index: {reason}; go online, or pass check_requirements=False",
         )
-    return result(FAILED, reason)
+    return result("failed", reason)
 
 
 def ask_pip(requirements: Sequence[str]) -> tuple[int, str]:

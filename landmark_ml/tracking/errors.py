@@ -1,18 +1,23 @@
-"""What errors of MLflow mean, and a client that waits while the database is busy."""
+"""What errors of MLflow mean, and calls that are tried again while a database is busy."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+import random
+import time
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from landmark_ml.config import without_user
-from landmark_ml.retry import backoff, retry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlflow.tracking import MlflowClient
+
+T = TypeVar("T")
 
 # MLflow reports an unset alias, and an id that cannot exist, as an invalid parameter.
 _NOT_THERE = frozenset(map(ErrorCode.Name, (RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE)))
@@ -23,15 +28,33 @@ def is_not_there(error: MlflowException) -> bool:
     return error.error_code in _NOT_THERE
 
 
-def is_busy(error: Exception) -> bool:
-    """Whether other writers kept the database of MLflow from answering."""
-    return isinstance(error, MlflowException) and (
-        error.error_code == "TEMPORARILY_UNAVAILABLE" or "Giving up" in str(error)
-    )
+def retry(
+    call: Callable[[], T],
+    is_temporary: Callable[[Exception], bool],
+    *,
+    first: float,
+    longest: float,
+    patience: float,
+) -> T:
+    """Result of a call that is tried again, for `patience` seconds, while it fails temporarily.
+
+    first, longest: seconds of the first pause, and of the longest; each is twice the one before,
+    give or take a half. The random part keeps callers that failed together from trying again
+    together. Raises what the call raises when that is not temporary, or when the time is up.
+    """
+    deadline, pause = time.monotonic() + patience, first
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if not is_temporary(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+        pause = min(2 * pause, longest)
 
 
 def patient(client: MlflowClient) -> MlflowClient:
-    """The same client, whose calls wait and try again, for ten seconds, while it is busy."""
+    """The same client, whose calls wait and try again, for ten seconds, while others write."""
     return cast("MlflowClient", _PatientClient(client))
 
 
@@ -42,8 +65,15 @@ class _PatientClient:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
 
+        def is_busy(error: Exception) -> bool:
+            return isinstance(error, MlflowException) and (
+                error.error_code == "TEMPORARILY_UNAVAILABLE" or "Giving up" in str(error)
+            )
+
         def call(*args: Any, **kwargs: Any) -> Any:
-            return retry(lambda: method(*args, **kwargs), is_busy, backoff(0.02, 2.0, tries=12))
+            return retry(
+                lambda: method(*args, **kwargs), is_busy, first=0.02, longest=2.0, patience=10.0
+            )
 
         return call
 

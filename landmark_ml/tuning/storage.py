@@ -22,7 +22,7 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 
 from landmark_ml.config import without_user
-from landmark_ml.retry import backoff, retry
+from landmark_ml.tracking.errors import retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,7 +153,9 @@ def connect(url: str) -> Any:
     return retry(
         lambda: driver.connect(*positional, **named),
         lambda error: any(sign in str(error) for sign in _SERVER_FULL),
-        backoff(0.1, 5.0, seconds=PATIENCE_SECONDS),
+        first=0.1,
+        longest=5.0,
+        patience=PATIENCE_SECONDS,
     )
 
 

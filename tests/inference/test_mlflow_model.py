@@ -15,7 +15,7 @@ from mlflow.pyfunc import scoring_server
 
 from landmark_ml.inference.photos import read_location
 from landmark_ml.inference.prediction import Prediction
-from landmark_ml.registry.signature import spark_schema
+from landmark_ml.registry.register import spark_schema
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo
 from tests.serving.predict_threads import predicting
 from tests.source_tree import ROOT

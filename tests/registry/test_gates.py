@@ -9,9 +9,6 @@ import pytest
 
 from landmark_ml.config import PromoteConfig
 from landmark_ml.registry.gates import (
-    FAILED,
-    NOT_CHECKED,
-    PASSED,
     GateResult,
     check_gates,
     class_losses,
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
     from landmark_ml.registry.judged import Judged
 
 LIMITS = PromoteConfig()
-INSTALLABLE = GateResult("requirements", PASSED, "1 package", "all")
+INSTALLABLE = GateResult("requirements", "passed", "1 package", "all")
 CHAMPION = judged(1, answers(160, 200))
 BETTER = judged(2, answers(190, 200))
 
@@ -42,7 +39,7 @@ def outcomes(
 
 def stops(*args: object, **kwargs: object) -> list[str]:
     found = outcomes(*args, **kwargs)  # type: ignore[arg-type]
-    return [name for name, gate in found.items() if gate.outcome != PASSED]
+    return [name for name, gate in found.items() if gate.outcome != "passed"]
 
 
 def test_a_clearly_better_challenger_passes_every_gate() -> None:
@@ -65,7 +62,7 @@ def test_a_clearly_better_challenger_passes_every_gate() -> None:
 
 def test_a_gain_that_may_be_chance_is_not_enough() -> None:
     assert "better top-1" in stops(judged(2, answers(164, 200)))
-    assert outcomes(judged(2, answers(160, 200)))["better top-1"].outcome == FAILED
+    assert outcomes(judged(2, answers(160, 200)))["better top-1"].outcome == "failed"
 
 
 def test_the_best_of_many_challengers_needs_a_smaller_p() -> None:
@@ -120,12 +117,12 @@ def test_holm_never_falls_and_never_exceeds_one() -> None:
 def test_each_gate_stops_alone(facts: dict[str, object], gate: str) -> None:
     challenger = judged(2, answers(190, 200), **facts)
     assert stops(challenger) == [gate]
-    assert outcomes(challenger)[gate].outcome == FAILED
+    assert outcomes(challenger)[gate].outcome == "failed"
 
 
 def test_without_a_manifest_the_gate_on_unseen_photos_is_not_passed() -> None:
     gate = outcomes(judged(2, answers(190, 200), seen=None))["unseen photos"]
-    assert (gate.outcome, gate.measured) == (NOT_CHECKED, "its run has no split_manifest.json")
+    assert (gate.outcome, gate.measured) == ("not checked", "its run has no split_manifest.json")
 
 
 def test_a_model_that_cannot_be_loaded_fails_the_first_gate_only() -> None:
@@ -140,7 +137,7 @@ def test_a_version_without_answers_passes_no_gate_even_without_a_problem() -> No
 
 def test_a_champion_that_cannot_be_judged_is_not_beaten() -> None:
     gate = outcomes(BETTER, unloadable(1))["better top-1"]
-    assert gate.outcome == NOT_CHECKED
+    assert gate.outcome == "not checked"
     assert "it needs pickle" in gate.measured
 
 
@@ -151,7 +148,7 @@ def test_no_challenger_is_compared_with_a_champion_that_learned_from_the_photos(
     champion = replace(CHAMPION, seen=12)
     assert stops(challenger, champion) == ["better top-1"]
     gates = outcomes(challenger, champion)
-    assert gates["better top-1"].outcome == NOT_CHECKED
+    assert gates["better top-1"].outcome == "not checked"
     assert "the champion learned from 12 of these photos; give" in gates["better top-1"].measured
     assert not {"no landmark worse", "GAP", "ECE"} & set(gates)
 

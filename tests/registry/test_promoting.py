@@ -18,7 +18,7 @@ from landmark_ml.registry import candidates
 from landmark_ml.registry import promote as promoting
 from landmark_ml.registry.candidates import find_candidates
 from landmark_ml.registry.champion import AliasHistory, ConflictError
-from landmark_ml.registry.gates import PASSED, GateResult
+from landmark_ml.registry.gates import GateResult
 from landmark_ml.registry.promote import run_promotion
 from landmark_ml.registry.receipt import to_json
 from landmark_ml.registry.rollback import roll_back, tell_history
@@ -63,7 +63,7 @@ def _made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         return judged(number, answers(RIGHT[number], COUNT))
 
     def check(requirements: Sequence[str], *, wanted: bool = True) -> GateResult:
-        return GateResult("requirements", PASSED, "installable", "all")
+        return GateResult("requirements", "passed", "installable", "all")
 
     def open_made_up(config: object) -> Dataset:
         return dataset

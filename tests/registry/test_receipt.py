@@ -10,14 +10,14 @@ import pytest
 
 from landmark_ml.config import PromoteConfig
 from landmark_ml.evaluation.metrics import METRICS
-from landmark_ml.registry.gates import FAILED, PASSED, GateResult, check_gates
+from landmark_ml.registry.gates import GateResult, check_gates
 from landmark_ml.registry.receipt import Receipt, Verdict, to_html, to_json, to_markdown
 from tests.registry.judged_versions import answers, judged, unloadable
 
 if TYPE_CHECKING:
     from landmark_ml.registry.judged import Judged
 
-INSTALLABLE = GateResult("requirements", PASSED, "1 | 1 package", "all")
+INSTALLABLE = GateResult("requirements", "passed", "1 | 1 package", "all")
 
 
 def receipt(*challengers: Judged, champion: Judged | None, winner: int) -> Receipt:
@@ -87,7 +87,7 @@ def test_the_json_holds_every_number(accepted: Receipt) -> None:
     better, worse = content["challengers"]
     assert (better["version"], better["passed"], worse["passed"]) == (2, True, False)
     assert better["metrics"]["top1"] == pytest.approx(0.95)
-    assert {gate["outcome"] for gate in worse["gates"]} == {PASSED, FAILED}
+    assert {gate["outcome"] for gate in worse["gates"]} == {"passed", "failed"}
     assert {row["landmark"] for row in worse["landmarks"]} == {"Atomium", "Petra"}
     assert content["limits"]["alpha"] == 0.05
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from landmark_ml.inference.prediction import Prediction
-from landmark_ml.registry.signature import signature, spark_schema
+from landmark_ml.registry.register import signature, spark_schema
 
 PLACE = {
     "city": {"type": "string", "required": False},

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import pytest
 
-from landmark_ml.retry import backoff, retry
+from landmark_ml.tracking.errors import retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+quickly = partial(retry, first=0.0, longest=0.0, patience=60.0)
 
 
-def failing(times: int, error: Exception) -> tuple[list[int], object]:
+def failing(times: int, error: Exception) -> tuple[list[int], Callable[[], str]]:
     """Calls made so far, and a call that fails so many times."""
     calls: list[int] = []
 
@@ -23,27 +31,28 @@ def failing(times: int, error: Exception) -> tuple[list[int], object]:
 @pytest.mark.parametrize(("times", "tried"), [(0, 1), (2, 3)])
 def test_a_temporary_failure_is_tried_again(times: int, tried: int) -> None:
     calls, call = failing(times, ConnectionError())
-    assert retry(call, lambda _: True, [0.0] * 2) == "done"  # type: ignore[arg-type]
+    assert quickly(call, lambda _: True) == "done"
     assert len(calls) == tried
 
 
-def test_the_last_failure_is_raised() -> None:
+def test_the_last_failure_is_raised_when_the_time_is_up() -> None:
     calls, call = failing(9, ConnectionError("busy"))
     with pytest.raises(ConnectionError, match="busy"):
-        retry(call, lambda _: True, [0.0] * 2)  # type: ignore[arg-type]
-    assert len(calls) == 3
+        quickly(call, lambda _: True, patience=-1.0)
+    assert len(calls) == 1
 
 
 def test_another_failure_is_raised_at_once() -> None:
     calls, call = failing(9, KeyError("name"))
     with pytest.raises(KeyError):
-        retry(call, lambda error: isinstance(error, OSError), [0.0])  # type: ignore[arg-type]
+        quickly(call, lambda error: isinstance(error, OSError))
     assert len(calls) == 1
 
 
-def test_pauses_double_up_to_the_longest_and_end() -> None:
-    pauses = list(backoff(1.0, 3.0, tries=5))
-    assert len(pauses) == 4
+def test_pauses_double_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, call = failing(4, ConnectionError())
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    retry(call, lambda _: True, first=1.0, longest=3.0, patience=60.0)
     for pause, about in zip(pauses, (1.0, 2.0, 3.0, 3.0), strict=True):
         assert about / 2 <= pause <= about * 1.5
-    assert list(backoff(1.0, 3.0, seconds=-1.0)) == []
