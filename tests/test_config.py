@@ -19,8 +19,6 @@ from landmark_ml.config import (
     DataConfig,
     TagConfig,
     TrainConfig,
-    canonical,
-    default_of,
     to_json,
     to_params,
     user_path,
@@ -172,13 +170,6 @@ def test_a_name_that_can_be_registered_is_taken(name: str) -> None:
     assert configured(register=name).register == name
 
 
-@pytest.mark.parametrize(
-    ("value", "spelling"), [(1e-3, "0.001"), (True, "True"), (20, "20"), ("postcards", "postcards")]
-)
-def test_a_value_has_one_spelling(value: object, spelling: str) -> None:
-    assert canonical(value) == spelling
-
-
 def test_every_field_is_a_parameter_and_stands_in_the_json() -> None:
     config = configured(learning_rate=0.001, refit=False)
     params, values = to_params(config), json.loads(to_json(config))
@@ -192,7 +183,7 @@ def test_every_field_is_a_parameter_and_stands_in_the_json() -> None:
 def test_every_field_has_a_default_and_a_meaning(config_class: type[Configuration]) -> None:
     for item in fields(config_class):
         assert item.metadata["help"]
-        assert default_of(config_class, item.name) == getattr(config_class(), item.name)
+        assert getattr(config_class, item.name) == getattr(config_class(), item.name)
 
 
 def test_a_recipe_records_its_own_name() -> None:

@@ -7,8 +7,6 @@ from them.
 from landmark_ml.config.fields import (
     HISTORY_SUFFIX,
     Configuration,
-    canonical,
-    default_of,
     to_json,
     to_params,
     user_path,
@@ -41,8 +39,6 @@ __all__ = [
     "TagConfig",
     "TrainConfig",
     "TuneConfig",
-    "canonical",
-    "default_of",
     "to_json",
     "to_params",
     "user_path",

@@ -88,24 +88,14 @@ class Configuration:
                 check(name, value)
 
 
-def canonical(value: object) -> str:
-    """One spelling for a value in MLflow and on command lines: `0.001`, `True`, `postcards`."""
-    return str(value)
-
-
 def to_params(config: Configuration) -> dict[str, str]:
     """Every field as MLflow records it."""
-    return {name: canonical(value) for name, value in asdict(config).items()}
+    return {name: str(value) for name, value in asdict(config).items()}
 
 
 def to_json(config: Configuration) -> str:
     """Whole configuration as JSON, logged beside the parameters."""
     return json.dumps(asdict(config), indent=2, sort_keys=True)
-
-
-def default_of(config_class: type[Configuration], name: str) -> Any:
-    """Default value of one field."""
-    return getattr(config_class, name)
 
 
 def no_password(instead: str) -> Check:

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from filelock import FileLock, Timeout
 
-from landmark_ml.config import default_of
 from landmark_ml.files import write_whole
 
 if TYPE_CHECKING:
@@ -196,7 +195,7 @@ def config_digest(config: TrainConfig) -> str:
     values = {
         name: value
         for name, value in asdict(config).items()
-        if name not in ignored and value != default_of(type(config), name)
+        if name not in ignored and value != getattr(type(config), name)
     }
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 

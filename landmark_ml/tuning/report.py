@@ -14,7 +14,6 @@ from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import TrialState
 from plotly.offline import get_plotlyjs
 
-from landmark_ml.config import canonical
 from landmark_ml.figures.html import render
 from landmark_ml.tuning.recording import BEST_TRIAL
 from landmark_ml.tuning.study import best_trial, started, summary
@@ -58,7 +57,7 @@ def log_report(config: TuneConfig, study: Study, parent: StudyRun, command: str)
         mlflow.MlflowClient().log_text(parent.run_id, text, path)
     totals = {"tune/best_top1": best.values[0], "tune/trials": float(count)}
     parent.log(totals | {f"tune/{state}": float(n) for state, n in states.items()}, count)
-    values = {name: canonical(value) for name, value in best.params.items()}
+    values = {name: str(value) for name, value in best.params.items()}
     parent.set_best_params(values)
     rows = "\n".join(f"| `{name}` | {value} |" for name, value in values.items())
     note = (

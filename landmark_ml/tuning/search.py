@@ -14,7 +14,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from optuna.trial import FixedTrial
 
-from landmark_ml.config import TrainConfig, canonical, user_path
+from landmark_ml.config import TrainConfig, user_path
 from landmark_ml.data.opening import open_folds
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.create import check_known
@@ -224,7 +224,7 @@ def reproduce(config: TrainConfig) -> str:
     """Command that trains a configuration again."""
     default = asdict(TrainConfig())
     flags = [
-        f"-P {name}={shlex.quote(canonical(value))}"
+        f"-P {name}={shlex.quote(str(value))}"
         for name, value in asdict(config).items()
         if value != default[name]
     ]

@@ -16,7 +16,7 @@ from optuna.samplers import BaseSampler, PartialFixedSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from landmark_ml.config import LOCAL_TO_A_WORKER, default_of
+from landmark_ml.config import LOCAL_TO_A_WORKER
 from landmark_ml.data import manifest_digest
 from landmark_ml.tuning.recording import TrialRun
 from landmark_ml.tuning.space import kept_params
@@ -96,7 +96,7 @@ def check_same_search(study: Study, config: TuneConfig, folds: Sequence[Dataset]
         study.set_user_attr("searched", searched)
         return
     # A study from before a field was added searched with the field's default.
-    known = {name: default_of(type(config), name) for name in chosen} | known
+    known = {name: getattr(type(config), name) for name in chosen} | known
     searched = json.loads(json.dumps(searched))
     gone = [f"{name} {value!r}" for name, value in known.items() if name not in searched]
     if gone:
