@@ -19,11 +19,11 @@ def leave_out(root: Path, left_out: Collection[str], folder: Path) -> Path:
 
     left_out: names of classes, as `list_folder` gives them. Returns the dataset within folder.
     """
-    listing = list_folder(root)
+    classes, files = list_folder(root)
     kept = [
         file.path
-        for file in listing.files
-        if file.label == NOT_A_LANDMARK or listing.classes[file.label] not in left_out
+        for file in files
+        if file.label == NOT_A_LANDMARK or classes[file.label] not in left_out
     ]
     for path in [*kept, *root.glob(PLACES)]:
         link = folder / path.relative_to(root.parent)

@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chance = random.Random(options.seed)  # noqa: S311 - which landmarks are drawn is no secret
     try:
         _, root = find_root(replace(config, data=options.data))
-        classes = list_folder(root).classes
+        classes, _ = list_folder(root)
         if len(classes) < options.leave + 2:
             raise ValueError(
                 f"{root} holds {len(classes)} landmarks: without {options.leave} fewer than two are"

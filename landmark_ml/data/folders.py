@@ -43,25 +43,20 @@ class ListedFile:
     given: Split | None
 
 
-@dataclass(frozen=True, slots=True)
-class FolderListing:
-    """Classes in label order and every file under them."""
-
-    classes: tuple[str, ...]
-    files: tuple[ListedFile, ...]
-
-
 def class_name(folder: str) -> str:
     """Label of a class folder: `16.Eiffel_Tower` becomes `Eiffel Tower`."""
     text = _NUMBER.sub("", unicodedata.normalize("NFC", folder))
     return text.replace("_", " ").strip() or folder
 
 
-def list_folder(root: Path, not_landmarks: Path | None = None) -> FolderListing:
+def list_folder(
+    root: Path, not_landmarks: Path | None = None
+) -> tuple[tuple[str, ...], list[ListedFile]]:
     """List a dataset folder: `train/<class>/…` with optional test and val, or `<class>/…` alone.
 
-    Distractors come from `not_landmarks` when given, else from `not_landmarks/` inside root or
-    beside it. Raises ValueError for a layout that no dataset can be made of.
+    Returns the classes in label order and every file under them. Distractors come from
+    `not_landmarks` when given, else from `not_landmarks/` inside root or beside it. Raises
+    ValueError for a layout that no dataset can be made of.
     """
     given = _given_splits(root)
     train_root = given.get("train", root)
@@ -78,10 +73,20 @@ def list_folder(root: Path, not_landmarks: Path | None = None) -> FolderListing:
     for label, folder in enumerate(train.values()):
         files += _list_class(folder, label, None)
     for split in SPLITS[1:]:
-        if split in given:
-            files += _list_split(given[split], split, classes)
-    files += _list_distractors(root, not_landmarks)
-    return FolderListing(classes, tuple(files))
+        if split not in given:
+            continue
+        found = _class_folders(given[split])
+        if not found:
+            raise ValueError(f"{given[split]} holds no class folders: fill it or remove it")
+        unknown = [name for name in found if name not in classes]
+        if unknown:
+            raise ValueError(
+                f"{given[split]} holds classes that train lacks: {', '.join(unknown[:5])}"
+                f" ({len(unknown)} in all); add them to train or remove them"
+            )
+        for name, folder in found.items():
+            files += _list_class(folder, classes.index(name), split)
+    return classes, files + _list_distractors(root, not_landmarks)
 
 
 def _given_splits(root: Path) -> dict[Split, Path]:
@@ -109,20 +114,6 @@ def _given_splits(root: Path) -> dict[Split, Path]:
         names = " and ".join(path.name for path in given.values())
         raise ValueError(f"{root} holds {names} but no train: add {root / 'train'}")
     return given
-
-
-def _list_split(folder: Path, split: Split, classes: tuple[str, ...]) -> Iterator[ListedFile]:
-    found = _class_folders(folder)
-    if not found:
-        raise ValueError(f"{folder} holds no class folders: fill it or remove it")
-    unknown = [name for name in found if name not in classes]
-    if unknown:
-        raise ValueError(
-            f"{folder} holds classes that train lacks: {', '.join(unknown[:5])}"
-            f" ({len(unknown)} in all); add them to train or remove them"
-        )
-    for name, class_folder in found.items():
-        yield from _list_class(class_folder, classes.index(name), split)
 
 
 def _list_distractors(root: Path, given: Path | None) -> list[ListedFile]:
@@ -159,9 +150,8 @@ def _class_folders(folder: Path) -> dict[str, Path]:
             raise ValueError(f"{found[name]} and {path} both mean {name!r}: merge or rename one")
         found[name] = path
     if loose:
-        names = ", ".join(loose[:3])
         message = "%d files of %s are outside its class folders and are not used: %s"
-        logger.warning(message, len(loose), folder, names)
+        logger.warning(message, len(loose), folder, ", ".join(loose[:3]))
     return found
 
 

@@ -48,17 +48,17 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
     """
     name, root = find_root(config)
     not_landmarks = user_path(config.not_landmarks).resolve() if config.not_landmarks else None
-    listing = list_folder(root, not_landmarks)
-    given = {file.given for file in listing.files}
+    classes, files = list_folder(root, not_landmarks)
+    given = {file.given for file in files}
     if count > 1 and "val" in given:
         raise ValueError(f"folds is {count} and {root} brings its own val/; give folds=1")
     fractions = Fractions(
         val=0.0 if "val" in given else config.val_fraction,
         test=0.0 if "test" in given else config.test_fraction,
     )
-    scanned, unreadable = scan_files(listing.files, config.threads)
+    scanned, unreadable = scan_files(files, config.threads)
     if unreadable:
-        _report_unreadable(unreadable, len(listing.files), config.max_unreadable)
+        _report_unreadable(unreadable, len(files), config.max_unreadable)
     groups = group_near_duplicates(
         [item.photo.sha256 for item in scanned], [item.fingerprint for item in scanned]
     ).tolist()
@@ -73,12 +73,22 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
         *(split_again(photos, fractions, config.seed, seed) for seed in seeds),
     ]
     folds = tuple(
-        Dataset(name, root, listing.classes, unreadable=tuple(unreadable), **splits._asdict())
+        Dataset(name, root, classes, unreadable=tuple(unreadable), **splits._asdict())
         for splits in assigned
     )
-    for dataset in folds:
-        _check_classes(dataset)
-    _log_summary(folds[0])
+    for fold in folds:
+        _check_classes(fold)
+    first = folds[0]
+    counts = len(first.train), len(first.val), len(first.test)
+    summary = "%s: %d classes, %d train, %d val, %d test photos"
+    logger.info(summary, name, len(classes), *counts)
+    for left_out, reason in (
+        (first.leaked, "the same picture is in a given val or test folder"),
+        (first.conflicting, "the same file has two labels"),
+    ):
+        if left_out:
+            paths = ", ".join(str(photo.path) for photo in left_out[:3])
+            logger.warning("%d photos are left out: %s: %s", len(left_out), reason, paths)
     return folds
 
 
@@ -89,7 +99,10 @@ def find_root(config: DataConfig) -> tuple[str, Path]:
     """
     data, cache_dir = config.data, user_path(config.cache_dir).resolve()
     if data == "postcards":
-        return data, postcards.write_postcards(cache_dir / f"postcards-{drawing_code_digest()}")
+        # The folder is named by a hash of the drawing code, so changed code draws a new one.
+        code = sorted(Path(postcards.__file__).parent.glob("*.py"))
+        digest = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()[:8]
+        return data, postcards.write_postcards(cache_dir / f"postcards-{digest}")
     if data == "udacity50":
         return data, _fetch_udacity50(cache_dir, config.udacity50_url)
     root = user_path(data).resolve()
@@ -100,12 +113,6 @@ def find_root(config: DataConfig) -> tuple[str, Path]:
         f"data {data!r} is not a known dataset and the folder {root} {what}; give 'postcards'"
         " (drawn here), 'udacity50' (downloaded) or a folder with train/<class>/… or <class>/…"
     )
-
-
-def drawing_code_digest() -> str:
-    """Short hash over the code of `postcards`: changed code draws into a new folder."""
-    code = sorted(Path(postcards.__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()[:8]
 
 
 def _fetch_udacity50(cache_dir: Path, url: str) -> Path:
@@ -150,16 +157,3 @@ def _check_classes(dataset: Dataset) -> None:
             )
         if empty:
             logger.warning("%d classes have no %s photos: %s", len(empty), split, ", ".join(empty))
-
-
-def _log_summary(dataset: Dataset) -> None:
-    counts = len(dataset.train), len(dataset.val), len(dataset.test)
-    summary = "%s: %d classes, %d train, %d val, %d test photos"
-    logger.info(summary, dataset.name, dataset.num_classes, *counts)
-    for photos, reason in (
-        (dataset.leaked, "the same picture is in a given val or test folder"),
-        (dataset.conflicting, "the same file has two labels"),
-    ):
-        if photos:
-            first = ", ".join(str(photo.path) for photo in photos[:3])
-            logger.warning("%d photos are left out: %s: %s", len(photos), reason, first)
