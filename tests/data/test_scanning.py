@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
-from pathlib import Path
+import io
 from typing import TYPE_CHECKING
 
 from landmark_ml.data.folders import ListedFile
@@ -12,22 +13,25 @@ from landmark_ml.inference.photos import DEFAULT_LIMITS
 from tests.photo_folders import write_photo
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
 
 def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_photo(tmp_path / "photo.jpg", 1)
     opened = []
-    open_file = Path.open
+    open_file = open
 
-    def count(self: Path, *args: object, **options: object) -> object:
-        opened.append(self)
-        return open_file(self, *args, **options)  # type: ignore[call-overload]
+    def count(file: object, *args: object, **options: object) -> object:
+        opened.append(file)
+        return open_file(file, *args, **options)  # type: ignore[call-overload]
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", count)
+        patch.setattr(builtins, "open", count)
+        patch.setattr(io, "open", count)
         photos, _ = scan_files([ListedFile(path, 0, None)], threads=1)
-    assert opened == [path]
+    assert opened.count(path) == 1
     assert photos[0].photo.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
