@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments import cli
-from experiments.tag import print_counts, print_passed_over
+from experiments.tag import print_counts
 from landmark_ml.config import ClusterConfig
 
 
@@ -14,8 +14,7 @@ def main() -> None:
     from serving.cluster import run_cluster_tagging
 
     result = run_cluster_tagging(config)
-    print_counts(result, result.seconds)
-    print_passed_over(result.other_pictures, result.unreadable)
+    print_counts(result)
     print(f"table       {result.out}: {result.parts:,} parts, read together as one Parquet table")
     print(f"run         {result.location}")
 

@@ -9,10 +9,8 @@ from experiments import cli
 from landmark_ml.config import TagConfig
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from pathlib import Path
-
-    from serving.tagging import Counts, TagResult
+    from serving.cluster import ClusterResult
+    from serving.tagging import TagResult
 
 MOST_SHOWN = 20
 
@@ -28,8 +26,7 @@ def main() -> None:
 
 def print_tagging(result: TagResult) -> None:
     """Print the landmarks found, the photos that have no answer, and where the table is."""
-    print_counts(result, result.seconds)
-    print_passed_over(result.other_pictures, result.unreadable)
+    print_counts(result)
     print(f"table       {result.out}/tags.parquet and tags.csv")
     if result.sidecars:
         counts = ", ".join(f"{count:,} {action}" for action, count in result.sidecars.items())
@@ -42,31 +39,29 @@ def print_tagging(result: TagResult) -> None:
     print(f"run         {result.location}")
 
 
-def print_passed_over(suffixes: Counter[str], unreadable: dict[Path, str]) -> None:
-    """Print how many files of which formats, and which folders, were passed over."""
+def print_counts(result: TagResult | ClusterResult) -> None:
+    """Print the landmarks found, how fast photos were recognised, and what has no answer."""
     from serving.tagging import printable
 
-    for suffix, count in sorted(suffixes.items()):
-        print(f"not read    {count:,} files *{suffix}; export them as JPEG to have them tagged")
-    for folder, reason in islice(unreadable.items(), MOST_SHOWN):
-        print(f"not opened  {printable(folder)}: {reason}; what was answered of its photos stays")
-    if (more := len(unreadable) - MOST_SHOWN) > 0:
-        print(f"not opened  and {more:,} more: the warnings above say which and why")
-
-
-def print_counts(result: Counts, seconds: float) -> None:
-    """Print the landmarks found, how fast photos were recognised, and which have no answer."""
     for landmark, count in result.most_photographed()[:MOST_SHOWN]:
         print(f"{count:8,}  {landmark}")
     areas = "".join(f", of a {level} {count:,}" for level, count in sorted(result.areas.items()))
     print(f"\nphotos      {result.photos:,}, of a landmark {result.landmarks.total():,}{areas}")
     if result.recognised:
-        rate = result.recognised / seconds
+        seconds, rate = result.seconds, result.recognised / result.seconds
         print(f"recognised  {result.recognised:,} in {seconds:.1f} s, {rate:.1f} photos/s")
     for path, code, reason in result.examples:
         print(f"no answer   {path}: {code}: {reason}")
     if (more := result.refused.total() - len(result.examples)) > 0:
         print(f"no answer   and {more:,} more: error_code in the table says which and why")
+    for suffix, count in sorted(result.other_pictures.items()):
+        print(f"not read    {count:,} files *{suffix}; export them as JPEG to have them tagged")
+    for folder, reason in islice(result.unreadable.items(), MOST_SHOWN):
+        print(
+            f"not opened  {printable(folder)}: {reason}; the table keeps what it has of its photos"
+        )
+    if (more := len(result.unreadable) - MOST_SHOWN) > 0:
+        print(f"not opened  and {more:,} more: the warnings above say which and why")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Files and their names: written whole or not at all, a system's own, spelled so that all can."""
+"""Files: written whole or not at all; which names to skip, and how to print any name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# Previews, settings, bins and what a repair found, of Windows, macOS, Linux and network storage.
+# Thumbnails, settings, recycle bins and repaired files of Windows, macOS, Linux and network drives.
 _OF_SYSTEMS = frozenset(
     {
         "__macosx",

@@ -20,13 +20,12 @@ from landmark_ml.config.registry import (
     RollbackConfig,
 )
 from landmark_ml.config.serving import AppConfig, ClusterConfig, TagConfig
-from landmark_ml.config.training import UDACITY50_URL, DataConfig, TrainConfig
+from landmark_ml.config.training import DataConfig, TrainConfig
 from landmark_ml.config.tuning import LOCAL_TO_A_WORKER, TuneConfig
 
 __all__ = [
     "HISTORY_SUFFIX",
     "LOCAL_TO_A_WORKER",
-    "UDACITY50_URL",
     "AppConfig",
     "ClusterConfig",
     "CompareConfig",

@@ -1,4 +1,4 @@
-"""What the registry commands judge and move: evaluate, compare, promote, rollback, history."""
+"""Which models and runs evaluate, compare, promote, rollback and history work on."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class CompareConfig(Configuration):
 
 @dataclass(frozen=True, kw_only=True)
 class PromoteConfig(DataConfig):
-    """Who is judged on which photos, and the gates that a challenger has to pass."""
+    """Which versions are judged on which photos, and the gates they have to pass."""
 
-    name: str = option("landmarks", "registered model whose champion is at stake")
+    name: str = option("landmarks", "registered model whose champion may be replaced")
     candidates: str = option(
         "newest",
         "`newest`, `newest:3`, `experiment:NAME` (its best three), a version number or a URI",

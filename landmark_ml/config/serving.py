@@ -45,7 +45,7 @@ class AppConfig(Configuration):
         60.0, "longest time for a request, and for its answer", POSITIVE, unit="s"
     )
     threads: int = option(0, "photos that are worked on at once; 0: one per core")
-    poll: float = option(2.0, "pause between two looks for a new champion", POSITIVE, unit="s")
+    poll: float = option(2.0, "pause between two checks for a new champion", POSITIVE, unit="s")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class TagConfig(_AnswerConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterConfig(_AnswerConfig):
-    """Which photos a Ray cluster tags, and who of it works."""
+    """Which photos a Ray cluster tags, and with how many workers."""
 
     photos: str = option(
         "",
@@ -102,7 +102,7 @@ class ClusterConfig(_AnswerConfig):
         _in_the_environment,
     )
     part_photos: int = option(
-        1000, "photos of a part, about; fixed once there is `out`", POSITIVE, unit="photos"
+        1000, "photos per part, roughly; cannot change once `out` exists", POSITIVE, unit="photos"
     )
     workers: int = option(
         0, "Ray actors, each with its own model; 0: as many as there are free CPUs"

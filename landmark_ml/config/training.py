@@ -18,8 +18,6 @@ from landmark_ml.config.fields import (
     registrable,
 )
 
-UDACITY50_URL = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
-
 _photos = partial(option, group="Photos")
 _network = partial(option, group="Network")
 _head = partial(option, group="Head on cached features")
@@ -37,7 +35,7 @@ class DataConfig(Configuration):
         "", "folder of photos that show no landmark; empty: `not_landmarks/` in or beside the data"
     )
     places: str = _photos(
-        "", "CSV of places that win over the built-in gazetteer; empty: `places.csv` in the data"
+        "", "CSV of places that override the built-in gazetteer; empty: `places.csv` in the data"
     )
     val_fraction: float = _photos(
         0.15, "share of training photos to validate on; of `not_landmarks` always 15%", SHARE
@@ -53,7 +51,7 @@ class DataConfig(Configuration):
     )
     threads: int = _photos(0, "CPU threads; 0: all cores")
     udacity50_url: str = _photos(
-        UDACITY50_URL,
+        "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip",
         "where `data=udacity50` is downloaded from",
         no_password("fetch and unpack the archive by hand for `data`"),
     )
@@ -137,7 +135,7 @@ class TrainConfig(DataConfig):
     )
     clip_grad: float = _finetune(1.0, "largest norm of the gradient", POSITIVE)
     patience: int = _finetune(
-        0, "stop after so long without a better val/calibrated_loss; 0: never", unit="epochs"
+        0, "stop when val/calibrated_loss has not improved for so long; 0: never", unit="epochs"
     )
     val_interval: int = _finetune(
         1, "from one validation to the next; the last epoch always has one", POSITIVE, unit="epochs"
