@@ -15,11 +15,10 @@ from landmark_ml.evaluation.model_process import open_served
 from landmark_ml.evaluation.page import render_page, report_figures, summary_table
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.tracking import run as tracking
-from landmark_ml.tracking.fetch import LoggedModel, fetch_manifest, fetch_model
+from landmark_ml.tracking.fetch import fetch_manifest, fetch_model
 
 if TYPE_CHECKING:
     from landmark_ml.config import EvaluateConfig
-    from landmark_ml.tracking.run import Run
 
 PAGE, METRICS_FILE = "evaluation.html", "evaluation.json"
 
@@ -63,38 +62,34 @@ def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
         )
         with open_served(model.folder, scratch, config.threads) as asked:
             report = judge(asked, photos.photos, photos.dataset.classes, gazetteer, options)
-        _log(run, model, photos, report)
+        judged = replace(photos.dataset, train=(), val=(), test=photos.photos)
+        logged = run.log_dataset(judged, "test")
+        metrics = {f"eval/{name}": value for name, value in report.metrics.items()}
+        run.log_metrics(metrics, model_id=model.model_id, dataset=logged)
+        run.log_table(report.predictions.table(), "answers")
+        run.log_table(report.predictions.per_class(), "per_class")
+        if not report.corruptions.empty:
+            run.log_table(report.corruptions, "corruptions")
+        figures = report_figures(report)
+        for name, figure in figures.items():
+            run.log_figure(figure, name)
+        facts = {
+            "model": model.uri,
+            "model_id": model.model_id or "",
+            "trained_by_run": model.run_id or "",
+            "data": photos.dataset.name,
+            "split": photos.split,
+            "photos_digest": split_digest(photos.photos, photos.dataset.classes),
+            "left_out": str(photos.left_out),
+            "checked_against_training": str(photos.checked),
+        }
+        run.set_tags(facts)
+        content = {**facts, "metrics": report.metrics}
+        run.log_text(json.dumps(content, indent=1, ensure_ascii=False), METRICS_FILE)
+        run.log_text(render_page(facts, report, figures), PAGE)
+        rows = [f"| {name} | {value} |" for name, value in summary_table(report)]
+        table = "\n".join(["| measure | value (95% interval) |", "|---|---|", *rows])
+        run.describe(f"### {model.uri} on {photos.dataset.name}\n\n{table}")
         return EvaluationResult(
             run.run_id, run.location, run.artifact_uri(PAGE), config.model, photos, report
         )
-
-
-def _log(run: Run, model: LoggedModel, photos: HeldOutPhotos, report: Report) -> None:
-    judged = replace(photos.dataset, train=(), val=(), test=photos.photos)
-    logged = run.log_dataset(judged, "test")
-    metrics = {f"eval/{name}": value for name, value in report.metrics.items()}
-    run.log_metrics(metrics, model_id=model.model_id, dataset=logged)
-    run.log_table(report.predictions.table(), "answers")
-    run.log_table(report.predictions.per_class(), "per_class")
-    if not report.corruptions.empty:
-        run.log_table(report.corruptions, "corruptions")
-    figures = report_figures(report)
-    for name, figure in figures.items():
-        run.log_figure(figure, name)
-    facts = {
-        "model": model.uri,
-        "model_id": model.model_id or "",
-        "trained_by_run": model.run_id or "",
-        "data": photos.dataset.name,
-        "split": photos.split,
-        "photos_digest": split_digest(photos.photos, photos.dataset.classes),
-        "left_out": str(photos.left_out),
-        "checked_against_training": str(photos.checked),
-    }
-    run.set_tags(facts)
-    content = {**facts, "metrics": report.metrics}
-    run.log_text(json.dumps(content, indent=1, ensure_ascii=False), METRICS_FILE)
-    run.log_text(render_page(facts, report, figures), PAGE)
-    rows = [f"| {name} | {value} |" for name, value in summary_table(report)]
-    table = "\n".join(["| measure | value (95% interval) |", "|---|---|", *rows])
-    run.describe(f"### {model.uri} on {photos.dataset.name}\n\n{table}")

@@ -57,11 +57,7 @@ class PairedDifference:
 
 
 def compare_paired(
-    first: NDArray[np.bool_],
-    second: NDArray[np.bool_],
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    first: NDArray[np.bool_], second: NDArray[np.bool_], *, seed: int = 0
 ) -> PairedDifference:
     """Compare two models by whether they were right, bool [N], on the same N photos.
 
@@ -79,7 +75,7 @@ def compare_paired(
     disagreements = only_first + only_second
     # A photo adds 1, 0 or -1 to the difference, so it is enough to draw how often each comes up.
     shares = np.array([only_first, only_second, photos - disagreements]) / photos
-    counts = np.random.default_rng(seed).multinomial(photos, shares, size=resamples)
+    counts = np.random.default_rng(seed).multinomial(photos, shares, size=RESAMPLES)
     resampled = (counts[:, 0] - counts[:, 1]) / photos
     low, high = np.quantile(resampled, (0.025, 0.975)).tolist()
     return PairedDifference(

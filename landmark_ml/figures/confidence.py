@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from landmark_ml.figures.style import (
     BLUE,
@@ -32,29 +32,21 @@ def reliability_diagram(
     confidence: NDArray[np.float64],
     correct: NDArray[np.bool_],
     *,
-    ece: float | None = None,
+    ece: float,
     num_bins: int = 15,
 ) -> Figure:
     """Draw accuracy against confidence in equal-width bins, with the photos a bin below.
 
     `confidence` float [N] in 0 to 1, `correct` bool [N], as in Guo et al., "On Calibration of
-    Modern Neural Networks" (2017). Raises ValueError on arrays that do not fit or confidences
-    outside 0 to 1.
+    Modern Neural Networks" (2017).
     """
-    confidence, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
-    in_range = bool(np.all((confidence >= 0) & (confidence <= 1)))
-    if confidence.shape != right.shape or not confidence.size or not in_range:
-        raise ValueError(
-            f"{confidence.size} confidences for {right.size} answers, all within 0 to 1:"
-            f" {in_range}; give one calibrated confidence from 0 to 1 per photo"
-        )
+    right = correct.astype(float)
     gap = float(confidence.mean() - right.mean())
     title = "Calibrated on average"
     if abs(gap) >= CALIBRATED:
         title = f"Too {'confident' if gap > 0 else 'cautious'} by {abs(gap):.3f}"
-    error = "" if ece is None else f"ECE {ece:.3f}, "
     figure = new_figure(
-        f"{title} ({error}n = {confidence.size:,})",
+        f"{title} (ECE {ece:.3f}, n = {confidence.size:,})",
         width=6.5,
         height=6.0,
         caption=f"Mean confidence {confidence.mean():.3f}, accuracy {right.mean():.3f}. "
@@ -93,20 +85,11 @@ def rejection_histogram(
 ) -> Figure:
     """Draw the scores of photos with and without a landmark; those at the threshold are kept.
 
-    Float arrays [N] and [M] on the scale of `threshold`; others: what the latter show. Raises
-    ValueError when one is empty or not finite.
+    Float arrays [N] and [M], neither empty, on the scale of `threshold`; others: what the latter
+    show.
     """
-    groups = {
-        "landmark": np.asarray(landmark_scores, dtype=float),
-        others: np.asarray(distractor_scores, dtype=float),
-    }
-    for name, scores in groups.items():
-        if not scores.size or not np.isfinite(scores).all():
-            raise ValueError(
-                f"{scores.size} scores of {name} photos, not all finite: give one or more, no NaN"
-            )
-    kept = np.mean(groups["landmark"] >= threshold)
-    rejected = np.mean(groups[others] < threshold)
+    groups = {"landmark": landmark_scores, others: distractor_scores}
+    kept, rejected = np.mean(landmark_scores >= threshold), np.mean(distractor_scores < threshold)
     figure = new_figure(
         f"At {threshold:.3g}, {kept:.1%} of {len(landmark_scores):,} landmark photos are kept and "
         f"{rejected:.1%} of {len(distractor_scores):,} others rejected"
@@ -120,7 +103,7 @@ def rejection_histogram(
         axes.hist(scores, edges, weights=weights, color=color, alpha=0.65, label=label)
     axes.axvline(threshold, color=INK, linewidth=1.2, label=f"threshold {threshold:.3g}")
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter("{x:g}")
     style_axes(axes, xlabel="score", ylabel="% of its photos (log scale)")
     add_legend(axes)
     return figure

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from sklearn.metrics import confusion_matrix as count_pairs
 
 from landmark_ml.figures.style import (
     FAINT,
@@ -47,10 +48,9 @@ def confusion_matrix(
 
     Colour is the share of the true landmark's photos, the number in a cell their count, and the
     most frequent confusions are listed below. With more than `MOST_ROWS` classes only those with
-    the most mistakes are drawn. Raises ValueError on arrays that do not fit each other or
-    `classes`.
+    the most mistakes are drawn.
     """
-    counts = _count_pairs(labels, predictions, len(classes))
+    counts = count_pairs(labels, predictions, labels=np.arange(len(classes)))
     wrong = counts - np.diag(np.diag(counts))
     shown = np.arange(len(classes))
     if len(classes) > MOST_ROWS:
@@ -88,25 +88,6 @@ def confusion_matrix(
     if confusions:
         _write_list(panels[1], confusions)
     return figure
-
-
-def _count_pairs(
-    labels: NDArray[np.int64], predictions: NDArray[np.int64], classes: int
-) -> NDArray[np.int64]:
-    """Count photos [classes, classes], true landmark by predicted landmark."""
-    if labels.shape != predictions.shape or labels.ndim != 1 or not labels.size:
-        raise ValueError(
-            f"labels of shape {labels.shape} and predictions of shape {predictions.shape}:"
-            " give one of each per photo, for at least one photo"
-        )
-    both = np.concatenate((labels, predictions))
-    if both.min() < 0 or both.max() >= classes:
-        raise ValueError(
-            f"labels and predictions run from {both.min()} to {both.max()} but there are"
-            f" {classes} classes: leave out photos of no landmark"
-        )
-    counts = np.bincount(labels * classes + predictions, minlength=classes * classes)
-    return counts.reshape(classes, classes)
 
 
 def _list_confusions(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter
 from tqdm import tqdm
 
 from landmark_ml.data import NOT_A_LANDMARK
@@ -131,46 +131,35 @@ def class_counts(dataset: Dataset) -> Figure:
 
 
 def augmented_batch(
-    pixels: NDArray[np.uint8], titles: Sequence[str] | None = None, how: str = "augmented"
+    pixels: NDArray[np.uint8], titles: Sequence[str], how: str = "augmented"
 ) -> Figure:
     """Show photos as training sees them; pixels uint8 [N, H, W, 3], one title a photo.
 
     how: said of them in the title of the figure.
     """
-    if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8:
-        raise ValueError(
-            f"got {pixels.dtype} pixels of shape {pixels.shape}: give uint8 [N, H, W, 3],"
-            " with the normalisation undone"
-        )
-    if titles is not None and len(titles) != len(pixels):
-        raise ValueError(f"got {len(titles)} titles for {len(pixels)} photos: give one each")
-    shown = min(len(pixels), MOST_TILES)
-    lines = [(Line(title),) for title in titles[:shown]] if titles is not None else [()] * shown
-    tiles = [Thumbnail(*tile) for tile in zip(pixels[:shown], lines, strict=True)]
+    tiles = [Thumbnail(photo, (Line(title),)) for photo, title in zip(pixels, titles, strict=True)][
+        :MOST_TILES
+    ]
     size = f"{pixels.shape[2]} x {pixels.shape[1]} px"
     return thumbnail_grid(
-        in_rows(tiles, 8 if titles is None else 6),
-        title=f"Training photos as the network sees them, {how}: {shown} of {len(pixels)}, {size}",
+        in_rows(tiles, 6),
+        title=f"Training photos as the network sees them, {how}: {len(tiles)} of {len(pixels)},"
+        f" {size}",
     )
 
 
-def image_sizes(dataset: Dataset, *, target: int | None = None) -> Figure:
+def image_sizes(dataset: Dataset, *, target: int) -> Figure:
     """Scatter of photo widths and heights with both marginals.
 
-    `target` is the side in pixels the network sees; photos below it would be enlarged. Raises
-    ValueError without photos.
+    `target` is the side in pixels the network sees; photos below it would be enlarged.
     """
     photos = (*dataset.train, *dataset.val, *dataset.test)
-    if not photos:
-        raise ValueError(f"dataset {dataset.name!r} holds no photos: no sizes to draw")
     sizes = np.array([(photo.width, photo.height) for photo in photos])
     median = np.median(sizes, axis=0)
-    title = f"Median photo {median[0]:.0f} x {median[1]:.0f} px (n = {len(sizes):,})"
-    if target is not None:
-        small = np.mean(sizes.min(axis=1) < target)
-        title += f"; short side under {target} px: {small:.1%}"
+    small = np.mean(sizes.min(axis=1) < target)
     figure = new_figure(
-        title,
+        f"Median photo {median[0]:.0f} x {median[1]:.0f} px (n = {len(sizes):,}); short side under"
+        f" {target} px: {small:.1%}",
         width=7.5,
         height=6.6,
         caption="Each dot is one size, larger where more photos share it. Dotted: square photos.",
@@ -185,27 +174,26 @@ def image_sizes(dataset: Dataset, *, target: int | None = None) -> Figure:
     low, high = sizes.min() / 1.1, sizes.max() * 1.1
     is_wide = bool(sizes.max() > WIDE_RANGE * sizes.min())
     edges = (np.geomspace if is_wide else np.linspace)(low, high, 50).tolist()
-    if target is not None:
-        low, high = min(low, target / 1.1), max(high, target * 1.1)
-        axes.axvline(target, color=VERMILION, linewidth=1)
-        axes.axhline(target, color=VERMILION, linewidth=1)
-        axes.annotate(
-            f"target {target} px",
-            (target, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(4, -4),
-            textcoords="offset points",
-            va="top",
-            fontsize=SMALL_SIZE,
-            color=VERMILION,
-        )
+    low, high = min(low, target / 1.1), max(high, target * 1.1)
+    axes.axvline(target, color=VERMILION, linewidth=1)
+    axes.axhline(target, color=VERMILION, linewidth=1)
+    axes.annotate(
+        f"target {target} px",
+        (target, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(4, -4),
+        textcoords="offset points",
+        va="top",
+        fontsize=SMALL_SIZE,
+        color=VERMILION,
+    )
     axes.axline((low, low), (high, high), color=GREY, linewidth=0.8, linestyle=":")
     style_axes(axes, xlabel="width (px)", ylabel="height (px)", grid="both")
     if is_wide:
         axes.set(xscale="log", yscale="log")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+            axis.set_major_formatter("{x:,.0f}")
             axis.set_minor_locator(NullLocator())
     axes.set(xlim=(low, high), ylim=(low, high))
     above.hist(sizes[:, 0], bins=edges, color=BLUE)

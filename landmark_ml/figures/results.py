@@ -51,10 +51,7 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     `val/top3`; lines pass over the epochs that lack their key. Best is the lowest
     `val/calibrated_loss`, whose weights training keeps, else the highest `val/top1`, else the
     lowest `val/loss`. `phase_epoch` is 0 where a phase begins: the last one keeps its own best.
-    Raises ValueError on an empty history.
     """
-    if not history:
-        raise ValueError("the history holds no epoch: draw learning curves after the first one")
 
     def series(key: str) -> NDArray[np.float64]:
         return np.array([row.get(key, np.nan) for row in history], dtype=float)
@@ -121,25 +118,14 @@ def per_class_table(table: pd.DataFrame) -> Figure:
     """Draw recall, precision and F1 of each landmark as bars, the lowest recall on top.
 
     Columns: `landmark`, `photos`, `recall`, `precision`, `f1`. With more than `MOST_ROWS` rows
-    only the lowest are drawn. NaN shows as n/a, and so does the recall of a landmark without
-    photos. Raises ValueError on missing columns.
+    only the lowest are drawn. Each landmark has photos: else it has no recall.
     """
-    needed = ["landmark", "photos", *SCORES]
-    missing = [column for column in needed if column not in table.columns]
-    if missing or table.empty:
-        raise ValueError(
-            f"per-class table of {len(table)} rows lacks {missing}: give {needed}, a row a class"
-        )
-    # scikit-learn gives a recall of 0 to a landmark without photos; there is none.
-    table = table.assign(recall=table["recall"].where(table["photos"] > 0))
-    ordered = table.sort_values(["recall", "f1"], na_position="last", kind="stable")
+    ordered = table.sort_values(["recall", "f1"], kind="stable")
     drawn = ordered if len(ordered) <= MOST_ROWS else ordered.head(SHOWN_ROWS)
-    weakest = ordered.dropna(subset="recall").head(1)
-    title = f"Recall by landmark: mean {table['recall'].mean():.2f}"
-    if not weakest.empty:
-        title += f", lowest {weakest['recall'].iloc[0]:.2f} ({weakest['landmark'].iloc[0]})"
+    lowest = ordered.iloc[0]
     figure = new_figure(
-        f"{title}, n = {table['photos'].sum():,}",
+        f"Recall by landmark: mean {table['recall'].mean():.2f}, lowest {lowest['recall']:.2f}"
+        f" ({lowest['landmark']}), n = {table['photos'].sum():,}",
         height=max(2.0, len(drawn) * ROW_HEIGHT + 1.3),
         caption="Number of photos in brackets."
         + (f" Shown: the {len(drawn)} lowest of {len(table)}." if len(drawn) < len(table) else ""),
@@ -147,11 +133,8 @@ def per_class_table(table: pd.DataFrame) -> Figure:
     panels = figure.subplots(1, 3, sharey=True)
     for axes, (score, color) in zip(panels, SCORES.items(), strict=True):
         values = drawn[score].to_numpy(dtype=float)
-        axes.barh(np.arange(len(values)), np.nan_to_num(values), height=0.72, color=color)
-        for row, value in enumerate(values.tolist()):
-            text = "n/a" if np.isnan(value) else f"{value:.2f}"
-            place = 0.02 + (0 if np.isnan(value) else value)
-            axes.text(place, row, text, va="center", fontsize=SMALL_SIZE - 0.5, color=INK)
+        bars = axes.barh(np.arange(len(values)), values, height=0.72, color=color)
+        axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=SMALL_SIZE - 0.5, color=INK)
         style_axes(axes, title=score.capitalize(), grid="x")
         axes.tick_params(axis="y", length=0)
         axes.set_xlim(0, 1.18)

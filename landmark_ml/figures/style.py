@@ -7,7 +7,7 @@ settings, so that a figure looks the same whatever the calling process has set u
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -104,10 +104,8 @@ def style_axes(
 
 def add_legend(axes: Axes) -> None:
     """Explain the labelled artists in one line above the axes, where they hide no data."""
-    handles, labels = axes.get_legend_handles_labels()
+    _, labels = axes.get_legend_handles_labels()
     axes.legend(
-        handles,
-        labels,
         loc="lower right",
         bbox_to_anchor=(1, 1),
         borderaxespad=0.2,
@@ -125,14 +123,8 @@ def name_ticks(
     axis: Axis, names: Sequence[str], *, size: float = SMALL_SIZE, rotation: float = 0.0
 ) -> None:
     """Write one name at each whole number along the axis."""
-    axis.set_ticks(range(len(names)))
-    axis.set_ticklabels(
-        list(names),
-        fontsize=size,
-        color=INK,
-        rotation=rotation,
-        parse_math=False,
-    )
+    look: dict[str, Any] = {"color": INK, "rotation": rotation, "parse_math": False}
+    axis.set_ticks(range(len(names)), list(names), fontsize=size, **look)
     axis.set_tick_params(length=0)
 
 

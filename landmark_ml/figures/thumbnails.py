@@ -103,9 +103,8 @@ def answer_gallery(answers: Sequence[Answer]) -> Figure:
     )
 
 
-def worst_mistakes(mistakes: Sequence[Answer], *, photos: int | None = None) -> Figure:
+def worst_mistakes(mistakes: Sequence[Answer], *, photos: int) -> Figure:
     """The most confident wrong answers; `photos` is how many were judged."""
-    judged = "" if photos is None else f" on {photos:,} photos"
     worst = sorted(mistakes, key=lambda mistake: -mistake.confidence)[:MOST_MISTAKES]
     tiles = [
         load_thumbnail(
@@ -122,7 +121,7 @@ def worst_mistakes(mistakes: Sequence[Answer], *, photos: int | None = None) -> 
     note = "Blue: the true landmark. Red: the predicted one, with its confidence."
     return thumbnail_grid(
         in_rows(tiles, 5),
-        title=f"{first}{len(mistakes) or 'No'} {noun}{judged}",
+        title=f"{first}{len(mistakes) or 'No'} {noun} on {photos:,} photos",
         caption=note if mistakes else "",
         empty="every photo was recognised",
     )

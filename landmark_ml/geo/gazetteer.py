@@ -99,12 +99,13 @@ def spelling_key(label: str) -> str:
     number = _CLASS_NUMBER.match(label)
     unnumbered = label[number.end() :] if number else label
     letters = unicodedata.normalize("NFKD", unnumbered.casefold().translate(_BASE_LETTERS))
-    return "".join(letter for letter in letters if letter.isalnum() or _is_vowel_sign(letter))
-
-
-def _is_vowel_sign(letter: str) -> bool:
-    # Indic vowel signs are marks too, but unlike accents they tell words apart (class 0).
-    return unicodedata.category(letter)[0] == "M" and not unicodedata.combining(letter)
+    # Accents are dropped. Indic vowel signs, marks too but of class 0, tell words apart and stay.
+    return "".join(
+        letter
+        for letter in letters
+        if letter.isalnum()
+        or (unicodedata.category(letter)[0] == "M" and not unicodedata.combining(letter))
+    )
 
 
 def parse_gazetteer(content: bytes, file: str) -> dict[str, Place]:

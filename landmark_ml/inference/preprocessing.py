@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoLimits, decode_photo
+from landmark_ml.inference.photos import decode_photo
 
 _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -89,31 +89,19 @@ class Preprocessing:
             square = photo.resize((side, side), resampling, reducing_gap=3.0)
         return np.asarray(square, dtype=np.uint8)
 
-    def decode(
-        self,
-        source: bytes | Path,
-        *,
-        limits: PhotoLimits = DEFAULT_LIMITS,
-        name: str | None = None,
-    ) -> Image.Image:
+    def decode(self, source: bytes | Path) -> Image.Image:
         """Decode photo bytes or a file to RGB, a JPEG at the smallest scale that `pixels` needs.
 
         Raises PhotoError for a photo that is refused.
         """
-        return decode_photo(source, min_side=self.resize, limits=limits, name=name)
+        return decode_photo(source, min_side=self.resize)
 
-    def read(
-        self,
-        source: bytes | Path,
-        *,
-        limits: PhotoLimits = DEFAULT_LIMITS,
-        name: str | None = None,
-    ) -> NDArray[np.uint8]:
+    def read(self, source: bytes | Path) -> NDArray[np.uint8]:
         """Decode and resize photo bytes or a file to uint8 [resolution, resolution, 3].
 
         Raises PhotoError for a photo that is refused.
         """
-        return self.pixels(self.decode(source, limits=limits, name=name))
+        return self.pixels(self.decode(source))
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

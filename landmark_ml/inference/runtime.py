@@ -5,7 +5,6 @@ Needs only numpy and openvino, and imports openvino when the first network is lo
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 import threading
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("f32", "bf16")
 
+_cores: list[ov.Core] = []
 _core_lock = threading.Lock()
 
 
@@ -95,17 +95,14 @@ class Runtime:
 
 def _core() -> ov.Core:
     with _core_lock:
-        return _only_core()
+        if not _cores:
+            import openvino as ov  # noqa: PLC0415 - heavy, and counting cores must not load it
 
-
-@functools.cache
-def _only_core() -> ov.Core:
-    import openvino as ov  # noqa: PLC0415 - heavy, and counting cores must not load it
-
-    # Kept for the life of the process: a core gives the thread that makes it a signal stack and
-    # takes it away when it is freed. Freed on another thread, the next Ctrl-C would crash.
-    core = ov.Core()
-    # OpenVINO's binding sets numpy up at its first use, and two threads that do so at the same
-    # time deadlock. The lock around this function lets only one thread in.
-    ov.Type.f32.to_dtype()
-    return core
+            # Kept for the life of the process: a core gives the thread that makes it a signal stack
+            # and takes it away when it is freed. Freed on another thread, the next Ctrl-C would
+            # crash.
+            _cores.append(ov.Core())
+            # OpenVINO's binding sets numpy up at its first use, and two threads that do so at the
+            # same time deadlock.
+            ov.Type.f32.to_dtype()
+        return _cores[0]

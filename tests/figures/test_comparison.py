@@ -97,11 +97,6 @@ def test_a_cost_nobody_recorded_is_said_to_be_missing() -> None:
     render(nothing)
 
 
-def test_tradeoffs_of_no_run_are_refused() -> None:
-    with pytest.raises(ValueError, match="holds no run"):
-        accuracy_tradeoffs(make_table([], []))
-
-
 def test_curves_are_laid_over_each_other_by_epoch_and_by_minutes() -> None:
     figure = overlaid_curves({"#1 a": make_curve([0.5, 0.9]), "#2 b": make_curve([0.7])})
     by_epoch, by_minute = figure.axes
@@ -125,11 +120,6 @@ def test_runs_without_a_curve_are_named() -> None:
     nothing = overlaid_curves({"#1 a": make_curve([])})
     assert says(nothing, "No run measured validation top-1")
     render(nothing)
-
-
-def test_curves_of_no_run_are_refused() -> None:
-    with pytest.raises(ValueError, match="there are no curves"):
-        overlaid_curves({})
 
 
 def make_classes(first: list[int], second: list[int]) -> pd.DataFrame:
@@ -187,8 +177,3 @@ def test_no_difference_at_all_is_drawn() -> None:
     assert [patch.get_width() for patch in band] == [0]
     assert says(figure, "#1 is ahead in 50.0% of resamples: +0.000 top-1 (95% +0.000 to +0.000)")
     render(figure)
-
-
-def test_a_bootstrap_without_resamples_is_refused() -> None:
-    with pytest.raises(ValueError, match="no resampled differences"):
-        bootstrap_difference(np.array([]), (0, 0), 0)

@@ -28,7 +28,7 @@ def test_mistakes_show_the_most_confident_first(tmp_path: Path) -> None:
 
 
 def test_one_mistake_is_worded_as_one(tmp_path: Path) -> None:
-    assert "1 mistake" in texts(worst_mistakes([_mistake(tmp_path, 3)]))
+    assert "1 mistake on 9 photos" in texts(worst_mistakes([_mistake(tmp_path, 3)], photos=9))
 
 
 def test_no_mistakes_is_said() -> None:
@@ -40,7 +40,7 @@ def test_no_mistakes_is_said() -> None:
 def test_a_photo_that_went_missing_leaves_a_cell_that_says_so(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     mistakes = [Answer(tmp_path / name, "a", "b", 0.5) for name in ("bad.jpg", "gone.jpg")]
-    figure = worst_mistakes(mistakes)
+    figure = worst_mistakes(mistakes, photos=9)
     assert texts(figure).count("cannot be read") == 2
 
 

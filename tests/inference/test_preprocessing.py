@@ -17,6 +17,8 @@ from landmark_ml.inference.photos import PhotoError
 from landmark_ml.inference.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 SQUASH = Preprocessing(
@@ -118,9 +120,11 @@ def test_a_file_and_its_bytes_give_the_same_pixels(tmp_path: Any) -> None:
     assert np.array_equal(SQUASH.read(path), SQUASH.read(path.read_bytes()))
 
 
-def test_a_refused_photo_is_named() -> None:
+def test_a_refused_photo_is_named(tmp_path: Path) -> None:
+    photo = tmp_path / "holiday.jpg"
+    photo.write_bytes(b"no photo at all")
     with pytest.raises(PhotoError, match=r"holiday\.jpg"):
-        SQUASH.read(b"no photo at all", name="holiday.jpg")
+        SQUASH.read(photo)
 
 
 @pytest.mark.parametrize("preprocessing", [SQUASH, CROP], ids=["squash", "crop"])
