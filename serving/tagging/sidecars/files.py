@@ -30,7 +30,7 @@ from serving.tagging.sidecars.tags import (
     is_others,
     merge,
 )
-from serving.tagging.sidecars.xmp import Xmp, XmpError
+from serving.tagging.sidecars.xmp import Xmp, XmpError, clean_text
 from serving.tagging.table import printable
 from serving.tagging.walk import OTHER_PICTURES, PHOTO_SUFFIXES
 
@@ -57,8 +57,6 @@ _IPTC_FORMATS: dict[bytes, type[JpegImageFile] | type[TiffImageFile]] = {
     b"II": TiffImageFile,
     b"MM": TiffImageFile,
 }
-_BREAK = re.compile("[\t\n\r]+")
-_NOT_IN_XML = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 
 
 class SidecarChange(NamedTuple):
@@ -80,7 +78,8 @@ def write_sidecars(
     """Update the sidecar of every photo, list the changes in `sidecars.csv`, count the actions."""
     done: Counter[str] = Counter()
     with (
-        whole_file(user_path(config.out) / SIDECARS_CSV) as path,
+        # One tagger at a time holds the journal in `out`, so the name of the scratch file is free.
+        whole_file(user_path(config.out) / SIDECARS_CSV, f".{SIDECARS_CSV}.tmp") as path,
         path.open("w", encoding="utf-8", newline="") as file,
     ):
         lines = csv.writer(file)
@@ -131,8 +130,10 @@ def update_sidecar(
         if after == before or after is None:
             return SidecarChange(sidecar, "kept")
         if not dry_run:
-            # Where the sidecar is a link, the file it leads to is written.
-            write_whole(sidecar.resolve(), after)
+            # Where the sidecar is a link, the file it leads to is written. A fixed scratch name:
+            # what a killed run left is written over, not left in the library for good.
+            target = sidecar.resolve()
+            write_whole(target, after, f".{target.name}.tmp")
     except (XmpError, OSError) as error:
         return SidecarChange(sidecar, "refused", str(error))
     action = "created" if before is None else "changed"
@@ -239,8 +240,8 @@ def iptc_keywords(photo: Path) -> list[str]:
 
 
 def _text(keyword: bytes) -> str:
-    """A keyword in whatever encoding it has, without what XML cannot hold."""
+    """A keyword in whatever encoding it has."""
     for encoding in ("utf-8", "cp1252", "latin-1"):
         with contextlib.suppress(UnicodeDecodeError):
-            return _NOT_IN_XML.sub("", _BREAK.sub(" ", keyword.decode(encoding))).strip()
+            return clean_text(keyword.decode(encoding))
     raise AssertionError("latin-1 reads every byte")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from serving.tagging.albums import has_place, is_confident
+from serving.tagging.sidecars.xmp import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -85,13 +86,15 @@ def build_tags(
     """
     confident = is_confident(answer, min_confidence)
     placed = has_place(answer, min_confidence)
-    landmark = answer["landmark"] if confident else None
-    city, country = (answer["city"], answer["country"]) if placed else (None, None)
+    landmark = _clean(answer["landmark"]) if confident else None
+    city, country = (_clean(answer["city"]), _clean(answer["country"])) if placed else (None, None)
     # Of names that differ in case alone, the first counts.
     keywords: dict[str, str] = {}
-    for tag in [landmark, *((answer["tags"] or []) if confident else []), city, country]:
+    general = map(clean_text, (answer["tags"] or []) if confident else [])
+    for tag in [landmark, *general, city, country]:
         if tag:
             keywords.setdefault(tag.casefold(), tag)
+    code = country_codes.get(answer["country"] or "") if country else None
     path = [part for part in (country, city, landmark) if part]
     latitude, longitude = answer["latitude"], answer["longitude"]
     if not confident or answer["location_source"] != "landmark":
@@ -99,21 +102,25 @@ def build_tags(
     return SidecarTags(
         lists={
             SUBJECT: tuple(keywords.values()),
-            HIERARCHY: (tag_path([root, *path], HIERARCHY),) if path else (),
-            TAGS_LIST: (tag_path([root, *path], TAGS_LIST),) if path else (),
+            HIERARCHY: (tag_path([clean_text(root), *path], HIERARCHY),) if path else (),
+            TAGS_LIST: (tag_path([clean_text(root), *path], TAGS_LIST),) if path else (),
         },
         values={
             "exif:GPSLatitude": None if latitude is None else degrees(latitude, "NS"),
             "exif:GPSLongitude": None if longitude is None else degrees(longitude, "EW"),
             "photoshop:City": city,
             "photoshop:Country": country,
-            "Iptc4xmpCore:CountryCode": country_codes.get(country) if country else None,
+            "Iptc4xmpCore:CountryCode": code,
         },
-        model=model,
+        model=clean_text(model),
         landmark=landmark,
         confidence=answer["confidence"] if confident else None,
         level=answer["level"] if confident else None,
     )
+
+
+def _clean(name: str | None) -> str | None:
+    return clean_text(name) if name else None
 
 
 def degrees(value: float, directions: str) -> str:
@@ -159,15 +166,19 @@ def is_others(xmp: Xmp, group: Mapping[str, str]) -> bool:
 
 
 def _merge_list(xmp: Xmp, name: str, wanted: tuple[str, ...]) -> None:
+    # Sets, because a hostile or careless photo carries thousands of tags.
     kind, wrote, *_ = LISTS[name]
-    present, ours = xmp.items(name), xmp.items(wrote)
+    present, ours = set(xmp.items(name)), xmp.items(wrote)
     removed = xmp.items(_REMOVED)
-    removed += [tag for tag in ours if tag not in present and tag not in removed]
-    carried = _carry_over(xmp, name, begin=any(tag not in removed for tag in wanted))
-    present, ours = xmp.items(name), [tag for tag in ours if tag not in carried]
-    theirs = {tag.casefold() for tag in present if tag not in ours}
-    new = [tag for tag in wanted if tag.casefold() not in theirs and tag not in removed]
-    xmp.drop_items(name, [tag for tag in ours if tag not in new])
+    known = present.union(removed)
+    removed += [tag for tag in ours if tag not in known]
+    unwanted = frozenset(removed)
+    carried = set(_carry_over(xmp, name, begin=any(tag not in unwanted for tag in wanted)))
+    after = xmp.items(name)
+    present, mine = set(after), {tag for tag in ours if tag not in carried}
+    theirs = {tag.casefold() for tag in after if tag not in mine}
+    new = [tag for tag in wanted if tag.casefold() not in theirs and tag not in unwanted]
+    xmp.drop_items(name, mine.difference(new))
     xmp.add_items(name, [tag for tag in new if tag not in present], kind)
     xmp.set_items(wrote, new)
     xmp.set_items(_REMOVED, removed)
@@ -184,8 +195,9 @@ def _carry_over(xmp: Xmp, name: str, *, begin: bool) -> list[str]:
     carried = LISTS[name].carried
     if not carried or _own(xmp, name):
         return []
-    present, before = xmp.items(name), xmp.items(carried)
-    if not begin and not any(tag in before for tag in present):
+    present, before = set(xmp.items(name)), xmp.items(carried)
+    copied = frozenset(before)
+    if not begin and not present & copied:
         return []
     other = TAGS_LIST if name == HIERARCHY else HIERARCHY
     paths = [path.split(LISTS[other].separator) for path in _own(xmp, other)]
@@ -193,7 +205,7 @@ def _carry_over(xmp: Xmp, name: str, *, begin: bool) -> list[str]:
     parts = {part.casefold() for path in paths for part in path}
     flat = [tag for tag in _own(xmp, SUBJECT) if tag.casefold() not in parts]
     found = dict.fromkeys([*(tag_path(path, name) for path in paths), *flat])
-    new = [tag for tag in found if tag not in before]
+    new = [tag for tag in found if tag not in copied]
     xmp.add_items(name, [tag for tag in new if tag not in present], LISTS[name].kind)
     xmp.set_items(carried, before + new)
     return new

@@ -6,6 +6,7 @@ frame.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from lxml import etree
@@ -25,6 +26,10 @@ NAMESPACES = {
     "photoshop": "http://ns.adobe.com/photoshop/1.0/",
 }
 _MAX_BYTES = 16 << 20
+_MAX_ITEMS = 10_000
+_MAX_DESCRIPTIONS = 1_000
+_BREAK = re.compile("[\t\n\r]+")
+_NOT_IN_XML = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 # The frame by which programs find the packet in a file; the id is the standard's.
 _BEGIN = 'begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"'
 _END = 'end="w"'
@@ -38,6 +43,11 @@ def qualified(name: str) -> str:
     """`dc:subject` as lxml writes it."""
     prefix, _, local = name.partition(":")
     return f"{{{NAMESPACES[prefix]}}}{local}"
+
+
+def clean_text(text: str) -> str:
+    """Text on one line, without characters that XML cannot hold."""
+    return _NOT_IN_XML.sub("", _BREAK.sub(" ", text)).strip()
 
 
 _RDF, _DESCRIPTION, _ABOUT, _LI = map(
@@ -56,6 +66,8 @@ class Xmp:
         rdf = root if root.tag == _RDF else root.find(_RDF)
         if rdf is None:
             raise XmpError("it has no rdf:RDF, so it is no XMP")
+        if len(rdf.findall(_DESCRIPTION)) > _MAX_DESCRIPTIONS:
+            raise XmpError(f"it has more than {_MAX_DESCRIPTIONS:,} rdf:Description")
         self._root, self._rdf, self._declared = root, rdf, declared
         self.changed = False
 
@@ -120,14 +132,19 @@ class Xmp:
         self.changed = True
 
     def items(self, name: str) -> list[str]:
-        """Items of a list property in their order; a simple property is a list of one."""
-        found = []
+        """Items of a list property in their order; a simple property is a list of one.
+
+        Raises XmpError for more than 10,000.
+        """
+        found: list[str] = []
         for description, element in self._places(name):
             if element is None:
                 found.append(description.get(qualified(name), ""))
                 continue
             array = _array(element)
-            found += [_text(element)] if array is None else [_text(li) for li in array.iter(_LI)]
+            found += map(_text, [element] if array is None else array.iterchildren(_LI))
+            if len(found) > _MAX_ITEMS:
+                raise XmpError(f"{name} has more than {_MAX_ITEMS:,} items: remove some")
         return [item for item in found if item]
 
     def add_items(self, name: str, items: Iterable[str], kind: str) -> None:
@@ -148,11 +165,12 @@ class Xmp:
 
     def drop_items(self, name: str, items: Collection[str]) -> None:
         """Remove items from a list property, and the property with its last item."""
+        unwanted = frozenset(items)
         for _, element in list(self._places(name)):
             array = None if element is None else _array(element)
             if element is None or array is None:
                 continue
-            dropped = [li for li in array.iter(_LI) if _text(li) in items]
+            dropped = [li for li in array.iterchildren(_LI) if _text(li) in unwanted]
             for li in dropped:
                 _drop(li)
                 self.changed = True
@@ -202,8 +220,10 @@ def _array(element: etree._Element) -> etree._Element | None:
 def _append(parent: etree._Element, child: etree._Element) -> etree._Element:
     """Append a child on a line of its own."""
     depth = len(list(parent.iterancestors())) + 1
-    if len(parent):
-        parent[-1].tail = "\n" + " " * depth
+    # Not `len(parent)`, which counts all children.
+    last = next(parent.iterchildren(reversed=True), None)
+    if last is not None:
+        last.tail = "\n" + " " * depth
     else:
         parent.text = "\n" + " " * depth
     parent.append(child)

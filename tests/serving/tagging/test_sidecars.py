@@ -71,6 +71,25 @@ def test_a_sidecar_says_what_and_where(photo: Path, tags: SidecarTags) -> None:
     assert 0.9 < float(xmp.text("landmarkml:Confidence") or 0) <= 1
 
 
+def test_control_characters_in_names_are_left_out(photo: Path, answer: Prediction) -> None:
+    answer = answer | {
+        "landmark": "Eiffel\x00 Tower\x1b",
+        "city": "Pa\u0008ris",
+        "tags": ["a\nb\udc80"],
+    }
+    xmp = update(photo, tags_of(answer, model="landmarks\x07/1"))
+    assert xmp.items("dc:subject") == ["Eiffel Tower", "a b", "Paris", "France"]
+    assert xmp.text("photoshop:City") == "Paris"
+    assert xmp.text("landmarkml:Model") == "landmarks/1"
+
+
+def test_what_a_killed_run_left_is_written_over(photo: Path, tags: SidecarTags) -> None:
+    left = photo.with_name(f".{photo.name}.xmp.tmp")
+    left.write_bytes(b"half a side")
+    update(photo, tags)
+    assert not left.exists()
+
+
 @pytest.mark.parametrize(
     ("value", "sides", "text"),
     [

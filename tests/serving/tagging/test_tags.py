@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,7 @@ from serving.tagging.sidecars.tags import (
     SidecarTags,
     merge,
 )
-from serving.tagging.sidecars.xmp import Xmp
+from serving.tagging.sidecars.xmp import Xmp, XmpError
 
 PATH = "Places/France/Paris"
 TAGS = SidecarTags(
@@ -138,3 +139,16 @@ def test_a_path_of_the_users_that_we_said_too_becomes_theirs() -> None:
     xmp.set_items("landmarkml:WroteHierarchicalSubject", [])
     other = replace(TAGS, lists={**TAGS.lists, TAGS_LIST: ("Places/Italy",)})
     assert merged(xmp, other).items(TAGS_LIST) == [PATH, "Places/Italy"]
+
+
+def test_thousands_of_tags_are_merged_in_linear_time() -> None:
+    many = [f"tag {number}" for number in range(9_000)]
+    started = time.process_time()
+    xmp = merged(document(subject=many))
+    assert time.process_time() - started < 15
+    assert xmp.items(SUBJECT) == [*many, "Paris", "France"]
+
+
+def test_more_tags_than_anybody_has_are_refused() -> None:
+    with pytest.raises(XmpError, match="dc:subject has more than 10,000 items"):
+        merge(document(subject=[f"tag {number}" for number in range(10_001)]), TAGS)

@@ -127,3 +127,14 @@ def test_a_library_is_a_folder(photos: Path) -> None:
 def test_a_library_is_not_to_be_skipped_as_a_whole(photos: Path) -> None:
     with pytest.raises(ValueError, match=r"is also the folder to write to.*give out a folder"):
         Library(photos / "2024/..", skip=frozenset([photos.resolve()]))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_photo_that_becomes_a_pipe_is_an_error_not_a_wait(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    (found,) = Library(tmp_path).walk()
+    (tmp_path / "a.jpg").unlink()
+    os.mkfifo(tmp_path / "a.jpg")
+    answer = Library(tmp_path).read(found.path)
+    assert isinstance(answer, OSError)
+    assert "pipe" in str(answer)

@@ -150,8 +150,9 @@ def test_a_hostile_document_is_refused_at_once(name: str, encoding: str) -> None
         (b"<html/>", "it is no XMP"),
         (b" " * ((16 << 20) + 1), "too many for a sidecar"),
         (b"<a>" * 100_000, "its XML is broken"),
+        (FRAME.format(body="<rdf:Description/>" * 1_001).encode(), "more than 1,000"),
     ],
-    ids=["empty", "binary", "cut", "html", "large", "deep"],
+    ids=["empty", "binary", "cut", "html", "large", "deep", "descriptions"],
 )
 def test_what_is_no_xmp_is_refused(content: bytes, reason: str) -> None:
     with pytest.raises(XmpError, match=reason):
