@@ -25,9 +25,9 @@ from landmark_ml.inference.predictor import Predictor
 from landmark_ml.tracking import run as tracking
 from serving.champion import exported_network
 from serving.cluster.tagger import Network, RayWorkers, fetch_network, tag_photos
-from serving.tagging import Library, find_version
-from serving.tagging.recognition import LoadedVersion
+from serving.tagging.recognition import LoadedVersion, find_version
 from serving.tagging.tagger import tag_library
+from serving.tagging.walk import Library
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -41,7 +41,7 @@ def print_tagging(result: TagResult) -> None:
 
 def print_counts(result: TagResult | ClusterResult) -> None:
     """Print the landmarks found, how fast photos were recognised, and what has no answer."""
-    from serving.tagging import printable
+    from serving.tagging.table import printable
 
     for landmark, count in result.most_photographed()[:MOST_SHOWN]:
         print(f"{count:8,}  {landmark}")

@@ -8,7 +8,7 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import mlflow.artifacts
 from mlflow.exceptions import MlflowException
@@ -19,7 +19,7 @@ from landmark_ml.inference.predictor import Predictor
 from landmark_ml.tracking.errors import is_not_there
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mlflow.entities.model_registry import ModelVersion
 
@@ -47,12 +47,6 @@ class Loaded:
     run_id: str
 
 
-class LoadVersion(Protocol):
-    """Loads a version; tests pass their own."""
-
-    def __call__(self, version: ModelVersion, uri: str | None, /) -> Predictor: ...
-
-
 class Champion:
     """Follows `models:/NAME@champion`. Safe to read from several threads.
 
@@ -68,7 +62,7 @@ class Champion:
         tracking_uri: str | None = None,
         poll_seconds: float = 2.0,
         *,
-        load: LoadVersion | None = None,
+        load: Callable[[ModelVersion, str | None], Predictor] | None = None,
     ) -> None:
         if poll_seconds <= 0:
             raise ValueError(f"poll_seconds is {poll_seconds}; give a number above 0")
@@ -85,10 +79,9 @@ class Champion:
     @property
     def current(self) -> Loaded:
         """The version that answers now. Raises ChampionError before `start`."""
-        loaded = self._loaded
-        if loaded is None:
+        if self._loaded is None:
             raise ChampionError(f"the champion of {self.name} is not loaded; call start first")
-        return loaded
+        return self._loaded
 
     @property
     def problem(self) -> str | None:

@@ -12,21 +12,17 @@ if TYPE_CHECKING:
     from typing import Self
 
 
-def open_database(path: Path) -> NamedDatabase:
-    """Open or create an SQLite file, without implicit transactions.
-
-    Raises OSError, now or at a later statement, when the file cannot be read or written.
-    """
-    with _named(str(path)):
-        return sqlite3.connect(path, isolation_level=None, factory=NamedDatabase)
-
-
 class NamedDatabase(sqlite3.Connection):
-    """A connection whose statements raise OSError with the file's name on a full or broken disk."""
+    """An SQLite file, opened or created, without implicit transactions.
 
-    def __init__(self, database: Path, *args: Any, **options: Any) -> None:
-        super().__init__(database, *args, **options)
-        self._name = str(database)
+    Raises OSError with the file's name, now or at a later statement, when the file cannot be read
+    or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._name = str(path)
+        with _named(self._name):
+            super().__init__(path, isolation_level=None)
 
     def execute(self, *args: Any) -> sqlite3.Cursor:
         with _named(self._name):
@@ -47,7 +43,7 @@ class ScratchDatabase:
     def __init__(self, path: Path, schema: str) -> None:
         path.unlink(missing_ok=True)
         self._path = path
-        self._db = open_database(path)
+        self._db = NamedDatabase(path)
         # Nobody reads it after a crash, so it need not survive one.
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute("PRAGMA synchronous = OFF")

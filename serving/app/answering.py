@@ -7,8 +7,9 @@ import threading
 from collections import Counter, deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from landmark_ml.inference.photos import PhotoError, check_bytes
@@ -16,7 +17,7 @@ from landmark_ml.inference.predictor import Predictor, Scores
 from landmark_ml.inference.runtime import usable_cpus
 from serving.app.answers import Answers, Model, answer_photo, describe_model
 from serving.app.run_links import RunLinks
-from serving.app.uploads import Memory, RequestRefusedError, TooBusyError, Upload, read_uploads
+from serving.app.uploads import Memory, TooBusyError, Upload, read_uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from landmark_ml.config import AppConfig
     from serving.app.metrics import Metrics
-    from serving.champion import Loaded
+    from serving.champion import Champion, Loaded
 
 Found: TypeAlias = Scores | PhotoError
 
@@ -35,24 +36,12 @@ _CLIENT_GONE = 499
 """Not an HTTP status; nginx made it common in logs."""
 
 
-class Source(Protocol):
-    """Where the answering version comes from: a `Champion` that was started."""
-
-    @property
-    def current(self) -> Loaded:
-        """The version that answers now."""
-
-    @property
-    def problem(self) -> str | None:
-        """Why it is not the champion; None when it is."""
-
-
 class Answering:
     """Answers each request with the version that is champion when its photos have arrived."""
 
     def __init__(
         self,
-        champion: Source,
+        champion: Champion,
         config: AppConfig,
         metrics: Metrics,
         run_url: Callable[[str], str | None],
@@ -81,7 +70,7 @@ class Answering:
     async def answer(self, request: Request, top_k: int, threshold: float | None) -> Answers:
         """Answer the photos of a request, all with one version.
 
-        Raises RequestRefusedError when the request is too large, too slow or cannot be read.
+        Raises HTTPException when the request is too large, too slow or cannot be read.
         """
         with self._memory.share() as hold:
             uploads = await self._read(request, hold)
@@ -114,10 +103,10 @@ class Answering:
                 return await read_uploads(request, max_body, config.max_photos, hold)
         except TimeoutError:
             reason = f"the upload took over {config.timeout:g} s; send fewer or smaller photos"
-            raise RequestRefusedError(408, reason, {"Connection": "close"}) from None
+            raise HTTPException(408, reason, {"Connection": "close"}) from None
         except ClientDisconnect:
             # Nobody reads this answer; it is for the log and the counters.
-            raise RequestRefusedError(_CLIENT_GONE, "the client went away") from None
+            raise HTTPException(_CLIENT_GONE, "the client went away") from None
 
     async def _score(self, predictor: Predictor, uploads: Sequence[Upload]) -> list[Found]:
         photos = [upload.take() for upload in uploads if not upload.too_large]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 
 # FastAPI resolves the annotations of routes, so this is imported for real.
 from starlette.requests import Request  # noqa: TC002
@@ -19,7 +20,6 @@ from landmark_ml.inference.predictor import DEFAULT_TOP_K
 from serving.app.answering import Answering
 from serving.app.answers import Answers, Model, Problem, document
 from serving.app.metrics import CONTENT_TYPE_LATEST, AccessLog, Metrics
-from serving.app.uploads import RequestRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from landmark_ml.config import AppConfig
-    from serving.app.answering import Source
+    from serving.champion import Champion
 
 _STATIC = Path(__file__).resolve().parents[1] / "static"
 _MAX_CANDIDATES = 50
@@ -55,12 +55,11 @@ _PROBLEMS: dict[int | str, str] = {
     413: "Too many bytes or photos in one request.",
     503: "Busy; the header Retry-After says when to try again.",
 }
-_CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 SECURITY_HEADERS = {
-    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
@@ -73,7 +72,7 @@ _WITH_TOKEN = ("/api/", "/metrics")
 
 
 def create_app(
-    champion: Source,
+    champion: Champion,
     config: AppConfig,
     *,
     run_url: Callable[[str], str | None],
@@ -99,28 +98,13 @@ def create_app(
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.add_exception_handler(RequestRefusedError, _refuse)
     app.add_exception_handler(Exception, _fail)
-    _add_api(app, answering)
-    _add_operations(app, champion, metrics)
-    _add_page(app)
-    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-    hosts = [name.strip() for name in config.hosts.split(",") if name.strip()]
-    paths = {route.path for route in app.routes if hasattr(route, "path")}
-    # The one added last is outermost: the log sees what the guard refuses.
-    app.add_middleware(Guard, hosts=hosts, token=token)
-    app.add_middleware(AccessLog, metrics=metrics, paths=paths)
-    return app
-
-
-def _add_api(app: FastAPI, answering: Answering) -> None:
-    problem = document(Problem)
 
     @app.post(
         "/api/tag",
         response_model=document(Answers),
         responses={
-            status: {"model": problem, "description": meaning}
+            status: {"model": document(Problem), "description": meaning}
             for status, meaning in _PROBLEMS.items()
         },
         openapi_extra=_UPLOAD,
@@ -141,10 +125,6 @@ def _add_api(app: FastAPI, answering: Answering) -> None:
     async def model() -> Response:
         return JSONResponse(answering.model())
 
-    _add_get(app, "/api/model", model, "Which version answers", response_model=document(Model))
-
-
-def _add_operations(app: FastAPI, champion: Source, metrics: Metrics) -> None:
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
@@ -157,12 +137,27 @@ def _add_operations(app: FastAPI, champion: Source, metrics: Metrics) -> None:
     async def counters() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    _add_get(app, "/healthz", healthz, "Whether the process runs")
-    _add_get(app, "/readyz", readyz, "Whether a model answers, and whether the next one can")
-    _add_get(app, "/metrics", counters, "Counters for Prometheus")
+    described = {
+        "/api/model": (model, document(Model), "Which version answers"),
+        "/healthz": (healthz, None, "Whether the process runs"),
+        "/readyz": (readyz, None, "Whether a model answers, and whether the next one can"),
+        "/metrics": (counters, None, "Counters for Prometheus"),
+    }
+    for path, (endpoint, answer, summary) in described.items():
+        app.add_api_route(path, endpoint, response_model=answer, summary=summary)
+        # A second route, so that the description of the API lists GET alone.
+        app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
+    _add_pages(app)
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    hosts = [name.strip() for name in config.hosts.split(",") if name.strip()]
+    paths = {route.path for route in app.routes if hasattr(route, "path")}
+    # The one added last is outermost: the log sees what the guard refuses.
+    app.add_middleware(Guard, hosts=hosts, token=token)
+    app.add_middleware(AccessLog, metrics=metrics, paths=paths)
+    return app
 
 
-def _add_page(app: FastAPI) -> None:
+def _add_pages(app: FastAPI) -> None:
     async def page() -> Response:
         return FileResponse(_STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
@@ -171,20 +166,6 @@ def _add_page(app: FastAPI) -> None:
 
     for path, endpoint in (("/", page), ("/docs", docs)):
         app.add_api_route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False)
-
-
-def _add_get(
-    app: FastAPI, path: str, endpoint: Callable[[], Any], summary: str, **options: Any
-) -> None:
-    app.add_api_route(path, endpoint, summary=summary, **options)
-    # A second route, so that the description of the API lists GET alone.
-    app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
-
-
-async def _refuse(_: Request, error: Exception) -> Response:
-    if not isinstance(error, RequestRefusedError):
-        raise error
-    return error.response()
 
 
 async def _fail(_: Request, __: Exception) -> Response:
@@ -216,8 +197,9 @@ class Guard:
 
         try:
             self._check(scope["path"], Headers(scope=scope))
-        except RequestRefusedError as refused:
-            await refused.response()(scope, receive, send_guarded)
+        except HTTPException as refused:
+            answer = JSONResponse({"detail": refused.detail}, refused.status_code, refused.headers)
+            await answer(scope, receive, send_guarded)
         else:
             await self._app(scope, receive, send_guarded)
 
@@ -229,15 +211,15 @@ class Guard:
         if colon and port.isdecimal():
             host = name
         if host not in self._hosts:
-            raise RequestRefusedError(
+            raise HTTPException(
                 400, f"this server is not called {host[:100]!r}; start it with --hosts naming it"
             )
         if not path.startswith(_WITH_TOKEN):
             return
         if headers.get("sec-fetch-site") == "cross-site":
-            raise RequestRefusedError(403, "pages of other sites may not ask this server")
+            raise HTTPException(403, "pages of other sites may not ask this server")
         scheme, _, given = headers.get("authorization", "").partition(" ")
         is_right = hmac.compare_digest(given.strip().encode(), self._token)
         if self._token and not (scheme.lower() == "bearer" and is_right):
             reason = "a token is needed; send it as `Authorization: Bearer <token>`"
-            raise RequestRefusedError(401, reason, {"WWW-Authenticate": "Bearer"})
+            raise HTTPException(401, reason, {"WWW-Authenticate": "Bearer"})

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
-from starlette.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from landmark_ml.inference.photos import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from starlette.requests import Request
 
@@ -22,21 +22,7 @@ RETRY_SECONDS = 2
 _MAX_NAME = 255
 
 
-class RequestRefusedError(Exception):
-    """A request that gets no answer: the HTTP `status`, and a `reason` that says what to do."""
-
-    def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-        self.headers = dict(headers or {})
-
-    def response(self) -> JSONResponse:
-        """The refusal as an HTTP response, `{"detail": reason}`."""
-        return JSONResponse({"detail": self.reason}, self.status, self.headers)
-
-
-class TooBusyError(RequestRefusedError):
+class TooBusyError(HTTPException):
     """More work than the queue or the memory holds. The client may try again."""
 
     def __init__(self, reason: str) -> None:
@@ -95,7 +81,7 @@ class Upload:
     def take(self) -> bytes:
         """Give the photo's bytes away; they are not kept here, so memory holds them only once."""
         parts, self.parts = self.parts, []
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(parts)
 
 
 async def read_uploads(
@@ -103,12 +89,12 @@ async def read_uploads(
 ) -> list[Upload]:
     """Read the photos of a multipart form, or the body as one photo.
 
-    hold: called with the size of each part as it arrives. Raises RequestRefusedError: 413 for too
+    hold: called with the size of each part as it arrives. Raises HTTPException: 413 for too
     many bytes or photos, 400 for a form that cannot be read, and whatever `hold` raises.
     """
     reason = f"the request has more than {max_body:,} bytes; send fewer or smaller photos"
     # With this header the server closes the connection instead of reading what still arrives.
-    too_large = RequestRefusedError(413, reason, {"Connection": "close"})
+    too_large = HTTPException(413, reason, {"Connection": "close"})
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > max_body:
         raise too_large
@@ -136,9 +122,7 @@ class _Form:
 
     def __init__(self, boundary: bytes, max_photos: int) -> None:
         if not boundary:
-            raise RequestRefusedError(
-                400, "the form has no boundary; send it as multipart/form-data"
-            )
+            raise HTTPException(400, "the form has no boundary; send it as multipart/form-data")
         self._uploads: list[Upload] = []
         self._max_photos = max_photos
         self._header, self._value = b"", b""
@@ -164,14 +148,14 @@ class _Form:
 
     def end(self) -> list[Upload]:
         if not self._complete:
-            raise RequestRefusedError(400, "the form is cut short; send it again")
+            raise HTTPException(400, "the form is cut short; send it again")
         if not self._uploads:
-            raise RequestRefusedError(400, "the form has no files; add at least one photo")
+            raise HTTPException(400, "the form has no files; add at least one photo")
         return self._uploads
 
     def _begin(self) -> None:
         if len(self._uploads) == self._max_photos:
-            raise RequestRefusedError(
+            raise HTTPException(
                 413,
                 f"the form has more than {self._max_photos} photos; send fewer at a time",
                 {"Connection": "close"},
@@ -200,7 +184,7 @@ class _Form:
                 f"the field {_text(self._field)!r} of the form is not a file; send photos as files"
                 " and parameters in the address, such as /api/tag?top_k=3"
             )
-            raise RequestRefusedError(400, reason, {"Connection": "close"})
+            raise HTTPException(400, reason, {"Connection": "close"})
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         self._uploads[-1].add(data[start:end])
@@ -219,4 +203,4 @@ def _refuse_unreadable() -> Iterator[None]:
         yield
     except FormParserError as error:
         reason = f"the form cannot be read ({error}); send it again"
-        raise RequestRefusedError(400, reason) from None
+        raise HTTPException(400, reason) from None

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from pyarrow.fs import FileSelector
 
 from serving.database import ScratchDatabase
-from serving.tagging import SCHEMA, Found
+from serving.tagging.table import SCHEMA
+from serving.tagging.walk import Found
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -21,7 +21,7 @@ from pyarrow.fs import (
 
 from landmark_ml.config import user_path
 from landmark_ml.files import is_of_the_system
-from serving.tagging import MAX_READ_BYTES, OTHER_PICTURES, PHOTO_SUFFIXES, Found, Library
+from serving.tagging.walk import MAX_READ_BYTES, OTHER_PICTURES, PHOTO_SUFFIXES, Found, Library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,23 +23,16 @@ from landmark_ml.tracking import run as tracking
 from serving.champion import exported_network
 from serving.cluster.parts import Listing, Part, PartStore, bits_for
 from serving.cluster.storage import local_folder, open_folder, open_photos
-from serving.tagging import (
-    Counts,
-    PhotoLocations,
-    find_version,
-    may_change,
-    printable,
-    read_places,
-    recognise,
-    table_row,
-)
+from serving.tagging.places import PhotoLocations, read_places
+from serving.tagging.recognition import find_version, may_change, recognise
+from serving.tagging.table import Counts, printable, table_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from landmark_ml.config import ClusterConfig
     from landmark_ml.geo.place import Place
-    from serving.tagging import Found
+    from serving.tagging.walk import Found
 
 _VERSION = 1
 """Version of how a row is made: raise it to have all photos recognised again."""
@@ -98,7 +91,7 @@ class Job:
     places: tuple[Place, ...]
     cpus: int
     reads: int
-    unreadable: frozenset[str] = frozenset()
+    unreadable: frozenset[str]
 
 
 class Workers(Protocol):
@@ -151,16 +144,6 @@ def tag_photos(config: ClusterConfig, network: Network, workers: Workers) -> Clu
     places = tuple(read_places(config.places))
     threshold = None if config.threshold == -1 else config.threshold
     places_hash = hashlib.sha256(repr(places).encode()).hexdigest()[:16]
-    job = Job(
-        photos=photos_at,
-        out=out,
-        version=network.version,
-        asked=f"{_VERSION} {network.identity} {threshold} {places_hash}",
-        threshold=threshold,
-        places=places,
-        cpus=config.cpus,
-        reads=config.reads,
-    )
     result = ClusterResult(out=out, model=network.version)
     store = PartStore(open_folder(out, create=True))
     photos = open_photos(photos_at, out)
@@ -187,7 +170,17 @@ def tag_photos(config: ClusterConfig, network: Network, workers: Workers) -> Clu
             for index in sorted(emptied):
                 yield Part(index, ())
 
-        job = replace(job, unreadable=frozenset(map(printable, photos.unreadable)))
+        job = Job(
+            photos=photos_at,
+            out=out,
+            version=network.version,
+            asked=f"{_VERSION} {network.identity} {threshold} {places_hash}",
+            threshold=threshold,
+            places=places,
+            cpus=config.cpus,
+            reads=config.reads,
+            unreadable=frozenset(map(printable, photos.unreadable)),
+        )
         started = time.perf_counter()
         with tqdm(total=count, desc="tagging", unit="photos", smoothing=0.05, delay=1) as bar:
             for counts in workers.tag(job, network.files, parts()):

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from landmark_ml.inference.predictor import Predictor
-    from serving.champion import LoadVersion
 
 POLL_SECONDS = 0.02
 LONGEST = 20.0
@@ -48,7 +47,7 @@ def watch(name: str, predictor: Predictor) -> Iterator[Callable[..., Champion]]:
     def load_nothing(version: ModelVersion, uri: str | None) -> Predictor:
         return predictor
 
-    def start(load: LoadVersion = load_nothing) -> Champion:
+    def start(load: Callable[[ModelVersion, str | None], Predictor] = load_nothing) -> Champion:
         opened.append(Champion(name, poll_seconds=POLL_SECONDS, load=load))
         return opened[-1].start()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import mlflow
 import pytest
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from landmark_ml.inference.predictor import Predictor
+    from serving.champion import Champion
 
 
 @dataclass
@@ -75,7 +76,7 @@ def start_app(predictor: Predictor) -> Iterator[StartApp]:
             return f"http://mlflow.test/{run_id}"
 
         made = create_app(
-            versions,
+            cast("Champion", versions),
             AppConfig(threads=2, **changes),
             run_url=run_url or known_url,
             token=token,
@@ -108,7 +109,7 @@ def serve(predictor: Predictor) -> Iterator[Callable[..., str]]:
     ) -> str:
         versions = versions or Versions(Loaded(predictor, version=7, run_id="abc"))
         app = create_app(
-            versions,
+            cast("Champion", versions),
             AppConfig(**changes),
             run_url=run_url,
             token=token,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from serving.cluster.parts import Part
     from serving.cluster.tagger import Job
-    from serving.tagging import Counts
+    from serving.tagging.table import Counts
 
 
 class OneProcess:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serving.cluster.parts import Listing, Part, bits_for
-from serving.tagging import Found
+from serving.tagging.walk import Found
 
 PHOTOS = [Found(Path(f"{number % 7}/{number}.jpg"), number, 2 * number) for number in range(1000)]
 

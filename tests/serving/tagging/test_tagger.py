@@ -12,9 +12,9 @@ import pytest
 
 from experiments import tag
 from landmark_ml.config import TagConfig
-from serving.tagging import Counts, TagResult, tagger
+from serving.tagging import TagResult, tagger
 from serving.tagging.recognition import LoadedVersion
-from serving.tagging.table import CSV
+from serving.tagging.table import CSV, Counts
 from serving.tagging.walk import Library
 from tests.colour_artifact import BLUE, GREEN, RED, TOWER, colour_photo
 from tests.heic_stand_in import HEIC, with_plugin, without_plugin
