@@ -127,15 +127,15 @@ def test_a_file_that_the_system_does_not_give_is_asked_for_again(
     config: TagConfig, counting: Counting, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = photos / "2024/castle.jpeg"
-    opened = Path.open
+    opened = os.open
 
-    def open_or_refuse(path: Path, *arguments: Any, **options: Any) -> Any:
-        if path == refused:
+    def open_or_refuse(path: str | Path, *arguments: Any, **options: Any) -> Any:
+        if Path(path) == refused:
             raise PermissionError(13, "Permission denied")
         return opened(path, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", open_or_refuse)
+        patch.setattr(os, "open", open_or_refuse)
         asked(config, counting)
     row = parquet(config)["2024/castle.jpeg"]
     assert (row["error_code"], row["error_reason"]) == ("cannot_be_read", "Permission denied")
