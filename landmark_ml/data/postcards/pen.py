@@ -167,8 +167,8 @@ class Pen:
     def onion_dome(self, x: float, ends: Point, radius: float, colour: Colour) -> None:
         """Fill a dome between two heights, shaded in upright slices."""
         low, tall = ends[0], ends[1] - ends[0]
-        radii = (0.84, 0.97, 1.0, 0.92, 0.7, 0.36, 0.1, 0.0)
-        profile = list(zip(radii, (0.0, 0.14, 0.3, 0.5, 0.7, 0.86, 0.96, 1.0), strict=True))
+        profile = [(0.84, 0.0), (0.97, 0.14), (1.0, 0.3), (0.92, 0.5)]
+        profile += [(0.7, 0.7), (0.36, 0.86), (0.1, 0.96), (0.0, 1.0)]
         for near, far in itertools.pairwise((-1.0, -0.7, -0.2, 0.3, 0.75, 1.0)):
             up = [(x + near * radius * r, low + tall * y) for r, y in profile]
             down = [(x + far * radius * r, low + tall * y) for r, y in reversed(profile)]

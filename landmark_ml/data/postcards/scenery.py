@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -23,27 +23,15 @@ GROUNDS: dict[str, Colour] = {
 Tint = tuple[float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Sky:
-    """How often a sky is seen, its two colours, the tint it lays on things, and its contrast."""
-
-    share: float
-    zenith: Colour
-    horizon: Colour
-    tint: Tint
-    contrast: float
-    clouds: float
-    night: bool = False
-
-
-SKIES: tuple[Sky, ...] = (
-    Sky(0.26, (66, 128, 208), (190, 216, 236), (1.0, 1.0, 0.98), 0.38, 0.3),
-    Sky(0.18, (104, 146, 196), (214, 222, 228), (0.95, 0.95, 0.96), 0.28, 0.7),
-    Sky(0.15, (150, 156, 164), (204, 206, 206), (0.82, 0.84, 0.87), 0.1, 0.6),
-    Sky(0.11, (78, 84, 140), (248, 164, 92), (0.92, 0.68, 0.52), 0.5, 0.5),
-    Sky(0.07, (126, 138, 188), (246, 206, 190), (0.92, 0.8, 0.8), 0.3, 0.3),
-    Sky(0.06, (70, 44, 66), (236, 112, 60), (0.26, 0.19, 0.21), 0.2, 0.4),
-    Sky(0.17, (10, 14, 34), (44, 54, 88), (0.36, 0.4, 0.52), 0.25, 0.2, night=True),
+# How often a sky is seen, how cloudy it is, and the light under it.
+SKIES: tuple[tuple[float, float, Light], ...] = (
+    (0.26, 0.3, Light((66, 128, 208), (190, 216, 236), (1.0, 1.0, 0.98), 0, 0.38)),
+    (0.18, 0.7, Light((104, 146, 196), (214, 222, 228), (0.95, 0.95, 0.96), 0, 0.28)),
+    (0.15, 0.6, Light((150, 156, 164), (204, 206, 206), (0.82, 0.84, 0.87), 0, 0.1)),
+    (0.11, 0.5, Light((78, 84, 140), (248, 164, 92), (0.92, 0.68, 0.52), 0, 0.5)),
+    (0.07, 0.3, Light((126, 138, 188), (246, 206, 190), (0.92, 0.8, 0.8), 0, 0.3)),
+    (0.06, 0.4, Light((70, 44, 66), (236, 112, 60), (0.26, 0.19, 0.21), 0, 0.2)),
+    (0.17, 0.2, Light((10, 14, 34), (44, 54, 88), (0.36, 0.4, 0.52), 0, 0.25, night=True)),
 )
 FLOODLIGHTS: tuple[Tint | None, ...] = (
     *(None, (1.0, 0.82, 0.52), (0.86, 0.84, 0.8)),
@@ -51,15 +39,14 @@ FLOODLIGHTS: tuple[Tint | None, ...] = (
 )
 
 
-def choose_light(rng: np.random.Generator) -> tuple[Light, Sky]:
-    """Pick a sky and the light under it."""
-    shares = np.array([sky.share for sky in SKIES])
-    sky = SKIES[int(rng.choice(len(SKIES), p=shares / shares.sum()))]
-    wobble = rng.uniform(0.92, 1.06, 3)
-    tint = (sky.tint[0] * wobble[0], sky.tint[1] * wobble[1], sky.tint[2] * wobble[2])
+def choose_light(rng: np.random.Generator) -> tuple[Light, float]:
+    """Pick a sky: the light under it and how cloudy it is."""
+    shares = np.array([share for share, _, _ in SKIES])
+    _, clouds, light = SKIES[int(rng.choice(len(SKIES), p=shares / shares.sum()))]
+    red, green, blue = light.tint * rng.uniform(0.92, 1.06, 3)
     side = float(rng.uniform(0.5, 1.0) * rng.choice((-1, 1)))
-    flood = pick(rng, FLOODLIGHTS) if sky.night else None
-    return Light(sky.zenith, sky.horizon, tint, side, sky.contrast, sky.night, flood), sky
+    flood = pick(rng, FLOODLIGHTS) if light.night else None
+    return replace(light, tint=(red, green, blue), side=side, flood=flood), clouds
 
 
 def noise_mask(
@@ -78,7 +65,7 @@ def gradient(size: tuple[int, int], top: Colour, bottom: Colour) -> Image.Image:
     return column.resize(size, Image.Resampling.NEAREST)
 
 
-def draw_sky(picture: Image.Image, light: Light, sky: Sky, rng: np.random.Generator) -> None:
+def draw_sky(picture: Image.Image, light: Light, clouds: float, rng: np.random.Generator) -> None:
     """Paint the whole picture with sky: gradient, clouds, sun or stars."""
     width, height = picture.size
     picture.paste(gradient(picture.size, light.zenith, light.horizon), (0, 0))
@@ -90,10 +77,10 @@ def draw_sky(picture: Image.Image, light: Light, sky: Sky, rng: np.random.Genera
         radius = rng.uniform(0.02, 0.05) * width
         centre = (rng.uniform(0.1, 0.9) * width, rng.uniform(0.08, 0.5) * height)
         draw.circle(centre, radius, fill=mix(light.horizon, (255, 250, 226), 0.7))
-    if rng.uniform() < sky.clouds + 0.2:
+    if rng.uniform() < clouds + 0.2:
         empty, grain = rng.uniform(0.35, 0.7), int(height * rng.uniform(0.06, 0.16))
-        clouds = noise_mask(rng, picture.size, grain, empty, 0.8)
-        picture.paste(light.on((250, 250, 252)), (0, 0), clouds)
+        mask = noise_mask(rng, picture.size, grain, empty, 0.8)
+        picture.paste(light.on((250, 250, 252)), (0, 0), mask)
 
 
 def draw_distance(
