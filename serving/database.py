@@ -32,10 +32,6 @@ class NamedDatabase(sqlite3.Connection):
         with _named(self._name):
             return super().executemany(*args)
 
-    def executescript(self, *args: Any) -> sqlite3.Cursor:
-        with _named(self._name):
-            return super().executescript(*args)
-
 
 class ScratchDatabase:
     """SQLite file for data of one process that does not fit into memory; removed at the end."""
@@ -47,7 +43,8 @@ class ScratchDatabase:
         # Nobody reads it after a crash, so it need not survive one.
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute("PRAGMA synchronous = OFF")
-        self._db.executescript(schema)
+        for statement in schema.split(";"):
+            self._db.execute(statement)
 
     def __enter__(self) -> Self:
         return self

@@ -38,16 +38,17 @@ class PhotoLocations:
     """
 
     def __init__(self, predictor: Predictor, places: Iterable[Place] = ()) -> None:
-        models = _with_country(
+        # A place of coordinates alone says less than the towns do.
+        models = [
             KnownPlace(
                 place["latitude"],
                 place["longitude"],
                 Location(place["city"], place["country"], place["country_code"]),
             )
             for place in predictor.metadata.places
-            if place is not None
-        )
-        given = _with_country(map(_known, places))
+            if place is not None and place["country"]
+        ]
+        given = [_known(place) for place in places if place.country]
         self._known = given + models
         self._names = KnownNames([*models, *given, *map(_known, Gazetteer.load().places())])
         self.country_codes = {
@@ -74,11 +75,6 @@ class PhotoLocations:
             yield Tagged(photo.path, {**answer, "city": found.city, "country": found.country})
 
 
-def _with_country(places: Iterable[KnownPlace]) -> list[KnownPlace]:
-    """Places that name a country; a place of coordinates alone says less than the towns do."""
-    return [place for place in places if place.location.country]
-
-
 def _known(place: Place) -> KnownPlace:
-    whereabouts = Location(place.city, place.country, place.country_code)
-    return KnownPlace(place.latitude, place.longitude, whereabouts)
+    location = Location(place.city, place.country, place.country_code)
+    return KnownPlace(place.latitude, place.longitude, location)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -20,8 +18,9 @@ from serving.champion import ALIAS, load_predictor
 from serving.tagging.journal import Tagged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
+    from pathlib import Path
 
     from mlflow.entities.model_registry import ModelVersion
 
@@ -35,8 +34,6 @@ TOP_K = 3
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Read: TypeAlias = Callable[[Path], bytes | OSError]
-"""Reads a photo by its path within the library; an error is returned, not raised."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +81,14 @@ def find_version(model: str) -> ModelVersion:
 
 def recognise(
     predictor: Predictor,
-    read: Read,
+    read: Callable[[Path], bytes | OSError],
     photos: Iterable[Path],
     threshold: float | None = None,
     threads: int = 0,
 ) -> Iterator[list[Tagged]]:
     """Yield answers in the order of the photos, a few at a time.
 
+    read: reads a photo by its path within the library, and returns an error instead of raising it.
     threads: threads that read files; 0 means one more than there are cores, so that files are read
     while others are decoded and recognised. Each thread holds at most `CHUNK` photos in memory.
     """

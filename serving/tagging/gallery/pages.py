@@ -39,7 +39,7 @@ GALLERY, INDEX, PAGES, THUMBNAILS = "gallery", "index.html", "albums", "thumbs"
 PHOTOS_ON_A_PAGE = 120
 _SCRATCH = ".shelf.sqlite"
 _MAX_NAME = 60
-_PAGE = re.compile(r"(?:unplaced|refused|(?:[a-z0-9]+-)*[0-9a-f]{10})(?:-\d+)?\.html")
+PAGE_NAME = re.compile(r"(?:unplaced|refused|(?:[a-z0-9]+-)*[0-9a-f]{10})(?:-\d+)?\.html")
 _TITLES = {Unfiled.UNPLACED: "Photos without an album", Unfiled.REFUSED: "Photos without an answer"}
 _NOTES = {
     Unfiled.UNPLACED: "No landmark was recognised with enough confidence, and the photos carry no"
@@ -78,7 +78,7 @@ def write_gallery(
             pages.write_photos(kind, index, own=count, title=_TITLES[kind], note=_NOTES[kind])
         pages.write_index(index)
         for file in sorted((folder / PAGES).glob("*.html")):
-            if is_page(file.name) and file.name not in pages.written:
+            if PAGE_NAME.fullmatch(file.name) and file.name not in pages.written:
                 file.unlink()
         # Photos in a folder that cannot be opened may come back, and use theirs again.
         if not result.unreadable:
@@ -274,8 +274,3 @@ def page_name(section: Album | Unfiled, number: int = 1) -> str:
         words = re.findall(r"[a-z0-9]+", text.encode("ascii", "ignore").decode().lower())
         name = "-".join(filter(None, ["-".join(words)[:_MAX_NAME].strip("-"), digest]))
     return f"{name}.html" if number == 1 else f"{name}-{number}.html"
-
-
-def is_page(name: str) -> bool:
-    """Whether a file is named like a page of ours."""
-    return _PAGE.fullmatch(name) is not None

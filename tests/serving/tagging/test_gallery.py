@@ -18,7 +18,7 @@ from landmark_ml.inference.prediction import answer, refused
 from serving.tagging.albums import Album
 from serving.tagging.gallery import pages, thumbnails
 from serving.tagging.gallery.index import PhotoIndex, Shown, Unfiled, around
-from serving.tagging.gallery.pages import is_page, make_card, page_name
+from serving.tagging.gallery.pages import PAGE_NAME, make_card, page_name
 from serving.tagging.journal import Tagged
 from serving.tagging.tagger import tag_library
 from serving.tagging.walk import Library
@@ -390,12 +390,12 @@ def test_pages_of_albums_are_told_apart() -> None:
     names = [page_name(album, number) for album in albums for number in (1, 2)]
     assert len(set(names)) == len(names)
     for name in [*names, page_name(Unfiled.UNPLACED), page_name(Unfiled.REFUSED, 12)]:
-        assert is_page(name), name
+        assert PAGE_NAME.fullmatch(name), name
         assert name.isascii()
         assert len(name) < 100
         assert "/" not in name
     for name in ("mine.html", "index.html", "notes-2.html", "france-1a2b.html"):
-        assert not is_page(name)
+        assert not PAGE_NAME.fullmatch(name)
 
 
 COUNTRY = Area("country", 0.7, None, "France", latitude=None, longitude=None, tags=("old",))
