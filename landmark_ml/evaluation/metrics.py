@@ -324,7 +324,7 @@ METRICS: dict[str, Metric] = {
     ),
     **{
         f"top1_{name}": Metric(
-            f"top-1, {name.replace('_', ' ')}",
+            f"top-1, {name.replace('_', ' ').replace('jpeg', 'JPEG')}",
             "top-1 of a sample of landmark photos, resized and then corrupted",
             interval="wilson",
             detail=True,

@@ -101,7 +101,9 @@ def render_page(
         rows=summary_table(report),
         meanings=[metric for name, metric in METRICS.items() if name in report.metrics],
         pictures=[
-            Picture.of(name.replace("_", " ").capitalize(), figure)
+            Picture.of(
+                name.replace("rejection_", "rejection: ").replace("_", " ").capitalize(), figure
+            )
             for name, figure in figures.items()
         ],
     )

@@ -149,12 +149,15 @@ def class_wins(table: pd.DataFrame, first: str, second: str) -> Figure:
     shown = differing.loc[differences.nlargest(MOST_CLASSES).index]
     shown = shown.sort_values(["net", "only_first"], ascending=False, kind="stable")
     won, lost = int((table["net"] > 0).sum()), int((table["net"] < 0).sum())
+    title = (
+        f"{shorten(first, LONGEST_MODEL)} wins {won} landmark{'' if won == 1 else 's'},"
+        f" {shorten(second, LONGEST_MODEL)} {lost}; even: {len(table) - won - lost}"
+    )
     note = "Photos that only one of the two recognises; number of test photos in brackets."
     if len(shown) < len(differing):
         note += f" Shown: the {len(shown)} that differ most of {len(differing)}."
     figure = new_figure(
-        f"{shorten(first, LONGEST_MODEL)} wins {won} landmarks, {shorten(second, LONGEST_MODEL)}"
-        f" {lost}, {len(table) - won - lost} are even",
+        title[0].upper() + title[1:],
         height=max(2.2, len(shown) * ROW_HEIGHT + 1.6),
         caption=note,
     )

@@ -237,13 +237,15 @@ def readable_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_values(table: pd.DataFrame) -> dict[str, list[bool]]:
-    """Whether a run has the best value, for each shown column in which the runs differ."""
-    found = {}
+    """Whether a run has the best value, for each column in which the runs differ as shown."""
+    texts, found = readable_table(table), {}
     for name, column in COLUMNS.items():
-        values = table[name]
-        best = values.min() if column.lower else values.max()
-        differ = values.nunique() > 1
-        found[column.heading] = [bool(differ and value == best) for value in values]
+        text = texts[column.heading]
+        best = table[name].min() if column.lower else table[name].max()
+        best_texts = text[table[name] == best]
+        found[column.heading] = (
+            text.isin(best_texts) & (text[table[name].notna()].nunique() > 1)
+        ).tolist()
     return found
 
 

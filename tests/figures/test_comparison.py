@@ -137,7 +137,7 @@ def test_landmarks_stand_from_the_firsts_wins_to_the_seconds() -> None:
     widths = [bar.get_width() for bar in bars(axes)]
     assert widths == [3, 1, 0, 0, -1, -2]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]
-    assert says(figure, "#1 wins 1 landmarks, #2 1, 2 are even")
+    assert says(figure, "#1 wins 1 landmark, #2 1; even: 2")
 
 
 def test_of_many_landmarks_those_that_differ_most_are_drawn() -> None:

@@ -248,6 +248,12 @@ def test_the_best_value_of_a_column_is_marked_where_runs_differ() -> None:
     assert best["parameters"] == [False, False]
 
 
+def test_values_that_read_the_same_are_equally_good() -> None:
+    runs = [make_run(name, FAIR, macs=macs) for name, macs in (("a", 1e6), ("b", 1.1e6))]
+    best = best_values(comparison_table(compare_runs("x", runs)))
+    assert best["MACs"] == [False, False]
+
+
 EXPERIMENT = "compared"
 CONFIG = CompareConfig(experiment=EXPERIMENT)
 
