@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 
@@ -19,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from landmark_ml.inference.predictor import DEFAULT_TOP_K
 from serving.app.answering import Answering
 from serving.app.answers import Answers, Model, Problem, document
-from serving.app.metrics import CONTENT_TYPE_LATEST, AccessLog, Metrics
+from serving.app.metrics import AccessLog, Metrics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection

@@ -8,15 +8,12 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-__all__ = ["CONTENT_TYPE_LATEST", "AccessLog", "Metrics"]
 
 logger = logging.getLogger(__name__)
 

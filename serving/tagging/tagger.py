@@ -14,11 +14,11 @@ from tqdm.auto import tqdm
 from landmark_ml.config import user_path
 from landmark_ml.tracking import run as tracking
 from serving.tagging.albums import ALBUMS, refuse_foreign_files, write_albums
-from serving.tagging.gallery import write_gallery
+from serving.tagging.gallery.pages import write_gallery
 from serving.tagging.journal import Journal
 from serving.tagging.places import PhotoLocations, read_places
 from serving.tagging.recognition import load_version, may_change, recognise
-from serving.tagging.sidecars import write_sidecars
+from serving.tagging.sidecars.files import write_sidecars
 from serving.tagging.table import CSV, PARQUET, Counts, table_row, write_tables
 from serving.tagging.walk import Library
 
