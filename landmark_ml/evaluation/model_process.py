@@ -69,7 +69,9 @@ class ServedProcess:
 
 
 @contextlib.contextmanager
-def open_served(folder: Path, scratch: Path, threads: int = 0) -> Iterator[ServedProcess]:
+def open_served(
+    folder: Path, scratch: Path, threads: int = 0, *, allow_pickle: bool = True
+) -> Iterator[ServedProcess]:
     """Start the model of a folder (with `MLmodel`), and end its process with the block.
 
     scratch: an existing folder; what the process prints goes into a file there. threads: cores that
@@ -81,6 +83,8 @@ def open_served(folder: Path, scratch: Path, threads: int = 0) -> Iterator[Serve
     command = [sys.executable, "-P", str(_SCRIPT), str(folder), str(threads)]
     hidden = ("PYTHONPATH", "MLFLOW_RUN_ID")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    if not allow_pickle:
+        environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     with errors.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and script
             command,

@@ -33,10 +33,10 @@ def find_candidates(
     if wanted == "newest":
         found = _newest(name, 1, others)
         if champion and (not found or int(found[0].version) < champion):
-            back = ", ".join(str(number) for number in sorted(rolled_back) if number > champion)
+            newer = ", ".join(str(number) for number in sorted(rolled_back) if number > champion)
             why = f"the champion is the newest version ({champion})"
-            if back:
-                why = f"the versions newer than champion {champion} were rolled back: {back}"
+            if newer:
+                why = f"the versions newer than champion {champion} were rolled back: {newer}"
             raise ValueError(
                 f"candidates=newest: {why}; train another, or name one with candidates=<version>"
             )
@@ -65,7 +65,7 @@ def _newest(name: str, most: int, others: frozenset[int]) -> list[ModelVersion]:
     found = mlflow.search_model_versions(
         filter_string=f"name = '{name}'",
         order_by=["version_number DESC"],
-        # The ones left out may be among the newest.
+        # The excluded versions may be among the newest.
         max_results=most + len(others),
     )
     return [version for version in found if int(version.version) not in others][:most]
@@ -75,7 +75,7 @@ def _best_of(experiment: str, name: str, others: frozenset[int]) -> list[ModelVe
     """Versions whose runs belong to an experiment, by their last top-1 on validation photos.
 
     Not by top-1 on test photos, on which they are judged: the luckiest of many would start ahead
-    there, and the correction for the few that are judged does not take that off.
+    there, and the correction for the few that are judged does not remove that advantage.
     """
     client = mlflow.MlflowClient()
     known = client.get_experiment_by_name(experiment)
@@ -107,7 +107,7 @@ def _best_of(experiment: str, name: str, others: frozenset[int]) -> list[ModelVe
 
 
 def _named(name: str, wanted: str) -> ModelVersion | None:
-    """Version of a number or URI; None when there is none of that number."""
+    """The version that a number or URI names; None when no version has that number."""
     own = f"models:/{re.escape(name)}"
     match = re.fullmatch(rf"(?:{own}/)?(?P<number>\d+)|{own}@(?P<alias>[^/@]+)", wanted)
     if match is None:

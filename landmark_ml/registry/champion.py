@@ -241,11 +241,8 @@ class AliasHistory:
         except MlflowException as error:
             if not is_not_there(error):
                 raise
-            self._create_history()
-            return {}
-        return {key: float(at) for key, at in tags.items() if key.startswith(_MARK)}
-
-    def _create_history(self) -> None:
+        else:
+            return {key: float(at) for key, at in tags.items() if key.startswith(_MARK)}
         try:
             self._client.create_registered_model(
                 history_name(self.name),
@@ -256,6 +253,7 @@ class AliasHistory:
             # Two processes may create it at once.
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
+        return {}
 
 
 def _former_after(entry: Entry) -> tuple[int, ...]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +17,7 @@ from landmark_ml.evaluation.model_process import open_served
 from landmark_ml.tracking.fetch import fetch_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from mlflow.entities.model_registry import ModelVersion
 
@@ -31,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 _PICKLES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".bin"})
 _PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in (2, 3, 4, 5))
-_NO_PICKLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +77,7 @@ def judge_version(
         try:
             logged = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
             contents = _look_into(logged)
-            with _without_pickle(), open_served(logged, scratch, threads) as model:
+            with open_served(logged, scratch, threads, allow_pickle=False) as model:
                 report = judge(model, dataset.test, dataset.classes, gazetteer)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             problem = f"it answers in another form than a landmark model ({error!r})"
@@ -102,19 +99,6 @@ def _look_into(folder: Path) -> tuple[float, tuple[str, ...], tuple[str, ...]]:
         tuple(str(path.relative_to(folder)) for path in files if _is_pickle(path)),
         tuple(line.strip() for line in lines if line.strip() and not line.startswith("#")),
     )
-
-
-@contextmanager
-def _without_pickle() -> Iterator[None]:
-    before = os.environ.get(_NO_PICKLE)
-    os.environ[_NO_PICKLE] = "false"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_NO_PICKLE]
-        else:
-            os.environ[_NO_PICKLE] = before
 
 
 def _is_pickle(path: Path) -> bool:

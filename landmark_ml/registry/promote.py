@@ -68,11 +68,10 @@ def run_promotion(config: PromoteConfig) -> PromotionResult:
         run.log_text(to_html(receipt), PAGE)
         for verdict in receipt.verdicts:
             note_on_version(receipt, verdict)
-        entry = None
-        for verdict in receipt.verdicts:
             if not verdict.passed:
                 reason = verdict.stopped_by[:_LONGEST_REASON]
                 history.log_refusal(verdict.judged.version, since, reason, run.run_id)
+        entry = None
         if receipt.winner:
             top1 = receipt.verdict(receipt.winner).judged.metrics["top1"]
             reason = config.reason or f"top-1 {top1:.4f} on {receipt.photos} test photos"

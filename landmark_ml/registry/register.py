@@ -135,7 +135,14 @@ def register(
     Training never replaces a champion: that takes a promotion, with evidence and a receipt.
     only_challenger: do not make it champion even where there is none.
     """
-    version, history = _add(model, name, tags, card), AliasHistory(name)
+    client, history = mlflow.MlflowClient(), AliasHistory(name)
+    # A run that was interrupted and continues may have its version already, perhaps no card.
+    version = version_of_run(name, model.run_id) if model.run_id else 0
+    if not version:
+        created = mlflow.register_model(f"models:/{model.model_id}", name, tags=dict(tags))
+        version = int(created.version)
+    if not client.get_model_version(name, str(version)).description:
+        client.update_model_version(name, str(version), description=card)
     head, repaired = history.reconcile()
     for note in repaired:
         logger.warning(note)
@@ -151,7 +158,7 @@ def register(
     history.set_challenger(version)
     reason = "it is the challenger"
     if head.champion and not only_challenger:
-        known = mlflow.MlflowClient().get_model_version(name, str(head.champion)).tags
+        known = client.get_model_version(name, str(head.champion)).tags
         reason = (
             f"top-1 {tags['top1']} against {known.get('top1')} of the champion,"
             f" version {head.champion}"
@@ -169,18 +176,6 @@ def version_of_run(name: str, run_id: str) -> int:
         max_results=1,
     )
     return int(found[0].version) if found else 0
-
-
-def _add(model: ModelInfo, name: str, tags: Mapping[str, str], card: str) -> int:
-    # A run that was interrupted and continues may have its version already, perhaps no card.
-    number = version_of_run(name, model.run_id) if model.run_id else 0
-    if not number:
-        created = mlflow.register_model(f"models:/{model.model_id}", name, tags=dict(tags))
-        number = int(created.version)
-    client = mlflow.MlflowClient()
-    if not client.get_model_version(name, str(number)).description:
-        client.update_model_version(name, str(number), description=card)
-    return number
 
 
 def _mlflow_type(kind: Any) -> DataType | Array | Object:

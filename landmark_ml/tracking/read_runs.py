@@ -25,10 +25,8 @@ Order = Literal["newest", "best"]
 _EVALUATED = (
     "attributes.status = 'FINISHED' and metrics.`test/top1` >= 0 and tags.test_digest != ''"
 )
-_NEWEST_FIRST = "attributes.start_time DESC"
 _ANSWERS = "test_answers.csv"
 _ANSWER_COLUMNS = {"sha256": str, "label": str, "correct": bool}
-_MS_PER_MINUTE = 60_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +113,7 @@ def _find_runs(experiment: str, search: str, most: int, order: Order) -> list[Lo
         found: list[LoggedRun] = mlflow.search_runs(
             experiment_names=[experiment],
             filter_string=f"{_EVALUATED} and {search}" if search else _EVALUATED,
-            order_by=[*best_first, _NEWEST_FIRST],
+            order_by=[*best_first, "attributes.start_time DESC"],
             max_results=most,
             output_format="list",
         )
@@ -142,7 +140,7 @@ def _read_run(logged: LoggedRun) -> EvaluatedRun:
     curve = pd.DataFrame(
         {
             "epoch": [point.step for point in points],
-            "minutes": [(point.timestamp - info.start_time) / _MS_PER_MINUTE for point in points],
+            "minutes": [(point.timestamp - info.start_time) / 60_000 for point in points],
             "val/top1": [point.value for point in points],
         },
         dtype=float,

@@ -182,7 +182,14 @@ def start_run(
     connect()
     mlflow.enable_system_metrics_logging()  # type: ignore[no-untyped-call]
     if run_id:
-        _prepare_to_continue(run_id)
+        client = mlflow.MlflowClient()
+        continued = client.get_run(run_id)
+        mlflow.set_experiment(experiment_id=continued.info.experiment_id)
+        if "error" in continued.data.tags:
+            client.delete_tag(run_id, "error")
+        launched = os.environ.get("MLFLOW_RUN_ID")
+        if launched and launched != run_id:
+            client.set_tag(launched, "resumed_run", run_id)
     elif MLFLOW_PARENT_RUN_ID in tags:
         parent = mlflow.get_run(tags[MLFLOW_PARENT_RUN_ID])
         mlflow.set_experiment(experiment_id=parent.info.experiment_id)
@@ -221,18 +228,6 @@ def missing_params(config: Configuration, run: mlflow.entities.Run) -> dict[str,
     return {name: value for name, value in to_params(config).items() if name not in known}
 
 
-def _prepare_to_continue(run_id: str) -> None:
-    """Select the experiment of a run and remove the error that ended it."""
-    client = mlflow.MlflowClient()
-    run = client.get_run(run_id)
-    mlflow.set_experiment(experiment_id=run.info.experiment_id)
-    if "error" in run.data.tags:
-        client.delete_tag(run_id, "error")
-    launched = os.environ.get("MLFLOW_RUN_ID")
-    if launched and launched != run_id:
-        client.set_tag(launched, "resumed_run", run_id)
-
-
 @contextlib.contextmanager
 def hold_signals() -> Iterator[None]:
     """Deliver Ctrl-C or SIGTERM only at the end; a second Ctrl-C does not wait.
@@ -249,12 +244,9 @@ def hold_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        handler = signal.getsignal(number)
-        # None: a handler that is not Python's could not be restored.
-        if handler not in (None, signal.SIG_IGN):
-            before[number] = handler
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # None: a handler that is not Python's could not be restored.
+    before = {n: handler for n, handler in before.items() if handler not in (None, signal.SIG_IGN)}
     try:
         for number in before:
             signal.signal(number, hold)

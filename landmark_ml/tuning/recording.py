@@ -141,41 +141,29 @@ class StudyRun:
         """Tags by which a run that tests a best trial is found again."""
         return {MLFLOW_PARENT_RUN_ID: self.run_id, BEST_TRIAL: str(best_trial)}
 
-    def finished_test(self, best_trial: int, config_digest: str) -> Run | None:
-        """The run in which the configuration of a trial was trained and tested, if one finished."""
-        found = self._tests("= 'FINISHED'")
-        return next((run for run in found if _is_of(run, best_trial, config_digest)), None)
+    def find_test(self, best_trial: int, config_digest: str, cache: Path) -> Run | None:
+        """The run that tested the configuration of a trial, or one that can be resumed; else None.
 
-    def resume_test(self, best_trial: int, config_digest: str, cache: Path) -> str:
-        """Id of the unfinished test to resume, empty for none; other unfinished tests are closed.
-
-        cache: of this machine; a test is resumed only where its checkpoints lie. The caller holds
-        the lock of the study, so no worker is at any of these tests.
+        cache: of this machine; a test is resumed only where its checkpoints lie. Unless the test
+        has finished, all other unfinished tests are closed. The caller holds the lock of the study,
+        so no worker is at any of them.
         """
-        resumed = ""
-        for run in self._tests("!= 'FINISHED'"):
-            is_ours = _is_of(run, best_trial, config_digest) and began_here(cache, run.info.run_id)
-            if is_ours and not resumed:
-                resumed = str(run.info.run_id)
-            elif run.info.status == "RUNNING":
-                mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
-        return resumed
-
-    def _tests(self, status: str) -> list[Run]:
-        """Runs that tested a best trial, the newest first."""
-        found: list[Run] = mlflow.search_runs(
+        tests: list[Run] = mlflow.search_runs(
             [mlflow.get_run(self.run_id).info.experiment_id],
-            f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.run_id}' and tags.{BEST_TRIAL} != ''"
-            f" and attributes.status {status}",
+            f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.run_id}' and tags.{BEST_TRIAL} != ''",
             order_by=["attributes.start_time DESC"],
             output_format="list",
         )
-        return found
-
-
-def _is_of(run: Run, best_trial: int, config_digest: str) -> bool:
-    tags = run.data.tags
-    return (tags[BEST_TRIAL], tags.get("config_digest")) == (str(best_trial), config_digest)
+        wanted = {BEST_TRIAL: str(best_trial), "config_digest": config_digest}
+        ours = [run for run in tests if wanted.items() <= run.data.tags.items()]
+        finished = next((run for run in ours if run.info.status == "FINISHED"), None)
+        if finished:
+            return finished
+        resumed = next((run for run in ours if began_here(cache, run.info.run_id)), None)
+        for run in tests:
+            if run is not resumed and run.info.status == "RUNNING":
+                mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
+        return resumed
 
 
 def open_study_run(config: TuneConfig, known: str | None) -> StudyRun:

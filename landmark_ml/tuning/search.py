@@ -158,11 +158,10 @@ def conclude(config: TuneConfig, study: Study, parent: StudyRun) -> Winner:
     number, chosen = best_trial(study).number, winning_config(config, study)
     digest = config_digest(chosen)
     log_report(config, study, parent, reproduce(chosen))
-    tested = parent.finished_test(number, digest)
-    if tested is None:
-        resume = parent.resume_test(number, digest, user_path(chosen.cache_dir))
+    tested = parent.find_test(number, digest, user_path(chosen.cache_dir))
+    if tested is None or tested.info.status != "FINISHED":
         result = run_training(
-            replace(chosen, resume=resume),
+            replace(chosen, resume=tested.info.run_id if tested else ""),
             nominate=partial(register, only_challenger=True),
             tags=parent.test_tags(number),
         )

@@ -159,7 +159,7 @@ def test_the_open_run_of_a_winner_of_an_earlier_search_is_ended(
     tags = study_run.test_tags(best_trial=99)
     open_run = client.create_run(parent.info.experiment_id, tags=tags).info.run_id
     cache = Path(config.cache_dir)
-    assert not study_run.resume_test(result.winner.trial, "another configuration", cache)
+    assert not study_run.find_test(result.winner.trial, "another configuration", cache)
     assert mlflow.get_run(open_run).info.status == "KILLED"
 
 
@@ -171,8 +171,10 @@ def test_the_run_of_a_winner_that_began_on_another_host_is_ended(
     tags = study_run.test_tags(99) | {"config_digest": "one"}
     run_id = mlflow.MlflowClient().create_run(parent.info.experiment_id, tags=tags).info.run_id
     checkpoint_folder(tmp_path / "here", run_id).mkdir(parents=True)
-    assert study_run.resume_test(99, "one", tmp_path / "here") == run_id
-    assert not study_run.resume_test(99, "one", tmp_path / "elsewhere")
+    resumable = study_run.find_test(99, "one", tmp_path / "here")
+    assert resumable
+    assert resumable.info.run_id == run_id
+    assert not study_run.find_test(99, "one", tmp_path / "elsewhere")
     assert mlflow.get_run(run_id).info.status == "KILLED"
 
 
