@@ -38,10 +38,11 @@ _LEVELS = ("landmark", "city", "country")
 class Metric:
     """How a metric is called, explained, computed and shown.
 
-    of: computes it; NaN where it is undefined, and then it is left out. None: `judge` measures it
-    itself. form: format of a value with its unit. lower: lower is better. interval: where its 95%
-    interval comes from. column: it has a column in comparisons. detail: only evaluations show it,
-    cards and receipts do not.
+    of: the function that computes it; a NaN is left out of the report. None: `judge` measures it.
+    form: how a value is printed, with its unit. lower: True if lower is better.
+    interval: method of the 95% interval; "wilson" only for shares of all landmark photos.
+    column: True gives it a column in comparisons. detail: True shows it in evaluations only, not on
+    cards and receipts.
     """
 
     caption: str

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 class LandmarkNetwork(nn.Module):
     """A timm network that takes pixels: uint8 [N, 3, H, W] to logits float [N, num_outputs].
 
-    mirror: in evaluation mode it averages the maps of each photo and of its mirror image. Pooling
-    and classifier are linear, so averaged maps are averaged logits.
+    network: one of timm, or one of ours with the same methods: `forward_features`, `forward_head`
+    (`pre_logits=True` gives the pooled features), `get_classifier`, `reset_classifier`,
+    `group_matcher`, `no_weight_decay`, and the attributes `num_features` and `pretrained_cfg`.
+    mirror: in evaluation mode it averages the maps of each photo and of its mirror image. That
+    averages the logits too, because pooling and classifier are linear; others are refused.
     """
 
     mean: Tensor

@@ -30,7 +30,7 @@ class JoinedNetwork(nn.Module):
     standard deviation over the photo (as Snyder et al., Deep neural network embeddings, Interspeech
     2017, pool sounds), so all features are still plain averages of maps. Input size and
     normalisation are those of the first network. Raises ValueError for networks that do not stack.
-    The methods are those timm expects.
+    The methods are those of `LandmarkNetwork.network`.
     """
 
     def __init__(

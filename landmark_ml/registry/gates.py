@@ -1,6 +1,7 @@
 """The gates a challenger must pass. Pure: measurements in, results out.
 
-To add a gate, append its result in `check_gates`; receipts and the terminal show it.
+To add a gate, append its result in `check_gates`, or in `_compare` if it needs the champion;
+receipts and the terminal show it. A metric that is undefined on the photos is missing.
 """
 
 from __future__ import annotations
@@ -63,9 +64,8 @@ def check_gates(
     """Results of all gates, in the order of the receipt.
 
     challengers: how many are tried in this promotion. The p asked for is divided by it
-    (Bonferroni), because the best of many looks better than it is. A champion that cannot be
-    judged on these photos, or learned from some of them, cannot be beaten on them, and no
-    challenger is compared with it.
+    (Bonferroni), because the best of many looks better than it is. No challenger is compared with a
+    champion that cannot be judged on these photos or that learned from some of them.
     """
     said = challenger.problem or ", ".join(challenger.pickles) or "loads and answers, no pickle"
     loads = challenger.predictions is not None and not challenger.pickles
@@ -146,11 +146,11 @@ def _compare(
         )
         asked = "photos that the champion has not seen"
         return [GateResult("better top-1", "not checked", said, asked)]
-    gap = compare_answers(challenger.predictions, champion.predictions)
+    pair = compare_answers(challenger.predictions, champion.predictions)
     gain = (
-        f"{gap.difference:+.4f} (95% {gap.low:+.4f} to {gap.high:+.4f}), McNemar p ="
-        f" {gap.mcnemar_p:.2g}; only it {gap.only_first}, only the champion {gap.only_second}"
-        f" of {gap.photos} photos"
+        f"{pair.difference:+.4f} (95% {pair.low:+.4f} to {pair.high:+.4f}), McNemar p ="
+        f" {pair.mcnemar_p:.2g}; only it {pair.only_first}, only the champion {pair.only_second}"
+        f" of {pair.photos} photos"
     )
     if champion.seen is None:
         gain += f"; its run has no {MANIFEST}, so the champion may have learned from them"
@@ -163,7 +163,7 @@ def _compare(
     return [
         _gate(
             "better top-1",
-            gap.difference > limits.min_gain and gap.mcnemar_p < alpha,
+            pair.difference > limits.min_gain and pair.mcnemar_p < alpha,
             gain,
             f"a gain above {limits.min_gain:g} with p below {alpha:.2g}",
         ),

@@ -161,10 +161,10 @@ def _both(verdict: Verdict, receipt: Receipt) -> tuple[Predictions, Predictions]
 def _pictures(verdict: Verdict, receipt: Receipt) -> Iterator[Picture]:
     both = _both(verdict, receipt)
     if both:
-        gap = compare_answers(*both)
+        pair = compare_answers(*both)
         yield Picture.of(
             "Paired bootstrap (#1: challenger, #2: champion)",
-            bootstrap_difference(gap.resampled, (gap.low, gap.high), gap.difference),
+            bootstrap_difference(pair.resampled, (pair.low, pair.high), pair.difference),
         )
         challenger, champion = both
         shows = challenger.shows_landmark
