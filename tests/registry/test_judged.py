@@ -87,7 +87,7 @@ def test_what_is_wrong_with_a_version_has_words_and_is_no_reason_to_stop(
     version = client.create_model_version(name, f"models:/{model.model_id}", model.run_id)
 
     @contextmanager
-    def open_other(*_: object) -> Iterator[OfAnotherForm]:
+    def open_other(*_: object, **__: object) -> Iterator[OfAnotherForm]:
         if failure is not None:
             raise failure
         yield OfAnotherForm()
