@@ -19,7 +19,7 @@ def main() -> None:
         print(f"\nthe page   {address}\nthe API    {address}/docs\nCtrl-C ends it", flush=True)
 
     connect()
-    # A server that is told to end has ended well; a supervisor must not take it for a failure.
+    # Ending on a signal is success: a supervisor must not count it as a failure.
     with contextlib.suppress(KeyboardInterrupt):
         serve(config, say_where)
 

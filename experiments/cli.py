@@ -128,10 +128,13 @@ def share_among(processes: int) -> None:
 
     This process becomes torchrun, so that MLflow, Ctrl-C and exit status stay what they are.
     """
-    from landmark_ml.inference.runtime import usable_cpus
-    from landmark_ml.training import started_by_torchrun
+    if processes == 1:
+        return
 
-    if processes == 1 or started_by_torchrun():
+    from landmark_ml.inference.runtime import usable_cpus
+    from landmark_ml.training.distributed import started_by_torchrun
+
+    if started_by_torchrun():
         return
     module = getattr(sys.modules["__main__"].__spec__, "name", None)
     if module is None:

@@ -27,8 +27,8 @@ def print_evaluation(result: EvaluationResult) -> None:
     metrics, photos = result.report.metrics, result.photos
     rows = summary_table(result.report)
     width = max(len(name) for name, _ in rows)
-    print(f"\n{result.model} on {metrics['photos']:.0f} photos of landmarks and", end=" ")
-    print(f"{metrics['distractors']:.0f} of none ({photos.dataset.name})")
+    print(f"\n{result.model} on {metrics['photos']:.0f} landmark photos and", end=" ")
+    print(f"{metrics['distractors']:.0f} without a landmark ({photos.dataset.name})")
     if photos.left_out:
         print(f"left out: {photos.left_out} photos that trained or chose the model")
     if not photos.checked:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Train, evaluate, log, register, and say what came of it."""
+    """Train and register a model, and print the result."""
     parser = cli.Parser(prog=cli.program(), usage=f"{cli.program()} RECIPE [--NAME=VALUE ...]")
     described = "; ".join(f"{name}: {recipe.__doc__}" for name, recipe in RECIPES.items())
     parser.add_argument("recipe", choices=RECIPES, metavar="RECIPE", help=described)

@@ -59,7 +59,7 @@ def whole_file(path: Path, scratch_name: str = "", *, flush: bool = True) -> Ite
     before = path.stat() if os.name == "posix" and path.is_file() else None
     try:
         if before is not None:
-            # Whoever may not read the old file may not read the new one while it is written.
+            # Set now, so that a private file is not readable by others while it is written.
             scratch.unlink(missing_ok=True)
             scratch.touch(0o600)
         yield scratch

@@ -130,8 +130,8 @@ def _assign(
 
 def _main_label(photos: Sequence[Photo]) -> int:
     counts = Counter(photo.label for photo in photos)
-    # A landmark goes before distractors: those have fractions of their own, which would take a
-    # landmark's photos to test although the dataset has a test folder.
+    # A landmark comes first. Distractors have fractions of their own, which would move a landmark's
+    # photos to test even if the dataset has a test folder.
     return min(counts, key=lambda label: (label == NOT_A_LANDMARK, -counts[label], label))
 
 

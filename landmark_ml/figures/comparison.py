@@ -219,7 +219,7 @@ def _draw_tradeoff(
     for place, rank in zip(zip(cost, top1, strict=True), known["rank"], strict=True):
         ranks[place].append(str(rank))
     for (x, y), at_one_place in ranks.items():
-        # One number fits into the dot; those of runs that coincide stand beside it.
+        # A dot has room for one number; if runs coincide, their numbers stand beside it.
         alone = len(at_one_place) == 1
         axes.annotate(
             ", ".join(at_one_place),

@@ -45,7 +45,7 @@ class Verdict:
 class Receipt:
     """The evidence of a promotion. winner: the best version that passed, 0 for none.
 
-    at: ISO 8601, UTC. photos, distractors: test photos of landmarks, and of none. limits: the
+    at: ISO 8601, UTC. photos, distractors: test photos with and without a landmark. limits: the
     configuration of the promotion.
     """
 
@@ -140,8 +140,9 @@ def to_markdown(receipt: Receipt, verdict: Verdict) -> str:
         [
             f"### Promotion: {outcome}",
             "",
-            f"Against {receipt.against} on {receipt.photos} test photos of landmarks and"
-            f" {receipt.distractors} of none, {receipt.at}. Receipt: run `{receipt.run_id}`.",
+            f"Against {receipt.against} on {receipt.photos} landmark photos and"
+            f" {receipt.distractors} without a landmark, {receipt.at}."
+            f" Receipt: run `{receipt.run_id}`.",
             "",
             "| gate | outcome | measured | asked for |",
             "|---|---|---|---|",

@@ -84,7 +84,7 @@ def log_model(artifact: Path, example: bytes, params: Mapping[str, str]) -> Mode
             input_example=pd.DataFrame({INPUT_COLUMN: [_shrink(example)]}),
             pip_requirements=served_requirements(),
             params=dict(params),
-            # MLflow lets whoever loads the model change only what is named here.
+            # When a model is loaded, MLflow accepts only settings that are listed here.
             model_config={"threads": 0},
             metadata={SPARK_SCHEMA: spark_schema()},
         )

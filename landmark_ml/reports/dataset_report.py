@@ -130,7 +130,7 @@ def report_dataset(
 
 
 def describe_dataset(dataset: Dataset) -> str:
-    """One line: name, classes, photos of landmarks in each split, photos of none."""
+    """One line: name, classes, landmark photos in each split, photos without a landmark."""
     others = sum(len(dataset.distractors(split)) for split in SPLITS)
     return (
         f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.landmarks('train'))} train,"

@@ -29,7 +29,9 @@ def model_card(config: TrainConfig, dataset: Dataset, facts: NetworkFacts, repor
     metrics = report.metrics
     names = summary_names(metrics)
     results = "\n".join(f"| {METRICS[name].caption} | {shown(metrics, name)} |" for name in names)
-    counted = f"{metrics['photos']:.0f} photos of landmarks, {metrics['distractors']:.0f} of none"
+    counted = (
+        f"{metrics['photos']:.0f} landmark photos, {metrics['distractors']:.0f} without a landmark"
+    )
     table = report.predictions.per_class()
     weakest = table[table["photos"] > 0].nsmallest(5, "recall")
     rows = "\n".join(

@@ -3,10 +3,3 @@
 `run` tells the whole story from top to bottom; the other files are its chapters: the two phases,
 the loop, the optimiser, caches, checkpoints and several processes.
 """
-
-import os
-
-
-def started_by_torchrun() -> bool:
-    """Whether torchrun has started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1

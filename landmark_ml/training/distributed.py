@@ -20,8 +20,6 @@ from timm.utils import distribute_bn
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from landmark_ml.training import started_by_torchrun
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -127,6 +125,11 @@ class Processes:
 
 
 ALONE = Processes()
+
+
+def started_by_torchrun() -> bool:
+    """Whether torchrun has started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 @contextlib.contextmanager

@@ -113,7 +113,7 @@ def test_the_terminal_says_the_same(
 ) -> None:
     evaluate.print_evaluation(result)
     printed = capsys.readouterr().out
-    assert "on 25 photos of landmarks and 8 of none (colours)" in printed
+    assert "on 25 landmark photos and 8 without a landmark (colours)" in printed
     assert "top-1 " in printed
     assert "0.960 (" in printed
     assert result.run_id in printed

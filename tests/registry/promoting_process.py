@@ -15,22 +15,14 @@ from typing import Any
 from mlflow.tracking import MlflowClient
 
 from landmark_ml.registry.champion import AliasHistory, ConflictError
-from tests.registry.test_champion import WRITES
+from tests.registry.test_champion import Dying
 
 
-class Doomed:
-    """A client whose process gets SIGKILL before its n-th write, counted from 0."""
+class Doomed(Dying):
+    """A client whose whole process gets SIGKILL before its n-th write."""
 
-    def __init__(self, client: MlflowClient, writes: int) -> None:
-        self._client = client
-        self._left = writes
-
-    def __getattr__(self, name: str) -> Any:
-        if name in WRITES:
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            self._left -= 1
-        return getattr(self._client, name)
+    def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def say(word: str) -> None:

@@ -48,9 +48,12 @@ class Dying:
     def __getattr__(self, name: str) -> Any:
         if name in WRITES:
             if self._left == 0:
-                raise Killed
+                self.die()
             self._left -= 1
         return getattr(self._client, name)
+
+    def die(self) -> None:
+        raise Killed
 
 
 @pytest.fixture(scope="module")
