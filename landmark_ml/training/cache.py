@@ -205,16 +205,19 @@ def _append(
 
     def write() -> None:
         nonlocal known
-        lines, content = "".join(hashes).encode(), b"".join(contents)
         size = len(contents[0])
-        written, known = known, known + len(contents)
+        parts = (
+            (path, known * size, b"".join(contents)),
+            (index, known * _HASH_LINE, "".join(hashes).encode()),
+        )
+        known += len(contents)
         hashes.clear()
         contents.clear()
         try:
-            for file, start, more in ((path, written * size, content), (index, -1, lines)):
+            for file, start, part in parts:
                 with file.open("r+b") as stream:
-                    stream.seek(start if start >= 0 else written * _HASH_LINE)
-                    stream.write(more)
+                    stream.seek(start)
+                    stream.write(part)
                     stream.flush()
                     os.fsync(stream.fileno())
         except OSError as error:

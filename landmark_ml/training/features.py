@@ -13,6 +13,7 @@ import torch
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
+from landmark_ml.config import user_path
 from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.export import FEATURES, backbone_digest, trace_backbone
 from landmark_ml.training.cache import PIXELS_VERSION, RowCache
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
+    from landmark_ml.config import TrainConfig
     from landmark_ml.data import Photo
     from landmark_ml.inference.preprocessing import Preprocessing
     from landmark_ml.networks.create import LandmarkNetwork
@@ -43,21 +46,21 @@ class Extractor:
 
 
 def compute_features(
-    model: LandmarkNetwork, photos: Sequence[Photo], views: int, compute: Compute, cache: Path
-) -> NDArray[np.float32]:
-    """Features of each view of each photo: float32 [views, N, num_features].
+    model: LandmarkNetwork, photos: Sequence[Photo], config: TrainConfig, compute: Compute
+) -> Tensor:
+    """Features of config.views views of each photo: float32 [views, N, num_features].
 
     View 0 is the photo as it is served, view 1 its mirror image, later ones are random crops that
-    depend on the photo's content alone. cache: folder that keeps them.
+    depend on the photo's content alone. config.cache_dir keeps them.
     """
     if not photos:
         raise ValueError("features of 0 photos are undefined; give a split that has some")
-    backbone = backbone_digest(model)
+    cache, backbone = user_path(config.cache_dir), backbone_digest(model)
     rows = RowCache(cache / "features", ".f32")
     # Built only for photos that are not cached: tracing takes seconds.
     extractor = functools.cache(lambda: create_extractor(model, compute, cache))
-    found = np.empty((views, len(photos), model.classifier.in_features), np.float32)
-    for view in range(views):
+    found = torch.empty(config.views, len(photos), model.classifier.in_features)
+    for view in range(config.views):
 
         def extract(missing: Sequence[Photo], view: int = view) -> Iterator[NDArray[np.float32]]:
             # Around all threads, because precision is set for the whole process.
@@ -65,8 +68,8 @@ def compute_features(
                 yield from _extract(extractor(), missing, model.preprocessing, view)
 
         key = f"{backbone}-{compute.device.type}-{PIXELS_VERSION}-pillow{PIL.__version__}-{view}"
-        stored = rows.load(photos, key, found.shape[2:], np.float32, extract)
-        found[view] = stored[torch.arange(len(photos))].numpy()
+        stored = rows.load(photos, key, tuple(found.shape[2:]), np.float32, extract)
+        found[view] = stored[torch.arange(len(photos))]
     return found
 
 

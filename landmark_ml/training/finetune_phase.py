@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from landmark_ml.config import TrainConfig
     from landmark_ml.data import Dataset, Photo
+    from landmark_ml.inference.preprocessing import Preprocessing
     from landmark_ml.networks.create import LandmarkNetwork
     from landmark_ml.training.batches import Rows
     from landmark_ml.training.checkpoint import RunSaver
@@ -64,12 +65,11 @@ def finetune(
     """
     processes, batch_size = compute.processes, config.finetune_batch_size
     train_photos, val_photos = photos_of("train", dataset), photos_of("val", dataset)
-    augmentation = create_augmentation(
-        config, config.train_resolution or model.preprocessing.resolution
-    )
     cache = user_path(config.cache_dir)
     with processes.first_on_host():
-        squares, aspects = load_training_squares(train_photos, augmentation, config.framing, cache)
+        augmentation, squares, aspects = load_augmented(
+            train_photos, config, model.preprocessing, cache
+        )
         val_pixels = load_served(val_photos, model.preprocessing, cache)
     order = torch.Generator().manual_seed(config.seed)
     targets = targets_of(train_photos, dataset)
@@ -87,24 +87,25 @@ def finetune(
     return predict_logits(model, val, compute.exact)
 
 
-def load_training_squares(
+def load_augmented(
     photos: Sequence[Photo],
-    augmentation: Augmentation,
-    framing: str,
+    config: TrainConfig,
+    preprocessing: Preprocessing,
     cache: Path | None = None,
-) -> tuple[Rows, Tensor]:
-    """What the augmentation takes: uint8 [N, 3, side, side] and the aspect of its crops [N]."""
-    squares, aspects = load_squashed(photos, round(augmentation.size * OVERSAMPLING), cache)
-    # A network that is served squashed photos learns from square crops of those.
-    return squares, torch.ones_like(aspects) if framing == "squash" else aspects
+) -> tuple[Augmentation, Rows, Tensor]:
+    """The configured augmentation and what it takes: squares uint8 [N, 3, side, side], aspects [N].
 
-
-def create_augmentation(config: TrainConfig, size: int) -> Augmentation:
-    """Augmentation of training crops of `size` pixels."""
-    return Augmentation(
-        size=size,
+    cache: folder that keeps the squares; None holds them in memory.
+    """
+    augmentation = Augmentation(
+        size=config.train_resolution or preprocessing.resolution,
         start_size=config.start_resolution,
         min_crop=config.min_crop,
         color_jitter=config.color_jitter,
         erasing=config.erasing,
     )
+    squares, aspects = load_squashed(photos, round(augmentation.size * OVERSAMPLING), cache)
+    if config.framing == "squash":
+        # A network that is served squashed photos learns from square crops of those.
+        aspects = torch.ones_like(aspects)
+    return augmentation, squares, aspects

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from landmark_ml.config import user_path
 from landmark_ml.networks.head import Head
 from landmark_ml.training.batches import TensorBatches, num_outputs, photos_of, targets_of
 from landmark_ml.training.devices import Compute, one_thread
@@ -24,19 +23,11 @@ if TYPE_CHECKING:
     from landmark_ml.networks.create import LandmarkNetwork
     from landmark_ml.training.loop import OnEpochEnd
 
-    # As `view_features`: features [views, N, F] of photos.
+    # As `compute_features`: features [views, N, F] of photos.
     ViewFeatures = Callable[[LandmarkNetwork, Sequence[Photo], TrainConfig, Compute], Tensor]
 
 # Heads are small: moving their batches to another device would cost more than it saves.
 _CPU = Compute(torch.device("cpu"), bf16=False)
-
-
-def view_features(
-    model: LandmarkNetwork, photos: Sequence[Photo], config: TrainConfig, compute: Compute
-) -> Tensor:
-    """Features float32 [views, N, F] of photos, cached on disk."""
-    cache = user_path(config.cache_dir)
-    return torch.from_numpy(compute_features(model, photos, config.views, compute, cache))
 
 
 def train_head(
@@ -45,7 +36,7 @@ def train_head(
     config: TrainConfig,
     compute: Compute,
     on_epoch_end: OnEpochEnd | None = None,
-    features: ViewFeatures = view_features,
+    features: ViewFeatures = compute_features,
 ) -> tuple[Tensor, Tensor]:
     """Train the classifier on features of the frozen backbone and write it into the network.
 

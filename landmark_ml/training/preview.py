@@ -9,7 +9,7 @@ import torch
 
 from landmark_ml.figures.dataset import augmented_batch
 from landmark_ml.training.features import view_pixels
-from landmark_ml.training.finetune_phase import create_augmentation, load_training_squares
+from landmark_ml.training.finetune_phase import load_augmented
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,8 +34,7 @@ def draw_training_photos(
     chosen = [photos[i] for i in rng.permutation(len(photos))[:SHOWN_PHOTOS]]
     titles = [dataset.classes[photo.label] for photo in chosen]
     if config.finetune_epochs:
-        augment = create_augmentation(config, config.train_resolution or preprocessing.resolution)
-        squares, aspects = load_training_squares(chosen, augment, config.framing)
+        augment, squares, aspects = load_augmented(chosen, config, preprocessing)
         generator = torch.Generator().manual_seed(config.seed)
         repeated = torch.arange(len(chosen)).repeat(SHOWN_VIEWS)
         crops = augment(squares[repeated], aspects[repeated], generator)

@@ -33,8 +33,9 @@ from landmark_ml.training.checkpoint import (
 )
 from landmark_ml.training.devices import choose_compute, seed_everything
 from landmark_ml.training.distributed import ALONE, join_processes, report_lost_processes
+from landmark_ml.training.features import compute_features
 from landmark_ml.training.finetune_phase import check_finetuning, finetune
-from landmark_ml.training.head_phase import train_head, view_features
+from landmark_ml.training.head_phase import train_head
 from landmark_ml.training.preview import draw_training_photos
 
 if TYPE_CHECKING:
@@ -174,21 +175,18 @@ def train_network(
     compute: Compute,
     on_epoch_end: OnEpochEnd | None = None,
     saver: RunSaver | None = None,
-    features: ViewFeatures = view_features,
+    features: ViewFeatures = compute_features,
 ) -> tuple[Tensor, Tensor]:
     """Train a network in place: the head, then pixels, as the configuration says.
 
     Sees no test photo. features: gives the features of a frozen backbone. Returns logits
     [N, outputs] and targets [N] of the validation photos.
     """
-    validation = None
     # A saved fine-tuning brings the head it began with.
     if config.epochs and (saver is None or saver.state is None):
         validation = train_head(model, dataset, config, compute, on_epoch_end, features)
     if config.finetune_epochs:
         validation = finetune(model, dataset, config, compute, on_epoch_end, saver)
-    if validation is None:
-        raise ValueError("epochs and finetune_epochs are both 0, so nothing was trained")
     return validation
 
 

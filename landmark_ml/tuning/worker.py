@@ -23,7 +23,7 @@ from landmark_ml.networks.create import count_parameters, create_model
 from landmark_ml.networks.export import FEATURES, trace_backbone
 from landmark_ml.training.batches import num_outputs
 from landmark_ml.training.devices import random_state, restore_random_state, seed_everything
-from landmark_ml.training.head_phase import view_features
+from landmark_ml.training.features import compute_features
 from landmark_ml.training.loop import judge_logits
 from landmark_ml.training.run import train_network
 from landmark_ml.tuning.space import suggest_config
@@ -264,10 +264,10 @@ class TrialRunner:
         config: TrainConfig,
         compute: Compute,
     ) -> Tensor:
-        """Features [views, N, F] of photos; takes the place of `view_features` in training."""
+        """Features [views, N, F] of photos; takes the place of `compute_features` in training."""
         key = _network_key(config), config.views
         if key not in self._features:
-            self._features[key] = view_features(model, self._photos, config, compute)
+            self._features[key] = compute_features(model, self._photos, config, compute)
         rows = torch.tensor([self._rows[photo.sha256] for photo in photos])
         return self._features[key][:, rows]
 

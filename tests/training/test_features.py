@@ -18,7 +18,7 @@ from landmark_ml.training import features as features_module
 from landmark_ml.training.features import compute_features, view_pixels
 from tests.colour_photos import write_colours
 from tests.photo_folders import random_picture
-from tests.tiny_networks import CPU, lay_traced, tiny_model, tiny_preprocessing
+from tests.tiny_networks import CPU, lay_traced, small_config, tiny_model, tiny_preprocessing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +54,8 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def computed(
     photos: tuple[Photo, ...], cache: Path, views: int = 1, seed: int = 0
 ) -> NDArray[np.float32]:
-    return compute_features(tiny_model(seed=seed), photos, views, CPU, cache)
+    config = small_config(views=views, cache_dir=str(cache))
+    return compute_features(tiny_model(seed=seed), photos, config, CPU).numpy()
 
 
 def feature_files(cache: Path) -> list[Path]:
@@ -250,7 +251,7 @@ def test_features_see_the_pixels_that_are_served(tmp_path: Path, cache: Path) ->
     network = tiny_model().network
     preprocessing = replace(tiny_preprocessing("crop"), resolution=34, resize=40)
     model = LandmarkNetwork(network, preprocessing)
-    found = compute_features(model, (photo,), 1, CPU, cache)[0]
+    found = compute_features(model, (photo,), small_config(cache_dir=str(cache)), CPU)[0].numpy()
     pixels = torch.from_numpy(preprocessing.read(path)).permute(2, 0, 1)[None]
     with torch.no_grad():
         expected = model.eval().features(pixels).numpy()
