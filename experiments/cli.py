@@ -34,10 +34,10 @@ class Parser(argparse.ArgumentParser):
 def parse(
     defaults: Config, description: str, argv: Sequence[str] | None = None, command: str = ""
 ) -> Config:
-    """Configuration in which `--name=value` or `--name value` has set any field.
+    """The defaults, with every field replaced that `--name=value` or `--name value` sets.
 
-    command: what was typed, where it is more than `python -m <module>`. An unknown name or a value
-    that cannot be ends the process with status 2 and one line, which for a name gives the nearest.
+    command: what was typed, where it is more than `python -m <module>`. An unknown name or an
+    invalid value ends the process with status 2 and one line, which suggests the nearest name.
     """
     command = command or program()
     parser = Parser(
@@ -116,7 +116,7 @@ def run(main: Callable[[], object]) -> None:
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
-        # SQLAlchemyError: a tracking address that is no database, or one that refuses.
+        # SQLAlchemyError: the tracking address is not a database, or it refuses the connection.
         if not isinstance(error, ValueError | OSError | MlflowException | SQLAlchemyError):
             raise
         logging.getLogger(__name__).debug("traceback", exc_info=True)
@@ -124,7 +124,7 @@ def run(main: Callable[[], object]) -> None:
 
 
 def share_among(processes: int) -> None:
-    """Continue in so many processes on this machine; return where one is enough, or under torchrun.
+    """Continue in this many processes on this machine; return if one is enough, or under torchrun.
 
     This process becomes torchrun, so that MLflow, Ctrl-C and exit status stay what they are.
     """

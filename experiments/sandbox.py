@@ -25,7 +25,7 @@ def open_sandbox(per_class: int = 16, not_landmarks: int = 48, test_per_class: i
     own = os.environ.get("LANDMARKS_DATA")
     photos = user_path(own).resolve() if own else None
     if photos is not None and not photos.is_dir():
-        raise ValueError(f"LANDMARKS_DATA is {photos}, which is no folder; name one of photos")
+        raise ValueError(f"LANDMARKS_DATA is {photos}, which is not a folder; give one of photos")
     folder = Path(tempfile.mkdtemp(prefix="landmarks-notebook-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.chdir(folder)

@@ -32,7 +32,7 @@ def is_of_the_system(name: str) -> bool:
 
 
 def spelled(text: str) -> str:
-    """Text safe for tables, logs and terminals: bytes of file names that are no UTF-8 escaped."""
+    """Text safe for tables, logs and terminals: bytes in names that are not UTF-8 are escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

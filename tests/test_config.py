@@ -153,8 +153,8 @@ def test_training_nothing_and_training_on_noise_are_refused() -> None:
         ("landmarks:2", "holds no :"),
         ("landmark's", "holds no '"),
         ("landmarks.history", ".history ends the names of the histories"),
-        ("  ", "no name but spaces"),
-        ("..", "no name but spaces or a path"),
+        ("  ", "starts or ends with a space"),
+        ("..", "is a path or starts or ends with a space"),
     ],
 )
 def test_a_name_that_cannot_be_registered_is_refused_before_training(

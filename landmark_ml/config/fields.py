@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 HISTORY_SUFFIX = ".history"
 """End of the name of the registered model that holds the alias history of another."""
 
-# A port after the host is no password, and an @ may stand in a path.
+# A port after the host is not a password, and an @ may stand in a path.
 _USER_AND_PASSWORD = re.compile(r"://[^/@\[]*:(?!\d*/)[^@]*@")
 _SECRET_OPTION = re.compile(
     r"[?&][^=&]*(password|secret|token|signature)[^=&]*=|[?&]sig=", re.IGNORECASE
@@ -130,7 +130,7 @@ def registrable(field_name: str, name: str) -> None:
     elif name.endswith(HISTORY_SUFFIX):
         reason = f"and {HISTORY_SUFFIX} ends the names of the histories of other models"
     elif name != name.strip() or name == "." or name.startswith(".."):
-        reason = "which is no name but spaces or a path"
+        reason = "which is a path or starts or ends with a space"
     else:
         return
     raise ValueError(f"{field_name} is {name!r}, {reason}; give a name such as landmarks")

@@ -73,7 +73,7 @@ class TuneConfig(TrainConfig):
             )
         if self.resume:
             raise ValueError(
-                f"resume is {self.resume!r}, and a search is no single run; continue it with"
+                f"resume is {self.resume!r}, and a search is not a single run; continue it with"
                 " study=<its name>"
             )
 

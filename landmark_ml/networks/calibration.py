@@ -92,9 +92,9 @@ def calibrated_loss(logits: Tensor, targets: Tensor) -> float:
 def landmark_scores(probabilities: Tensor) -> Tensor:
     """How certain it is that a photo shows a landmark: [N] from calibrated [N, landmarks].
 
-    The largest probability. It is low for background, for several landmarks at once and for none,
-    so it detects everyday photos and landmarks that were never seen. `export` puts the same into
-    the graph; experiments/tried.md lists what else was measured.
+    The largest probability. It is low where the background or several landmarks compete, so it
+    detects everyday photos and landmarks that were never seen. `export` puts the same into the
+    graph; experiments/tried.md lists what else was measured.
     """
     return probabilities.amax(dim=1)
 

@@ -244,8 +244,11 @@ def _trace(model: LandmarkNetwork) -> onnx.ModelProto:
     backbone = _Backbone(model).cpu().eval()
     with torch.no_grad():
         features, maps = backbone(images)
-    averages = maps.dim() == 4 and maps.shape[1] == features.shape[1]
-    averages = averages and torch.allclose(maps.mean(dim=(2, 3)), features, rtol=1e-3, atol=1e-4)
+    averages = (
+        maps.dim() == 4
+        and maps.shape[1] == features.shape[1]
+        and torch.allclose(maps.mean(dim=(2, 3)), features, rtol=1e-3, atol=1e-4)
+    )
     with _quiet():
         program = torch.onnx.export(
             backbone,

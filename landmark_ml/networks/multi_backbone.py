@@ -49,7 +49,7 @@ class JoinedNetwork(nn.Module):
         for network in networks:
             network.reset_classifier(0)  # type: ignore[operator]
         self.networks = nn.ModuleList(networks)
-        self.indices = [earlier_stages(network, stages) for network in networks]
+        self.indices = [_earlier_stages(network, stages) for network in networks]
         example = _example(first["input_size"])
         with torch.no_grad():
             self.num_features = self.eval().forward_features(example).shape[1]
@@ -77,8 +77,10 @@ class JoinedNetwork(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Stacked feature maps [N, num_features, h, w]."""
-        every = zip(self.networks, self.indices, strict=True)
-        stacked = [stacked_maps(network, x, i, self.statistics) for network, i in every]
+        stacked = [
+            _stacked_maps(network, x, indices, self.statistics)
+            for network, indices in zip(self.networks, self.indices, strict=True)
+        ]
         return torch.cat(stacked, dim=1)
 
     def forward_head(self, maps: Tensor, pre_logits: bool = False) -> Tensor:
@@ -96,7 +98,6 @@ def _check_stackable(
     networks: Sequence[nn.Module], first: dict[str, Any], stages: int, *, statistics: bool
 ) -> None:
     """Refuse networks of other normalisation, with more than average pooling, or other strides."""
-    shapes = []
     for network in networks:
         config: dict[str, Any] = dict(network.pretrained_cfg)  # type: ignore[arg-type]
         for name in ("mean", "std"):
@@ -105,6 +106,7 @@ def _check_stackable(
                     f"joined backbones were trained with {name} {first[name]} and {config[name]};"
                     " join those of one normalisation"
                 )
+    shapes = []
     for network in networks:
         maps = network.eval().forward_features(_example(first["input_size"]))  # type: ignore[operator]
         pooled = network.forward_head(maps, pre_logits=True)  # type: ignore[operator]
@@ -125,17 +127,18 @@ def _not_only_averages(network: nn.Module, count: int, stages: int, statistics: 
     more = f"a {name} does more between its maps and its classifier than to average"
     if count > 1:
         return f"{more}; join networks that only average, as the efficientnets do"
-    given = [f"feature_stages is {stages}"] * bool(stages) + ["pooling is statistics"] * statistics
-    instead = ["feature_stages 0"] * bool(stages) + ["pooling average"] * statistics
+    instead = {}
+    if stages:
+        instead[f"feature_stages is {stages}"] = "feature_stages 0"
+    if statistics:
+        instead["pooling is statistics"] = "pooling average"
     return (
-        f"{', '.join(given)} and {more}; give {' and '.join(instead)}, or a backbone that only"
-        " averages, as the efficientnets do"
+        f"{', '.join(instead)} and {more}; give {' and '.join(instead.values())}, or a backbone"
+        " that only averages, as the efficientnets do"
     )
 
 
-def stacked_maps(
-    network: nn.Module, x: Tensor, indices: list[int], statistics: bool = False
-) -> Tensor:
+def _stacked_maps(network: nn.Module, x: Tensor, indices: list[int], statistics: bool) -> Tensor:
     """The last maps of a network, then those of the stages with these indices, all of one size."""
     if indices:
         last, earlier = network.forward_intermediates(x, indices=indices)  # type: ignore[operator]
@@ -162,7 +165,7 @@ def spread_maps(maps: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def earlier_stages(network: nn.Module, stages: int) -> list[int]:
+def _earlier_stages(network: nn.Module, stages: int) -> list[int]:
     """Indices of the last stages before the one whose maps the network ends with."""
     if not stages:
         return []

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import logging
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 import torch
@@ -89,16 +90,14 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"weights file {path} does not exist; check the path") from None
-    # torch.load raises RuntimeError, EOFError, UnpicklingError or KeyError by what is broken.
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
-        raise WeightsError(f"weights file {path} cannot be read: {error}") from error
-    except Exception as error:
-        if type(error).__name__ != "UnpicklingError":
-            raise
+    except UnpicklingError as error:
         raise WeightsError(
-            f"weights file {path} is no plain state dict (only tensors are loaded, never code);"
+            f"weights file {path} is not a plain state dict (only tensors are loaded, never code);"
             " save it with torch.save(model.state_dict(), path)"
         ) from error
+    # torch.load raises RuntimeError, EOFError, ValueError or KeyError by what is broken.
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
+        raise WeightsError(f"weights file {path} cannot be read: {error}") from error
     if not isinstance(state, dict):
         raise WeightsError(f"weights file {path} holds a {type(state).__name__}, not a state dict")
     return dict(state.get("state_dict", state))
@@ -132,11 +131,8 @@ def _load_from_hub(network: nn.Module, backbone: str) -> None:
             return
         # The hub client raises a dozen unrelated types when the network is off.
         except Exception as error:
-            lines = str(error).strip().splitlines()
-            reason, cause = (
-                f"the hub answered: {lines[0] if lines else type(error).__name__}",
-                error,
-            )
+            answer = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason, cause = f"the hub answered: {answer}", error
     raise WeightsError(
         f"no pretrained weights for {backbone!r}: {reason}. Three ways to provide them:"
         " weights=<a .pth or .safetensors file>; a backbone with packaged weights"

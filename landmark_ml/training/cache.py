@@ -87,7 +87,7 @@ class RowCache:
     ) -> StoredRows:
         """Rows of photos; `compute` gives those that are missing, in order.
 
-        key: names everything a row depends on beside the photo. Several processes may ask at once:
+        key: names everything a row depends on besides the photo. Several processes may ask at once:
         one computes, the others wait. What was computed before an interruption is kept. Raises
         CacheError when the disk refuses.
         """
@@ -107,7 +107,10 @@ class RowCache:
             os.utime(path)
         logger.info(
             "%d of %d photos were new to %s, which holds %.0f MB",
-            *(len(missing), len(photos), path, total * size / 1e6),
+            len(missing),
+            len(photos),
+            path,
+            total * size / 1e6,
         )
         self._remove_unused(path)
         return StoredRows(mapped, np.array([places[photo.sha256] for photo in photos]))
@@ -120,7 +123,7 @@ class RowCache:
         for path in sorted(states, key=lambda path: states[path].st_mtime):
             if total <= LARGEST_FOLDER:
                 return
-            # Without its rows an index counts for nothing. Who has mapped the rows keeps them.
+            # An index without its rows counts for nothing; a process that mapped rows keeps them.
             with contextlib.suppress(Timeout, OSError):
                 with FileLock(path.with_name(f"{path.stem}.lock"), timeout=0):
                     path.unlink()
@@ -185,14 +188,12 @@ def _read_index(path: Path, index: Path, size: int) -> list[str]:
     if not index.is_file():
         return []
     lines = index.read_bytes()
+    recorded = len(lines) // _HASH_LINE
     rows = path.stat().st_size // size if path.is_file() else 0
-    if rows < len(lines) // _HASH_LINE:
-        logger.warning(
-            "%s is damaged: it holds %d of %d rows; the others are computed again",
-            *(path, rows, len(lines) // _HASH_LINE),
-        )
-    count = min(rows, len(lines) // _HASH_LINE)
-    starts = range(0, count * _HASH_LINE, _HASH_LINE)
+    if rows < recorded:
+        message = "%s is damaged: it holds %d of %d rows; the others are computed again"
+        logger.warning(message, path, rows, recorded)
+    starts = range(0, min(rows, recorded) * _HASH_LINE, _HASH_LINE)
     return [lines[start : start + _HASH_LINE - 1].decode("ascii", "replace") for start in starts]
 
 

@@ -197,7 +197,7 @@ class ExactMuon(Muon):  # type: ignore[misc]
 
 
 def _is_matrix(parameter: torch.Tensor) -> bool:
-    """Whether timm would orthogonalise a parameter: not a vector, nor a depthwise convolution."""
+    """Whether timm would orthogonalise a parameter: no vectors, no depthwise convolutions."""
     if parameter.ndim < 2 or 1 in parameter.shape[:2]:
         return False
     short, long = sorted(parameter.flatten(1).shape)

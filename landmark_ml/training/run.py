@@ -229,8 +229,8 @@ def open_run(
         try:
             yield run, checkpoints
         except KeyboardInterrupt:
-            way_on = "resume=auto resumes it" if config.finetune_epochs else "a head begins anew"
-            logger.warning("run %s stops here; %s", run.run_id, way_on)
+            hint = "resume=auto resumes it" if config.finetune_epochs else "a head starts over"
+            logger.warning("run %s stops here; %s", run.run_id, hint)
             raise
     # Only once the run counts as finished: until then they are all there is to resume from.
     checkpoints.remove()
@@ -239,8 +239,8 @@ def open_run(
 def find_unfinished(config: TrainConfig) -> str | None:
     """Id of the run to resume: the one named, or with `auto` the last unfinished of its kind.
 
-    Only a run that was trained in this cache_dir: elsewhere it would begin again from its first
-    epoch, or beside the machine that trains it. None when `auto` finds none. Raises ValueError when
+    Only a run that was trained in this cache_dir: without its checkpoints it would start over, and
+    another machine may still be training it. None when `auto` finds none. Raises ValueError when
     the named run is not there, has finished, began with another configuration or elsewhere.
     """
     digest, cache = config_digest(config), user_path(config.cache_dir)

@@ -95,7 +95,7 @@ def test_weights_from_a_file_fit_one_backbone() -> None:
         ({"finetune_epochs": 2}, "fine-tuning space 'finetune'"),
         ({"pruner": "hyperband", "objectives": "top1,size"}, "cannot weigh two objectives"),
         ({"processes": 8}, "processes is 8, and each trial trains in one process"),
-        ({"resume": "auto"}, "resume is 'auto', and a search is no single run"),
+        ({"resume": "auto"}, "resume is 'auto', and a search is not a single run"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(values: dict[str, Any], sentence: str) -> None:
