@@ -27,7 +27,7 @@ def write_colour(path: Path, label: int, seed: int, size: tuple[int, int] = (24,
 
 
 def write_colours(folder: Path, each: int, labels: tuple[int, ...], seed: int) -> tuple[Photo, ...]:
-    """Save so many photos of each label."""
+    """Save `each` photos of each label."""
     return tuple(
         write_colour(folder / f"{label}-{index}.png", label, seed + 1000 * (label + 1) + index)
         for label in labels
@@ -36,7 +36,7 @@ def write_colours(folder: Path, each: int, labels: tuple[int, ...], seed: int) -
 
 
 def colour_dataset(root: Path, *, distractors: bool) -> Dataset:
-    """Three classes with 8 photos to train on and 4 to validate on, and maybe some of none."""
+    """Three classes with 8 training and 4 validation photos each; distractors adds as many."""
     labels = (0, 1, 2, NOT_A_LANDMARK) if distractors else (0, 1, 2)
     return Dataset(
         name="colours",

@@ -30,7 +30,7 @@ QUICK: dict[str, Any] = {
 
 
 def write_colour_folders(root: Path, each: int = 10) -> Path:
-    """Three classes with so many photos to train and validate on, and three each to test on."""
+    """Three classes with `each` photos to train and validate on, and three each to test on."""
     for label, name in enumerate(CLASSES):
         for index in range(each):
             write_colour(root / "train" / name / f"{index}.png", label, 1000 * label + index)
@@ -63,7 +63,7 @@ def history(run_id: str, metric: str) -> dict[int, set[float]]:
 
 
 def final_metrics(run_id: str) -> dict[str, float]:
-    """Last metrics of a run, those aside that are a matter of time."""
+    """Last metrics of a run, without those that measure time."""
     metrics: dict[str, float] = mlflow.get_run(run_id).data.metrics
     timed = ("system/", "train_seconds", "test/ms_per_photo", "test/p50_ms", "test/p99_ms")
     return {

@@ -1,4 +1,4 @@
-"""A file server for tests that cuts transfers short, refuses them or lies, as it is told."""
+"""A file server for tests that cuts transfers short, refuses them or lies, as scripted."""
 
 from __future__ import annotations
 

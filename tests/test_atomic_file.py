@@ -1,4 +1,4 @@
-"""Files replaced as a whole: whoever may read and write the old one may do so with the new one."""
+"""Files replaced as a whole: the new one keeps the mode and the owner of the old one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_file_that_is_replaced_keeps_its_mode(path: Path, wanted: int, flush: 
 
 
 @posix
-def test_what_nobody_else_may_read_is_not_readable_while_it_is_written(path: Path) -> None:
+def test_a_private_file_stays_private_while_it_is_written(path: Path) -> None:
     path.chmod(0o600)
     path.with_name("scratch").write_bytes(b"left by a killed process")
     with whole_file(path, "scratch") as scratch:
@@ -69,7 +69,7 @@ def test_another_users_file_stays_theirs(path: Path) -> None:
 
 
 @posix
-def test_where_the_owner_cannot_be_kept_the_file_is_replaced_all_the_same(
+def test_a_file_whose_owner_cannot_be_kept_is_still_replaced(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:

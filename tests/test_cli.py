@@ -96,7 +96,7 @@ def test_a_flag_without_a_value_is_refused(capsys: pytest.CaptureFixture[str]) -
         ("--epochs=0", "nothing would be trained"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused(
+def test_an_invalid_value_is_refused(
     flag: str, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = refused(capsys, flag)

@@ -44,9 +44,7 @@ def planned(*arguments: str) -> str:
     ],
 )
 @pytest.mark.parametrize("model", ["a-model-of-my-own", "a model of my own"])
-def test_the_model_that_is_named_is_the_one_that_is_meant(
-    model: str, target: str, asked: str
-) -> None:
+def test_make_uses_the_model_that_is_named(model: str, target: str, asked: str) -> None:
     assert asked.format(model=model) in planned(target, f"MODEL={model}")
     assert model not in planned(target)
 

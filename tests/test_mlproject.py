@@ -100,7 +100,7 @@ def parameters_given(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def test_the_documents_give_parameters_that_there_are() -> None:
+def test_the_documents_use_parameters_that_exist() -> None:
     known = {entry: {field.name for field in settable(entry)} for entry in ENTRY_POINTS}
     anywhere = set().union(*known.values())
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/*.md")]
@@ -143,9 +143,7 @@ def test_fields_that_mlproject_does_not_declare_are_handed_on() -> None:
 
 
 @pytest.mark.parametrize("name", ["learning_rat", "recipe"])
-def test_a_parameter_that_there_is_not_is_refused(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unknown_parameter_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exited:
         parse_command("transfer", {name: "0.5"})
     assert exited.value.code == 2
@@ -203,9 +201,9 @@ def test_conda_environment_and_package_need_the_same() -> None:
 
 def test_the_page_of_parameters_explains_every_field_once() -> None:
     page = mlproject.parameters_page()
-    told = re.findall(r"\| `(\w+)` \| \S+ \| \w* \| .{5,} \|", page)
-    assert set(told) == {field.name for name in ENTRY_POINTS for field in settable(name)}
-    assert told.count("val_fraction") == told.count("learning_rate") == 1
+    explained = re.findall(r"\| `(\w+)` \| \S+ \| \w* \| .{5,} \|", page)
+    assert set(explained) == {field.name for name in ENTRY_POINTS for field in settable(name)}
+    assert explained.count("val_fraction") == explained.count("learning_rate") == 1
     assert "| where to train: auto, cpu, cuda, mps |" in page
     assert "| `optimizer` | `adamw` | `adamw` | `adamw` | `muon` |" in page
 

@@ -24,7 +24,7 @@ def cells(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_there_are_the_four() -> None:
+def test_the_four_notebooks_are_there() -> None:
     assert [path.stem for path in NOTEBOOKS] == [
         "best_model_in_an_app",
         "cnn_from_scratch",
@@ -34,7 +34,7 @@ def test_there_are_the_four() -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_nothing_that_was_computed_is_kept(path: Path) -> None:
+def test_notebooks_keep_no_outputs(path: Path) -> None:
     code = [cell for cell in cells(path) if cell["cell_type"] == "code"]
     assert code
     assert not [cell for cell in code if cell["outputs"] or cell["execution_count"] is not None]

@@ -157,7 +157,7 @@ def test_a_wrong_address_fails_at_once(server: Server, tmp_path: Path, status: i
     assert len(server.script.asked) == 1
 
 
-def test_a_disk_too_small_is_said_before_writing(
+def test_a_disk_too_small_is_reported_before_writing(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = shutil.disk_usage(tmp_path)

@@ -136,7 +136,7 @@ def test_layouts_no_dataset_can_be_made_of_are_refused(
         list_folder(root)
 
 
-def test_what_is_laid_beside_photos_is_not_a_damaged_photo(
+def test_files_beside_photos_do_not_count_as_damaged_photos(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, before = list_folder(root)

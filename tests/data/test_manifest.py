@@ -50,7 +50,7 @@ def test_a_written_manifest_reads_back_as_the_same_dataset(
     assert [file.name for file in path.parent.iterdir()] == ["manifest.json"]
 
 
-def test_a_file_name_that_is_no_utf8_is_recorded_and_found_again(
+def test_a_file_name_that_is_not_utf8_is_recorded_and_found_again(
     dataset: Dataset, tmp_path: Path
 ) -> None:
     latin1 = Path(os.fsdecode(bytes(dataset.train[0].path.parent) + b"/caf\xe9.jpg"))
@@ -122,7 +122,7 @@ def test_a_manifest_edited_by_hand_is_refused(dataset: Dataset, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema_version": 99}', "sha256,label\n"])
-def test_what_is_no_manifest_is_refused(text: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_manifest_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match="not a manifest of schema version 1"):

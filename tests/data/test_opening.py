@@ -175,7 +175,7 @@ def test_a_class_that_is_left_without_training_photos_fails(root: Path, tmp_path
         open_dataset(DataConfig(data=str(tmp_path / "given")))
 
 
-def test_a_class_without_test_photos_is_warned_of(
+def test_a_class_without_test_photos_gets_a_warning(
     root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copytree(root, tmp_path / "given" / "train")
@@ -278,7 +278,7 @@ def test_udacity50_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not fetched[0].exists()
 
 
-def test_of_two_that_come_together_one_fetches(
+def test_two_processes_at_once_download_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_work: list[Path] = []

@@ -35,7 +35,7 @@ def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert photos[0].photo.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_files_of_no_bytes_and_of_too_many_are_told_apart(tmp_path: Path) -> None:
+def test_empty_files_and_files_too_large_have_codes_of_their_own(tmp_path: Path) -> None:
     empty, huge = tmp_path / "empty.jpg", tmp_path / "huge.jpg"
     empty.touch()
     with huge.open("wb") as file:

@@ -66,13 +66,13 @@ def test_order_and_place_of_files_change_nothing() -> None:
     }
 
 
-def test_another_seed_assigns_otherwise() -> None:
+def test_another_seed_assigns_differently() -> None:
     photos = [placed(i, 0) for i in range(50)]
     tests = {tuple(contents(split_photos(photos, FRACTIONS, seed).test)) for seed in range(5)}
     assert len(tests) == 5
 
 
-def test_a_photo_more_leaves_most_photos_where_they_were() -> None:
+def test_a_new_photo_leaves_most_photos_in_their_split() -> None:
     photos = [placed(i, 0) for i in range(101)]
     before, after = (split_photos(some, FRACTIONS, seed=0) for some in (photos[:100], photos))
     assert len(set(contents(before.test)) & set(contents(after.test))) >= 13
@@ -111,7 +111,7 @@ def test_small_classes_keep_train_then_val_then_test(sizes: list[int], seed: int
     assert bool(found.test) == (len(sizes) >= 3)
 
 
-def test_copies_of_given_test_and_val_photos_leave_the_sides_before() -> None:
+def test_copies_of_given_test_and_val_photos_leave_the_earlier_splits() -> None:
     photos = [
         placed(0, 0, group=1, given="test"),
         placed(1, 0, group=1, given="val"),
@@ -141,7 +141,7 @@ def test_a_given_test_photo_stays_whatever_train_calls_it() -> None:
 
 @pytest.mark.parametrize("labels", [(0, 0, -1), (0, -1, -1)])
 def test_a_group_that_shows_a_landmark_is_assigned_as_one(labels: tuple[int, ...]) -> None:
-    """Distractors go to test by halves, where a given test folder has all its landmarks."""
+    """Else half of it would go to test as distractors, beside a given test folder."""
     assert NOT_A_LANDMARK == -1
     photos = [placed(number, labels[number % 3], group=number // 3) for number in range(12)]
     found = split_photos(photos, Fractions(val=0, test=0), seed=0)

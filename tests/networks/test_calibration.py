@@ -18,7 +18,7 @@ from landmark_ml.networks.calibration import (
 
 
 def honest_logits(count: int, num_outputs: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Logits whose softmax is the very chance of each target."""
+    """Logits whose softmax is the true probability of each target."""
     generator = torch.Generator().manual_seed(seed)
     logits = 2 * torch.randn(count, num_outputs, generator=generator)
     targets = torch.multinomial(logits.softmax(dim=1), 1, generator=generator).flatten()
@@ -26,7 +26,7 @@ def honest_logits(count: int, num_outputs: int, seed: int = 0) -> tuple[Tensor, 
 
 
 def right_logits(count: int, classes: int, outputs: int) -> tuple[Tensor, Tensor]:
-    """Logits that are right of every photo, by margins that differ."""
+    """Logits that are right for every photo, by margins that differ."""
     targets = torch.arange(count) % classes
     margins = torch.linspace(3, 9, count)[:, None]
     return margins * torch.nn.functional.one_hot(targets, outputs), targets
@@ -67,7 +67,7 @@ def test_twenty_right_answers_are_no_proof_of_certainty(outputs: int) -> None:
     assert float((scores >= found.threshold).float().mean()) >= 0.95
 
 
-def test_of_epochs_that_are_right_on_all_photos_the_surest_is_best() -> None:
+def test_among_epochs_without_errors_the_most_confident_is_best() -> None:
     logits, targets = right_logits(20, 4, 4)
     losses = [calibrated_loss(scale * logits, targets) for scale in (0.2, 0.5, 1.0)]
     assert losses == sorted(losses, reverse=True)
@@ -100,7 +100,7 @@ def test_recall_is_kept_on_few_photos_too(count: int) -> None:
     assert (scores >= threshold).mean() >= 0.95
 
 
-def test_threshold_parts_what_can_be_parted() -> None:
+def test_threshold_separates_what_can_be_separated() -> None:
     scores = np.array([0.9, 0.8, 0.7, 0.4, 0.3])
     shows_one = np.array([True, True, True, False, False])
     assert 0.4 < choose_threshold(scores, shows_one) <= 0.7

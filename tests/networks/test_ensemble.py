@@ -80,7 +80,7 @@ def test_a_member_learns_as_it_would_alone(mixup: float) -> None:
             assert torch.allclose(mine, gradient, atol=1e-5), name
 
 
-def test_to_look_at_the_classifier_draws_nothing() -> None:
+def test_reading_the_classifier_draws_no_random_numbers() -> None:
     model = averaged()
     before = torch.get_rng_state()
     assert model.classifier.out_features == 3

@@ -75,7 +75,7 @@ def test_the_graph_gives_the_calibrated_probabilities_of_torch(
     score = landmark_scores(torch.from_numpy(expected)).numpy()
     assert found["landmark_score"].shape == (count,)
     assert np.allclose(found["landmark_score"], score, atol=1e-4)
-    # What is left to 1 is the background's.
+    # The rest, up to 1, is the probability of the background.
     assert bool((found["probabilities"].sum(axis=1) < 0.999).all()) == (num_outputs == 4)
 
 

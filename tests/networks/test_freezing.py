@@ -59,7 +59,7 @@ def test_batch_norms_put_in_place_later_stay_in_evaluation_too() -> None:
     assert model.network.training
 
 
-def test_each_stage_more_lets_more_parameters_learn() -> None:
+def test_every_further_stage_lets_more_parameters_learn() -> None:
     counts = []
     for stages in (1, 2, 3):
         model = small("test_efficientnet")
@@ -68,7 +68,7 @@ def test_each_stage_more_lets_more_parameters_learn() -> None:
     assert counts == sorted(set(counts))
 
 
-def test_none_frozen_is_the_whole_network() -> None:
+def test_with_nothing_frozen_the_whole_network_learns() -> None:
     torch.manual_seed(0)
     model = small("test_efficientnet")
     freeze_early_stages(model, 0)

@@ -141,7 +141,7 @@ def seeded(backbone: str, stages: int) -> LandmarkNetwork:
         return joined(backbone, stages)
 
 
-def test_stages_that_are_not_there_are_refused() -> None:
+def test_more_earlier_stages_than_there_are_are_refused() -> None:
     with pytest.raises(ValueError, match="feature_stages is 9 and a EfficientNet has 5 stages"):
         joined("test_efficientnet", stages=9)
     with pytest.raises(ValueError, match="LandmarkCNN does not return the maps of its stages"):

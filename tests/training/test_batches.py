@@ -65,7 +65,7 @@ def test_photos_are_augmented_anew_in_every_epoch() -> None:
     assert not torch.equal(first, second)
 
 
-def test_one_target_for_each_of_at_least_one_input() -> None:
+def test_inputs_without_a_target_each_are_refused() -> None:
     with pytest.raises(ValueError, match="3 inputs and 2 targets"):
         TensorBatches(torch.zeros(3), torch.zeros(2), 2)
     with pytest.raises(ValueError, match="0 inputs and 0 targets"):

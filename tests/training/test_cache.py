@@ -76,7 +76,7 @@ def files(store: RowCache) -> tuple[Path, Path]:
     return store.folder / "way.rgb", store.folder / "way.sha256"
 
 
-def test_a_photo_is_decoded_once_whatever_it_stands_beside(store: RowCache) -> None:
+def test_a_photo_is_decoded_once_among_any_others(store: RowCache) -> None:
     decoder = Decoder()
     assert load(store, decoder, 3, 1, 2) == [3, 1, 2]
     assert load(store, decoder, 2, 2, 4, 3) == [2, 2, 4, 3]
@@ -131,7 +131,7 @@ def test_a_half_written_end_is_decoded_again(
     assert set(decoder.decoded) <= {3, 4}
 
 
-def test_those_who_ask_at_once_decode_every_photo_once(store: RowCache) -> None:
+def test_concurrent_callers_decode_every_photo_once(store: RowCache) -> None:
     decoder, together = Decoder(), threading.Barrier(4)
 
     def ask(first: int) -> list[int]:
@@ -197,7 +197,7 @@ def test_a_full_folder_loses_the_files_not_used_for_longest(
     assert sorted(path.stem for path in store.folder.glob("*.rgb")) == ["older", "way"]
     monkeypatch.setattr(cache_module, "LARGEST_FOLDER", 1)
     load(store, decoder, 1, key="way")
-    # What is in use is kept, and who had mapped a file that went still reads it.
+    # The file in use stays, and a removed file can still be read where it was mapped.
     assert [path.stem for path in store.folder.glob("*.rgb")] == ["way"]
     assert numbers_of(mapped) == [1]
     assert load(store, decoder, 1, 2, key="oldest") == [1, 2]

@@ -73,7 +73,7 @@ def test_a_state_comes_back_as_it_was(checkpoints: Checkpoints) -> None:
     assert loaded == {name: value for name, value in state.items() if name != "model"}
 
 
-def test_where_nothing_was_written_there_is_nothing(checkpoints: Checkpoints) -> None:
+def test_an_empty_folder_has_no_checkpoint(checkpoints: Checkpoints) -> None:
     assert checkpoints.load() is None
 
 
@@ -105,7 +105,7 @@ def test_a_damaged_one_never_takes_the_place_of_a_sound_one(checkpoints: Checkpo
     assert checkpoints.load() == (1, {"epoch": 1, "again": True})
 
 
-def test_one_that_cannot_be_read_is_passed_over(checkpoints: Checkpoints) -> None:
+def test_an_unreadable_checkpoint_is_skipped(checkpoints: Checkpoints) -> None:
     checkpoints.save(0, {"epoch": 0})
     newest = checkpoints.save(1, {"epoch": 1})
     newest.unlink()
@@ -146,14 +146,14 @@ def test_code_in_a_file_with_a_proper_name_is_never_run(
 
 
 @pytest.mark.parametrize("content", [b"", b"not a pickle", b"PK\x03\x04 half a zip", b"\x80\x02."])
-def test_what_is_no_checkpoint_under_a_proper_name_is_refused(
+def test_other_content_under_the_name_of_a_checkpoint_is_refused(
     content: bytes, tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointError, match="was not written by this program"):
         read_checkpoint(write_named(tmp_path, 0, content))
 
 
-def test_a_state_that_is_no_dictionary_is_refused(tmp_path: Path) -> None:
+def test_a_state_that_is_not_a_dictionary_is_refused(tmp_path: Path) -> None:
     torch.save(torch.zeros(3), tmp_path / "tensor")
     with pytest.raises(CheckpointError, match="was not written by this program"):
         read_checkpoint(write_named(tmp_path, 0, (tmp_path / "tensor").read_bytes()))
@@ -200,7 +200,7 @@ def test_what_a_killed_process_left_half_written_is_gone_after_the_next(
 ) -> None:
     first = checkpoints.save(0, {"epoch": 0})
     with monkeypatch.context() as patch:
-        # A killed process gets to no clean-up either.
+        # A killed process does not clean up either.
         patch.setattr(Path, "replace", disk_full)
         patch.setattr(Path, "unlink", lambda *_, **__: None)
         with pytest.raises(CheckpointError):

@@ -1,4 +1,4 @@
-"""Where training runs: what is asked for, or a sentence that says what there is."""
+"""Where training runs: on the device asked for, or an error names the available ones."""
 
 from __future__ import annotations
 

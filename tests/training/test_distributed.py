@@ -38,23 +38,23 @@ def test_the_parts_of_a_batch_are_the_batch_of_one_process(count: int) -> None:
     parts = [[inputs.tolist() for inputs, _ in batches_of(rank, count)] for rank in range(count)]
     assert len(whole) == 2
     for step, batch in enumerate(whole):
-        dealt = [part[step] for part in parts]
-        assert {len(part) for part in dealt} == {12 // count}
-        assert sorted(photo for part in dealt for photo in part) == sorted(batch)
+        shares = [part[step] for part in parts]
+        assert {len(part) for part in shares} == {12 // count}
+        assert sorted(photo for part in shares for photo in part) == sorted(batch)
         # timm's mixup pairs a batch with its mirror: with the same partners in every part.
         partners = dict(zip(batch, reversed(batch), strict=True))
-        for part in dealt:
+        for part in shares:
             assert [partners[photo] for photo in part] == part[::-1]
 
 
-def test_validation_photos_are_dealt_out_once_each() -> None:
+def test_validation_photos_are_shared_out_once_each() -> None:
     parts = [batches_of(rank, 3, photos=7, batch=6, seed=None) for rank in range(3)]
     seen = [[int(photo) for inputs, _ in part for photo in inputs] for part in parts]
     assert seen == [[0, 3, 6], [1, 4], [2, 5]]
     assert [len(part) for part in parts] == [2, 1, 1]
 
 
-def test_rows_dealt_out_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_all_processes_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = torch.arange(14.0).view(7, 2)
     parts = [rows[rank::3] for rank in range(3)]
     monkeypatch.setattr(Processes, "gather", lambda *_: parts)
@@ -79,7 +79,7 @@ def test_each_process_augments_in_its_own_way_and_the_same_in_every_run() -> Non
     assert not torch.equal(first, other)
 
 
-def test_a_batch_that_does_not_part_evenly_is_refused() -> None:
+def test_a_batch_that_does_not_divide_evenly_is_refused() -> None:
     with pytest.raises(ValueError, match=r"batch of 10 photos .*; give a multiple of 8"):
         batches_of(0, 4, batch=10)
     with pytest.raises(ValueError, match="3 photos are too few for 2 processes"):
@@ -100,7 +100,7 @@ def test_one_process_gets_back_what_it_gives(monkeypatch: pytest.MonkeyPatch) ->
             pass
 
 
-def test_processes_that_differ_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_differ_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Processes, "gather", lambda *_: ["a", "b"])
     with pytest.raises(ValueError, match=r"the photos differ between processes \(a, b\); start"):
         Processes(0, 2, 0).agree("a", "photos")
@@ -119,7 +119,7 @@ def test_a_broken_connection_is_a_lost_process(monkeypatch: pytest.MonkeyPatch) 
 
 
 def _supports_bf16(including_emulation: bool = True) -> bool:
-    """As of a GPU of before compute capability 8."""
+    """As on a GPU older than compute capability 8."""
     return including_emulation
 
 

@@ -1,4 +1,4 @@
-"""A real process, killed for real in the middle of an epoch, and the command that goes on with it.
+"""A real process, killed in the middle of an epoch, and the command that resumes its run.
 
 The same run uninterrupted is what each is measured against.
 """
@@ -80,7 +80,7 @@ class Workplace:
             assert process.poll() is None, "it ended before it could be interrupted"
             assert time.monotonic() < deadline
             time.sleep(0.002)
-        # A good part into the epoch, of which the last one shows the length.
+        # Well into the next epoch, if it takes as long as the last one.
         time.sleep(self.epoch_seconds() * 0.4)
 
     def epoch_seconds(self) -> float:
@@ -98,7 +98,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tracking_uri: str) -> Workpl
         finetune_epochs=EPOCHS,
         **QUICK | {"resolution": 64},
     )
-    # With where it was, should a process ever crash instead of ending.
+    # The fault handler shows where a process crashed, should one ever do.
     environment = os.environ | {"MLFLOW_TRACKING_URI": tracking_uri, "PYTHONFAULTHANDLER": "1"}
     return Workplace(folder, config, environment)
 
@@ -178,7 +178,7 @@ def test_without_its_newest_checkpoint_it_goes_on_from_the_one_before(
 @pytest.mark.parametrize(
     ("number", "seed"), [(signal.SIGTERM, 1), (signal.SIGINT, 2)], ids=["SIGTERM", "Ctrl-C"]
 )
-def test_a_run_that_is_told_to_stop_ends_as_killed(
+def test_a_run_that_gets_a_stop_signal_ends_as_killed(
     number: signal.Signals, seed: int, place: Workplace
 ) -> None:
     process = place.start(seed)

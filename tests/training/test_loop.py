@@ -192,7 +192,7 @@ def test_the_epoch_reports_the_rate() -> None:
 
 
 class BrokenBatches:
-    """Two sound batches, then one that holds a value that is no number."""
+    """Two sound batches, then one that holds a value that is not a number."""
 
     generator: torch.Generator | None = None
     progress = 0.0
@@ -207,13 +207,13 @@ class BrokenBatches:
         yield torch.full_like(features, math.nan), labels
 
 
-def test_a_loss_that_is_no_number_names_step_and_rate() -> None:
+def test_a_loss_that_is_not_a_number_names_step_and_rate() -> None:
     config = replace(CONFIG, finetune_learning_rate=0.25, warmup_epochs=0)
     with pytest.raises(TrainingError, match=r"loss is nan at step 2 with learning rate 0\.2\d*;"):
         fit_on_pixels(new_head(), BrokenBatches(), None, config)
 
 
-def test_a_validation_loss_that_is_no_number_ends_the_training() -> None:
+def test_a_validation_loss_that_is_not_a_number_ends_the_training() -> None:
     features, labels = clusters(6)
     val = in_order(torch.full_like(features, math.inf), labels)
     with pytest.raises(TrainingError, match="step 3"):
@@ -221,7 +221,7 @@ def test_a_validation_loss_that_is_no_number_ends_the_training() -> None:
 
 
 class StopEarlyError(Exception):
-    """Raised by whoever watches the epochs."""
+    """Raised by the epoch hook."""
 
 
 def test_what_the_epoch_hook_raises_ends_the_training() -> None:

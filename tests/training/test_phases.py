@@ -109,9 +109,7 @@ def test_views_are_more_photos_to_train_on(plain: Dataset, config: TrainConfig) 
     assert rows[-1]["val/top1"] == 1.0
 
 
-def test_photos_of_no_landmark_get_an_output_of_their_own(
-    mixed: Dataset, config: TrainConfig
-) -> None:
+def test_distractors_get_an_output_of_their_own(mixed: Dataset, config: TrainConfig) -> None:
     assert num_outputs(mixed) == 4
     model, (val_logits, _), rows = head_trained(mixed, config)
     assert val_logits.shape == (16, 4)
@@ -121,12 +119,12 @@ def test_photos_of_no_landmark_get_an_output_of_their_own(
     assert answers == expected
 
 
-def test_without_them_on_both_sides_there_is_no_such_output(
+def test_distractors_in_one_split_alone_get_no_output(
     plain: Dataset, mixed: Dataset, config: TrainConfig
 ) -> None:
     assert num_outputs(plain) == 3
-    for side in ("train", "val"):
-        lacking = replace(mixed, **{side: mixed.landmarks(side)})  # type: ignore[arg-type]
+    for split in ("train", "val"):
+        lacking = replace(mixed, **{split: mixed.landmarks(split)})  # type: ignore[arg-type]
         assert num_outputs(lacking) == 3
         _, (val_logits, val_targets), _ = head_trained(lacking, replace(config, epochs=1))
         assert val_targets.tolist() == [photo.label for photo in mixed.landmarks("val")]

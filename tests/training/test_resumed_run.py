@@ -109,7 +109,7 @@ def resumed(config: TrainConfig, interrupted: Interrupted) -> tuple[TrainResult,
         late.unlink()
 
 
-def test_with_nothing_to_go_on_with_auto_starts_a_run(
+def test_auto_starts_a_run_when_there_is_none_to_resume(
     whole: TrainResult, config: TrainConfig
 ) -> None:
     assert status(whole.run_id) == "FINISHED"
@@ -123,7 +123,7 @@ def test_ctrl_c_ends_a_run_as_killed_with_what_it_has(interrupted: Interrupted) 
     assert interrupted.checkpoints == ["epoch-000000", "epoch-000001"]
 
 
-def test_auto_goes_on_with_the_same_run_after_its_last_epoch(
+def test_auto_resumes_the_same_run_after_its_last_epoch(
     interrupted: Interrupted, resumed: tuple[TrainResult, Rows], config: TrainConfig
 ) -> None:
     result, rows = resumed
@@ -160,7 +160,7 @@ def test_it_ends_where_an_uninterrupted_run_ends(
     ],
     ids=["finished", "unknown", "nonsense", "other parameters", "deleted"],
 )
-def test_a_run_that_cannot_be_gone_on_with_is_refused(
+def test_a_run_that_cannot_be_resumed_is_refused(
     resume: str, changes: dict[str, Any], sentence: str, config: TrainConfig, whole: TrainResult
 ) -> None:
     other = replace(config, seed=10)

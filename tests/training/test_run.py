@@ -55,7 +55,7 @@ def test_a_dataset_without_test_photos_is_refused(tmp_path: Path) -> None:
         run_training(config(tmp_path, data=str(photos), max_unreadable=1.0))
 
 
-def test_so_many_photos_as_the_refusal_asks_for_stand_on_every_side(tmp_path: Path) -> None:
+def test_three_photos_of_a_class_are_enough_for_every_split(tmp_path: Path) -> None:
     for count in (2, 3):
         write_class(tmp_path / str(count) / "one", range(count))
         write_class(tmp_path / str(count) / "other", range(10, 10 + count))

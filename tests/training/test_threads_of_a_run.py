@@ -33,16 +33,16 @@ THREADS = 2
 
 
 class ReachedError(Exception):
-    """A model would have been loaded, or photos read, on so many threads."""
+    """A model would have been loaded, or photos read, on this number of threads."""
 
 
-def told(*given: object, **named: object) -> NoReturn:
+def stop_here(*given: object, **named: object) -> NoReturn:
     raise ReachedError(named.get("threads", given[-1]))
 
 
 @pytest.fixture(autouse=True)
 def _threads_of_torch() -> Iterator[None]:
-    """What a training sets is set back."""
+    """Set back the number of threads that a training sets."""
     with one_thread():
         yield
 
@@ -77,7 +77,7 @@ def test_a_training_tests_its_model_on_its_threads(
         finetune_epochs=1,
         **QUICK,
     )
-    monkeypatch.setattr(training, "load_served", told)
+    monkeypatch.setattr(training, "load_served", stop_here)
     with pytest.raises(ReachedError, match=f"^{THREADS}$"):
         run_training(config)
 
@@ -87,7 +87,7 @@ def test_an_evaluation_asks_its_model_on_its_threads(
 ) -> None:
     model = log_artifact(tracking_uri).model_uri
     config = EvaluateConfig(data=str(photos), model=model, threads=THREADS)
-    monkeypatch.setattr(evaluation_run, "open_served", told)
+    monkeypatch.setattr(evaluation_run, "open_served", stop_here)
     with pytest.raises(ReachedError, match=f"^{THREADS}$"):
         run_evaluation(config)
 
@@ -96,7 +96,7 @@ def test_a_promotion_asks_a_version_on_its_threads(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", lambda *_, **__: str(tmp_path))
-    monkeypatch.setattr(judged, "open_served", told)
+    monkeypatch.setattr(judged, "open_served", stop_here)
     version = ModelVersion("landmarks", "1", 0)
     with pytest.raises(ReachedError, match=f"^{THREADS}$"):
         judge_version(version, dataset, Gazetteer({}), THREADS)
@@ -105,8 +105,8 @@ def test_a_promotion_asks_a_version_on_its_threads(
 def test_photos_are_compared_with_a_manifest_on_the_threads_of_the_run(
     photos: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_out, "read_manifest", told)
-    monkeypatch.setattr(training, "parse_manifest", told)
+    monkeypatch.setattr(held_out, "read_manifest", stop_here)
+    monkeypatch.setattr(training, "parse_manifest", stop_here)
     with pytest.raises(ReachedError, match=f"^{THREADS}$"):
         choose_photos(DataConfig(data=str(photos), threads=THREADS), manifest)
     with pytest.raises(ReachedError, match=f"^{THREADS}$"):

@@ -122,7 +122,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tracking_uri: str) -> Workpl
         recipes.scratch(),
         data=str(photos),
         cache_dir=str(folder / "cache"),
-        # As quick as a step can be: what is tried is the way from the launcher to the registry.
+        # As quick as possible: the test is about the way from the launcher to the registry.
         backbone="test_resnet",
         optimizer="adamw",
         finetune_learning_rate=1e-3,
@@ -177,7 +177,7 @@ def test_a_lost_process_ends_the_run_and_resume_goes_on_to_the_same_metrics(
         assert process.wait(90) != 0
     lost = place.runs()[-1]
     assert status(lost) in ("FAILED", "KILLED")
-    # A photo that came since is none of this run, in no process of it.
+    # A photo added since is not part of this run, in any process.
     folder = next((place.folder / "photos" / "train").iterdir())
     shutil.copy(next(folder.iterdir()), folder / "came_later.jpg")
     # The way that needs no torchrun on the command line.
@@ -188,7 +188,7 @@ def test_a_lost_process_ends_the_run_and_resume_goes_on_to_the_same_metrics(
     assert history(lost, "val/loss") == history(shared, "val/loss")
 
 
-def test_a_run_that_is_told_to_stop_ends_as_killed(place: Workplace, shared: str) -> None:
+def test_a_run_that_gets_a_stop_signal_ends_as_killed(place: Workplace, shared: str) -> None:
     with place.start("stopped.log", *TORCHRUN, seed=1) as process:
         place.wait_for_checkpoint(process)
         process.send_signal(signal.SIGTERM)
