@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from landmark_ml.evaluation.significance import PairedDifference
+
 COSTS = {"ms_per_photo": ("latency", "latency (ms)"), "artifact_mb": ("size", "artifact (MB)")}
 """Column of the table, its name in the title and on the axis."""
 COLORS = (BLUE, VERMILION, GREEN, ORANGE, SKY, GREY)
@@ -181,15 +183,12 @@ def class_wins(table: pd.DataFrame, first: str, second: str) -> Figure:
     return figure
 
 
-def bootstrap_difference(
-    resampled: NDArray[np.float64], interval: tuple[float, float], difference: float
-) -> Figure:
-    """Draw resampled top-1 of model #1 minus that of #2, float [resamples], and its interval."""
-    low, high = interval
-    ahead = float((resampled > 0).mean() + (resampled == 0).mean() / 2)
+def bootstrap_difference(paired: PairedDifference) -> Figure:
+    """Draw resampled top-1 of model #1 minus that of #2, and its interval."""
+    resampled = paired.resampled
     figure = new_figure(
-        f"#1 is ahead in {ahead:.1%} of resamples: {difference:+.3f} top-1"
-        f" (95% {low:+.3f} to {high:+.3f})",
+        f"#1 is ahead in {paired.share_first_ahead:.1%} of resamples:"
+        f" {paired.difference:+.3f} top-1 (95% {paired.low:+.3f} to {paired.high:+.3f})",
         height=3.2,
         caption=f"{resampled.size:,} resamples of the test photos with replacement, both models on"
         " the same ones. Band: 95% interval. Line at 0: no difference.",
@@ -199,7 +198,7 @@ def bootstrap_difference(
     width = np.diff(values).min() if len(values) > 1 else 0.01
     colors = [BLUE if value > 0 else VERMILION if value < 0 else GREY for value in values]
     axes.bar(values, counts / resampled.size, width=width, color=colors)
-    axes.axvspan(low, high, color=INK, alpha=0.07, linewidth=0)
+    axes.axvspan(paired.low, paired.high, color=INK, alpha=0.07, linewidth=0)
     axes.axvline(0, color=INK, linewidth=1.2)
     style_axes(axes, xlabel="difference in top-1", ylabel="share of resamples")
     return figure

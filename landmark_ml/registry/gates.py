@@ -14,10 +14,16 @@ from scipy.stats import binomtest
 
 from landmark_ml.data import MANIFEST
 from landmark_ml.evaluation.metrics import METRICS, shown
-from landmark_ml.evaluation.significance import PairedDifference, compare_paired
+from landmark_ml.evaluation.significance import (
+    PairedDifference,
+    compare_paired,
+    differences_by_class,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pandas as pd
 
     from landmark_ml.config import PromoteConfig
     from landmark_ml.evaluation.predictions import Predictions
@@ -63,7 +69,7 @@ def check_gates(
 ) -> list[GateResult]:
     """Results of all gates, in the order of the receipt.
 
-    challengers: how many are tried in this promotion. The p asked for is divided by it
+    challengers: how many are tried in this promotion. The required p is divided by it
     (Bonferroni), because the best of many looks better than it is. No challenger is compared with a
     champion that cannot be judged on these photos or that learned from some of them.
     """
@@ -105,16 +111,23 @@ def compare_answers(challenger: Predictions, champion: Predictions) -> PairedDif
     return compare_paired(challenger.correct[shows], champion.correct[shows])
 
 
+def compare_classes(challenger: Predictions, champion: Predictions) -> pd.DataFrame:
+    """The table of `differences_by_class`, the challenger being the first model."""
+    shows = challenger.shows_landmark
+    return differences_by_class(
+        [challenger.classes[label] for label in challenger.labels[shows]],
+        challenger.correct[shows],
+        champion.correct[shows],
+    )
+
+
 def class_losses(challenger: Predictions, champion: Predictions) -> list[ClassLoss]:
     """Landmarks on which the two differ, the most certain loss first.
 
     Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
     """
     found: list[ClassLoss] = []
-    for label, landmark in enumerate(challenger.classes):
-        of_class = challenger.labels == label
-        lost = int((of_class & champion.correct & ~challenger.correct).sum())
-        won = int((of_class & challenger.correct & ~champion.correct).sum())
+    for landmark, _, won, lost in compare_classes(challenger, champion).itertuples(index=False):
         if lost + won:
             p = float(binomtest(lost, lost + won, alternative="greater").pvalue)
             found.append(ClassLoss(landmark, lost, won, p))

@@ -7,11 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from landmark_ml.evaluation.metrics import METRICS, shown, summary_names
-from landmark_ml.evaluation.significance import differences_by_class
 from landmark_ml.figures.comparison import bootstrap_difference, class_wins
 from landmark_ml.figures.confidence import reliability_diagram
 from landmark_ml.figures.html import Picture, render
-from landmark_ml.registry.gates import GateResult, class_losses, compare_answers
+from landmark_ml.registry.gates import (
+    GateResult,
+    class_losses,
+    compare_answers,
+    compare_classes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,12 +66,12 @@ class Receipt:
     limits: Mapping[str, Any]
 
     def verdict(self, version: int) -> Verdict:
-        """Verdict over one of the challengers."""
+        """Verdict on one of the challengers."""
         return next(found for found in self.verdicts if found.judged.version == version)
 
     @property
     def against(self) -> str:
-        """Whom the challengers were compared with."""
+        """What the challengers were compared with."""
         return f"champion version {self.champion.version}" if self.champion else "no champion"
 
     @property
@@ -162,19 +166,12 @@ def _both(verdict: Verdict, receipt: Receipt) -> tuple[Predictions, Predictions]
 def _pictures(verdict: Verdict, receipt: Receipt) -> Iterator[Picture]:
     both = _both(verdict, receipt)
     if both:
-        pair = compare_answers(*both)
         yield Picture.of(
             "Paired bootstrap (#1: challenger, #2: champion)",
-            bootstrap_difference(pair.resampled, (pair.low, pair.high), pair.difference),
+            bootstrap_difference(compare_answers(*both)),
         )
-        challenger, champion = both
-        shows = challenger.shows_landmark
-        wins = differences_by_class(
-            [challenger.classes[label] for label in challenger.labels[shows]],
-            challenger.correct[shows],
-            champion.correct[shows],
-        )
-        yield Picture.of("Landmark by landmark", class_wins(wins, "the challenger", "the champion"))
+        wins = class_wins(compare_classes(*both), "the challenger", "the champion")
+        yield Picture.of("Landmark by landmark", wins)
     for who, judged in (("challenger", verdict.judged), ("champion", receipt.champion)):
         if judged and judged.predictions:
             answers = judged.predictions

@@ -76,7 +76,7 @@ class ComparisonResult:
 
 
 def run_comparison(config: CompareConfig) -> ComparisonResult:
-    """Read the runs, compare those judged on the same photos, and log what came of it.
+    """Read the runs, compare those judged on the same photos, and log the outcome.
 
     Raises ValueError when the experiment does not exist or holds nothing to show.
     """
@@ -93,14 +93,14 @@ def run_comparison(config: CompareConfig) -> ComparisonResult:
         run.set_tags({"test_digest": comparison.test_digest})
         run.describe(f"{verdict(comparison)} {comparison.caution}".strip())
         if comparison.pair is not None:
-            gap = comparison.pair.difference
+            paired = comparison.pair.difference
             run.log_metrics(
                 {
-                    "compare/difference": gap.difference,
-                    "compare/difference_low": gap.low,
-                    "compare/difference_high": gap.high,
-                    "compare/share_first_ahead": gap.share_first_ahead,
-                    "compare/mcnemar_p": gap.mcnemar_p,
+                    "compare/difference": paired.difference,
+                    "compare/difference_low": paired.low,
+                    "compare/difference_high": paired.high,
+                    "compare/share_first_ahead": paired.share_first_ahead,
+                    "compare/mcnemar_p": paired.mcnemar_p,
                 }
             )
             run.log_table(comparison.pair.classes, "landmarks_of_the_best_two")
@@ -254,13 +254,14 @@ def verdict(comparison: Comparison) -> str:
     best = comparison.runs[0]
     if comparison.pair is None:
         return f"Only {best.name} was judged on these photos: there is nothing to compare it with."
-    second, gap = comparison.pair.second, comparison.pair.difference
-    interval = f"95% {gap.low:+.3f} to {gap.high:+.3f}, McNemar p = {gap.mcnemar_p:.2g}"
-    if gap.is_clear:
-        return f"#1 {best.name} beats #2 {second.name} by {gap.difference:.3f} top-1 ({interval})."
+    second, paired = comparison.pair.second, comparison.pair.difference
+    difference = f"{paired.difference:.3f}"
+    interval = f"95% {paired.low:+.3f} to {paired.high:+.3f}, McNemar p = {paired.mcnemar_p:.2g}"
+    if paired.is_clear:
+        return f"#1 {best.name} beats #2 {second.name} by {difference} top-1 ({interval})."
     return (
-        f"#1 {best.name} and #2 {second.name} cannot be told apart on {gap.photos:,} photos:"
-        f" the difference in top-1 is {gap.difference:.3f} ({interval})."
+        f"#1 {best.name} and #2 {second.name} cannot be told apart on {paired.photos:,} photos:"
+        f" the difference in top-1 is {difference} ({interval})."
     )
 
 
@@ -274,13 +275,9 @@ def render_report(comparison: Comparison, made: datetime | None = None) -> str:
         "Learning curves": overlaid_curves(curves),
     }
     if comparison.pair is not None:
-        gap = comparison.pair.difference
-        drawn["The best two: paired bootstrap"] = bootstrap_difference(
-            gap.resampled, (gap.low, gap.high), gap.difference
-        )
-        drawn["The best two: landmark by landmark"] = class_wins(
-            comparison.pair.classes, "#1", "#2"
-        )
+        pair = comparison.pair
+        drawn["The best two: paired bootstrap"] = bootstrap_difference(pair.difference)
+        drawn["The best two: landmark by landmark"] = class_wins(pair.classes, "#1", "#2")
     return render(
         REPORT,
         made,

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
 
+from landmark_ml.evaluation.significance import PairedDifference
 from landmark_ml.figures.comparison import (
     MOST_CLASSES,
     accuracy_tradeoffs,
@@ -88,7 +89,7 @@ def test_costs_far_apart_get_a_logarithmic_axis(slowest: float, scale: str) -> N
     render(figure)
 
 
-def test_a_cost_nobody_recorded_is_said_to_be_missing() -> None:
+def test_a_cost_that_was_not_recorded_is_said_to_be_missing() -> None:
     figure = accuracy_tradeoffs(make_table([0.9], [math.nan], [10]))
     assert says(figure, "latency (ms): not recorded")
     assert says(figure, "On the Pareto front: size #1")
@@ -149,16 +150,32 @@ def test_of_many_landmarks_those_that_differ_most_are_drawn() -> None:
     render(figure)
 
 
-def test_models_that_answer_alike_are_said_to() -> None:
+def test_of_models_that_answer_alike_the_figure_says_so() -> None:
     figure = class_wins(make_classes([0, 0], [0, 0]), "#1", "#2")
     assert says(figure, "both recognise the same photos")
     assert not bars(figure.axes[0])
     render(figure)
 
 
+def make_paired(
+    resampled: list[float], interval: tuple[float, float], difference: float, ahead: float
+) -> PairedDifference:
+    return PairedDifference(
+        photos=40,
+        only_first=1,
+        only_second=1,
+        difference=difference,
+        low=interval[0],
+        high=interval[1],
+        share_first_ahead=ahead,
+        mcnemar_p=1.0,
+        resampled=np.array(resampled),
+    )
+
+
 def test_the_bootstrap_shows_shares_interval_and_zero() -> None:
-    resampled = np.array([-0.1, 0.0, 0.1, 0.1])
-    figure = bootstrap_difference(resampled, (-0.1, 0.1), 0.025)
+    paired = make_paired([-0.1, 0.0, 0.1, 0.1], (-0.1, 0.1), difference=0.025, ahead=0.625)
+    figure = bootstrap_difference(paired)
     (axes,) = figure.axes
     heights = {round(bar.get_x() + bar.get_width() / 2, 3): bar.get_height() for bar in bars(axes)}
     assert heights.items() >= {-0.1: 0.25, 0.1: 0.5}.items()
@@ -168,7 +185,7 @@ def test_the_bootstrap_shows_shares_interval_and_zero() -> None:
 
 
 def test_no_difference_at_all_is_drawn() -> None:
-    figure = bootstrap_difference(np.zeros(10), (0, 0), 0)
+    figure = bootstrap_difference(make_paired([0.0] * 10, (0, 0), difference=0, ahead=0.5))
     (axes,) = figure.axes
     (bar, *band) = bars(axes)
     assert bar.get_height() == 1
