@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from landmark_ml.data import Dataset, Photo
+    from landmark_ml.data import Dataset, Photo, Split
 
 FEW_PHOTOS = 20
 """A class with fewer training photos than this is marked: too few to learn and to judge."""
 MOST_TILES = 32
-SPLIT_COLORS = {"train": BLUE, "val": SKY, "test": ORANGE}
+SPLIT_COLORS: dict[Split, str] = {"train": BLUE, "val": SKY, "test": ORANGE}
 WIDE_RANGE = 4
 """Sides that differ by more than this factor are drawn on logarithmic axes."""
 STATISTICS_SIDE = 96
@@ -81,13 +81,9 @@ def sample_grid(
 
 def class_counts(dataset: Dataset) -> Figure:
     """Bar chart of photos per class and split; classes with few training photos are marked."""
-    labels = {
-        split: np.array([photo.label for photo in getattr(dataset, split)], dtype=np.int64)
-        for split in SPLIT_COLORS
-    }
     counts = {
-        split: np.bincount(found[found != NOT_A_LANDMARK], minlength=len(dataset.classes))
-        for split, found in labels.items()
+        split: np.array(list(dataset.class_counts(split).values()), dtype=np.int64)
+        for split in SPLIT_COLORS
     }
     total = np.sum(list(counts.values()), axis=0)
     order = np.argsort(-total, kind="stable")
@@ -104,7 +100,7 @@ def class_counts(dataset: Dataset) -> Figure:
     notes = [f"Every landmark has at least {FEW_PHOTOS} training photos"]
     if few:
         notes = [f"Names in red: {few} with fewer than {FEW_PHOTOS} training photos"]
-    others = {split: int(np.sum(found == NOT_A_LANDMARK)) for split, found in labels.items()}
+    others = {split: len(dataset.distractors(split)) for split in SPLIT_COLORS}
     if any(others.values()):
         parts = ", ".join(f"{split} {count:,}" for split, count in others.items())
         notes.append(f"not drawn: {sum(others.values()):,} photos of no landmark ({parts})")
@@ -135,7 +131,7 @@ def augmented_batch(
 ) -> Figure:
     """Show photos as training sees them; pixels uint8 [N, H, W, 3], one title a photo.
 
-    how: said of them in the title of the figure.
+    how: what the title says was done to them.
     """
     tiles = [Thumbnail(photo, (Line(title),)) for photo, title in zip(pixels, titles, strict=True)][
         :MOST_TILES
@@ -226,7 +222,7 @@ def measure_channels(
 
     Raises ValueError without such photos, and `PhotoError` when one cannot be read.
     """
-    photos = [photo for photo in dataset.train if photo.label != NOT_A_LANDMARK]
+    photos = dataset.landmarks("train")
     if not photos:
         raise ValueError(
             f"{dataset.name} holds 0 training photos of landmarks to measure colours on: add some"

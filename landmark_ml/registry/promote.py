@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import mlflow
 from tqdm.auto import tqdm
 
-from landmark_ml.data import NOT_A_LANDMARK, split_digest
+from landmark_ml.data import split_digest
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.registry.candidates import find_candidates
@@ -113,7 +113,7 @@ def _judge(
         data=dataset.name,
         test_digest=split_digest(dataset.test, dataset.classes),
         photos=len(dataset.landmarks("test")),
-        distractors=sum(photo.label == NOT_A_LANDMARK for photo in dataset.test),
+        distractors=len(dataset.distractors("test")),
         champion=best,
         verdicts=tuple(verdicts),
         winner=winner.version if winner else 0,
