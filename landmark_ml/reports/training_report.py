@@ -1,4 +1,4 @@
-"""What a training run shows: figures of its data, its curves, and the report on its model."""
+"""What a training run shows: figures of its data, and the report on its model."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 from landmark_ml.data import split_digest
 from landmark_ml.evaluation.page import report_figures
 from landmark_ml.figures.dataset import channel_statistics, class_counts, image_sizes, sample_grid
-from landmark_ml.figures.results import learning_curves
 from landmark_ml.networks.create import count_macs, count_parameters
 from landmark_ml.reports.model_card import NetworkFacts, model_card
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -66,11 +64,6 @@ def log_dataset_figures(run: Run, dataset: Dataset, resolution: int, augmented: 
     run.log_figure(image_sizes(dataset, target=resolution), "data_image_sizes")
     run.log_figure(channel_statistics(dataset), "data_channels")
     run.log_figure(augmented, "data_augmented")
-
-
-def log_history(run: Run, history: Sequence[dict[str, float]]) -> None:
-    """Learning curves over all phases."""
-    run.log_figure(learning_curves(history), "learning_curves")
 
 
 def log_report(

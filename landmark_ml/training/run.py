@@ -14,7 +14,7 @@ from landmark_ml.config import user_path
 from landmark_ml.data import MANIFEST, manifest_digest, parse_manifest
 from landmark_ml.data.opening import find_root, open_dataset
 from landmark_ml.evaluation.judge import judge
-from landmark_ml.figures.results import PHASE_EPOCH
+from landmark_ml.figures.results import PHASE_EPOCH, learning_curves
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.calibration import calibrate
 from landmark_ml.networks.create import check_known, create_model
@@ -112,7 +112,7 @@ def run_training(
         finally:
             # An interrupted run shows what it has.
             if history.rows:
-                reporting.log_history(run, history.rows)
+                run.log_figure(learning_curves(history.rows), "learning_curves")
 
         calibration = calibrate(logits, targets, dataset.num_classes)
         with tempfile.TemporaryDirectory() as scratch:
