@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,7 +124,7 @@ def work_bare(load: Workload, number: int) -> None:
     config = load.config
     url = storage_url(load.storage, load.tracking_uri)
     storage = open_storage(url, config.heartbeat, lambda *_: None)
-    study = open_study(config, _BARE_STUDY, storage, number)
+    study = open_study(replace(config, study=_BARE_STUDY), storage, number)
 
     def objective(trial: optuna.Trial) -> float:
         drawn = suggest_config(trial, config)

@@ -135,7 +135,7 @@ def join_study(config: TuneConfig, folds: Sequence[Dataset], runner: TrialRunner
     storage = open_storage(url, config.heartbeat, retry)
     with _outage_explained(config.study):
         with study_lock(url, config.study):
-            study = open_study(config, config.study, storage, worker=0)
+            study = open_study(config, storage, worker=0)
             check_same_search(study, config, folds)
             known = study.user_attrs.get(_PARENT)
             parent = open_study_run(config, known)
@@ -146,7 +146,7 @@ def join_study(config: TuneConfig, folds: Sequence[Dataset], runner: TrialRunner
             worker = study.user_attrs.get(_WORKERS, -1) + 1
             study.set_user_attr(_WORKERS, worker)
             parent.mark("RUNNING")
-        study = open_study(config, config.study, storage, worker)
+        study = open_study(config, storage, worker)
     return Worker(config, study, storage, parent, runner)
 
 

@@ -45,8 +45,8 @@ class StudyError(ValueError):
     """A study that cannot continue; the message says why and what to do."""
 
 
-def open_study(config: TuneConfig, name: str, storage: BaseStorage, worker: int) -> Study:
-    """Open a study by name, or create it.
+def open_study(config: TuneConfig, storage: BaseStorage, worker: int) -> Study:
+    """Open the study that the configuration names, or create it.
 
     worker: how many workers joined before this one; it seeds the sampler, so that no two workers
     draw the same parameters. Raises StudyError when the study has other objectives.
@@ -74,14 +74,14 @@ def open_study(config: TuneConfig, name: str, storage: BaseStorage, worker: int)
         try:
             return optuna.create_study(
                 storage=storage,
-                study_name=name,
+                study_name=config.study,
                 directions=[StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * others],
                 sampler=sampler,
                 pruner=pruner,
                 load_if_exists=True,
             )
         except ValueError as error:
-            raise StudyError(f"study {name!r} cannot continue: {error}") from error
+            raise StudyError(f"study {config.study!r} cannot continue: {error}") from error
 
 
 def check_same_search(study: Study, config: TuneConfig, folds: Sequence[Dataset]) -> None:
