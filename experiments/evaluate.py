@@ -30,7 +30,7 @@ def print_evaluation(result: EvaluationResult) -> None:
     print(f"\n{result.model} on {metrics['photos']:.0f} landmark photos and", end=" ")
     print(f"{metrics['distractors']:.0f} without a landmark ({photos.dataset.name})")
     if photos.left_out:
-        print(f"left out: {photos.left_out} photos that trained or chose the model")
+        print(f"left out: {photos.left_out} photos the model was trained on or chosen by")
     if not photos.checked:
         print("not known: whether the model was trained on some of them")
     print()

@@ -22,7 +22,7 @@ _BYTES_IN_MAXRSS = 1 if sys.platform == "darwin" else 1024
 
 
 def main(model: str, threads: int) -> None:
-    """Answer until the parent closes the pipe; threads: cores to keep busy, 0: the model's own."""
+    """Answer until the parent closes the pipe; threads: cores to use, 0: as the model chooses."""
     # What a library prints must not get between the replies, so it goes to stderr.
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

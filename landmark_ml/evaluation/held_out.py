@@ -1,4 +1,4 @@
-"""Which photos may judge a model: none that it was trained on or chosen by."""
+"""Which photos a model is judged on: none that it was trained on or chosen by."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class HeldOutPhotos:
-    """Photos to judge a model by, those of no landmark included.
+    """Photos to judge a model on, those of no landmark included.
 
-    split: where the choice is from, the `manifest` of the model's own run or the `data`. left_out:
-    how many were left out because the model learned from them or was chosen by them. checked:
-    False when it is not known which photos those are.
+    split: whose split was used, that of the `manifest` of the model's own run or of the `data`.
+    left_out: how many were left out because the model was trained on them or chosen by them.
+    checked: False when it is not known which photos those are.
     """
 
     dataset: Dataset
@@ -58,13 +58,13 @@ def choose_photos(
     left_out = len(photos) - len(kept)
     if not any(photo.label >= 0 for photo in kept):
         raise ValueError(
-            f"{dataset.name} holds {len(photos)} photos to judge by and {left_out} of them trained"
-            " the model; give photos of landmarks that it has not seen"
+            f"{dataset.name} has no photo of a landmark left to judge the model on: it was trained"
+            f" on or chosen by {left_out} of {len(photos)}; give photos that it has not seen"
         )
     if left_out:
         logger.warning(
-            "%d of %d photos trained or chose the model and are left out; near-duplicates of such"
-            " photos are not looked for",
+            "%d of %d photos are left out: the model was trained on them or chosen by them;"
+            " near-duplicates of such photos are not searched for",
             left_out,
             len(photos),
         )

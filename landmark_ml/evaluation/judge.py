@@ -1,4 +1,4 @@
-"""The judge: asks a served model about photos and measures everything its answers tell."""
+"""The judge: asks a served model about photos and measures how good its answers are."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class JudgeOptions:
     """How much is measured.
 
     unseen_apart: landmarks that the model does not know are judged apart, as photos that it should
-    not tag; False: a model has to know exactly the classes of the photos. resamples: of the
-    bootstrap intervals; 0: only the intervals that need none. corrupted_photos: of each corruption;
-    0: none. timed_photos: at most, of the latency.
+    not tag; False: a model has to know exactly the classes of the photos. resamples: for the
+    bootstrap intervals; 0 leaves those out. corrupted_photos: photos for each corruption; 0: none.
+    timed_photos: photos to time, at most.
     """
 
     unseen_apart: bool = False
@@ -164,7 +164,7 @@ def measure_latency(model: ServedModel, photos: Sequence[Photo], most: int) -> d
     median = float(np.median(single))
     found = {
         "ms_per_photo": median,
-        # The name that evaluations had for it before.
+        # What older evaluations call it.
         "p50_ms": median,
         "p99_ms": float(np.quantile(single, 0.99)),
         "photos_per_second": len(files) / batched,

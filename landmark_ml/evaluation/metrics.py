@@ -168,7 +168,7 @@ def _median_km(p: Predictions) -> float:
 
 def _answered_at(level: str) -> Callable[[Predictions], float]:
     def share(p: Predictions) -> float:
-        # Models from before there were levels name none.
+        # Models logged before there were levels name none.
         return _mean(p.levels[p.shows_landmark] == level) if p.levels.any() else math.nan
 
     return share

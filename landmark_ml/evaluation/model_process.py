@@ -44,7 +44,7 @@ class ServedProcess:
         """
         photos = [bytes(photo) for photo in data["image"]]
         header = json.dumps({"sizes": [len(photo) for photo in photos], "params": params or {}})
-        # Of a process that has ended, `_read` says why.
+        # If the process has ended, `_read` says why.
         with contextlib.suppress(BrokenPipeError):
             self._requests.write(header.encode() + b"\n" + b"".join(photos))
             self._requests.flush()
@@ -75,8 +75,8 @@ def open_served(
     """Start the model of a folder (with `MLmodel`), and end its process with the block.
 
     scratch: an existing folder; what the process prints goes into a file there. threads: cores that
-    the model keeps busy, if it can be told; 0: all. Raises ValueError when the model cannot be
-    loaded.
+    the model keeps busy, if it has such a setting; 0: all. Raises ValueError when the model cannot
+    be loaded.
     """
     errors = scratch / "served_process.log"
     # -P keeps this project's folders off the path of the process.

@@ -20,7 +20,6 @@ from landmark_ml.figures.thumbnails import Answer, answer_gallery, worst_mistake
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from matplotlib.figure import Figure
 
@@ -51,7 +50,7 @@ def report_figures(report: Report) -> dict[str, Figure]:
         drawn["location_error"] = location_error(found.kilometres, LOCATION_LIMITS_KM)
     if not report.corruptions.empty:
         drawn["robustness"] = robustness_bars(report.corruptions)
-    # The threshold is not among the answers; the lowest score that was accepted stands for it.
+    # Answers do not hold the threshold; the lowest score that was accepted takes its place.
     scores = found.landmark_scores
     threshold = float(scores[found.accepted].min() if found.accepted.any() else scores.max())
     others = {}
@@ -86,16 +85,10 @@ def shown_answer(found: Predictions, row: int) -> Answer:
     )
 
 
-def render_page(
-    facts: Mapping[str, str],
-    report: Report,
-    figures: Mapping[str, Figure],
-    made: datetime | None = None,
-) -> str:
-    """HTML of an evaluation; facts say what was judged and by what."""
+def render_page(facts: Mapping[str, str], report: Report, figures: Mapping[str, Figure]) -> str:
+    """HTML of an evaluation; facts: what was judged, and on which photos."""
     return render(
         "evaluation.html",
-        made,
         facts=facts,
         metrics=report.metrics,
         rows=summary_table(report),

@@ -1,4 +1,4 @@
-"""What a served model answers on photos, held against what the photos show."""
+"""What a served model answers on photos, compared with what the photos show."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Predictions:
         answers: Sequence[Answer],
         places: Sequence[Place | None],
     ) -> Predictions:
-        """Hold answers against the labels; probabilities: [N, classes], places: [classes]."""
+        """Compare answers with the labels; probabilities: [N, classes], places: [classes]."""
         labels = np.array([photo.label for photo in photos], dtype=np.int64)
         best = probabilities.argmax(axis=1)
         of_label = probabilities[np.arange(len(labels)), labels][:, None]

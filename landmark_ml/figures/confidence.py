@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CALIBRATED = 0.005
-"""A smaller gap between mean confidence and accuracy is not called one."""
+"""A smaller gap between mean confidence and accuracy counts as calibrated."""
 FEW_ANSWERS = 10
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure ready to be embedded: heading, what it shows for those who do not see it, PNG."""
+    """A figure ready to be embedded: its heading, its alternative text, and its PNG as base64."""
 
     heading: str
     alternative: str
@@ -33,9 +33,9 @@ class Picture:
 
 
 def render(template: str, made: datetime | None = None, **values: Any) -> str:
-    """HTML of a template in `landmark_ml/templates`; it is given the values, and `made` as text.
+    """Fill a template of `landmark_ml/templates` with the values, and with `made` as text.
 
-    A value that the template asks for and that is not given raises.
+    Raises UndefinedError when a value that the template uses is missing.
     """
     moment = f"{made or datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     return _environment().get_template(template).render(made=moment, **values)
@@ -43,7 +43,7 @@ def render(template: str, made: datetime | None = None, **values: Any) -> str:
 
 @functools.cache
 def _environment() -> Environment:
-    # Kept, because a template is translated to Python when it is first asked for.
+    # Cached, because a template is compiled when it is first used.
     return Environment(
         loader=PackageLoader("landmark_ml"),
         autoescape=True,

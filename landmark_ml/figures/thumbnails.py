@@ -99,7 +99,7 @@ def answer_gallery(answers: Sequence[Answer]) -> Figure:
         in_rows(tiles, 6),
         title=f"{right} of {len(answers)} test photos recognised, one photo a landmark",
         caption="Above each photo the answer: blue when it is right, red when it is wrong.",
-        empty="no test photos to ask about",
+        empty="no test photos",
     )
 
 

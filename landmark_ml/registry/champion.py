@@ -230,7 +230,7 @@ class AliasHistory:
         self._unmark(key)
 
     def _unmark(self, key: str) -> None:
-        # Somebody else may have removed it as forgotten.
+        # Another process may have removed it as forgotten.
         with contextlib.suppress(MlflowException):
             self._client.delete_registered_model_tag(history_name(self.name), key)
 

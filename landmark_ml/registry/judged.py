@@ -1,4 +1,4 @@
-"""A version of a model, judged on the test photos and looked into for what the gates ask."""
+"""A version of a model, judged on the test photos and inspected for what the gates check."""
 
 from __future__ import annotations
 

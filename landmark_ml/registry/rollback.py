@@ -1,4 +1,4 @@
-"""Go back to the champion before this one, and tell the history as a person reads it."""
+"""Go back to the champion before this one, and show the history as a table."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ HEADLINES: dict[Problem, tuple[str, str]] = {
     "leaked": ("Photos left out", "the same picture is in a given val or test folder"),
     "repeated": ("Photos that are there more than once", "copies teach nothing new"),
     "small": (f"Classes with fewer than {FEW_PHOTOS} training photos", "add photos"),
-    "unmeasured": ("Classes without photos to choose or to measure by", "add photos"),
+    "unmeasured": ("Classes without val or test photos", "add photos"),
     "place": ("Classes with no place", "no location and no tags; add rows to places.csv"),
 }
 """What each problem is called, and what it means or what to do about it."""

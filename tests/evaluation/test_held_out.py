@@ -56,11 +56,11 @@ def test_nothing_but_training_photos_is_refused(root: Path, tmp_path: Path) -> N
     path = tmp_path / "manifest.json"
     everything = (*dataset.train, *dataset.val, *dataset.test)
     write_manifest(replace(dataset, train=everything, val=(), test=()), path)
-    with pytest.raises(ValueError, match="20 of them trained the model"):
+    with pytest.raises(ValueError, match="trained on or chosen by 20 of 20"):
         choose_photos(DataConfig(data=str(root)), path, every=True)
 
 
-def test_without_a_manifest_that_is_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_manifest_is_reported(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     chosen = choose_photos(DataConfig(data=str(root)), None)
     assert (chosen.split, chosen.checked) == ("data", False)
     assert chosen.photos == open_dataset(DataConfig(data=str(root))).test

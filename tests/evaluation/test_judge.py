@@ -1,4 +1,4 @@
-"""Photos a model cannot be judged on are refused before it is asked about all of them."""
+"""Which photos a model can be judged on, which it knows by which name, and its latency."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def of_labels(labels: list[int]) -> Predictions:
 
 @pytest.fixture
 def answered() -> Predictions:
-    """Two of four landmark photos right, and a photo of none that is not tagged."""
+    """Two of four landmark photos right, and a photo of no landmark that is not tagged."""
     probabilities = [
         [0.7, 0.1, 0.1, 0.1],
         [0.2, 0.6, 0.1, 0.1],
@@ -52,7 +52,7 @@ def test_the_metrics_of_photos_with_distractors(answered: Predictions) -> None:
     assert (found["photos"], found["distractors"]) == (4, 1)
     assert (found["landmarks_tagged"], found["distractors_tagged"]) == (0.75, 0.0)
     assert (found["auroc"], found["fpr_at_95_recall"]) == (1.0, 0.0)
-    # By confidence the answers are wrong, right, wrong, right, and one on a photo of none.
+    # By confidence the answers are wrong, right, wrong, right, then a distractor's.
     assert found["gap"] == pytest.approx((1 / 2 + 2 / 4) / 4)
     assert found["macro_f1"] == pytest.approx((2 / 3 + 0 + 0 + 1) / 4)
     assert found["aurc"] == pytest.approx((1 + 1 / 2 + 2 / 3 + 2 / 4 + 3 / 5) / 5)
@@ -85,7 +85,7 @@ def test_equal_scores_give_exactly_k_hits_a_photo() -> None:
 def test_gap_by_hand() -> None:
     confidence = np.array([0.9, 0.8, 0.7, 0.6])
     correct = np.array([True, False, True, False])
-    # (1/1 + 2/3) over three landmark photos; the fourth answer was on a photo of none.
+    # (1/1 + 2/3) over three landmark photos; the fourth answer was on a distractor.
     assert metrics.global_average_precision(confidence, correct, 3) == pytest.approx(5 / 9)
 
 

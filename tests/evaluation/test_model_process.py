@@ -1,4 +1,4 @@
-"""A model in its own process answers as it does here, and its failures are told."""
+"""A model in its own process answers as it does here, and its failures are reported."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_model_is_held_to_the_threads_it_is_given(
     assert running[8] >= running[1] + 7
 
 
-def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_reported(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match=r"ended with status 1.*MLmodel"),
         open_served(tmp_path, tmp_path),

@@ -1,4 +1,4 @@
-"""A served model's own answers held against what the photos show and where that stands."""
+"""A served model's answers, compared with what the photos show and where that stands."""
 
 from __future__ import annotations
 

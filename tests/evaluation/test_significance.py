@@ -22,48 +22,48 @@ def answers(both: int, only_first: int, only_second: int, neither: int) -> tuple
 
 
 def test_the_difference_is_counted_on_the_photos_they_disagree_on() -> None:
-    gap = compare_paired(*answers(70, 15, 5, 10))
-    assert (gap.photos, gap.only_first, gap.only_second) == (100, 15, 5)
-    assert gap.difference == pytest.approx(0.10)
+    pair = compare_paired(*answers(70, 15, 5, 10))
+    assert (pair.photos, pair.only_first, pair.only_second) == (100, 15, 5)
+    assert pair.difference == pytest.approx(0.10)
 
 
 def test_the_interval_is_that_of_resampled_photos() -> None:
     first, second = answers(70, 15, 5, 10)
-    gap = compare_paired(first, second, seed=3)
+    pair = compare_paired(first, second, seed=3)
     # The same by drawing the photos one by one.
     draws = np.random.default_rng(0).integers(0, 100, (20_000, 100))
     drawn = (first.astype(int) - second)[draws].mean(axis=1)
     low, high = np.quantile(drawn, (0.025, 0.975))
-    assert (gap.low, gap.high) == pytest.approx((low, high), abs=0.011)
-    assert gap.resampled.std() == pytest.approx(drawn.std(), rel=0.03)
+    assert (pair.low, pair.high) == pytest.approx((low, high), abs=0.011)
+    assert pair.resampled.std() == pytest.approx(drawn.std(), rel=0.03)
     ahead = (drawn > 0).mean() + (drawn == 0).mean() / 2
-    assert gap.share_first_ahead == pytest.approx(ahead, abs=0.005)
-    assert gap.is_clear
+    assert pair.share_first_ahead == pytest.approx(ahead, abs=0.005)
+    assert pair.is_clear
 
 
 def test_the_other_way_round_is_the_mirror_image() -> None:
     first, second = answers(70, 15, 5, 10)
-    gap, mirrored = compare_paired(first, second), compare_paired(second, first)
-    assert mirrored.difference == -gap.difference
-    assert mirrored.share_first_ahead == pytest.approx(1 - gap.share_first_ahead, abs=0.01)
-    assert mirrored.mcnemar_p == gap.mcnemar_p
+    pair, mirrored = compare_paired(first, second), compare_paired(second, first)
+    assert mirrored.difference == -pair.difference
+    assert mirrored.share_first_ahead == pytest.approx(1 - pair.share_first_ahead, abs=0.01)
+    assert mirrored.mcnemar_p == pair.mcnemar_p
     assert mirrored.is_clear
 
 
 def test_equal_answers_favour_neither() -> None:
     first, _ = answers(8, 0, 0, 2)
-    gap = compare_paired(first, first)
-    assert (gap.difference, gap.low, gap.high) == (0, 0, 0)
-    assert (gap.share_first_ahead, gap.mcnemar_p) == (0.5, 1.0)
-    assert not gap.is_clear
+    pair = compare_paired(first, first)
+    assert (pair.difference, pair.low, pair.high) == (0, 0, 0)
+    assert (pair.share_first_ahead, pair.mcnemar_p) == (0.5, 1.0)
+    assert not pair.is_clear
 
 
 @pytest.mark.parametrize(("won", "clear"), [(4, False), (5, False), (6, True)])
 def test_few_disagreements_are_no_evidence(won: int, clear: bool) -> None:
     first, second = answers(400, won, 0, 94)
-    gap = compare_paired(first, second)
-    assert gap.low > 0
-    assert gap.is_clear == clear
+    pair = compare_paired(first, second)
+    assert pair.low > 0
+    assert pair.is_clear == clear
 
 
 def test_the_seed_decides_the_resamples() -> None:
@@ -77,8 +77,8 @@ def test_the_seed_decides_the_resamples() -> None:
 def test_mcnemar_is_the_exact_binomial_test(only_first: int, only_second: int) -> None:
     total, few = only_first + only_second, min(only_first, only_second)
     tail = sum(math.comb(total, count) for count in range(few + 1)) / 2**total
-    gap = compare_paired(*answers(3, only_first, only_second, 2))
-    assert gap.mcnemar_p == pytest.approx(min(1.0, 2 * tail))
+    pair = compare_paired(*answers(3, only_first, only_second, 2))
+    assert pair.mcnemar_p == pytest.approx(min(1.0, 2 * tail))
 
 
 @pytest.mark.parametrize(("first", "second"), [([], []), ([True], [True, False])])

@@ -25,7 +25,7 @@ def test_reliability_bars_are_accuracies_with_their_counts_below() -> None:
     assert says(figure, "Too cautious by 0.083 (ECE 0.083, n = 24)")
 
 
-def test_a_small_gap_between_confidence_and_accuracy_is_not_called_one() -> None:
+def test_a_small_gap_between_confidence_and_accuracy_counts_as_calibrated() -> None:
     figure = reliability_diagram(np.array([0.5, 0.5]), np.array([True, False]), ece=0.0)
     assert says(figure, "Calibrated on average (ECE 0.000, n = 2)")
 

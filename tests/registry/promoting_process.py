@@ -1,6 +1,6 @@
 """`python -m tests.registry.promoting_process URI NAME VERSION FILE [WRITES]`: one promotion.
 
-Waits for the file, so that several start together; is killed before its n-th write when told so.
+Waits for the file, so that several start together; WRITES: is killed before its n-th write.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from mlflow.tracking import MlflowClient
 
 from landmark_ml.registry.champion import AliasHistory, ConflictError
-from tests.registry.test_champion import Dying
+from tests.registry.registered_models import Dying
 
 
 class Doomed(Dying):
@@ -34,7 +34,7 @@ def main() -> None:
     uri, name, version, file, *writes = sys.argv[1:]
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     since, _ = AliasHistory(name, client).reconcile()
-    # Said when all is imported and the evidence is gathered.
+    # By now all is imported and the evidence is gathered.
     say("ready")
     while not Path(file).exists():
         time.sleep(0.002)

@@ -1,8 +1,8 @@
-"""Registered models without a trained network, and what the registry says of them."""
+"""Registered models without a trained network, and a client that dies while it writes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from landmark_ml.registry.champion import CHAMPION, PREVIOUS
 
@@ -13,8 +13,41 @@ if TYPE_CHECKING:
     from landmark_ml.registry.history import Entry
 
 
+WRITES = (
+    "create_registered_model",
+    "create_model_version",
+    "set_model_version_tag",
+    "set_registered_model_tag",
+    "delete_registered_model_tag",
+    "set_registered_model_alias",
+    "delete_registered_model_alias",
+)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing may catch it."""
+
+
+class Dying:
+    """A client that dies before its n-th write, counted from 0."""
+
+    def __init__(self, client: MlflowClient, writes: int) -> None:
+        self._client = client
+        self._left = writes
+
+    def __getattr__(self, name: str) -> Any:
+        if name in WRITES:
+            if self._left == 0:
+                self.die()
+            self._left -= 1
+        return getattr(self._client, name)
+
+    def die(self) -> None:
+        raise Killed
+
+
 def make_versions(client: MlflowClient, name: str, count: int) -> None:
-    """Registered model of so many versions, nobody champion."""
+    """Registered model of so many versions and no champion."""
     client.create_registered_model(name)
     for _ in range(count):
         client.create_model_version(name, "somewhere/model")
@@ -35,6 +68,6 @@ def crown(history: AliasHistory, *versions: int) -> Entry:
     return history.reconcile()[0]
 
 
-def told(history: AliasHistory) -> list[tuple[str, int]]:
+def kinds(history: AliasHistory) -> list[tuple[str, int]]:
     """Kind and champion of each entry of the history."""
     return [(entry.kind, entry.champion) for entry in history.entries()]

@@ -1,4 +1,4 @@
-"""The aliases follow the history: one move wins, half-done moves are finished, hands are seen."""
+"""The aliases follow the history: one move wins, half-done ones are finished, manual ones kept."""
 
 from __future__ import annotations
 
@@ -18,42 +18,17 @@ from landmark_ml.registry.champion import (
 )
 from landmark_ml.registry.history import history_name
 from tests.registry.memory_registry import MemoryRegistry
-from tests.registry.registered_models import aliases, crown, make_versions, told
+from tests.registry.registered_models import (
+    Dying,
+    Killed,
+    aliases,
+    crown,
+    kinds,
+    make_versions,
+)
 
 if TYPE_CHECKING:
     from tests.postgres_server import PostgresServer
-
-WRITES = (
-    "create_registered_model",
-    "create_model_version",
-    "set_model_version_tag",
-    "set_registered_model_tag",
-    "delete_registered_model_tag",
-    "set_registered_model_alias",
-    "delete_registered_model_alias",
-)
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing may catch it."""
-
-
-class Dying:
-    """A client that dies before its n-th write, counted from 0."""
-
-    def __init__(self, client: MlflowClient, writes: int) -> None:
-        self._client = client
-        self._left = writes
-
-    def __getattr__(self, name: str) -> Any:
-        if name in WRITES:
-            if self._left == 0:
-                self.die()
-            self._left -= 1
-        return getattr(self._client, name)
-
-    def die(self) -> None:
-        raise Killed
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +49,7 @@ def name(request: pytest.FixtureRequest) -> str:
     ]
 )
 def client(name: str, request: pytest.FixtureRequest) -> MlflowClient:
-    """Registry with a model of four versions, nobody champion."""
+    """Registry with a model of four versions and no champion."""
     registry: Any = MemoryRegistry()
     if request.param != "memory":
         wanted = {"sqlite": "tracking_uri", "postgres": "postgres_uri"}[request.param]
@@ -95,7 +70,7 @@ def test_each_promotion_sets_champion_and_previous(
     head = crown(history, 1, 3, 2)
     assert aliases(client, name) == (2, 3)
     assert (head.champion, head.former) == (2, (1, 3))
-    assert told(history) == [("register", 1), ("promote", 3), ("promote", 2)]
+    assert kinds(history) == [("register", 1), ("promote", 3), ("promote", 2)]
 
 
 def test_rolling_back_twice_goes_back_two_champions(
@@ -281,7 +256,7 @@ def test_a_history_written_by_an_older_version_is_read_and_continued(
     assert (head.champion, head.former, head.by, notes) == (2, (1, 3), "me@host", [])
     history.move("rollback", 3, head, "it tagged cats")
     assert aliases(client, name) == (3, 1)
-    assert told(history)[-2:] == [("promote", 2), ("rollback", 3)]
+    assert kinds(history)[-2:] == [("promote", 2), ("rollback", 3)]
 
 
 def test_when_threads_promote_at_once_one_wins(
@@ -314,7 +289,7 @@ def test_a_refusal_is_written_down_and_moves_nothing(
     since = crown(history, 1)
     history.log_refusal(2, since, "p = 0.4", "run")
     history.move("promote", 3, since, "better")
-    assert told(history) == [("register", 1), ("refuse", 1), ("promote", 3)]
+    assert kinds(history) == [("register", 1), ("refuse", 1), ("promote", 3)]
     assert aliases(client, name) == (3, 1)
 
 
@@ -340,7 +315,7 @@ def test_a_model_registered_under_the_name_of_the_history_is_ignored(
     crown(history, 1)
     client.create_model_version(f"{name}.history", "somewhere/model")
     assert history.reconcile()[0].champion == 1
-    assert told(history) == [("register", 1)]
+    assert kinds(history) == [("register", 1)]
     assert "is not an entry: ignored" in caplog.text
 
 
@@ -355,7 +330,7 @@ def test_a_model_created_again_under_its_name_starts_a_new_history(
     again = AliasHistory(name, client)
     head, repaired = again.reconcile()
     assert (head.champion, head.former, repaired) == (0, (), [])
-    assert told(again) == []
+    assert kinds(again) == []
     crown(again, 2)
-    assert told(again) == [("register", 2)]
+    assert kinds(again) == [("register", 2)]
     assert aliases(client, name) == (2, 0)

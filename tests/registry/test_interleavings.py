@@ -17,7 +17,7 @@ import pytest
 from landmark_ml.registry.champion import AliasHistory, ConflictError
 from landmark_ml.registry.history import counted
 from tests.registry.memory_registry import MemoryRegistry
-from tests.registry.registered_models import aliases, crown, make_versions
+from tests.registry.registered_models import Killed, aliases, crown, make_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
 NAME = "interleaved"
 SWITCH_CHANCE = 0.15
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing may catch it."""
 
 
 class Turns:

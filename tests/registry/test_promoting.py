@@ -75,12 +75,6 @@ def _made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(promoting, "check_requirements", check)
 
 
-def make_more_versions(name: str, count: int) -> None:
-    client = mlflow.MlflowClient()
-    for _ in range(count):
-        client.create_model_version(name, "somewhere/model")
-
-
 def standing(name: str) -> tuple[int, int]:
     return aliases(mlflow.MlflowClient(), name)
 
@@ -164,8 +158,8 @@ def test_the_best_of_several_that_pass_becomes_champion(name: str) -> None:
     assert [verdict.judged.version for verdict in result.receipt.verdicts] == [4, 3, 2]
     assert [verdict.passed for verdict in result.receipt.verdicts] == [True, False, True]
     assert standing(name) == (4, 1)
-    told = [(entry.kind, entry.version) for entry in AliasHistory(name).entries()]
-    assert told[-2:] == [("refuse", 3), ("promote", 4)]
+    moves = [(entry.kind, entry.version) for entry in AliasHistory(name).entries()]
+    assert moves[-2:] == [("refuse", 3), ("promote", 4)]
 
 
 def test_a_version_that_was_rolled_back_is_judged_again_only_when_it_is_named(name: str) -> None:
@@ -240,7 +234,7 @@ def test_the_best_versions_of_an_experiment_are_candidates(name: str, tracking_u
     for top1 in (0.5, 0.9, 0.7, 0.8):
         run_id = client.create_run(experiment).info.run_id
         client.log_metric(run_id, "val/top1", top1)
-        # Photos that they are judged on must not have chosen who is judged.
+        # Versions must not be chosen by the photos that they are judged on.
         client.log_metric(run_id, "test/top1", 1 - top1)
         client.create_model_version(name, "somewhere/model", run_id)
     found = find_candidates(name, f"experiment:{name}", champion=1)
@@ -266,7 +260,8 @@ def test_the_best_of_an_experiment_are_found_behind_runs_that_registered_nothing
 def test_of_many_versions_no_more_are_fetched_than_are_judged(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_more_versions(name, 30)
+    for _ in range(30):
+        mlflow.MlflowClient().create_model_version(name, "somewhere/model")
     fetched: list[str] = []
     search = mlflow.search_model_versions
 
@@ -305,8 +300,8 @@ def test_two_rollbacks_and_the_history_of_them(
     printed = capsys.readouterr().out
     assert "it tagged cats" in printed
     rows, _ = tell_history(HistoryConfig(name=name))
-    told = ["register 1", "promote 2", "promote 3", "rollback 2", "rollback 1"]
-    assert [row["what"] for row in rows] == told
+    expected = ["register 1", "promote 2", "promote 3", "rollback 2", "rollback 1"]
+    assert [row["what"] for row in rows] == expected
 
 
 def test_a_rollback_without_a_reason_is_refused() -> None:

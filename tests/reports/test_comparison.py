@@ -1,4 +1,4 @@
-"""Which runs are compared, what is said of them, and the page and run that hold it."""
+"""Which runs are compared, the verdict on them, and the page and run that hold it."""
 
 from __future__ import annotations
 
@@ -321,7 +321,7 @@ def test_the_terminal_shows_table_verdict_and_what_was_left_out(
     assert f"report  {result.report}" in printed
 
 
-def test_runs_that_nobody_looked_at_are_spoken_of_wherever_the_outcome_stands(
+def test_runs_that_were_not_read_are_mentioned_wherever_the_outcome_is_shown(
     result: ComparisonResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
     narrow = run_comparison(CompareConfig(experiment=EXPERIMENT, most=1, order="best"))

@@ -137,7 +137,7 @@ def test_a_lock_that_cannot_be_taken_is_an_outage(out: optuna.Study, parent: Stu
     assert status(parent) == "FAILED"
 
 
-def test_an_mlflow_that_is_out_does_not_hide_what_ended_the_search(
+def test_an_outage_of_mlflow_does_not_hide_what_ended_the_search(
     tmp_path: Path, parent: StudyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = optuna.create_study(storage=f"sqlite:///{tmp_path}/more.db", study_name="one")
@@ -159,7 +159,7 @@ def test_metrics_wait_until_mlflow_is_back(
     assert [(point.step, point.value) for point in points] == [(0, 0.5), (1, 0.75)]
 
 
-def test_a_report_that_is_not_taken_leaves_the_end_of_the_run_told(
+def test_the_parent_run_gets_its_status_even_when_the_report_fails(
     tmp_path: Path, parent: StudyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = optuna.create_study(storage=f"sqlite:///{tmp_path}/more.db", study_name="two")

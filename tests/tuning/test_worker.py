@@ -102,8 +102,8 @@ def test_every_trial_is_recorded_as_it_ended(tmp_path: Path, tracking_uri: str) 
     assert states == ["COMPLETE", "FAIL", "FAIL", "PRUNED"]
     assert again.study.trials[3].params == again.study.trials[2].params
     children = children_of(parent_of(again.study))
-    told = [(run.info.status, run.data.tags["trial_state"]) for run in children]
-    assert told == [
+    ends = [(run.info.status, run.data.tags["trial_state"]) for run in children]
+    assert ends == [
         ("FINISHED", "complete"),
         ("FAILED", "failed"),
         ("KILLED", "interrupted"),
