@@ -44,7 +44,7 @@ class Answering:
         champion: Champion,
         config: AppConfig,
         metrics: Metrics,
-        run_url: Callable[[str], str | None],
+        run_url: Callable[[str], str],
     ) -> None:
         self._champion = champion
         self._config = config

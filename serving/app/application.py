@@ -76,12 +76,13 @@ def create_app(
     champion: Champion,
     config: AppConfig,
     *,
-    run_url: Callable[[str], str | None],
+    run_url: Callable[[str], str],
     token: str = "",
 ) -> FastAPI:
     """Build the ASGI application that answers with a champion that was started.
 
-    run_url: gives the link to a run by its id. token: what /api and /metrics require; empty: none.
+    run_url: gives the link to a run by its id, or raises. token: what /api and /metrics require;
+    empty: none.
     """
     metrics = Metrics()
     answering = Answering(champion, config, metrics, run_url)

@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING
 
 import mlflow
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from landmark_ml.config import without_user
@@ -22,33 +21,27 @@ logger = logging.getLogger(__name__)
 LOCAL_UI = "http://127.0.0.1:5000"
 """Where `make ui` shows a tracking database that has no server."""
 RETRY_SECONDS = 60.0
-"""Pause after a look-up that found nothing."""
+"""Pause after a look-up that failed."""
 
 
-def run_link(run_id: str, ui: str = "") -> str | None:
+def run_link(run_id: str, ui: str = "") -> str:
     """Address of a run's page in the UI given, or else on the tracking server, without a password.
 
-    None when the tracking server does not know the run or does not answer.
+    Raises MlflowException when the tracking server does not know the run or does not answer.
     """
     tracking = mlflow.get_tracking_uri()
     base = ui or (tracking if tracking.startswith(("http://", "https://")) else LOCAL_UI)
-    try:
-        run = MlflowClient().get_run(run_id)
-    except MlflowException as error:
-        logger.warning("no link to run %s: %s", run_id, error)
-        return None
+    run = MlflowClient().get_run(run_id)
     return f"{without_user(base).rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run_id}"
 
 
 class RunLinks:
     """Links by run id, looked up in the background: the tracking server may be slow or away.
 
-    find: looks one up and gives None when it cannot, however long that takes.
+    find: looks one up or raises, however long that takes.
     """
 
-    def __init__(
-        self, find: Callable[[str], str | None], retry_seconds: float = RETRY_SECONDS
-    ) -> None:
+    def __init__(self, find: Callable[[str], str], retry_seconds: float = RETRY_SECONDS) -> None:
         self._find = find
         self._retry_seconds = retry_seconds
         self._links: dict[str, str] = {}
@@ -65,12 +58,9 @@ class RunLinks:
         return self._links.get(run_id)
 
     def _look_up(self, run_id: str) -> None:
-        link = None
         try:
-            link = self._find(run_id)
+            self._links[run_id] = self._find(run_id)
         # Whatever went wrong, it is tried again later.
-        except Exception:
-            logger.warning("no link to run %s", run_id, exc_info=True)
-        if link is not None:
-            self._links[run_id] = link
+        except Exception as error:
+            logger.warning("no link to run %s: %r", run_id, error)
         self._not_before[run_id] = time.monotonic() + self._retry_seconds

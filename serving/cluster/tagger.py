@@ -9,8 +9,7 @@ import json
 import os
 import tempfile
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +24,7 @@ from serving.cluster.parts import Listing, Part, PartStore, bits_for
 from serving.cluster.storage import local_folder, open_folder, open_photos
 from serving.tagging.places import PhotoLocations, read_places
 from serving.tagging.recognition import find_version, may_change, recognise
-from serving.tagging.table import Counts, printable, table_row
+from serving.tagging.table import Counts, RunCounts, printable, table_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -55,24 +54,15 @@ class Network:
 
 
 @dataclass(kw_only=True)
-class ClusterResult(Counts):
-    """What the table holds.
-
-    seconds: from the start of the workers to the last part; unreadable: why a folder could not be
-    opened; location: where to see the MLflow run.
-    """
+class ClusterResult(RunCounts):
+    """What the table holds; `seconds` is from the start of the workers to the last part."""
 
     out: str
-    model: str
     parts: int = 0
-    seconds: float = 0.0
-    other_pictures: Counter[str] = field(default_factory=Counter)
-    unreadable: dict[Path, str] = field(default_factory=dict)
-    location: str = ""
 
     def metrics(self) -> dict[str, float]:
         """Counts for the MLflow run."""
-        return {**super().metrics(), "tag/parts": self.parts, "tag/seconds": self.seconds}
+        return {**super().metrics(), "tag/parts": self.parts}
 
 
 @dataclass(frozen=True)
@@ -115,11 +105,7 @@ def run_cluster_tagging(config: ClusterConfig) -> ClusterResult:
     with tracking.start_run(config, "cluster", {"kind": "tag"}) as run:
         workers = RayWorkers(config.workers, config.cpus, config.address)
         result = tag_photos(config, fetch_network(config.model), workers)
-        run.log_metrics(result.metrics())
-        run.set_tags({"model": result.model})
-        run.log_text(result.landmarks_csv(), "landmarks.csv")
-        run.describe(f"{result.summary()}; the table stays where `out` says.")
-        result.location = run.location
+        result.record(run, "the table stays where `out` says")
     return result
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from landmark_ml.tracking.run import Run
     from serving.tagging.journal import Tagged
 
 PARQUET, CSV = "tags.parquet", "tags.csv"
@@ -91,7 +92,7 @@ def write_tables(rows: Iterable[Mapping[str, Any]], folder: Path) -> None:
                 lines.writerow(plain_row)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Counts:
     """What the rows of a table add up to.
 
@@ -144,19 +145,40 @@ class Counts:
         lines.writerows([("landmark", "photos"), *self.most_photographed()])
         return text.getvalue()
 
+
+@dataclass(kw_only=True)
+class RunCounts(Counts):
+    """What a whole run counted, for the user and for MLflow.
+
+    model: the version that answered, such as `landmarks/3`; seconds: time spent on recognition;
+    other_pictures: files by suffix that we cannot read; unreadable: why a folder could not be
+    opened; location: where to see the MLflow run.
+    """
+
+    model: str
+    seconds: float = 0.0
+    other_pictures: Counter[str] = field(default_factory=Counter)
+    unreadable: dict[Path, str] = field(default_factory=dict)
+    location: str = ""
+
     def metrics(self) -> dict[str, float]:
-        """Counts for an MLflow run."""
+        """Counts for the MLflow run."""
         return {
             "tag/photos": self.photos,
             "tag/recognised": self.recognised,
             "tag/showing_a_landmark": self.landmarks.total(),
             "tag/placed_in_an_area": self.areas.total(),
             "tag/refused": self.refused.total(),
+            "tag/seconds": self.seconds,
         }
 
-    def summary(self) -> str:
-        """The counts in one clause."""
-        return (
-            f"{self.photos} photos, {self.landmarks.total()} of them of"
-            f" {len(self.landmarks)} landmarks"
+    def record(self, run: Run, table: str) -> None:
+        """Log the counts to an MLflow run. table: a clause that says where the table is."""
+        run.log_metrics(self.metrics())
+        run.set_tags({"model": self.model})
+        run.log_text(self.landmarks_csv(), "landmarks.csv")
+        run.describe(
+            f"{self.photos} photos, {self.landmarks.total()} of them of {len(self.landmarks)}"
+            f" landmarks; {table}."
         )
+        self.location = run.location

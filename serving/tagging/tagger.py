@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from serving.tagging.journal import Journal
 from serving.tagging.places import PhotoLocations, read_places
 from serving.tagging.recognition import load_version, may_change, recognise
 from serving.tagging.sidecars.files import write_sidecars
-from serving.tagging.table import CSV, PARQUET, Counts, table_row, write_tables
+from serving.tagging.table import CSV, PARQUET, RunCounts, table_row, write_tables
 from serving.tagging.walk import Library
 
 if TYPE_CHECKING:
@@ -34,24 +35,17 @@ JOURNAL = "journal.sqlite"
 
 
 @dataclass(kw_only=True)
-class TagResult(Counts):
+class TagResult(RunCounts):
     """What a library holds and what was done about it.
 
-    seconds: time spent on recognition; other_pictures: files by suffix that we cannot read;
-    unreadable: why a folder could not be opened; sidecars: number by action, or in a dry run what
-    it would be; gallery: its first page; location: where to see the MLflow run.
+    sidecars: number by action, or in a dry run what it would be; gallery: its first page.
     """
 
     out: Path
-    model: str
-    seconds: float = 0.0
-    other_pictures: Counter[str] = field(default_factory=Counter)
-    unreadable: dict[Path, str] = field(default_factory=dict)
     sidecars: Counter[str] = field(default_factory=Counter)
     dry_run: bool = False
     in_albums: int = 0
     gallery: Path | None = None
-    location: str = ""
 
     def metrics(self) -> dict[str, float]:
         """Counts for the MLflow run."""
@@ -59,7 +53,6 @@ class TagResult(Counts):
         return {
             **super().metrics(),
             **{f"tag/sidecars_{action}": count for action, count in done.items()},
-            "tag/seconds": self.seconds,
             "tag/photos_per_second": self.recognised / self.seconds if self.seconds else 0.0,
         }
 
@@ -80,13 +73,7 @@ def run_tagging(config: TagConfig) -> TagResult:
         refuse_foreign_files(out / ALBUMS)
     with locked(out), tracking.start_run(config, "tag", {"kind": "tag"}) as run:
         result = tag_library(library, load_version(config.model), config)
-        run.log_metrics(result.metrics())
-        run.set_tags({"model": result.model})
-        run.log_text(result.landmarks_csv(), "landmarks.csv")
-        run.describe(
-            f"{result.summary()}; the table ({PARQUET}, {CSV}) stays on the machine that made it."
-        )
-        result.location = run.location
+        result.record(run, f"the table ({PARQUET}, {CSV}) stays on the machine that made it")
     return result
 
 
@@ -123,7 +110,17 @@ def tag_library(library: Library, loaded: LoadedVersion, config: TagConfig) -> T
             )
         result.photos = found + journal.keep(library.unreadable, asked)
         result.other_pictures, result.unreadable = library.other_pictures, library.unreadable
-        _recognise_new(library, loaded, threshold, journal, asked, result)
+        waiting = journal.count_waiting(asked)
+        new = recognise(loaded.predictor, library.read, journal.waiting(asked), threshold)
+        started = time.perf_counter()
+        with tqdm(total=waiting, desc="recognising", unit="photos", smoothing=0.05, delay=1) as bar:
+            for photo in itertools.chain.from_iterable(new):
+                error = photo.answer["error"]
+                ask_again = error is not None and may_change(error["code"])
+                journal.record(photo, None if ask_again else asked)
+                result.recognised += 1
+                bar.update()
+        result.seconds = time.perf_counter() - started if waiting else 0.0
 
         locations = PhotoLocations(loaded.predictor, read_places(config.places))
 
@@ -151,24 +148,3 @@ def tag_library(library: Library, loaded: LoadedVersion, config: TagConfig) -> T
         if config.gallery:
             result.gallery = write_gallery(answers(), library.root, result, config.min_confidence)
     return result
-
-
-def _recognise_new(
-    library: Library,
-    loaded: LoadedVersion,
-    threshold: float | None,
-    journal: Journal,
-    asked: str,
-    result: TagResult,
-) -> None:
-    waiting = journal.count_waiting(asked)
-    started = time.perf_counter()
-    with tqdm(total=waiting, desc="recognising", unit="photos", smoothing=0.05, delay=1) as bar:
-        for some in recognise(loaded.predictor, library.read, journal.waiting(asked), threshold):
-            for photo in some:
-                error = photo.answer["error"]
-                ask_again = error is not None and may_change(error["code"])
-                journal.record(photo, None if ask_again else asked)
-            result.recognised += len(some)
-            bar.update(len(some))
-    result.seconds = time.perf_counter() - started if waiting else 0.0

@@ -103,7 +103,7 @@ def serve(predictor: Predictor) -> Iterator[Callable[..., str]]:
 
     def start(
         token: str = "",
-        run_url: Callable[[str], str | None] = lambda _: "http://localhost/run",
+        run_url: Callable[[str], str] = lambda _: "http://localhost/run",
         versions: Versions | None = None,
         **changes: Any,
     ) -> str:

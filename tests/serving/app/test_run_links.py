@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import mlflow
 import pytest
@@ -41,14 +41,6 @@ def test_it_leads_to_the_page_without_a_password(
 ) -> None:
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: tracking)
     assert run_link("abc", ui) == f"{base}/#/experiments/3/runs/abc"
-
-
-def test_a_run_that_is_not_known_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*_: object) -> None:
-        raise MlflowException("away")
-
-    monkeypatch.setattr(MlflowClient, "get_run", away)
-    assert run_link("abc") is None
 
 
 LONGEST = 10.0
@@ -93,11 +85,31 @@ def test_nobody_waits_for_a_server_that_is_away() -> None:
     assert asked == ["abc"]
 
 
-def test_a_failure_is_not_for_ever() -> None:
-    answers = iter([None, ConnectionError("away"), "http://ui"])
+def test_a_run_that_is_not_known_has_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(*_: object) -> NoReturn:
+        raise MlflowException("away")
 
-    def find(_: str) -> str | None:
-        answer = next(answers)
+    monkeypatch.setattr(MlflowClient, "get_run", away)
+    links = RunLinks(run_link)
+    assert links.get("abc") is None
+    end = time.monotonic() + LONGEST
+    while "no link to run abc" not in caplog.text and time.monotonic() < end:
+        time.sleep(0.005)
+    assert "away" in caplog.text
+    assert links.get("abc") is None
+
+
+def test_a_failure_is_not_for_ever() -> None:
+    answers: list[Exception | str] = [
+        MlflowException("away"),
+        ConnectionError("away"),
+        "http://ui",
+    ]
+
+    def find(_: str) -> str:
+        answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -108,8 +120,9 @@ def test_a_failure_is_not_for_ever() -> None:
 def test_after_a_failure_there_is_a_pause() -> None:
     asked: list[str] = []
 
-    def find(run_id: str) -> None:
+    def find(run_id: str) -> NoReturn:
         asked.append(run_id)
+        raise ConnectionError("away")
 
     links = RunLinks(find, retry_seconds=LONGEST)
     for _ in range(20):
