@@ -44,9 +44,11 @@ def avif_contents(data: bytes) -> tuple[list[tuple[int, int]], int]:
     return sizes, exif
 
 
-def _find(data: bytes, within: tuple[int, int], *path: bytes) -> Iterator[tuple[int, int]]:
-    """(start, end) of the content of all boxes at a path of box names."""
-    at, end = within
+def boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """(name, start, end) of the content of each box; the last may say that it ends after the data.
+
+    Raises ValueError or struct.error when the header of a box is damaged.
+    """
     for _ in range(_MAX_PARTS):
         if at + 8 > end:
             return
@@ -58,11 +60,17 @@ def _find(data: bytes, within: tuple[int, int], *path: bytes) -> Iterator[tuple[
         size = size or end - at
         if size < head:
             raise ValueError(f"a box of {size} bytes at byte {at}")
-        if name == path[0]:
-            content = at + head, min(at + size, end)
-            yield from _find(data, content, *path[1:]) if path[1:] else [content]
+        yield name, at + head, at + size
         at += size
     raise ValueError(f"more than {_MAX_PARTS} boxes")
+
+
+def _find(data: bytes, within: tuple[int, int], *path: bytes) -> Iterator[tuple[int, int]]:
+    """(start, end) of the content of all boxes at a path of box names."""
+    for name, start, end in boxes(data, *within):
+        if name == path[0]:
+            content = start, min(end, within[1])
+            yield from _find(data, content, *path[1:]) if path[1:] else [content]
 
 
 def _item_kinds(data: bytes, meta: tuple[int, int]) -> Iterator[tuple[int, bytes]]:
@@ -100,16 +108,12 @@ def _item_contents(data: bytes, meta: tuple[int, int]) -> Iterator[tuple[int, by
 
 def _first_sample(data: bytes, table: tuple[int, int]) -> bytes:
     """Content of the first frame of a sequence."""
-    (size,) = (_first_size(data, start) for start, _ in _find(data, table, b"stsz"))
+    ((at, _),) = _find(data, table, b"stsz")
+    same_size, _, first_size = struct.unpack_from(">3I", data, at + 4)
     offsets = [struct.unpack_from(">I", data, at + 8)[0] for at, _ in _find(data, table, b"stco")]
     offsets += [struct.unpack_from(">Q", data, at + 8)[0] for at, _ in _find(data, table, b"co64")]
     (offset,) = offsets
-    return data[offset : offset + size]
-
-
-def _first_size(data: bytes, stsz: int) -> int:
-    same, _, first = struct.unpack_from(">3I", data, stsz + 4)
-    return int(same or first)
+    return data[offset : offset + (same_size or first_size)]
 
 
 class _Bits:
@@ -152,11 +156,24 @@ class _Sequence:
 
 def _largest_frame(content: bytes) -> tuple[int, int]:
     """(width, height) of the largest frame in a run of OBUs."""
-    at, sequence = 0, None
-    width = height = 0
+    sequence, sizes = None, []
+    for kind, bits in _obus(content):
+        if kind == _SEQUENCE_HEADER:
+            sequence = _sequence(bits)
+            sizes.append(sequence.size)
+        elif kind in _FRAME_HEADERS and sequence and _has_own_size(bits, sequence):
+            sizes.append(sequence.largest)
+    if not sizes:
+        raise ValueError("no AV1 sequence header")
+    return max(width for width, _ in sizes), max(height for _, height in sizes)
+
+
+def _obus(content: bytes) -> Iterator[tuple[int, _Bits]]:
+    """(kind, first bytes of the content) of each OBU."""
+    at = 0
     for _ in range(_MAX_PARTS):
         if at >= len(content):
-            break
+            return
         head = content[at]
         at += 2 if head & 4 else 1
         length = len(content) - at
@@ -168,20 +185,9 @@ def _largest_frame(content: bytes) -> tuple[int, int]:
                 at += 1
                 if byte[0] < 128:
                     break
-        bits = _Bits(content[at : at + min(length, _HEADER_BYTES)])
-        size = 0, 0
-        if head >> 3 & 15 == _SEQUENCE_HEADER:
-            sequence = _sequence(bits)
-            size = sequence.size
-        elif head >> 3 & 15 in _FRAME_HEADERS and sequence and _has_own_size(bits, sequence):
-            size = sequence.largest
-        width, height = max(width, size[0]), max(height, size[1])
+        yield head >> 3 & 15, _Bits(content[at : at + min(length, _HEADER_BYTES)])
         at += length
-    else:
-        raise ValueError(f"more than {_MAX_PARTS} OBUs")
-    if sequence is None:
-        raise ValueError("no AV1 sequence header")
-    return width, height
+    raise ValueError(f"more than {_MAX_PARTS} OBUs")
 
 
 def _sequence(bits: _Bits) -> _Sequence:

@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from landmark_ml.inference.photos.avif import avif_contents
+from landmark_ml.inference.photos.avif import avif_contents, boxes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,8 +59,8 @@ _OTHER_PICTURES = (
 )
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _TIFF_TYPE_BYTES = {1, 2, 6, 7}
-_GIF_BLOCKS = 100_000
-_JPEG_STEPS = 10_000
+_MAX_GIF_BLOCKS = 100_000
+_MAX_JPEG_STEPS = 10_000
 _JPEG_BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xDA)})
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_ARITHMETIC = 0xC9
@@ -145,8 +145,10 @@ def check_header(data: bytes, kind: str, limits: PhotoLimits) -> None:
         _check_tiff(data)
     elif kind == "AVIF":
         _check_avif(data, limits)
-    elif kind in ("WEBP", "GIF"):
-        check_size(_webp_size(data) if kind == "WEBP" else _gif_size(data), limits, kind)
+    elif kind == "WEBP":
+        check_size(_webp_size(data), limits, kind)
+    elif kind == "GIF":
+        check_size(_gif_size(data), limits, kind)
 
 
 def check_size(size: tuple[int, int], limits: PhotoLimits, kind: str) -> None:
@@ -165,15 +167,12 @@ def is_cut_short(data: bytes, kind: str) -> bool:
     """Whether a WebP, AVIF or HEIC file is shorter than it says."""
     if kind == "WEBP":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
-    at = 0
-    while kind in ("AVIF", "HEIC") and at + 8 <= len(data):
-        length = int.from_bytes(data[at : at + 4], "big")
-        if length == 1:
-            length = int.from_bytes(data[at + 8 : at + 16], "big")
-        if length < 8:
-            return False
-        at += length
-    return at > len(data)
+    if kind not in ("AVIF", "HEIC"):
+        return False
+    try:
+        return any(end > len(data) for _, _, end in boxes(data, 0, len(data)))
+    except (ValueError, struct.error):
+        return False
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -199,8 +198,8 @@ def _gif_size(data: bytes) -> tuple[int, int]:
         at += 2
         while data[at]:
             at, blocks = at + data[at] + 1, blocks + 1
-            if blocks > _GIF_BLOCKS:
-                raise ValueError(f"more than {_GIF_BLOCKS} blocks before the first picture")
+            if blocks > _MAX_GIF_BLOCKS:
+                raise ValueError(f"more than {_MAX_GIF_BLOCKS} blocks before the first picture")
         at += 1
     left, top, wide, high = struct.unpack_from("<4H", data, at + 1)
     # A frame may be larger than the canvas; the decoder then grows the canvas.
@@ -254,7 +253,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     many markers and stray bytes.
     """
     at, in_scan = 2, False
-    for _ in range(_JPEG_STEPS):
+    for _ in range(_MAX_JPEG_STEPS):
         if at + 4 > len(data):
             return
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
@@ -272,7 +271,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             yield marker, at, length
             in_scan = in_scan or marker == _JPEG_SCAN
             at += 2 + max(length, 2)
-    raise ValueError(f"more than {_JPEG_STEPS} markers and stray bytes")
+    raise ValueError(f"more than {_MAX_JPEG_STEPS} markers and stray bytes")
 
 
 def _check_png(data: bytes) -> None:
