@@ -64,8 +64,8 @@ class Metrics:
 class AccessLog:
     """ASGI middleware: writes one JSON line per request and counts it, under its route's path.
 
-    It tells the status and the time, and nothing about a photo. A route adds facts to the line in
-    `scope["state"]["log"]`. Any path but `paths` counts as `other`, so that requests for random
+    The line has the status and the time, and nothing about a photo. A route adds facts to the line
+    in `scope["state"]["log"]`. Any path but `paths` counts as `other`, so that requests for random
     paths cannot fill the log or the metrics.
     """
 

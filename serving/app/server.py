@@ -1,4 +1,4 @@
-"""Start the app on a port and serve until it is told to end."""
+"""Start the app on a port and serve until it is stopped."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def configured_token() -> str:
         return ""
     token = given.strip()
     if not token:
-        # Whoever sets the variable wants a token, so do not start without one.
+        # It was set to protect the app, so do not start unprotected.
         raise ValueError(f"{TOKEN_VARIABLE} is set but blank; give it a token, or unset it")
     if not _SENDABLE.fullmatch(token):
         raise ValueError(

@@ -67,7 +67,7 @@ class ClusterResult(RunCounts):
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker is told.
+    """What every worker gets to know.
 
     asked: the question, that is model version, threshold and places; rows that answer another one
     are made again. unreadable: folders that could not be opened, as rows write their paths.
@@ -85,7 +85,7 @@ class Job:
 
 
 class Workers(Protocol):
-    """Who tags the parts: `RayWorkers`, or a stand-in."""
+    """What tags the parts: `RayWorkers`, or a stand-in in tests."""
 
     def tag(
         self, job: Job, network: Mapping[str, bytes], parts: Iterable[Part]
@@ -293,7 +293,7 @@ class RayWorkers:
     def _size(self, ray: Any) -> int:
         largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes()), default=0)
         if self.cpus > largest:
-            # Ray would wait for such a machine for ever, without a word.
+            # Ray would silently wait for such a machine forever.
             raise ValueError(
                 f"cpus={self.cpus}: the largest machine of the cluster has {largest:g} core(s); ask"
                 " for at most so many"

@@ -1,4 +1,4 @@
-// The page: photos in, a card with the answer for each. Asks nothing but its own server.
+// The page: photos in, a card with the answer for each. It talks to its own server only.
 import { createCard, finish, showAnswer, showFailure, showState } from "./answer_card.js";
 import { ask, showModel } from "./asking.js";
 import { loadOutline } from "./drawing.js";
@@ -35,7 +35,7 @@ async function answer(photo) {
     showAnswer(item, found, model);
     photo.state = found.error ? "unread" : "answered";
   } catch (error) {
-    // Of a photo that was cleared, this reaches only a card that nobody sees.
+    // If the photo was cleared, its card is no longer on the page.
     photo.state = "unanswered";
     showFailure(item, error.message);
   }

@@ -19,8 +19,8 @@ export async function showModel() {
   return undefined;
 }
 
-// What is said of a photo, and the model that says it; tell(state, share of the upload) meanwhile.
-// Throws when signal, an AbortSignal, says that nobody waits any more.
+// The answer for a photo, and the model that gave it. Meanwhile calls tell(state, share uploaded).
+// Throws when signal, an AbortSignal, is aborted.
 export async function ask(file, tell, signal) {
   for (;;) {
     signal.throwIfAborted();
@@ -41,7 +41,7 @@ export async function ask(file, tell, signal) {
   }
 }
 
-// fetch tells nothing of how far an upload is, so this is the older way to ask.
+// XMLHttpRequest, because fetch does not report how much is uploaded.
 function send(file, tell, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();

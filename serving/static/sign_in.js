@@ -12,7 +12,7 @@ export function headers(more = {}) {
   return token ? { ...more, Authorization: `Bearer ${token}` } : more;
 }
 
-// A request may be refused for the token of before, when another is already given.
+// A request may be refused for an old token after the user has given a new one.
 export function refuse(sent) {
   if (sent === token) askForToken(sent ? NOT_ACCEPTED : "");
 }
@@ -30,7 +30,7 @@ export function signIn() {
   const given = field.value.trim();
   field.value = "";
   find("#refused").textContent = "";
-  // fetch throws at what no header can carry, as if the server did not answer.
+  // fetch throws for a token that no header can carry, as if the server did not answer.
   if (!SENDABLE.test(given)) {
     askForToken(`${NOT_ACCEPTED} It holds a blank or a letter that no token has.`);
     return false;

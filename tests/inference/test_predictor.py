@@ -187,7 +187,7 @@ def test_threads_do_not_mix_their_answers(predictor: Predictor) -> None:
 
 
 @pytest.mark.parametrize("top_k", [0, -1])
-def test_no_candidates_cannot_be_asked_for(top_k: int, predictor: Predictor) -> None:
+def test_top_k_below_1_is_refused(top_k: int, predictor: Predictor) -> None:
     with pytest.raises(ValueError, match=f"top_k is {top_k}; give 1 or more"):
         predictor.predict([colour_photo(RED)], top_k=top_k)
 

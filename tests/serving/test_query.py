@@ -185,7 +185,7 @@ def test_nobody_at_the_address(photo: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == expected
 
 
-def test_an_address_that_is_none(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_address_is_reported(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(photo), "--url", "localhost"]) == 1
     assert "check the address" in capsys.readouterr().err
 

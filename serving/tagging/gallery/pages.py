@@ -1,4 +1,4 @@
-"""Write a gallery: thumbnails first, then pages, then away with what is outdated.
+"""Write a gallery: thumbnails first, then pages; outdated files are removed last.
 
 There is a page for each album (more than one where it is large), for each kind of unfiled photos,
 and a first page that shows all albums.

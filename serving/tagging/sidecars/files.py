@@ -122,10 +122,12 @@ def update_sidecar(
         if before is None and tags.is_empty:
             return None
         xmp = Xmp.new() if before is None else Xmp.parse(before)
-        if not tags.is_empty and xmp.text(MODEL) is None and not any(map(xmp.items, LISTS)):
-            _copy_tags_inside(photo, xmp)
+        begins = not tags.is_empty and xmp.text(MODEL) is None and not any(map(xmp.items, LISTS))
         gives_place = any(value is not None for value in tags.values.values())
-        merge(xmp, tags, _given_elsewhere(photo, sidecar) if gives_place else ())
+        embedded = embedded_xmp(photo) if begins or gives_place else None
+        if begins:
+            _copy_tags_inside(photo, embedded, xmp)
+        merge(xmp, tags, _given_elsewhere(photo, embedded, sidecar) if gives_place else ())
         after = xmp.to_bytes() if xmp.changed else before
         if after == before or after is None:
             return SidecarChange(sidecar, "kept")
@@ -175,12 +177,11 @@ def _pictures_by_stem(folder: Path) -> Counter[str]:
     return Counter(name.stem.lower() for name in names if name.suffix.lower() in pictures)
 
 
-def _copy_tags_inside(photo: Path, xmp: Xmp) -> None:
+def _copy_tags_inside(photo: Path, embedded: Xmp | None, xmp: Xmp) -> None:
     """Copy a user's tags from inside the photo, its XMP or else IPTC, into its first sidecar.
 
     Programs that find tags in a sidecar look no further, and would forget those.
     """
-    embedded = embedded_xmp(photo)
     if embedded is not None:
         for name, tag_list in LISTS.items():
             xmp.add_items(name, embedded.items(name), tag_list.kind)
@@ -188,9 +189,8 @@ def _copy_tags_inside(photo: Path, xmp: Xmp) -> None:
         xmp.add_items(SUBJECT, iptc_keywords(photo), LISTS[SUBJECT].kind)
 
 
-def _given_elsewhere(photo: Path, sidecar: Path) -> list[Mapping[str, str]]:
+def _given_elsewhere(photo: Path, embedded: Xmp | None, sidecar: Path) -> list[Mapping[str, str]]:
     """Those of POSITION and PLACE that others give in the photo itself or its other sidecar."""
-    embedded = embedded_xmp(photo)
     stem = photo.with_suffix(".xmp")
     names = {photo.with_name(f"{photo.name}.xmp"), *([stem] if _owns(stem, photo) else [])}
     others = [Xmp.parse(name.read_bytes()) for name in names - {sidecar} if name.is_file()]

@@ -84,7 +84,7 @@ def test_batches_fill_while_photos_wait(queue: AnswerQueue) -> None:
     assert [len(batch) for batch in echo.batches] == [1, BATCH, 6 - BATCH]
 
 
-def test_a_full_queue_asks_to_come_again(queue: AnswerQueue) -> None:
+def test_a_full_queue_asks_to_try_again(queue: AnswerQueue) -> None:
     echo = Echo(held=True)
     first = queue.submit(echo.predictor, [b"first"])
     assert echo.started.wait(10)
@@ -184,7 +184,7 @@ def test_an_upload_in_time_is_answered_however_it_is_cut(serve: Callable[..., st
         assert json.loads(body)["photos"][0]["landmark"] == "Eiffel Tower"
 
 
-def test_memory_that_others_fill_asks_to_come_again(serve: Callable[..., str]) -> None:
+def test_memory_that_others_fill_asks_to_try_again(serve: Callable[..., str]) -> None:
     address = serve(max_memory=len(PHOTO) + 10, timeout=LONGEST)
     with slow_upload(address, len(PHOTO)) as upload:
         upload.send(PHOTO[:100])
@@ -200,7 +200,7 @@ def test_memory_that_others_fill_asks_to_come_again(serve: Callable[..., str]) -
     assert httpx.post(f"{address}/api/tag", content=PHOTO).status_code == 200
 
 
-def test_more_photos_than_may_wait_are_asked_to_come_again(
+def test_more_photos_than_may_wait_are_asked_to_try_again(
     start_app: StartApp, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, go = threading.Event(), threading.Event()

@@ -125,7 +125,7 @@ def test_a_body_over_the_memory_of_all_requests_is_refused_for_good(start_app: S
     assert app.client.post("/api/tag", content=PHOTOS[0]).status_code == 200
 
 
-def test_an_answer_that_takes_too_long_asks_to_come_again(
+def test_an_answer_that_takes_too_long_asks_to_try_again(
     start_app: StartApp, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app, release = start_app(timeout=0.2), threading.Event()

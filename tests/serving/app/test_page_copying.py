@@ -51,7 +51,7 @@ def test_a_button_says_its_own_label_again_after_two_clicks(
     assert button.inner_text() == label
 
 
-def test_what_is_copied_is_said_to_those_who_do_not_see_it(answered: Visit) -> None:
+def test_what_is_copied_is_announced_to_screen_readers(answered: Visit) -> None:
     page = answered.page
     said = page.locator("#copied")
     assert said.get_attribute("role") == "status"

@@ -101,7 +101,7 @@ def test_what_cannot_be_read_is_not_blamed_on_the_server(
     visit.complaints.clear()
 
 
-def test_a_server_that_is_gone_is_said_to_be(visit: Visit, photos: Path) -> None:
+def test_a_server_that_is_gone_is_reported(visit: Visit, photos: Path) -> None:
     visit.page.route("**/api/tag*", lambda route: route.abort())
     visit.give(photos / "red.jpg")
     assert texts(visit.page, ".place") == ["The server does not answer. Is it still running?"]
@@ -143,7 +143,7 @@ def test_tags_are_copied(button: str, expected: str, visit: Visit, photos: Path)
     assert copied(visit) == expected
 
 
-def test_tags_that_may_not_be_copied_are_said_to(
+def test_a_copy_that_is_not_allowed_is_reported(
     browser: Browser, address: str, photos: Path
 ) -> None:
     words = []

@@ -46,7 +46,7 @@ def test_a_token_is_asked_for(visit: Visit, photos: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["other", "sésame", "芝麻", "ses ame", " "])
-def test_a_wrong_token_is_said_to_be_wrong(wrong: str, visit: Visit) -> None:
+def test_a_wrong_token_is_reported(wrong: str, visit: Visit) -> None:
     sign_in(visit, wrong)
     refused = visit.page.get_by_role("alert")
     visit.page.wait_for_selector("#refused:has-text('This token was not accepted.')")

@@ -85,7 +85,7 @@ def test_nobody_waits_for_a_server_that_is_away() -> None:
     assert asked == ["abc"]
 
 
-def test_a_run_that_is_not_known_has_none(
+def test_an_unknown_run_has_no_link(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def away(*_: object) -> NoReturn:

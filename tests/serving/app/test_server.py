@@ -73,7 +73,7 @@ def test_the_token_of_the_environment_is_asked_for(
         ("localhost", "", False),
     ],
 )
-def test_who_lets_strangers_ask_is_told(
+def test_listening_to_strangers_without_a_token_is_warned_about(
     host: str,
     token: str,
     warned: bool,
@@ -200,7 +200,7 @@ def test_a_body_of_small_chunks_is_no_head(address: str) -> None:
 @pytest.mark.parametrize(
     "begin", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["nothing", "half a head"]
 )
-def test_who_says_nothing_is_hung_up_on(
+def test_a_silent_client_is_disconnected(
     begin: bytes, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "IDLE_SECONDS", 0.2)

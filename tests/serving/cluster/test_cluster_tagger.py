@@ -55,7 +55,7 @@ def test_the_rows_are_those_of_the_tagger(
     assert result.parts == len([name for name in files(config) if name.startswith("part-")]) > 1
 
 
-def test_an_interrupted_run_is_gone_on_with_and_ends_as_if_nothing_had_happened(
+def test_an_interrupted_run_continues_and_ends_like_an_uninterrupted_one(
     config: ClusterConfig, network: Network, tmp_path: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):

@@ -30,7 +30,7 @@ def test_every_photo_is_in_one_part_in_order(tmp_path: Path) -> None:
         assert 30 <= len(paths) <= 100
 
 
-def test_a_photo_stays_in_its_part_whoever_comes_or_goes(tmp_path: Path) -> None:
+def test_a_photo_stays_in_its_part_when_others_come_or_go(tmp_path: Path) -> None:
     def part_of(photos: list[Found]) -> dict[Path, int]:
         made = parts(photos, 4, tmp_path)
         return {photo.path: part.index for part in made for photo in part.photos}

@@ -100,7 +100,7 @@ def test_a_library_that_moved_keeps_its_answers(
     assert f"{there} is taken for the library that was in {here}" in caplog.text
 
 
-def test_a_full_disk_is_told_with_the_file(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / JOURNAL
     with Journal(path) as journal:
         journal._db.execute("PRAGMA max_page_count = 5")
@@ -109,7 +109,7 @@ def test_a_full_disk_is_told_with_the_file(tmp_path: Path) -> None:
             journal.scan(photos)
 
 
-def test_what_is_no_journal_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
     path = tmp_path / JOURNAL
     path.write_bytes(b"something else altogether" * 100)
     with pytest.raises(ValueError, match=r"journal\.sqlite is not a journal.*remove it"):

@@ -70,7 +70,7 @@ def test_an_unsure_area_is_not_said() -> None:
     assert tags_of(placed(CITY), min_confidence=0.8).is_empty
 
 
-def test_a_landmark_that_becomes_a_city_takes_its_words_back() -> None:
+def test_a_landmark_that_becomes_a_city_loses_its_old_tags() -> None:
     xmp = sidecar(tags_of(answer([{**TOWER, "confidence": 0.9}], 0.9, 0.5, None)))
     assert "Eiffel Tower" in xmp.items("dc:subject")
     assert xmp.text("exif:GPSLatitude") is not None

@@ -210,7 +210,7 @@ def test_tags_that_nobody_closes_are_searched_once(
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_a_place_that_is_told_elsewhere_is_not_contradicted(
+def test_a_place_given_elsewhere_is_not_contradicted(
     photo: Path, tags: SidecarTags, inside: bool
 ) -> None:
     if inside:
