@@ -23,11 +23,10 @@ from benchmarks.tagging_memory import linked
 from landmark_ml.config import ClusterConfig, TagConfig
 from landmark_ml.inference.predictor import Predictor
 from landmark_ml.tracking import run as tracking
-from serving.champion import exported_network
+from serving.champion import LoadedVersion, exported_network, find_version
 from serving.cluster.tagger import Network, RayWorkers, fetch_network, tag_photos
-from serving.tagging.recognition import LoadedVersion, find_version
+from serving.tagging.library import Library
 from serving.tagging.tagger import tag_library
-from serving.tagging.walk import Library
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -21,7 +21,7 @@ from PIL import Image
 from benchmarks.tables import machine, table, write_json
 from benchmarks.tagging import photos_of, photos_per_second
 from landmark_ml.tracking import run as tracking
-from serving.tagging.recognition import load_version
+from serving.champion import load_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,7 +27,7 @@ from benchmarks.tagging import photos_per_second
 from landmark_ml.config import TrainConfig
 from landmark_ml.data.opening import find_root
 from landmark_ml.tracking import run as tracking
-from serving.tagging.recognition import load_version
+from serving.champion import load_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,15 +25,15 @@ from benchmarks import tables
 from benchmarks.tagging_memory import Peak, linked, peak_of
 from landmark_ml.config import TagConfig
 from landmark_ml.tracking import run as tracking
-from serving.tagging.recognition import load_version
+from serving.champion import load_version
+from serving.tagging.library import Library
 from serving.tagging.tagger import tag_library
-from serving.tagging.walk import Library
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from landmark_ml.inference.predictor import Predictor
-    from serving.tagging.recognition import LoadedVersion
+    from serving.champion import LoadedVersion
 
 FINDINGS = Path("build") / "benchmarks" / "tagging.json"
 NAMES = ("decode", "network", "tagger")

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 
 from landmark_ml.config import TagConfig
 from landmark_ml.tracking import run as tracking
-from serving.tagging.recognition import load_version
+from serving.champion import load_version
+from serving.tagging.library import Library
 from serving.tagging.tagger import tag_library
-from serving.tagging.walk import Library
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serving.tagging.recognition import LoadedVersion
+    from serving.champion import LoadedVersion
 
 _STATUS = Path("/proc/self/status")
 

@@ -154,6 +154,49 @@ class Champion:
             )
 
 
+@dataclass(frozen=True)
+class LoadedVersion:
+    """A predictor, and the registered version it was loaded from, such as `landmarks/3`."""
+
+    predictor: Predictor
+    version: str
+
+    @property
+    def identity(self) -> str:
+        """Version and run: two registries may both have a `landmarks/3`."""
+        return f"{self.version} {self.predictor.metadata.run_id}"
+
+
+def load_version(model: str) -> LoadedVersion:
+    """Load `name` (its champion), `name@alias` or `name/version` from the registry.
+
+    Raises ValueError when it is not there or is not a model of this project.
+    """
+    version = find_version(model)
+    return LoadedVersion(load_predictor(version), f"{version.name}/{version.version}")
+
+
+def find_version(model: str) -> ModelVersion:
+    """Find the registered version that `name`, `name@alias` or `name/version` means.
+
+    Raises ValueError when there is none.
+    """
+    client = mlflow.MlflowClient()
+    name, slash, number = model.partition("/")
+    try:
+        if slash:
+            return client.get_model_version(name, number)
+        name, _, alias = model.partition("@")
+        return client.get_model_version_by_alias(name, alias or ALIAS)
+    except MlflowException as error:
+        if not is_not_there(error):
+            raise
+        raise ValueError(
+            f"model={model} is not in the registry ({error.message}); make one with"
+            f' `make transfer MODEL="{name}"` or name another'
+        ) from None
+
+
 def load_predictor(
     version: ModelVersion, tracking_uri: str | None = None, *, threads: int = 0
 ) -> Predictor:

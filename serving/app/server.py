@@ -13,8 +13,8 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from serving.app.answers import run_link
 from serving.app.application import create_app
-from serving.app.run_links import run_link
 from serving.champion import Champion, load_predictor
 
 if TYPE_CHECKING:

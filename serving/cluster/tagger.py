@@ -19,11 +19,17 @@ from landmark_ml.inference.artifact import METADATA_FILE
 from landmark_ml.inference.predictor import Predictor
 from landmark_ml.inference.runtime import usable_cpus
 from landmark_ml.tracking import run as tracking
-from serving.champion import exported_network
-from serving.cluster.parts import Listing, Part, PartStore, bits_for
-from serving.cluster.storage import local_folder, open_folder, open_photos
-from serving.tagging.places import PhotoLocations, read_places
-from serving.tagging.recognition import find_version, may_change, recognise
+from serving.champion import exported_network, find_version
+from serving.cluster.storage import (
+    Listing,
+    Part,
+    PartStore,
+    bits_for,
+    local_folder,
+    open_folder,
+    open_photos,
+)
+from serving.tagging.library import PhotoLocations, may_change, read_places, recognise
 from serving.tagging.table import Counts, RunCounts, printable, table_row
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
 
     from landmark_ml.config import ClusterConfig
     from landmark_ml.geo.place import Place
-    from serving.tagging.walk import Found
+    from serving.tagging.library import Found
 
 _VERSION = 1
 """Version of how a row is made: raise it to have all photos recognised again."""

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from landmark_ml.files import is_of_the_system, whole_file
+from serving.tagging.library import PHOTO_SUFFIXES
 from serving.tagging.table import printable
-from serving.tagging.walk import PHOTO_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from landmark_ml.inference.prediction import Prediction
-    from serving.tagging.journal import Tagged
+    from serving.tagging.library import Tagged
 
 ALBUMS_CSV, ALBUMS = "albums.csv", "albums"
 MAX_NAME_BYTES = 120

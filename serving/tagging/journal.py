@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from serving.database import NamedDatabase
+from serving.tagging.library import Tagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Self
 
     from landmark_ml.inference.prediction import Prediction
-    from serving.tagging.walk import Found
+    from serving.tagging.library import Found
 
 logger = logging.getLogger(__name__)
+
 
 _VERSION = 1
 """Version of what is recorded, kept as the file's `user_version`; 0 was before versions counted.
@@ -63,13 +66,6 @@ _NEXT_ANSWERED = """
 SELECT path, answer FROM photos WHERE scan = :scan AND answer IS NOT NULL AND path > :last
 ORDER BY path LIMIT 1000
 """
-
-
-class Tagged(NamedTuple):
-    """A photo by its path within the library, and its answer."""
-
-    path: Path
-    answer: Prediction
 
 
 class Journal:
@@ -217,3 +213,56 @@ class Journal:
     def _one(self, query: str, **values: object) -> int | None:
         (value,) = self._db.execute(query, values).fetchone()
         return cast("int | None", value)
+
+
+class NamedDatabase(sqlite3.Connection):
+    """An SQLite file, opened or created, without implicit transactions.
+
+    Raises OSError with the file's name, now or at a later statement, when the file cannot be read
+    or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._name = str(path)
+        with _named(self._name):
+            super().__init__(path, isolation_level=None)
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        with _named(self._name):
+            return super().execute(*args)
+
+    def executemany(self, *args: Any) -> sqlite3.Cursor:
+        with _named(self._name):
+            return super().executemany(*args)
+
+
+class ScratchDatabase:
+    """SQLite file for data of one process that does not fit into memory; removed at the end."""
+
+    def __init__(self, path: Path, schema: str) -> None:
+        path.unlink(missing_ok=True)
+        self._path = path
+        self._db = NamedDatabase(path)
+        # Nobody reads it after a crash, so it need not survive one.
+        self._db.execute("PRAGMA journal_mode = OFF")
+        self._db.execute("PRAGMA synchronous = OFF")
+        for statement in schema.split(";"):
+            self._db.execute(statement)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+        self._path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise OSError(
+            f"{name} cannot be written or read ({error}); check the disk's space and the file's"
+            " permissions"
+        ) from error

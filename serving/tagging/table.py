@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from landmark_ml.tracking.run import Run
-    from serving.tagging.journal import Tagged
+    from serving.tagging.library import Tagged
 
 PARQUET, CSV = "tags.parquet", "tags.csv"
 _TYPES = {str: pa.string(), float: pa.float64(), bool: pa.bool_(), list[str]: pa.list_(pa.string())}

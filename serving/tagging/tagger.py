@@ -14,22 +14,21 @@ from tqdm.auto import tqdm
 
 from landmark_ml.config import user_path
 from landmark_ml.tracking import run as tracking
+from serving.champion import load_version
 from serving.tagging.albums import ALBUMS, refuse_foreign_files, write_albums
-from serving.tagging.gallery.pages import write_gallery
+from serving.tagging.gallery import write_gallery
 from serving.tagging.journal import Journal
-from serving.tagging.places import PhotoLocations, read_places
-from serving.tagging.recognition import load_version, may_change, recognise
-from serving.tagging.sidecars.files import write_sidecars
+from serving.tagging.library import Library, PhotoLocations, may_change, read_places, recognise
+from serving.tagging.sidecars import write_sidecars
 from serving.tagging.table import CSV, PARQUET, RunCounts, table_row, write_tables
-from serving.tagging.walk import Library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from landmark_ml.config import TagConfig
-    from serving.tagging.journal import Tagged
-    from serving.tagging.recognition import LoadedVersion
+    from serving.champion import LoadedVersion
+    from serving.tagging.library import Tagged
 
 JOURNAL = "journal.sqlite"
 

@@ -11,8 +11,8 @@ from PIL import Image
 from benchmarks.tagging import Speed, main, memory_table, report, speeds
 from benchmarks.tagging_memory import Peak, linked, resident_peak_mb
 from landmark_ml.inference.predictor import Predictor
-from serving.tagging.recognition import LoadedVersion
-from serving.tagging.walk import Library
+from serving.champion import LoadedVersion
+from serving.tagging.library import Library
 from tests.colour_artifact import RED, colour_photo, write_artifact
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ import httpx
 import pytest
 
 from landmark_ml.inference.photos import PhotoError
-from serving.app.answering import BATCH, AnswerQueue
-from serving.app.uploads import TooBusyError
+from serving.app.answering import BATCH, AnswerQueue, TooBusyError
 from tests.colour_artifact import RED, colour_photo
 from tests.serving.app.slow_client import slow_upload
 

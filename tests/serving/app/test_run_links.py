@@ -12,7 +12,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from serving.app.run_links import RunLinks, run_link
+from serving.app.answers import RunLinks, run_link
 from tests.colour_artifact import RED, colour_photo
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from serving.app.uploads import Upload
+from serving.app.answering import Upload
 
 if TYPE_CHECKING:
     from tests.serving.app.conftest import App

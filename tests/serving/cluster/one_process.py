@@ -10,7 +10,7 @@ from serving.cluster.tagger import PartTagger
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from serving.cluster.parts import Part
+    from serving.cluster.storage import Part
     from serving.cluster.tagger import Job
     from serving.tagging.table import Counts
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from serving.cluster.parts import PART_SCHEMA
+from serving.cluster.storage import PART_SCHEMA
 
 if TYPE_CHECKING:
     from landmark_ml.config import ClusterConfig

@@ -14,13 +14,13 @@ import pytest
 
 from landmark_ml.config import ClusterConfig, TagConfig
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
+from serving.champion import LoadedVersion
 from serving.cluster import tagger
 from serving.cluster.storage import open_folder
 from serving.cluster.tagger import Network, PartTagger, run_cluster_tagging, tag_photos
-from serving.tagging.recognition import LoadedVersion
+from serving.tagging.library import Library
 from serving.tagging.table import SCHEMA
 from serving.tagging.tagger import tag_library
-from serving.tagging.walk import Library
 from tests.colour_artifact import BLUE, GREEN, RED, colour_photo
 from tests.heic_stand_in import HEIC, with_plugin, without_plugin
 from tests.serving.cluster.one_process import OneProcess

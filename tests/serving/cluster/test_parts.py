@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.cluster.parts import Listing, Part, bits_for
-from serving.tagging.walk import Found
+from serving.cluster.storage import Listing, Part, bits_for
+from serving.tagging.library import Found
 
 PHOTOS = [Found(Path(f"{number % 7}/{number}.jpg"), number, 2 * number) for number in range(1000)]
 

@@ -11,8 +11,7 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 
-from serving.cluster.parts import PART_SCHEMA
-from serving.cluster.storage import local_folder, open_folder, open_photos
+from serving.cluster.storage import PART_SCHEMA, local_folder, open_folder, open_photos
 from serving.cluster.tagger import Network, tag_photos
 from tests.serving.cluster.one_process import OneProcess
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from landmark_ml.config import TagConfig
-from serving.tagging.recognition import LoadedVersion
+from serving.champion import LoadedVersion
 from tests.colour_artifact import BLUE, GREEN, RED, WHITE, colour_photo, gps_exif
 
 if TYPE_CHECKING:

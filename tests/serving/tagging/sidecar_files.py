@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from serving.tagging.sidecars.xmp import Xmp
+from serving.tagging.xmp import Xmp
 
 if TYPE_CHECKING:
     from pathlib import Path

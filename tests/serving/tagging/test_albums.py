@@ -12,11 +12,11 @@ import pytest
 
 from landmark_ml.config import TagConfig
 from serving.tagging.albums import MAX_NAME_BYTES, Album, link_name
+from serving.tagging.library import Library
 from serving.tagging.tagger import run_tagging, tag_library
-from serving.tagging.walk import Library
 
 if TYPE_CHECKING:
-    from serving.tagging.recognition import LoadedVersion
+    from serving.champion import LoadedVersion
 
 
 @pytest.fixture

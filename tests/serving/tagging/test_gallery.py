@@ -15,21 +15,27 @@ from PIL import Image
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.areas import Area
 from landmark_ml.inference.prediction import answer, refused
+from serving.tagging import gallery as galleries
 from serving.tagging.albums import Album
-from serving.tagging.gallery import pages, thumbnails
-from serving.tagging.gallery.index import PhotoIndex, Shown, Unfiled, around
-from serving.tagging.gallery.pages import PAGE_NAME, make_card, page_name
-from serving.tagging.journal import Tagged
+from serving.tagging.gallery import (
+    PAGE_NAME,
+    PhotoIndex,
+    Shown,
+    Unfiled,
+    around,
+    make_card,
+    page_name,
+)
+from serving.tagging.library import Library, Tagged
 from serving.tagging.tagger import tag_library
-from serving.tagging.walk import Library
 from tests.colour_artifact import GREEN, RED, colour_photo, gps_exif
 from tests.serving.tagging.areas import CITY
 from tests.serving.tagging.areas import TOWER as TOWER_ANSWER
 from tests.serving.tagging.gallery_pages import Read, gallery, read_gallery, thumbs
 
 if TYPE_CHECKING:
-    from serving.tagging.gallery.pages import Card
-    from serving.tagging.recognition import LoadedVersion
+    from serving.champion import LoadedVersion
+    from serving.tagging.gallery import Card
     from serving.tagging.tagger import TagResult
 
 NO_PHOTOS = 7
@@ -210,7 +216,7 @@ def test_an_interrupted_run_leaves_the_old_pages_and_goes_on(
     for index in range(5):
         (photos / f"new{index}.jpg").write_bytes(colour_photo(GREEN))
     made: list[Path] = []
-    thumbnail = thumbnails.thumbnail
+    thumbnail = galleries.thumbnail
 
     def make_two(photo: Path) -> bytes:
         made.append(photo)
@@ -219,7 +225,7 @@ def test_an_interrupted_run_leaves_the_old_pages_and_goes_on(
         return thumbnail(photo)
 
     with monkeypatch.context() as patch:
-        patch.setattr(thumbnails, "thumbnail", make_two)
+        patch.setattr(galleries, "thumbnail", make_two)
         with pytest.raises(KeyboardInterrupt):
             run(config, loaded)
     assert {page.path: page.path.read_bytes() for page in read_gallery(gallery(config))} == before
@@ -236,7 +242,7 @@ def test_an_interrupted_run_leaves_the_old_pages_and_goes_on(
 def test_a_large_album_is_split_into_pages(
     config: TagConfig, photos: Path, loaded: LoadedVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "PHOTOS_ON_A_PAGE", 2)
+    monkeypatch.setattr(galleries, "PHOTOS_ON_A_PAGE", 2)
     for index in range(4):
         (photos / f"0{index}.jpg").write_bytes(colour_photo(RED))
     run(config, loaded)
@@ -255,7 +261,7 @@ def test_a_large_album_is_split_into_pages(
     ]
     assert rel == [{"next": names[1]}, {"prev": names[0], "next": names[2]}, {"prev": names[1]}]
     assert "Page 2 of 3" in found[1].text
-    monkeypatch.setattr(pages, "PHOTOS_ON_A_PAGE", 100)
+    monkeypatch.setattr(galleries, "PHOTOS_ON_A_PAGE", 100)
     run(config, loaded)
     assert not (gallery(config) / "albums" / names[1]).exists()
 
@@ -286,7 +292,7 @@ def test_a_photo_that_is_gone_meanwhile_has_a_card_without_a_picture(
     def gone(photo: Path) -> bytes:
         raise FileNotFoundError(2, "No such file", str(photo))
 
-    monkeypatch.setattr(thumbnails, "thumbnail", gone)
+    monkeypatch.setattr(galleries, "thumbnail", gone)
     run(config, loaded)
     tower = Read(gallery(config) / "albums" / page_name(Album("France", "Paris", "Eiffel Tower")))
     assert "no picture" in tower.text
@@ -327,7 +333,7 @@ def test_a_thumbnail_is_small_upright_and_tells_no_place(
     exif[0x0112] = orientation
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(colour_photo(RED, size, exif=exif.tobytes()))
-    content = thumbnails.thumbnail(photo)
+    content = galleries.thumbnail(photo)
     picture: Any = Image.open(io.BytesIO(content))
     assert picture.format == "JPEG"
     assert picture.size == shown

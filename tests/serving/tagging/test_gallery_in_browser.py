@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from landmark_ml.config import TagConfig
+from serving.champion import LoadedVersion
 from serving.tagging.albums import Album
-from serving.tagging.gallery.pages import page_name
-from serving.tagging.recognition import LoadedVersion
+from serving.tagging.gallery import page_name
+from serving.tagging.library import Library
 from serving.tagging.tagger import tag_library
-from serving.tagging.walk import Library
 from tests.browser import IN_A_BROWSER
 from tests.colour_artifact import RED, colour_photo
 from tests.serving.tagging.conftest import write_library

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from serving.tagging.sidecars.files import iptc_keywords, update_sidecar
-from serving.tagging.sidecars.xmp import Xmp
+from serving.tagging.sidecars import iptc_keywords, update_sidecar
+from serving.tagging.xmp import Xmp
 from tests.colour_artifact import RED, colour_photo
 from tests.serving.tagging.test_tags import PATH, TAGS
 

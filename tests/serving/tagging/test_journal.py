@@ -14,11 +14,11 @@ import pytest
 
 from landmark_ml.config import TagConfig
 from serving.tagging.journal import Journal
+from serving.tagging.library import Found, Library
 from serving.tagging.tagger import JOURNAL, tag_library
-from serving.tagging.walk import Found, Library
 
 if TYPE_CHECKING:
-    from serving.tagging.recognition import LoadedVersion
+    from serving.champion import LoadedVersion
     from serving.tagging.tagger import TagResult
 
 NO_PHOTOS = 7

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import TagConfig
-from serving.tagging.recognition import LoadedVersion
+from serving.champion import LoadedVersion
+from serving.tagging.library import Library
 from serving.tagging.tagger import JOURNAL, tag_library
-from serving.tagging.walk import Library
 from tests.colour_artifact import GREEN, RED, colour_photo
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ import sys
 from pathlib import Path
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.predictor import Predictor
-from serving.tagging.recognition import LoadedVersion
+from serving.champion import LoadedVersion
 from serving.tagging.tagger import tag_library
-from serving.tagging.walk import Library
+from serving.tagging.library import Library
 artifact, photos, out = sys.argv[1:]
 loaded = LoadedVersion(Predictor.load(Path(artifact)), "landmarks/1")
 tag_library(Library(Path(photos)), loaded, TagConfig(photos=photos, out=out))

@@ -12,12 +12,12 @@ from experiments import tag
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.areas import Area
 from landmark_ml.inference.prediction import Prediction, answer
+from serving.champion import LoadedVersion
 from serving.tagging.albums import album_of
-from serving.tagging.recognition import LoadedVersion
-from serving.tagging.sidecars.tags import SidecarTags, build_tags, merge
-from serving.tagging.sidecars.xmp import Xmp
+from serving.tagging.library import Library
+from serving.tagging.sidecars import SidecarTags, build_tags, merge
 from serving.tagging.tagger import tag_library
-from serving.tagging.walk import Library
+from serving.tagging.xmp import Xmp
 from tests.serving.tagging.areas import CITY, TOWER
 
 if TYPE_CHECKING:

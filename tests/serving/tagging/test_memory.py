@@ -28,7 +28,7 @@ from dataclasses import asdict
 from pathlib import Path
 from benchmarks.tagging_memory import tag_and_measure
 from landmark_ml.inference.predictor import Predictor
-from serving.tagging.recognition import LoadedVersion
+from serving.champion import LoadedVersion
 artifact, photos, out = map(Path, sys.argv[1:])
 loaded = LoadedVersion(Predictor.load(artifact), "m/1")
 print(json.dumps(asdict(tag_and_measure(loaded, photos, out))))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serving.tagging.journal import Tagged
-from serving.tagging.places import PhotoLocations, read_places
+from serving.tagging.library import PhotoLocations, Tagged, read_places
 from tests.colour_artifact import RED, colour_photo
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from serving.tagging.recognition import in_order
+from serving.tagging.library import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from serving.tagging.sidecars.files import update_sidecar
-from serving.tagging.sidecars.tags import build_tags
+from serving.tagging.sidecars import build_tags, update_sidecar
 from tests.colour_artifact import RED, TOWER, colour_photo
 
 if TYPE_CHECKING:

@@ -11,18 +11,25 @@ import pytest
 from experiments.tag import print_tagging
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.prediction import Prediction, refused
-from serving.tagging.journal import Tagged
-from serving.tagging.sidecars.files import find_sidecar, update_sidecar, write_sidecars
-from serving.tagging.sidecars.tags import LISTS, SidecarTags, build_tags, degrees, merge
-from serving.tagging.sidecars.xmp import Xmp
+from serving.tagging.library import Library, Tagged
+from serving.tagging.sidecars import (
+    LISTS,
+    SidecarTags,
+    build_tags,
+    degrees,
+    find_sidecar,
+    merge,
+    update_sidecar,
+    write_sidecars,
+)
 from serving.tagging.tagger import tag_library
-from serving.tagging.walk import Library
+from serving.tagging.xmp import Xmp
 from tests.colour_artifact import TOWER
 from tests.serving.tagging.sidecar_files import written
 
 if TYPE_CHECKING:
     from landmark_ml.inference.predictor import Predictor
-    from serving.tagging.recognition import LoadedVersion
+    from serving.champion import LoadedVersion
 
 FLAT = ["Eiffel Tower", "tower", "paris", "France"]
 CODES = {"France": "FR"}

@@ -12,10 +12,10 @@ import pytest
 
 from experiments import tag
 from landmark_ml.config import TagConfig
+from serving.champion import LoadedVersion
 from serving.tagging import TagResult, tagger
-from serving.tagging.recognition import LoadedVersion
+from serving.tagging.library import Library
 from serving.tagging.table import CSV, Counts
-from serving.tagging.walk import Library
 from tests.colour_artifact import BLUE, GREEN, RED, TOWER, colour_photo
 from tests.heic_stand_in import HEIC, with_plugin, without_plugin
 from tests.serving.tagging.tables import parquet

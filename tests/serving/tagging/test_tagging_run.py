@@ -14,8 +14,8 @@ from mlflow.exceptions import MlflowException
 from experiments import tag
 from landmark_ml.config import TagConfig
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
+from serving.champion import find_version, load_version
 from serving.tagging import run_tagging, tagger
-from serving.tagging.recognition import find_version, load_version
 from tests.colour_artifact import TOWER, log_artifact
 from tests.serving.tagging.tables import parquet
 

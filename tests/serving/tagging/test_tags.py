@@ -7,16 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from serving.tagging.sidecars.tags import (
-    HIERARCHY,
-    LISTS,
-    MODEL,
-    SUBJECT,
-    TAGS_LIST,
-    SidecarTags,
-    merge,
-)
-from serving.tagging.sidecars.xmp import Xmp, XmpError
+from serving.tagging.sidecars import HIERARCHY, LISTS, MODEL, SUBJECT, TAGS_LIST, SidecarTags, merge
+from serving.tagging.xmp import Xmp, XmpError
 
 PATH = "Places/France/Paris"
 TAGS = SidecarTags(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from serving.tagging.walk import Library
+from serving.tagging.library import Library
 
 OWN = [
     "empty.png",

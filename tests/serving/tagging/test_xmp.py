@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from serving.tagging.sidecars.xmp import Xmp, XmpError
+from serving.tagging.xmp import Xmp, XmpError
 
 FRAME = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Adobe XMP Core 7.0">

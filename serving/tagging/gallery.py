@@ -1,45 +1,57 @@
-"""Write a gallery: thumbnails first, then pages; outdated files are removed last.
-
-There is a page for each album (more than one where it is large), for each kind of unfiled photos,
-and a first page that shows all albums.
-"""
+"""A gallery of a tagged library: pages and thumbnails that need nothing but a browser."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import logging
 import math
 import os
 import re
 import unicodedata
+from dataclasses import dataclass, field
+from enum import Enum
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote
 
+from PIL import Image
 from tqdm.auto import tqdm
 
 from landmark_ml.figures.html import render
 from landmark_ml.files import whole_file
-from serving.tagging.albums import album_of, has_place, is_confident
-from serving.tagging.gallery.index import PhotoIndex, Unfiled, around
-from serving.tagging.gallery.thumbnails import remove_unused, with_thumbnails
+from landmark_ml.inference.photos import PhotoError, decode_photo
+from landmark_ml.inference.runtime import usable_cpus
+from serving.tagging.albums import Album, album_of, has_place, is_confident
+from serving.tagging.journal import ScratchDatabase
+from serving.tagging.library import Tagged, in_order
 from serving.tagging.table import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from landmark_ml.inference.prediction import Prediction
-    from serving.tagging.albums import Album
-    from serving.tagging.gallery.index import Entry, Shown
-    from serving.tagging.journal import Tagged
     from serving.tagging.tagger import TagResult
+
+logger = logging.getLogger(__name__)
+
 
 GALLERY, INDEX, PAGES, THUMBNAILS = "gallery", "index.html", "albums", "thumbs"
 PHOTOS_ON_A_PAGE = 120
 _SCRATCH = ".shelf.sqlite"
 _MAX_NAME = 60
 PAGE_NAME = re.compile(r"(?:unplaced|refused|(?:[a-z0-9]+-)*[0-9a-f]{10})(?:-\d+)?\.html")
+
+
+class Unfiled(Enum):
+    """Photos that belong to no album: of no known place, or without an answer."""
+
+    UNPLACED = "unplaced"
+    REFUSED = "refused"
+
+
 _TITLES = {Unfiled.UNPLACED: "Photos without an album", Unfiled.REFUSED: "Photos without an answer"}
 _NOTES = {
     Unfiled.UNPLACED: "No landmark was recognised with enough confidence, and the photos carry no"
@@ -274,3 +286,176 @@ def page_name(section: Album | Unfiled, number: int = 1) -> str:
         words = re.findall(r"[a-z0-9]+", text.encode("ascii", "ignore").decode().lower())
         name = "-".join(filter(None, ["-".join(words)[:_MAX_NAME].strip("-"), digest]))
     return f"{name}.html" if number == 1 else f"{name}-{number}.html"
+
+
+_TABLES = """
+CREATE TABLE photos (
+    section INTEGER NOT NULL, path BLOB NOT NULL, thumbnail TEXT, answer TEXT NOT NULL,
+    PRIMARY KEY (section, path)
+) WITHOUT ROWID;
+CREATE INDEX by_thumbnail ON photos (thumbnail);
+"""
+
+
+class Shown(NamedTuple):
+    """An answered photo and the name of its thumbnail, if it has one."""
+
+    photo: Tagged
+    thumbnail: str | None
+
+
+@dataclass
+class Entry:
+    """An album: its own photos, all photos with those of inner albums, its cover's thumbnail."""
+
+    album: Album
+    own: int = 0
+    photos: int = 0
+    cover: str | None = None
+    within: list[Entry] = field(default_factory=list)
+    _cover_confidence: float = -1.0
+
+    def all_within(self) -> list[Entry]:
+        """Itself and all inner albums that hold photos of their own, by name."""
+        below = [found for entry in sorted(self.within) for found in entry.all_within()]
+        return [self, *below] if self.own else below
+
+    def __lt__(self, other: Entry) -> bool:
+        return self._key < other._key
+
+    @property
+    def _key(self) -> tuple[str, tuple[str, ...]]:
+        return self.album.names[-1].casefold(), self.album.names
+
+
+class PhotoIndex(ScratchDatabase):
+    """Photos by album, as they are added; memory grows with the albums, not with the photos.
+
+    An album within a city makes the city's album, and that the country's. `unfiled` counts photos
+    without an album. The file is removed at the end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, _TABLES)
+        self.unfiled: dict[Unfiled, int] = {}
+        self._sections: dict[Album | Unfiled, int] = {}
+        self._entries: dict[Album, Entry] = {}
+        self._db.execute("BEGIN")
+
+    def add(self, section: Album | Unfiled, photo: Tagged, thumbnail: str | None) -> None:
+        """Add a photo; the one with the highest confidence is the cover, the first of equals."""
+        number = self._sections.setdefault(section, len(self._sections))
+        answer = json.dumps(photo.answer, ensure_ascii=False)
+        row = (number, os.fsencode(photo.path), thumbnail, answer)
+        self._db.execute("INSERT INTO photos VALUES (?, ?, ?, ?)", row)
+        if isinstance(section, Unfiled):
+            self.unfiled[section] = self.unfiled.get(section, 0) + 1
+            return
+        self._entry(section).own += 1
+        is_landmark, confidence = photo.answer["is_landmark"], photo.answer["confidence"]
+        confidence = (confidence or 0.0) if is_landmark else 0.0
+        for entry in map(self._entry, (section, *around(section))):
+            entry.photos += 1
+            if thumbnail is not None and confidence > entry._cover_confidence:
+                entry.cover, entry._cover_confidence = thumbnail, confidence
+
+    def photos(self, section: Album | Unfiled) -> Iterator[Shown]:
+        """Photos of a section in order of path."""
+        query = "SELECT path, thumbnail, answer FROM photos WHERE section = ? ORDER BY path"
+        for path, thumbnail, answer in self._db.execute(query, [self._sections.get(section)]):
+            photo = Tagged(Path(os.fsdecode(path)), cast("Prediction", json.loads(answer)))
+            yield Shown(photo, thumbnail)
+
+    def uses(self, thumbnail: str) -> bool:
+        """Whether a photo has this thumbnail."""
+        query = "SELECT EXISTS (SELECT 1 FROM photos WHERE thumbnail = ?)"
+        return bool(self._db.execute(query, [thumbnail]).fetchone()[0])
+
+    def top(self) -> list[Entry]:
+        """Albums that are in no other, by name: countries, and what has no country."""
+        return sorted(entry for entry in self._entries.values() if not around(entry.album))
+
+    def entries(self) -> list[Entry]:
+        """All albums."""
+        return list(self._entries.values())
+
+    def _entry(self, album: Album) -> Entry:
+        if album not in self._entries:
+            self._entries[album] = Entry(album)
+            for outer in around(album)[:1]:
+                self._entry(outer).within.append(self._entries[album])
+        return self._entries[album]
+
+
+def around(album: Album) -> list[Album]:
+    """The albums around one, the nearest first: its city, its country."""
+    wider = [Album(album.country, album.city, None), Album(album.country, None, None)]
+    return [outer for outer in dict.fromkeys(wider) if outer != album and outer.names]
+
+
+MAX_SIDE = 320
+"""Longest side of a thumbnail in pixels."""
+
+_MIN_SIDE = MAX_SIDE * 9 // 16
+_QUALITY = 80
+# Camera makers' wide colours fit; a printer's profile is larger than the picture.
+_MAX_PROFILE_BYTES = 4096
+_NAME = re.compile(r"[0-9a-f]{20}\.jpg")
+
+
+def with_thumbnails(
+    photos: Iterable[Tagged], root: Path, folder: Path
+) -> Iterator[tuple[Tagged, str | None]]:
+    """Yield photos in their order, each with the name of its thumbnail in a folder.
+
+    The name is None for a photo without an answer, and for one that is gone or unreadable now. A
+    photo that was changed since it was answered is shown as it is now.
+    """
+
+    def find_or_make(photo: Tagged) -> tuple[Tagged, str | None]:
+        if photo.answer["error"] is not None:
+            return photo, None
+        source = root / photo.path
+        try:
+            name = thumbnail_name(photo.path, source.stat())
+            target = folder / name
+            # A power cut may leave an empty file.
+            if not (target.is_file() and target.stat().st_size):
+                with whole_file(target, flush=False) as path:
+                    path.write_bytes(thumbnail(source))
+        except (PhotoError, OSError) as error:
+            logger.warning("%s gets no thumbnail: %s", source, error)
+            return photo, None
+        return photo, name
+
+    return in_order(find_or_make, photos, usable_cpus(), name="thumb")
+
+
+def thumbnail_name(path: Path, state: os.stat_result) -> str:
+    """`ab/abc….jpg`; another name when the photo is changed."""
+    identity = f"\0{state.st_size}\0{state.st_mtime_ns}\0{MAX_SIDE}".encode()
+    digest = hashlib.sha256(os.fsencode(path) + identity).hexdigest()[:20]
+    return f"{digest[:2]}/{digest}.jpg"
+
+
+def thumbnail(photo: Path) -> bytes:
+    """JPEG of a photo, upright, at most `MAX_SIDE` pixels wide and high, without EXIF.
+
+    Raises PhotoError or OSError for a photo that cannot be read.
+    """
+    picture = decode_photo(photo, min_side=_MIN_SIDE)
+    profile = picture.info.get("icc_profile", b"")
+    kept = profile[16:20] == b"RGB " and len(profile) <= _MAX_PROFILE_BYTES
+    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    jpeg = io.BytesIO()
+    picture.save(jpeg, "JPEG", quality=_QUALITY, icc_profile=profile if kept else None)
+    return jpeg.getvalue()
+
+
+def remove_unused(folder: Path, is_used: Callable[[str], bool]) -> None:
+    """Remove thumbnails that are not used, and what a killed run left half-written."""
+    for subfolder in sorted(folder.glob("[0-9a-f][0-9a-f]")):
+        for file in sorted(subfolder.iterdir()):
+            name = file.name.removeprefix(".").split(".jpg")[0] + ".jpg"
+            if _NAME.fullmatch(name) and not is_used(f"{subfolder.name}/{file.name}"):
+                file.unlink()
