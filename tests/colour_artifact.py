@@ -12,8 +12,7 @@ import mlflow
 import torch
 from PIL import ExifTags, Image
 
-from landmark_ml.geo.gazetteer import Gazetteer
-from landmark_ml.geo.place import Place
+from landmark_ml.geo.gazetteer import Gazetteer, Place
 from landmark_ml.networks.calibration import Calibration
 from landmark_ml.networks.export import ArtifactInfo, export_network
 from landmark_ml.registry.register import log_model

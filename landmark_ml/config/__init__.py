@@ -12,16 +12,17 @@ from landmark_ml.config.fields import (
     user_path,
     without_user,
 )
-from landmark_ml.config.registry import (
+from landmark_ml.config.models import (
+    AppConfig,
+    ClusterConfig,
     CompareConfig,
     EvaluateConfig,
     HistoryConfig,
     PromoteConfig,
     RollbackConfig,
+    TagConfig,
 )
-from landmark_ml.config.serving import AppConfig, ClusterConfig, TagConfig
-from landmark_ml.config.training import DataConfig, TrainConfig
-from landmark_ml.config.tuning import LOCAL_TO_A_WORKER, TuneConfig
+from landmark_ml.config.training import LOCAL_TO_A_WORKER, DataConfig, TrainConfig, TuneConfig
 
 __all__ = [
     "HISTORY_SUFFIX",

@@ -5,6 +5,7 @@ way to open a dataset.
 """
 
 from landmark_ml.data.dataset import (
+    MANIFEST,
     NOT_A_LANDMARK,
     SPLITS,
     Dataset,
@@ -12,9 +13,6 @@ from landmark_ml.data.dataset import (
     Split,
     UnreadablePhoto,
     label_name,
-)
-from landmark_ml.data.manifest import (
-    MANIFEST,
     manifest_digest,
     parse_manifest,
     read_manifest,

@@ -1,14 +1,23 @@
-"""The photos of a dataset: what each one shows and which split it is in."""
+"""The photos of a dataset, what each one shows, its split, and the manifest that records them."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tqdm import tqdm
+
+from landmark_ml.files import write_whole
+from landmark_ml.inference.runtime import usable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 NOT_A_LANDMARK = -1
 """Label of a distractor: a photo that shows none of the dataset's landmarks."""
@@ -87,3 +96,140 @@ class Dataset:
 def label_name(label: int, classes: Sequence[str]) -> str:
     """Class name of a label; empty for `NOT_A_LANDMARK`."""
     return "" if label == NOT_A_LANDMARK else classes[label]
+
+
+MANIFEST = "split_manifest.json"
+"""Name of the manifest among the artifacts of a run."""
+
+_SCHEMA_VERSION = 1
+_RECORDED = (*SPLITS, "leaked", "conflicting")
+
+
+def split_digest(photos: Sequence[Photo], classes: Sequence[str]) -> str:
+    """Short hash over (content, label) of some photos and the class order; order-free, path-free.
+
+    Two evaluations with the same digest of their test photos were scored on the same questions.
+    """
+    rows = sorted(f"{photo.sha256}\t{label_name(photo.label, classes)}" for photo in photos)
+    return _digest([*classes, "", *rows])
+
+
+def manifest_digest(dataset: Dataset) -> str:
+    """Short hash over (content, label, split) of every assigned photo, and the class order."""
+    return _digest([split_digest(dataset.split(split), dataset.classes) for split in SPLITS])
+
+
+def _digest(rows: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(rows).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def write_manifest(dataset: Dataset, path: Path) -> None:
+    """Write a dataset as one JSON file, one photo a line; the file is replaced whole.
+
+    Paths are relative to the dataset's root, so the manifest stays valid when the root moves.
+    """
+
+    def relative(photo: Photo | UnreadablePhoto) -> str:
+        return Path(os.path.relpath(photo.path, dataset.root)).as_posix()
+
+    head = {
+        "schema_version": _SCHEMA_VERSION,
+        "name": dataset.name,
+        "digest": manifest_digest(dataset),
+        "classes": list(dataset.classes),
+    }
+    photos = [
+        {
+            "sha256": photo.sha256,
+            "label": label_name(photo.label, dataset.classes),
+            "split": split,
+            "path": relative(photo),
+            "width": photo.width,
+            "height": photo.height,
+        }
+        for split in _RECORDED
+        for photo in getattr(dataset, split)
+    ]
+    unreadable = [
+        {"path": relative(file), "code": file.code, "reason": file.reason}
+        for file in dataset.unreadable
+    ]
+    entries = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+    for key, rows in (("photos", photos), ("unreadable", unreadable)):
+        lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+        entries.append(f'"{key}": [\n{lines}\n]')
+    text = "{\n" + ",\n".join(entries) + "\n}\n"
+    # A file name that is not UTF-8 holds lone surrogates; JSON reads them back from backslashes.
+    write_whole(path, text.encode("utf-8", "backslashreplace"))
+
+
+def read_manifest(path: Path, root: Path, *, verify: bool = False, threads: int = 0) -> Dataset:
+    """Rebuild the dataset a manifest records, with its photos under root.
+
+    verify: also hash every photo again, on all cores or `threads`. Raises ValueError when the file
+    is not a sound manifest, or a photo is missing or (with verify) has other content.
+    """
+    return parse_manifest(path.read_bytes(), root, name=str(path), verify=verify, threads=threads)
+
+
+def parse_manifest(
+    content: bytes, root: Path, *, name: str, verify: bool = False, threads: int = 0
+) -> Dataset:
+    """`read_manifest` of a manifest's content; name: what errors call it."""
+    try:
+        recorded = json.loads(content)
+        dataset = _rebuild(recorded, root.resolve())
+        digest = recorded["digest"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} is not a manifest of schema version {_SCHEMA_VERSION} ({error!r}):"
+            " open the dataset again to write a new one"
+        ) from error
+    if manifest_digest(dataset) != digest:
+        raise ValueError(f"{name} was changed after it was written: restore it or write a new one")
+    photos = [photo for split in _RECORDED for photo in getattr(dataset, split)]
+    missing = [photo for photo in photos if not photo.path.is_file()]
+    _refuse(missing, f"recorded in {name} are missing")
+    if verify:
+        with ThreadPoolExecutor(threads or usable_cpus()) as pool:
+            same = pool.map(_has_its_content, photos)
+            checked = tqdm(same, total=len(photos), desc="checking photos", unit="photo")
+            changed = [photo for photo, sound in zip(photos, checked, strict=True) if not sound]
+        _refuse(changed, f"have other content than {name} records")
+    return dataset
+
+
+def _rebuild(recorded: Any, root: Path) -> Dataset:
+    if recorded["schema_version"] != _SCHEMA_VERSION:
+        raise ValueError(f"schema version {recorded['schema_version']}")
+
+    def absolute(path: str) -> Path:
+        return Path(os.path.normpath(root / path))
+
+    classes = tuple(recorded["classes"])
+    labels = {name: label for label, name in enumerate(classes)} | {"": NOT_A_LANDMARK}
+    photos: dict[str, list[Photo]] = {split: [] for split in _RECORDED}
+    for row in recorded["photos"]:
+        path, label = absolute(row["path"]), labels[row["label"]]
+        photo = Photo(path, label, row["sha256"], row["width"], row["height"])
+        photos[row["split"]].append(photo)
+    unreadable = tuple(
+        UnreadablePhoto(absolute(row["path"]), row["code"], row["reason"])
+        for row in recorded["unreadable"]
+    )
+    splits = {split: tuple(rows) for split, rows in photos.items()}
+    return Dataset(recorded["name"], root, classes, unreadable=unreadable, **splits)
+
+
+def _has_its_content(photo: Photo) -> bool:
+    with photo.path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == photo.sha256
+
+
+def _refuse(photos: Sequence[Photo], what: str) -> None:
+    if photos:
+        names = ", ".join(str(photo.path) for photo in photos[:5])
+        raise ValueError(
+            f"{len(photos)} photos {what}: {names}{', …' if len(photos) > 5 else ''}; bring them"
+            " back, give the right root, or open the dataset again to write a new manifest"
+        )

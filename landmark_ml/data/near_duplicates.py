@@ -1,26 +1,44 @@
-"""Groups of photos that are the same picture: same bytes, or re-encoded, resized, retouched.
+"""Read every photo of a dataset once, and group those that are the same picture.
 
-Two steps, for precision at the size of a whole dataset: a difference hash names candidate pairs,
-then the fine detail of both pictures must agree. Fine detail tells two photos of one landmark from
-one photo saved twice, and two empty skies, which have none, are never taken for one picture.
+A group holds the same bytes, re-encoded, resized or retouched. It is found in two steps, for
+precision at the size of a whole dataset: a difference hash names candidate pairs, then the fine
+detail of both pictures must agree. Fine detail tells two photos of one landmark from one photo
+saved twice, and two empty skies, which have none, are never taken for one picture.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
+import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from scipy.ndimage import uniform_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
+from landmark_ml.data.dataset import Photo, UnreadablePhoto
+from landmark_ml.inference.photos import PhotoError, decode_photo, read_photo
+from landmark_ml.inference.runtime import usable_cpus
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from landmark_ml.data.dataset import Split
+    from landmark_ml.data.folders import ListedFile
+
+logger = logging.getLogger(__name__)
+
+_DECODED_PIXELS = 64
+"""Least short side to decode a photo at, in pixels: plenty for a fingerprint."""
 
 # Chosen by eye on web photos of 50 landmarks and on copies made of them: pairs within both bounds
 # are one picture; a copy cropped by 3 % on each side, or by 5 % on one, stays within them.
@@ -34,6 +52,59 @@ BLOCK_PAIRS = 1 << 18
 """Pairs of hashes compared at once: bounds the memory, and fits the processor's cache."""
 CHECKED_PAIRS = 1 << 14
 """Pairs of thumbnails compared at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedPhoto:
+    """A photo, its group of near-duplicates and the split that its folder gives it, if any."""
+
+    photo: Photo
+    group: int
+    given: Split | None
+
+
+def read_and_group(
+    files: Sequence[ListedFile], threads: int = 0
+) -> tuple[list[GroupedPhoto], list[UnreadablePhoto]]:
+    """Decode every file, on all cores or `threads`, and group the same pictures; order is kept."""
+    # Decoding and hashing release the interpreter lock, so threads keep every core busy.
+    with ThreadPoolExecutor(threads or usable_cpus()) as pool:
+        reading = pool.map(_read_file, files)
+        results = list(tqdm(reading, total=len(files), desc="reading photos", unit="photo"))
+    unreadable = [result for result in results if isinstance(result, UnreadablePhoto)]
+    read = [
+        (*result, file.given)
+        for file, result in zip(files, results, strict=True)
+        if not isinstance(result, UnreadablePhoto)
+    ]
+    groups = group_near_duplicates(
+        [photo.sha256 for photo, _, _ in read], [found for _, found, _ in read]
+    ).tolist()
+    logger.info("%d photos look the same as another one", len(groups) - len(set(groups)))
+    grouped = [
+        GroupedPhoto(photo, group, given)
+        for (photo, _, given), group in zip(read, groups, strict=True)
+    ]
+    return grouped, unreadable
+
+
+def _read_file(file: ListedFile) -> tuple[Photo, Fingerprint] | UnreadablePhoto:
+    try:
+        data = read_photo(file.path)
+        picture = decode_photo(data, min_side=_DECODED_PIXELS)
+    except PhotoError as error:
+        return UnreadablePhoto(file.path, error.code, error.reason)
+    except OSError as error:
+        return UnreadablePhoto(file.path, "unreadable", error.strerror or str(error))
+    width, height = picture.size
+    # A JPEG may have been decoded at a reduced scale; its header has the full size.
+    if data.startswith(b"\xff\xd8\xff"):
+        stored = JpegImageFile(io.BytesIO(data)).size
+        # The decoded picture is upright; the stored one may lie on its side.
+        turned = (width - height) * (stored[0] - stored[1]) < 0
+        width, height = stored[::-1] if turned else stored
+    photo = Photo(file.path, file.label, hashlib.sha256(data).hexdigest(), width, height)
+    return photo, fingerprint(picture)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,8 @@ from landmark_ml.data import postcards
 from landmark_ml.data.dataset import SPLITS, Dataset
 from landmark_ml.data.download import download, unpack_zip
 from landmark_ml.data.folders import list_folder
-from landmark_ml.data.near_duplicates import group_near_duplicates
-from landmark_ml.data.scanning import scan_files
-from landmark_ml.data.splits import Fractions, GroupedPhoto, split_again, split_photos
+from landmark_ml.data.near_duplicates import read_and_group
+from landmark_ml.data.splits import Fractions, split_again, split_photos
 from landmark_ml.files import spelled
 
 if TYPE_CHECKING:
@@ -56,17 +55,9 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
         val=0.0 if "val" in given else config.val_fraction,
         test=0.0 if "test" in given else config.test_fraction,
     )
-    scanned, unreadable = scan_files(files, config.threads)
+    photos, unreadable = read_and_group(files, config.threads)
     if unreadable:
         _report_unreadable(unreadable, len(files), config.max_unreadable)
-    groups = group_near_duplicates(
-        [item.photo.sha256 for item in scanned], [item.fingerprint for item in scanned]
-    ).tolist()
-    logger.info("%d photos look the same as another one", len(groups) - len(set(groups)))
-    photos = [
-        GroupedPhoto(item.photo, group, item.given)
-        for item, group in zip(scanned, groups, strict=True)
-    ]
     seeds = range(config.seed + 1, config.seed + count)
     assigned = [
         split_photos(photos, fractions, config.seed),

@@ -12,6 +12,8 @@ from landmark_ml.data.dataset import NOT_A_LANDMARK, Photo, Split
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from landmark_ml.data.near_duplicates import GroupedPhoto
+
 _RANK: dict[Split | None, int] = {None: 0, "train": 0, "val": 1, "test": 2}
 
 
@@ -25,15 +27,6 @@ class Fractions:
 
 # Rejection is fitted on one half of the distractors and measured on the other half.
 DISTRACTOR_FRACTIONS = Fractions(val=0.15, test=0.5)
-
-
-@dataclass(frozen=True, slots=True)
-class GroupedPhoto:
-    """A photo, its group of near-duplicates and the split that its folder gives it, if any."""
-
-    photo: Photo
-    group: int
-    given: Split | None
 
 
 class Assignment(NamedTuple):

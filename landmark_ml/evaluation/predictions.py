@@ -12,7 +12,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from tqdm.auto import tqdm
 
 from landmark_ml.data import NOT_A_LANDMARK
-from landmark_ml.geo.place import great_circle_km
+from landmark_ml.geo.gazetteer import great_circle_km
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from landmark_ml.data import Photo
-    from landmark_ml.geo.gazetteer import Gazetteer
-    from landmark_ml.geo.place import Place
+    from landmark_ml.geo.gazetteer import Gazetteer, Place
 
     Answer = Mapping[str, Any]
 

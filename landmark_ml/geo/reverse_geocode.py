@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.spatial import KDTree
 
-from landmark_ml.geo.place import chord_to_km, great_circle_km, km_to_chord
+from landmark_ml.geo.gazetteer import chord_to_km, great_circle_km, km_to_chord
 from landmark_ml.inference.areas import unit_vectors
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 from pydantic import BaseModel, Field, create_model
 
 from landmark_ml.config import without_user
-from landmark_ml.geo.place import great_circle_km
+from landmark_ml.geo.gazetteer import great_circle_km
 from landmark_ml.inference.prediction import Prediction, answer_fields
 
 if TYPE_CHECKING:

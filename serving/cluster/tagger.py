@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from landmark_ml.config import ClusterConfig
-    from landmark_ml.geo.place import Place
+    from landmark_ml.geo.gazetteer import Place
     from serving.tagging.library import Found
 
 _VERSION = 1

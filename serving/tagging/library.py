@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
-    from landmark_ml.geo.place import Place
+    from landmark_ml.geo.gazetteer import Place
     from landmark_ml.inference.prediction import Prediction
     from landmark_ml.inference.predictor import Predictor
 

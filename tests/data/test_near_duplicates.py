@@ -1,7 +1,9 @@
-"""Copies of a photo are found, other photos and empty pictures are not joined."""
+"""Photos are read once; copies are found, other photos and empty pictures are not joined."""
 
 from __future__ import annotations
 
+import builtins
+import hashlib
 import io
 from typing import TYPE_CHECKING
 
@@ -10,11 +12,14 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from landmark_ml.data import near_duplicates
-from landmark_ml.data.near_duplicates import fingerprint, group_near_duplicates
-from tests.photo_folders import random_picture
+from landmark_ml.data.folders import ListedFile
+from landmark_ml.data.near_duplicates import fingerprint, group_near_duplicates, read_and_group
+from landmark_ml.inference.photos import DEFAULT_LIMITS
+from tests.photo_folders import random_picture, write_photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 
 def groups_of(pictures: Sequence[Image.Image]) -> list[int]:
@@ -102,3 +107,30 @@ def test_blocks_do_not_change_the_groups(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_no_photos_make_no_groups() -> None:
     assert group_near_duplicates([], []).shape == (0,)
+
+
+def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_photo(tmp_path / "photo.jpg", 1)
+    opened = []
+    open_file = open
+
+    def count(file: object, *args: object, **options: object) -> object:
+        opened.append(file)
+        return open_file(file, *args, **options)  # type: ignore[call-overload]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(builtins, "open", count)
+        patch.setattr(io, "open", count)
+        photos, _ = read_and_group([ListedFile(path, 0, None)], threads=1)
+    assert opened.count(path) == 1
+    assert photos[0].photo.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_empty_files_and_files_too_large_have_codes_of_their_own(tmp_path: Path) -> None:
+    empty, huge = tmp_path / "empty.jpg", tmp_path / "huge.jpg"
+    empty.touch()
+    with huge.open("wb") as file:
+        file.truncate(DEFAULT_LIMITS.max_bytes + 1)
+    listed = [ListedFile(path, 0, None) for path in (empty, huge, tmp_path / "gone.jpg")]
+    _, unreadable = read_and_group(listed)
+    assert [file.code for file in unreadable] == ["empty", "too_many_bytes", "unreadable"]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landmark_ml.data.postcards import LANDMARKS, draw_postcard, write_postcards, writing
+from landmark_ml.data import postcards
+from landmark_ml.data.postcards import LANDMARKS, draw_postcard, write_postcards
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     def draw(landmark: str | None, rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
         return Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
 
-    monkeypatch.setattr(writing, "draw_postcard", draw)
+    monkeypatch.setattr(postcards, "draw_postcard", draw)
 
 
 def _draw(landmark: str | None, seed: int, size: tuple[int, int] = (96, 72)) -> Image.Image:
@@ -108,7 +109,7 @@ def test_counts_do_not_change_the_other_pictures(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("quick")
 def test_a_second_call_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_postcards(tmp_path / "cards", **SMALL)
-    monkeypatch.setattr(writing, "draw_postcard", _interrupt)
+    monkeypatch.setattr(postcards, "draw_postcard", _interrupt)
     assert write_postcards(folder, **SMALL) == folder
 
 
@@ -134,7 +135,7 @@ def test_an_interruption_leaves_no_folder_and_the_next_call_completes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "draw_postcard", _interrupt_after(4))
+        patch.setattr(postcards, "draw_postcard", _interrupt_after(4))
         with pytest.raises(KeyboardInterrupt):
             write_postcards(tmp_path / "cards", **SMALL)
     assert list(tmp_path.iterdir()) == []
@@ -147,7 +148,7 @@ def test_an_interrupted_replacement_leaves_the_old_folder(
 ) -> None:
     folder = write_postcards(tmp_path / "cards", per_class=1, not_landmarks=0, test_per_class=0)
     before = _contents(folder)
-    monkeypatch.setattr(writing, "draw_postcard", _interrupt_after(4))
+    monkeypatch.setattr(postcards, "draw_postcard", _interrupt_after(4))
     with pytest.raises(KeyboardInterrupt):
         write_postcards(folder, **SMALL)
     assert _contents(folder) == before
@@ -157,7 +158,7 @@ def test_an_interrupted_replacement_leaves_the_old_folder(
 @pytest.mark.usefixtures("quick")
 def test_a_damaged_marker_means_drawing_again(tmp_path: Path) -> None:
     folder = write_postcards(tmp_path / "cards", per_class=1, not_landmarks=0, test_per_class=0)
-    (folder / writing.MARKER).write_bytes(b"\xff{")
+    (folder / postcards.MARKER).write_bytes(b"\xff{")
     next(folder.rglob("*.jpg")).write_bytes(b"")
     write_postcards(folder, per_class=1, not_landmarks=0, test_per_class=0)
     assert all(_contents(folder).values())
@@ -166,7 +167,7 @@ def test_a_damaged_marker_means_drawing_again(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("quick")
 def test_a_folder_that_lost_its_marker_is_drawn_again(tmp_path: Path) -> None:
     folder = write_postcards(tmp_path / "cards", **SMALL)
-    (folder / writing.MARKER).unlink()
+    (folder / postcards.MARKER).unlink()
     write_postcards(folder, per_class=1, not_landmarks=0, test_per_class=0)
     assert len(_contents(folder)) == 12
 
@@ -186,12 +187,12 @@ def test_a_folder_another_process_completed_meanwhile_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def race(*_: object) -> Image.Image:
-        monkeypatch.setattr(writing, "draw_postcard", _blank)
+        monkeypatch.setattr(postcards, "draw_postcard", _blank)
         write_postcards(tmp_path / "cards", **SMALL)
         (tmp_path / "cards" / ".theirs").touch()
         return _blank()
 
-    monkeypatch.setattr(writing, "draw_postcard", race)
+    monkeypatch.setattr(postcards, "draw_postcard", race)
     assert (write_postcards(tmp_path / "cards", **SMALL) / ".theirs").exists()
 
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landmark_ml.data import NOT_A_LANDMARK, Photo, Split
-from landmark_ml.data.splits import Assignment, Fractions, GroupedPhoto, split_photos
+from landmark_ml.data.near_duplicates import GroupedPhoto
+from landmark_ml.data.splits import Assignment, Fractions, split_photos
 
 FRACTIONS = Fractions(val=0.15, test=0.15)
 

@@ -13,7 +13,7 @@ from landmark_ml.evaluation.predictions import Predictions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from landmark_ml.geo.place import Place
+    from landmark_ml.geo.gazetteer import Place
 
 CLASSES = ("Tower", "Castle")
 

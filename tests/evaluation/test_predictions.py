@@ -12,8 +12,7 @@ import pytest
 from landmark_ml.data import NOT_A_LANDMARK, Photo
 from landmark_ml.evaluation.metrics import measure
 from landmark_ml.evaluation.predictions import Predictions, predict
-from landmark_ml.geo.gazetteer import Gazetteer
-from landmark_ml.geo.place import Place
+from landmark_ml.geo.gazetteer import Gazetteer, Place
 from tests.evaluation.made_up_predictions import predictions
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from landmark_ml.geo.gazetteer import Gazetteer
-from landmark_ml.geo.place import Place
+from landmark_ml.geo.gazetteer import Gazetteer, Place
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.calibration import Calibration, landmark_scores

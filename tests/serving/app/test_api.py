@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from landmark_ml.geo.place import great_circle_km
+from landmark_ml.geo.gazetteer import great_circle_km
 from landmark_ml.inference.photos import DEFAULT_LIMITS
 from landmark_ml.inference.prediction import Prediction
 from serving.champion import Loaded

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from landmark_ml.geo.gazetteer import Gazetteer, GazetteerError
-from landmark_ml.geo.place import Place, PlaceError, great_circle_km
+from landmark_ml.geo.gazetteer import Gazetteer, GazetteerError, Place, PlaceError, great_circle_km
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,7 @@ from landmark_ml.data import (
     split_digest,
     write_manifest,
 )
-from landmark_ml.data import manifest as manifests
+from landmark_ml.data import dataset as manifests
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.inference.runtime import usable_cpus
 from tests.photo_folders import write_class, write_photo
