@@ -14,8 +14,7 @@ import mlflow.artifacts
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from landmark_ml.inference.artifact import METADATA_FILE
-from landmark_ml.inference.predictor import Predictor
+from landmark_ml.inference.predictor import METADATA_FILE, Predictor
 from landmark_ml.tracking.errors import is_not_there
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landmark_ml.config import user_path
-from landmark_ml.inference.areas import unit_vectors
+from landmark_ml.inference.prediction import unit_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

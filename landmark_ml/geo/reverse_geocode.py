@@ -22,7 +22,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from landmark_ml.geo.gazetteer import chord_to_km, great_circle_km, km_to_chord
-from landmark_ml.inference.areas import unit_vectors
+from landmark_ml.inference.prediction import unit_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

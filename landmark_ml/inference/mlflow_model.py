@@ -18,8 +18,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from landmark_ml.inference.artifact import ARTIFACT, INPUT_COLUMN
-from landmark_ml.inference.predictor import DEFAULT_THRESHOLD, DEFAULT_TOP_K, Predictor
+from landmark_ml.inference.predictor import (
+    ARTIFACT,
+    DEFAULT_THRESHOLD,
+    DEFAULT_TOP_K,
+    INPUT_COLUMN,
+    Predictor,
+)
 
 JSON_COLUMN = "answer"
 """The only column of a prediction with `as_json`."""

@@ -24,7 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from landmark_ml.files import write_whole
-from landmark_ml.inference.artifact import (
+from landmark_ml.inference.predictor import (
     ATTENTION,
     GRAPH_FILE,
     LANDMARK_SCORE,

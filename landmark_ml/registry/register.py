@@ -22,10 +22,9 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array, Object, Property
 
-from landmark_ml.inference.artifact import ARTIFACT, INPUT_COLUMN
 from landmark_ml.inference.photos import decode_photo
 from landmark_ml.inference.prediction import Prediction, answer_fields
-from landmark_ml.inference.predictor import DEFAULT_THRESHOLD, DEFAULT_TOP_K
+from landmark_ml.inference.predictor import ARTIFACT, DEFAULT_THRESHOLD, DEFAULT_TOP_K, INPUT_COLUMN
 from landmark_ml.registry.champion import AliasHistory, ConflictError
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tqdm.auto import tqdm
 
-from landmark_ml.inference.artifact import METADATA_FILE
-from landmark_ml.inference.predictor import Predictor
+from landmark_ml.inference.predictor import METADATA_FILE, Predictor
 from landmark_ml.inference.runtime import usable_cpus
 from landmark_ml.tracking import run as tracking
 from serving.champion import exported_network, find_version

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from landmark_ml.inference.areas import Area
-from landmark_ml.inference.prediction import Candidate, Prediction, answer, refused
+from landmark_ml.inference.prediction import Area, Candidate, Prediction, answer, refused
 from serving.query import main
 
 if TYPE_CHECKING:

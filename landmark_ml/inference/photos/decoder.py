@@ -7,12 +7,14 @@ strangers, so sizes are checked in the header, before memory is allocated for th
 from __future__ import annotations
 
 import io
+import logging
+import math
 import os
 import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +27,9 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from landmark_ml.inference.photos.exif import apply_orientation, gps_position
 from landmark_ml.inference.photos.headers import (
     DEFAULT_LIMITS,
+    MAX_EXIF_BYTES,
     PhotoError,
     PhotoLimits,
     check_header,
@@ -40,7 +42,9 @@ from landmark_ml.inference.photos.headers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+logger = logging.getLogger(__name__)
 
 _Plugin = Callable[[io.BytesIO], ImageFile.ImageFile]
 
@@ -61,6 +65,16 @@ _UNSUPPORTED = re.compile(r"unsupported|not .*(support|install)|unknown pixel mo
 _MIN_TILE_PIXELS = 1 << 22
 _STRIP_PIXELS = 1 << 21
 _WHITE = (255, 255, 255)
+_DEGREES = {"N": (1, 90), "S": (-1, 90), "E": (1, 180), "W": (-1, 180)}
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 _Numbers = npt.NDArray[np.generic]
 
@@ -108,7 +122,7 @@ def read_location(source: bytes | Path) -> tuple[float, float] | None:
     # The PNG plugin would decode the pixels to look for EXIF behind them.
     if image.format == "PNG" and b"eXIf" not in data and b"Raw profile type" not in data:
         return None
-    return gps_position(image)
+    return _gps_position(image)
 
 
 def read_photo(source: bytes | Path, limits: PhotoLimits = DEFAULT_LIMITS) -> bytes:
@@ -235,7 +249,7 @@ def _pixels(image: ImageFile.ImageFile, min_side: int | None) -> Image.Image:
         # As in `_open`; the header was good, so the pixels are bad.
         raise _damaged(error) from error
     try:
-        rgb = _to_rgb(apply_orientation(image))
+        rgb = _to_rgb(_upright(image))
     except Exception as error:
         reason = f"pixels of mode {image.mode} cannot be shown as RGB ({error}): export it as JPEG"
         raise PhotoError("unsupported", reason) from error
@@ -320,3 +334,53 @@ def _finite_range(image: Image.Image) -> tuple[float, float]:
         if finite.size:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
     return (low, high) if low <= high else (0.0, 0.0)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn and mirror a loaded picture upright; leave it as it is if its EXIF cannot be read."""
+    try:
+        orientation = _exif(image).get(ExifTags.Base.Orientation, 1)
+        turn = _TURNS.get(orientation)
+    except Exception as error:
+        # PIL parses foreign bytes here and may raise anything. The pixels may still be good.
+        logger.debug("unreadable EXIF orientation taken as upright: %r", error)
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def _gps_position(image: Image.Image) -> tuple[float, float] | None:
+    """(latitude, longitude) in degrees from the GPS tags; None when absent, damaged or 0, 0."""
+    try:
+        gps = _exif(image).get_ifd(ExifTags.IFD.GPSInfo)
+        latitude = _degrees(gps, ExifTags.GPS.GPSLatitude, ExifTags.GPS.GPSLatitudeRef, "NS")
+        longitude = _degrees(gps, ExifTags.GPS.GPSLongitude, ExifTags.GPS.GPSLongitudeRef, "EW")
+    except Exception as error:
+        # As above; a photo without a readable position is an ordinary photo.
+        logger.debug("unreadable EXIF position ignored: %r", error)
+        return None
+    # Cameras without a fix write zeros.
+    return None if latitude == 0 and longitude == 0 else (latitude, longitude)
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    size = len(image.info.get("exif", b""))
+    if size > MAX_EXIF_BYTES:
+        raise ValueError(f"EXIF of {size} bytes is over {MAX_EXIF_BYTES}: not a camera's")
+    return image.getexif()
+
+
+def _degrees(gps: Mapping[int, Any], value_tag: int, letter_tag: int, letters: str) -> float:
+    """Signed decimal degrees of one coordinate; raises unless it is three valid rationals."""
+    letter = gps[letter_tag]
+    letter = letter.decode("ascii") if isinstance(letter, bytes) else letter
+    letter = letter.strip("\0 ").upper()
+    degrees, minutes, seconds = (float(part) for part in gps[value_tag])
+    if letter not in letters or not letter:
+        raise ValueError(f"{letter!r} is not one of {letters}")
+    sign, limit = _DEGREES[letter]
+    if not (0 <= minutes <= 60 and 0 <= seconds <= 60 and degrees >= 0):
+        raise ValueError(f"{degrees} degrees, {minutes} minutes, {seconds} seconds is not an angle")
+    angle = degrees + minutes / 60 + seconds / 3600
+    if not math.isfinite(angle) or angle > limit:
+        raise ValueError(f"{angle} degrees is beyond {limit}")
+    return sign * angle

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from landmark_ml.inference.areas import Area
-from landmark_ml.inference.prediction import Candidate
+from landmark_ml.inference.prediction import Area, Candidate
 
 TOWER = Candidate(
     landmark="Eiffel Tower",

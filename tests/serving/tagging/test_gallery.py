@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from landmark_ml.config import TagConfig
-from landmark_ml.inference.areas import Area
-from landmark_ml.inference.prediction import answer, refused
+from landmark_ml.inference.prediction import Area, answer, refused
 from serving.tagging import gallery as galleries
 from serving.tagging.albums import Album
 from serving.tagging.gallery import (

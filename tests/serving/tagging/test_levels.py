@@ -10,8 +10,7 @@ import pytest
 
 from experiments import tag
 from landmark_ml.config import TagConfig
-from landmark_ml.inference.areas import Area
-from landmark_ml.inference.prediction import Prediction, answer
+from landmark_ml.inference.prediction import Area, Prediction, answer
 from serving.champion import LoadedVersion
 from serving.tagging.albums import album_of
 from serving.tagging.library import Library

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from landmark_ml.inference.areas import Area, Areas
+from landmark_ml.inference.prediction import Area, Areas
 
 
 def place(
