@@ -132,7 +132,7 @@ def share_among(processes: int) -> None:
         return
 
     from landmark_ml.inference.runtime import usable_cpus
-    from landmark_ml.training.distributed import started_by_torchrun
+    from landmark_ml.training.devices import started_by_torchrun
 
     if started_by_torchrun():
         return

@@ -11,7 +11,7 @@ def main() -> None:
     config = cli.parse(DataConfig(), __doc__ or "")
 
     from landmark_ml.reports.dataset_report import describe_dataset, report_dataset
-    from landmark_ml.training.preview import draw_training_photos
+    from landmark_ml.training.phases import draw_training_photos
 
     result = report_dataset(config, recipes.transfer(), draw_training_photos)
     print(f"\n{describe_dataset(result.dataset)}\n")

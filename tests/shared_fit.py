@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from landmark_ml.training.batches import TensorBatches
-from landmark_ml.training.devices import choose_compute, seed_everything
-from landmark_ml.training.distributed import Processes, join_processes
+from landmark_ml.training.devices import Processes, choose_compute, join_processes, seed_everything
 from tests.tiny_networks import fit_on_pixels, small_config
 
 CONFIG = small_config(

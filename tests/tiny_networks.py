@@ -15,8 +15,7 @@ from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import LandmarkNetwork
 from landmark_ml.networks.export import trace_backbone
 from landmark_ml.training.devices import Compute
-from landmark_ml.training.loop import fit
-from landmark_ml.training.optim import finetune_state
+from landmark_ml.training.loop import finetune_state, fit
 
 if TYPE_CHECKING:
     from landmark_ml.training.batches import Batches

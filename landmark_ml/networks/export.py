@@ -32,7 +32,7 @@ from landmark_ml.inference.predictor import (
     PROBABILITIES,
     SCHEMA_VERSION,
 )
-from landmark_ml.networks.weights import state_digest
+from landmark_ml.networks.create import state_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

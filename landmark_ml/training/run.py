@@ -23,6 +23,7 @@ from landmark_ml.registry.register import Registered, load_served, log_model, re
 from landmark_ml.reports import training_report as reporting
 from landmark_ml.tracking import run as tracking
 from landmark_ml.training.batches import num_outputs
+from landmark_ml.training.cache import compute_features
 from landmark_ml.training.checkpoint import (
     ResumeError,
     began_here,
@@ -31,12 +32,14 @@ from landmark_ml.training.checkpoint import (
     hold_run,
     open_saver,
 )
-from landmark_ml.training.devices import choose_compute, seed_everything
-from landmark_ml.training.distributed import ALONE, join_processes, report_lost_processes
-from landmark_ml.training.features import compute_features
-from landmark_ml.training.finetune_phase import check_finetuning, finetune
-from landmark_ml.training.head_phase import train_head
-from landmark_ml.training.preview import draw_training_photos
+from landmark_ml.training.devices import (
+    ALONE,
+    choose_compute,
+    join_processes,
+    report_lost_processes,
+    seed_everything,
+)
+from landmark_ml.training.phases import check_finetuning, draw_training_photos, finetune, train_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -49,10 +52,9 @@ if TYPE_CHECKING:
     from landmark_ml.networks.create import LandmarkNetwork
     from landmark_ml.tracking.run import Run
     from landmark_ml.training.checkpoint import Checkpoints, RunSaver
-    from landmark_ml.training.devices import Compute
-    from landmark_ml.training.distributed import Processes
-    from landmark_ml.training.head_phase import ViewFeatures
+    from landmark_ml.training.devices import Compute, Processes
     from landmark_ml.training.loop import OnEpochEnd
+    from landmark_ml.training.phases import ViewFeatures
 
     Nominate = Callable[[ModelInfo, str, Mapping[str, str], str], Registered]
 

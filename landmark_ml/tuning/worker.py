@@ -22,8 +22,8 @@ from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.create import count_parameters, create_model
 from landmark_ml.networks.export import FEATURES, trace_backbone
 from landmark_ml.training.batches import num_outputs
+from landmark_ml.training.cache import compute_features
 from landmark_ml.training.devices import random_state, restore_random_state, seed_everything
-from landmark_ml.training.features import compute_features
 from landmark_ml.training.loop import judge_logits
 from landmark_ml.training.run import train_network
 from landmark_ml.tuning.space import suggest_config

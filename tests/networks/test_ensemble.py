@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,12 +13,11 @@ import torch
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.calibration import Calibration
-from landmark_ml.networks.create import LandmarkNetwork, create_model
-from landmark_ml.networks.ensemble import AveragedNetworks
-from landmark_ml.networks.export import ArtifactInfo, export_network
+from landmark_ml.networks.create import LandmarkNetwork, create_model, freeze_early_stages
+from landmark_ml.networks.ensemble import AveragedNetworks, spread_maps
+from landmark_ml.networks.export import ArtifactInfo, backbone_digest, export_network
 from landmark_ml.training.batches import TensorBatches
-from landmark_ml.training.loop import train_one_epoch
-from landmark_ml.training.optim import finetune_state
+from landmark_ml.training.loop import finetune_state, train_one_epoch
 from tests.tiny_networks import CPU, random_pixels, small_config
 
 if TYPE_CHECKING:
@@ -108,3 +107,138 @@ def test_one_graph_serves_them_all(tmp_path: Path) -> None:
     found = Runtime.load(folder / "model.onnx").run(pixels.numpy())
     assert np.allclose(found["probabilities"], expected, atol=1e-4)
     assert found["attention"].shape == (3, SIDE // 16, SIDE // 16)
+
+
+TWO = "test_efficientnet+test_byobnet"
+
+
+def joined(
+    backbone: str = TWO, stages: int = 0, resolution: int = 32, pooling: str = "average"
+) -> LandmarkNetwork:
+    config = small_config(backbone, resolution=resolution, feature_stages=stages, pooling=pooling)
+    return create_model(config, 3).eval()
+
+
+def test_the_features_are_those_of_every_network_in_order() -> None:
+    model = joined()
+    pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    normal = model.normalize(pixels)
+    alone = [
+        network.forward_features(normal).mean(dim=(2, 3))
+        for network in model.network.networks  # type: ignore[union-attr]
+    ]
+    assert torch.allclose(model.features(pixels), torch.cat(alone, dim=1), atol=1e-5)
+    assert model(pixels).shape == (2, 3)
+
+
+def test_the_last_stages_of_every_network_learn() -> None:
+    model = joined()
+    freeze_early_stages(model, 1)
+    learning = {name for name, p in model.network.named_parameters() if p.requires_grad}
+    assert all(any(name.startswith(part) for name in learning) for part in _parts())
+    frozen = {name for name, p in model.network.named_parameters() if not p.requires_grad}
+    assert any(name.startswith("networks.1.stem") for name in frozen)
+    assert "networks.0.conv_stem.weight" in frozen
+
+
+def test_networks_that_do_not_stack_are_refused() -> None:
+    with pytest.raises(ValueError, match="were trained with mean"):
+        joined("test_efficientnet+test_resnet")
+    with pytest.raises(ValueError, match="a ConvNeXt does more between"):
+        joined("test_resnet+test_convnext")
+    with pytest.raises(ValueError, match="'nonsense' is unknown"):
+        joined("test_efficientnet+nonsense")
+
+
+@pytest.mark.parametrize(
+    "backbone", ["mobilenetv3_small_050", "test_mambaout", "test_convnext", "test_vit"]
+)
+def test_earlier_stages_of_a_network_that_does_not_only_average_are_refused(backbone: str) -> None:
+    # Wider behind the average, channels last, a norm behind the average, no places.
+    sentence = r"^feature_stages is 3 and a \w+ does more between .*; give feature_stages 0, or"
+    with pytest.raises(ValueError, match=sentence):
+        joined(backbone, stages=3, resolution=160)
+
+
+def _parts() -> tuple[str, ...]:
+    return "networks.0.", "networks.1.", "classifier."
+
+
+def test_earlier_stages_stand_behind_the_last_maps_and_are_averaged_like_them() -> None:
+    model = joined("test_efficientnet", stages=2)
+    pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    last, stages = part(model).forward_intermediates(model.normalize(pixels))
+    expected = torch.cat([m.mean(dim=(2, 3)) for m in (last, *stages[-2:])], dim=1)
+    assert torch.allclose(model.features(pixels), expected, atol=1e-5)
+    assert model.feature_maps(pixels).mean(dim=(2, 3)).allclose(expected, atol=1e-5)
+    assert model(pixels).shape == (2, 3)
+
+
+def test_stages_of_several_networks_stack_also_at_sizes_that_do_not_divide() -> None:
+    alone = joined("test_efficientnet", stages=2).classifier.in_features
+    model = joined("test_efficientnet+test_efficientnet", stages=2, resolution=40)
+    pixels = torch.randint(0, 256, (2, 3, 40, 40), dtype=torch.uint8)
+    assert model.features(pixels).shape == (2, 2 * alone)
+
+
+def test_statistics_are_the_mean_and_the_standard_deviation_of_every_map() -> None:
+    model = joined("test_efficientnet", stages=2, resolution=64, pooling="statistics")
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    last, stages = part(model).forward_intermediates(model.normalize(pixels))
+    kinds = [(m.mean(dim=(2, 3)), m.std(dim=(2, 3), correction=0)) for m in (last, *stages[-2:])]
+    expected = torch.cat([kind for pair in kinds for kind in pair], dim=1)
+    assert torch.allclose(model.features(pixels), expected, atol=2e-3)
+    # What is served averages maps: what it sees in the mirror image, and where it looked.
+    assert torch.equal(model.features(pixels), model.feature_maps(pixels).mean(dim=(2, 3)))
+
+
+def test_one_network_pools_statistics_of_its_last_maps_alone() -> None:
+    alone = joined("test_resnet").classifier.in_features
+    assert joined("test_resnet", pooling="statistics").classifier.in_features == 2 * alone
+
+
+def test_statistics_of_a_photo_of_one_color_can_be_learned_from() -> None:
+    maps = torch.full((1, 2, 3, 3), 0.5, requires_grad=True)
+    spread = spread_maps(maps)
+    assert torch.equal(spread, torch.zeros_like(maps))
+    (gradient,) = torch.autograd.grad(spread.sum(), maps)
+    assert gradient.isfinite().all()
+
+
+def test_statistics_of_a_network_that_does_not_only_average_are_refused() -> None:
+    sentence = "pooling is statistics and a ConvNeXt does more .*; give pooling average, or"
+    with pytest.raises(ValueError, match=f"^{sentence}"):
+        joined("test_convnext", pooling="statistics")
+    both = "^feature_stages is 1, pooling is statistics and .* feature_stages 0 and pooling average"
+    with pytest.raises(ValueError, match=both):
+        joined("test_convnext", stages=1, pooling="statistics")
+
+
+def test_a_last_stage_that_is_the_end_of_the_network_is_not_stacked_twice() -> None:
+    model = joined("test_resnet", stages=1)
+    channels = [info["num_chs"] for info in part(model).feature_info]
+    assert model.classifier.in_features == channels[-1] + channels[-2]
+
+
+def test_features_of_other_stages_are_other_features() -> None:
+    digests = {backbone_digest(seeded("test_efficientnet", stages)) for stages in (0, 1, 2)}
+    assert len(digests) == 3
+    assert backbone_digest(seeded("test_efficientnet", 1)) in digests
+
+
+def part(model: LandmarkNetwork) -> Any:
+    """The first of the networks that are joined."""
+    return model.network.networks[0]  # type: ignore[index]
+
+
+def seeded(backbone: str, stages: int) -> LandmarkNetwork:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return joined(backbone, stages)
+
+
+def test_more_earlier_stages_than_there_are_are_refused() -> None:
+    with pytest.raises(ValueError, match="feature_stages is 9 and a EfficientNet has 5 stages"):
+        joined("test_efficientnet", stages=9)
+    with pytest.raises(ValueError, match="LandmarkCNN does not return the maps of its stages"):
+        joined("landmark_cnn", stages=1)

@@ -24,7 +24,7 @@ from landmark_ml.reports.dataset_report import (
     find_issues,
     report_dataset,
 )
-from landmark_ml.training.preview import draw_training_photos
+from landmark_ml.training.phases import draw_training_photos
 from tests.photo_folders import write_class, write_photo, write_two_classes
 
 

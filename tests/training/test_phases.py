@@ -8,24 +8,39 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
-from landmark_ml.config import TrainConfig
+from experiments import recipes
+from landmark_ml.config import DataConfig, TrainConfig
 from landmark_ml.data import NOT_A_LANDMARK, Dataset
+from landmark_ml.data.opening import open_dataset
+from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import LandmarkNetwork, create_model
-from landmark_ml.training import head_phase
+from landmark_ml.training import phases
 from landmark_ml.training.batches import num_outputs
 from landmark_ml.training.cache import load_served
-from landmark_ml.training.finetune_phase import check_finetuning, finetune
-from landmark_ml.training.head_phase import train_head
+from landmark_ml.training.phases import (
+    ByteDropout,
+    Head,
+    check_finetuning,
+    draw_training_photos,
+    finetune,
+    train_head,
+)
 from tests.colour_photos import colour_dataset
+from tests.figures.figure_reading import says
+from tests.photo_folders import write_two_classes
 from tests.tiny_networks import CPU, lay_traced, tiny_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from landmark_ml.training.optim import TrainState
+    from matplotlib.figure import Figure
+
+    from landmark_ml.training.loop import TrainState
 
     Rows = list[dict[str, float]]
+
     Trained = tuple[LandmarkNetwork, tuple[torch.Tensor, torch.Tensor], Rows]
 
 
@@ -181,7 +196,7 @@ def test_a_refit_stops_where_validation_was_best(
         fits.append((state.epochs, val is not None))
         return {"epoch": 2.0}
 
-    monkeypatch.setattr(head_phase, "fit", best_at_the_third)
+    monkeypatch.setattr(phases, "fit", best_at_the_third)
     head_trained(plain, replace(config, refit=True, patience=1))
     assert fits == [(12, True), (3, False)]
 
@@ -220,3 +235,136 @@ def test_more_stages_than_there_are_are_refused() -> None:
 def test_what_can_be_trained_is_left_as_it_was() -> None:
     model = checked(backbone="test_efficientnet", unfreeze=1, start_resolution=32)
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def uneven_features(count: int = 64) -> Tensor:
+    """Features of very different scale and offset, one of which never fires."""
+    noise = torch.randn(count, 6, generator=torch.Generator().manual_seed(0))
+    scale = torch.tensor([0.1, 1.0, 10.0, 3.0, 0.5, 0.0])
+    return noise * scale + torch.tensor([5.0, -2.0, 30.0, 0.0, 1.0, 0.0])
+
+
+def trained_head(features: Tensor, drop_rate: float = 0.5) -> Head:
+    head = Head(features, 4, drop_rate)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        nn.init.normal_(head.classifier.weight)
+        nn.init.normal_(head.classifier.bias)
+    return head
+
+
+def test_the_folded_layer_gives_the_same_logits_on_raw_features() -> None:
+    features = uneven_features()
+    head = trained_head(features).eval()
+    linear = nn.Linear(6, 4)
+    head.fold_into(linear)
+    assert torch.allclose(linear(features), head(features), atol=1e-4)
+
+
+def test_features_are_standardised() -> None:
+    features = uneven_features()
+    head = Head(features, 2, 0.0)
+    scaled = (features - head.mean) / head.scale
+    assert torch.allclose(scaled.mean(dim=0), torch.zeros(6), atol=1e-4)
+    assert torch.allclose(scaled.std(dim=0)[:5], torch.ones(5), atol=1e-3)
+
+
+def test_a_constant_feature_does_no_harm() -> None:
+    features = uneven_features()
+    head = trained_head(features).eval()
+    changed = features.clone()
+    changed[:, 5] = 1e-3
+    assert torch.allclose(head(changed), head(features), atol=0.01)
+
+
+def test_a_new_head_prefers_no_class() -> None:
+    features = uneven_features()
+    assert torch.equal(Head(features, 4, 0.0)(features), torch.zeros(64, 4))
+
+
+def test_dropout_acts_in_training_only() -> None:
+    features = uneven_features()
+    head = trained_head(features)
+    assert not torch.equal(head.train()(features), head(features))
+    assert torch.equal(head.eval()(features), head(features))
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
+def test_as_much_is_dropped_as_asked_and_the_mean_stays(rate: float) -> None:
+    torch.manual_seed(0)
+    dropped = ByteDropout(rate).train()(torch.ones(301, 203))
+    assert float((dropped == 0).float().mean()) == pytest.approx(rate, abs=0.01)
+    assert float(dropped.mean()) == pytest.approx(1.0, abs=0.02)
+    # Neither rows nor columns go together.
+    assert float(dropped.mean(dim=0).std()) < 0.15 / (1 - rate)
+    assert float(dropped.mean(dim=1).std()) < 0.15 / (1 - rate)
+
+
+def test_the_seed_decides_what_is_dropped() -> None:
+    layer, ones = ByteDropout(0.5).train(), torch.ones(40)
+    torch.manual_seed(3)
+    first, other = layer(ones), layer(ones)
+    torch.manual_seed(3)
+    assert torch.equal(layer(ones), first)
+    assert not torch.equal(first, other)
+
+
+def test_nothing_is_dropped_outside_training_or_at_a_rate_of_0() -> None:
+    values = torch.arange(10.0)
+    assert ByteDropout(0.5).eval()(values) is values
+    assert ByteDropout(0.0).train()(values) is values
+
+
+@pytest.mark.parametrize("rate", [0.998, 0.9981, 0.9999])
+def test_the_highest_rates_keep_a_little(rate: float) -> None:
+    torch.manual_seed(0)
+    dropped = ByteDropout(rate).train()(torch.ones(301, 203))
+    assert float((dropped == 0).float().mean()) == pytest.approx(255 / 256, abs=0.001)
+    assert float(dropped.mean()) == pytest.approx(1.0, abs=0.2)
+
+
+def test_gradients_flow_through_what_is_kept() -> None:
+    values = torch.ones(64, requires_grad=True)
+    dropped = ByteDropout(0.5).train()(values)
+    dropped.sum().backward()
+    assert values.grad is not None
+    assert torch.equal(values.grad, dropped.detach())
+
+
+SERVED = Preprocessing(48, 48, "squash", "bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return open_dataset(
+        DataConfig(data=str(write_two_classes(tmp_path_factory.mktemp("reported") / "photos")))
+    )
+
+
+def drawn(dataset: Dataset, config: TrainConfig) -> Figure:
+    return draw_training_photos(dataset, config, SERVED)
+
+
+def pictures(figure: Figure) -> list[np.ndarray]:
+    return [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
+
+
+def test_a_frozen_backbone_sees_photos_as_they_are_served(dataset: Dataset) -> None:
+    figure = drawn(dataset, recipes.transfer())
+    assert says(figure, "as the network sees them, not augmented: 6 of 6, 48 x 48 px")
+    served = [SERVED.read(photo.path) for photo in dataset.train]
+    assert all(any(np.array_equal(shown, one) for one in served) for shown in pictures(figure))
+
+
+def test_its_views_are_drawn_where_there_are_several(dataset: Dataset) -> None:
+    figure = drawn(dataset, replace(recipes.transfer(), views=2))
+    assert says(figure, "as the network sees them, in 2 views: 12 of 12, 48 x 48 px")
+    shown = pictures(figure)
+    assert np.abs(shown[0].astype(int)[:, ::-1] - shown[6]).mean() < 3
+
+
+def test_fine_tuning_sees_crops_of_the_side_it_trains_at(dataset: Dataset) -> None:
+    config = replace(recipes.finetune(), train_resolution=32, start_resolution=0)
+    assert says(drawn(dataset, config), "as the network sees them, augmented: 24 of 24, 32 x 32 px")
+    same = replace(config, train_resolution=0)
+    assert says(drawn(dataset, same), "as the network sees them, augmented: 24 of 24, 48 x 48 px")

@@ -9,7 +9,7 @@ import pytest
 from landmark_ml.config import DataConfig
 from landmark_ml.data import write_manifest
 from landmark_ml.data.opening import open_dataset
-from landmark_ml.training.distributed import ALONE, Processes
+from landmark_ml.training.devices import ALONE, Processes
 from landmark_ml.training.run import open_photos
 from tests.photo_folders import write_photo, write_two_classes
 

@@ -19,8 +19,7 @@ from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.registry import judged
 from landmark_ml.registry.judged import judge_version
 from landmark_ml.training import run as training
-from landmark_ml.training.devices import one_thread
-from landmark_ml.training.distributed import ALONE
+from landmark_ml.training.devices import ALONE, one_thread
 from landmark_ml.training.run import open_photos, run_training
 from tests.colour_artifact import log_artifact
 from tests.interrupted_runs import QUICK, write_colour_folders

@@ -22,7 +22,7 @@ from experiments import recipes
 from landmark_ml.config import TrainConfig, to_params
 from landmark_ml.data.postcards import write_postcards
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
-from landmark_ml.training.distributed import ALONE
+from landmark_ml.training.devices import ALONE
 from tests.interrupted_runs import final_metrics, history, status
 from tests.shared_fit import run as run_alone
 

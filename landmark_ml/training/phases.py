@@ -1,0 +1,252 @@
+"""The two phases: a head on cached features, then the network or its last stages on pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from landmark_ml.config import user_path
+from landmark_ml.figures.dataset import augmented_batch
+from landmark_ml.networks.create import check_takes, early_stages, freeze_early_stages
+from landmark_ml.training.batches import (
+    OVERSAMPLING,
+    Augmentation,
+    TensorBatches,
+    num_outputs,
+    photos_of,
+    targets_of,
+)
+from landmark_ml.training.cache import compute_features, load_served, load_squashed, view_pixels
+from landmark_ml.training.devices import Compute, one_thread
+from landmark_ml.training.loop import finetune_state, fit, head_state, predict_logits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from landmark_ml.config import TrainConfig
+    from landmark_ml.data import Dataset, Photo
+    from landmark_ml.inference.preprocessing import Preprocessing
+    from landmark_ml.networks.create import LandmarkNetwork
+    from landmark_ml.training.batches import Rows
+    from landmark_ml.training.checkpoint import RunSaver
+    from landmark_ml.training.loop import OnEpochEnd
+
+    # As `compute_features`: features [views, N, F] of photos.
+    ViewFeatures = Callable[[LandmarkNetwork, Sequence[Photo], TrainConfig, Compute], Tensor]
+
+# Heads are small: moving their batches to another device would cost more than it saves.
+_CPU = Compute(torch.device("cpu"), bf16=False)
+
+
+def train_head(
+    model: LandmarkNetwork,
+    dataset: Dataset,
+    config: TrainConfig,
+    compute: Compute,
+    on_epoch_end: OnEpochEnd | None = None,
+    features: ViewFeatures = compute_features,
+) -> tuple[Tensor, Tensor]:
+    """Train the classifier on features of the frozen backbone and write it into the network.
+
+    Returns logits [N, outputs] and targets [N] of the validation photos, to calibrate by.
+    """
+    train_photos, val_photos = photos_of("train", dataset), photos_of("val", dataset)
+    found = features(model, (*train_photos, *val_photos), config, compute)
+    targets = targets_of((*train_photos, *val_photos), dataset)
+    count, outputs = len(train_photos), num_outputs(dataset)
+
+    def fit_head(
+        rows: Tensor, labels: Tensor, val: TensorBatches | None, epochs: int
+    ) -> tuple[Head, dict[str, float]]:
+        inputs = rows.flatten(0, 1)
+        head = Head(inputs, outputs, config.drop_rate)
+        order = torch.Generator().manual_seed(config.seed)
+        batches = TensorBatches(inputs, labels.repeat(len(rows)), config.batch_size, order)
+        # A step takes a millisecond; several threads would mostly wait for one another.
+        with one_thread():
+            state = head_state(head, config, _CPU, epochs, len(batches))
+            watch = on_epoch_end if val is not None else None
+            best = fit(state, batches, val, config, dataset.num_classes, watch)
+        return head, best
+
+    # View 0 is the photo as it is served, so it chooses the epoch and calibrates.
+    val = TensorBatches(found[0, count:], targets[count:], config.batch_size)
+    head, best = fit_head(found[:, :count], targets[:count], val, config.epochs)
+    validation = predict_logits(head, val, _CPU)
+    # Fine-tuning continues from this head and must not have seen the validation photos.
+    if config.refit and not config.finetune_epochs:
+        head, _ = fit_head(found, targets, None, int(best["epoch"]) + 1)
+    head.fold_into(model.classifier)
+    return validation
+
+
+def check_finetuning(model: LandmarkNetwork, config: TrainConfig) -> None:
+    """Refuse crops that the network cannot take and more stages than it has, before any training.
+
+    Raises ValueError, which names the parameter to change.
+    """
+    if not config.finetune_epochs:
+        return
+    full = config.train_resolution or model.preprocessing.resolution
+    if config.start_resolution > full:
+        raise ValueError(
+            f"start_resolution is {config.start_resolution} and the training crops grow to {full};"
+            " give at most that, or 0"
+        )
+    for name, size in (("start_resolution", config.start_resolution), ("train_resolution", full)):
+        if size:
+            check_takes(model, config.backbone, size, f"another {name}")
+    early_stages(model, config.unfreeze)
+
+
+def finetune(
+    model: LandmarkNetwork,
+    dataset: Dataset,
+    config: TrainConfig,
+    compute: Compute,
+    on_epoch_end: OnEpochEnd | None = None,
+    saver: RunSaver | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Train the network or its last stages on pixels; saver keeps the state after each epoch.
+
+    All of compute.processes call this together. Returns logits [N, outputs] and targets [N] of the
+    validation photos, to calibrate by.
+    """
+    processes, batch_size = compute.processes, config.finetune_batch_size
+    train_photos, val_photos = photos_of("train", dataset), photos_of("val", dataset)
+    cache = user_path(config.cache_dir)
+    with processes.first_on_host():
+        augmentation, squares, aspects = load_augmented(
+            train_photos, config, model.preprocessing, cache
+        )
+        val_pixels = load_served(val_photos, model.preprocessing, cache)
+    order = torch.Generator().manual_seed(config.seed)
+    targets = targets_of(train_photos, dataset)
+    train = TensorBatches(
+        squares, targets, batch_size, order, augmentation, aspects, processes=processes
+    )
+    val = TensorBatches(
+        val_pixels, targets_of(val_photos, dataset), batch_size, processes=processes
+    )
+    freeze_early_stages(model, config.unfreeze)
+    compute.place(model)
+    state = finetune_state(model, config, compute, len(train))
+    fit(state, train, val, config, dataset.num_classes, on_epoch_end, saver)
+    # Calibrated in full precision, as it is served.
+    return predict_logits(model, val, compute.exact)
+
+
+def load_augmented(
+    photos: Sequence[Photo],
+    config: TrainConfig,
+    preprocessing: Preprocessing,
+    cache: Path | None = None,
+) -> tuple[Augmentation, Rows, Tensor]:
+    """The configured augmentation and what it takes: squares uint8 [N, 3, side, side], aspects [N].
+
+    cache: folder that keeps the squares; None holds them in memory.
+    """
+    augmentation = Augmentation(
+        size=config.train_resolution or preprocessing.resolution,
+        start_size=config.start_resolution,
+        min_crop=config.min_crop,
+        color_jitter=config.color_jitter,
+        erasing=config.erasing,
+    )
+    squares, aspects = load_squashed(photos, round(augmentation.size * OVERSAMPLING), cache)
+    if config.framing == "squash":
+        # A network that is served squashed photos learns from square crops of those.
+        aspects = torch.ones_like(aspects)
+    return augmentation, squares, aspects
+
+
+_STEPS = 256
+
+
+class Head(nn.Module):
+    """Features float [N, F] to logits: standardised, dropped out, then one linear layer."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, features: Tensor, num_outputs: int, drop_rate: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", features.mean(dim=0))
+        # A constant feature has no scale; 1 leaves it at 0.
+        deviation = features.std(dim=0)
+        self.register_buffer("scale", torch.where(deviation > 1e-6, deviation, 1.0))
+        self.dropout = ByteDropout(drop_rate)
+        self.classifier = nn.Linear(features.shape[1], num_outputs)
+        nn.init.zeros_(self.classifier.weight)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.dropout((features - self.mean) / self.scale))
+        return logits
+
+    @torch.no_grad()
+    def fold_into(self, linear: nn.Linear) -> None:
+        """Write the standardisation and the weights into one plain linear layer."""
+        weight = self.classifier.weight / self.scale
+        linear.weight.copy_(weight)
+        linear.bias.copy_(self.classifier.bias - weight @ self.mean)
+
+
+class ByteDropout(nn.Module):
+    """Dropout (Srivastava et al., JMLR 2014) at a rate rounded to a 256th, at most 255/256.
+
+    torch draws 32 bits for each element, one at a time on a CPU: half of a training step of a head
+    on cached features. A byte for each element, drawn eight at a time, takes a tenth of that.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.threshold = min(round(rate * _STEPS), _STEPS - 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.threshold:
+            return x
+        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device)
+        # Without a lower end the sign bit would never be drawn.
+        words.random_(-(2**63), None)
+        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.threshold
+        return x * kept * (_STEPS / (_STEPS - self.threshold))
+
+
+SHOWN_PHOTOS = 6
+SHOWN_VIEWS = 4
+
+
+def draw_training_photos(
+    dataset: Dataset, config: TrainConfig, preprocessing: Preprocessing
+) -> Figure:
+    """Show a few training photos, one a column, each as several epochs would see it.
+
+    Fine-tuning draws its crops anew each epoch; a head learns on the same few views in all of them.
+    """
+    photos = dataset.landmarks("train")
+    rng = np.random.default_rng(config.seed)
+    chosen = [photos[i] for i in rng.permutation(len(photos))[:SHOWN_PHOTOS]]
+    titles = [dataset.classes[photo.label] for photo in chosen]
+    if config.finetune_epochs:
+        augment, squares, aspects = load_augmented(chosen, config, preprocessing)
+        generator = torch.Generator().manual_seed(config.seed)
+        repeated = torch.arange(len(chosen)).repeat(SHOWN_VIEWS)
+        crops = augment(squares[repeated], aspects[repeated], generator)
+        drawn = crops.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+        return augmented_batch(drawn, titles * SHOWN_VIEWS)
+    shown = min(config.views, SHOWN_VIEWS)
+    pixels = [
+        view_pixels(preprocessing.decode(photo.path), preprocessing, view, photo.sha256)
+        for view in range(shown)
+        for photo in chosen
+    ]
+    how = "not augmented" if config.views == 1 else f"in {config.views} views"
+    return augmented_batch(np.stack(pixels), titles * shown, how)
