@@ -30,7 +30,7 @@ from experiments import recipes
 from landmark_ml.config import EvaluateConfig
 from landmark_ml.data.folders import list_folder
 from landmark_ml.data.opening import find_root
-from landmark_ml.evaluation.run import run_evaluation
+from landmark_ml.evaluation.report import run_evaluation
 from landmark_ml.training.run import run_training
 
 if TYPE_CHECKING:

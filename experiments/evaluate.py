@@ -8,21 +8,21 @@ from experiments import cli
 from landmark_ml.config import EvaluateConfig
 
 if TYPE_CHECKING:
-    from landmark_ml.evaluation.run import EvaluationResult
+    from landmark_ml.evaluation.report import EvaluationResult
 
 
 def main() -> None:
     """Ask the model, measure, log, and print what came of it."""
     config = cli.parse(EvaluateConfig(), __doc__ or "")
 
-    from landmark_ml.evaluation.run import run_evaluation
+    from landmark_ml.evaluation.report import run_evaluation
 
     print_evaluation(run_evaluation(config))
 
 
 def print_evaluation(result: EvaluationResult) -> None:
     """Print the table of measures, which photos they are of, and where the page is."""
-    from landmark_ml.evaluation.page import summary_table
+    from landmark_ml.evaluation.report import summary_table
 
     metrics, photos = result.report.metrics, result.photos
     rows = summary_table(result.report)

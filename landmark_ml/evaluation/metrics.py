@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from landmark_ml.evaluation.predictions import Predictions
+    from landmark_ml.evaluation.judge import Predictions
 
     Floats = NDArray[np.floating]
     Bools = NDArray[np.bool_]

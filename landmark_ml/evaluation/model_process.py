@@ -1,22 +1,31 @@
-"""A logged model in a process of its own: it answers with the code it was logged with."""
+"""A logged model in a process of its own: it answers with the code it was logged with.
+
+`open_served` runs this file as a script, which answers the photos that come through a pipe, so that
+the model's memory is its own. The file must import nothing of this project: that would hide the
+model's copy of the same code.
+
+A request is a line of JSON, `{"sizes": [bytes of each photo], "params": {...}}`, then the bytes of
+the photos. The reply is a line of JSON: `answers` or `failure`, and `peak_mb` of memory so far.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import resource
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
     from typing import IO
 
-_SCRIPT = Path(__file__).with_name("answering_process.py")
+_BYTES_IN_MAXRSS = 1 if sys.platform == "darwin" else 1024
 _LAST_LINES = 5
 
 
@@ -80,7 +89,7 @@ def open_served(
     """
     errors = scratch / "served_process.log"
     # -P keeps this project's folders off the path of the process.
-    command = [sys.executable, "-P", str(_SCRIPT), str(folder), str(threads)]
+    command = [sys.executable, "-P", __file__, str(folder), str(threads)]
     hidden = ("PYTHONPATH", "MLFLOW_RUN_ID")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     if not allow_pickle:
@@ -105,3 +114,37 @@ def open_served(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def answer_requests(model: str, threads: int) -> None:
+    """Answer until the parent closes the pipe; threads: cores to use, 0: as the model chooses."""
+    # Only the process of the model needs these.
+
+    import mlflow.pyfunc  # noqa: PLC0415
+
+    # What a library prints must not get between the replies, so it goes to stderr.
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def reply(**content: Any) -> None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES_IN_MAXRSS / 1e6
+        replies.write(json.dumps({**content, "peak_mb": peak}) + "\n")
+        replies.flush()
+
+    # A model logged without a configuration warns when it is given one.
+    settings = {"threads": threads} if threads else None
+    loaded = mlflow.pyfunc.load_model(model, model_config=settings)
+    reply(answers=[])
+    while header := sys.stdin.buffer.readline():
+        request = json.loads(header)
+        photos = [sys.stdin.buffer.read(size) for size in request["sizes"]]
+        try:
+            answers = loaded.predict(pd.DataFrame({"image": photos}), params=request["params"])
+            reply(answers=answers.to_dict(orient="records"))
+        except Exception as error:
+            # The parent raises it.
+            reply(failure=f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    answer_requests(sys.argv[1], int(sys.argv[2]))

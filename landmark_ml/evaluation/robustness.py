@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from landmark_ml.data import Photo
-    from landmark_ml.evaluation.predictions import ServedModel
+    from landmark_ml.evaluation.judge import ServedModel
 
     Corruption = Callable[[Image.Image, np.random.Generator], Image.Image]
 

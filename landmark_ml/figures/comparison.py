@@ -25,6 +25,7 @@ from landmark_ml.figures.style import (
     say,
     shorten,
     style_axes,
+    write,
 )
 
 if TYPE_CHECKING:
@@ -220,14 +221,14 @@ def _draw_tradeoff(
     for (x, y), at_one_place in ranks.items():
         # A dot has room for one number; if runs coincide, their numbers stand beside it.
         alone = len(at_one_place) == 1
-        axes.annotate(
+        write(
+            axes,
             ", ".join(at_one_place),
             (x, y),
-            xytext=(0, -0.5) if alone else (8, 0),
-            textcoords="offset points",
+            offset=(0, -0.5) if alone else (8, 0),
+            place_in="data",
             ha="center" if alone else "left",
             va="center",
-            fontsize=SMALL_SIZE,
             color=PAPER if alone else INK,
             zorder=4,
         )

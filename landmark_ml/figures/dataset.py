@@ -21,15 +21,18 @@ from landmark_ml.figures.style import (
     ROW_HEIGHT,
     SHOWN_ROWS,
     SKY,
-    SMALL_SIZE,
     VERMILION,
+    Thumbnail,
     add_legend,
+    in_rows,
+    load_thumbnail,
     name_ticks,
     new_figure,
     shorten,
     style_axes,
+    thumbnail_grid,
+    write,
 )
-from landmark_ml.figures.thumbnails import Line, Thumbnail, in_rows, load_thumbnail, thumbnail_grid
 from landmark_ml.inference.photos import decode_photo
 
 if TYPE_CHECKING:
@@ -133,9 +136,8 @@ def augmented_batch(
 
     how: what the title says was done to them.
     """
-    tiles = [Thumbnail(photo, (Line(title),)) for photo, title in zip(pixels, titles, strict=True)][
-        :MOST_TILES
-    ]
+    pairs = list(zip(pixels, titles, strict=True))[:MOST_TILES]
+    tiles = [Thumbnail(photo, ((title, INK),)) for photo, title in pairs]
     size = f"{pixels.shape[2]} x {pixels.shape[1]} px"
     return thumbnail_grid(
         in_rows(tiles, 6),
@@ -173,16 +175,9 @@ def image_sizes(dataset: Dataset, *, target: int) -> Figure:
     low, high = min(low, target / 1.1), max(high, target * 1.1)
     axes.axvline(target, color=VERMILION, linewidth=1)
     axes.axhline(target, color=VERMILION, linewidth=1)
-    axes.annotate(
-        f"target {target} px",
-        (target, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(4, -4),
-        textcoords="offset points",
-        va="top",
-        fontsize=SMALL_SIZE,
-        color=VERMILION,
-    )
+    look = {"va": "top", "color": VERMILION}
+    place_in = ("data", "axes fraction")
+    write(axes, f"target {target} px", (target, 1), offset=(4, -4), place_in=place_in, **look)
     axes.axline((low, low), (high, high), color=GREY, linewidth=0.8, linestyle=":")
     style_axes(axes, xlabel="width (px)", ylabel="height (px)", grid="both")
     if is_wide:

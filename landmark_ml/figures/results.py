@@ -1,34 +1,48 @@
-"""Figures of a trained and judged model: learning curves, scores by landmark, risk, location."""
+"""Figures of a trained and judged model: how it learned, where it errs, what its scores mean."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from sklearn.metrics import confusion_matrix as count_pairs
 
 from landmark_ml.figures.style import (
     BLUE,
+    FAINT,
     GREEN,
     GREY,
     INK,
     MOST_ROWS,
     MUTED,
+    ORANGE,
+    PALE_BLUE,
+    PAPER,
     ROW_HEIGHT,
     SHOWN_ROWS,
     SKY,
     SMALL_SIZE,
+    TEXT_SIZE,
     VERMILION,
     add_legend,
+    in_rows,
+    load_thumbnail,
     name_ticks,
     new_figure,
     say,
     shorten,
     style_axes,
+    text_inches,
+    thumbnail_grid,
+    write,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import pandas as pd
     from matplotlib.axes import Axes
@@ -42,6 +56,18 @@ SCORES = {"recall": BLUE, "precision": SKY, "f1": GREY}
 RISK = 0.05
 NEAREST_KM = 0.1
 """Errors below this are drawn at it: the scale is logarithmic."""
+RIGHT = LinearSegmentedColormap.from_list("right", ["#F4F8FB", "#CFE2F0"])
+WRONG = LinearSegmentedColormap.from_list("wrong", [PAPER, "#F5B78A", VERMILION, "#7A2E00"])
+# The same scale in every figure, so that two runs compare by eye; the root lifts rare mistakes.
+SHARE = PowerNorm(0.5, vmin=0, vmax=1)
+SMALLEST_CELL, LARGEST_CELL = 0.17, 0.6
+LISTED = 12
+SMALLEST_COUNT = 5.5
+"""Points; counts that would print smaller are left to the colour."""
+CALIBRATED = 0.005
+"""A smaller gap between mean confidence and accuracy counts as calibrated."""
+FEW_ANSWERS = 10
+MOST_MISTAKES = 20
 
 
 def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
@@ -98,14 +124,8 @@ def _draw_curves(
     marker = "o" if len(epochs) <= MOST_MARKED_EPOCHS else ""
     for name, (values, color) in drawn.items():
         measured = np.isfinite(values)
-        axes.plot(
-            epochs[measured],
-            values[measured],
-            color=color,
-            marker=marker,
-            markersize=3.5,
-            label=name,
-        )
+        look: dict[str, Any] = {"color": color, "marker": marker, "markersize": 3.5, "label": name}
+        axes.plot(epochs[measured], values[measured], **look)
     if best is not None:
         axes.axvline(epochs[best], color=GREEN, linestyle="--", linewidth=1, label="best epoch")
     pad = 0.03 * (epochs[-1] - epochs[0]) or 0.5
@@ -145,6 +165,158 @@ def per_class_table(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def confusion_matrix(
+    labels: NDArray[np.int64], predictions: NDArray[np.int64], classes: Sequence[str]
+) -> Figure:
+    """Draw which landmark was taken for which; int arrays [N] of indices into `classes`.
+
+    Colour is the share of the true landmark's photos, the number in a cell their count, and the
+    most frequent confusions are listed below. With more than `MOST_ROWS` classes only those with
+    the most mistakes are drawn.
+    """
+    counts = count_pairs(labels, predictions, labels=np.arange(len(classes)))
+    wrong = counts - np.diag(np.diag(counts))
+    shown = np.arange(len(classes))
+    if len(classes) > MOST_ROWS:
+        mistakes = wrong.sum(axis=0) + wrong.sum(axis=1)
+        shown = np.sort(np.argsort(-mistakes, kind="stable")[:SHOWN_ROWS])
+    cell = float(np.clip(8.4 / len(shown), SMALLEST_CELL, LARGEST_CELL))
+    names_width = max(
+        text_inches(f"{shorten(classes[i])} (999)", _name_size(cell)) for i in shown.tolist()
+    )
+    side = cell * len(shown)
+    true, predicted = np.nonzero(wrong)
+    times = wrong[true, predicted]
+    order = np.lexsort((-times / counts.sum(axis=1)[true], -times))[:LISTED]
+    confusions = [
+        f"{shorten(classes[t])} → {shorten(classes[p])}  {wrong[t, p]} of {counts[t].sum()}"
+        for t, p in zip(true[order], predicted[order], strict=True)
+    ]
+    below = 0.35 + 0.19 * -(-len(confusions) // 2) if confusions else 0
+    photos, mistaken = int(counts.sum()), int(wrong.sum())
+    title = f"No confusions: all {photos:,} photos recognised"
+    if mistaken:
+        title = (
+            f"{mistaken:,} of {photos:,} photos taken for another landmark "
+            f"(top-1 {1 - mistaken / photos:.3f})"
+        )
+    note = (
+        "Numbers, where they fit, count photos. Colour is the share of the true landmark's photos"
+        " (n in brackets): blue where recognised, orange to brown where mistaken."
+    )
+    if len(shown) < len(classes):
+        note = f"Shown: the {len(shown)} of {len(classes)} landmarks with the most mistakes. {note}"
+    figure = new_figure(
+        title,
+        width=max(6.5, side + names_width + 1.3),
+        height=side + names_width + 1.2 + below,
+        caption=note,
+    )
+    heights = (side + names_width, below) if confusions else (side + names_width,)
+    panels = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    _draw_matrix(panels[0], counts, shown, classes, cell)
+    if confusions:
+        heading = "Most frequent confusions (true → predicted, photos of the true landmark)"
+        style_axes(panels[1], title=heading, grid="none")
+        panels[1].set_axis_off()
+        rows = -(-len(confusions) // 2)
+        for position, confusion in enumerate(confusions):
+            place = 0.5 * (position // rows), 1 - (position % rows + 0.5) / rows
+            write(panels[1], f"{position + 1}.  {confusion}", place, va="center")
+    return figure
+
+
+def _name_size(cell: float) -> float:
+    return min(TEXT_SIZE, max(SMALL_SIZE - 0.5, cell * 72 * 0.7))
+
+
+def _draw_matrix(
+    axes: Axes,
+    counts: NDArray[np.int64],
+    shown: NDArray[np.intp],
+    classes: Sequence[str],
+    cell: float,
+) -> None:
+    photos = counts.sum(axis=1)[shown]
+    part = counts[np.ix_(shown, shown)]
+    share = part / np.maximum(photos, 1)[:, None]
+    diagonal = np.eye(len(shown), dtype=bool)
+    axes.imshow(np.ma.masked_array(share, ~diagonal), cmap=RIGHT, vmin=0, vmax=1)
+    axes.imshow(np.ma.masked_array(share, diagonal), cmap=WRONG, norm=SHARE)
+    digits = max(len(str(part.max())), 2)
+    count_size = min(TEXT_SIZE, 0.85 * cell * 72 / (0.62 * digits))
+    for row, column in np.argwhere(part) if count_size >= SMALLEST_COUNT else ():
+        dark = row != column and share[row, column] > 0.35
+        axes.text(
+            column,
+            row,
+            str(part[row, column]),
+            ha="center",
+            va="center",
+            fontsize=count_size,
+            color=PAPER if dark else INK,
+        )
+    style_axes(axes, xlabel="predicted landmark", ylabel="true landmark", grid="none")
+    names = [shorten(classes[index]) for index in shown]
+    name_ticks(axes.xaxis, names, size=_name_size(cell), rotation=90)
+    totals = [f"{n} ({c})" for n, c in zip(names, photos, strict=True)]
+    name_ticks(axes.yaxis, totals, size=_name_size(cell))
+    axes.set_xticks(np.arange(len(shown) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(shown) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color=FAINT, linewidth=0.5)
+    axes.tick_params(which="minor", length=0)
+    axes.spines[:].set_visible(False)
+
+
+def reliability_diagram(
+    confidence: NDArray[np.float64],
+    correct: NDArray[np.bool_],
+    *,
+    ece: float,
+    num_bins: int = 15,
+) -> Figure:
+    """Draw accuracy against confidence in equal-width bins, with the photos a bin below.
+
+    `confidence` float [N] in 0 to 1, `correct` bool [N], as in Guo et al., "On Calibration of
+    Modern Neural Networks" (2017).
+    """
+    right = correct.astype(float)
+    gap = float(confidence.mean() - right.mean())
+    title = "Calibrated on average"
+    if abs(gap) >= CALIBRATED:
+        title = f"Too {'confident' if gap > 0 else 'cautious'} by {abs(gap):.3f}"
+    figure = new_figure(
+        f"{title} (ECE {ece:.3f}, n = {confidence.size:,})",
+        width=6.5,
+        height=6.0,
+        caption=f"Mean confidence {confidence.mean():.3f}, accuracy {right.mean():.3f}. "
+        f"Pale bars stand on fewer than {FEW_ANSWERS} photos.",
+    )
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
+    counts = np.bincount(bins, minlength=num_bins)
+    filled, width = np.flatnonzero(counts), 1 / num_bins
+    accuracy = np.bincount(bins, right, num_bins)[filled] / counts[filled]
+    mean = np.bincount(bins, confidence, num_bins)[filled] / counts[filled]
+    for few, shade, label in ((False, BLUE, "accuracy"), (True, PALE_BLUE, "")):
+        some = (counts[filled] < FEW_ANSWERS) == few
+        left, height = filled[some] * width, accuracy[some]
+        above.bar(left, height, width=0.9 * width, align="edge", color=shade, label=label)
+    dash = {"color": VERMILION, "markersize": 14, "markeredgewidth": 2}
+    above.plot(mean, mean, "_", label="mean confidence", **dash)
+    line = {"color": GREY, "linewidth": 0.9, "linestyle": ":"}
+    above.plot([0, 1], [0, 1], label="perfectly calibrated", **line)
+    above.set_ylim(0, 1.02)
+    add_legend(above)
+    below.bar((np.arange(num_bins) + 0.5) * width, counts, width=0.9 * width, color=GREY)
+    style_axes(above, ylabel="share of answers right")
+    style_axes(below, xlabel="confidence", ylabel="photos")
+    above.tick_params(labelbottom=False)
+    below.set_xlim(0, 1)
+    below.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    return figure
+
+
 def risk_coverage_curve(coverage: NDArray[np.float64], risk: NDArray[np.float64]) -> Figure:
     """Draw the share of wrong answers against the share of photos answered, most confident first.
 
@@ -166,6 +338,38 @@ def risk_coverage_curve(coverage: NDArray[np.float64], risk: NDArray[np.float64]
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom=0)
+    return figure
+
+
+def rejection_histogram(
+    landmark_scores: NDArray[np.float64],
+    distractor_scores: NDArray[np.float64],
+    threshold: float,
+    others: str = "no landmark",
+) -> Figure:
+    """Draw the scores of photos with and without a landmark; those at the threshold are kept.
+
+    Float arrays [N] and [M], neither empty, on the scale of `threshold`; others: what the latter
+    show.
+    """
+    groups = {"landmark": landmark_scores, others: distractor_scores}
+    kept, rejected = np.mean(landmark_scores >= threshold), np.mean(distractor_scores < threshold)
+    figure = new_figure(
+        f"At {threshold:.3g}, {kept:.1%} of {len(landmark_scores):,} landmark photos are kept and "
+        f"{rejected:.1%} of {len(distractor_scores):,} others rejected"
+    )
+    axes = figure.add_subplot()
+    everything = np.concatenate([*groups.values(), [threshold]])
+    edges = np.histogram_bin_edges(everything, bins=40).tolist()
+    for (name, scores), color in zip(groups.items(), (BLUE, ORANGE), strict=True):
+        weights = np.full(scores.size, 100 / scores.size)
+        label = f"{name} (n = {scores.size:,})"
+        axes.hist(scores, edges, weights=weights, color=color, alpha=0.65, label=label)
+    axes.axvline(threshold, color=INK, linewidth=1.2, label=f"threshold {threshold:.3g}")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    style_axes(axes, xlabel="score", ylabel="% of its photos (log scale)")
+    add_legend(axes)
     return figure
 
 
@@ -194,14 +398,8 @@ def location_error(kilometres: NDArray[np.float64], limits: Sequence[int]) -> Fi
     axes.set_ylim(0, 1.02)
     for limit in limits:
         axes.axvline(limit, color=GREY, linewidth=0.8, linestyle=":")
-        axes.annotate(
-            f"{limit} km\n{(known <= limit).mean():.1%}",
-            (limit, 0.03),
-            xytext=(3, 0),
-            textcoords="offset points",
-            fontsize=SMALL_SIZE,
-            color=MUTED,
-        )
+        label = f"{limit} km\n{(known <= limit).mean():.1%}"
+        write(axes, label, (limit, 0.03), offset=(3, 0), place_in="data", color=MUTED)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     style_axes(axes, xlabel="distance (km, log scale)", ylabel="share of photos")
     return figure
@@ -236,3 +434,63 @@ def robustness_bars(corruptions: pd.DataFrame) -> Figure:
     name_ticks(axes.yaxis, names)
     axes.set_xlim(0, 1)
     return figure
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Answer of a model to one photo: label is what it shows, confidence is from 0 to 1.
+
+    where: city and country of the answer, empty when unknown.
+    """
+
+    path: Path
+    label: str
+    landmark: str
+    confidence: float
+    where: str = ""
+
+    @property
+    def correct(self) -> bool:
+        """Whether the answer is what the photo shows."""
+        return self.landmark == self.label
+
+
+def answer_gallery(answers: Sequence[Answer]) -> Figure:
+    """Photos with the landmark, confidence and place that were answered."""
+    tiles = [
+        load_thumbnail(
+            answer.path,
+            (answer.landmark, BLUE if answer.correct else VERMILION),
+            (f"{answer.confidence:.0%}  {answer.where}", GREY),
+        )
+        for answer in answers
+    ]
+    right = sum(answer.correct for answer in answers)
+    return thumbnail_grid(
+        in_rows(tiles, 6),
+        title=f"{right} of {len(answers)} test photos recognised, one photo a landmark",
+        caption="Above each photo the answer: blue when it is right, red when it is wrong.",
+        empty="no test photos",
+    )
+
+
+def worst_mistakes(mistakes: Sequence[Answer], *, photos: int) -> Figure:
+    """The most confident wrong answers; `photos` is how many were judged."""
+    worst = sorted(mistakes, key=lambda mistake: -mistake.confidence)[:MOST_MISTAKES]
+    tiles = [
+        load_thumbnail(
+            mistake.path,
+            (f"is {mistake.label}", BLUE),
+            (f"{mistake.confidence:.2f} {mistake.landmark}", VERMILION),
+        )
+        for mistake in worst
+    ]
+    noun = "mistake" if len(mistakes) == 1 else "mistakes"
+    first = f"The {len(worst)} most confident of " if len(worst) < len(mistakes) else ""
+    note = "Blue: the true landmark. Red: the predicted one, with its confidence."
+    return thumbnail_grid(
+        in_rows(tiles, 5),
+        title=f"{first}{len(mistakes) or 'No'} {noun} on {photos:,} photos",
+        caption=note if mistakes else "",
+        empty="every photo was recognised",
+    )

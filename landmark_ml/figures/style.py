@@ -1,4 +1,4 @@
-"""How every figure looks: colours, type sizes, resolution, and the one way to start a figure.
+"""How every figure looks: colours, type sizes, the one way to start a figure, grids of photos.
 
 Settings are handed to matplotlib explicitly, object by object: no pyplot, no change of the global
 settings, so that a figure looks the same whatever the calling process has set up.
@@ -6,19 +6,29 @@ settings, so that a figure looks the same whatever the calling process has set u
 
 from __future__ import annotations
 
+import logging
 import textwrap
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
+from PIL import ImageOps
+
+from landmark_ml.inference.photos import PhotoError, decode_photo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
 
 # Okabe and Ito's palette: told apart with every common form of colour blindness.
 BLUE = "#0072B2"
@@ -33,22 +43,22 @@ MUTED = "#5B6167"
 FAINT = "#E3E6E8"
 PAPER = "#FFFFFF"
 
-TITLE_SIZE = 12.5
-TEXT_SIZE = 10.0
-SMALL_SIZE = 8.5
-
+TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 12.5, 10.0, 8.5
 PAGE_WIDTH = 9.0
 """Inches; an artifact pane about 900 pixels wide then shows the type sizes above as meant."""
 DPI = 150
+MARGIN = 0.11
+"""Inches left free at the page's left and right edge."""
 ROW_HEIGHT = 0.19
 """Inches a row of a per-class figure takes."""
-
 MOST_ROWS = 120
 """With more classes than this a per-class figure shows only the `SHOWN_ROWS` that matter most."""
 SHOWN_ROWS = 60
 LONGEST_NAME = 34
-MARGIN = 0.11
-"""Inches left free at the page's left and right edge."""
+THUMBNAIL_SIDE = 240
+"""Pixels of a loaded thumbnail's side: a little over what the widest cell shows at `DPI`."""
+LARGEST_TILE, NARROWEST, GAP, LINE_HEIGHT = 2.2, 4.5, 0.09, 0.165
+"""Inches: a tile's side at most, the page at least, between tiles, and a line of text."""
 
 
 def new_figure(
@@ -61,8 +71,7 @@ def new_figure(
 ) -> Figure:
     """Start a figure: size in inches, the finding as its title, a quiet caption below.
 
-    With `automatic` off the caller places its axes itself, clear of the first
-    `title_inches(title, width)` and the last `caption_inches(caption, width)`.
+    With `automatic` off the caller places its axes itself, clear of title and caption.
     """
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER)
     figure.set_layout_engine("none")
@@ -128,20 +137,25 @@ def name_ticks(
     axis.set_tick_params(length=0)
 
 
+def write(
+    axes: Axes,
+    text: str,
+    place: tuple[float, float],
+    *,
+    offset: tuple[float, float] = (0, 0),
+    place_in: Any = "axes fraction",
+    **look: Any,
+) -> None:
+    """Write small text at a place; offset is in points, place_in and look are matplotlib's."""
+    look = {"fontsize": SMALL_SIZE, "color": INK, "parse_math": False, **look}
+    note = axes.annotate(text, place, offset, xycoords=place_in, textcoords="offset points")
+    note.set(**look)
+
+
 def say(axes: Axes, sentence: str) -> None:
     """Write one sentence where there is nothing to draw."""
     axes.set_axis_off()
-    axes.text(
-        0.5,
-        0.5,
-        sentence,
-        ha="center",
-        va="center",
-        fontsize=TEXT_SIZE,
-        color=MUTED,
-        transform=axes.transAxes,
-        parse_math=False,
-    )
+    write(axes, sentence, (0.5, 0.5), ha="center", va="center", fontsize=TEXT_SIZE, color=MUTED)
 
 
 def shorten(name: str, longest: int = LONGEST_NAME) -> str:
@@ -157,26 +171,90 @@ def text_inches(text: str, size: float) -> float:
     return float(width) / 72
 
 
-def fit_text(text: str, inches: float, size: float) -> str:
-    """Cut one line of text to what `inches` can hold."""
-    longest = len(text)
-    while longest > 1 and text_inches(shorten(text, longest), size) > inches:
-        longest -= 1
-    return shorten(text, longest)
-
-
-def title_inches(title: str, width: float) -> float:
-    """Height of a figure's title with the air around it."""
-    return 0.2 + (wrap(title, width, TITLE_SIZE).count("\n") + 1) * TITLE_SIZE * 1.2 / 72
-
-
-def caption_inches(caption: str, width: float) -> float:
-    """Height of a figure's caption with the air around it."""
-    lines = wrap(caption, width, SMALL_SIZE).count("\n") + 1 if caption else 0
-    return 0.12 + lines * SMALL_SIZE * 1.3 / 72
-
-
 def wrap(text: str, width: float, size: float) -> str:
     """Break text into lines that fit `width` inches at `size` points, keeping its own breaks."""
     characters = max(20, int((width - 2 * MARGIN) / (0.58 * size / 72)))
     return "\n".join(textwrap.fill(line, characters) for line in text.splitlines())
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """One cell of a grid of photos: uint8 pixels [H, W, 3], None for a photo that is not readable.
+
+    lines: of text above it, each with its colour.
+    """
+
+    pixels: NDArray[np.uint8] | None
+    lines: tuple[tuple[str, str], ...] = ()
+
+
+def load_thumbnail(path: Path, *lines: tuple[str, str]) -> Thumbnail:
+    """Decode a photo into a square thumbnail, whole, on a pale ground.
+
+    A photo that cannot be read any more gives a cell that says so: the record of a finished run
+    must not fail over one missing file.
+    """
+    side = THUMBNAIL_SIDE
+    try:
+        photo = decode_photo(path, min_side=side)
+    except (PhotoError, OSError) as error:
+        logger.warning("No thumbnail of %s: %s", path, error)
+        return Thumbnail(None, lines)
+    return Thumbnail(np.asarray(ImageOps.pad(photo, (side, side), color=FAINT)), lines)
+
+
+def in_rows(thumbnails: Sequence[Thumbnail], columns: int) -> list[Sequence[Thumbnail]]:
+    """Break a sequence of thumbnails into rows of `columns`."""
+    return [thumbnails[at : at + columns] for at in range(0, len(thumbnails), columns)]
+
+
+def thumbnail_grid(
+    rows: Sequence[Sequence[Thumbnail]],
+    *,
+    title: str,
+    caption: str = "",
+    row_names: Sequence[str] = (),
+    empty: str = "nothing to show",
+) -> Figure:
+    """Draw thumbnails row by row; `row_names`, if given, stand at the left of each row.
+
+    Without rows the figure says the sentence `empty` instead.
+    """
+    if not rows:
+        figure = new_figure(title, height=1.4, caption=caption)
+        say(figure.add_subplot(), empty)
+        return figure
+    columns = max(len(row) for row in rows)
+    names = max((text_inches(shorten(name), SMALL_SIZE) + GAP for name in row_names), default=0.0)
+    side = min(LARGEST_TILE, (PAGE_WIDTH - 2 * MARGIN - names) / columns - GAP)
+    width = max(NARROWEST, 2 * MARGIN + names + columns * (side + GAP))
+    row_height = side + max(len(tile.lines) for row in rows for tile in row) * LINE_HEIGHT + GAP
+    top = 0.2 + (wrap(title, width, TITLE_SIZE).count("\n") + 1) * TITLE_SIZE * 1.2 / 72
+    caption_lines = wrap(caption, width, SMALL_SIZE).count("\n") + 1 if caption else 0
+    height = top + len(rows) * row_height + 0.12 + caption_lines * SMALL_SIZE * 1.3 / 72
+    figure = new_figure(title, width=width, height=height, caption=caption, automatic=False)
+    for row, tiles in enumerate(rows):
+        bottom = height - top - (row + 1) * row_height + GAP
+        for column, tile in enumerate(tiles):
+            left = MARGIN + names + column * (side + GAP)
+            axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
+            if tile.pixels is None:
+                say(axes, "cannot be read")
+            else:
+                axes.imshow(tile.pixels, interpolation="antialiased")
+                axes.set_axis_off()
+            for place, (line, color) in enumerate(reversed(tile.lines)):
+                above = 3 + place * LINE_HEIGHT * 72
+                write(axes, _fit(line, side), (0, 1), offset=(0, above), color=color)
+            if row_names and not column:
+                name = shorten(row_names[row])
+                write(axes, name, (0, 0.5), offset=(-6, 0), ha="right", va="center")
+    return figure
+
+
+def _fit(text: str, inches: float) -> str:
+    """Cut one line of small text to what `inches` can hold."""
+    longest = len(text)
+    while longest > 1 and text_inches(shorten(text, longest), SMALL_SIZE) > inches:
+        longest -= 1
+    return shorten(text, longest)

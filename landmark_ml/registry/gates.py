@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from landmark_ml.config import PromoteConfig
-    from landmark_ml.evaluation.predictions import Predictions
+    from landmark_ml.evaluation.judge import Predictions
     from landmark_ml.registry.judged import Judged
 
 Outcome = Literal["passed", "failed", "not checked"]

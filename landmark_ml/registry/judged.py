@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import mlflow.artifacts
 from mlflow.exceptions import MlflowException
 
-from landmark_ml.evaluation.held_out import learned_hashes
-from landmark_ml.evaluation.judge import Report, judge
+from landmark_ml.evaluation.judge import Report, judge, learned_hashes
 from landmark_ml.evaluation.model_process import open_served
 from landmark_ml.tracking.fetch import fetch_manifest
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from landmark_ml.data import Dataset
-    from landmark_ml.evaluation.predictions import Predictions
+    from landmark_ml.evaluation.judge import Predictions
     from landmark_ml.geo.gazetteer import Gazetteer
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from landmark_ml.evaluation.metrics import METRICS, shown, summary_names
 from landmark_ml.figures.comparison import bootstrap_difference, class_wins
-from landmark_ml.figures.confidence import reliability_diagram
 from landmark_ml.figures.html import Picture, render
+from landmark_ml.figures.results import reliability_diagram
 from landmark_ml.registry.gates import (
     GateResult,
     class_losses,
@@ -20,7 +20,7 @@ from landmark_ml.registry.gates import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from landmark_ml.evaluation.predictions import Predictions
+    from landmark_ml.evaluation.judge import Predictions
     from landmark_ml.registry.judged import Judged
 
 _SCHEMA_VERSION = 1

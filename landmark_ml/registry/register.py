@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
     from mlflow.types import TensorSpec
 
-    from landmark_ml.evaluation.predictions import ServedModel
+    from landmark_ml.evaluation.judge import ServedModel
 
 logger = logging.getLogger(__name__)
 

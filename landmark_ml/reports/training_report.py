@@ -1,15 +1,15 @@
-"""What a training run shows: figures of its data, and the report on its model."""
+"""What a training run shows: figures of its data, the report on its model, and the model card."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from landmark_ml.data import split_digest
-from landmark_ml.evaluation.page import report_figures
+from landmark_ml.data import SPLITS, split_digest
+from landmark_ml.evaluation.metrics import METRICS, shown, summary_names
+from landmark_ml.evaluation.report import report_figures
 from landmark_ml.figures.dataset import channel_statistics, class_counts, image_sizes, sample_grid
 from landmark_ml.networks.create import count_macs, count_parameters
-from landmark_ml.reports.model_card import NetworkFacts, model_card
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,15 +32,32 @@ class TrainingReport:
     version_tags: dict[str, str]
 
 
-def network_facts(model: LandmarkNetwork, artifact: Path, num_classes: int) -> NetworkFacts:
-    """Size and cost of a network and of its exported artifact."""
-    return NetworkFacts(
-        parameters=count_parameters(model),
-        macs=count_macs(model),
-        resolution=model.preprocessing.resolution,
-        artifact_bytes=sum(file.stat().st_size for file in artifact.iterdir()),
-        has_background=model.classifier.out_features > num_classes,
-    )
+@dataclass(frozen=True)
+class NetworkFacts:
+    """Size and cost of a network: macs are multiply-accumulates of one photo."""
+
+    parameters: int
+    macs: int
+    resolution: int
+    artifact_bytes: int
+    has_background: bool
+
+    @classmethod
+    def of(cls, model: LandmarkNetwork, artifact: Path, num_classes: int) -> NetworkFacts:
+        """Facts of a network and of its exported artifact."""
+        return cls(
+            parameters=count_parameters(model),
+            macs=count_macs(model),
+            resolution=model.preprocessing.resolution,
+            artifact_bytes=sum(file.stat().st_size for file in artifact.iterdir()),
+            has_background=model.classifier.out_features > num_classes,
+        )
+
+    @property
+    def costs(self) -> dict[str, str]:
+        """As tags of runs and versions."""
+        names = ("parameters", "macs", "artifact_bytes")
+        return {name: str(getattr(self, name)) for name in names}
 
 
 def model_params(config: TrainConfig, facts: NetworkFacts) -> dict[str, str]:
@@ -50,7 +67,7 @@ def model_params(config: TrainConfig, facts: NetworkFacts) -> dict[str, str]:
         "backbone": config.backbone,
         "data": config.data,
         "resolution": str(facts.resolution),
-        **_costs(facts),
+        **facts.costs,
     }
 
 
@@ -75,9 +92,7 @@ def log_report(
     facts: NetworkFacts,
 ) -> TrainingReport:
     """Metrics linked to model and test photos, figures, tables and the model card."""
-    for split in ("train", "val"):
-        run.log_dataset(dataset, split)
-    test = run.log_dataset(dataset, "test")
+    *_, test = [run.log_dataset(dataset, split) for split in SPLITS]
     metrics = {f"test/{name}": value for name, value in report.metrics.items()}
     run.log_metrics(metrics, model_id=model_id, dataset=test)
     run.log_table(report.predictions.per_class(), "per_class")
@@ -88,14 +103,54 @@ def log_report(
     run.log_text(card, "model_card.md")
     run.describe(card)
     digest, top1 = split_digest(dataset.test, dataset.classes), report.metrics["top1"]
-    run.set_tags({"test_digest": digest, **_costs(facts)})
+    run.set_tags({"test_digest": digest, **facts.costs})
     tags = {"test_digest": digest, "top1": repr(top1), **model_params(config, facts)}
     return TrainingReport(metrics, card, tags)
 
 
-def _costs(facts: NetworkFacts) -> dict[str, str]:
-    return {
-        "parameters": str(facts.parameters),
-        "macs": str(facts.macs),
-        "artifact_bytes": str(facts.artifact_bytes),
-    }
+def model_card(config: TrainConfig, dataset: Dataset, facts: NetworkFacts, report: Report) -> str:
+    """Markdown shown on the run and on the registered version."""
+    metrics = report.metrics
+    names = summary_names(metrics)
+    results = "\n".join(f"| {METRICS[name].caption} | {shown(metrics, name)} |" for name in names)
+    counted = (
+        f"{metrics['photos']:.0f} landmark photos, {metrics['distractors']:.0f} without a landmark"
+    )
+    table = report.predictions.per_class()
+    weakest = table[table["photos"] > 0].nsmallest(5, "recall")
+    rows = "\n".join(
+        f"| {landmark} | {photos} | {precision:.2f} | {recall:.2f} |"
+        for landmark, photos, precision, recall, _ in weakest.itertuples(index=False)
+    )
+    splits = ", ".join(f"{len(dataset.landmarks(s))} {s}" for s in SPLITS)
+    known = (
+        "A photo that shows none of these landmarks is told apart by a background class."
+        if facts.has_background
+        else "It was trained without photos of no landmark, so it tells those apart poorly."
+    )
+    return f"""### {config.backbone}, recipe {config.recipe}
+
+Recognises {dataset.num_classes} landmarks of `{dataset.name}` in a photo and gives back where it\
+ was taken and which tags suit it.
+
+| on the test photos ({counted}) | value (95% interval) |
+|---|---|
+{results}
+
+**Network.** {facts.parameters / 1e6:.1f} million parameters, {facts.macs / 1e6:.0f} million\
+ multiply-accumulates a photo at {facts.resolution} px, {facts.artifact_bytes / 1e6:.1f} MB on\
+ disk; initial weights: {config.weights}.
+
+**Data.** {splits} photos; {len(dataset.unreadable)} unreadable, {len(dataset.leaked)} left out\
+ because the same or nearly the same photo is in the test or validation split,\
+ {len(dataset.conflicting)} because they carry two labels.
+
+**Weakest landmarks**
+
+| landmark | test photos | precision | recall |
+|---|---|---|---|
+{rows}
+
+**Limits.** It knows only these landmarks. {known} Confidence is calibrated on photos like those it\
+ was trained on.
+"""

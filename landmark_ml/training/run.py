@@ -126,7 +126,7 @@ def run_training(
                 folder=Path(scratch) / "artifact",
                 cache=None if config.finetune_epochs else user_path(config.cache_dir),
             )
-            facts = reporting.network_facts(model, folder, dataset.num_classes)
+            facts = reporting.NetworkFacts.of(model, folder, dataset.num_classes)
             example = dataset.landmarks("test")[0].path.read_bytes()
             logged = log_model(folder, example, reporting.model_params(config, facts))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landmark_ml.data import Photo
-from landmark_ml.evaluation.predictions import Predictions
+from landmark_ml.evaluation.judge import Predictions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

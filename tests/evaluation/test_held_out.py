@@ -10,7 +10,7 @@ import pytest
 from landmark_ml.config import DataConfig
 from landmark_ml.data import write_manifest
 from landmark_ml.data.opening import open_dataset
-from landmark_ml.evaluation.held_out import choose_photos
+from landmark_ml.evaluation.judge import choose_photos
 from tests.photo_folders import write_photo, write_two_classes
 
 if TYPE_CHECKING:

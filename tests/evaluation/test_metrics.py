@@ -17,7 +17,7 @@ from landmark_ml.evaluation.significance import wilson_interval
 from tests.evaluation.made_up_predictions import predictions
 
 if TYPE_CHECKING:
-    from landmark_ml.evaluation.predictions import Predictions
+    from landmark_ml.evaluation.judge import Predictions
 
 NOTHING = np.empty(0)
 

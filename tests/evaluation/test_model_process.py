@@ -49,7 +49,7 @@ def test_a_model_is_held_to_the_threads_it_is_given(
             (process,) = (
                 child
                 for child in psutil.Process().children()
-                if any(part.endswith("answering_process.py") for part in child.cmdline())
+                if any(part.endswith("model_process.py") for part in child.cmdline())
             )
             running[threads] = process.num_threads()
         assert answers.to_dict(orient="records") == predictor.predict(photos)

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from landmark_ml.data import NOT_A_LANDMARK, Photo
+from landmark_ml.evaluation.judge import Predictions, predict
 from landmark_ml.evaluation.metrics import measure
-from landmark_ml.evaluation.predictions import Predictions, predict
 from landmark_ml.geo.gazetteer import Gazetteer, Place
 from tests.evaluation.made_up_predictions import predictions
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
 
-from landmark_ml.figures.confidence import rejection_histogram, reliability_diagram
+from landmark_ml.figures.results import rejection_histogram, reliability_diagram
 from landmark_ml.figures.style import PALE_BLUE
 from tests.figures.figure_reading import bars, render, says
 

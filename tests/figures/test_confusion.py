@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from landmark_ml.figures.confusion import confusion_matrix
+from landmark_ml.figures.results import confusion_matrix
 from landmark_ml.figures.style import SHOWN_ROWS
 from tests.figures.figure_reading import render, says
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from landmark_ml.evaluation.metrics import risk_coverage
-from landmark_ml.figures.confusion import confusion_matrix
 from landmark_ml.figures.results import (
+    confusion_matrix,
     learning_curves,
     location_error,
     per_class_table,

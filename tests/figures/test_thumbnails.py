@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from landmark_ml.figures.thumbnails import Answer, answer_gallery, worst_mistakes
+from landmark_ml.figures.results import Answer, answer_gallery, worst_mistakes
 from tests.figures.figure_reading import render, says, texts
 
 if TYPE_CHECKING:

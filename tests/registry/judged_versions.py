@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from landmark_ml.data import Photo
-from landmark_ml.evaluation.judge import Report
+from landmark_ml.evaluation.judge import Predictions, Report
 from landmark_ml.evaluation.metrics import measure
-from landmark_ml.evaluation.predictions import Predictions
 from landmark_ml.registry.judged import Judged
 
 if TYPE_CHECKING:

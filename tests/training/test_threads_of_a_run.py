@@ -11,10 +11,9 @@ from mlflow.entities.model_registry import ModelVersion
 from landmark_ml.config import DataConfig, EvaluateConfig, TrainConfig
 from landmark_ml.data import Dataset, write_manifest
 from landmark_ml.data.opening import open_dataset
-from landmark_ml.evaluation import held_out
-from landmark_ml.evaluation import run as evaluation_run
-from landmark_ml.evaluation.held_out import choose_photos
-from landmark_ml.evaluation.run import run_evaluation
+from landmark_ml.evaluation import judge, report
+from landmark_ml.evaluation.judge import choose_photos
+from landmark_ml.evaluation.report import run_evaluation
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.registry import judged
 from landmark_ml.registry.judged import judge_version
@@ -86,7 +85,7 @@ def test_an_evaluation_asks_its_model_on_its_threads(
 ) -> None:
     model = log_artifact(tracking_uri).model_uri
     config = EvaluateConfig(data=str(photos), model=model, threads=THREADS)
-    monkeypatch.setattr(evaluation_run, "open_served", stop_here)
+    monkeypatch.setattr(report, "open_served", stop_here)
     with pytest.raises(ReachedError, match=f"^{THREADS}$"):
         run_evaluation(config)
 
@@ -104,7 +103,7 @@ def test_a_promotion_asks_a_version_on_its_threads(
 def test_photos_are_compared_with_a_manifest_on_the_threads_of_the_run(
     photos: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_out, "read_manifest", stop_here)
+    monkeypatch.setattr(judge, "read_manifest", stop_here)
     monkeypatch.setattr(training, "parse_manifest", stop_here)
     with pytest.raises(ReachedError, match=f"^{THREADS}$"):
         choose_photos(DataConfig(data=str(photos), threads=THREADS), manifest)

@@ -11,8 +11,8 @@ from landmark_ml.config import TrainConfig
 from landmark_ml.data import Dataset
 from landmark_ml.evaluation.judge import Report
 from landmark_ml.evaluation.metrics import METRICS, Metric, measure
-from landmark_ml.evaluation.page import summary_table
-from landmark_ml.reports.model_card import NetworkFacts, model_card
+from landmark_ml.evaluation.report import summary_table
+from landmark_ml.reports.training_report import NetworkFacts, model_card
 from tests.evaluation.made_up_predictions import CLASSES, predictions
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 
 from experiments import evaluate
 from landmark_ml.config import EvaluateConfig
-from landmark_ml.evaluation.run import EvaluationResult, run_evaluation
+from landmark_ml.evaluation.report import EvaluationResult, run_evaluation
 from tests.colour_artifact import log_artifact
 from tests.colour_photos import write_colour
 
