@@ -21,15 +21,14 @@ from typing import TYPE_CHECKING
 from benchmarks.tables import machine, table, write_json
 from benchmarks.tagging_memory import linked
 from landmark_ml.config import ClusterConfig, TagConfig
-from landmark_ml.inference.predictor import Predictor
 from landmark_ml.tracking import run as tracking
-from serving.champion import LoadedVersion, exported_network, find_version
-from serving.cluster.tagger import Network, RayWorkers, fetch_network, tag_photos
+from serving.champion import Loaded, exported_network, find_version, load_version
+from serving.cluster.tagger import RayWorkers, tag_photos
 from serving.tagging.library import Library
 from serving.tagging.tagger import tag_library
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 OUTPUT = Path("build/benchmarks/cluster.json")
 TAGGER, CLUSTER, NOTHING = "tagger", "cluster", "cluster, nothing left"
@@ -72,7 +71,9 @@ class Timings:
         return "\n".join(lines)
 
 
-def measure(library: Library, network: Network, loaded: LoadedVersion, options: Options) -> Timings:
+def measure(
+    library: Library, network: Mapping[str, bytes], loaded: Loaded, options: Options
+) -> Timings:
     """Interleaved rounds after one that warms up."""
     timings = Timings(sum(1 for _ in library.walk()), options.cores)
     workers = RayWorkers(workers=options.cores)
@@ -86,8 +87,8 @@ def measure(library: Library, network: Network, loaded: LoadedVersion, options: 
             )
             works: dict[str, Callable[[], object]] = {
                 TAGGER: partial(tag_library, library, loaded, tags),
-                CLUSTER: partial(tag_photos, parts, network, workers),
-                NOTHING: partial(tag_photos, parts, network, workers),
+                CLUSTER: partial(tag_photos, parts, loaded.label, network, workers),
+                NOTHING: partial(tag_photos, parts, loaded.label, network, workers),
             }
             for name, work in works.items():
                 started = time.perf_counter()
@@ -121,10 +122,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as scratch:
             library = _library(given.photos, given.copies, Path(scratch) / "photos")
             version = find_version(given.model)
+            loaded = load_version(version, threads=given.cores)
             with exported_network(version) as folder:
-                predictor = Predictor.load(folder, threads=given.cores)
-            loaded = LoadedVersion(predictor, f"{version.name}/{version.version}")
-            network = fetch_network(given.model)
+                network = {path.name: path.read_bytes() for path in folder.iterdir()}
             options = Options(given.rounds, given.cores, given.part)
             timings = measure(library, network, loaded, options)
     except ValueError as error:

@@ -21,7 +21,7 @@ from PIL import Image
 from benchmarks.tables import machine, table, write_json
 from benchmarks.tagging import photos_of, photos_per_second
 from landmark_ml.tracking import run as tracking
-from serving.champion import load_version
+from serving.champion import find_version, load_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     tracking.connect()
     try:
         megabytes, megapixels = mean_size(options.photos)
-        loaded = load_version(options.model)
+        loaded = load_version(find_version(options.model))
         rates = photos_per_second(loaded, options.photos, options.copies, options.rounds)
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")

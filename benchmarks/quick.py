@@ -27,7 +27,7 @@ from benchmarks.tagging import photos_per_second
 from landmark_ml.config import TrainConfig
 from landmark_ml.data.opening import find_root
 from landmark_ml.tracking import run as tracking
-from serving.champion import load_version
+from serving.champion import find_version, load_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ def input_ratios(paths: Sequence[Path], rounds: int) -> dict[str, float]:
 
 def tagging_ratio(photos: Path, model: str, rounds: int) -> dict[str, float]:
     """Photos a second of the tagger over those of cores that only decode and recognise."""
-    found = photos_per_second(load_version(model), photos, copies=1, rounds=rounds)
+    found = photos_per_second(load_version(find_version(model)), photos, copies=1, rounds=rounds)
     alone = 1 / (1 / found["decode"] + 1 / found["network"])
     return {"tagging: ours over decode and network alone": found["tagger"] / alone}
 

@@ -25,7 +25,7 @@ from benchmarks import tables
 from benchmarks.tagging_memory import Peak, linked, peak_of
 from landmark_ml.config import TagConfig
 from landmark_ml.tracking import run as tracking
-from serving.champion import load_version
+from serving.champion import find_version, load_version
 from serving.tagging.library import Library
 from serving.tagging.tagger import tag_library
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from landmark_ml.inference.predictor import Predictor
-    from serving.champion import LoadedVersion
+    from serving.champion import Loaded
 
 FINDINGS = Path("build") / "benchmarks" / "tagging.json"
 NAMES = ("decode", "network", "tagger")
@@ -54,7 +54,7 @@ class Speed:
         return statistics.median(self.rates)
 
 
-def speeds(loaded: LoadedVersion, paths: Sequence[Path], copies: int, rounds: int) -> list[Speed]:
+def speeds(loaded: Loaded, paths: Sequence[Path], copies: int, rounds: int) -> list[Speed]:
     """Decoding, network and tagger over interleaved rounds after a warm-up."""
     found, photos = [Speed(), Speed(), Speed()], len(paths) * copies
     with tempfile.TemporaryDirectory() as scratch:
@@ -74,9 +74,7 @@ def speeds(loaded: LoadedVersion, paths: Sequence[Path], copies: int, rounds: in
     return found
 
 
-def photos_per_second(
-    loaded: LoadedVersion, folder: Path, copies: int, rounds: int
-) -> dict[str, float]:
+def photos_per_second(loaded: Loaded, folder: Path, copies: int, rounds: int) -> dict[str, float]:
     """Median photos a second of `decode`, `network` and `tagger` on the photos of a folder."""
     speed = speeds(loaded, photos_of(folder), copies, rounds)
     return {name: found.rate for name, found in zip(NAMES, speed, strict=True)}
@@ -148,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure(options: argparse.Namespace) -> None:
     paths = photos_of(options.photos)
-    loaded = load_version(options.model)
+    loaded = load_version(find_version(options.model))
     found = speeds(loaded, paths, options.copies, options.rounds)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     sys.stdout.write(f"{report(*found)}\n\n{os.cpu_count()} cores, load {load:.1f}\n\n")
@@ -177,7 +175,7 @@ def _run(predictor: Predictor, count: int) -> None:
         list(pool.map(lambda _: predictor.batch_runtime.run(pixels), range(count // _BATCH)))
 
 
-def _tag(library: Library, loaded: LoadedVersion, out: Path) -> None:
+def _tag(library: Library, loaded: Loaded, out: Path) -> None:
     tag_library(library, loaded, TagConfig(photos=str(library.root), out=str(out)))
 
 

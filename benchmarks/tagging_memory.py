@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 
 from landmark_ml.config import TagConfig
 from landmark_ml.tracking import run as tracking
-from serving.champion import load_version
+from serving.champion import find_version, load_version
 from serving.tagging.library import Library
 from serving.tagging.tagger import tag_library
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serving.champion import LoadedVersion
+    from serving.champion import Loaded
 
 _STATUS = Path("/proc/self/status")
 
@@ -69,7 +69,7 @@ def peak_of(paths: Sequence[Path], count: int, model: str) -> Peak:
     return Peak(**json.loads(done.stdout))
 
 
-def tag_and_measure(loaded: LoadedVersion, photos: Path, out: Path) -> Peak:
+def tag_and_measure(loaded: Loaded, photos: Path, out: Path) -> Peak:
     """Tag a library in this process, which should have done nothing else yet."""
     config = TagConfig(
         photos=str(photos),
@@ -101,7 +101,7 @@ def main(argv: Sequence[str]) -> None:
     """Tag a library with a registered model, and print the peak as JSON."""
     model, photos, out = argv
     tracking.connect()
-    peak = tag_and_measure(load_version(model), Path(photos), Path(out))
+    peak = tag_and_measure(load_version(find_version(model)), Path(photos), Path(out))
     sys.stdout.write(json.dumps(asdict(peak)) + os.linesep)
 
 

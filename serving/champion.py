@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import tempfile
 import threading
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow.artifacts
+from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -26,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 ALIAS = "champion"
 _MODEL_FOLDER = "artifacts"
+_SCRATCH = "landmark-ml-"
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
@@ -35,15 +39,21 @@ class ChampionError(ValueError):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A version that answers: its predictor, its number and the run that made it.
+    """A registered version, loaded: it answers. run_id: the run that made it.
 
     Take it once per request, so that the whole request is answered by one version even if the
     alias moves meanwhile.
     """
 
     predictor: Predictor
+    name: str
     version: int
     run_id: str
+
+    @property
+    def label(self) -> str:
+        """Such as `landmarks/3`."""
+        return f"{self.name}/{self.version}"
 
 
 class Champion:
@@ -58,17 +68,14 @@ class Champion:
     def __init__(
         self,
         name: str,
-        tracking_uri: str | None = None,
         poll_seconds: float = 2.0,
-        *,
-        load: Callable[[ModelVersion, str | None], Predictor] | None = None,
+        load: Callable[[ModelVersion], Loaded] | None = None,
     ) -> None:
         if poll_seconds <= 0:
             raise ValueError(f"poll_seconds is {poll_seconds}; give a number above 0")
         self.name = name
-        self._tracking_uri = tracking_uri
         self._poll_seconds = poll_seconds
-        self._load = load or load_predictor
+        self._load = load or load_version
         self._loaded: Loaded | None = None
         self._identity: tuple[int, int] | None = None
         self._problem: str | None = None
@@ -138,41 +145,16 @@ class Champion:
 
     def _follow(self) -> None:
         """Load the version that the alias names, unless it is loaded already."""
-        client = MlflowClient(tracking_uri=self._tracking_uri, registry_uri=self._tracking_uri)
-        named = client.get_model_version_by_alias(self.name, ALIAS)
+        named = MlflowClient().get_model_version_by_alias(self.name, ALIAS)
         # The versions of a registered model that was deleted and made again start at 1 again.
         identity = int(named.version), int(named.creation_timestamp)
         if identity == self._identity:
             return
-        predictor = self._load(named, self._tracking_uri)
-        before, self._identity = self._loaded, identity
-        self._loaded = Loaded(predictor, int(named.version), named.run_id or "")
+        before, self._loaded, self._identity = self._loaded, self._load(named), identity
         if before is not None:
             logger.info(
                 "%s: version %s took over from %d", self.name, named.version, before.version
             )
-
-
-@dataclass(frozen=True)
-class LoadedVersion:
-    """A predictor, and the registered version it was loaded from, such as `landmarks/3`."""
-
-    predictor: Predictor
-    version: str
-
-    @property
-    def identity(self) -> str:
-        """Version and run: two registries may both have a `landmarks/3`."""
-        return f"{self.version} {self.predictor.metadata.run_id}"
-
-
-def load_version(model: str) -> LoadedVersion:
-    """Load `name` (its champion), `name@alias` or `name/version` from the registry.
-
-    Raises ValueError when it is not there or is not a model of this project.
-    """
-    version = find_version(model)
-    return LoadedVersion(load_predictor(version), f"{version.name}/{version.version}")
 
 
 def find_version(model: str) -> ModelVersion:
@@ -180,7 +162,7 @@ def find_version(model: str) -> ModelVersion:
 
     Raises ValueError when there is none.
     """
-    client = mlflow.MlflowClient()
+    client = MlflowClient()
     name, slash, number = model.partition("/")
     try:
         if slash:
@@ -196,34 +178,28 @@ def find_version(model: str) -> ModelVersion:
         ) from None
 
 
-def load_predictor(
-    version: ModelVersion, tracking_uri: str | None = None, *, threads: int = 0
-) -> Predictor:
+def load_version(version: ModelVersion, threads: int = 0) -> Loaded:
     """Load a registered version into memory; nothing of it stays on the disk.
 
     It answers with the code of this project, also where the version was registered by an older
     one. threads: cores to use; 0: all of them. Raises as `exported_network` does.
     """
-    with exported_network(version, tracking_uri) as folder:
+    with exported_network(version) as folder:
         predictor = Predictor.load(folder, threads=threads)
     predictor.warm_up()
-    return predictor
+    return Loaded(predictor, version.name, int(version.version), version.run_id or "")
 
 
 @contextlib.contextmanager
-def exported_network(version: ModelVersion, tracking_uri: str | None = None) -> Iterator[Path]:
+def exported_network(version: ModelVersion) -> Iterator[Path]:
     """Download the artifact folder of a registered version; it exists within the block.
 
     Raises ValueError when the version is not a model of this project, OSError or MlflowException
     when it cannot be read.
     """
-    with tempfile.TemporaryDirectory(prefix="champion-") as scratch:
-        folder = mlflow.artifacts.download_artifacts(
-            f"models:/{version.name}/{version.version}",
-            dst_path=scratch,
-            tracking_uri=tracking_uri,
-            registry_uri=tracking_uri,
-        )
+    with scratch_folder() as scratch:
+        uri = f"models:/{version.name}/{version.version}"
+        folder = mlflow.artifacts.download_artifacts(uri, dst_path=str(scratch))
         found = sorted(Path(folder, _MODEL_FOLDER).glob(f"*/{METADATA_FILE}"))
         if len(found) != 1:
             raise ValueError(
@@ -231,6 +207,29 @@ def exported_network(version: ModelVersion, tracking_uri: str | None = None) -> 
                 " and should hold one; register a model that this project trained"
             )
         yield found[0].parent
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make a temporary folder for the block, and remove those that killed processes left.
+
+    A process locks the name before it makes the folder, so one that nobody locks is left over.
+    """
+    parent = Path(tempfile.gettempdir())
+    for left in parent.glob(f"{_SCRATCH}*.lock"):
+        # Locked, or another user's.
+        with contextlib.suppress(OSError), FileLock(left, timeout=0):
+            shutil.rmtree(left.with_suffix(""), ignore_errors=True)
+            left.unlink()
+    folder = parent / f"{_SCRATCH}{uuid.uuid4().hex}"
+    lock = Path(f"{folder}.lock")
+    with FileLock(lock):
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.unlink(missing_ok=True)
 
 
 def _reason(error: Exception) -> str:

@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from serving.app.answers import run_link
 from serving.app.application import create_app
-from serving.champion import Champion, load_predictor
+from serving.champion import Champion, load_version
 
 if TYPE_CHECKING:
     import asyncio
@@ -44,9 +44,8 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
     token = configured_token()
     if config.host not in _LOOPBACK and not token:
         logger.warning("anyone who reaches %s may ask; set %s", config.host, TOKEN_VARIABLE)
-    load = partial(load_predictor, threads=config.threads)
-    watched = Champion(config.model, None, config.poll, load=load)
-    with _listen(config) as listener, watched as champion:
+    load = partial(load_version, threads=config.threads)
+    with _listen(config) as listener, Champion(config.model, config.poll, load) as champion:
         run_url = partial(run_link, ui=config.mlflow_ui)
         app = create_app(champion, config, run_url=run_url, token=token)
         started(f"http://{shown_host(config)}:{listener.getsockname()[1]}")

@@ -7,10 +7,9 @@ import hashlib
 import itertools
 import json
 import os
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tqdm.auto import tqdm
@@ -18,7 +17,7 @@ from tqdm.auto import tqdm
 from landmark_ml.inference.predictor import METADATA_FILE, Predictor
 from landmark_ml.inference.runtime import usable_cpus
 from landmark_ml.tracking import run as tracking
-from serving.champion import exported_network, find_version
+from serving.champion import exported_network, find_version, scratch_folder
 from serving.cluster.storage import (
     Listing,
     Part,
@@ -43,19 +42,6 @@ _VERSION = 1
 
 # Parts hold the names of photos only; photos do not go through Ray.
 _LOCAL_OBJECT_STORE = 256 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Network:
-    """Files of an exported network, and its registered version, such as `landmarks/3`."""
-
-    files: Mapping[str, bytes]
-    version: str
-
-    @property
-    def identity(self) -> str:
-        """Version and run: two registries may both have a `landmarks/3`."""
-        return f"{self.version} {json.loads(self.files[METADATA_FILE])['run_id']}"
 
 
 @dataclass(kw_only=True)
@@ -109,39 +95,34 @@ def run_cluster_tagging(config: ClusterConfig) -> ClusterResult:
         raise ValueError("photos is empty; name a folder or an address: --photos=s3://bucket/path")
     with tracking.start_run(config, "cluster", {"kind": "tag"}) as run:
         workers = RayWorkers(config.workers, config.cpus, config.address)
-        result = tag_photos(config, fetch_network(config.model), workers)
+        # The workers need neither MLflow nor its database.
+        version = find_version(config.model)
+        with exported_network(version) as folder:
+            network = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+        result = tag_photos(config, f"{version.name}/{version.version}", network, workers)
         result.record(run, "the table stays where `out` says")
     return result
 
 
-def fetch_network(model: str) -> Network:
-    """Fetch the exported network of `name` (its champion), `name@alias` or `name/version`.
-
-    Raises ValueError when it is not in the registry or is not a model of this project.
-    """
-    version = find_version(model)
-    with exported_network(version) as folder:
-        files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-    return Network(files, f"{version.name}/{version.version}")
-
-
-def tag_photos(config: ClusterConfig, network: Network, workers: Workers) -> ClusterResult:
+def tag_photos(
+    config: ClusterConfig, model: str, network: Mapping[str, bytes], workers: Workers
+) -> ClusterResult:
     """Bring the table up to date with the photos that are there now.
 
-    Raises ValueError when there are none, but there were before.
+    model: registered version, such as `landmarks/3`; network: files of its exported network. Raises
+    ValueError when there are no photos, but there were before.
     """
     # Absolute, because a worker starts in another folder than this process.
     photos_at, out = (str(local_folder(place) or place) for place in (config.photos, config.out))
     places = tuple(read_places(config.places))
     threshold = None if config.threshold == -1 else config.threshold
+    # Two registries may both have a `landmarks/3`.
+    run_id = json.loads(network[METADATA_FILE])["run_id"]
     places_hash = hashlib.sha256(repr(places).encode()).hexdigest()[:16]
-    result = ClusterResult(out=out, model=network.version)
+    result = ClusterResult(out=out, model=model)
     store = PartStore(open_folder(out, create=True))
     photos = open_photos(photos_at, out)
-    with (
-        tempfile.TemporaryDirectory(prefix="listing-") as scratch,
-        Listing(Path(scratch) / "photos.sqlite") as listing,
-    ):
+    with scratch_folder() as scratch, Listing(scratch / "photos.sqlite") as listing:
         count = listing.fill(tqdm(photos.walk(), desc="looking", unit=" photos", delay=1))
         result.other_pictures, result.unreadable = photos.other_pictures, photos.unreadable
         written = store.indexes()
@@ -164,8 +145,8 @@ def tag_photos(config: ClusterConfig, network: Network, workers: Workers) -> Clu
         job = Job(
             photos=photos_at,
             out=out,
-            version=network.version,
-            asked=f"{_VERSION} {network.identity} {threshold} {places_hash}",
+            version=model,
+            asked=f"{_VERSION} {model} {run_id} {threshold} {places_hash}",
             threshold=threshold,
             places=places,
             cpus=config.cpus,
@@ -174,7 +155,7 @@ def tag_photos(config: ClusterConfig, network: Network, workers: Workers) -> Clu
         )
         started = time.perf_counter()
         with tqdm(total=count, desc="tagging", unit="photos", smoothing=0.05, delay=1) as bar:
-            for counts in workers.tag(job, network.files, parts()):
+            for counts in workers.tag(job, network, parts()):
                 result.add(counts)
                 result.parts += 1
                 bar.update(counts.photos)
@@ -187,10 +168,10 @@ class PartTagger:
 
     def __init__(self, job: Job, network: Mapping[str, bytes]) -> None:
         self._job = job
-        with tempfile.TemporaryDirectory(prefix="network-") as scratch:
+        with scratch_folder() as scratch:
             for name, content in network.items():
-                (Path(scratch) / name).write_bytes(content)
-            self._predictor = Predictor.load(Path(scratch), threads=job.cpus)
+                (scratch / name).write_bytes(content)
+            self._predictor = Predictor.load(scratch, threads=job.cpus)
         self._photos = open_photos(job.photos, job.out)
         self._store = PartStore(open_folder(job.out))
         self._locations = PhotoLocations(self._predictor, job.places)

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from landmark_ml.config import user_path
 from landmark_ml.tracking import run as tracking
-from serving.champion import load_version
+from serving.champion import find_version, load_version
 from serving.tagging.albums import ALBUMS, refuse_foreign_files, write_albums
 from serving.tagging.gallery import write_gallery
 from serving.tagging.journal import Journal
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from landmark_ml.config import TagConfig
-    from serving.champion import LoadedVersion
+    from serving.champion import Loaded
     from serving.tagging.library import Tagged
 
 JOURNAL = "journal.sqlite"
@@ -71,7 +71,7 @@ def run_tagging(config: TagConfig) -> TagResult:
         # Better now than after hours of recognition.
         refuse_foreign_files(out / ALBUMS)
     with locked(out), tracking.start_run(config, "tag", {"kind": "tag"}) as run:
-        result = tag_library(library, load_version(config.model), config)
+        result = tag_library(library, load_version(find_version(config.model)), config)
         result.record(run, f"the table ({PARQUET}, {CSV}) stays on the machine that made it")
     return result
 
@@ -87,7 +87,7 @@ def locked(out: Path) -> Iterator[None]:
         raise ValueError(f"out={out}: another tagger writes there; wait or give another") from None
 
 
-def tag_library(library: Library, loaded: LoadedVersion, config: TagConfig) -> TagResult:
+def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResult:
     """Recognise the photos that have no answer yet, then write table, sidecars, albums, gallery.
 
     A photo is recognised again when its file changed, or when another model version or threshold is
@@ -95,9 +95,10 @@ def tag_library(library: Library, loaded: LoadedVersion, config: TagConfig) -> T
     the table of another library.
     """
     out = user_path(config.out)
-    result = TagResult(out=out, model=loaded.version, dry_run=config.dry_run)
+    result = TagResult(out=out, model=loaded.label, dry_run=config.dry_run)
     threshold = None if config.threshold == -1 else config.threshold
-    asked = f"{loaded.identity} {threshold}"
+    # The run too: two registries may both have a `landmarks/3`.
+    asked = f"{loaded.label} {loaded.run_id} {threshold}"
     with Journal(out / JOURNAL) as journal:
         journal.bind(library.root.resolve())
         found = journal.scan(tqdm(library.walk(), desc="looking", unit=" photos", delay=1))

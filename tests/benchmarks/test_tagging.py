@@ -11,7 +11,7 @@ from PIL import Image
 from benchmarks.tagging import Speed, main, memory_table, report, speeds
 from benchmarks.tagging_memory import Peak, linked, resident_peak_mb
 from landmark_ml.inference.predictor import Predictor
-from serving.champion import LoadedVersion
+from serving.champion import Loaded
 from serving.tagging.library import Library
 from tests.colour_artifact import RED, colour_photo, write_artifact
 
@@ -32,7 +32,7 @@ def test_every_work_is_timed_in_every_round(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.jpg" for number in range(2)]
     for path in paths:
         path.write_bytes(colour_photo(RED))
-    loaded = LoadedVersion(Predictor.load(write_artifact(tmp_path / "exported")), "m/1")
+    loaded = Loaded(Predictor.load(write_artifact(tmp_path / "exported")), "m", 1, "abc")
     found = speeds(loaded, paths, copies=4, rounds=2)
     assert [len(speed.rates) for speed in found] == [2, 2, 2]
     assert min(speed.rate for speed in found) > 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import mlflow
@@ -12,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from landmark_ml.registry.champion import CHAMPION
-from serving.champion import ALIAS, Champion, ChampionError, load_predictor
+from serving.champion import ALIAS, Champion, ChampionError, Loaded, load_version, scratch_folder
 from tests.colour_artifact import NAMES, RED, colour_photo, log_artifact
 
 if TYPE_CHECKING:
@@ -44,10 +46,10 @@ def watch(name: str, predictor: Predictor) -> Iterator[Callable[..., Champion]]:
     """Start to watch; the network is read once for all tests unless they say otherwise."""
     opened: list[Champion] = []
 
-    def load_nothing(version: ModelVersion, uri: str | None) -> Predictor:
-        return predictor
+    def load_nothing(version: ModelVersion) -> Loaded:
+        return Loaded(predictor, name, int(version.version), "abc")
 
-    def start(load: Callable[[ModelVersion, str | None], Predictor] = load_nothing) -> Champion:
+    def start(load: Callable[[ModelVersion], Loaded] = load_nothing) -> Champion:
         opened.append(Champion(name, poll_seconds=POLL_SECONDS, load=load))
         return opened[-1].start()
 
@@ -68,7 +70,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 
 def test_the_champion_of_the_registry_answers(name: str, tracking_uri: str) -> None:
-    with Champion(name, tracking_uri, poll_seconds=POLL_SECONDS) as champion:
+    with Champion(name, poll_seconds=POLL_SECONDS) as champion:
         loaded = champion.current
         answer = loaded.predictor.predict([colour_photo(RED)])[0]
         assert (answer["landmark"], loaded.version) == (NAMES[0], 1)
@@ -94,11 +96,11 @@ def test_the_old_version_answers_while_the_new_one_loads(
 ) -> None:
     loading, may_end = threading.Event(), threading.Event()
 
-    def load(version: ModelVersion, uri: str | None) -> Predictor:
+    def load(version: ModelVersion) -> Loaded:
         if int(version.version) == 2:
             loading.set()
             assert may_end.wait(LONGEST)
-        return predictor
+        return Loaded(predictor, name, int(version.version), "abc")
 
     champion = watch(load)
     point_at(name, 2)
@@ -142,13 +144,13 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_is_reported(
 ) -> None:
     tried: list[int] = []
 
-    def load(version: ModelVersion, uri: str | None) -> Predictor:
+    def load(version: ModelVersion) -> Loaded:
         tried.append(int(version.version))
         if tried == [1, 2, 2]:
             raise RuntimeError("out of memory")
         if tried == [1, 2]:
             raise ValueError("schema version 9")
-        return predictor
+        return Loaded(predictor, name, int(version.version), "abc")
 
     champion = watch(load)
     point_at(name, 2)
@@ -177,9 +179,9 @@ def test_a_registered_model_made_anew_is_another_even_with_the_same_number(
 ) -> None:
     loads: list[int] = []
 
-    def load(version: ModelVersion, uri: str | None) -> Predictor:
+    def load(version: ModelVersion) -> Loaded:
         loads.append(version.creation_timestamp)
-        return predictor
+        return Loaded(predictor, name, int(version.version), "abc")
 
     champion = watch(load)
     client, model = mlflow.MlflowClient(), log_artifact(tracking_uri)
@@ -244,4 +246,20 @@ def test_a_model_of_another_make_is_refused(tracking_uri: str, tmp_path: object)
     client.log_text(model.run_id, "no model", "strange/readme.txt")
     version = client.create_model_version("strange", f"runs:/{model.run_id}/strange", model.run_id)
     with pytest.raises(ValueError, match="version 1 of strange holds 0 exported networks"):
-        load_predictor(version)
+        load_version(version)
+
+
+def test_what_a_killed_process_left_in_the_temporary_folder_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "landmark-ml-0123"
+    left.mkdir()
+    (left / "model.onnx").touch()
+    Path(f"{left}.lock").touch()
+    with scratch_folder() as held:
+        assert [path for path in tmp_path.iterdir() if path.is_dir()] == [held]
+        # That of a living process stays.
+        with scratch_folder():
+            assert held.is_dir()
+    assert list(tmp_path.iterdir()) == []

@@ -68,7 +68,7 @@ def start_app(predictor: Predictor) -> Iterator[StartApp]:
     def start(
         *, token: str = "", run_url: Callable[[str], str] | None = None, **changes: Any
     ) -> App:
-        versions = Versions(Loaded(predictor, version=7, run_id="abc"))
+        versions = Versions(Loaded(predictor, "landmarks", 7, "abc"))
         asked: list[str] = []
 
         def known_url(run_id: str) -> str:
@@ -107,7 +107,7 @@ def serve(predictor: Predictor) -> Iterator[Callable[..., str]]:
         versions: Versions | None = None,
         **changes: Any,
     ) -> str:
-        versions = versions or Versions(Loaded(predictor, version=7, run_id="abc"))
+        versions = versions or Versions(Loaded(predictor, "landmarks", 7, "abc"))
         app = create_app(
             cast("Champion", versions),
             AppConfig(**changes),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,6 @@ import pytest
 from landmark_ml.geo.gazetteer import great_circle_km
 from landmark_ml.inference.photos import DEFAULT_LIMITS
 from landmark_ml.inference.prediction import Prediction
-from serving.champion import Loaded
 from tests.colour_artifact import GREEN, RED, TOWER, WHITE, colour_photo, gps_exif
 from tests.serving.app.raw_requests import ask
 
@@ -139,7 +139,7 @@ def test_an_answer_that_takes_too_long_asks_to_try_again(
 
 def test_a_new_version_answers_the_next_request(app: App) -> None:
     first = app.client.post("/api/tag", content=PHOTOS[0]).json()["model"]
-    app.versions.current = Loaded(app.versions.current.predictor, version=8, run_id="def")
+    app.versions.current = replace(app.versions.current, version=8, run_id="def")
     second = app.client.post("/api/tag", content=PHOTOS[0]).json()["model"]
     assert (first["version"], second["version"]) == (7, 8)
     model = app.linked_model()

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from landmark_ml.config import ClusterConfig
-from serving.cluster.tagger import Network, tag_photos
+from serving.cluster.tagger import tag_photos
 from tests.serving.cluster.one_process import OneProcess
 from tests.serving.tagging.conftest import write_library
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -26,16 +27,15 @@ def config(photos: Path, tmp_path: Path) -> ClusterConfig:
 
 
 @pytest.fixture(scope="session")
-def network(artifact: Path) -> Network:
-    files = {path.name: path.read_bytes() for path in artifact.iterdir()}
-    return Network(files, "landmarks/1")
+def network(artifact: Path) -> Mapping[str, bytes]:
+    return {path.name: path.read_bytes() for path in artifact.iterdir()}
 
 
 @pytest.fixture
-def recognised(network: Network) -> Any:
+def recognised(network: Mapping[str, bytes]) -> Any:
     """How many photos a run recognises."""
 
-    def run(config: ClusterConfig, network: Network = network) -> int:
-        return tag_photos(config, network, OneProcess()).recognised
+    def run(config: ClusterConfig, model: str = "landmarks/1") -> int:
+        return tag_photos(config, model, network, OneProcess()).recognised
 
     return run

@@ -14,10 +14,10 @@ import pytest
 
 from landmark_ml.config import ClusterConfig, TagConfig
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
-from serving.champion import LoadedVersion
+from serving.champion import Loaded
 from serving.cluster import tagger
 from serving.cluster.storage import open_folder
-from serving.cluster.tagger import Network, PartTagger, run_cluster_tagging, tag_photos
+from serving.cluster.tagger import PartTagger, run_cluster_tagging, tag_photos
 from serving.tagging.library import Library
 from serving.tagging.table import SCHEMA
 from serving.tagging.tagger import tag_library
@@ -27,19 +27,25 @@ from tests.serving.cluster.one_process import OneProcess
 from tests.serving.cluster.tables import files, table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from landmark_ml.inference.predictor import Predictor
 
 NO_PHOTOS = 7
 
 
 def test_the_rows_are_those_of_the_tagger(
-    config: ClusterConfig, photos: Path, network: Network, predictor: Predictor, tmp_path: Path
+    config: ClusterConfig,
+    photos: Path,
+    network: Mapping[str, bytes],
+    predictor: Predictor,
+    tmp_path: Path,
 ) -> None:
-    result = tag_photos(config, network, OneProcess())
+    result = tag_photos(config, "landmarks/1", network, OneProcess())
     tagged = tmp_path / "tags"
     plain = tag_library(
         Library(photos),
-        LoadedVersion(predictor, "landmarks/1"),
+        Loaded(predictor, "landmarks", 1, "abc"),
         TagConfig(photos=str(photos), out=str(tagged)),
     )
     expected = pq.read_table(tagged / "tags.parquet").to_pylist()
@@ -56,16 +62,16 @@ def test_the_rows_are_those_of_the_tagger(
 
 
 def test_an_interrupted_run_continues_and_ends_like_an_uninterrupted_one(
-    config: ClusterConfig, network: Network, tmp_path: Path
+    config: ClusterConfig, network: Mapping[str, bytes], tmp_path: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        tag_photos(config, network, OneProcess(ends_before=2))
+        tag_photos(config, "landmarks/1", network, OneProcess(ends_before=2))
     done = pq.read_table(config.out).num_rows
     assert 0 < done < NO_PHOTOS
-    result = tag_photos(config, network, OneProcess())
+    result = tag_photos(config, "landmarks/1", network, OneProcess())
     assert (result.photos, result.recognised) == (NO_PHOTOS, NO_PHOTOS - done)
     whole = replace(config, out=str(tmp_path / "whole"))
-    tag_photos(whole, network, OneProcess())
+    tag_photos(whole, "landmarks/1", network, OneProcess())
     assert files(config) == files(whole)
 
 
@@ -96,10 +102,10 @@ def test_photos_that_are_gone_leave_the_table(
 
 
 def test_another_model_threshold_or_place_asks_again(
-    config: ClusterConfig, recognised: Any, network: Network, tmp_path: Path
+    config: ClusterConfig, recognised: Any, network: Mapping[str, bytes], tmp_path: Path
 ) -> None:
     assert recognised(config) == NO_PHOTOS
-    later = Network(network.files, "landmarks/2")
+    later = "landmarks/2"
     assert recognised(config, later) == NO_PHOTOS
     strict = replace(config, threshold=1.0)
     assert recognised(strict, later) == NO_PHOTOS
@@ -168,7 +174,10 @@ class Dying:
 
 
 def test_a_killed_worker_leaves_the_part_as_it_was_and_its_scratch_is_swept(
-    config: ClusterConfig, recognised: Any, network: Network, monkeypatch: pytest.MonkeyPatch
+    config: ClusterConfig,
+    recognised: Any,
+    network: Mapping[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recognised(config)
     before = files(config)
@@ -176,7 +185,7 @@ def test_a_killed_worker_leaves_the_part_as_it_was_and_its_scratch_is_swept(
         tagger, "open_folder", lambda place, **options: Dying(open_folder(place, **options))
     )
     with pytest.raises(OSError, match="killed"):
-        recognised(config, Network(network.files, "landmarks/2"))
+        recognised(config, "landmarks/2")
     monkeypatch.undo()
     (left,) = set(files(config)) - set(before)
     assert {name: files(config)[name] for name in before} == before
@@ -291,7 +300,7 @@ def test_a_password_in_an_address_is_not_recorded(photos: str, out: str) -> None
 
 
 def test_a_part_may_be_tagged_twice(
-    config: ClusterConfig, network: Network, monkeypatch: pytest.MonkeyPatch
+    config: ClusterConfig, network: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ray hands a part to another worker when the first one dies, whatever it had written."""
     tag = PartTagger.tag
@@ -301,7 +310,7 @@ def test_a_part_may_be_tagged_twice(
         return tag(tagger, part)
 
     monkeypatch.setattr(PartTagger, "tag", twice)
-    result = tag_photos(config, network, OneProcess())
+    result = tag_photos(config, "landmarks/1", network, OneProcess())
     assert (result.photos, result.recognised) == (NO_PHOTOS, 0)
     assert len(table(config)) == NO_PHOTOS
 
@@ -320,35 +329,39 @@ def test_photos_that_are_all_gone_at_once_are_refused(
 
 
 def test_photos_of_a_folder_that_cannot_be_opened_stay_in_the_table(
-    config: ClusterConfig, network: Network, photos: Path, tmp_path: Path
+    config: ClusterConfig, network: Mapping[str, bytes], photos: Path, tmp_path: Path
 ) -> None:
-    tag_photos(config, network, OneProcess())
+    tag_photos(config, "landmarks/1", network, OneProcess())
     before, rows = files(config), table(config)
     (photos / "2024").rename(tmp_path / "disk")
     (photos / "2024").symlink_to("/mnt/not mounted")
-    result = tag_photos(config, network, OneProcess())
+    result = tag_photos(config, "landmarks/1", network, OneProcess())
     assert (result.photos, result.recognised) == (NO_PHOTOS, 0)
     assert list(result.unreadable) == [Path("2024")]
     assert files(config) == before
     (photos / "2023/nowhere.jpg").unlink()
     (photos / "2024 and more.jpg").write_bytes(colour_photo(GREEN))
-    assert tag_photos(config, network, OneProcess()).recognised == 1
+    assert tag_photos(config, "landmarks/1", network, OneProcess()).recognised == 1
     added = {"2024 and more.jpg": table(config)["2024 and more.jpg"]}
     kept = {path: row for path, row in rows.items() if path != "2023/nowhere.jpg"}
     assert table(config) == kept | added
     (photos / "2024").unlink()
     (tmp_path / "disk").rename(photos / "2024")
-    assert tag_photos(config, network, OneProcess()).recognised == 0
+    assert tag_photos(config, "landmarks/1", network, OneProcess()).recognised == 0
     assert table(config) == kept | added
 
 
 def test_no_part_is_removed_of_photos_that_another_model_cannot_see(
-    config: ClusterConfig, recognised: Any, photos: Path, network: Network, tmp_path: Path
+    config: ClusterConfig,
+    recognised: Any,
+    photos: Path,
+    network: Mapping[str, bytes],
+    tmp_path: Path,
 ) -> None:
     single = replace(config, part_photos=1)
     recognised(single)
     before = set(files(single))
     (photos / "2024").rename(tmp_path / "disk")
     (photos / "2024").symlink_to("/mnt/not mounted")
-    assert recognised(single, Network(network.files, "landmarks/2")) == NO_PHOTOS - 3
+    assert recognised(single, "landmarks/2") == NO_PHOTOS - 3
     assert set(files(single)) == before

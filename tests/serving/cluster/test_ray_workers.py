@@ -23,9 +23,7 @@ from tests.colour_artifact import GREEN, RED, colour_photo
 from tests.serving.cluster.one_process import OneProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from serving.cluster.tagger import Network
+    from collections.abc import Iterator, Mapping
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,11 +40,11 @@ import sys
 from pathlib import Path
 from landmark_ml.config import ClusterConfig
 from serving.cluster.tagger import RayWorkers
-from serving.cluster.tagger import Network, tag_photos
+from serving.cluster.tagger import tag_photos
 artifact, photos, out = sys.argv[1:]
 files = {path.name: path.read_bytes() for path in Path(artifact).iterdir()}
 config = ClusterConfig(photos=photos, out=out, part_photos=50)
-tag_photos(config, Network(files, "landmarks/1"), RayWorkers(workers=1))
+tag_photos(config, "landmarks/1", files, RayWorkers(workers=1))
 """
 
 
@@ -90,33 +88,33 @@ def workers(store: str | None) -> Iterator[RayWorkers]:
 
 def test_ray_writes_the_files_that_one_process_writes(
     config: ClusterConfig,
-    network: Network,
+    network: Mapping[str, bytes],
     workers: RayWorkers,
     tmp_path: Path,
 ) -> None:
-    result = tag_photos(config, network, workers)
+    result = tag_photos(config, "landmarks/1", network, workers)
     whole = replace(config, out=str(tmp_path / "whole"))
-    expected = tag_photos(whole, network, OneProcess())
+    expected = tag_photos(whole, "landmarks/1", network, OneProcess())
     assert replace(result, out="", seconds=0) == replace(expected, out="", seconds=0)
     assert result.refused == {"truncated": 1, "empty": 1}
     written, wanted = Path(config.out), Path(whole.out)
     assert {path.name: path.read_bytes() for path in written.iterdir()} == {
         path.name: path.read_bytes() for path in wanted.iterdir()
     }
-    assert tag_photos(config, network, workers).recognised == 0
+    assert tag_photos(config, "landmarks/1", network, workers).recognised == 0
 
 
 @pytest.mark.usefixtures("workers")
 def test_a_worker_larger_than_every_machine_is_refused_instead_of_waited_for(
-    config: ClusterConfig, network: Network
+    config: ClusterConfig, network: Mapping[str, bytes]
 ) -> None:
     with pytest.raises(ValueError, match=r"cpus=1000: the largest machine .* has 1 core"):
-        tag_photos(config, network, RayWorkers(cpus=1000))
+        tag_photos(config, "landmarks/1", network, RayWorkers(cpus=1000))
 
 
 def test_photos_and_table_may_lie_in_an_object_store(
     config: ClusterConfig,
-    network: Network,
+    network: Mapping[str, bytes],
     workers: RayWorkers,
     photos: Path,
     store: str | None,
@@ -129,24 +127,24 @@ def test_photos_and_table_may_lie_in_an_object_store(
             with bucket.open_output_stream(path.relative_to(photos).as_posix()) as stream:
                 stream.write(path.read_bytes())
     remote = replace(config, photos=store, out=f"{store}/made/tags")
-    assert tag_photos(remote, network, workers).recognised == 7
-    assert tag_photos(remote, network, workers).recognised == 0
-    tag_photos(config, network, workers)
+    assert tag_photos(remote, "landmarks/1", network, workers).recognised == 7
+    assert tag_photos(remote, "landmarks/1", network, workers).recognised == 0
+    tag_photos(config, "landmarks/1", network, workers)
     columns = ["path", "landmark", "confidence", "error_code", "size"]
     there = pq.read_table("photos/made/tags", filesystem=bucket.base_fs, columns=columns)
     here = pq.read_table(config.out, columns=columns)
     assert there.sort_by("path").equals(here.sort_by("path"))
     bucket.delete_file("2024/paris/tower.jpg")
-    assert tag_photos(remote, network, workers).photos == 6
+    assert tag_photos(remote, "landmarks/1", network, workers).photos == 6
 
 
 def test_a_worker_that_cannot_write_says_so(
-    config: ClusterConfig, network: Network, workers: RayWorkers
+    config: ClusterConfig, network: Mapping[str, bytes], workers: RayWorkers
 ) -> None:
     whole = replace(config, part_photos=1000)
     (Path(config.out) / "part-000000.parquet" / "in the way").mkdir(parents=True)
     with pytest.raises(OSError, match=r"could not go on: .*; what is finished stays, start it"):
-        tag_photos(whole, network, workers)
+        tag_photos(whole, "landmarks/1", network, workers)
 
 
 def wait_for(parts: int, out: Path, process: subprocess.Popen[bytes]) -> None:
@@ -159,7 +157,7 @@ def wait_for(parts: int, out: Path, process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="no SIGKILL here")
 def test_after_sigkill_only_what_is_missing_is_done(
-    artifact: Path, network: Network, tmp_path: Path
+    artifact: Path, network: Mapping[str, bytes], tmp_path: Path
 ) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
@@ -179,7 +177,7 @@ def test_after_sigkill_only_what_is_missing_is_done(
     assert 3 * 20 < done < PHOTOS
 
     config = ClusterConfig(photos=str(photos), out=str(out), part_photos=50)
-    result = tag_photos(config, network, OneProcess())
+    result = tag_photos(config, "landmarks/1", network, OneProcess())
     assert (result.photos, result.recognised) == (PHOTOS, PHOTOS - done)
     rows = pq.read_table(out).sort_by("path").to_pylist()
     assert [row["path"] for row in rows] == [f"{index:04}.jpg" for index in range(PHOTOS)]

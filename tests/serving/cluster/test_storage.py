@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.cluster.storage import PART_SCHEMA, local_folder, open_folder, open_photos
-from serving.cluster.tagger import Network, tag_photos
+from serving.cluster.tagger import tag_photos
 from tests.serving.cluster.one_process import OneProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from landmark_ml.config import ClusterConfig
 
 
@@ -41,13 +43,13 @@ def test_the_same_photos_are_found_as_in_a_folder(stored: str, photos: Path) -> 
 
 
 def test_an_address_is_tagged_like_a_folder(
-    config: ClusterConfig, stored: str, network: Network
+    config: ClusterConfig, stored: str, network: Mapping[str, bytes]
 ) -> None:
-    tag_photos(config, network, OneProcess())
+    tag_photos(config, "landmarks/1", network, OneProcess())
     out = f"{stored.removesuffix('photos')}out"
     remote = replace(config, photos=stored, out=out)
-    assert tag_photos(remote, network, OneProcess()).recognised == 7
-    assert tag_photos(remote, network, OneProcess()).recognised == 0
+    assert tag_photos(remote, "landmarks/1", network, OneProcess()).recognised == 7
+    assert tag_photos(remote, "landmarks/1", network, OneProcess()).recognised == 0
     columns = list(PART_SCHEMA.names)
     columns.remove("mtime_ns")
     system = open_folder(out)

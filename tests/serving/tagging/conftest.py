@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from landmark_ml.config import TagConfig
-from serving.champion import LoadedVersion
+from serving.champion import Loaded
 from tests.colour_artifact import BLUE, GREEN, RED, WHITE, colour_photo, gps_exif
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def loaded(predictor: Predictor) -> LoadedVersion:
-    return LoadedVersion(predictor, "landmarks/1")
+def loaded(predictor: Predictor) -> Loaded:
+    return Loaded(predictor, "landmarks", 1, "abc")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from serving.tagging.library import Library
 from serving.tagging.tagger import run_tagging, tag_library
 
 if TYPE_CHECKING:
-    from serving.champion import LoadedVersion
+    from serving.champion import Loaded
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def config(photos: Path, tmp_path: Path) -> TagConfig:
 
 
 def test_albums_link_to_photos_that_stay(
-    config: TagConfig, photos: Path, loaded: LoadedVersion, tmp_path: Path
+    config: TagConfig, photos: Path, loaded: Loaded, tmp_path: Path
 ) -> None:
     before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
     for _ in range(2):
@@ -42,7 +42,7 @@ def test_albums_link_to_photos_that_stay(
 
 
 def test_a_photo_is_where_it_says_it_is(
-    config: TagConfig, photos: Path, loaded: LoadedVersion, tmp_path: Path
+    config: TagConfig, photos: Path, loaded: Loaded, tmp_path: Path
 ) -> None:
     def place() -> tuple[str | None, str | None]:
         tag_library(Library(photos), loaded, config)
@@ -69,7 +69,7 @@ def state(folder: Path) -> dict[Path, bytes | str]:
 
 @pytest.mark.parametrize("foreign", ["holiday/beach.jpg", "France/linked.jpg", "France/2024"])
 def test_albums_of_a_user_are_refused_and_left_as_they_are(
-    config: TagConfig, photos: Path, loaded: LoadedVersion, tmp_path: Path, foreign: str
+    config: TagConfig, photos: Path, loaded: Loaded, tmp_path: Path, foreign: str
 ) -> None:
     tag_library(Library(photos), loaded, config)
     theirs = tmp_path / "out/albums" / foreign
@@ -86,7 +86,7 @@ def test_albums_of_a_user_are_refused_and_left_as_they_are(
 
 
 def test_a_file_in_the_place_of_albums_is_refused(
-    config: TagConfig, photos: Path, loaded: LoadedVersion, tmp_path: Path
+    config: TagConfig, photos: Path, loaded: Loaded, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/albums").write_bytes(b"the only copy")
@@ -105,7 +105,7 @@ def test_albums_are_refused_before_anything_is_recognised(
 
 
 def test_links_that_are_outdated_go_and_hidden_files_stay(
-    config: TagConfig, photos: Path, loaded: LoadedVersion, tmp_path: Path
+    config: TagConfig, photos: Path, loaded: Loaded, tmp_path: Path
 ) -> None:
     tag_library(Library(photos), loaded, config)
     albums = tmp_path / "out/albums"
@@ -125,7 +125,7 @@ def test_the_library_itself_is_no_place_to_write_to(config: TagConfig, photos: P
 
 @pytest.mark.parametrize("letter", ["東", "é", "x", "𓀀"])
 def test_names_are_as_long_as_a_file_system_takes(
-    config: TagConfig, photos: Path, loaded: LoadedVersion, tmp_path: Path, letter: str
+    config: TagConfig, photos: Path, loaded: Loaded, tmp_path: Path, letter: str
 ) -> None:
     name = letter * (250 // len(letter.encode())) + ".jpg"
     (photos / name).write_bytes((photos / "2024/paris/tower.jpg").read_bytes())

@@ -33,7 +33,7 @@ from tests.serving.tagging.areas import TOWER as TOWER_ANSWER
 from tests.serving.tagging.gallery_pages import Read, gallery, read_gallery, thumbs
 
 if TYPE_CHECKING:
-    from serving.champion import LoadedVersion
+    from serving.champion import Loaded
     from serving.tagging.gallery import Card
     from serving.tagging.tagger import TagResult
 
@@ -45,7 +45,7 @@ def config(photos: Path, tmp_path: Path) -> TagConfig:
     return TagConfig(photos=str(photos), out=str(tmp_path / "out"), gallery=True)
 
 
-def run(config: TagConfig, loaded: LoadedVersion) -> TagResult:
+def run(config: TagConfig, loaded: Loaded) -> TagResult:
     return tag_library(Library(Path(config.photos)), loaded, config)
 
 
@@ -55,9 +55,7 @@ def originals(page: Read, library: Path) -> list[Path]:
     return [path for path in found if path.is_relative_to(library.resolve())]
 
 
-def test_every_photo_stands_on_one_page(
-    config: TagConfig, photos: Path, loaded: LoadedVersion
-) -> None:
+def test_every_photo_stands_on_one_page(config: TagConfig, photos: Path, loaded: Loaded) -> None:
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files_of(photos)}
     result = run(config, loaded)
     assert result.gallery == gallery(config) / "index.html"
@@ -74,7 +72,7 @@ def files_of(photos: Path) -> list[Path]:
     return sorted(path for path in photos.rglob("*") if path.is_file())
 
 
-def test_every_address_leads_to_a_file(config: TagConfig, loaded: LoadedVersion) -> None:
+def test_every_address_leads_to_a_file(config: TagConfig, loaded: Loaded) -> None:
     run(config, loaded)
     found = read_gallery(gallery(config))
     reached = {
@@ -86,7 +84,7 @@ def test_every_address_leads_to_a_file(config: TagConfig, loaded: LoadedVersion)
 
 
 def test_albums_are_by_country_city_and_landmark(
-    config: TagConfig, photos: Path, loaded: LoadedVersion
+    config: TagConfig, photos: Path, loaded: Loaded
 ) -> None:
     run(config, loaded)
     tower = Read(gallery(config) / "albums" / page_name(Album("France", "Paris", "Eiffel Tower")))
@@ -103,7 +101,7 @@ def test_albums_are_by_country_city_and_landmark(
 
 
 def test_what_is_unsure_or_unread_stands_apart(
-    config: TagConfig, photos: Path, loaded: LoadedVersion
+    config: TagConfig, photos: Path, loaded: Loaded
 ) -> None:
     run(replace(config, min_confidence=1.0), loaded)
     unplaced = Read(gallery(config) / "albums" / page_name(Unfiled.UNPLACED))
@@ -131,7 +129,7 @@ HOSTILE = [
 
 @pytest.mark.skipif(os.name != "posix", reason="such names cannot be given here")
 def test_hostile_names_are_text_and_lead_to_their_photos(
-    config: TagConfig, photos: Path, loaded: LoadedVersion
+    config: TagConfig, photos: Path, loaded: Loaded
 ) -> None:
     names = [*HOSTILE, os.fsdecode(b"odd\xff.jpg")]
     for name in names:
@@ -151,7 +149,7 @@ def test_hostile_names_are_text_and_lead_to_their_photos(
 
 @pytest.mark.skipif(os.name != "posix", reason="such names cannot be given here")
 def test_pages_hold_no_script_and_ask_nobody(
-    config: TagConfig, photos: Path, loaded: LoadedVersion
+    config: TagConfig, photos: Path, loaded: Loaded
 ) -> None:
     for name in HOSTILE:
         (photos / name).write_bytes(colour_photo(RED))
@@ -173,7 +171,7 @@ def test_pages_hold_no_script_and_ask_nobody(
         assert str(policies[0]).startswith("default-src 'none'")
 
 
-def test_a_library_of_that_name_is_shown_as_text(loaded: LoadedVersion, tmp_path: Path) -> None:
+def test_a_library_of_that_name_is_shown_as_text(loaded: Loaded, tmp_path: Path) -> None:
     library = tmp_path / "<script>alert(1)"
     library.mkdir()
     config = TagConfig(photos=str(library), out=str(tmp_path / "out"), gallery=True)
@@ -184,7 +182,7 @@ def test_a_library_of_that_name_is_shown_as_text(loaded: LoadedVersion, tmp_path
 
 
 def test_what_is_outdated_goes_and_what_is_not_ours_stays(
-    config: TagConfig, photos: Path, loaded: LoadedVersion
+    config: TagConfig, photos: Path, loaded: Loaded
 ) -> None:
     run(config, loaded)
     before = thumbs(config)
@@ -207,7 +205,7 @@ def test_what_is_outdated_goes_and_what_is_not_ours_stays(
 
 
 def test_an_interrupted_run_leaves_the_old_pages_and_goes_on(
-    config: TagConfig, photos: Path, loaded: LoadedVersion, monkeypatch: pytest.MonkeyPatch
+    config: TagConfig, photos: Path, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(config, loaded)
     before = {page.path: page.path.read_bytes() for page in read_gallery(gallery(config))}
@@ -239,7 +237,7 @@ def test_an_interrupted_run_leaves_the_old_pages_and_goes_on(
 
 
 def test_a_large_album_is_split_into_pages(
-    config: TagConfig, photos: Path, loaded: LoadedVersion, monkeypatch: pytest.MonkeyPatch
+    config: TagConfig, photos: Path, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(galleries, "PHOTOS_ON_A_PAGE", 2)
     for index in range(4):
@@ -266,7 +264,7 @@ def test_a_large_album_is_split_into_pages(
 
 
 def test_a_dry_run_shows_the_gallery_and_touches_no_library(
-    config: TagConfig, photos: Path, loaded: LoadedVersion
+    config: TagConfig, photos: Path, loaded: Loaded
 ) -> None:
     files = sorted(photos.rglob("*"))
     run(replace(config, dry_run=True, sidecars="photo.jpg.xmp"), loaded)
@@ -275,7 +273,7 @@ def test_a_dry_run_shows_the_gallery_and_touches_no_library(
 
 
 def test_a_gallery_inside_the_library_is_no_part_of_it(
-    config: TagConfig, photos: Path, loaded: LoadedVersion
+    config: TagConfig, photos: Path, loaded: Loaded
 ) -> None:
     inside = replace(config, out=str(photos / "tags"))
     library = Library(photos, skip=frozenset([(photos / "tags").resolve()]))
@@ -286,7 +284,7 @@ def test_a_gallery_inside_the_library_is_no_part_of_it(
 
 
 def test_a_photo_that_is_gone_meanwhile_has_a_card_without_a_picture(
-    config: TagConfig, photos: Path, loaded: LoadedVersion, monkeypatch: pytest.MonkeyPatch
+    config: TagConfig, photos: Path, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(photo: Path) -> bytes:
         raise FileNotFoundError(2, "No such file", str(photo))
@@ -298,7 +296,7 @@ def test_a_photo_that_is_gone_meanwhile_has_a_card_without_a_picture(
     assert originals(tower, photos) == [(photos / "2024/paris/tower.jpg").resolve()]
 
 
-def test_a_second_run_makes_no_thumbnail_again(config: TagConfig, loaded: LoadedVersion) -> None:
+def test_a_second_run_makes_no_thumbnail_again(config: TagConfig, loaded: Loaded) -> None:
     run(config, loaded)
     before = thumbs(config)
     assert len(before) == NO_PHOTOS - 2
@@ -307,7 +305,7 @@ def test_a_second_run_makes_no_thumbnail_again(config: TagConfig, loaded: Loaded
 
 
 def test_thumbnails_of_a_folder_that_cannot_be_opened_stay(
-    config: TagConfig, photos: Path, loaded: LoadedVersion, tmp_path: Path
+    config: TagConfig, photos: Path, loaded: Loaded, tmp_path: Path
 ) -> None:
     run(config, loaded)
     before = thumbs(config)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from landmark_ml.config import TagConfig
-from serving.champion import LoadedVersion
+from serving.champion import Loaded
 from serving.tagging.albums import Album
 from serving.tagging.gallery import page_name
 from serving.tagging.library import Library
@@ -40,7 +40,7 @@ def folder(predictor: Predictor, tmp_path_factory: pytest.TempPathFactory) -> Pa
     for name in ("<img src=x onerror=alert(1)>.jpg", f"{'very' * 40}long.jpg", "100% #1?.jpg"):
         (photos / name).write_bytes(colour_photo(RED, (600, 800)))
     config = TagConfig(photos=str(photos), out=str(root / "out"), gallery=True)
-    tag_library(Library(photos), LoadedVersion(predictor, "landmarks/1"), config)
+    tag_library(Library(photos), Loaded(predictor, "landmarks", 1, "abc"), config)
     return root / "out/gallery"
 
 

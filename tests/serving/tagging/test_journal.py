@@ -18,7 +18,7 @@ from serving.tagging.library import Found, Library
 from serving.tagging.tagger import JOURNAL, tag_library
 
 if TYPE_CHECKING:
-    from serving.champion import LoadedVersion
+    from serving.champion import Loaded
     from serving.tagging.tagger import TagResult
 
 NO_PHOTOS = 7
@@ -30,7 +30,7 @@ def config(photos: Path, tmp_path: Path) -> TagConfig:
     return TagConfig(photos=str(photos), out=str(tmp_path / "tags"))
 
 
-def run(config: TagConfig, loaded: LoadedVersion) -> TagResult:
+def run(config: TagConfig, loaded: Loaded) -> TagResult:
     return tag_library(Library(Path(config.photos)), loaded, config)
 
 
@@ -41,7 +41,7 @@ def change(config: TagConfig, *statements: str, **values: object) -> None:
 
 
 def test_answers_without_a_level_are_asked_for_again(
-    config: TagConfig, loaded: LoadedVersion, caplog: pytest.LogCaptureFixture
+    config: TagConfig, loaded: Loaded, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(config, loaded)
     rows = pq.read_table(Path(config.out) / "tags.parquet").to_pylist()
@@ -54,7 +54,7 @@ def test_answers_without_a_level_are_asked_for_again(
 
 
 def test_a_journal_that_lacks_nothing_is_only_given_its_number(
-    config: TagConfig, loaded: LoadedVersion, caplog: pytest.LogCaptureFixture
+    config: TagConfig, loaded: Loaded, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(config, loaded)
     change(config, "PRAGMA user_version = 0")
@@ -62,9 +62,7 @@ def test_a_journal_that_lacks_nothing_is_only_given_its_number(
     assert "older version" not in caplog.text
 
 
-def test_a_journal_of_a_newer_version_is_left_alone(
-    config: TagConfig, loaded: LoadedVersion
-) -> None:
+def test_a_journal_of_a_newer_version_is_left_alone(config: TagConfig, loaded: Loaded) -> None:
     run(config, loaded)
     change(config, "PRAGMA user_version = 99")
     with pytest.raises(ValueError, match=r"newer version .*99.*update landmark-ml"):
@@ -72,7 +70,7 @@ def test_a_journal_of_a_newer_version_is_left_alone(
 
 
 def test_another_library_does_not_take_the_place_of_the_first(
-    config: TagConfig, loaded: LoadedVersion, tmp_path: Path
+    config: TagConfig, loaded: Loaded, tmp_path: Path
 ) -> None:
     before = run(config, loaded)
     table = (before.out / "tags.csv").read_bytes()
@@ -89,7 +87,7 @@ def test_another_library_does_not_take_the_place_of_the_first(
 
 
 def test_a_library_that_moved_keeps_its_answers(
-    config: TagConfig, loaded: LoadedVersion, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    config: TagConfig, loaded: Loaded, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     shutil.copytree(config.photos, here)

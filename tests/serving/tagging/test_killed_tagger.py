@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import TagConfig
-from serving.champion import LoadedVersion
+from serving.champion import Loaded
 from serving.tagging.library import Library
 from serving.tagging.tagger import JOURNAL, tag_library
 from tests.colour_artifact import GREEN, RED, colour_photo
@@ -32,11 +32,11 @@ import sys
 from pathlib import Path
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.predictor import Predictor
-from serving.champion import LoadedVersion
+from serving.champion import Loaded
 from serving.tagging.tagger import tag_library
 from serving.tagging.library import Library
 artifact, photos, out = sys.argv[1:]
-loaded = LoadedVersion(Predictor.load(Path(artifact)), "landmarks/1")
+loaded = Loaded(Predictor.load(Path(artifact)), "landmarks", 1, "abc")
 tag_library(Library(Path(photos)), loaded, TagConfig(photos=photos, out=out))
 """
 
@@ -76,7 +76,7 @@ def test_after_sigkill_only_what_is_missing_is_done(
     assert sorted(path.name for path in out.iterdir() if path.suffix in (".csv", ".parquet")) == []
 
     config = TagConfig(photos=str(photos), out=str(out))
-    result = tag_library(Library(photos), LoadedVersion(predictor, "landmarks/1"), config)
+    result = tag_library(Library(photos), Loaded(predictor, "landmarks", 1, "abc"), config)
     assert result.recognised == PHOTOS - done
     rows = pq.read_table(out / "tags.parquet").to_pylist()
     assert [row["path"] for row in rows] == [f"{index:04}.jpg" for index in range(PHOTOS)]

@@ -11,7 +11,7 @@ import pytest
 from experiments import tag
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.prediction import Area, Prediction, answer
-from serving.champion import LoadedVersion
+from serving.champion import Loaded
 from serving.tagging.albums import album_of
 from serving.tagging.library import Library
 from serving.tagging.sidecars import SidecarTags, build_tags, merge
@@ -107,7 +107,7 @@ def test_the_table_and_the_counts_tell_the_level(
         (tmp_path / "photos" / name).write_bytes(b"anything")
     placing: Any = Placing([COUNTRY, CITY, CITY], predictor.metadata)
     config = TagConfig(photos=str(tmp_path / "photos"), out=str(tmp_path / "out"))
-    result = tag_library(Library(tmp_path / "photos"), LoadedVersion(placing, "m/1"), config)
+    result = tag_library(Library(tmp_path / "photos"), Loaded(placing, "m", 1, "abc"), config)
     rows = pq.read_table(tmp_path / "out/tags.parquet").to_pylist()
     assert [(row["level"], row["landmark"], row["city"]) for row in rows] == [
         ("city", None, "Paris"),

@@ -28,9 +28,9 @@ from dataclasses import asdict
 from pathlib import Path
 from benchmarks.tagging_memory import tag_and_measure
 from landmark_ml.inference.predictor import Predictor
-from serving.champion import LoadedVersion
+from serving.champion import Loaded
 artifact, photos, out = map(Path, sys.argv[1:])
-loaded = LoadedVersion(Predictor.load(artifact), "m/1")
+loaded = Loaded(Predictor.load(artifact), "m", 1, "abc")
 print(json.dumps(asdict(tag_and_measure(loaded, photos, out))))
 """
 

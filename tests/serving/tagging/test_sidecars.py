@@ -29,7 +29,7 @@ from tests.serving.tagging.sidecar_files import written
 
 if TYPE_CHECKING:
     from landmark_ml.inference.predictor import Predictor
-    from serving.champion import LoadedVersion
+    from serving.champion import Loaded
 
 FLAT = ["Eiffel Tower", "tower", "paris", "France"]
 CODES = {"France": "FR"}
@@ -298,7 +298,7 @@ def test_a_sidecar_that_is_not_understood_is_left_alone(
 
 
 def test_a_library_gets_its_sidecars_and_a_dry_run_none(
-    photos: Path, tmp_path: Path, loaded: LoadedVersion, capsys: pytest.CaptureFixture[str]
+    photos: Path, tmp_path: Path, loaded: Loaded, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = TagConfig(
         photos=str(photos), out=str(tmp_path / "out"), sidecars="photo.jpg.xmp", dry_run=True

@@ -12,7 +12,7 @@ import pytest
 
 from experiments import tag
 from landmark_ml.config import TagConfig
-from serving.champion import LoadedVersion
+from serving.champion import Loaded
 from serving.tagging import TagResult, tagger
 from serving.tagging.library import Library
 from serving.tagging.table import CSV, Counts
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 NO_PHOTOS = 7
 
 
-def run(config: TagConfig, loaded: LoadedVersion) -> TagResult:
+def run(config: TagConfig, loaded: Loaded) -> TagResult:
     return tagger.tag_library(Library(Path(config.photos)), loaded, config)
 
 
-def test_every_photo_gets_a_row(config: TagConfig, loaded: LoadedVersion) -> None:
+def test_every_photo_gets_a_row(config: TagConfig, loaded: Loaded) -> None:
     result = run(config, loaded)
     rows = parquet(config)
     assert len(rows) == result.photos == result.recognised == NO_PHOTOS
@@ -54,7 +54,7 @@ def test_every_photo_gets_a_row(config: TagConfig, loaded: LoadedVersion) -> Non
     assert result.other_pictures == {".cr2": 1}
 
 
-def test_the_csv_says_what_the_parquet_says(config: TagConfig, loaded: LoadedVersion) -> None:
+def test_the_csv_says_what_the_parquet_says(config: TagConfig, loaded: Loaded) -> None:
     run(config, loaded)
     rows = parquet(config)
     with (Path(config.out) / CSV).open(encoding="utf-8", newline="") as file:
@@ -84,10 +84,10 @@ def counting(predictor: Predictor) -> Counting:
     return Counting(predictor)
 
 
-def asked(config: TagConfig, counting: Counting, version: str = "landmarks/1") -> int:
+def asked(config: TagConfig, counting: Counting, version: int = 1) -> int:
     """How many photos were recognised by a run."""
     before = counting.asked
-    run(config, LoadedVersion(counting, version))  # type: ignore[arg-type]
+    run(config, Loaded(counting, "landmarks", version, "abc"))  # type: ignore[arg-type]
     return counting.asked - before
 
 
@@ -117,9 +117,9 @@ def test_a_photo_that_is_gone_leaves_the_table_and_may_come_back(
 
 def test_another_model_or_threshold_asks_again(config: TagConfig, counting: Counting) -> None:
     assert asked(config, counting) == NO_PHOTOS
-    assert asked(config, counting, "landmarks/2") == NO_PHOTOS
+    assert asked(config, counting, 2) == NO_PHOTOS
     strict = TagConfig(photos=config.photos, out=config.out, threshold=1.0)
-    assert asked(strict, counting, "landmarks/2") == NO_PHOTOS
+    assert asked(strict, counting, 2) == NO_PHOTOS
     assert {row["landmark"] for row in parquet(strict).values()} == {None}
 
 
@@ -159,7 +159,7 @@ def test_a_kind_of_file_that_no_decoder_read_is_tried_again(
 
 @pytest.mark.skipif(os.name != "posix", reason="names are text here")
 def test_a_name_that_is_no_text_is_tagged_all_the_same(
-    config: TagConfig, loaded: LoadedVersion, photos: Path
+    config: TagConfig, loaded: Loaded, photos: Path
 ) -> None:
     path = os.fsencode(photos) + b"/odd\xff.jpg"
     Path(os.fsdecode(path)).write_bytes(colour_photo(GREEN))
@@ -168,7 +168,7 @@ def test_a_name_that_is_no_text_is_tagged_all_the_same(
 
 
 def test_an_empty_library_has_an_empty_table(
-    config: TagConfig, loaded: LoadedVersion, tmp_path: Path
+    config: TagConfig, loaded: Loaded, tmp_path: Path
 ) -> None:
     (tmp_path / "none").mkdir()
     empty = TagConfig(photos=str(tmp_path / "none"), out=config.out)
@@ -186,7 +186,7 @@ def test_a_library_whose_photos_are_all_gone_at_once_is_refused(
     photos.mkdir()
     for _ in range(2):
         with pytest.raises(ValueError, match=r"holds no photos.*mounted.*remove .*journal\.sqlite"):
-            run(config, LoadedVersion(counting, "landmarks/1"))  # type: ignore[arg-type]
+            run(config, Loaded(counting, "landmarks", 1, "abc"))  # type: ignore[arg-type]
     assert parquet(config) == before
     photos.rmdir()
     (tmp_path / "disk").rename(photos)
@@ -208,7 +208,7 @@ def test_photos_of_a_folder_that_cannot_be_opened_stay_in_the_table(
     (photos / "2024/paris").symlink_to("/mnt/not mounted")
     (photos / "2024/paris and more.jpg").write_bytes(colour_photo(GREEN))
     for recognised in (1, 0):
-        result = run(config, LoadedVersion(counting, "landmarks/1"))  # type: ignore[arg-type]
+        result = run(config, Loaded(counting, "landmarks", 1, "abc"))  # type: ignore[arg-type]
         assert (result.recognised, result.photos) == (recognised, NO_PHOTOS)
     rows = parquet(config)
     assert set(rows) == set(before) - {"2024/castle.jpeg"} | {"2024/paris and more.jpg"}
@@ -226,13 +226,13 @@ def test_another_model_says_nothing_of_photos_that_it_cannot_see(
     asked(config, counting)
     (photos / "2024").rename(tmp_path / "disk")
     (photos / "2024").symlink_to("/mnt/not mounted")
-    assert asked(config, counting, "landmarks/2") == NO_PHOTOS - 3
+    assert asked(config, counting, 2) == NO_PHOTOS - 3
     assert {row["model"] for row in parquet(config).values()} == {"landmarks/2"}
     assert len(parquet(config)) == NO_PHOTOS - 3
 
 
 def test_what_is_written_into_the_library_is_no_photo_of_it(
-    config: TagConfig, loaded: LoadedVersion, photos: Path
+    config: TagConfig, loaded: Loaded, photos: Path
 ) -> None:
     inside = TagConfig(photos=config.photos, out=str(photos / "tags"))
     (photos / "tags").mkdir()

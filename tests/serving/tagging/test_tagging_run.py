@@ -88,13 +88,13 @@ def test_the_model_may_be_named_in_three_ways(registered: str) -> None:
     for model in (registered, f"{registered}@champion", f"{registered}/1"):
         found = find_version(model)
         assert (found.name, int(found.version)) == (registered, 1)
-    assert load_version(registered).identity == f"{registered}/1 abc"
+    assert load_version(found).label == f"{registered}/1"
 
 
 @pytest.mark.parametrize("model", ["unheard_of", "unheard_of/3", "tagged_with@second"])
 def test_a_model_that_is_not_there_is_named(model: str, registered: str) -> None:
     with pytest.raises(ValueError, match=f"model={model} is not in the registry") as refused:
-        load_version(model)
+        find_version(model)
     assert f'make transfer MODEL="{re.split("[/@]", model)[0]}"' in str(refused.value)
 
 
@@ -106,7 +106,7 @@ def test_a_registry_that_is_away_is_not_taken_for_an_empty_one(
 
     monkeypatch.setattr(mlflow.MlflowClient, "get_model_version_by_alias", away)
     with pytest.raises(MlflowException, match=r"^the server does not answer$"):
-        load_version(registered)
+        find_version(registered)
 
 
 def test_a_library_must_be_named() -> None:
