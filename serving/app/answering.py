@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections import Counter, deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 Found: TypeAlias = Scores | PhotoError
 
+STOP_SECONDS = 5.0
 BATCH = 4
 """Most photos of a batch; the predictor runs them in pairs on its threads."""
 _CLIENT_GONE = 499
@@ -94,8 +96,8 @@ class Answering:
         return Answers(model=self._describe(loaded), photos=answers)
 
     def close(self) -> None:
-        """Answer the photos that wait, then end the threads."""
-        self._queue.close()
+        """Stop; photos that are still in work do not delay it beyond STOP_SECONDS."""
+        self._queue.close(STOP_SECONDS)
 
     async def _read(self, request: Request, hold: Callable[[int], None]) -> list[Upload]:
         config = self._config
@@ -181,13 +183,19 @@ class AnswerQueue:
             self._changed.notify(len(jobs))
         return [job.found for job in jobs]
 
-    def close(self) -> None:
-        """Answer the photos that wait, then end the threads."""
+    def close(self, seconds: float) -> None:
+        """Cancel the photos that wait, and give the threads so many seconds to end.
+
+        A photo that takes longer ends with the process.
+        """
+        end = time.monotonic() + seconds
         with self._changed:
             self._closed = True
+            for job in self._waiting:
+                job.found.cancel()
             self._changed.notify_all()
         for worker in self._workers:
-            worker.join()
+            worker.join(max(0.0, end - time.monotonic()))
 
     def _work(self) -> None:
         while batch := self._take():
@@ -321,6 +329,8 @@ async def read_uploads(
             raise too_large
         hold(len(chunk))
         feed(chunk)
+    if not form and not body.size:
+        raise HTTPException(400, "the request has no photo; send one as the body, or a form")
     return form.end() if form else [body]
 
 

@@ -23,7 +23,7 @@ from prometheus_client import (
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request  # noqa: TC002
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from landmark_ml.inference.predictor import DEFAULT_TOP_K
@@ -56,7 +56,8 @@ _UPLOAD: dict[str, Any] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "properties": {"photos": {"type": "array", "items": _BINARY}},
+                    "properties": {"photos": {"type": "array", "items": _BINARY, "minItems": 1}},
+                    "required": ["photos"],
                 }
             },
             "application/octet-stream": {"schema": _BINARY},
@@ -154,13 +155,15 @@ def create_app(
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     described = {
-        "/api/model": (model, document(Model), "Which version answers"),
-        "/healthz": (healthz, None, "Whether the process runs"),
-        "/readyz": (readyz, None, "Whether a model answers, and whether the next one can"),
-        "/metrics": (counters, None, "Counters for Prometheus"),
+        "/api/model": (model, document(Model), JSONResponse, "Which version answers"),
+        "/healthz": (healthz, None, JSONResponse, "Whether the process runs"),
+        "/readyz": (readyz, None, JSONResponse, "Which version answers; whether the next one can"),
+        "/metrics": (counters, None, PlainTextResponse, "Counters for Prometheus"),
     }
-    for path, (endpoint, answer, summary) in described.items():
-        app.add_api_route(path, endpoint, response_model=answer, summary=summary)
+    for path, (endpoint, answer, kind, summary) in described.items():
+        app.add_api_route(
+            path, endpoint, response_model=answer, response_class=kind, summary=summary
+        )
         # A second route, so that the description of the API lists GET alone.
         app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
     _add_pages(app)
@@ -219,20 +222,25 @@ class Guard:
         else:
             await self._app(scope, receive, send_guarded)
 
+    def _is_ours(self, host: str) -> bool:
+        name, colon, port = host.lower().rpartition(":")
+        return (name if colon and port.isdecimal() else host.lower()) in self._hosts
+
     def _check(self, path: str, headers: Headers) -> None:
         # Any site can point its own host name at this machine (DNS rebinding), but its pages
-        # cannot change this header.
-        host = headers.get("host", "").lower()
-        name, colon, port = host.rpartition(":")
-        if colon and port.isdecimal():
-            host = name
-        if host not in self._hosts:
+        # cannot change this header. Of two, a proxy may check one and we the other.
+        hosts = headers.getlist("host")
+        host = ", ".join(hosts)
+        if len(hosts) != 1 or not self._is_ours(host):
             raise HTTPException(
                 400, f"this server is not called {host[:100]!r}; start it with --hosts naming it"
             )
         if not path.startswith(_WITH_TOKEN):
             return
-        if headers.get("sec-fetch-site") == "cross-site":
+        site = headers.get("sec-fetch-site")
+        # Over plain HTTP, browsers say where a page is from by `Origin` alone.
+        scheme, _, origin = headers.get("origin", "").partition("://")
+        if site == "cross-site" or (site is None and scheme and not self._is_ours(origin)):
             raise HTTPException(403, "pages of other sites may not ask this server")
         scheme, _, given = headers.get("authorization", "").partition(" ")
         is_right = hmac.compare_digest(given.strip().encode(), self._token)

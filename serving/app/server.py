@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -31,6 +32,13 @@ _SENDABLE = re.compile(r"[!-~]+")
 
 MAX_HEAD_BYTES = 65_536
 IDLE_SECONDS = 30
+MAX_CONNECTIONS = 512
+with contextlib.suppress(ImportError):  # on Windows, which has no such limit
+    import resource
+
+    # The other half of the descriptors is for files and the registry.
+    if (descriptors := resource.getrlimit(resource.RLIMIT_NOFILE)[0]) > 0:
+        MAX_CONNECTIONS = min(MAX_CONNECTIONS, descriptors // 2)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
 
@@ -90,11 +98,15 @@ def server_config(app: Any, **options: Any) -> uvicorn.Config:
 
 
 class BoundedHttp(H11Protocol):
-    """uvicorn's protocol, with a limit on the time in which the app has nothing to answer.
+    """uvicorn's protocol, with limits on connections and on the time without a request.
 
     After IDLE_SECONDS without a complete request head, or without the end of a body that came
     after its answer, the connection is closed. uvicorn itself limits only the time between
     requests.
+
+    Of more than MAX_CONNECTIONS, or of more than half as many from one address, the one that is
+    idle longest is closed; the new one if none is. uvicorn's `limit_concurrency` would answer 503
+    to everyone as long as a few clients hold connections open.
     """
 
     _timer: asyncio.TimerHandle | None = None
@@ -103,6 +115,18 @@ class BoundedHttp(H11Protocol):
         """Start the clock: no request has come yet."""
         super().connection_made(transport)
         self._watch()
+        opened = [
+            other
+            for other in self.connections
+            if isinstance(other, BoundedHttp) and not other.transport.is_closing()
+        ]
+        near = [other for other in opened if (other.client or "?")[0] == (self.client or "?")[0]]
+        for some, limit in ((opened, MAX_CONNECTIONS), (near, MAX_CONNECTIONS // 2)):
+            if len(some) > limit:
+                since = {other: other._timer.when() for other in some if other._timer}
+                since.pop(self, None)
+                min(since, key=since.__getitem__, default=self).transport.close()
+                break
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock."""

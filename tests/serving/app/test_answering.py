@@ -56,7 +56,7 @@ class Echo:
 def queue() -> Iterator[AnswerQueue]:
     made = AnswerQueue(1, 6, lambda _: None)
     yield made
-    made.close()
+    made.close(10)
 
 
 def reasons(found: list[Any]) -> list[str]:
@@ -125,6 +125,20 @@ def test_photos_nobody_waits_for_are_left_out(queue: AnswerQueue) -> None:
     assert reasons([*first, kept]) == ["first", "kept"]
     assert [b"gone"] not in echo.batches
     assert [b"kept"] in echo.batches
+
+
+def test_a_stop_waits_for_no_photo_longer_than_it_is_given(queue: AnswerQueue) -> None:
+    echo = Echo(held=True)
+    queue.submit(echo.predictor, [b"first"])
+    assert echo.started.wait(10)
+    waiting = queue.submit(echo.predictor, numbers(40))
+    began = time.monotonic()
+    queue.close(0.1)
+    assert time.monotonic() - began < 5
+    assert all(future.cancelled() for future in waiting)
+    echo.go.set()
+    queue.close(10)
+    assert echo.batches == [[b"first"]]
 
 
 @pytest.mark.parametrize("photo", [b"photo", b"fail"])

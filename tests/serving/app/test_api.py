@@ -153,6 +153,24 @@ def test_the_description_names_every_field(app: App) -> None:
     assert {"Answers", "Model", "Candidate", "Refusal", "Problem"} <= set(schemas)
 
 
+def test_the_description_says_what_a_request_without_a_photo_gets(app: App) -> None:
+    paths = app.client.get("/openapi.json").json()["paths"]
+    form = paths["/api/tag"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert form["required"] == ["photos"]
+    assert form["properties"]["photos"]["minItems"] == 1
+    answer = app.client.post("/api/tag", content=b"")
+    assert (answer.status_code, answer.json()["detail"][:27]) == (
+        400,
+        "the request has no photo; s",
+    )
+
+
+def test_the_description_gives_the_counters_as_text(app: App) -> None:
+    described = app.client.get("/openapi.json").json()["paths"]["/metrics"]["get"]["responses"]
+    assert list(described["200"]["content"]) == ["text/plain"]
+    assert app.client.get("/metrics").headers["content-type"].startswith("text/plain")
+
+
 def test_the_description_says_what_a_threshold_left_out_does(app: App) -> None:
     call = app.client.get("/openapi.json").json()["paths"]["/api/tag"]["post"]
     (told,) = [item for item in call["parameters"] if item["name"] == "threshold"]

@@ -78,6 +78,32 @@ def test_pages_of_other_sites_may_not_ask(app: App) -> None:
     assert app.client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("origin", "site", "status"),
+    [
+        ("http://localhost:8000", None, 200),
+        ("https://LOCALHOST", None, 200),
+        ("http://[::1]:8000", None, 200),
+        ("http://stranger.test", None, 403),
+        ("http://localhost.stranger.test:8000", None, 403),
+        ("null", None, 403),
+        # Behind a proxy that names this server otherwise, the browser knows better.
+        ("https://photos.example", "same-origin", 200),
+        ("http://localhost:8000", "cross-site", 403),
+    ],
+)
+def test_a_page_is_known_by_its_origin_too(
+    origin: str, site: str | None, status: int, app: App
+) -> None:
+    headers = {"Origin": origin} | ({"Sec-Fetch-Site": site} if site else {})
+    assert app.client.get("/api/model", headers=headers).status_code == status
+
+
+def test_two_hosts_are_refused(app: App) -> None:
+    hosts = [("Host", "localhost"), ("Host", "localhost")]
+    assert app.client.get("/healthz", headers=hosts).status_code == 400
+
+
 def test_with_a_token_only_who_knows_it_is_answered(start_app: StartApp) -> None:
     client = start_app(token="sesame").client  # noqa: S106 - a test's
     for path in ("/api/model", "/metrics"):
