@@ -7,23 +7,25 @@ import lzma
 import shutil
 import stat
 import tempfile
-import time
 import zipfile
 import zlib
 from pathlib import Path, PureWindowsPath
 
 import requests
+from requests.adapters import HTTPAdapter
+from requests.exceptions import ChunkedEncodingError, InvalidSchema, InvalidURL, MissingSchema
 from tqdm import tqdm
+from urllib3.exceptions import MaxRetryError
+from urllib3.util import Retry
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 BACKOFF_SECONDS = 1.0
-"""Wait before the second attempt; doubles for each further one."""
+"""Wait before the second attempt at a request; doubles for each further one."""
 TIMEOUT_SECONDS = (10, 60)
 # A chunk cut short by a broken connection is lost and fetched again: keep it small.
 _CHUNK = 1 << 16
-_RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 MAX_FILES = 200_000
 MAX_UNPACKED_BYTES = 16 << 30
@@ -34,12 +36,11 @@ _RATIO_FREE_BYTES = 1 << 20
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 
 
+_BY_HAND = "unpack the data by hand and give its folder"
+
+
 class DownloadError(ValueError):
     """An archive that could not be downloaded or unpacked; the message names it and the fix."""
-
-
-class _InterruptedError(Exception):
-    """A transfer that may succeed when tried again."""
 
 
 def download(url: str, target: Path) -> Path:
@@ -53,67 +54,60 @@ def download(url: str, target: Path) -> Path:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     part, etag = (target.with_name(target.name + suffix) for suffix in (".part", ".part.etag"))
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            _transfer(url, part, etag)
-        except _InterruptedError as error:
-            if attempt == ATTEMPTS:
-                raise DownloadError(
-                    f"could not download {url} in {ATTEMPTS} attempts: {error}; check the network"
-                    " or proxy and run again (it continues where it stopped), or unpack the data"
-                    " by hand and give its folder"
-                ) from error
-            wait = BACKOFF_SECONDS * 2 ** (attempt - 1)
-            logger.warning("download of %s: %s; trying again in %.0f s", url, error, wait)
-            time.sleep(wait)
-        except OSError as error:
-            raise DownloadError(
-                f"could not write {part} while downloading {url}: {error.strerror or error};"
-                " free some space or choose another cache folder"
-            ) from error
-        else:
-            break
+    again = Retry(
+        ATTEMPTS - 1,
+        status_forcelist=(408, 425, 429, 500, 502, 503, 504),
+        backoff_factor=BACKOFF_SECONDS,
+        respect_retry_after_header=False,
+    )
+    try:
+        with requests.Session() as session:
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, HTTPAdapter(max_retries=again))
+            # The adapter repeats a request, and cannot continue an answer that is cut short.
+            for left in reversed(range(ATTEMPTS)):
+                try:
+                    _transfer(session, url, part, etag)
+                    break
+                except (ChunkedEncodingError, requests.ConnectionError) as error:
+                    if not left or isinstance(error.args[0], MaxRetryError):
+                        raise
+                    logger.warning("download of %s: %s; continuing", url, error)
+    except (InvalidSchema, InvalidURL, MissingSchema) as error:
+        raise DownloadError(f"{url!r} is not an http or https address") from error
+    except requests.HTTPError as error:
+        raise DownloadError(f"{error}: check the address, or {_BY_HAND}") from error
+    except requests.RequestException as error:
+        raise DownloadError(
+            f"could not download {url} in {ATTEMPTS} attempts: {error}; check the network or proxy"
+            f" and run again (it continues where it stopped), or {_BY_HAND}"
+        ) from error
+    except OSError as error:
+        raise DownloadError(
+            f"could not write {part} while downloading {url}: {error.strerror or error};"
+            " free some space or choose another cache folder"
+        ) from error
     part.replace(target)
     etag.unlink(missing_ok=True)
     return target
 
 
-def _transfer(url: str, part: Path, etag: Path) -> None:
+def _transfer(session: requests.Session, url: str, part: Path, etag: Path) -> None:
     """Send one request and append its answer to part; etag keeps which file part is a piece of."""
     start = part.stat().st_size if part.is_file() and etag.is_file() else 0
     # A compressed transfer would make Content-Length and byte ranges useless.
     headers = {"Accept-Encoding": "identity"}
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": etag.read_text(encoding="utf-8")}
-    try:
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
-            _check_answer(response, start, part)
-            if response.status_code != 416:
-                _save(response, start if response.status_code == 206 else 0, part, etag)
-    except (
-        requests.exceptions.InvalidSchema,
-        requests.exceptions.InvalidURL,
-        requests.exceptions.MissingSchema,
-    ) as error:
-        raise DownloadError(f"{url!r} is not an http or https address") from error
-    except requests.RequestException as error:
-        raise _InterruptedError(f"{type(error).__name__}: {error}") from error
-
-
-def _check_answer(response: requests.Response, start: int, part: Path) -> None:
-    """Pass on 200 and 206, and 416 when part is already whole."""
-    status, content_range = response.status_code, response.headers.get("Content-Range", "")
-    refused = status == 416 and content_range != f"bytes */{start}"
-    if refused or (status == 206 and not content_range.startswith(f"bytes {start}-")):
-        part.unlink(missing_ok=True)
-        raise _InterruptedError("the server refused to continue; starting over")
-    if status in _RETRIED_STATUS:
-        raise _InterruptedError(f"the server answered {status} {response.reason}")
-    if status not in {200, 206, 416}:
-        raise DownloadError(
-            f"{response.url} answered {status} {response.reason}: check the address, or unpack the"
-            " data by hand and give its folder"
-        )
+    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
+        status, sent = response.status_code, response.headers.get("Content-Range", "")
+        if status == 416 and sent == f"bytes */{start}":
+            return  # part is whole already
+        if status == 416 or (status == 206 and not sent.startswith(f"bytes {start}-")):
+            part.unlink(missing_ok=True)
+            raise ChunkedEncodingError("the server refused to continue; starting over")
+        response.raise_for_status()
+        _save(response, start if status == 206 else 0, part, etag)
 
 
 def _save(response: requests.Response, start: int, part: Path, etag: Path) -> None:
@@ -157,8 +151,8 @@ def unpack_zip(archive: Path, folder: Path) -> Path:
                 head = file.read(24)
             raise DownloadError(
                 f"{archive} could not be unpacked ({error}; it starts with {head!r}): check the"
-                " address it came from and the free disk space, remove it and run again, or unpack"
-                " the data by hand and give its folder"
+                " address it came from and the free disk space, remove it and run again, or"
+                f" {_BY_HAND}"
             ) from error
         unpacked.replace(folder)
     return folder
@@ -175,6 +169,8 @@ def _check_entries(entries: list[zipfile.ZipInfo], archive: Path) -> None:
     for entry in entries:
         # A Windows path knows drives and both kinds of slashes.
         path, name = PureWindowsPath(entry.filename), f"entry {entry.filename!r} of {archive}"
+        if not entry.filename:
+            raise DownloadError(f"{name} has no name: refused")
         if path.anchor or ".." in path.parts:
             raise DownloadError(f"{name} points outside its folder: refused")
         if stat.S_IFMT(entry.external_attr >> 16) not in {0, stat.S_IFREG, stat.S_IFDIR}:

@@ -131,6 +131,7 @@ def _list_distractors(root: Path, given: Path | None) -> list[ListedFile]:
 def _class_folders(folder: Path) -> dict[str, Path]:
     """Map the class names of a folder to their folders, in folder name order."""
     found: dict[str, Path] = {}
+    spelled: dict[str, Path] = {}
     loose = []
     for path in sorted(folder.iterdir(), key=lambda path: unicodedata.normalize("NFC", path.name)):
         if is_of_the_system(path.name) or path.name in (_DISTRACTORS, OWN_PLACES):
@@ -146,8 +147,9 @@ def _class_folders(folder: Path) -> dict[str, Path]:
                 " rename it, or all at once with convmv -f latin1 -t utf8"
             ) from None
         name = class_name(path.name)
-        if name in found:
-            raise ValueError(f"{found[name]} and {path} both mean {name!r}: merge or rename one")
+        # Upper and lower case mean the same to the gazetteer, and to the folders of many systems.
+        if (same := spelled.setdefault(name.casefold(), path)) != path:
+            raise ValueError(f"{same} and {path} both mean {name!r}: merge or rename one")
         found[name] = path
     if loose:
         message = "%d files of %s are outside its class folders and are not used: %s"

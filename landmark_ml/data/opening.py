@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_UDACITY50_CLASSES = 50
+# As published: https://github.com/hamza-safwan/Landmark-Classification counts the same.
+UDACITY50 = {"train": (50, 4996), "test": (50, 1250)}
+"""Classes and photos of each split."""
 
 
 def open_dataset(config: DataConfig) -> Dataset:
@@ -116,12 +118,14 @@ def _fetch_udacity50(cache_dir: Path, url: str) -> Path:
             unpack_zip(archive, folder)
             archive.unlink()
     root = folder / "landmark_images"
-    for split in ("train", "test"):
-        count = sum(path.is_dir() for path in (root / split).glob("*"))
-        if count != _UDACITY50_CLASSES:
+    for split, expected in UDACITY50.items():
+        photos = [path for path in (root / split).glob("*/*") if path.suffix.lower() == ".jpg"]
+        found = len({path.parent for path in photos}), len(photos)
+        if found != expected:
             raise ValueError(
-                f"the archive of {url} holds {count} classes in {root.name}/{split} and"
-                f" {_UDACITY50_CLASSES} were expected; check udacity50_url and remove {folder}"
+                f"the archive of {url} holds {found[0]} classes and {found[1]} photos in"
+                f" {root.name}/{split}, and {expected[0]} and {expected[1]} were expected; check"
+                f" udacity50_url and remove {folder}"
             )
     return root
 

@@ -152,7 +152,7 @@ def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_wrong_address_fails_at_once(server: Server, tmp_path: Path, status: int) -> None:
     server.script.statuses = [status]
-    with pytest.raises(DownloadError, match=rf"{server.url} answered {status} .*check the address"):
+    with pytest.raises(DownloadError, match=rf"{status} .*{server.url}: check the address"):
         download(server.url, tmp_path / "data.zip")
     assert len(server.script.asked) == 1
 
@@ -221,6 +221,12 @@ def test_files_and_folders_are_unpacked(tmp_path: Path) -> None:
 def test_paths_out_of_the_folder_are_refused(tmp_path: Path, name: str) -> None:
     archive = make_zip(tmp_path / "evil.zip", {"good.txt": b"good", name: b"evil"})
     assert_refused(archive, "points outside")
+
+
+def test_an_entry_without_a_name_is_refused(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "odd.zip", {"a": b"photo", "named": b"photo"})
+    archive.write_bytes(archive.read_bytes().replace(b"named", bytes(5)))
+    assert_refused(archive, "has no name")
 
 
 def test_small_compressible_files_are_no_bomb(tmp_path: Path) -> None:

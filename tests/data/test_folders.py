@@ -66,6 +66,11 @@ def broken_empty_class(root: Path) -> str:
     return "Empty holds no photos"
 
 
+def broken_case_only(root: Path) -> str:
+    write_class(root / "stonehenge", range(3))
+    return "both mean 'stonehenge': merge or rename one"
+
+
 def broken_same_label(root: Path) -> str:
     write_class(root / "4.Stonehenge", range(3))
     return "both mean 'Stonehenge'"
@@ -119,6 +124,7 @@ def broken_two_validations(root: Path) -> str:
         broken_nested,
         broken_empty_class,
         broken_same_label,
+        broken_case_only,
         broken_unknown_test_class,
         broken_latin1_class,
         broken_no_train,

@@ -259,6 +259,12 @@ def udacity_zip(path: Path, classes: int) -> Path:
     return path
 
 
+@pytest.fixture
+def few_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "UDACITY50", {"train": (50, 50), "test": (50, 50)})
+
+
+@pytest.mark.usefixtures("few_photos")
 def test_udacity50_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[Path] = []
 
@@ -278,6 +284,7 @@ def test_udacity50_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not fetched[0].exists()
 
 
+@pytest.mark.usefixtures("few_photos")
 def test_two_processes_at_once_download_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,9 +308,16 @@ def test_two_processes_at_once_download_once(
     assert len(set(found)) == 1
 
 
+@pytest.mark.parametrize(
+    ("classes", "sentence"),
+    [
+        (3, "holds 3 classes and 3 photos in landmark_images/train, and 50 and 4996 were expected"),
+        (50, "holds 50 classes and 50 photos in landmark_images/train"),
+    ],
+)
 def test_an_archive_of_something_else_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classes: int, sentence: str
 ) -> None:
-    monkeypatch.setattr(opening, "download", lambda *_: udacity_zip(tmp_path / "a.zip", 3))
-    with pytest.raises(ValueError, match=r"holds 3 classes .* 50 were expected"):
+    monkeypatch.setattr(opening, "download", lambda *_: udacity_zip(tmp_path / "a.zip", classes))
+    with pytest.raises(ValueError, match=sentence):
         find_root(DataConfig(data="udacity50", cache_dir=str(tmp_path)))
