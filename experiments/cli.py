@@ -9,18 +9,26 @@ import logging
 import os
 import signal
 import sys
+import traceback
 import warnings
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from landmark_ml.config import Configuration
+from landmark_ml.config import Configuration, without_users
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
 Config = TypeVar("Config", bound=Configuration)
+
+
+class _Masked(logging.Formatter):
+    """Log lines without the passwords that addresses hold, in tracebacks too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_users(super().format(record))
 
 
 class Parser(argparse.ArgumentParser):
@@ -91,7 +99,12 @@ def run(main: Callable[[], object]) -> None:
     """Call an entry point; a mistake of the user or an outage of MLflow ends as one sentence."""
     rank = int(os.environ.get("RANK", "0"))
     level = logging.ERROR if rank else logging.INFO
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Masked("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+    sys.excepthook = lambda *raised: sys.stderr.write(
+        without_users("".join(traceback.format_exception(*raised)))
+    )
     for chatty in ("alembic", "mlflow", "onnx_ir", "onnxscript"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # MLflow warns of its own inference of schemas, which is not used here.
@@ -120,7 +133,7 @@ def run(main: Callable[[], object]) -> None:
         if not isinstance(error, ValueError | OSError | MlflowException | SQLAlchemyError):
             raise
         logging.getLogger(__name__).debug("traceback", exc_info=True)
-        sys.exit(f"error{f' in process {rank}' if rank else ''}: {error}")
+        sys.exit(f"error{f' in process {rank}' if rank else ''}: {without_users(str(error))}")
 
 
 def share_among(processes: int) -> None:

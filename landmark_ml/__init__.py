@@ -1,3 +1,8 @@
 """Recognise the landmark in a photo: data, training, evaluation and export."""
 
+import os
+
 __version__ = "0.1.0"
+
+# MLflow reports how it is used unless this is set before it is imported.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

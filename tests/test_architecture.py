@@ -47,6 +47,7 @@ def test_the_served_model_loads_nothing_that_trains(tmp_path: Path) -> None:
     assert not set(NOT_IN_THE_SERVED_MODEL) & set(loaded)
 
 
+@pytest.mark.slow
 def test_importing_the_library_does_nothing_else(tmp_path: Path) -> None:
     names = [name for name in modules() if name.startswith("landmark_ml")]
     names.remove("landmark_ml.inference.mlflow_model")
@@ -69,6 +70,13 @@ print(json.dumps({{
     effects = json.loads(ask_python(code, tmp_path))
     assert not [name for name, happened in effects.items() if happened]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_mlflow_reports_nothing_unless_asked(tmp_path: Path) -> None:
+    code = "import landmark_ml, os; print(os.environ['MLFLOW_DISABLE_TELEMETRY'])"
+    assert ask_python(code, tmp_path) == "true\n"
+    said_before = "import os; os.environ['MLFLOW_DISABLE_TELEMETRY'] = 'false'; "
+    assert ask_python(said_before + code, tmp_path) == "false\n"
 
 
 def loaded_by(commands: list[str], folder: Path) -> set[str]:

@@ -175,12 +175,12 @@ def test_help_names_the_command_that_was_typed(
 def _process_as_before() -> Iterator[None]:
     names = (None, "alembic", "mlflow", "onnx_ir", "onnxscript")
     levels = {name: logging.getLogger(name).level for name in names}
-    handlers = logging.getLogger().handlers[:]
+    handlers, hook = logging.getLogger().handlers[:], sys.excepthook
     signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in signals.items():
         signal.signal(number, handler)
-    logging.getLogger().handlers[:] = handlers
+    logging.getLogger().handlers[:], sys.excepthook = handlers, hook
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
 
@@ -202,6 +202,26 @@ def test_a_mistake_of_the_user_ends_as_one_sentence(error: Exception) -> None:
     with pytest.raises(SystemExit) as exited:
         cli.run(main)
     assert exited.value.code == f"error: {error}"
+
+
+@pytest.mark.usefixtures("_process_as_before")
+def test_no_password_of_an_address_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    logging.getLogger().handlers.clear()
+
+    def main() -> None:
+        logging.getLogger("x").warning("asking %s", "http://me:secret@host:1/api")
+        try:
+            raise ValueError("http://me:secret@host:1/api failed")
+        except ValueError as error:
+            sys.excepthook(ValueError, error, error.__traceback__)
+            raise
+
+    with pytest.raises(SystemExit, match="error: http://host:1/api failed"):
+        cli.run(main)
+    printed = capfd.readouterr().err
+    assert printed.count("http://host:1/api") == 3  # once in the source line of the traceback
+    assert 'main\n    raise ValueError("http' in printed
+    assert "secret" not in printed
 
 
 @pytest.mark.usefixtures("_process_as_before")

@@ -22,6 +22,7 @@ from landmark_ml.config import (
     to_json,
     to_params,
     user_path,
+    without_users,
 )
 
 NUMBERS = [item.name for item in fields(TrainConfig) if type(item.default) in (int, float)]
@@ -202,3 +203,17 @@ def test_crops_may_be_smaller_than_what_is_served() -> None:
     with pytest.raises(ValueError, match="at most the side of the training crops, 96"):
         configured(resolution=160, train_resolution=96, start_resolution=128)
     assert configured(resolution=160, train_resolution=96, start_resolution=64).resolution == 160
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("API request to http://me:secret@127.0.0.1:9/api failed", "to http://127.0.0.1:9/api f"),
+        ("postgresql://me:s3@cret/secret@db:5432/runs", "postgresql://db:5432/runs"),
+        ("http://secret@host/, then http://me:secret@other", "http://host/, then http://other"),
+        ("s3://bucket/a@b.jpg and http://host:5000/a@b", "s3://bucket/a@b.jpg and http://host:5"),
+    ],
+)
+def test_users_and_passwords_are_taken_out_of_messages(text: str, shown: str) -> None:
+    assert shown in without_users(text)
+    assert "secret" not in without_users(text)

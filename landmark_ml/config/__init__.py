@@ -11,6 +11,7 @@ from landmark_ml.config.fields import (
     to_params,
     user_path,
     without_user,
+    without_users,
 )
 from landmark_ml.config.models import (
     AppConfig,
@@ -43,4 +44,5 @@ __all__ = [
     "to_params",
     "user_path",
     "without_user",
+    "without_users",
 ]

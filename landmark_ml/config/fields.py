@@ -19,7 +19,8 @@ HISTORY_SUFFIX = ".history"
 """End of the name of the registered model that holds the alias history of another."""
 
 # A port after the host is not a password, and an @ may stand in a path.
-_USER_AND_PASSWORD = re.compile(r"://[^/@\[]*:(?!\d*/)[^@]*@")
+_USER_AND_PASSWORD = re.compile(r"://[^\s/@\[]*:(?!\d*/)\S*@")
+_USER = re.compile(rf"{_USER_AND_PASSWORD.pattern}|://[^\s/]*@")
 _SECRET_OPTION = re.compile(
     r"[?&][^=&]*(password|secret|token|signature)[^=&]*=|[?&]sig=", re.IGNORECASE
 )
@@ -140,6 +141,11 @@ def without_user(address: str) -> str:
     """Address without the user and the password in it, safe to show to anyone."""
     parts = urlsplit(address)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def without_users(text: str) -> str:
+    """Text, such as an error message, without the users and passwords of the addresses in it."""
+    return _USER.sub("://", text)
 
 
 def user_path(text: str) -> Path:
