@@ -32,6 +32,9 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow run . --env-manager local
 export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
 export MLFLOW_EXPERIMENT_NAME ?= landmarks
 export MLFLOW_DISABLE_TELEMETRY ?= true
+# Made before MLflow starts: two of its first runs at once would break it.
+DATABASE := $(or $(patsubst sqlite:///%,%,$(filter sqlite:///%,$(MLFLOW_TRACKING_URI))),mlflow.db)
+READY := $(INSTALLED) $(if $(filter sqlite:///%,$(MLFLOW_TRACKING_URI)),$(DATABASE))
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,32 +49,35 @@ $(INSTALLED): pyproject.toml
 	$(call INSTALL,dev)
 	@touch $@
 
-transfer: $(INSTALLED) ## learn landmarks on a pretrained backbone and register the champion
+$(DATABASE): | $(INSTALLED)
+	@$(BIN)/python -c 'from landmark_ml.tracking.run import connect; connect()'
+
+transfer: $(READY) ## learn landmarks on a pretrained backbone and register the champion
 	$(RUN) -e transfer $(call OF_MODEL,register) $(PARAMS)
 
-ensemble: $(INSTALLED) ## the same on three pretrained backbones side by side
+ensemble: $(READY) ## the same on three pretrained backbones side by side
 	$(RUN) -e ensemble $(call OF_MODEL,register) $(PARAMS)
 
-finetune: $(INSTALLED) ## train the last stages of a pretrained backbone too
+finetune: $(READY) ## train the last stages of a pretrained backbone too
 	$(RUN) -e finetune $(call OF_MODEL,register) $(PARAMS)
 
-scratch: $(INSTALLED) ## train our own CNN from random weights
+scratch: $(READY) ## train our own CNN from random weights
 	$(RUN) -e scratch $(call OF_MODEL,register) $(PARAMS)
 
-data: $(INSTALLED) ## show a dataset and what is wrong with it
+data: $(READY) ## show a dataset and what is wrong with it
 	$(RUN) -e data $(PARAMS)
 
-tune: $(INSTALLED) ## search for a better training configuration
+tune: $(READY) ## search for a better training configuration
 	$(RUN) -e tune $(call OF_MODEL,register) $(PARAMS)
 
-compare: $(INSTALLED) ## set the finished runs side by side in one HTML report
+compare: $(READY) ## set the finished runs side by side in one HTML report
 	$(RUN) -e compare $(PARAMS)
 
-tag: $(INSTALLED) ## tag a photo library: make tag PHOTOS=folder
+tag: $(READY) ## tag a photo library: make tag PHOTOS=folder
 	@test -n "$(PHOTOS)" || { echo "name a folder: make tag PHOTOS=folder"; exit 1; }
 	$(RUN) -e tag -P photos="$(PHOTOS)" $(call OF_MODEL,model) $(PARAMS)
 
-cluster: $(WITH_RAY) ## tag photos with Ray, here or on a cluster: make cluster PHOTOS=s3://bucket/photos
+cluster: $(WITH_RAY) $(READY) ## tag photos with Ray, here or on a cluster: make cluster PHOTOS=s3://bucket/photos
 	@test -n "$(PHOTOS)" || { echo "name a folder or an address: make cluster PHOTOS=folder"; exit 1; }
 	$(RUN) -e cluster -P photos="$(PHOTOS)" $(call OF_MODEL,model) $(PARAMS)
 
@@ -88,16 +94,16 @@ $(WITH_ENGINES): $(INSTALLED)
 app: $(INSTALLED) ## open the web app with the champion on http://127.0.0.1:8000
 	$(BIN)/python -m experiments.app --model="$(MODEL)" $(PARAMS)
 
-evaluate: $(INSTALLED) ## judge a registered model on photos it was not trained on
+evaluate: $(READY) ## judge a registered model on photos it was not trained on
 	$(RUN) -e evaluate $(call OF_MODEL,model,models:/$(MODEL)@champion) $(PARAMS)
 
-promote: $(INSTALLED) ## judge the newest version against the champion; a better one takes over
+promote: $(READY) ## judge the newest version against the champion; a better one takes over
 	$(RUN) -e promote $(call OF_MODEL,name) $(PARAMS)
 
-rollback: $(INSTALLED) ## make the champion before champion again: PARAMS='-P reason=...'
+rollback: $(READY) ## make the champion before champion again: PARAMS='-P reason=...'
 	$(RUN) -e rollback $(call OF_MODEL,name) $(PARAMS)
 
-history: $(INSTALLED) ## who became champion when, by whom and why
+history: $(READY) ## who became champion when, by whom and why
 	$(RUN) -e history $(call OF_MODEL,name) $(PARAMS)
 
 notebooks: $(INSTALLED) ## execute the notebooks on a few postcards, into out/notebooks
@@ -115,10 +121,10 @@ check: $(INSTALLED) ## lint, format, type and import checks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-ui: $(INSTALLED) ## open the MLflow UI on http://127.0.0.1:5000
+ui: $(READY) ## open the MLflow UI on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri "$$MLFLOW_TRACKING_URI" --host $(HOST) --port $(UI_PORT)
 
-serve: $(INSTALLED) ## serve the champion on http://127.0.0.1:5001
+serve: $(READY) ## serve the champion on http://127.0.0.1:5001
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow models serve -m "$(MODEL_URI)" \
 		--env-manager local --host $(HOST) --port $(SERVE_PORT)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,13 +47,17 @@ def _clean_environment() -> Iterator[None]:
 def tracking_uri(tmp_path_factory: TempPathFactory) -> Iterator[str]:
     """MLflow database of this test session; its experiment keeps artifacts beside it.
 
-    One for all tests, because laying its tables takes seconds.
+    One for all tests, copied from one for all processes: laying its tables takes seconds.
     """
     import mlflow  # noqa: PLC0415 - slow, and most tests do without
 
-    from landmark_ml.tracking.run import DEFAULT_EXPERIMENT  # noqa: PLC0415
+    from landmark_ml.tracking.run import DEFAULT_EXPERIMENT, make_database  # noqa: PLC0415
 
-    folder = tmp_path_factory.mktemp("mlflow")
+    folder, shared = tmp_path_factory.mktemp("mlflow"), tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    make_database(shared / "mlflow.db")
+    shutil.copyfile(shared / "mlflow.db", folder / "mlflow.db")
     uri = f"sqlite:///{folder}/mlflow.db"
     before = mlflow.get_tracking_uri()
     with pytest.MonkeyPatch.context() as patch:

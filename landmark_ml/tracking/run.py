@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import tempfile
 import threading
@@ -16,13 +17,17 @@ from typing import TYPE_CHECKING
 
 import mlflow
 import pandas as pd
+from alembic.util import CommandError
+from filelock import FileLock
 from mlflow.entities import LifecycleStage, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from sqlalchemy.exc import SQLAlchemyError
 
-from landmark_ml.config import to_json, to_params
+from landmark_ml.config import to_json, to_params, without_users
 from landmark_ml.data import MANIFEST, label_name, split_digest, write_manifest
-from landmark_ml.tracking.errors import is_not_there
+from landmark_ml.files import write_whole
+from landmark_ml.tracking.errors import is_not_there, shown_tracking_uri
 from landmark_ml.tracking.fetch import fetch_manifest
 
 if TYPE_CHECKING:
@@ -126,9 +131,42 @@ def connect() -> None:
     """Point MLflow at the database that the environment names, by default one in this folder."""
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(DEFAULT_TRACKING_URI)
+    uri = mlflow.get_tracking_uri()
+    if uri.startswith("sqlite:///"):
+        make_database(Path(uri.removeprefix("sqlite:///").partition("?")[0]))
     # Under `mlflow run` the run exists already and names its own experiment.
-    if not os.environ.get("MLFLOW_RUN_ID"):
+    if os.environ.get("MLFLOW_RUN_ID"):
+        return
+    try:
         mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT))
+    except (CommandError, SQLAlchemyError) as error:
+        # MLflow adds what an incomplete database seems to lack, and stumbles over what it has.
+        if not re.search("duplicate column|already exists|no such|expected to match", str(error)):
+            raise
+        raise ValueError(
+            f"{shown_tracking_uri()} is incomplete, as after a kill while MLflow made it"
+            f" ({str(error).splitlines()[0]}): remove it if it holds no runs yet, else restore a"
+            " backup"
+        ) from error
+
+
+def make_database(path: Path) -> None:
+    """Make the database of the runs where there is none: by one process, and whole or not at all.
+
+    MLflow makes it table by table, where it will be: two first runs at once, or a kill, break it.
+    """
+    if path.exists() or str(path) in (".", ":memory:"):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        FileLock(f"{path}.lock"),
+        # MLflow keeps its files open, which Windows does not move and hardly removes.
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+    ):
+        if not path.exists():
+            made = Path(folder, path.name)
+            mlflow.MlflowClient(f"sqlite:///{made}").search_experiments()
+            write_whole(path, made.read_bytes(), scratch_name=f".{path.name}.tmp")
 
 
 def unfinished_runs(config_digest: str) -> list[str]:
@@ -211,7 +249,8 @@ def start_run(
         raise
     except Exception as error:
         if active is not None:
-            mlflow.set_tag("error", f"{type(error).__name__}: {error}"[:4000])
+            reason = without_users(f"{type(error).__name__}: {error}")
+            mlflow.set_tag("error", reason[:4000])
         raise
     finally:
         if active is not None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sqlite3
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -107,3 +112,48 @@ def test_no_run_is_left_running(
         pass
     assert mlflow.active_run() is None
     assert [mlflow.get_run(run_id).info.status for run_id in started] == [status]
+
+
+def test_first_runs_at_once_make_the_database_once_and_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, made = tmp_path / "new" / "mlflow.db", []
+
+    class SlowClient:
+        def __init__(self, uri: str) -> None:
+            self.file = Path(uri.removeprefix("sqlite:///"))
+
+        def search_experiments(self) -> None:
+            made.append(self.file)
+            self.file.write_bytes(b"half")
+            time.sleep(0.05)
+            assert not path.exists()
+            if len(made) == 1:
+                raise KeyboardInterrupt
+            self.file.write_bytes(b"whole")
+
+    monkeypatch.setattr(mlflow, "MlflowClient", SlowClient)
+    with pytest.raises(KeyboardInterrupt):
+        tracking.make_database(path)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(tracking.make_database, [path] * 3))
+    assert len(made) == 2
+    assert path.read_bytes() == b"whole"
+    assert sorted(file.name for file in path.parent.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
+
+
+def test_a_database_that_mlflow_left_incomplete_is_named_with_the_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, before = tmp_path / "mlflow.db", mlflow.get_tracking_uri()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE metrics (step BIGINT, run_uuid VARCHAR(32))")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    mlflow.set_tracking_uri(f"sqlite:///{path}")
+    try:
+        with pytest.raises(
+            ValueError, match=r"mlflow\.db is incomplete, .*: remove it if it holds"
+        ):
+            tracking.connect()
+    finally:
+        mlflow.set_tracking_uri(before)
