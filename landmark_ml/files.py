@@ -70,6 +70,11 @@ def whole_file(path: Path, scratch_name: str = "", *, flush: bool = True) -> Ite
             if file is not None:
                 os.fsync(file.fileno())
         scratch.replace(path)
+    except OSError as error:
+        if error.filename is None:
+            # Such as a full disk, of which the system does not say where it is.
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        raise
     finally:
         scratch.unlink(missing_ok=True)
     # The new name must reach the disk too; Windows has no handle for a folder to flush.

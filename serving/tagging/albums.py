@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from landmark_ml.files import is_of_the_system, whole_file
+from landmark_ml.files import is_of_the_system
 from serving.tagging.library import PHOTO_SUFFIXES
-from serving.tagging.table import printable
+from serving.tagging.table import file_of_out, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,7 +76,10 @@ def write_albums(
     folder, count = out / ALBUMS, 0
     if links:
         remove_links(folder)
-    with whole_file(out / ALBUMS_CSV) as path, path.open("w", encoding="utf-8", newline="") as file:
+    with (
+        file_of_out(out / ALBUMS_CSV) as path,
+        path.open("w", encoding="utf-8", newline="") as file,
+    ):
         lines = csv.writer(file)
         lines.writerow(["path", "album"])
         for photo in answers:

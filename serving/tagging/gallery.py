@@ -21,13 +21,12 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from landmark_ml.figures.html import render
-from landmark_ml.files import whole_file
 from landmark_ml.inference.photos import PhotoError, decode_photo
 from landmark_ml.inference.runtime import usable_cpus
 from serving.tagging.albums import Album, album_of, has_place, is_confident
 from serving.tagging.journal import ScratchDatabase
 from serving.tagging.library import Tagged, in_order
-from serving.tagging.table import printable
+from serving.tagging.table import file_of_out, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -175,7 +174,7 @@ class _Pages:
 
     def _write(self, name: str, template: str, **values: Any) -> None:
         page = render(template, library=self._library, model=self._result.model, **values)
-        with whole_file(self._folder / name, flush=False) as path:
+        with file_of_out(self._folder / name, flush=False) as path:
             path.write_text(page, encoding="utf-8")
 
 
@@ -336,7 +335,7 @@ class PhotoIndex(ScratchDatabase):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, _TABLES)
+        super().__init__(path, *_TABLES.split(";"))
         self.unfiled: dict[Unfiled, int] = {}
         self._sections: dict[Album | Unfiled, int] = {}
         self._entries: dict[Album, Entry] = {}
@@ -421,7 +420,7 @@ def with_thumbnails(
             target = folder / name
             # A power cut may leave an empty file.
             if not (target.is_file() and target.stat().st_size):
-                with whole_file(target, flush=False) as path:
+                with file_of_out(target, flush=False) as path:
                     path.write_bytes(thumbnail(source))
         except (PhotoError, OSError) as error:
             logger.warning("%s gets no thumbnail: %s", source, error)

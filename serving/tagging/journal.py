@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -10,13 +9,13 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from landmark_ml.inference.prediction import Prediction
 from serving.tagging.library import Tagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Self
 
-    from landmark_ml.inference.prediction import Prediction
     from serving.tagging.library import Found
 
 logger = logging.getLogger(__name__)
@@ -68,45 +67,81 @@ ORDER BY path LIMIT 1000
 """
 
 
-class Journal:
+class Database:
+    """An SQLite file, opened or created, without implicit transactions.
+
+    SQLite's errors name no file. At the end of a block they become an OSError, or for a damaged
+    file a ValueError, that does.
+    """
+
+    def __init__(self, path: Path, *statements: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None)
+            for statement in statements:
+                self._db.execute(statement)
+        except sqlite3.Error as error:
+            raise self._named(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._db.close()
+        if isinstance(error, sqlite3.Error):
+            raise self._named(error) from error
+
+    def _named(self, error: sqlite3.Error) -> Exception:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            return self._damaged(error)
+        return OSError(
+            f"{self._path} cannot be written or read ({error}); check the disk's space and the"
+            " file's permissions"
+        )
+
+    def _damaged(self, reason: object) -> ValueError:
+        return ValueError(
+            f"{self._path} is not a journal, or is damaged ({reason}); remove it to recognise all"
+            " photos again, or give another out"
+        )
+
+
+class ScratchDatabase(Database):
+    """SQLite file for data of one process that does not fit into memory; removed at the end."""
+
+    def __init__(self, path: Path, *schema: str) -> None:
+        path.unlink(missing_ok=True)
+        # Nobody reads it after a crash, so it need not survive one.
+        super().__init__(path, "PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", *schema)
+
+    def __exit__(self, *raised: Any) -> None:
+        try:
+            super().__exit__(*raised)
+        finally:
+            self._path.unlink(missing_ok=True)
+
+
+class Journal(Database):
     """The photos of one library in an SQLite file, for one process at a time.
 
     All that was recorded survives a killed process; a power cut may take the last moments. Only a
     few rows are in memory. Answers of older versions that lack a field of today's are forgotten,
     so that they are asked for again.
 
-    Raises ValueError for a file that is not a journal or is a newer version's; OSError, also later,
+    Raises ValueError for a file that is not a journal, is damaged or is a newer version's; OSError
     where the disk is full or cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._db = NamedDatabase(path)
+        super().__init__(path, "PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", *_TABLES)
         try:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            for table in _TABLES:
-                self._db.execute(table)
             self._upgrade()
             self._scan = 1 + (self._one("SELECT max(scan) FROM photos") or 0)
         except BaseException as error:
-            self._db.close()
-            if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode in (
-                sqlite3.SQLITE_NOTADB,
-                sqlite3.SQLITE_CORRUPT,
-            ):
-                raise ValueError(
-                    f"{path} is not a journal, or is damaged ({error}); remove it to recognise all"
-                    " photos again, or give another out"
-                ) from None
+            self.__exit__(None, error, None)
             raise
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
 
     @property
     def is_new(self) -> bool:
@@ -180,8 +215,14 @@ class Journal:
 
     def answers(self) -> Iterator[Tagged]:
         """All answered photos of the library, in order of path."""
-        for path, answer in self._pages(_NEXT_ANSWERED):
-            yield Tagged(Path(os.fsdecode(path)), cast("Prediction", json.loads(answer)))
+        for name, recorded in self._pages(_NEXT_ANSWERED):
+            path = Path(os.fsdecode(name))
+            try:
+                found = json.loads(recorded)
+                answer = {field: found[field] for field in Prediction.__annotations__}
+            except (ValueError, KeyError, TypeError) as error:
+                raise self._damaged(f"the answer for {path}: {error!r}") from None
+            yield Tagged(path, cast("Prediction", answer))
 
     def _upgrade(self) -> None:
         version = self._one("PRAGMA user_version") or 0
@@ -213,56 +254,3 @@ class Journal:
     def _one(self, query: str, **values: object) -> int | None:
         (value,) = self._db.execute(query, values).fetchone()
         return cast("int | None", value)
-
-
-class NamedDatabase(sqlite3.Connection):
-    """An SQLite file, opened or created, without implicit transactions.
-
-    Raises OSError with the file's name, now or at a later statement, when the file cannot be read
-    or written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._name = str(path)
-        with _named(self._name):
-            super().__init__(path, isolation_level=None)
-
-    def execute(self, *args: Any) -> sqlite3.Cursor:
-        with _named(self._name):
-            return super().execute(*args)
-
-    def executemany(self, *args: Any) -> sqlite3.Cursor:
-        with _named(self._name):
-            return super().executemany(*args)
-
-
-class ScratchDatabase:
-    """SQLite file for data of one process that does not fit into memory; removed at the end."""
-
-    def __init__(self, path: Path, schema: str) -> None:
-        path.unlink(missing_ok=True)
-        self._path = path
-        self._db = NamedDatabase(path)
-        # Nobody reads it after a crash, so it need not survive one.
-        self._db.execute("PRAGMA journal_mode = OFF")
-        self._db.execute("PRAGMA synchronous = OFF")
-        for statement in schema.split(";"):
-            self._db.execute(statement)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
-        self._path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _named(name: str) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise OSError(
-            f"{name} cannot be written or read ({error}); check the disk's space and the file's"
-            " permissions"
-        ) from error

@@ -7,6 +7,7 @@ import csv
 import logging
 import os
 import re
+import uuid
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,11 +20,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 from tqdm.auto import tqdm
 
 from landmark_ml.config import user_path
-from landmark_ml.files import whole_file, write_whole
+from landmark_ml.files import write_whole
 from landmark_ml.inference.photos import DEFAULT_LIMITS
 from serving.tagging.albums import has_place, is_confident
 from serving.tagging.library import OTHER_PICTURES, PHOTO_SUFFIXES
-from serving.tagging.table import printable
+from serving.tagging.table import file_of_out, printable
 from serving.tagging.xmp import Xmp, XmpError, clean_text
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ FULL_NAME = "photo.jpg.xmp"
 """The naming that keeps the photo's suffix; the other is `photo.xmp`."""
 
 _FOLDERS_REMEMBERED = 64
+_LEFT_OVER = re.compile(r"\..+\.xmp(\.[0-9a-f]{1,8})?\.tmp", re.DOTALL)
 # The prefix is the writer's choice, x:xapmeta an old name, and some write the RDF alone.
 _OPENING = re.compile(rb"<(\w+:x[am]pmeta|rdf:RDF)\b")
 _CLOSING = re.compile(rb"</(\w+:x[am]pmeta|rdf:RDF)\s*>")
@@ -70,14 +72,18 @@ def write_sidecars(
 ) -> Counter[str]:
     """Update the sidecar of every photo, list the changes in `sidecars.csv`, count the actions."""
     done: Counter[str] = Counter()
+    swept: set[Path] = set()
     with (
-        # One tagger at a time holds the journal in `out`, so the name of the scratch file is free.
-        whole_file(user_path(config.out) / SIDECARS_CSV, f".{SIDECARS_CSV}.tmp") as path,
+        file_of_out(user_path(config.out) / SIDECARS_CSV) as path,
         path.open("w", encoding="utf-8", newline="") as file,
     ):
         lines = csv.writer(file)
         lines.writerow(["photo", "sidecar", "action", "detail"])
         for photo in tqdm(answers, desc="sidecars", unit=" photos", delay=1):
+            folder = (root / photo.path).parent
+            if not config.dry_run and folder not in swept:
+                swept.add(folder)
+                _remove_left_over(folder)
             if photo.answer["error"] is not None:
                 # It may be a disk's failure of today, and says nothing about what the photo shows.
                 continue
@@ -125,14 +131,25 @@ def update_sidecar(
         if after == before or after is None:
             return SidecarChange(sidecar, "kept")
         if not dry_run:
-            # Where the sidecar is a link, the file it leads to is written. A fixed scratch name:
-            # what a killed run left is written over, not left in the library for good.
+            # Where the sidecar is a link, the file it leads to is written. A scratch name of its
+            # own: another tagger, with another `out`, may write the same sidecar.
             target = sidecar.resolve()
-            write_whole(target, after, f".{target.name}.tmp")
+            write_whole(target, after, f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     except (XmpError, OSError) as error:
         return SidecarChange(sidecar, "refused", str(error))
     action = "created" if before is None else "changed"
     return SidecarChange(sidecar, action, ", ".join(tags.lists[SUBJECT]))
+
+
+def _remove_left_over(folder: Path) -> None:
+    """Remove the scratch files that killed taggers left beside the photos of a folder.
+
+    One of a tagger that runs now may be among them: that sidecar stays as it is and is `refused`.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _LEFT_OVER.fullmatch(entry.name):
+                Path(entry).unlink(missing_ok=True)
 
 
 def find_sidecar(photo: Path, naming: str) -> Path:

@@ -18,6 +18,7 @@ from landmark_ml.inference.prediction import Prediction, answer_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from landmark_ml.tracking.run import Run
@@ -73,11 +74,19 @@ def printable(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def file_of_out(path: Path, *, flush: bool = True) -> AbstractContextManager[Path]:
+    """Path to write a file of `out` to; see `whole_file`.
+
+    One tagger at a time holds `out`, so what a killed one left is written over.
+    """
+    return whole_file(path, f".{path.name}.tmp", flush=flush)
+
+
 def write_tables(rows: Iterable[Mapping[str, Any]], folder: Path) -> None:
     """Write Parquet and CSV, each whole or not at all, with few rows in memory."""
     with (
-        whole_file(folder / PARQUET) as parquet,
-        whole_file(folder / CSV) as plain,
+        file_of_out(folder / PARQUET) as parquet,
+        file_of_out(folder / CSV) as plain,
         pq.ParquetWriter(parquet, SCHEMA) as writer,
         plain.open("w", encoding="utf-8", newline="") as file,
     ):

@@ -100,11 +100,15 @@ def test_a_library_that_moved_keeps_its_answers(
 
 def test_a_full_disk_is_reported_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / JOURNAL
-    with Journal(path) as journal:
-        journal._db.execute("PRAGMA max_page_count = 5")
-        photos = [Found(Path(f"{number}.jpg"), 1, 1) for number in range(10_000)]
-        with pytest.raises(OSError, match=rf"{path} .*is full.*space"):
+    photos = [Found(Path(f"{number}.jpg"), 1, 1) for number in range(10_000)]
+
+    def fill() -> None:
+        with Journal(path) as journal:
+            journal._db.execute("PRAGMA max_page_count = 5")
             journal.scan(photos)
+
+    with pytest.raises(OSError, match=rf"{path} .*is full.*space"):
+        fill()
 
 
 def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
@@ -113,3 +117,25 @@ def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"journal\.sqlite is not a journal.*remove it"):
         Journal(path)
     assert path.read_bytes().startswith(b"something else")
+
+
+def test_a_journal_with_damaged_pages_is_named(config: TagConfig, loaded: Loaded) -> None:
+    path = run(config, loaded).out / JOURNAL
+    content = bytearray(path.read_bytes())
+    # The table of photos; the first page, by which the file is known, stays.
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"journal\.sqlite is not a journal, or is damaged"):
+        run(config, loaded)
+
+
+@pytest.mark.parametrize("answer", ['{"landmark": "Eif', '{"landmark": null}', "3"])
+def test_a_damaged_answer_is_named(answer: str, config: TagConfig, loaded: Loaded) -> None:
+    run(config, loaded)
+    change(
+        config,
+        "UPDATE photos SET answer = ? WHERE path = CAST('2024/paris/tower.jpg' AS BLOB)",
+        answer=answer,
+    )
+    with pytest.raises(ValueError, match=r"damaged \(the answer for 2024/paris/tower\.jpg.*remove"):
+        run(config, loaded)
