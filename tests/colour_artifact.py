@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 
 from landmark_ml.geo.gazetteer import Gazetteer, Place
 from landmark_ml.networks.calibration import Calibration
-from landmark_ml.networks.export import ArtifactInfo, export_network
+from landmark_ml.networks.export import export_network
 from landmark_ml.registry.register import log_model
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from tests.tiny_networks import SIDE, lay_traced, tiny_model
@@ -62,9 +62,10 @@ def write_artifact(folder: Path) -> Path:
         model.classifier.weight.copy_(solution.T)
         model.classifier.bias.zero_()
     cache = lay_traced(folder / "cache")
-    info = ArtifactInfo(CLASSES, run_id="abc")
     calibration = Calibration(temperature=1.0, threshold=_THRESHOLD)
-    return export_network(model, calibration, info, PLACES, folder=folder / "artifact", cache=cache)
+    return export_network(
+        model, calibration, CLASSES, "abc", PLACES, folder=folder / "artifact", cache=cache
+    )
 
 
 @functools.cache

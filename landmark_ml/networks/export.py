@@ -12,7 +12,7 @@ import io
 import json
 import logging
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +32,10 @@ from landmark_ml.inference.predictor import (
     PROBABILITIES,
     SCHEMA_VERSION,
 )
+from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.create import state_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -55,19 +55,11 @@ FEATURE_MAPS = "feature_maps"
 _TRACING = 2
 
 
-@dataclass(frozen=True)
-class ArtifactInfo:
-    """What the metadata says beside preprocessing and calibration."""
-
-    classes: tuple[str, ...]
-    run_id: str
-    precision: str = "f32"
-
-
 def export_network(
     model: LandmarkNetwork,
     calibration: Calibration,
-    info: ArtifactInfo,
+    classes: tuple[str, ...],
+    run_id: str,
     gazetteer: Gazetteer,
     *,
     folder: Path,
@@ -78,24 +70,23 @@ def export_network(
     cache: where the traced backbone is kept, None for one that was fine-tuned.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    graph = add_classifier(
-        trace_backbone(model, cache), model.classifier, len(info.classes), calibration.temperature
-    )
+    backbone = trace_backbone(model, cache)
+    graph = add_classifier(backbone, model.classifier, len(classes), calibration.temperature)
     onnx.checker.check_model(graph)
     onnx.save(graph, folder / GRAPH_FILE)
-    names = gazetteer.shown_names(info.classes)
-    places = [gazetteer.find(label) for label in info.classes]
+    names = gazetteer.shown_names(classes)
+    places = [gazetteer.find(label) for label in classes]
     metadata = {
         "schema_version": SCHEMA_VERSION,
-        "run_id": info.run_id,
-        "precision": info.precision,
+        "run_id": run_id,
+        "precision": "f32",
         "preprocessing": model.preprocessing.to_dict(),
         "temperature": calibration.temperature,
         "threshold": calibration.threshold,
         "min_confidence": calibration.min_confidence,
         "classes": [
             {"landmark": label, "name": name, "place": asdict(place) if place else None}
-            for label, name, place in zip(info.classes, names, places, strict=True)
+            for label, name, place in zip(classes, names, places, strict=True)
         ],
     }
     text = json.dumps(metadata, indent=1, ensure_ascii=False)
@@ -198,23 +189,74 @@ def trace_backbone(model: LandmarkNetwork, cache: Path | None) -> onnx.ModelProt
 
     Its inner tensor FEATURE_MAPS is there where `has_feature_maps` says so. Tracing takes seconds,
     so the folder `cache` keeps the graph of the same weights; None keeps nothing, for fine-tuned
-    weights that no other run will have.
+    weights that no other run will have. The graph gives the features of torch on two photos: a file
+    of the cache that does not is traced again. Raises ValueError when a new one does not either.
     """
-    if cache is None:
-        return _trace(model)
-    path = cache / "graphs" / f"{backbone_digest(model)}-{_TRACING}.onnx"
-    try:
-        cached = onnx.load(path)
-        # An empty file parses as a graph of nothing.
-        onnx.checker.check_model(cached)
-        return cached
-    except FileNotFoundError:
-        pass
-    except (DecodeError, onnx.checker.ValidationError) as error:
-        logger.warning("cached graph %s is damaged (%s); tracing again", path, error)
-    graph = _trace(model)
-    write_whole(path, graph.SerializeToString())
+    device, side = model.mean.device, model.preprocessing.resolution
+    # A generator of its own: whether a graph was cached must not change what is trained. Tracing
+    # specialises batches of 0 and 1, so the example holds 2 photos.
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, side, side, 3), generator=rng, dtype=torch.uint8)
+    backbone = _Backbone(model).cpu().eval()
+    with torch.no_grad():
+        features, maps = backbone(images)
+    path = None
+    if cache is not None:
+        path = cache / "graphs" / f"{backbone_digest(model)}-{_TRACING}.onnx"
+        try:
+            cached = onnx.load(path)
+            _check_features(cached, images, features)
+            model.to(device)
+            return cached
+        except FileNotFoundError:
+            pass
+        except (DecodeError, onnx.checker.ValidationError, ValueError, RuntimeError) as error:
+            logger.warning("cached graph %s is damaged (%s); tracing again", path, error)
+    averages = (
+        maps.dim() == 4
+        and maps.shape[1] == features.shape[1]
+        and torch.allclose(maps.mean(dim=(2, 3)), features, rtol=1e-3, atol=1e-4)
+    )
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    # Progress and internal deprecations of the exporter, which no user can act on.
+    exporter.setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            backbone,
+            (images,),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+            input_names=[IMAGES],
+            output_names=[FEATURES, FEATURE_MAPS if averages else "unpooled"],
+            verbose=False,
+        )
+    exporter.setLevel(level)
+    model.to(device)
+    if program is None:
+        raise ValueError("the exporter returned no graph; update torch and onnxscript")
+    graph = program.model_proto
+    # The maps stay inside: as an output they would be copied for every photo.
+    del graph.graph.output[1:]
+    _check_features(graph, images, features)
+    if path is not None:
+        write_whole(path, graph.SerializeToString())
     return graph
+
+
+def _check_features(graph: onnx.ModelProto, images: Tensor, features: Tensor) -> None:
+    """Raise ValueError (or what ONNX and OpenVINO raise) for a graph that gives other features."""
+    # An empty file parses as a graph of nothing.
+    onnx.checker.check_model(graph)
+    found = Runtime.load(graph.SerializeToString()).run(images.numpy())[FEATURES]
+    difference = float(np.abs(found - features.numpy()).max())
+    # Rounding differs by a thousandth of this. NaN is no agreement.
+    if not difference <= 0.01 * float(features.abs().max()):
+        raise ValueError(
+            f"the features of the graph differ by {difference:.3g} from those of torch, the largest"
+            f" of which is {float(features.abs().max()):.3g}; update torch and onnxscript"
+        )
 
 
 def has_feature_maps(graph: onnx.ModelProto) -> bool:
@@ -233,50 +275,3 @@ class _Backbone(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.model.feature_maps(images.permute(0, 3, 1, 2))
         return self.model.pool(maps), maps
-
-
-def _trace(model: LandmarkNetwork) -> onnx.ModelProto:
-    side, device = model.preprocessing.resolution, model.mean.device
-    # A generator of its own: whether a graph was cached must not change what is trained. Tracing
-    # specialises batches of 0 and 1, so the example holds 2 photos.
-    rng = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (2, side, side, 3), generator=rng, dtype=torch.uint8)
-    backbone = _Backbone(model).cpu().eval()
-    with torch.no_grad():
-        features, maps = backbone(images)
-    averages = (
-        maps.dim() == 4
-        and maps.shape[1] == features.shape[1]
-        and torch.allclose(maps.mean(dim=(2, 3)), features, rtol=1e-3, atol=1e-4)
-    )
-    with _quiet():
-        program = torch.onnx.export(
-            backbone,
-            (images,),
-            dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
-            input_names=[IMAGES],
-            output_names=[FEATURES, FEATURE_MAPS if averages else "unpooled"],
-            verbose=False,
-        )
-    model.to(device)
-    if program is None:
-        raise ValueError("the exporter returned no graph; update torch and onnxscript")
-    graph = program.model_proto
-    # The maps stay inside: as an output they would be copied for every photo.
-    del graph.graph.output[1:]
-    return graph
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter's progress and internal deprecations, which no user can act on."""
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        exporter.setLevel(level)

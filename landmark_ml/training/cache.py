@@ -1,7 +1,7 @@
 """What is computed from photos once and kept on disk: features of a backbone, decoded pixels.
 
-Rows are found by the content hash of their photo. Everything here can be computed again, so a file
-may be deleted at any time.
+Rows are found by the content hash of their photo and checked by their own. Everything here can be
+computed again, so a file may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import PIL
@@ -42,20 +42,27 @@ if TYPE_CHECKING:
     from landmark_ml.networks.create import LandmarkNetwork
     from landmark_ml.training.devices import Compute
 
+    PixelsToFeatures = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
 logger = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+PIXELS_VERSION = 3
+"""Raise it when the way from photo bytes to pixels changes, so that nothing older is used."""
+LARGEST_FOLDER = 100 * 10**9
+"""Bytes of cached rows in one folder, above which the files not used for longest are removed."""
 _SMALLEST_CROP = 0.5
-# Calls submitted before the first is waited for; after Ctrl-C these are finished.
-_BATCHES_AHEAD = 64
+# Calls for each thread before the first is waited for: bounds the memory that a slow disk can fill,
+# and what is still finished after Ctrl-C.
+_AHEAD = 16
+_DIGEST = 32
+_LINE = 64 + 1 + _DIGEST + 1
 
 
-@dataclass(frozen=True)
-class Extractor:
-    """run: from uint8 [N, H, W, 3] to features, best in batches of `batch` on `workers` threads."""
-
-    run: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-    batch: int
-    workers: int
+class CacheError(ValueError):
+    """Rows that cannot be written; the message says where and what to do."""
 
 
 def compute_features(
@@ -69,6 +76,7 @@ def compute_features(
     if not photos:
         raise ValueError("features of 0 photos are undefined; give a split that has some")
     cache, backbone = user_path(config.cache_dir), backbone_digest(model)
+    preprocessing = model.preprocessing
     rows = RowCache(cache / "features", ".f32")
     # Built only for photos that are not cached: tracing takes seconds.
     extractor = functools.cache(lambda: create_extractor(model, compute, cache))
@@ -76,9 +84,18 @@ def compute_features(
     for view in range(config.views):
 
         def extract(missing: Sequence[Photo], view: int = view) -> Iterator[NDArray[np.float32]]:
+            run, size, workers = extractor()
+
+            def features(chunk: Sequence[Photo]) -> NDArray[np.float32]:
+                decoded = [(preprocessing.decode(photo.path), photo.sha256) for photo in chunk]
+                views = [view_pixels(one, preprocessing, view, sha256) for one, sha256 in decoded]
+                return run(np.stack(views))
+
+            chunks = [missing[i : i + size] for i in range(0, len(missing), size)]
             # Around all threads, because precision is set for the whole process.
             with compute.exact.autocast():
-                yield from _extract(extractor(), missing, model.preprocessing, view)
+                for each in _in_threads(features, chunks, workers, f"features, view {view}", size):
+                    yield from each
 
         key = f"{backbone}-{compute.device.type}-{PIXELS_VERSION}-pillow{PIL.__version__}-{view}"
         stored = rows.load(photos, key, tuple(found.shape[2:]), np.float32, extract)
@@ -86,15 +103,17 @@ def compute_features(
     return found
 
 
-def create_extractor(model: LandmarkNetwork, compute: Compute, cache: Path) -> Extractor:
-    """Function from pixels to features: the served runtime on a CPU, else torch."""
+def create_extractor(
+    model: LandmarkNetwork, compute: Compute, cache: Path
+) -> tuple[PixelsToFeatures, int, int]:
+    """From uint8 [N, H, W, 3] to features, the best N, and how many threads to call it on."""
     if compute.device.type == "cpu":
         # One core a call and a call a core: measured 1.4 times the speed of all cores on one call.
         # Two photos a call: larger batches leave the cache and took 1.2 times as long a photo.
         cores = torch.get_num_threads()
         traced = trace_backbone(model, cache).SerializeToString()
         runtime = Runtime.load(traced, threads=cores, streams=cores)
-        return Extractor(lambda pixels: runtime.run(pixels)[FEATURES], batch=2, workers=cores)
+        return lambda pixels: runtime.run(pixels)[FEATURES], 2, cores
     compute.place(model).eval()
 
     @torch.no_grad()
@@ -103,7 +122,7 @@ def create_extractor(model: LandmarkNetwork, compute: Compute, cache: Path) -> E
         found: NDArray[np.float32] = features.float().cpu().numpy()
         return found
 
-    return Extractor(run, batch=64, workers=4)
+    return run, 64, 4
 
 
 def view_pixels(
@@ -121,121 +140,6 @@ def view_pixels(
     top = int(rng.integers(0, photo.height - height + 1))
     crop = photo.crop((left, top, left + width, top + height))
     return preprocessing.pixels(ImageOps.mirror(crop) if rng.random() < 0.5 else crop)
-
-
-def _extract(
-    extractor: Extractor, photos: Sequence[Photo], preprocessing: Preprocessing, view: int
-) -> Iterator[NDArray[np.float32]]:
-    """Features of one view of each photo, in order."""
-
-    def run(chunk: Sequence[Photo]) -> NDArray[np.float32]:
-        decoded = [(preprocessing.decode(photo.path), photo.sha256) for photo in chunk]
-        return extractor.run(
-            np.stack([view_pixels(photo, preprocessing, view, sha) for photo, sha in decoded])
-        )
-
-    size = extractor.batch
-    chunks = [photos[i : i + size] for i in range(0, len(photos), size)]
-    progress = tqdm(total=len(photos), desc=f"features, view {view}", unit="photo", delay=1)
-    with ThreadPoolExecutor(extractor.workers) as pool, progress:
-        for start in range(0, len(chunks), _BATCHES_AHEAD):
-            for rows in pool.map(run, chunks[start : start + _BATCHES_AHEAD]):
-                yield from rows
-                progress.update(len(rows))
-
-
-PIXELS_VERSION = 3
-"""Raise it when the way from photo bytes to pixels changes, so that nothing older is used."""
-LARGEST_FOLDER = 100 * 10**9
-"""Bytes of cached rows in one folder, above which the files not used for longest are removed."""
-_HASH_LINE = 65
-_ROWS_A_WRITE = 64
-# Photos decoded ahead of what is written: bounds the memory that a slow disk can fill.
-_PHOTOS_AHEAD = 256
-
-
-class CacheError(ValueError):
-    """Rows that cannot be written; the message says where and what to do."""
-
-
-@dataclass(frozen=True)
-class StoredRows:
-    """Rows [N, …] of photos, read from the disk on demand."""
-
-    mapped: NDArray[Any]
-    places: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, chosen: Tensor) -> Tensor:
-        """Some of the rows [B, …], as a copy in memory."""
-        return torch.from_numpy(self.mapped[self.places[chosen.numpy()]])
-
-
-@dataclass(frozen=True)
-class RowCache:
-    """A folder with two files for each key: rows, and the content hash of the photo of each row.
-
-    Rows are only appended, so what another process has mapped never changes. A row counts once its
-    hash is written, which happens after the row reached the disk.
-    """
-
-    folder: Path
-    suffix: str
-
-    def load(
-        self,
-        photos: Sequence[Photo],
-        key: str,
-        shape: tuple[int, ...],
-        dtype: type[np.generic],
-        compute: Callable[[Sequence[Photo]], Iterable[NDArray[Any]]],
-    ) -> StoredRows:
-        """Rows of photos; `compute` gives those that are missing, in order.
-
-        key: names everything a row depends on besides the photo. Several processes may ask at once:
-        one computes, the others wait. What was computed before an interruption is kept. Raises
-        CacheError when the disk refuses.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path, index = self.folder / f"{key}{self.suffix}", self.folder / f"{key}.sha256"
-        size = np.dtype(dtype).itemsize * math.prod(shape)
-        with FileLock(self.folder / f"{key}.lock"):
-            known = _read_index(path, index, size)
-            places = {sha256: place for place, sha256 in enumerate(known)}
-            missing = list({p.sha256: p for p in photos if p.sha256 not in places}.values())
-            if missing:
-                _append(path, index, len(known), missing, compute(missing))
-                places |= {p.sha256: len(known) + i for i, p in enumerate(missing)}
-            total = len(known) + len(missing)
-            # Copy on write: batches may be changed, the file may not.
-            mapped = np.memmap(path, dtype, "c", shape=(total, *shape)).view(np.ndarray)
-            os.utime(path)
-        logger.info(
-            "%d of %d photos were new to %s, which holds %.0f MB",
-            len(missing),
-            len(photos),
-            path,
-            total * size / 1e6,
-        )
-        self._remove_unused(path)
-        return StoredRows(mapped, np.array([places[photo.sha256] for photo in photos]))
-
-    def _remove_unused(self, used: Path) -> None:
-        """Remove the files not used for longest until the folder is small enough."""
-        paths = [path for path in self.folder.iterdir() if path.suffix != ".lock" and path != used]
-        states = {path: path.stat() for path in paths if path.is_file()}
-        total = used.stat().st_size + sum(state.st_size for state in states.values())
-        for path in sorted(states, key=lambda path: states[path].st_mtime):
-            if total <= LARGEST_FOLDER:
-                return
-            # An index without its rows counts for nothing; a process that mapped rows keeps them.
-            with contextlib.suppress(Timeout, OSError):
-                with FileLock(path.with_name(f"{path.stem}.lock"), timeout=0):
-                    path.unlink()
-                total -= states[path].st_size
-                logger.info("removed %s to keep %s small", path.name, self.folder)
 
 
 def load_squashed(
@@ -273,12 +177,8 @@ def _load_pixels(
     cache: Path | None,
 ) -> Tensor | StoredRows:
     def decode(photos: Sequence[Photo]) -> Iterator[NDArray[np.uint8]]:
-        progress = tqdm(total=len(photos), desc="decode", unit="photo", delay=1)
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool, progress:
-            for start in range(0, len(photos), _PHOTOS_AHEAD):
-                for picture in pool.map(read, photos[start : start + _PHOTOS_AHEAD]):
-                    yield picture.transpose(2, 0, 1)
-                    progress.update()
+        for picture in _in_threads(read, photos, torch.get_num_threads(), "decode"):
+            yield picture.transpose(2, 0, 1)
 
     if cache is not None:
         key = f"{name}-v{PIXELS_VERSION}-pillow{PIL.__version__}"
@@ -290,62 +190,140 @@ def _load_pixels(
     return torch.from_numpy(pixels)
 
 
-def _read_index(path: Path, index: Path, size: int) -> list[str]:
-    """Hash of the photo of each whole row; warns when rows are gone that were there."""
-    if not index.is_file():
-        return []
-    lines = index.read_bytes()
-    recorded = len(lines) // _HASH_LINE
-    rows = path.stat().st_size // size if path.is_file() else 0
-    if rows < recorded:
-        message = "%s is damaged: it holds %d of %d rows; the others are computed again"
-        logger.warning(message, path, rows, recorded)
-    starts = range(0, min(rows, recorded) * _HASH_LINE, _HASH_LINE)
-    return [lines[start : start + _HASH_LINE - 1].decode("ascii", "replace") for start in starts]
+def _in_threads(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int,
+    title: str,
+    photos_each: int = 1,
+) -> Iterator[Result]:
+    """Results in order, with a bar that counts photos."""
+    bar = tqdm(total=len(items), desc=title, unit="photo", unit_scale=photos_each, delay=1)
+    with ThreadPoolExecutor(workers) as pool, bar:
+        for start in range(0, len(items), _AHEAD * workers):
+            for result in pool.map(function, items[start : start + _AHEAD * workers]):
+                yield result
+                bar.update()
 
 
-def _append(
-    path: Path, index: Path, known: int, photos: Sequence[Photo], rows: Iterable[NDArray[Any]]
-) -> None:
-    """Write rows behind those known, a few at a time, and after each few their hashes."""
-    hashes: list[str] = []
-    contents: list[bytes] = []
+@dataclass(frozen=True)
+class StoredRows:
+    """Rows [N, …] of photos, read from the disk on demand."""
 
-    def write() -> None:
-        nonlocal known
-        size = len(contents[0])
-        parts = (
-            (path, known * size, b"".join(contents)),
-            (index, known * _HASH_LINE, "".join(hashes).encode()),
+    mapped: NDArray[Any]
+    places: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, chosen: Tensor) -> Tensor:
+        """Some of the rows [B, …], as a copy in memory."""
+        return torch.from_numpy(self.mapped[self.places[chosen.numpy()]])
+
+
+@dataclass(frozen=True)
+class RowCache:
+    """A folder with two files for each key: rows, and a line of hashes for each row.
+
+    The hashes are that of the photo and one of photo and row together. A row that is not what its
+    line says (half written, damaged, of another photo) is computed again. Rows are only appended,
+    so what another process has mapped never changes.
+    """
+
+    folder: Path
+    suffix: str
+
+    def load(
+        self,
+        photos: Sequence[Photo],
+        key: str,
+        shape: tuple[int, ...],
+        dtype: type[np.generic],
+        compute: Callable[[Sequence[Photo]], Iterable[NDArray[Any]]],
+    ) -> StoredRows:
+        """Rows of photos; `compute` gives those that are missing, in order.
+
+        key: names everything a row depends on besides the photo. Several processes may ask at once:
+        one computes, the others wait. What was computed before an interruption is kept. Raises
+        CacheError when the disk refuses.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path, index = self.folder / f"{key}{self.suffix}", self.folder / f"{key}.index"
+        size = np.dtype(dtype).itemsize * math.prod(shape)
+        wanted = {photo.sha256: photo for photo in photos}
+        with FileLock(self.folder / f"{key}.lock"):
+            path.touch()
+            index.touch()
+            places = _sound_rows(path, index, wanted, size)
+            missing = [photo for sha256, photo in wanted.items() if sha256 not in places]
+            end = min(path.stat().st_size // size, index.stat().st_size // _LINE)
+            for place, (photo, row) in enumerate(zip(missing, compute(missing), strict=True), end):
+                content = row.tobytes()
+                line = f"{photo.sha256} {_digest(photo.sha256, content)}\n".encode()
+                try:
+                    for file, part in ((path, content), (index, line)):
+                        with file.open("r+b") as stream:
+                            stream.seek(place * len(part))
+                            stream.write(part)
+                except OSError as error:
+                    megabytes = len(missing) * size / 1e6
+                    raise CacheError(
+                        f"what is computed from {len(missing)} photos cannot be kept in {path}:"
+                        f" {error.strerror or error}; free {megabytes:.0f} MB there or give another"
+                        " cache_dir"
+                    ) from error
+                places[photo.sha256] = place
+            # Copy on write: batches may be changed, the file may not.
+            total = max(places.values()) + 1
+            mapped = np.memmap(path, dtype, "c", shape=(total, *shape)).view(np.ndarray)
+            os.utime(path)
+        logger.info(
+            "%d of %d photos were new to %s, which holds %.0f MB",
+            len(missing),
+            len(photos),
+            path,
+            path.stat().st_size / 1e6,
         )
-        known += len(contents)
-        hashes.clear()
-        contents.clear()
-        try:
-            for file, start, part in parts:
-                with file.open("r+b") as stream:
-                    stream.seek(start)
-                    stream.write(part)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-        except OSError as error:
-            raise CacheError(
-                f"what was computed from {len(photos)} photos was not kept in {path}:"
-                f" {error.strerror or error}; free {len(photos) * size / 1e6:.0f} MB there or give"
-                " another cache_dir"
-            ) from error
+        self._remove_unused(path)
+        return StoredRows(mapped, np.array([places[photo.sha256] for photo in photos]))
 
-    path.touch()
-    index.touch()
-    # Lines of rows that are gone must not name the rows that take their place.
-    os.truncate(index, known * _HASH_LINE)
-    try:
-        for photo, row in zip(photos, rows, strict=True):
-            hashes.append(f"{photo.sha256}\n")
-            contents.append(row.tobytes())
-            if len(contents) == _ROWS_A_WRITE:
-                write()
-    finally:
-        # Also what an interrupted computation has finished.
-        if contents:
-            write()
+    def _remove_unused(self, used: Path) -> None:
+        """Remove the files not used for longest until the folder is small enough."""
+        paths = [path for path in self.folder.iterdir() if path.suffix != ".lock" and path != used]
+        states = {path: path.stat() for path in paths if path.is_file()}
+        total = used.stat().st_size + sum(state.st_size for state in states.values())
+        for path in sorted(states, key=lambda path: states[path].st_mtime):
+            if total <= LARGEST_FOLDER:
+                return
+            # An index without its rows counts for nothing; a process that mapped rows keeps them.
+            with contextlib.suppress(Timeout, OSError):
+                with FileLock(path.with_name(f"{path.stem}.lock"), timeout=0):
+                    path.unlink()
+                total -= states[path].st_size
+                logger.info("removed %s to keep %s small", path.name, self.folder)
+
+
+def _sound_rows(path: Path, index: Path, wanted: Iterable[str], size: int) -> dict[str, int]:
+    """Place of each wanted row that is there and is what its line says; warns of others."""
+    lines = index.read_bytes()
+    # Of two lines for a photo the later one counts.
+    listed = {lines[start : start + 64]: start for start in range(0, len(lines), _LINE)}
+    places, damaged = {}, 0
+    with path.open("rb") as rows:
+        for sha256 in wanted:
+            start = listed.get(sha256.encode())
+            if start is None:
+                continue
+            rows.seek(start // _LINE * size)
+            digest = _digest(sha256, rows.read(size)).encode()
+            if lines[start + 65 : start + _LINE] == digest + b"\n":
+                places[sha256] = start // _LINE
+            else:
+                damaged += 1
+    if damaged:
+        logger.warning("%s is damaged: %d rows of it are computed again", path, damaged)
+    return places
+
+
+def _digest(sha256: str, row: bytes) -> str:
+    return hashlib.sha256(sha256.encode() + row).hexdigest()[:_DIGEST]

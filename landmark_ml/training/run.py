@@ -18,7 +18,7 @@ from landmark_ml.figures.results import PHASE_EPOCH, learning_curves
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.calibration import calibrate
 from landmark_ml.networks.create import check_known, create_model
-from landmark_ml.networks.export import ArtifactInfo, export_network
+from landmark_ml.networks.export import export_network
 from landmark_ml.registry.register import Registered, load_served, log_model, register
 from landmark_ml.reports import training_report as reporting
 from landmark_ml.tracking import run as tracking
@@ -121,7 +121,8 @@ def run_training(
             folder = export_network(
                 model,
                 calibration,
-                ArtifactInfo(dataset.classes, run.run_id),
+                dataset.classes,
+                run.run_id,
                 gazetteer,
                 folder=Path(scratch) / "artifact",
                 cache=None if config.finetune_epochs else user_path(config.cache_dir),

@@ -15,7 +15,7 @@ from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.calibration import Calibration
 from landmark_ml.networks.create import LandmarkNetwork, create_model, freeze_early_stages
 from landmark_ml.networks.ensemble import AveragedNetworks, spread_maps
-from landmark_ml.networks.export import ArtifactInfo, backbone_digest, export_network
+from landmark_ml.networks.export import backbone_digest, export_network
 from landmark_ml.training.batches import TensorBatches
 from landmark_ml.training.loop import finetune_state, train_one_epoch
 from tests.tiny_networks import CPU, random_pixels, small_config
@@ -96,7 +96,8 @@ def test_one_graph_serves_them_all(tmp_path: Path) -> None:
     folder = export_network(
         model,
         Calibration(temperature=0.5, threshold=0.5, min_confidence=0.5),
-        ArtifactInfo(("a", "b", "c"), run_id="abc"),
+        ("a", "b", "c"),
+        "abc",
         Gazetteer({}),
         folder=tmp_path / "artifact",
         cache=None,

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -19,7 +20,6 @@ from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.networks.export import (
     FEATURE_MAPS,
     FEATURES,
-    ArtifactInfo,
     add_classifier,
     backbone_digest,
     export_network,
@@ -43,7 +43,7 @@ CALIBRATION = Calibration(temperature=0.37, threshold=0.61, min_confidence=0.4)
 TOWER = Place("Eiffel Tower", "Paris", "France", "FR", 48.8584, 2.2945, ("tower", "paris"))
 BRIDGE = Place("Tower Bridge", "London", "United Kingdom", "GB", 51.5055, -0.0754, ("bridge",))
 PLACES = Gazetteer({"Tour Eiffel": TOWER, "Iron Lady": TOWER, "Tower Bridge": BRIDGE})
-INFO = ArtifactInfo(("Tour Eiffel", "Tower Bridge", "Nowhere"), run_id="abc", precision="bf16")
+CLASSES = ("Tour Eiffel", "Tower Bridge", "Nowhere")
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def cache(tmp_path: Path) -> Path:
 def exported(num_outputs: int, cache: Path) -> Path:
     folder = cache.parent / "made" / "artifact"
     model = tiny_model(num_outputs)
-    return export_network(model, CALIBRATION, INFO, PLACES, folder=folder, cache=cache)
+    return export_network(model, CALIBRATION, CLASSES, "abc", PLACES, folder=folder, cache=cache)
 
 
 @pytest.mark.parametrize("num_outputs", [3, 4], ids=["landmarks alone", "with background"])
@@ -110,7 +110,7 @@ def test_metadata_says_what_the_graph_does_not(cache: Path) -> None:
     assert metadata == {
         "schema_version": 2,
         "run_id": "abc",
-        "precision": "bf16",
+        "precision": "f32",
         "temperature": 0.37,
         "threshold": 0.61,
         "min_confidence": 0.4,
@@ -199,14 +199,34 @@ def test_weights_of_one_run_are_traced_without_being_kept(
     sound = trace_backbone(tiny_model(), cache)
     traced = SimpleNamespace(model_proto=sound)
     monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: traced)
-    before = sorted((cache / "graphs").iterdir())
-    assert trace_backbone(tiny_model(seed=1), None) == sound
-    assert sorted((cache / "graphs").iterdir()) == before
+    before = sorted(cache.rglob("*"))
+    assert trace_backbone(tiny_model(), None) == sound
+    assert sorted(cache.rglob("*")) == before
 
 
-@pytest.mark.parametrize("content", [b"no graph at all", b""], ids=["garbage", "empty"])
+def without_weights(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with every constant 0: valid, and of no use."""
+    emptied = onnx.ModelProto()
+    emptied.CopyFrom(graph)
+    for constant in emptied.graph.initializer:
+        if constant.data_type == onnx.TensorProto.FLOAT:
+            values = np.zeros_like(onnx.numpy_helper.to_array(constant))
+            constant.CopyFrom(onnx.numpy_helper.from_array(values, constant.name))
+    return emptied
+
+
+def test_a_graph_that_does_not_compute_the_features_of_torch_is_refused(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = SimpleNamespace(model_proto=without_weights(trace_backbone(tiny_model(), cache)))
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: other)
+    with pytest.raises(ValueError, match=r"features of the graph differ by .* update torch"):
+        trace_backbone(tiny_model(), None)
+
+
+@pytest.mark.parametrize("content", [b"no graph at all", b"", None], ids=["garbage", "empty", "0"])
 def test_a_damaged_graph_is_traced_again_with_a_warning(
-    content: bytes,
+    content: bytes | None,
     cache: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -214,7 +234,7 @@ def test_a_damaged_graph_is_traced_again_with_a_warning(
     sound = trace_backbone(tiny_model(), cache)
     monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: SimpleNamespace(model_proto=sound))
     stored = next((cache / "graphs").glob("*.onnx"))
-    stored.write_bytes(content)
+    stored.write_bytes(without_weights(sound).SerializeToString() if content is None else content)
     graph = trace_backbone(tiny_model(), cache)
     assert graph == sound
     assert "is damaged" in caplog.text

@@ -9,7 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pytest
@@ -54,11 +54,6 @@ def store(tmp_path: Path) -> RowCache:
     return RowCache(tmp_path, ".rgb")
 
 
-@pytest.fixture(autouse=True)
-def _few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_module, "_ROWS_A_WRITE", 2)
-
-
 def load(store: RowCache, decoder: Decoder, *numbers: int, key: str = "way") -> list[int]:
     """Numbers in the pixels of some photos; all pixels of a photo hold the same one."""
     found = store.load(photos(*numbers), key, SHAPE, np.uint8, decoder)
@@ -73,7 +68,7 @@ def numbers_of(found: StoredRows) -> list[int]:
 
 
 def files(store: RowCache) -> tuple[Path, Path]:
-    return store.folder / "way.rgb", store.folder / "way.sha256"
+    return store.folder / "way.rgb", store.folder / "way.index"
 
 
 def test_a_photo_is_decoded_once_among_any_others(store: RowCache) -> None:
@@ -131,6 +126,29 @@ def test_a_half_written_end_is_decoded_again(
     assert set(decoder.decoded) <= {3, 4}
 
 
+@pytest.mark.parametrize("which", ["rows", "lines", "one byte"])
+def test_rows_that_are_not_what_was_computed_are_computed_again(
+    which: str, store: RowCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    load(store, Decoder(), 1, 2, 3)
+    rows, index = files(store)
+    if which == "rows":
+        content = rows.read_bytes()
+        rows.write_bytes(content[ROW : 2 * ROW] + content[:ROW] + content[2 * ROW :])
+    elif which == "lines":
+        one, two, three = index.read_text().splitlines()
+        index.write_text(f"{two[:64]}{one[64:]}\n{one[:64]}{two[64:]}\n{three}\n")
+    else:
+        content = rows.read_bytes()
+        rows.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    decoder = Decoder()
+    assert load(store, decoder, 1, 2, 3) == [1, 2, 3]
+    assert decoder.decoded == ([1] if which == "one byte" else [1, 2])
+    assert f"{rows} is damaged: {len(decoder.decoded)} rows" in caplog.text
+    assert load(store, decoder, 3, 2, 1) == [3, 2, 1]
+    assert len(decoder.decoded) == (1 if which == "one byte" else 2)
+
+
 def test_concurrent_callers_decode_every_photo_once(store: RowCache) -> None:
     decoder, together = Decoder(), threading.Barrier(4)
 
@@ -149,11 +167,18 @@ def test_a_full_disk_is_a_clear_error_and_costs_no_row(
 ) -> None:
     load(store, Decoder(), 1, 2)
 
-    def disk_full(_: int) -> NoReturn:
+    def disk_full(*_: object) -> NoReturn:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    def open_on_a_full_disk(path: Path, mode: str = "r") -> IO[Any]:
+        file = path.open_before(mode)  # type: ignore[attr-defined]
+        if "+" in mode:
+            file.write = disk_full
+        return file
+
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", disk_full)
+        patch.setattr(Path, "open_before", Path.open, raising=False)
+        patch.setattr(Path, "open", open_on_a_full_disk)
         with pytest.raises(CacheError, match=r"from 3 photos .*No space left .*; free"):
             load(store, Decoder(), 1, 3, 4, 5)
     decoder = Decoder()
@@ -186,11 +211,11 @@ def test_a_full_folder_loses_the_files_not_used_for_longest(
     load(store, Decoder(), 1, 2, key="oldest")
     mapped = store.load(photos(1), "older", SHAPE, np.uint8, Decoder())
     for age, key in ((300, "oldest"), (200, "older")):
-        for path in (store.folder / f"{key}.rgb", store.folder / f"{key}.sha256"):
+        for path in (store.folder / f"{key}.rgb", store.folder / f"{key}.index"):
             os.utime(path, (path.stat().st_mtime - age,) * 2)
     load(store, Decoder(), 1, key="way")
     assert len(list(store.folder.glob("*.rgb"))) == 3
-    monkeypatch.setattr(cache_module, "LARGEST_FOLDER", 2 * (ROW + 65))
+    monkeypatch.setattr(cache_module, "LARGEST_FOLDER", 2 * (ROW + 98))
     decoder = Decoder()
     assert load(store, decoder, 1, key="way") == [1]
     assert decoder.decoded == []

@@ -14,7 +14,6 @@ from landmark_ml.data import Photo
 from landmark_ml.inference import preprocessing as preprocessing_module
 from landmark_ml.inference.photos import PhotoError, decode_photo
 from landmark_ml.networks.create import LandmarkNetwork
-from landmark_ml.training import cache as features_module
 from landmark_ml.training.cache import compute_features, view_pixels
 from tests.colour_photos import write_colours
 from tests.photo_folders import random_picture
@@ -192,7 +191,6 @@ def test_an_interrupted_pass_keeps_what_it_found(
     decoded: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(features_module, "_BATCHES_AHEAD", 1)
     last = photos[-1]
     content = last.path.read_bytes()
     last.path.write_bytes(b"")
