@@ -54,11 +54,11 @@ def status(run_id: str) -> str:
     return str(mlflow.get_run(run_id).info.status)
 
 
-def history(run_id: str, metric: str) -> dict[int, set[float]]:
-    """Different values logged at each step."""
-    values: dict[int, set[float]] = {}
+def history(run_id: str, metric: str) -> dict[int, list[float]]:
+    """Values logged at each step."""
+    values: dict[int, list[float]] = {}
     for point in mlflow.MlflowClient().get_metric_history(run_id, metric):
-        values.setdefault(point.step, set()).add(point.value)
+        values.setdefault(point.step, []).append(point.value)
     return values
 
 

@@ -18,7 +18,7 @@ from landmark_ml.training.devices import Compute
 from landmark_ml.training.loop import finetune_state, fit
 
 if TYPE_CHECKING:
-    from landmark_ml.training.batches import Batches
+    from landmark_ml.training.batches import TensorBatches
     from landmark_ml.training.checkpoint import RunSaver
     from landmark_ml.training.loop import OnEpochEnd
 
@@ -87,8 +87,8 @@ def small_config(backbone: str = "test_efficientnet", **changes: Any) -> TrainCo
 
 def fit_on_pixels(
     model: nn.Module,
-    train: Batches,
-    val: Batches | None,
+    train: TensorBatches,
+    val: TensorBatches | None,
     config: TrainConfig,
     on_epoch_end: OnEpochEnd | None = None,
     saver: RunSaver | None = None,

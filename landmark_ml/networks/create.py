@@ -42,6 +42,8 @@ class LandmarkNetwork(nn.Module):
     `group_matcher`, `no_weight_decay`, and the attributes `num_features` and `pretrained_cfg`.
     mirror: in evaluation mode it averages the maps of each photo and of its mirror image. That
     averages the logits too, because pooling and classifier are linear; others are refused.
+    in_evaluation: modules that stay in evaluation mode while the network trains; names, because
+    training in several processes replaces batch norms.
     """
 
     mean: Tensor
@@ -54,7 +56,7 @@ class LandmarkNetwork(nn.Module):
         self.network = network
         self.preprocessing = preprocessing
         self.mirror = mirror
-        self._in_evaluation: frozenset[str] = frozenset()
+        self.in_evaluation: set[str] = set()
         mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255
         std = torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255
         self.register_buffer("mean", mean, persistent=False)
@@ -97,17 +99,10 @@ class LandmarkNetwork(nn.Module):
         logits: Tensor = self.network.forward_head(self.feature_maps(pixels))  # type: ignore[operator]
         return logits
 
-    def keep_in_evaluation(self, names: set[str]) -> None:
-        """Name modules that stay in evaluation mode while the network trains, statistics included.
-
-        By name, because training in several processes replaces batch norms.
-        """
-        self._in_evaluation = frozenset(names)
-
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         for name, module in self.network.named_modules():
-            if name in self._in_evaluation:
+            if name in self.in_evaluation:
                 module.train(False)
         return self
 
@@ -124,7 +119,19 @@ def create_model(config: TrainConfig, num_outputs: int) -> LandmarkNetwork:
     network = AveragedNetworks(networks) if len(networks) > 1 else networks[0]
     network.reset_classifier(num_outputs)  # type: ignore[operator]
     model = LandmarkNetwork(network, preprocessing, config.mirror)
-    _check_runs(model, config)
+    # Refused now, because it would fail only after the photos were read.
+    own = "resolution 0 for the backbone's own"
+    maps, features = check_takes(model, config.backbone, preprocessing.resolution, own)
+    if features.shape != (1, model.classifier.in_features):
+        raise ValueError(
+            f"backbone {config.backbone!r} gives features of shape {tuple(features.shape)} where"
+            f" its classifier takes {model.classifier.in_features}; choose another backbone"
+        )
+    if config.mirror and (maps.ndim != 4 or maps.shape[1] != features.shape[1]):
+        raise ValueError(
+            f"backbone {config.backbone!r} gives maps of shape {tuple(maps.shape)}, which cannot"
+            " be mirrored; give mirror False, or a backbone whose features are averaged maps"
+        )
     return model
 
 
@@ -199,23 +206,6 @@ def check_takes(
         ) from error
 
 
-def _check_runs(model: LandmarkNetwork, config: TrainConfig) -> None:
-    """Refuse now what would fail after the photos were read, such as a size that does not fit."""
-    side = model.preprocessing.resolution
-    own = "resolution 0 for the backbone's own"
-    maps, features = check_takes(model, config.backbone, side, own)
-    if features.shape != (1, model.classifier.in_features):
-        raise ValueError(
-            f"backbone {config.backbone!r} gives features of shape {tuple(features.shape)} where"
-            f" its classifier takes {model.classifier.in_features}; choose another backbone"
-        )
-    if config.mirror and (maps.ndim != 4 or maps.shape[1] != features.shape[1]):
-        raise ValueError(
-            f"backbone {config.backbone!r} gives maps of shape {tuple(maps.shape)}, which cannot"
-            " be mirrored; give mirror False, or a backbone whose features are averaged maps"
-        )
-
-
 def count_parameters(network: nn.Module) -> int:
     """Number of trainable and frozen parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
@@ -242,7 +232,7 @@ def freeze_early_stages(model: LandmarkNetwork, unfreeze: int) -> None:
     for name, parameter in model.network.named_parameters():
         if name in frozen:
             parameter.requires_grad = False
-    model.keep_in_evaluation(frozen)
+    model.in_evaluation = frozen
 
 
 def early_stages(model: LandmarkNetwork, unfreeze: int) -> set[str]:
@@ -293,11 +283,25 @@ def load_weights(network: nn.Module, backbone: str, weights: str) -> None:
     # timm's names may end in a tag of their weights; the packages hold those of ImageNet-1k.
     package = PACKAGED_WEIGHTS.get(backbone.removesuffix(".in1k"))
     spec = importlib.util.find_spec(package) if package else None
-    if package and spec is not None and spec.origin is not None:
+    if package and spec and spec.origin:
         logger.info("%s: ImageNet weights of the package %s", backbone, package)
         _load_package(network, package, Path(spec.origin).parent)
-    else:
-        _load_from_hub(network, backbone)
+        return
+    config = get_pretrained_cfg(backbone)
+    reason, cause = "timm has no pretrained weights of it", None
+    if config is not None and config.has_weights:
+        try:
+            load_pretrained(network)
+            return
+        # The hub client raises a dozen unrelated types when the network is off.
+        except Exception as error:
+            answer = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason, cause = f"the hub answered: {answer}", error
+    raise WeightsError(
+        f"no pretrained weights for {backbone!r}: {reason}. Three ways to provide them:"
+        " weights=<a .pth or .safetensors file>; a backbone with packaged weights"
+        f" ({', '.join(PACKAGED_WEIGHTS)}); or a connection to timm's model hub"
+    ) from cause
 
 
 def state_digest(network: nn.Module, skip: nn.Module | None = None) -> str:
@@ -350,11 +354,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
 def _load_file(network: nn.Module, path: Path) -> None:
     """Load what fits; only the classifier may be missing or of another size."""
     state, own = _read_state(path), network.state_dict()
-    fits = {
-        name: tensor
-        for name, tensor in state.items()
-        if name in own and own[name].shape == tensor.shape
-    }
+    fits = {name: t for name, t in state.items() if name in own and own[name].shape == t.shape}
     head = network.get_classifier()  # type: ignore[operator]
     classifier = next(name for name, module in network.named_modules() if module is head)
     lacking = sorted(name for name in set(own) - set(fits) if not name.startswith(classifier))
@@ -364,21 +364,3 @@ def _load_file(network: nn.Module, path: Path) -> None:
             " another shape; give the backbone the file was saved from"
         )
     network.load_state_dict(fits, strict=False)
-
-
-def _load_from_hub(network: nn.Module, backbone: str) -> None:
-    config = get_pretrained_cfg(backbone)
-    reason, cause = "timm has no pretrained weights of it", None
-    if config is not None and config.has_weights:
-        try:
-            load_pretrained(network)
-            return
-        # The hub client raises a dozen unrelated types when the network is off.
-        except Exception as error:
-            answer = (str(error).strip() or type(error).__name__).splitlines()[0]
-            reason, cause = f"the hub answered: {answer}", error
-    raise WeightsError(
-        f"no pretrained weights for {backbone!r}: {reason}. Three ways to provide them:"
-        " weights=<a .pth or .safetensors file>; a backbone with packaged weights"
-        f" ({', '.join(PACKAGED_WEIGHTS)}); or a connection to timm's model hub"
-    ) from cause

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -18,7 +18,45 @@ if TYPE_CHECKING:
 _SMALLEST_VARIANCE = 1e-6
 
 
-class JoinedNetwork(nn.Module):
+class SideBySide(nn.Module):
+    """Networks in one list, with the methods that timm expects of a network.
+
+    listed: name of the list, which is part of the names of all weights.
+    """
+
+    listed: str
+
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
+        """From the name of a layer to its depth, counted from the output in every network.
+
+        What is in no network is the classifier.
+        """
+        depths = []
+        for network in getattr(self, self.listed):
+            matcher = network.group_matcher(coarse=coarse)
+            parameters = group_parameters(network, matcher, reverse=True)
+            modules = group_modules(network, matcher, reverse=True)
+            last = max(parameters.values())
+            depths.append({name: depth - last for name, depth in (modules | parameters).items()})
+
+        def depth(name: str) -> int:
+            if not name.startswith(f"{self.listed}."):
+                return 1
+            _, index, layer = name.split(".", 2)
+            return int(depths[int(index)][layer])
+
+        return depth
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters of all networks that must not decay."""
+        return {
+            f"{self.listed}.{index}.{name}"
+            for index, network in enumerate(getattr(self, self.listed))
+            for name in getattr(network, "no_weight_decay", set)()
+        }
+
+
+class JoinedNetwork(SideBySide):
     """Stacks the feature maps of several networks, and of their earlier stages, for one classifier.
 
     An ensemble (Hansen and Salamon, Neural network ensembles, PAMI 1990) that is trained and served
@@ -29,8 +67,9 @@ class JoinedNetwork(nn.Module):
     standard deviation over the photo (as Snyder et al., Deep neural network embeddings, Interspeech
     2017, pool sounds), so all features are still plain averages of maps. Input size and
     normalisation are those of the first network. Raises ValueError for networks that do not stack.
-    The methods are those of `LandmarkNetwork.network`.
     """
+
+    listed = "networks"
 
     def __init__(
         self,
@@ -66,14 +105,6 @@ class JoinedNetwork(nn.Module):
         """Put a new classifier of `num_classes` in place of the last layer."""
         self.classifier = nn.Linear(self.num_features, num_classes)
 
-    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
-        """From the name of a layer to its depth, counted from the output in every network."""
-        return depth_in_each(self.networks, "networks", coarse)
-
-    def no_weight_decay(self) -> set[str]:
-        """Parameters of all networks that must not decay."""
-        return undecayed_in_each(self.networks, "networks")
-
     def forward_features(self, x: Tensor) -> Tensor:
         """Stacked feature maps [N, num_features, h, w]."""
         stacked = [
@@ -86,10 +117,6 @@ class JoinedNetwork(nn.Module):
         """Logits of stacked maps, or with pre_logits what the classifier sees."""
         pooled = functional.dropout(self.pool(maps), self.drop_rate, self.training)
         return pooled if pre_logits else self.classifier(pooled)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [N, num_classes]."""
-        return self.forward_head(self.forward_features(x))
 
 
 @torch.no_grad()
@@ -194,7 +221,7 @@ def _example(input_size: tuple[int, int, int]) -> Tensor:
     return torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0))
 
 
-class AveragedNetworks(nn.Module):
+class AveragedNetworks(SideBySide):
     """Trains every network on a loss of its own and serves the mean of their logits.
 
     The networks differ by their random weights alone and make different mistakes, so their mean
@@ -202,9 +229,10 @@ class AveragedNetworks(nn.Module):
     and Iocchi, A close look at deep learning with small data, ICPR 2020). A loss on the mean would
     make them depend on each other. Logits are linear in the stacked features, so one network with
     one classifier is served: [N, 3, H, W] to maps [N, sum of channels, h, w] to logits
-    [N, num_classes], and in training [N, num_classes, networks]. The methods are those timm
-    expects.
+    [N, num_classes], and in training [N, num_classes, networks].
     """
+
+    listed = "members"
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -229,14 +257,6 @@ class AveragedNetworks(nn.Module):
         for member in self.members:
             member.reset_classifier(num_classes)  # type: ignore[operator]
 
-    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
-        """From the name of a layer to its depth, counted from the output of its network."""
-        return depth_in_each(self.members, "members", coarse)
-
-    def no_weight_decay(self) -> set[str]:
-        """Parameters of all networks that must not decay."""
-        return undecayed_in_each(self.members, "members")
-
     def forward_features(self, x: Tensor) -> Tensor:
         """Stacked feature maps [N, num_features, h, w]."""
         return torch.cat([member.forward_features(x) for member in self.members], dim=1)  # type: ignore[operator]
@@ -255,38 +275,3 @@ class AveragedNetworks(nn.Module):
             return torch.cat(heads, dim=1)
         logits = torch.stack(heads, dim=2)
         return logits if self.training else logits.mean(dim=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits, in training those of every network."""
-        return self.forward_head(self.forward_features(x))
-
-
-def depth_in_each(networks: Iterable[nn.Module], folder: str, coarse: bool) -> Callable[[str], int]:
-    """Group matcher, as timm's, of networks side by side: depths count from the output of each.
-
-    folder: name of the module list that holds them. What is in no network is the classifier.
-    """
-    depths = []
-    for network in networks:
-        matcher = network.group_matcher(coarse=coarse)  # type: ignore[operator]
-        parameters = group_parameters(network, matcher, reverse=True)
-        modules = group_modules(network, matcher, reverse=True)
-        last = max(parameters.values())
-        depths.append({name: depth - last for name, depth in (modules | parameters).items()})
-
-    def depth(name: str) -> int:
-        if not name.startswith(f"{folder}."):
-            return 1
-        _, index, layer = name.split(".", 2)
-        return int(depths[int(index)][layer])
-
-    return depth
-
-
-def undecayed_in_each(networks: Iterable[nn.Module], folder: str) -> set[str]:
-    """Names of parameters that must not decay, as timm's `no_weight_decay`, of all networks."""
-    return {
-        f"{folder}.{index}.{name}"
-        for index, network in enumerate(networks)
-        for name in getattr(network, "no_weight_decay", set)()
-    }

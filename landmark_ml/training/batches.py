@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from landmark_ml.data import Dataset, Photo, Split
+    from landmark_ml.training.cache import StoredRows
 
 
 def num_outputs(dataset: Dataset) -> int:
@@ -41,25 +42,6 @@ def targets_of(photos: Sequence[Photo], dataset: Dataset) -> Tensor:
     )
 
 
-class Batches(Protocol):
-    """Pairs of inputs [B, …] and targets int64 [B], a new pass at every iteration."""
-
-    generator: torch.Generator | None
-    progress: float
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...
-
-
-class Rows(Protocol):
-    """Inputs [N, …] by their numbers: a tensor in memory, or pixels mapped from the disk."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, chosen: Tensor, /) -> Tensor: ...
-
-
 @dataclass
 class TensorBatches:
     """Batches of inputs that are in memory or mapped from the disk.
@@ -71,7 +53,7 @@ class TensorBatches:
     photo of those in order. Raises ValueError when a batch cannot be divided evenly.
     """
 
-    inputs: Rows
+    inputs: Tensor | StoredRows
     targets: Tensor
     batch_size: int
     generator: torch.Generator | None = None
@@ -113,10 +95,19 @@ class TensorBatches:
             return
         order = torch.randperm(len(self.inputs), generator=self.generator)
         for step in range(len(self)):
-            chosen = self._part(order[step * self.batch_size : (step + 1) * self.batch_size])
+            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+            if self.processes.count > 1:
+                # From both ends, as mixup pairs a batch with its mirror.
+                half, rank = self._part_size // 2, self.processes.rank
+                start, mirrored = rank * half, self.batch_size - (rank + 1) * half
+                chosen = torch.cat([chosen[start:][:half], chosen[mirrored:][:half]])
             inputs = self.inputs[chosen]
             if self.augment is not None and self.aspects is not None:
-                draws = self._own_draws(self.generator)
+                draws = self.generator
+                if self.processes.count > 1:
+                    # All draw the same seed for a batch, and each adds its rank.
+                    seed = int(torch.randint(2**62, (1,), generator=draws))
+                    draws = torch.Generator().manual_seed(seed + self.processes.rank)
                 inputs = self.augment(inputs, self.aspects[chosen], draws, self.progress)
             yield inputs, self.targets[chosen]
 
@@ -127,21 +118,6 @@ class TensorBatches:
     def _in_order(self) -> Tensor:
         """Every count-th photo, from this process's rank on."""
         return torch.arange(len(self.inputs))[self.processes.rank :: self.processes.count]
-
-    def _part(self, batch: Tensor) -> Tensor:
-        """Part of a batch for this process: from both ends, as mixup pairs it with its mirror."""
-        if self.processes.count == 1:
-            return batch
-        half, rank = self._part_size // 2, self.processes.rank
-        start, mirrored = rank * half, len(batch) - (rank + 1) * half
-        return torch.cat([batch[start : start + half], batch[mirrored : mirrored + half]])
-
-    def _own_draws(self, shared: torch.Generator) -> torch.Generator:
-        """Generator of this process: all draw the same seed for a batch, each adds its rank."""
-        if self.processes.count == 1:
-            return shared
-        seed = int(torch.randint(2**62, (1,), generator=shared))
-        return torch.Generator().manual_seed(seed + self.processes.rank)
 
 
 OVERSAMPLING = 1.3

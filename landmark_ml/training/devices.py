@@ -21,13 +21,10 @@ from landmark_ml.inference.runtime import usable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
     from torch import Tensor, nn
 
 Module = TypeVar("Module", bound="nn.Module")
-
-
 Value = TypeVar("Value")
 
 # The others wait while the first process draws or downloads photos and trains the head.
@@ -141,11 +138,20 @@ class Compute:
     bf16: bool
     processes: Processes = ALONE
 
-    def autocast(self) -> AbstractContextManager[object]:
-        """Context in which a forward pass uses the chosen precision."""
-        if not self.bf16:
-            return _full_precision()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Let forward passes use the chosen precision."""
+        if self.bf16:
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                yield
+            return
+        # Without TF32, with which cuDNN keeps 10 bits of the mantissa.
+        before = torch.backends.cudnn.allow_tf32
+        torch.backends.cudnn.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.allow_tf32 = before
 
     @property
     def exact(self) -> Compute:
@@ -188,17 +194,6 @@ def choose_compute(device: str = "auto", threads: int = 0, processes: Processes 
         raise ValueError("device 'mps' takes one process; give device=cpu, or start one process")
     own = f"cuda:{processes.local_rank}" if chosen == "cuda" else chosen
     return Compute(torch.device(own), bf16_pays(chosen), processes)
-
-
-@contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
-    """Float32 convolutions without TF32, with which cuDNN keeps 10 bits of the mantissa."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
 
 
 @contextlib.contextmanager

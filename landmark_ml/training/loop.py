@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from landmark_ml.config import TrainConfig
-    from landmark_ml.training.batches import Batches
+    from landmark_ml.training.batches import TensorBatches
     from landmark_ml.training.checkpoint import RunSaver
     from landmark_ml.training.devices import Compute
 
@@ -50,8 +50,8 @@ class TrainingError(ValueError):
 
 def fit(
     state: TrainState,
-    train: Batches,
-    val: Batches | None,
+    train: TensorBatches,
+    val: TensorBatches | None,
     config: TrainConfig,
     num_classes: int,
     on_epoch_end: OnEpochEnd | None = None,
@@ -105,7 +105,9 @@ def fit(
     return best
 
 
-def train_one_epoch(state: TrainState, batches: Batches, config: TrainConfig) -> dict[str, float]:
+def train_one_epoch(
+    state: TrainState, batches: TensorBatches, config: TrainConfig
+) -> dict[str, float]:
     """One pass over the training batches.
 
     Returns train/loss, train/photos_per_second and learning_rate.
@@ -159,7 +161,9 @@ def judge_logits(logits: Tensor, targets: Tensor, num_classes: int) -> dict[str,
 
 
 @torch.no_grad()
-def predict_logits(model: nn.Module, batches: Batches, compute: Compute) -> tuple[Tensor, Tensor]:
+def predict_logits(
+    model: nn.Module, batches: TensorBatches, compute: Compute
+) -> tuple[Tensor, Tensor]:
     """Logits float32 [N, outputs] and targets int64 [N] of all batches, on the CPU.
 
     Every process gets those of all processes.
@@ -208,7 +212,7 @@ class TrainState:
         """The network to evaluate: the moving average where there is one."""
         return self.model if self.ema is None else self.ema.module
 
-    def saved(self, train: Batches) -> dict[str, Any]:
+    def saved(self, train: TensorBatches) -> dict[str, Any]:
         """Everything that decides the next step, as tensors and plain values."""
         return {
             "model": self.model.state_dict(),
@@ -219,7 +223,7 @@ class TrainState:
             "random": self.compute.processes.gather(random_state()),
         }
 
-    def restore(self, saved: dict[str, Any], train: Batches) -> None:
+    def restore(self, saved: dict[str, Any], train: TensorBatches) -> None:
         """Put this state, the order of the batches and all generators where they were saved."""
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
@@ -249,7 +253,18 @@ def finetune_state(
     """How a network starts to learn on pixels; all processes get the weights of the first."""
     # Before anything copies the weights.
     parallel = compute.processes.parallel(model)
-    optimizer = _create_optimizer(model, config)
+    network = getattr(model, "network", model)
+    # Transformers name tokens and position embeddings that must not decay.
+    undecayed: set[str] = getattr(network, "no_weight_decay", set)()
+    decay = {"weight_decay": config.finetune_weight_decay, "no_weight_decay_list": undecayed}
+    if config.layer_decay == 1.0:
+        groups = param_groups_weight_decay(network, **decay)
+    else:
+        groups = param_groups_layer_decay(network, layer_decay=config.layer_decay, **decay)
+    kind: type[torch.optim.Optimizer] = torch.optim.AdamW
+    if config.optimizer == "muon":
+        kind = Muon if bf16_pays(next(model.parameters()).device.type) else ExactMuon
+    optimizer = kind(groups, lr=config.finetune_learning_rate)  # type: ignore[call-arg]
     ema = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
     mixup = None
     if config.mixup or config.cutmix:
@@ -263,36 +278,9 @@ def finetune_state(
         )
     epochs = config.finetune_epochs
     scheduler = _create_scheduler(optimizer, config.warmup_epochs, epochs, steps_per_epoch)
-    return TrainState(
-        "fine-tune",
-        epochs,
-        compute,
-        model,
-        parallel,
-        optimizer,
-        scheduler,
-        ema,
-        mixup,
-        config.val_interval,
-    )
-
-
-def _create_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    network = getattr(model, "network", model)
-    # Transformers name tokens and position embeddings that must not decay.
-    decay: dict[str, Any] = {
-        "weight_decay": config.finetune_weight_decay,
-        "no_weight_decay_list": getattr(network, "no_weight_decay", set)(),
-    }
-    if config.layer_decay == 1.0:
-        groups = param_groups_weight_decay(network, **decay)
-    else:
-        groups = param_groups_layer_decay(network, layer_decay=config.layer_decay, **decay)
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.finetune_learning_rate)
-    muon = Muon if bf16_pays(next(model.parameters()).device.type) else ExactMuon
-    optimizer: torch.optim.Optimizer = muon(groups, lr=config.finetune_learning_rate)
-    return optimizer
+    state = TrainState("fine-tune", epochs, compute, model, parallel, optimizer, scheduler)
+    state.ema, state.mixup, state.val_interval = ema, mixup, config.val_interval
+    return state
 
 
 def _create_scheduler(

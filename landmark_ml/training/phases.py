@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from landmark_ml.data import Dataset, Photo
     from landmark_ml.inference.preprocessing import Preprocessing
     from landmark_ml.networks.create import LandmarkNetwork
-    from landmark_ml.training.batches import Rows
+    from landmark_ml.training.cache import StoredRows
     from landmark_ml.training.checkpoint import RunSaver
     from landmark_ml.training.loop import OnEpochEnd
 
@@ -148,7 +148,7 @@ def load_augmented(
     config: TrainConfig,
     preprocessing: Preprocessing,
     cache: Path | None = None,
-) -> tuple[Augmentation, Rows, Tensor]:
+) -> tuple[Augmentation, Tensor | StoredRows, Tensor]:
     """The configured augmentation and what it takes: squares uint8 [N, 3, side, side], aspects [N].
 
     cache: folder that keeps the squares; None holds them in memory.

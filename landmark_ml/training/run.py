@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import mlflow
+
 from landmark_ml.config import user_path
 from landmark_ml.data import MANIFEST, manifest_digest, parse_manifest
 from landmark_ml.data.opening import find_root, open_dataset
@@ -195,19 +197,28 @@ def train_network(
 
 @dataclass
 class History:
-    """Metrics of every epoch over all phases, logged as they come."""
+    """Metrics of every epoch over all phases, logged as they come.
+
+    A resumed run repeats what came after its last checkpoint; what it logged then stays as it is.
+    """
 
     run: Run
     on_epoch_end: OnEpochEnd | None
     rows: list[dict[str, float]]
+
+    def __post_init__(self) -> None:
+        points = mlflow.MlflowClient().get_metric_history(self.run.run_id, "train/loss")
+        self._last_step = max((point.step for point in points), default=-1)
 
     def add(self, metrics: dict[str, float]) -> None:
         """Record an epoch; steps continue over the phases."""
         counts = {"epoch": float(len(self.rows)), PHASE_EPOCH: metrics["epoch"]}
         row = metrics | counts
         self.rows.append(row)
-        logged = {name: value for name, value in row.items() if name not in counts}
-        self.run.log_metrics(logged, step=len(self.rows) - 1)
+        step = len(self.rows) - 1
+        if step > self._last_step:
+            logged = {name: value for name, value in row.items() if name not in counts}
+            self.run.log_metrics(logged, step=step)
         if self.on_epoch_end is not None:
             self.on_epoch_end(row)
 

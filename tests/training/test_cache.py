@@ -171,9 +171,9 @@ def test_a_full_disk_is_a_clear_error_and_costs_no_row(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def open_on_a_full_disk(path: Path, mode: str = "r") -> IO[Any]:
-        file = path.open_before(mode)  # type: ignore[attr-defined]
+        file: IO[Any] = path.open_before(mode)  # type: ignore[attr-defined]
         if "+" in mode:
-            file.write = disk_full
+            file.write = disk_full  # type: ignore[method-assign]
         return file
 
     with monkeypatch.context() as patch:

@@ -26,8 +26,6 @@ from landmark_ml.training.phases import Head
 from tests.tiny_networks import CPU, SIDE, fit_on_pixels, small_config, tiny_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from landmark_ml.config import TrainConfig
 
 CONFIG = small_config(finetune_epochs=6, finetune_learning_rate=0.05)
@@ -199,26 +197,12 @@ def test_the_epoch_reports_the_rate() -> None:
     assert rates[-1] == pytest.approx(0.05 * 1e-3)
 
 
-class BrokenBatches:
-    """Two sound batches, then one that holds a value that is not a number."""
-
-    generator: torch.Generator | None = None
-    progress = 0.0
-
-    def __len__(self) -> int:
-        return 3
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        features, labels = clusters(6)
-        yield features, labels
-        yield features, labels
-        yield torch.full_like(features, math.nan), labels
-
-
 def test_a_loss_that_is_not_a_number_names_step_and_rate() -> None:
     config = replace(CONFIG, finetune_learning_rate=0.25, warmup_epochs=0)
+    features, labels = clusters(48)
+    features[-1] = math.nan
     with pytest.raises(TrainingError, match=r"loss is nan at step 2 with learning rate 0\.2\d*;"):
-        fit_on_pixels(new_head(), BrokenBatches(), None, config)
+        fit_on_pixels(new_head(), in_order(features, labels), None, config)
 
 
 def test_a_validation_loss_that_is_not_a_number_ends_the_training() -> None:

@@ -139,7 +139,7 @@ def test_it_ends_where_an_uninterrupted_run_ends(
     result, _ = resumed
     for name in ("val/loss", "val/top1", "val/top3", "train/loss", "learning_rate"):
         values = history(result.run_id, name)
-        # The epoch that was cut short is trained twice and gives the same value twice.
+        # The epoch that was cut short is trained twice and logged once.
         assert values == history(whole.run_id, name)
         assert all(len(at_step) == 1 for at_step in values.values())
     assert final_metrics(result.run_id) == final_metrics(whole.run_id)

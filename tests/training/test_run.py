@@ -42,6 +42,20 @@ def test_the_history_knows_where_a_phase_began(tracking_uri: str) -> None:
     assert mlflow.get_run(run.run_id).data.metrics == {"val/loss": 1.0}
 
 
+def test_epochs_that_a_killed_process_had_logged_are_not_logged_again(tracking_uri: str) -> None:
+    """As after a kill before the first checkpoint: the same run begins anew."""
+    with tracking.start_run(TrainConfig(), "history", {}) as run:
+        for epochs in (2, 4):
+            history = History(run, None, [])
+            for epoch in range(epochs):
+                history.add({"epoch": float(epoch), "train/loss": 1.0 / (epoch + 1)})
+    assert len(history.rows) == 4
+    points = mlflow.MlflowClient().get_metric_history(run.run_id, "train/loss")
+    assert [(point.step, point.value) for point in points] == [
+        (step, 1.0 / (step + 1)) for step in range(4)
+    ]
+
+
 def config(folder: Path, **values: Any) -> TrainConfig:
     cache = str(folder / "cache")
     return TrainConfig(cache_dir=cache, epochs=0, finetune_epochs=1, **QUICK, **values)
