@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help install transfer ensemble finetune scratch data tune compare evaluate promote rollback \
-	history tag cluster engines app notebooks test check ui serve query clean
+	history tag cluster engines app notebooks test check constraints ui serve query clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -21,10 +21,12 @@ UI_PORT ?= 5000
 SERVE_PORT ?= 5001
 # uv takes minutes less than pip; pip where uv cannot be had.
 INSTALL = @if [ -x $(BIN)/uv ]; then \
-		$(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH:%=--torch-backend %) --editable '.[$(1)]'; \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH:%=--torch-backend %) \
+			--constraint constraints.txt --editable '.[$(1)]'; \
 	else \
 		$(BIN)/python -m pip install --quiet \
-			$(TORCH:%=--extra-index-url https://download.pytorch.org/whl/%) --editable '.[$(1)]'; \
+			$(TORCH:%=--extra-index-url https://download.pytorch.org/whl/%) \
+			--constraint constraints.txt --editable '.[$(1)]'; \
 	fi
 OF_MODEL = $(if $(filter-out landmarks,$(MODEL)),-P $(1)="$(or $(2),$(MODEL))")
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow run . --env-manager local
@@ -41,7 +43,7 @@ help: ## list what make can do
 
 install: $(INSTALLED) ## create .venv and install the project with its test tools
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name it: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -120,6 +122,10 @@ check: $(INSTALLED) ## lint, format, type and import checks
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+constraints: ## write the versions in .venv, once tested, into constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+.*//' \
+		| grep -vE '^(cuda|nvidia|triton)' > constraints.txt
 
 ui: $(READY) ## open the MLflow UI on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri "$$MLFLOW_TRACKING_URI" --host $(HOST) --port $(UI_PORT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import re
 import shlex
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mlflow.projects import _project_spec
 from mlflow.utils.yaml_utils import read_yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from experiments import cli, mlproject, recipes
 from experiments.mlproject import ENTRY_POINTS, ROOT
@@ -20,7 +23,6 @@ from landmark_ml.config import Configuration, DataConfig, TrainConfig
 from tests import source_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from dataclasses import Field
     from pathlib import Path
 
@@ -28,20 +30,28 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 STALE = "run `python -m experiments.mlproject`"
 
 
-def source_texts() -> Iterator[str]:
-    """Every text in the source; of an f-string what is between its values."""
+def texts_with(part: str) -> list[str]:
+    """Lines of shell blocks in the documents, and texts of the source, that hold a part."""
+    found = [
+        line
+        for page in PAGES
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        for line in block.splitlines()
+    ]
     for path in source_tree.modules().values():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and id(node) not in docstrings:
-                yield str(node.value)
+        if part in (source := path.read_text(encoding="utf-8")):
+            nodes = list(ast.walk(ast.parse(source)))
+            docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+            constants = [node for node in nodes if isinstance(node, ast.Constant)]
+            found += [str(node.value) for node in constants if id(node) not in docstrings]
+    return [text for text in found if part in text]
 
 
 def settable(name: str) -> list[Field[Any]]:
     return [f for f in fields(ENTRY_POINTS[name].defaults) if f.metadata["settable"]]
 
 
+@functools.cache
 def load_project() -> Any:
     """Read the project as `mlflow run .` does."""
     return _project_spec.load_project(str(ROOT))  # type: ignore[no-untyped-call]
@@ -78,13 +88,7 @@ def test_the_fields_of_an_answer_are_laid_between_their_markers() -> None:
 
 
 def test_commands_to_copy_need_no_conda() -> None:
-    blocks = [
-        line
-        for page in PAGES
-        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-        for line in block.splitlines()
-    ]
-    commands = [text for text in [*blocks, *source_texts()] if "mlflow run . " in text]
+    commands = texts_with("mlflow run . ")
     assert len(commands) >= 5
     assert not [text for text in commands if "--env-manager" not in text]
 
@@ -116,8 +120,7 @@ def test_the_documents_use_parameters_that_exist() -> None:
 
 
 def test_nothing_is_installed_from_an_index_that_does_not_have_it() -> None:
-    pages = [page.read_text(encoding="utf-8") for page in PAGES]
-    assert not [text for text in [*pages, *source_texts()] if "landmark-ml[" in text]
+    assert not texts_with("landmark-ml[")
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)
@@ -197,6 +200,18 @@ def test_conda_environment_and_package_need_the_same() -> None:
     assert pyproject["tool"]["mypy"]["python_version"] == lowest
     assert pyproject["tool"]["ruff"]["target-version"] == f"py{lowest.replace('.', '')}"
     assert load_project().env_config_path == str(ROOT / "conda.yaml")
+
+
+def test_an_install_next_year_is_the_one_tested_today() -> None:
+    pinned = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        name, version = re.fullmatch(r"([\w.-]+)==([\w.]+)", line).groups()  # type: ignore[union-attr]
+        pinned[canonicalize_name(name)] = version
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    optional = project["optional-dependencies"]
+    for line in [*project["dependencies"], *optional["dev"], *optional["ray"]]:
+        needed = Requirement(line)
+        assert pinned[canonicalize_name(needed.name)] in needed.specifier
 
 
 def test_the_page_of_parameters_explains_every_field_once() -> None:
