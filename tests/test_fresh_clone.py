@@ -41,6 +41,7 @@ def test_mlflow_and_uv_are_enough_to_train(tmp_path: Path) -> None:
         "PATH": f"{outside / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin",
         "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db",
         "MLFLOW_ENV_ROOT": str(tmp_path / "environments"),
+        "UV_CONSTRAINT": str(clone / "constraints.txt"),
     }
 
     def run(*command: str, folder: Path = tmp_path) -> str:
@@ -56,7 +57,7 @@ def test_mlflow_and_uv_are_enough_to_train(tmp_path: Path) -> None:
     run("git", "clone", "--quiet", str(ROOT), str(clone))
     run(sys.executable, "-m", "venv", str(outside))
     python = str(outside / "bin" / "python")
-    run(python, "-m", "pip", "install", "--quiet", "mlflow", "uv")
+    run(python, "-m", "pip", "install", "-q", "-c", str(clone / "constraints.txt"), "mlflow", "uv")
     values = ("-P", "epochs=2", "-P", "threads=2")
     run("mlflow", "run", ".", "-e", "transfer", "--env-manager", "uv", *values, folder=clone)
     status, top1, inside, version = json.loads(

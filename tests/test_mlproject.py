@@ -121,6 +121,7 @@ def test_the_documents_use_parameters_that_exist() -> None:
 
 def test_nothing_is_installed_from_an_index_that_does_not_have_it() -> None:
     assert not texts_with("landmark-ml[")
+    assert not [page for page in PAGES if "landmark-ml[" in page.read_text(encoding="utf-8")]
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)
