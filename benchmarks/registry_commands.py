@@ -13,9 +13,9 @@ from benchmarks.made_up_answers import made_up_report
 from benchmarks.synthetic_store import EXPERIMENT, MODEL
 from landmark_ml.config import CompareConfig, HistoryConfig, PromoteConfig, RollbackConfig
 from landmark_ml.registry import promote as promoting
-from landmark_ml.registry.judged import Judged
+from landmark_ml.registry.candidates import Judged
+from landmark_ml.registry.history import roll_back, tell_history
 from landmark_ml.registry.promote import run_promotion
-from landmark_ml.registry.rollback import roll_back, tell_history
 from landmark_ml.reports.comparison import run_comparison
 
 if TYPE_CHECKING:

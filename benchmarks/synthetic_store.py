@@ -31,8 +31,7 @@ from tqdm.auto import tqdm
 
 from benchmarks.made_up_answers import made_up_report
 from landmark_ml.config import TrainConfig, to_params
-from landmark_ml.registry.champion import CHAMPION, PREVIOUS
-from landmark_ml.registry.history import Entry, history_name, to_tags
+from landmark_ml.registry.history import CHAMPION, PREVIOUS, Entry, history_name, to_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -31,8 +31,7 @@ from benchmarks.databases import KINDS, PostgresMissingError, open_databases
 from benchmarks.tables import machine, table, write_json
 from landmark_ml.config import TuneConfig
 from landmark_ml.tuning import join_study, suggest_config
-from landmark_ml.tuning.storage import open_storage, storage_url
-from landmark_ml.tuning.study import open_study
+from landmark_ml.tuning.study import open_storage, open_study, storage_url
 from landmark_ml.tuning.worker import TrialRunner
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ def main() -> None:
     """Print each entry; one in brackets came too late and changed nothing."""
     config = cli.parse(HistoryConfig(), __doc__ or "")
 
-    from landmark_ml.registry.rollback import tell_history
+    from landmark_ml.registry.history import tell_history
 
     rows, repaired = tell_history(config)
     for note in repaired:

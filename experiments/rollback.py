@@ -10,14 +10,13 @@ def main() -> None:
     """Move the alias back and say from where to where."""
     config = cli.parse(RollbackConfig(), __doc__ or "")
 
-    from landmark_ml.registry.rollback import roll_back
+    from landmark_ml.registry.history import roll_back
 
-    result = roll_back(config)
-    for note in result.repaired:
+    champion, entry, repaired = roll_back(config)
+    for note in repaired:
         print(f"repaired: {note}")
-    entry = result.entry
-    before = f"version {result.before}" if result.before else "nobody"
-    print(f"champion of {result.name} was {before} and is now version {entry.champion}")
+    before = f"version {champion}" if champion else "nobody"
+    print(f"champion of {config.name} was {before} and is now version {entry.champion}")
     print(f"history  {entry.number}: {entry.by}, {entry.at}: {entry.reason}")
 
 

@@ -29,7 +29,7 @@ from landmark_ml.figures.results import (
 )
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.tracking import run as tracking
-from landmark_ml.tracking.fetch import fetch_manifest, fetch_model
+from landmark_ml.tracking.read_runs import fetch_manifest, fetch_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

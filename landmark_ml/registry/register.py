@@ -25,7 +25,7 @@ from mlflow.types.schema import Array, Object, Property
 from landmark_ml.inference.photos import decode_photo
 from landmark_ml.inference.prediction import Prediction, answer_fields
 from landmark_ml.inference.predictor import ARTIFACT, DEFAULT_THRESHOLD, DEFAULT_TOP_K, INPUT_COLUMN
-from landmark_ml.registry.champion import AliasHistory, ConflictError
+from landmark_ml.registry.history import AliasHistory, ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

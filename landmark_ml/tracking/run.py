@@ -28,7 +28,7 @@ from landmark_ml.config import to_json, to_params, without_users
 from landmark_ml.data import MANIFEST, label_name, split_digest, write_manifest
 from landmark_ml.files import write_whole
 from landmark_ml.tracking.errors import is_not_there, shown_tracking_uri
-from landmark_ml.tracking.fetch import fetch_manifest
+from landmark_ml.tracking.read_runs import fetch_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

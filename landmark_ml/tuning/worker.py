@@ -27,7 +27,6 @@ from landmark_ml.training.devices import random_state, restore_random_state, see
 from landmark_ml.training.loop import judge_logits
 from landmark_ml.training.run import train_network
 from landmark_ml.tuning.space import suggest_config
-from landmark_ml.tuning.storage import heartbeats, study_lock
 from landmark_ml.tuning.study import (
     RETRY_OF,
     RUN_ID,
@@ -35,9 +34,11 @@ from landmark_ml.tuning.study import (
     best_trial,
     claim_trial,
     fail_dead_trials,
+    heartbeats,
     queue_again,
     running,
     started,
+    study_lock,
 )
 
 if TYPE_CHECKING:

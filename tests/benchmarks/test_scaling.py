@@ -12,7 +12,7 @@ from benchmarks.registry_commands import PEER
 from benchmarks.scaling import main, report
 from benchmarks.synthetic_store import EXPERIMENT, MODEL, fill_store
 from landmark_ml.registry.candidates import find_candidates
-from landmark_ml.registry.champion import AliasHistory
+from landmark_ml.registry.history import AliasHistory
 from landmark_ml.tracking.read_runs import read_evaluated_runs
 
 if TYPE_CHECKING:

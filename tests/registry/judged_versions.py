@@ -12,7 +12,7 @@ import pandas as pd
 from landmark_ml.data import Photo
 from landmark_ml.evaluation.judge import Predictions, Report
 from landmark_ml.evaluation.metrics import measure
-from landmark_ml.registry.judged import Judged
+from landmark_ml.registry.candidates import Judged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

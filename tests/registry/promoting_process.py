@@ -14,7 +14,7 @@ from typing import Any
 
 from mlflow.tracking import MlflowClient
 
-from landmark_ml.registry.champion import AliasHistory, ConflictError
+from landmark_ml.registry.history import AliasHistory, ConflictError
 from tests.registry.registered_models import Dying
 
 

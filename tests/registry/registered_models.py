@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from landmark_ml.registry.champion import CHAMPION, PREVIOUS
+from landmark_ml.registry.history import CHAMPION, PREVIOUS
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-    from landmark_ml.registry.champion import AliasHistory
-    from landmark_ml.registry.history import Entry
+    from landmark_ml.registry.history import AliasHistory, Entry
 
 
 WRITES = (

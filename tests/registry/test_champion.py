@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from landmark_ml.registry.champion import (
+from landmark_ml.registry.history import (
     CHALLENGER,
     CHAMPION,
     PREVIOUS,
     AliasHistory,
     ConflictError,
+    history_name,
 )
-from landmark_ml.registry.history import history_name
 from tests.registry.memory_registry import MemoryRegistry
 from tests.registry.registered_models import (
     Dying,

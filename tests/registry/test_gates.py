@@ -17,7 +17,7 @@ from landmark_ml.registry.gates import (
 from tests.registry.judged_versions import answers, judged, predictions, unloadable
 
 if TYPE_CHECKING:
-    from landmark_ml.registry.judged import Judged
+    from landmark_ml.registry.candidates import Judged
 
 LIMITS = PromoteConfig()
 INSTALLABLE = GateResult("requirements", "passed", "1 package", "all")

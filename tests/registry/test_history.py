@@ -7,8 +7,15 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landmark_ml.registry.champion import MOST_FORMER, AliasHistory
-from landmark_ml.registry.history import NO_MOVE, Entry, EntryLog, Kind, counted, history_name
+from landmark_ml.registry.history import (
+    MOST_FORMER,
+    NO_MOVE,
+    AliasHistory,
+    Entry,
+    Kind,
+    counted,
+    history_name,
+)
 from tests.registry.memory_registry import MemoryRegistry
 from tests.registry.registered_models import aliases, crown, make_versions
 
@@ -65,7 +72,7 @@ def test_the_end_of_a_history_gives_the_same_moves_as_all_of_it(
     registry: Any = MemoryRegistry()
     registry.create_registered_model(NAME)
     registry.create_registered_model(history_name(NAME))
-    log = EntryLog(registry, NAME)
+    log = AliasHistory(NAME, registry)
     for is_move, behind in written:
         known = [0, *(move.number for move in counted(log.entries()))]
         base = known[max(0, len(known) - 1 - behind)]

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from landmark_ml.registry.champion import AliasHistory, ConflictError
-from landmark_ml.registry.history import counted
+from landmark_ml.registry.history import AliasHistory, ConflictError, counted
 from tests.registry.memory_registry import MemoryRegistry
 from tests.registry.registered_models import Killed, aliases, crown, make_versions
 

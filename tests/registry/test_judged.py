@@ -12,7 +12,7 @@ import pytest
 from mlflow.pyfunc.model import PythonModel
 
 from landmark_ml.data import Dataset, Photo
-from landmark_ml.registry.judged import judge_version
+from landmark_ml.registry.candidates import judge_version
 from tests.colour_artifact import BLUE, CLASSES, GREEN, PLACES, RED, colour_photo, log_artifact
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def test_what_is_wrong_with_a_version_has_words_and_is_no_reason_to_stop(
             raise failure
         yield OfAnotherForm()
 
-    monkeypatch.setattr("landmark_ml.registry.judged.open_served", open_other)
+    monkeypatch.setattr("landmark_ml.registry.candidates.open_served", open_other)
     judged = judge_version(version, dataset, PLACES)
     assert judged.report is None
     assert ("another form" if failure is None else "TimeoutError") in judged.problem

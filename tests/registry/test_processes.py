@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mlflow.tracking import MlflowClient
 
-from landmark_ml.registry.champion import AliasHistory
+from landmark_ml.registry.history import AliasHistory
 from tests.registry.registered_models import aliases, crown, make_versions
 
 if TYPE_CHECKING:

@@ -17,11 +17,9 @@ from landmark_ml.data import Dataset
 from landmark_ml.registry import candidates
 from landmark_ml.registry import promote as promoting
 from landmark_ml.registry.candidates import find_candidates
-from landmark_ml.registry.champion import AliasHistory, ConflictError
 from landmark_ml.registry.gates import GateResult
-from landmark_ml.registry.promote import run_promotion
-from landmark_ml.registry.receipt import to_json
-from landmark_ml.registry.rollback import roll_back, tell_history
+from landmark_ml.registry.history import AliasHistory, ConflictError, roll_back, tell_history
+from landmark_ml.registry.promote import run_promotion, to_json
 from tests.mlflow_out import fail
 from tests.registry.judged_versions import CLASSES, answers, judged, predictions
 from tests.registry.registered_models import aliases, crown, make_versions
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from landmark_ml.geo.gazetteer import Gazetteer
-    from landmark_ml.registry.judged import Judged
+    from landmark_ml.registry.candidates import Judged
 
 COUNT = 200
 RIGHT = {1: 160, 2: 190, 3: 150, 4: 196}

@@ -11,11 +11,11 @@ import pytest
 from landmark_ml.config import PromoteConfig
 from landmark_ml.evaluation.metrics import METRICS
 from landmark_ml.registry.gates import GateResult, check_gates
-from landmark_ml.registry.receipt import Receipt, Verdict, to_html, to_json, to_markdown
+from landmark_ml.registry.promote import Receipt, Verdict, to_html, to_json, to_markdown
 from tests.registry.judged_versions import answers, judged, unloadable
 
 if TYPE_CHECKING:
-    from landmark_ml.registry.judged import Judged
+    from landmark_ml.registry.candidates import Judged
 
 INSTALLABLE = GateResult("requirements", "passed", "1 | 1 package", "all")
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from landmark_ml.inference.prediction import Prediction
-from landmark_ml.registry.champion import CHALLENGER, CHAMPION, AliasHistory
+from landmark_ml.registry.history import CHALLENGER, CHAMPION, AliasHistory
 from landmark_ml.registry.register import (
     Registered,
     load_served,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from landmark_ml.registry import requirements
-from landmark_ml.registry.requirements import check_requirements
+from landmark_ml.registry import gates
+from landmark_ml.registry.gates import check_requirements
 
 OFFLINE = """WARNING: Retrying … NewConnectionError: [Errno -3] Temporary failure
 ERROR: Could not find a version that satisfies the requirement numpy==2.1.0"""
@@ -24,15 +24,15 @@ ABSENT = "ERROR: No matching distribution found for numpy==99.0"
 def test_what_pip_says_counts(
     answer: tuple[int, str], outcome: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requirements, "ask_pip", lambda _listed: answer)
-    gate = check_requirements(["numpy==2.1.0"])
-    assert gate.outcome == outcome
-    assert said in gate.measured
+    monkeypatch.setattr(gates, "ask_pip", lambda _listed: answer)
+    result = check_requirements(["numpy==2.1.0"])
+    assert result.outcome == outcome
+    assert said in result.measured
 
 
 def test_the_gate_can_be_skipped_and_says_so() -> None:
-    gate = check_requirements(["numpy==2.1.0"], wanted=False)
-    assert (gate.outcome, gate.measured) == ("passed", "skipped on request")
+    result = check_requirements(["numpy==2.1.0"], wanted=False)
+    assert (result.outcome, result.measured) == ("passed", "skipped on request")
 
 
 def test_a_model_without_requirements_is_refused() -> None:
@@ -40,16 +40,16 @@ def test_a_model_without_requirements_is_refused() -> None:
 
 
 def test_a_missing_pip_is_not_taken_for_a_missing_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requirements, "ask_pip", lambda _listed: (1, NO_PIP))
-    gate = check_requirements(["numpy==2.1.0"])
-    assert gate.outcome == "not checked"
-    assert "has no pip; install it there" in gate.measured
-    assert "check_requirements=False" in gate.measured
-    assert "online" not in gate.measured
+    monkeypatch.setattr(gates, "ask_pip", lambda _listed: (1, NO_PIP))
+    result = check_requirements(["numpy==2.1.0"])
+    assert result.outcome == "not checked"
+    assert "has no pip; install it there" in result.measured
+    assert "check_requirements=False" in result.measured
+    assert "online" not in result.measured
 
 
 @pytest.mark.slow
 def test_without_a_network_pip_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    gate = check_requirements(["numpy==2.1.0"])
-    assert gate.outcome == "not checked", gate
+    result = check_requirements(["numpy==2.1.0"])
+    assert result.outcome == "not checked", result

@@ -13,7 +13,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from landmark_ml.registry.champion import CHAMPION
+from landmark_ml.registry.history import CHAMPION
 from serving.champion import ALIAS, Champion, ChampionError, Loaded, load_version, scratch_folder
 from tests.colour_artifact import NAMES, RED, colour_photo, log_artifact
 

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from landmark_ml.data import MANIFEST
-from landmark_ml.tracking.fetch import fetch_manifest, fetch_model
+from landmark_ml.tracking.read_runs import fetch_manifest, fetch_model
 from tests.colour_artifact import log_artifact
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from landmark_ml.evaluation import judge, report
 from landmark_ml.evaluation.judge import choose_photos
 from landmark_ml.evaluation.report import run_evaluation
 from landmark_ml.geo.gazetteer import Gazetteer
-from landmark_ml.registry import judged
-from landmark_ml.registry.judged import judge_version
+from landmark_ml.registry import candidates
+from landmark_ml.registry.candidates import judge_version
 from landmark_ml.training import run as training
 from landmark_ml.training.devices import ALONE, one_thread
 from landmark_ml.training.run import open_photos, run_training
@@ -94,7 +94,7 @@ def test_a_promotion_asks_a_version_on_its_threads(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", lambda *_, **__: str(tmp_path))
-    monkeypatch.setattr(judged, "open_served", stop_here)
+    monkeypatch.setattr(candidates, "open_served", stop_here)
     version = ModelVersion("landmarks", "1", 0)
     with pytest.raises(ReachedError, match=f"^{THREADS}$"):
         judge_version(version, dataset, Gazetteer({}), THREADS)

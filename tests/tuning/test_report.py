@@ -7,7 +7,7 @@ import re
 import optuna
 import pytest
 
-from landmark_ml.tuning.report import study_page
+from landmark_ml.tuning.search import study_page
 
 VALUES = (0.7, 0.9, 0.8)
 

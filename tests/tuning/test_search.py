@@ -12,9 +12,9 @@ import sqlalchemy
 
 from landmark_ml.config import TuneConfig
 from landmark_ml.geo.gazetteer import GazetteerError
-from landmark_ml.tuning import run_tuning, search, storage
+from landmark_ml.tuning import run_tuning, search
 from landmark_ml.tuning.recording import StudyRun, TrialRun
-from landmark_ml.tuning.study import StudyError
+from landmark_ml.tuning.study import StudyError, open_storage
 from landmark_ml.tuning.worker import TrialRunner
 from tests.mlflow_out import fail
 from tests.tuning.small_search import small_search
@@ -180,7 +180,7 @@ def test_an_outage_while_a_worker_joins_is_a_sentence(
     tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = TuneConfig(study="one", storage=f"sqlite:///{tmp_path}/studies.db")
-    opened = storage.open_storage
+    opened = open_storage
 
     def lost_at_once(url: str, *rest: Any) -> RDBStorage:
         made = opened(url, *rest)

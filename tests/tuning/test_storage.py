@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from landmark_ml.tuning import storage as databases
-from landmark_ml.tuning.storage import open_storage, storage_url, study_lock
+from landmark_ml.tuning import study as databases
+from landmark_ml.tuning.study import open_storage, storage_url, study_lock
 
 if TYPE_CHECKING:
     from pathlib import Path

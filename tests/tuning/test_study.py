@@ -12,7 +12,6 @@ import sqlalchemy
 from optuna.trial import TrialState, create_trial
 
 from landmark_ml.config import TuneConfig
-from landmark_ml.tuning.storage import open_storage
 from landmark_ml.tuning.study import (
     DEATHS,
     RETRY_OF,
@@ -21,6 +20,7 @@ from landmark_ml.tuning.study import (
     check_same_search,
     claim_trial,
     fail_dead_trials,
+    open_storage,
     retry,
     started,
 )
