@@ -115,7 +115,7 @@ notebooks: $(INSTALLED) ## execute the notebooks on a few postcards, into out/no
 		--execute --to html --output-dir out/notebooks experiments/notebooks/*.ipynb
 
 test: $(INSTALLED) ## run the fast test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(INSTALLED) ## lint, format, type and import checks
 	$(BIN)/ruff check .
