@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from landmark_ml.config import ClusterConfig
     from landmark_ml.geo.gazetteer import Place
-    from serving.tagging.library import Found
 
 _VERSION = 1
 """Version of how a row is made: raise it to have all photos recognised again."""
@@ -196,7 +195,17 @@ class PartTagger:
                 rows[row["path"]] = row
             else:
                 new.append(photo)
-        rows |= {row["path"]: row for row in self._recognised(new)}
+        answers = recognise(
+            self._predictor,
+            self._photos.read,
+            (photo.path for photo in new),
+            self._job.threshold,
+            threads=max(self._job.reads, self._job.cpus + 1),
+        )
+        located = self._locations.apply(photo for some in answers for photo in some)
+        for photo, answered in zip(new, located, strict=True):
+            row = table_row(answered, self._job.version)
+            rows[row["path"]] = row | {"size": photo.size, "mtime_ns": photo.mtime_ns}
         for path, row in before.items():
             if not unreadable.isdisjoint({path, *map(str, PurePath(path).parents)}):
                 rows.setdefault(path, row)
@@ -210,19 +219,6 @@ class PartTagger:
         for row in rows.values():
             counts.count(row)
         return counts
-
-    def _recognised(self, photos: list[Found]) -> Iterator[dict[str, Any]]:
-        answers = recognise(
-            self._predictor,
-            self._photos.read,
-            (photo.path for photo in photos),
-            self._job.threshold,
-            threads=max(self._job.reads, self._job.cpus + 1),
-        )
-        located = self._locations.apply(photo for some in answers for photo in some)
-        for photo, answered in zip(photos, located, strict=True):
-            state = {"size": photo.size, "mtime_ns": photo.mtime_ns}
-            yield table_row(answered, self._job.version) | state
 
 
 @dataclass(frozen=True)
@@ -243,8 +239,16 @@ class RayWorkers:
         machine has the cores of one worker.
         """
         with self.joined() as ray:
+            largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes()), default=0)
+            if self.cpus > largest:
+                # Ray would silently wait for such a machine forever.
+                raise ValueError(
+                    f"cpus={self.cpus}: the largest machine of the cluster has {largest:g} core(s);"
+                    " ask for at most so many"
+                )
+            cores = int(ray.cluster_resources().get("CPU", 1))
             remaining = iter(parts)
-            first = list(itertools.islice(remaining, self._size(ray)))
+            first = list(itertools.islice(remaining, self.workers or max(1, cores // self.cpus)))
             worker = ray.remote(num_cpus=self.cpus, max_restarts=-1, max_task_retries=-1)(
                 PartTagger
             )
@@ -275,16 +279,6 @@ class RayWorkers:
                 if counts is not None:
                     in_work -= 1
                     yield counts
-
-    def _size(self, ray: Any) -> int:
-        largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes()), default=0)
-        if self.cpus > largest:
-            # Ray would silently wait for such a machine forever.
-            raise ValueError(
-                f"cpus={self.cpus}: the largest machine of the cluster has {largest:g} core(s); ask"
-                " for at most so many"
-            )
-        return self.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // self.cpus)
 
     @contextlib.contextmanager
     def joined(self) -> Iterator[Any]:

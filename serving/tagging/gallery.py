@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from PIL import Image
@@ -57,7 +57,6 @@ _NOTES = {
     " position of their own.",
     Unfiled.REFUSED: "Each with the reason.",
 }
-_SEVERAL = "one of several landmarks"
 _SOURCES = {
     "exif": "from the photo",
     "landmark": "position of the landmark",
@@ -83,7 +82,7 @@ def write_gallery(
                 section = Unfiled.REFUSED
             index.add(section, photo, thumbnail)
         pages = _Pages(folder, root, result, min_confidence)
-        for entry in index.entries():
+        for entry in index.entries.values():
             pages.write_album(entry, index)
         for kind, count in index.unfiled.items():
             pages.write_photos(kind, index, own=count, title=_TITLES[kind], note=_NOTES[kind])
@@ -127,7 +126,7 @@ class _Pages:
         names = [page_name(section, number) for number in range(1, last + 1)]
         for number, name in enumerate(names, 1):
             cards = [
-                make_card(photo, self._originals, self._min_confidence)
+                make_card(*photo, self._originals, self._min_confidence)
                 for photo in islice(photos, PHOTOS_ON_A_PAGE)
             ]
             values = {"own": own, "total": own, "note": "", "outer": [], "tiles": [], **head}
@@ -137,7 +136,7 @@ class _Pages:
 
     def write_index(self, index: PhotoIndex) -> None:
         """Write the first page: countries with their albums, last what is in no country."""
-        top = index.top()
+        top = sorted(entry for entry in index.entries.values() if not around(entry.album))
         sections: list[dict[str, Any]] = [
             {
                 "name": entry.album.country,
@@ -189,72 +188,47 @@ def _tile(entry: Entry, *, thumbnails: str, pages: str = "") -> dict[str, Any]:
     }
 
 
-class Card(NamedTuple):
+def make_card(
+    photo: Tagged, thumbnail: str | None, originals: str, min_confidence: float
+) -> dict[str, Any]:
     """A photo on a page, as text still to be escaped; what is not known is empty.
 
-    original, thumbnail: addresses relative to the page; confidence: of the title, 0 to 1; position:
-    `48.8584, 2.2945` in WGS84 degrees, with its geo: address and where it comes from.
-    """
-
-    title: str
-    name: str
-    original: str
-    thumbnail: str | None
-    confidence: float | None
-    place: str
-    tags: tuple[str, ...]
-    position: str
-    geo: str
-    source: str
-    error: str
-
-
-def make_card(shown: Shown, originals: str, min_confidence: float) -> Card:
-    """Card of a photo, for a page beside the folder of thumbnails.
-
     An answer below `min_confidence` is shown as what the photo may be. originals: address of the
-    library.
+    library; addresses are relative to the page.
     """
-    path, answer = shown.photo
+    path, answer = photo
     error, latitude, longitude = answer["error"], answer["latitude"], answer["longitude"]
     confident, placed = is_confident(answer, min_confidence), has_place(answer, min_confidence)
     known = placed and latitude is not None and longitude is not None
     at = (f"{latitude:.4f}", f"{longitude:.4f}") if known else ()
     place = [part for part in (answer["city"], answer["country"]) if part and placed]
-    name = _name_of(answer)
-    if name == _SEVERAL and confident:
-        name = _SEVERAL.capitalize()
+    # As finely as the answer says. City and country of a photo with its own position are not those
+    # that the model means.
+    name = answer["landmark"]
+    if answer["level"] and not name:
+        area = answer["city"] if answer["level"] == "city" else answer["country"]
+        name = (area if answer["location_source"] != "exif" else None) or (
+            "One of several landmarks" if confident else "one of several landmarks"
+        )
     if error is not None:
         title = error["code"]
     elif name is None:
         title = "No known landmark"
     else:
         title = name if confident else f"Perhaps {name}"
-    return Card(
-        title=title,
-        name=printable(path),
-        original=f"{originals}/{_url(path)}",
-        thumbnail=f"../{THUMBNAILS}/{shown.thumbnail}" if shown.thumbnail else None,
-        confidence=answer["confidence"] if name else None,
-        place=", ".join(place),
-        tags=tuple(answer["tags"] or ()) if confident else (),
-        position=", ".join(at),
-        geo=f"geo:{','.join(at)}",
-        source=_SOURCES.get(answer["location_source"] or "", ""),
-        error=error["reason"] if error else "",
-    )
-
-
-def _name_of(answer: Prediction) -> str | None:
-    """What the answer says that the photo shows, as finely as it says."""
-    if answer["landmark"] or not answer["level"]:
-        return answer["landmark"]
-    # City and country of a photo with its own position are not those that the model means.
-    if answer["location_source"] != "exif":
-        name = answer["city"] if answer["level"] == "city" else answer["country"]
-        if name:
-            return name
-    return _SEVERAL
+    return {
+        "title": title,
+        "name": printable(path),
+        "original": f"{originals}/{_url(path)}",
+        "thumbnail": f"../{THUMBNAILS}/{thumbnail}" if thumbnail else None,
+        "confidence": answer["confidence"] if name else None,
+        "place": ", ".join(place),
+        "tags": tuple(answer["tags"] or ()) if confident else (),
+        "position": ", ".join(at),
+        "geo": f"geo:{','.join(at)}",
+        "source": _SOURCES.get(answer["location_source"] or "", ""),
+        "error": error["reason"] if error else "",
+    }
 
 
 def originals_address(root: Path, pages: Path) -> str:
@@ -296,13 +270,6 @@ CREATE INDEX by_thumbnail ON photos (thumbnail);
 """
 
 
-class Shown(NamedTuple):
-    """An answered photo and the name of its thumbnail, if it has one."""
-
-    photo: Tagged
-    thumbnail: str | None
-
-
 @dataclass
 class Entry:
     """An album: its own photos, all photos with those of inner albums, its cover's thumbnail."""
@@ -331,14 +298,14 @@ class PhotoIndex(ScratchDatabase):
     """Photos by album, as they are added; memory grows with the albums, not with the photos.
 
     An album within a city makes the city's album, and that the country's. `unfiled` counts photos
-    without an album. The file is removed at the end.
+    without an album. The file is removed at the end; `entries` are all albums.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, *_TABLES.split(";"))
         self.unfiled: dict[Unfiled, int] = {}
         self._sections: dict[Album | Unfiled, int] = {}
-        self._entries: dict[Album, Entry] = {}
+        self.entries: dict[Album, Entry] = {}
         self._db.execute("BEGIN")
 
     def add(self, section: Album | Unfiled, photo: Tagged, thumbnail: str | None) -> None:
@@ -358,32 +325,24 @@ class PhotoIndex(ScratchDatabase):
             if thumbnail is not None and confidence > entry._cover_confidence:
                 entry.cover, entry._cover_confidence = thumbnail, confidence
 
-    def photos(self, section: Album | Unfiled) -> Iterator[Shown]:
-        """Photos of a section in order of path."""
+    def photos(self, section: Album | Unfiled) -> Iterator[tuple[Tagged, str | None]]:
+        """Photos of a section in order of path, each with the name of its thumbnail."""
         query = "SELECT path, thumbnail, answer FROM photos WHERE section = ? ORDER BY path"
         for path, thumbnail, answer in self._db.execute(query, [self._sections.get(section)]):
             photo = Tagged(Path(os.fsdecode(path)), cast("Prediction", json.loads(answer)))
-            yield Shown(photo, thumbnail)
+            yield photo, thumbnail
 
     def uses(self, thumbnail: str) -> bool:
         """Whether a photo has this thumbnail."""
         query = "SELECT EXISTS (SELECT 1 FROM photos WHERE thumbnail = ?)"
         return bool(self._db.execute(query, [thumbnail]).fetchone()[0])
 
-    def top(self) -> list[Entry]:
-        """Albums that are in no other, by name: countries, and what has no country."""
-        return sorted(entry for entry in self._entries.values() if not around(entry.album))
-
-    def entries(self) -> list[Entry]:
-        """All albums."""
-        return list(self._entries.values())
-
     def _entry(self, album: Album) -> Entry:
-        if album not in self._entries:
-            self._entries[album] = Entry(album)
+        if album not in self.entries:
+            self.entries[album] = Entry(album)
             for outer in around(album)[:1]:
-                self._entry(outer).within.append(self._entries[album])
-        return self._entries[album]
+                self._entry(outer).within.append(self.entries[album])
+        return self.entries[album]
 
 
 def around(album: Album) -> list[Album]:
@@ -416,7 +375,11 @@ def with_thumbnails(
             return photo, None
         source = root / photo.path
         try:
-            name = thumbnail_name(photo.path, source.stat())
+            state = source.stat()
+            # Another name when the photo is changed.
+            identity = f"\0{state.st_size}\0{state.st_mtime_ns}\0{MAX_SIDE}".encode()
+            digest = hashlib.sha256(os.fsencode(photo.path) + identity).hexdigest()[:20]
+            name = f"{digest[:2]}/{digest}.jpg"
             target = folder / name
             # A power cut may leave an empty file.
             if not (target.is_file() and target.stat().st_size):
@@ -428,13 +391,6 @@ def with_thumbnails(
         return photo, name
 
     return in_order(find_or_make, photos, usable_cpus(), name="thumb")
-
-
-def thumbnail_name(path: Path, state: os.stat_result) -> str:
-    """`ab/abc….jpg`; another name when the photo is changed."""
-    identity = f"\0{state.st_size}\0{state.st_mtime_ns}\0{MAX_SIDE}".encode()
-    digest = hashlib.sha256(os.fsencode(path) + identity).hexdigest()[:20]
-    return f"{digest[:2]}/{digest}.jpg"
 
 
 def thumbnail(photo: Path) -> bytes:

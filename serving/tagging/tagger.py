@@ -70,21 +70,17 @@ def run_tagging(config: TagConfig) -> TagResult:
     if config.albums == "links" and not config.dry_run:
         # Better now than after hours of recognition.
         refuse_foreign_files(out / ALBUMS)
-    with locked(out), tracking.start_run(config, "tag", {"kind": "tag"}) as run:
+    out.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(FileLock(out / ".lock", timeout=0))
+        except Timeout:
+            reason = "another tagger writes there; wait or give another"
+            raise ValueError(f"out={out}: {reason}") from None
+        run = held.enter_context(tracking.start_run(config, "tag", {"kind": "tag"}))
         result = tag_library(library, load_version(find_version(config.model)), config)
         result.record(run, f"the table ({PARQUET}, {CSV}) stays on the machine that made it")
     return result
-
-
-@contextlib.contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Let one tagger at a time write to a folder. Raises ValueError when another one does."""
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(out / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise ValueError(f"out={out}: another tagger writes there; wait or give another") from None
 
 
 def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResult:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import mlflow
 import pytest
+from filelock import FileLock
 from mlflow.exceptions import MlflowException
 
 from experiments import tag
 from landmark_ml.config import TagConfig
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from serving.champion import find_version, load_version
-from serving.tagging import run_tagging, tagger
+from serving.tagging import run_tagging
 from tests.colour_artifact import TOWER, log_artifact
 from tests.serving.tagging.tables import parquet
 
@@ -115,5 +116,7 @@ def test_a_library_must_be_named() -> None:
 
 
 def test_two_taggers_do_not_write_to_one_place(config: TagConfig, registered: str) -> None:
-    with tagger.locked(Path(config.out)), pytest.raises(ValueError, match="another tagger writes"):
+    Path(config.out).mkdir()
+    held = FileLock(Path(config.out) / ".lock")
+    with held, pytest.raises(ValueError, match="another tagger writes"):
         run_tagging(config)
