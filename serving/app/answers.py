@@ -6,7 +6,16 @@ import logging
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_origin, is_typeddict
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    TypedDict,
+    cast,
+    get_args,
+    get_origin,
+    is_typeddict,
+)
 
 import mlflow
 import numpy as np
@@ -107,22 +116,13 @@ def answer_photo(
         # What spoke against the landmark is negative.
         positive = np.clip(attention, 0, None).astype(float)
         grid = np.round(positive / (positive.max() or 1.0), _DIGITS).tolist()
-    return PhotoAnswer(
-        **prediction, name=name, attention=grid, distance_km=_distance_km(prediction)
-    )
-
-
-def _distance_km(prediction: Prediction) -> float | None:
-    if prediction["location_source"] != "exif" or not prediction["level"]:
-        return None
-    best = (prediction["candidates"] or [])[0]
-    latitude, longitude = prediction["latitude"], prediction["longitude"]
-    if latitude is None or longitude is None:
-        return None
-    if best["latitude"] is None or best["longitude"] is None:
-        return None
-    apart = great_circle_km((latitude, longitude), (best["latitude"], best["longitude"]))
-    return round(apart, _DIGITS)
+    distance = None
+    if prediction["location_source"] == "exif" and prediction["level"]:
+        best = (prediction["candidates"] or [])[0]
+        if best["latitude"] is not None and best["longitude"] is not None:
+            own = cast("tuple[float, float]", (prediction["latitude"], prediction["longitude"]))
+            distance = round(great_circle_km(own, (best["latitude"], best["longitude"])), _DIGITS)
+    return PhotoAnswer(**prediction, name=name, attention=grid, distance_km=distance)
 
 
 def document(answer_type: Any) -> type[BaseModel]:
@@ -130,21 +130,21 @@ def document(answer_type: Any) -> type[BaseModel]:
 
     Pydantic itself reads `typing.TypedDict` only from Python 3.12 on.
     """
+
+    def documented(kind: Any) -> Any:
+        if get_origin(kind) is list:
+            return list[documented(get_args(kind)[0])]  # type: ignore[misc]
+        return document(kind) if is_typeddict(kind) else kind
+
     fields: dict[str, Any] = {}
     for item in answer_fields(answer_type):
-        kind = _documented(item.type)
+        kind = documented(item.type)
         described = Field(description=item.meaning)
         fields[item.name] = (kind | None if item.nullable else kind, described)
     made: type[BaseModel] = create_model(
         answer_type.__name__, __doc__=answer_type.__doc__, **fields
     )
     return made
-
-
-def _documented(kind: Any) -> Any:
-    if get_origin(kind) is list:
-        return list[_documented(get_args(kind)[0])]  # type: ignore[misc]
-    return document(kind) if is_typeddict(kind) else kind
 
 
 LOCAL_UI = "http://127.0.0.1:5000"

@@ -8,6 +8,7 @@ import json
 import logging
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,6 +86,8 @@ SECURITY_HEADERS = {
 }
 """On every response. Pages hold no inline script or style and load nothing from elsewhere."""
 _WITH_TOKEN = ("/api/", "/metrics")
+OTHER = "other"
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 def create_app(
@@ -166,25 +169,16 @@ def create_app(
         )
         # A second route, so that the description of the API lists GET alone.
         app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
-    _add_pages(app)
+    for path, name in (("/", "index.html"), ("/docs", "docs.html")):
+
+        async def page(_: Request, file: Path = _STATIC / name) -> Response:
+            return FileResponse(file, headers={"Cache-Control": "no-cache"})
+
+        app.add_route(path, page, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-    hosts = [name.strip() for name in config.hosts.split(",") if name.strip()]
     paths = {route.path for route in app.routes if hasattr(route, "path")}
-    # The one added last is outermost: the log sees what the guard refuses.
-    app.add_middleware(Guard, hosts=hosts, token=token)
-    app.add_middleware(AccessLog, metrics=metrics, paths=paths)
+    app.add_middleware(Guard, hosts=config.hosts, token=token, metrics=metrics, paths=paths)
     return app
-
-
-def _add_pages(app: FastAPI) -> None:
-    async def page() -> Response:
-        return FileResponse(_STATIC / "index.html", headers={"Cache-Control": "no-cache"})
-
-    async def docs() -> Response:
-        return FileResponse(_STATIC / "docs.html", headers={"Cache-Control": "no-cache"})
-
-    for path, endpoint in (("/", page), ("/docs", docs)):
-        app.add_api_route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False)
 
 
 async def _fail(_: Request, __: Exception) -> Response:
@@ -193,38 +187,105 @@ async def _fail(_: Request, __: Exception) -> Response:
     return JSONResponse({"detail": "the server failed; what happened is in the log"}, 500, headers)
 
 
-class Guard:
-    """ASGI middleware: checks the host, the origin and the token, and sets security headers."""
+class Metrics:
+    """Counters of one app. They are not global, so two apps in a process do not mix theirs."""
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str], token: str) -> None:
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        counter = partial(Counter, registry=self._registry)
+        histogram = partial(Histogram, registry=self._registry)
+        labels = ("method", "path", "status")
+        self.requests = counter("landmarks_requests", "Requests answered.", labels)
+        self.seconds = histogram(
+            "landmarks_request_seconds",
+            "Time from the first byte of a request to the last of its answer.",
+            ("path",),
+            buckets=_SECONDS,
+        )
+        self.photos = counter(
+            "landmarks_photos",
+            "Photos by what they showed: a level of the answer, none, or the code of a refusal.",
+            ("outcome",),
+        )
+        self.batch_photos = histogram(
+            "landmarks_batch_photos", "Photos answered in one batch.", buckets=(1, 2, 3, 4)
+        )
+
+    def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+        """Add a gauge that is read whenever Prometheus asks."""
+        Gauge(name, meaning, registry=self._registry).set_function(value)
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class Guard:
+    """ASGI middleware: checks host, origin and token, sets security headers, logs and counts.
+
+    hosts: names of this server; token: what /api and /metrics require; empty: none. One JSON line
+    per request has the status and the time, and nothing about a photo. A route adds facts to it in
+    `scope["state"]["log"]`. Any path but `paths` counts as `other`, so that requests for random
+    paths cannot fill the log or the metrics.
+    """
+
+    def __init__(
+        self, app: ASGIApp, hosts: str, token: str, metrics: Metrics, paths: Collection[str]
+    ) -> None:
         self._app = app
-        self._hosts = {host.lower() for host in hosts}
+        self._hosts = {name.strip().lower() for name in hosts.split(",") if name.strip()}
         self._token = token.encode()
+        self._metrics = metrics
+        self._paths = frozenset(paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        request_id = uuid.uuid4().hex[:12]
+        started, status, received = time.perf_counter(), 500, 0
+        facts: dict[str, Any] = {}
+        scope.setdefault("state", {})["log"] = facts
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message
 
         async def send_guarded(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers.update(SECURITY_HEADERS)
+                headers.update(SECURITY_HEADERS | {"X-Request-Id": request_id})
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
+        app = self._app
         try:
             self._check(scope["path"], Headers(scope=scope))
         except HTTPException as refused:
-            answer = JSONResponse({"detail": refused.detail}, refused.status_code, refused.headers)
-            await answer(scope, receive, send_guarded)
-        else:
-            await self._app(scope, receive, send_guarded)
-
-    def _is_ours(self, host: str) -> bool:
-        name, colon, port = host.lower().rpartition(":")
-        return (name if colon and port.isdecimal() else host.lower()) in self._hosts
+            app = JSONResponse({"detail": refused.detail}, refused.status_code, refused.headers)
+        try:
+            await app(scope, receive_counted, send_guarded)
+        finally:
+            seconds = time.perf_counter() - started
+            path = scope["path"] if scope["path"] in self._paths else OTHER
+            method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else OTHER
+            self._metrics.requests.labels(method, path, str(status)).inc()
+            self._metrics.seconds.labels(path).observe(seconds)
+            line = {
+                "method": method,
+                "path": path,
+                "status": status,
+                "seconds": round(seconds, 4),
+                "id": request_id,
+                "bytes_in": received,
+                **facts,
+            }
+            logger.info("%s", json.dumps(line))
 
     def _check(self, path: str, headers: Headers) -> None:
         # Any site can point its own host name at this machine (DNS rebinding), but its pages
@@ -248,102 +309,6 @@ class Guard:
             reason = "a token is needed; send it as `Authorization: Bearer <token>`"
             raise HTTPException(401, reason, {"WWW-Authenticate": "Bearer"})
 
-
-OTHER = "other"
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-
-
-class Metrics:
-    """Counters of one app. They are not global, so two apps in a process do not mix theirs."""
-
-    def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        self.requests = Counter(
-            "landmarks_requests",
-            "Requests answered.",
-            ("method", "path", "status"),
-            registry=self._registry,
-        )
-        self.seconds = Histogram(
-            "landmarks_request_seconds",
-            "Time from the first byte of a request to the last of its answer.",
-            ("path",),
-            buckets=_SECONDS,
-            registry=self._registry,
-        )
-        self.photos = Counter(
-            "landmarks_photos",
-            "Photos by what they showed: a level of the answer, none, or the code of a refusal.",
-            ("outcome",),
-            registry=self._registry,
-        )
-        self.batch_photos = Histogram(
-            "landmarks_batch_photos",
-            "Photos answered in one batch.",
-            buckets=(1, 2, 3, 4),
-            registry=self._registry,
-        )
-
-    def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        """Add a gauge that is read whenever Prometheus asks."""
-        Gauge(name, meaning, registry=self._registry).set_function(value)
-
-    def text(self) -> bytes:
-        """All metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
-
-
-class AccessLog:
-    """ASGI middleware: writes one JSON line per request and counts it, under its route's path.
-
-    The line has the status and the time, and nothing about a photo. A route adds facts to the line
-    in `scope["state"]["log"]`. Any path but `paths` counts as `other`, so that requests for random
-    paths cannot fill the log or the metrics.
-    """
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Collection[str]) -> None:
-        self._app = app
-        self._metrics = metrics
-        self._paths = frozenset(paths)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request and log it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = uuid.uuid4().hex[:12]
-        started, status, received = time.perf_counter(), 500, 0
-        facts: dict[str, Any] = {}
-        scope.setdefault("state", {})["log"] = facts
-
-        async def receive_counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            return message
-
-        async def send_seen(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
-            await send(message)
-
-        try:
-            await self._app(scope, receive_counted, send_seen)
-        finally:
-            seconds = time.perf_counter() - started
-            path = scope["path"] if scope["path"] in self._paths else OTHER
-            method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else OTHER
-            self._metrics.requests.labels(method, path, str(status)).inc()
-            self._metrics.seconds.labels(path).observe(seconds)
-            line = {
-                "method": method,
-                "path": path,
-                "status": status,
-                "seconds": round(seconds, 4),
-                "id": request_id,
-                "bytes_in": received,
-                **facts,
-            }
-            logger.info("%s", json.dumps(line))
+    def _is_ours(self, host: str) -> bool:
+        name, colon, port = host.lower().rpartition(":")
+        return (name if colon and port.isdecimal() else host.lower()) in self._hosts
