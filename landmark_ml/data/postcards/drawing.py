@@ -1,7 +1,8 @@
-"""One postcard: a landmark or an ordinary scene, framed, lit, and photographed."""
+"""One postcard: a landmark or an ordinary scene, its scenery, light and weather, photographed."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -10,19 +11,11 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from landmark_ml.data.postcards.landmarks import SUBJECTS
 from landmark_ml.data.postcards.ordinary import ORDINARY
-from landmark_ml.data.postcards.pen import Pen, View, pick
-from landmark_ml.data.postcards.scenery import (
-    choose_light,
-    draw_distance,
-    draw_fog,
-    draw_foreground,
-    draw_ground,
-    draw_ground_lines,
-    draw_precipitation,
-    draw_sky,
-)
+from landmark_ml.data.postcards.pen import Colour, Light, Pen, View, mix, pick
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from landmark_ml.data.postcards.pen import Subject
 
 LANDMARKS: tuple[str, ...] = tuple(SUBJECTS)
@@ -47,22 +40,22 @@ def draw_postcard(
         raise ValueError(f"no postcard of {landmark!r}: choose one of {', '.join(LANDMARKS)}")
     subject = SUBJECTS[landmark] if landmark else pick(rng, ORDINARY)
     ground = str(rng.choice(subject.grounds))
-    light, clouds = choose_light(rng)
+    light, clouds = _choose_light(rng)
     drawn = (size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING)
     view = _frame(subject, drawn, rng)
     picture = Image.new("RGB", size)
-    draw_sky(picture, light, clouds, rng)
-    draw_ground(picture, ground, view.horizon / SUPERSAMPLING, light, rng)
+    _draw_sky(picture, light, clouds, rng)
+    _draw_ground(picture, ground, view.horizon / SUPERSAMPLING, light, rng)
     picture = picture.resize(drawn, Image.Resampling.BILINEAR)
-    draw_distance(picture, view.horizon, light, rng)
-    draw_ground_lines(picture, ground, view.horizon, light, rng)
+    _draw_distance(picture, view.horizon, light, rng)
+    _draw_ground_lines(picture, ground, view.horizon, light, rng)
     pen = Pen(drawn, view, light, rng)
     subject.draw(pen)
     _set_into(picture, subject, pen, in_water=ground == "water")
-    draw_fog(picture, light, rng)
-    draw_foreground(picture, light, rng)
+    _draw_fog(picture, light, rng)
+    _draw_foreground(picture, light, rng)
     picture = picture.reduce(SUPERSAMPLING)
-    draw_precipitation(picture, light, rng)
+    _draw_precipitation(picture, light, rng)
     return _photograph(picture, rng)
 
 
@@ -132,8 +125,34 @@ def _reflect(picture: Image.Image, layer: Image.Image, base: int, rng: np.random
 
 def _photograph(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Take the drawn scene as a camera would: roll, blur, colour, vignette, noise, compression."""
-    picture = _develop(_blur(_roll(picture, rng), rng), rng)
     width, height = picture.size
+    if rng.uniform() >= 0.4:
+        angle = float(np.radians(np.clip(rng.normal(0, 2.6), -8, 8)))
+        # The zoom that keeps the turned frame inside the picture, so that no corner is empty.
+        zoom = 1.0 / (np.cos(angle) + abs(np.sin(angle)) * max(width / height, height / width))
+        cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
+        x, y = width / 2, height / 2
+        matrix = (cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y)
+        affine, bilinear = Image.Transform.AFFINE, Image.Resampling.BILINEAR
+        picture = picture.transform(picture.size, affine, matrix, bilinear)
+    kind = rng.uniform()
+    if kind < 0.2:
+        picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.5, 1.8))))
+    elif kind < 0.28:
+        kernel = np.zeros((5, 5))
+        if rng.uniform() < 0.7:
+            kernel[2, :] = 1
+        else:
+            np.fill_diagonal(kernel, 1)
+        picture = picture.filter(ImageFilter.Kernel((5, 5), kernel.ravel().tolist()))
+    film = rng.uniform()
+    if film < 0.1:
+        picture = Image.merge("RGB", [picture.convert("L")] * 3)
+    gains = rng.normal(1.0, 0.05, 3) * np.exp(rng.normal(0, 0.13))
+    gains = gains * SEPIA if film < 0.05 else gains
+    contrast = float(rng.uniform(0.78, 1.15))
+    levels = ((np.arange(256) - 128.0) * contrast + 128.0)[None, :] * gains[:, None]
+    picture = picture.point(np.clip(levels, 0, 255).ravel().astype(int).tolist())
     pixels = np.asarray(picture, np.float32)
     if rng.uniform() < 0.35:
         rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None] ** 2
@@ -153,40 +172,274 @@ def _photograph(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     return picture
 
 
-def _roll(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    if rng.uniform() < 0.4:
-        return picture
-    angle = float(np.radians(np.clip(rng.normal(0, 2.6), -8, 8)))
+GROUNDS: dict[str, Colour] = {
+    "grass": (112, 146, 74),
+    "water": (74, 112, 134),
+    "sand": (216, 188, 138),
+    "plaza": (178, 170, 160),
+    "rock": (156, 144, 126),
+    "forest": (60, 92, 56),
+    "snow": (232, 236, 242),
+}
+
+# How often a sky is seen, how cloudy it is, and the light under it.
+SKIES: tuple[tuple[float, float, Light], ...] = (
+    (0.26, 0.3, Light((66, 128, 208), (190, 216, 236), (1.0, 1.0, 0.98), 0, 0.38)),
+    (0.18, 0.7, Light((104, 146, 196), (214, 222, 228), (0.95, 0.95, 0.96), 0, 0.28)),
+    (0.15, 0.6, Light((150, 156, 164), (204, 206, 206), (0.82, 0.84, 0.87), 0, 0.1)),
+    (0.11, 0.5, Light((78, 84, 140), (248, 164, 92), (0.92, 0.68, 0.52), 0, 0.5)),
+    (0.07, 0.3, Light((126, 138, 188), (246, 206, 190), (0.92, 0.8, 0.8), 0, 0.3)),
+    (0.06, 0.4, Light((70, 44, 66), (236, 112, 60), (0.26, 0.19, 0.21), 0, 0.2)),
+    (0.17, 0.2, Light((10, 14, 34), (44, 54, 88), (0.36, 0.4, 0.52), 0, 0.25, night=True)),
+)
+FLOODLIGHTS: tuple[tuple[float, float, float] | None, ...] = (
+    *(None, (1.0, 0.82, 0.52), (0.86, 0.84, 0.8)),
+    *((0.66, 0.56, 0.42), (0.8, 0.8, 0.95)),
+)
+
+
+def _choose_light(rng: np.random.Generator) -> tuple[Light, float]:
+    """Pick a sky: the light under it and how cloudy it is."""
+    shares = np.array([share for share, _, _ in SKIES])
+    _, clouds, light = SKIES[int(rng.choice(len(SKIES), p=shares / shares.sum()))]
+    red, green, blue = light.tint * rng.uniform(0.92, 1.06, 3)
+    side = float(rng.uniform(0.5, 1.0) * rng.choice((-1, 1)))
+    flood = pick(rng, FLOODLIGHTS) if light.night else None
+    return replace(light, tint=(red, green, blue), side=side, flood=flood), clouds
+
+
+def _noise_mask(
+    rng: np.random.Generator, size: tuple[int, int], grain: int, empty: float, cover: float
+) -> Image.Image:
+    """Soft random blotches about `grain` pixels high; empty: share without, cover: the greatest."""
+    small = rng.random((size[1] // grain + 2, size[0] // (2 * grain) + 2))
+    scaled = np.clip((small - empty) / (1.0 - empty), 0, 1) * 255 * cover
+    return Image.fromarray(scaled.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+
+
+def _gradient(size: tuple[int, int], top: Colour, bottom: Colour) -> Image.Image:
+    """Vertical _gradient."""
+    ends = Image.fromarray(np.array([[top], [bottom]], np.uint8))
+    column = ends.resize((1, size[1]), Image.Resampling.BILINEAR)
+    return column.resize(size, Image.Resampling.NEAREST)
+
+
+def _draw_sky(picture: Image.Image, light: Light, clouds: float, rng: np.random.Generator) -> None:
+    """Paint the whole picture with sky: _gradient, clouds, sun or stars."""
     width, height = picture.size
-    # The zoom that keeps the turned frame inside the picture, so that no corner is empty.
-    zoom = 1.0 / (np.cos(angle) + abs(np.sin(angle)) * max(width / height, height / width))
-    cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
-    x, y = width / 2, height / 2
-    matrix = (cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y)
-    affine, bilinear = Image.Transform.AFFINE, Image.Resampling.BILINEAR
-    return picture.transform(picture.size, affine, matrix, bilinear)
+    picture.paste(_gradient(picture.size, light.zenith, light.horizon), (0, 0))
+    draw = ImageDraw.Draw(picture)
+    if light.night:
+        for x, y in rng.uniform(0, 1, (40, 2)):
+            draw.point((x * width, y * height * 0.7), fill=(150, 154, 166))
+    if rng.uniform() < 0.25:
+        radius = rng.uniform(0.02, 0.05) * width
+        centre = (rng.uniform(0.1, 0.9) * width, rng.uniform(0.08, 0.5) * height)
+        draw.circle(centre, radius, fill=mix(light.horizon, (255, 250, 226), 0.7))
+    if rng.uniform() < clouds + 0.2:
+        empty, grain = rng.uniform(0.35, 0.7), int(height * rng.uniform(0.06, 0.16))
+        mask = _noise_mask(rng, picture.size, grain, empty, 0.8)
+        picture.paste(light.on((250, 250, 252)), (0, 0), mask)
 
 
-def _blur(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    kind = rng.uniform()
-    if kind < 0.2:
-        return picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.5, 1.8))))
-    if kind < 0.28:
-        kernel = np.zeros((5, 5))
-        if rng.uniform() < 0.7:
-            kernel[2, :] = 1
+def _draw_distance(
+    picture: Image.Image, horizon: float, light: Light, rng: np.random.Generator
+) -> None:
+    """Draw what stands far behind: hills, a skyline, a line of trees, or nothing."""
+    kind = pick(rng, ("none", "hills", "hills", "skyline", "trees"))
+    width, height = picture.size
+    draw = ImageDraw.Draw(picture)
+    reach = height * rng.uniform(0.03, 0.2)
+    if kind == "hills":
+        for share in (0.7, 0.4):
+            rise = np.cumsum(rng.normal(0, 0.25, 13))
+            rise = reach * share * (0.5 + (rise - rise.min()) / (np.ptp(rise) + 1e-6))
+            line = [(width * i / 12, horizon - r) for i, r in enumerate(rise)]
+            colour = mix(light.on((70, 96, 84)), light.horizon, share)
+            draw.polygon([(0, horizon + 2), *line, (width, horizon + 2)], fill=colour)
+    elif kind == "skyline":
+        x = 0.0
+        while x < width:
+            wide, tall = rng.uniform(0.02, 0.07) * width, reach * rng.uniform(0.2, 1.0)
+            colour = mix(light.on((140, 132, 128)), light.horizon, rng.uniform(0.3, 0.6))
+            draw.rectangle((x, horizon - tall, x + wide, horizon + 2), fill=colour)
+            for px, py in rng.uniform(0, 1, (4 if light.night else 0, 2)):
+                draw.point((x + wide * px, horizon - tall * py), fill=(255, 220, 140))
+            x += wide * rng.uniform(1.0, 1.3)
+    elif kind == "trees":
+        colour = mix(light.on((62, 90, 56)), light.horizon, 0.3)
+        for x in rng.uniform(0, width, 26):
+            r = reach * rng.uniform(0.3, 0.6)
+            draw.ellipse((x - r * 1.3, horizon - r, x + r * 1.3, horizon + r), fill=colour)
+
+
+def _draw_ground(
+    picture: Image.Image, kind: str, horizon: float, light: Light, rng: np.random.Generator
+) -> None:
+    """Fill everything under the horizon with grass, water, sand, paving, rock, forest or snow."""
+    width, height = picture.size
+    top = max(0, round(horizon))
+    if top >= height:
+        return
+    red, green, blue = np.clip(np.array(GROUNDS[kind]) + rng.normal(0, 9, 3), 0, 255)
+    near = light.on((int(red), int(green), int(blue)))
+    far = mix(near, light.horizon, 0.75 if kind == "water" else 0.4)
+    size = (width, height - top)
+    ground = _gradient(size, far, near)
+    patches = _noise_mask(rng, size, max(3, height // 40), 0.45, 0.33)
+    ground.paste(mix(near, (20, 24, 24), 0.5), (0, 0), patches)
+    picture.paste(ground, (0, top))
+
+
+def _draw_ground_lines(
+    picture: Image.Image, kind: str, horizon: float, light: Light, rng: np.random.Generator
+) -> None:
+    """Draw glints on water and joints in paving; leave other ground as it is."""
+    width, depth = picture.width, picture.height - horizon
+    if depth <= 0:
+        return
+    draw, base = ImageDraw.Draw(picture), light.on(GROUNDS[kind])
+    if kind == "water":
+        for x, y, bright in rng.uniform(0, 1, (60, 3)):
+            left, row = x * width, horizon + y * y * depth
+            right = left + width * (0.01 + 0.05 * y)
+            draw.line((left, row, right, row), fill=mix(base, light.horizon, bright), width=2)
+    elif kind == "plaza":
+        centre, colour = width * rng.uniform(0.2, 0.8), mix(base, (70, 66, 62), 0.25)
+        for i in range(-12, 13):
+            start, end = centre + i * width * 0.02, centre + i * width * 0.22
+            draw.line((start, horizon, end, picture.height), fill=colour, width=2)
+
+
+# What stands between the subject and the camera.
+
+LEAVES: tuple[Colour, ...] = ((58, 92, 48), (88, 112, 52), (150, 92, 44), (226, 170, 186))
+CLOTHES: tuple[Colour, ...] = (
+    *((40, 44, 60), (150, 48, 44), (214, 206, 190)),
+    *((52, 92, 110), (190, 150, 60)),
+)
+BARK: Colour = (74, 58, 46)
+
+Canvas = tuple[ImageDraw.ImageDraw, int, int]
+
+
+def _draw_foreground(picture: Image.Image, light: Light, rng: np.random.Generator) -> None:
+    """Draw none to three things in front of the subject."""
+    canvas = (ImageDraw.Draw(picture), *picture.size)
+    for _ in range(int(rng.choice((0, 1, 2, 3), p=(0.25, 0.4, 0.25, 0.1)))):
+        pick(rng, OCCLUDERS)(canvas, light, rng)
+
+
+def _tree(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
+    draw, width, height = canvas
+    # Near one edge, so that the subject is mostly left in sight.
+    near = abs(float(rng.normal(0, 0.14)))
+    x = width * (near if rng.uniform() < 0.5 else 1 - near)
+    tall, foot = height * rng.uniform(0.3, 0.85), height * rng.uniform(0.9, 1.1)
+    trunk = (x - tall * 0.03, foot - tall * 0.6, x + tall * 0.03, foot)
+    draw.rectangle(trunk, fill=light.on(BARK))
+    leaf = pick(rng, LEAVES)
+    for dx, dy in rng.normal(0, 1, (14, 2)):
+        centre = (x + dx * tall * 0.12, foot - tall * 0.72 + dy * tall * 0.1)
+        draw.circle(centre, tall * 0.1, fill=light.on(leaf, float(np.clip(dx, -1, 1))))
+
+
+def _branch(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
+    draw, width, height = canvas
+    start = 0 if rng.uniform() < 0.5 else width
+    end, drop = width * rng.uniform(0.3, 0.7), height * rng.uniform(0.05, 0.3)
+    leaf = light.on(pick(rng, LEAVES))
+    draw.line((start, drop * 0.3, end, drop), fill=light.on(BARK), width=max(2, height // 90))
+    for share in rng.uniform(0, 1, 34):
+        x = start + (end - start) * share + rng.normal(0, height * 0.03)
+        y = drop * (0.3 + 0.7 * share) + rng.normal(0, height * 0.05)
+        size = height * rng.uniform(0.012, 0.03)
+        draw.ellipse((x - size * 1.6, y - size, x + size * 1.6, y + size), fill=leaf)
+
+
+def _person(draw: ImageDraw.ImageDraw, x: float, foot: float, tall: float, colour: Colour) -> None:
+    trousers = mix(colour, (20, 20, 30), 0.6)
+    for left, right in ((-0.08, -0.01), (0.01, 0.08)):
+        leg = (x + tall * left, foot - tall * 0.5, x + tall * right, foot)
+        draw.rectangle(leg, fill=trousers)
+    body = (x - tall * 0.14, foot - tall * 0.86, x + tall * 0.14, foot - tall * 0.36)
+    draw.ellipse(body, fill=colour)
+    draw.circle((x, foot - tall * 0.91), tall * 0.075, fill=mix(colour, (180, 130, 100), 0.7))
+
+
+def _people(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
+    draw, width, height = canvas
+    for _ in range(int(rng.integers(1, 5))):
+        tall = height * rng.uniform(0.12, 0.42)
+        colour = light.on(pick(rng, CLOTHES))
+        _person(draw, rng.uniform(0, width), height * rng.uniform(0.92, 1.08), tall, colour)
+
+
+def _crowd(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
+    draw, width, height = canvas
+    tall = height * rng.uniform(0.16, 0.4)
+    for x in np.linspace(0, width, int(rng.integers(7, 14))):
+        colour = light.on(pick(rng, CLOTHES))
+        foot = height + tall * rng.uniform(0.15, 0.6)
+        _person(draw, x + rng.normal(0, width * 0.02), foot, tall, colour)
+
+
+def _lamp(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
+    draw, width, height = canvas
+    x, top = rng.uniform(0, 1) * width, height * rng.uniform(0.2, 0.6)
+    colour, thick, arm = light.on((52, 54, 58)), max(2, round(height * 0.008)), height * 0.03
+    draw.line((x, top, x, height), fill=colour, width=thick)
+    glass = (255, 226, 150) if light.night else light.on((220, 220, 210))
+    draw.circle((x, top), height * 0.022, fill=glass)
+    draw.line((x - arm, top + arm, x + arm, top + arm), fill=colour, width=thick)
+
+
+def _railing(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
+    draw, width, height = canvas
+    top, colour = height * rng.uniform(0.8, 0.92), light.on((66, 66, 68))
+    draw.line((0, top, width, top), fill=colour, width=max(2, height // 70))
+    for x in np.arange(0, width, width * rng.uniform(0.03, 0.08)):
+        draw.line((x, top, x, height), fill=colour, width=max(2, height // 110))
+
+
+def _birds(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
+    draw, width, height = canvas
+    for x, y in rng.uniform(0.05, 0.95, (int(rng.integers(2, 8)), 2)):
+        size, px, py = height * rng.uniform(0.01, 0.03), x * width, y * height * 0.6
+        wings = [(px - size, py - size * 0.5), (px, py), (px + size, py - size * 0.5)]
+        draw.line(wings, fill=light.on((40, 42, 48)), width=2)
+
+
+OCCLUDERS: tuple[Callable[[Canvas, Light, np.random.Generator], None], ...] = (
+    *(_tree, _tree, _branch, _people, _people),
+    *(_crowd, _lamp, _railing, _birds),
+)
+
+
+def _draw_fog(picture: Image.Image, light: Light, rng: np.random.Generator) -> None:
+    """Lay haze over everything drawn so far: thin often, thick now and then, in banks or even."""
+    dense = rng.uniform() < 0.16 and not light.night
+    cover = float(rng.uniform(0.35, 0.72) if dense else rng.uniform(0.0, 0.22))
+    haze = mix(light.horizon, light.zenith, 0.25)
+    if dense:
+        banks = _noise_mask(rng, picture.size, picture.height // 5, 0.0, 1.0)
+        levels = [min(225, int((0.55 * v + 110) * cover * 1.15)) for v in range(256)]
+        picture.paste(haze, (0, 0), banks.point(levels))
+    elif cover > 0.06:
+        picture.paste(Image.blend(picture, Image.new("RGB", picture.size, haze), cover), (0, 0))
+
+
+def _draw_precipitation(picture: Image.Image, light: Light, rng: np.random.Generator) -> None:
+    """Let rain or snow fall on about one picture in six."""
+    kind, (width, height) = rng.uniform(), picture.size
+    if kind > 0.17:
+        return
+    draw, colour = ImageDraw.Draw(picture), mix(light.horizon, (240, 242, 246), 0.6)
+    slant, length = rng.uniform(-0.25, 0.25), height * 0.06
+    for x, y in rng.uniform(0, 1, (int(rng.integers(60, 200)), 2)):
+        px, py = x * width, y * height
+        if kind < 0.09:
+            drop = (px, py, px + slant * length, py + length)
+            draw.line(drop, fill=mix(colour, light.zenith, 0.4))
         else:
-            np.fill_diagonal(kernel, 1)
-        return picture.filter(ImageFilter.Kernel((5, 5), kernel.ravel().tolist()))
-    return picture
-
-
-def _develop(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    film = rng.uniform()
-    if film < 0.1:
-        picture = Image.merge("RGB", [picture.convert("L")] * 3)
-    gains = rng.normal(1.0, 0.05, 3) * np.exp(rng.normal(0, 0.13))
-    gains = gains * SEPIA if film < 0.05 else gains
-    contrast = float(rng.uniform(0.78, 1.15))
-    levels = ((np.arange(256) - 128.0) * contrast + 128.0)[None, :] * gains[:, None]
-    return picture.point(np.clip(levels, 0, 255).ravel().astype(int).tolist())
+            draw.circle((px, py), 0.5 + 1.4 * ((x * 37.0) % 1.0), fill=colour)

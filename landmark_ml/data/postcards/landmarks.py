@@ -30,7 +30,15 @@ VEIN: Colour = (196, 188, 172)
 
 
 def _big_ben(pen: Pen) -> None:
-    _palace_wing(pen)
+    # The palace's wing.
+    length = 0.35 + 0.5 * abs(pen.view.turn)
+    pen.box(0.06, 0, length, 0.23, GOLD_STONE, 0.5)
+    pen.polygon([(0.06, 0.23), (length, 0.23), (length, 0.26), (0.08, 0.27)], SLATE)
+    for i in range(int((length - 0.1) / 0.07)):
+        x = 0.12 + 0.07 * i
+        for low in (0.03, 0.12):
+            pen.window(x, low, 0.03, 0.06, SHADOW)
+        pen.polygon([(x - 0.028, 0.22), (x - 0.012, 0.22), (x - 0.02, 0.3)], GOLD_STONE)
     pen.box(-0.085, 0, 0.03, 0.62, GOLD_STONE, -0.3)
     pen.box(0.03, 0, 0.085, 0.62, GOLD_STONE, 0.9)
     for x in (-0.085, -0.055, -0.026, 0.003, 0.03, 0.058, 0.083):
@@ -40,31 +48,7 @@ def _big_ben(pen: Pen) -> None:
     pen.box(-0.098, 0.6, 0.098, 0.755, GOLD_STONE)
     pen.line([(-0.104, 0.755), (0.104, 0.755)], GILT, 0.012)
     pen.line([(-0.104, 0.602), (0.104, 0.602)], GILT, 0.01)
-    _clock(pen)
-    for x in (-0.07, -0.035, 0.0, 0.035, 0.07):
-        pen.glow([(x - 0.012, 0.765), (x + 0.012, 0.765), (x + 0.012, 0.8), (x, 0.812)], SHADOW)
-    pen.box(-0.088, 0.757, 0.088, 0.765, GOLD_STONE)
-    pen.taper(0, (0.812, 0.885), (0.095, 0.046), SLATE)
-    pen.polygon([(0.03, 0.812), (0.095, 0.812), (0.046, 0.885), (0.018, 0.885)], SLATE, 0.9)
-    pen.box(-0.04, 0.885, 0.04, 0.915, GILT)
-    pen.polygon([(-0.05, 0.913), (0.05, 0.913), (0.0, 0.99)], SLATE)
-    pen.line([(0, 0.985), (0, 1.02)], GILT, 0.008)
-    for x in (-0.095, 0.095):
-        pen.polygon([(x - 0.012, 0.755), (x + 0.012, 0.755), (x, 0.84)], GOLD_STONE)
-
-
-def _palace_wing(pen: Pen) -> None:
-    length = 0.35 + 0.5 * abs(pen.view.turn)
-    pen.box(0.06, 0, length, 0.23, GOLD_STONE, 0.5)
-    pen.polygon([(0.06, 0.23), (length, 0.23), (length, 0.26), (0.08, 0.27)], SLATE)
-    for i in range(int((length - 0.1) / 0.07)):
-        x = 0.12 + 0.07 * i
-        for low in (0.03, 0.12):
-            pen.window(x, low, 0.03, 0.06, SHADOW)
-        pen.polygon([(x - 0.028, 0.22), (x - 0.012, 0.22), (x - 0.02, 0.3)], GOLD_STONE)
-
-
-def _clock(pen: Pen) -> None:
+    # The clock.
     if pen.light.night:
         pen.glow(arc((0, 0.678), (0.068, 0.068)), DIAL)
     else:
@@ -76,6 +60,16 @@ def _clock(pen: Pen) -> None:
     for length, angle in zip((0.038, 0.056), pen.rng.uniform(0, 2 * math.pi, 2), strict=True):
         tip = (length * math.sin(angle), 0.678 + length * math.cos(angle))
         pen.line([(0, 0.678), tip], (30, 30, 40), 0.009)
+    for x in (-0.07, -0.035, 0.0, 0.035, 0.07):
+        pen.glow([(x - 0.012, 0.765), (x + 0.012, 0.765), (x + 0.012, 0.8), (x, 0.812)], SHADOW)
+    pen.box(-0.088, 0.757, 0.088, 0.765, GOLD_STONE)
+    pen.taper(0, (0.812, 0.885), (0.095, 0.046), SLATE)
+    pen.polygon([(0.03, 0.812), (0.095, 0.812), (0.046, 0.885), (0.018, 0.885)], SLATE, 0.9)
+    pen.box(-0.04, 0.885, 0.04, 0.915, GILT)
+    pen.polygon([(-0.05, 0.913), (0.05, 0.913), (0.0, 0.99)], SLATE)
+    pen.line([(0, 0.985), (0, 1.02)], GILT, 0.008)
+    for x in (-0.095, 0.095):
+        pen.polygon([(x - 0.012, 0.755), (x + 0.012, 0.755), (x, 0.84)], GOLD_STONE)
 
 
 def _christ_the_redeemer(pen: Pen) -> None:
@@ -150,21 +144,17 @@ def _golden_gate_bridge(pen: Pen) -> None:
         pen.line(truss, (120, 44, 32), 0.006)
     for x in (-0.95, 0.95):
         pen.box(x - 0.13, -0.05, x + 0.13, 0.05, (176, 168, 156))
-        _bridge_tower(pen, x)
-
-
-def _bridge_tower(pen: Pen, x: float) -> None:
-    heights = (0.02, 0.29, 0.56, 0.8, 1.0)
-    for (low, high), wide in zip(
-        itertools.pairwise(heights), (0.038, 0.034, 0.029, 0.024), strict=True
-    ):
-        for side in (-0.075, 0.075):
-            pen.box(x + side - wide, low, x + side + wide * 0.2, high, ORANGE, -0.4)
-            pen.box(x + side + wide * 0.2, low, x + side + wide, high, ORANGE, 0.9)
-    for y, deep in ((0.97, 0.03), (0.79, 0.028), (0.59, 0.026), (0.4, 0.024), (0.26, 0.02)):
-        pen.box(x - 0.09, y - deep, x + 0.09, y + deep, mix(ORANGE, (90, 30, 24), 0.15))
-    pen.line([(x - 0.06, 0.05), (x + 0.06, 0.24)], ORANGE, 0.016)
-    pen.line([(x + 0.06, 0.05), (x - 0.06, 0.24)], ORANGE, 0.016)
+        heights = (0.02, 0.29, 0.56, 0.8, 1.0)
+        for (low, high), wide in zip(
+            itertools.pairwise(heights), (0.038, 0.034, 0.029, 0.024), strict=True
+        ):
+            for side in (-0.075, 0.075):
+                pen.box(x + side - wide, low, x + side + wide * 0.2, high, ORANGE, -0.4)
+                pen.box(x + side + wide * 0.2, low, x + side + wide, high, ORANGE, 0.9)
+        for y, deep in ((0.97, 0.03), (0.79, 0.028), (0.59, 0.026), (0.4, 0.024), (0.26, 0.02)):
+            pen.box(x - 0.09, y - deep, x + 0.09, y + deep, mix(ORANGE, (90, 30, 24), 0.15))
+        pen.line([(x - 0.06, 0.05), (x + 0.06, 0.24)], ORANGE, 0.016)
+        pen.line([(x + 0.06, 0.05), (x - 0.06, 0.24)], ORANGE, 0.016)
 
 
 def _itsukushima_torii(pen: Pen) -> None:
@@ -222,9 +212,22 @@ def _parthenon(pen: Pen) -> None:
     for low, half in ((0.0, 0.86), (0.03, 0.83), (0.06, 0.8)):
         pen.box(-half, low, half + reach * 0.98, low + 0.032, PENTELIC, -0.2)
     pen.box(-0.62, 0.09, 0.62, 0.6, (150, 128, 98))
-    _flank(pen, reach)
+    # The flank.
+    edges = [0.8 + reach * (1 - (1 - i / 11) ** 1.35) for i in range(12)]
+    pen.box(0.8, 0.09, 0.8 + reach, 0.62, (126, 106, 82), 0.5)
+    for near, far in itertools.pairwise(edges):
+        shrink = 1 - 0.18 * (far - 0.8) / reach
+        pen.box(near + 0.4 * (far - near), 0.09, far, 0.66 * shrink, PENTELIC, 0.8)
+    end = [(0.8 + reach, 0.66 * 0.82), (0.8 + reach, 0.82 * (1 - 0.18))]
+    pen.polygon([(0.8, 0.66), *end, (0.8, 0.82)], PENTELIC, 0.8)
     for i in range(8):
-        _doric_column(pen, -0.735 + 0.21 * i, 0.058, 0.64)
+        x, radius, top = -0.735 + 0.21 * i, 0.058, 0.64
+        pen.cylinder(x, (0.09, top - 0.035), (radius, radius * 0.78), PENTELIC)
+        for shift in (-0.45, 0.0, 0.45):
+            flute = [(x + shift * radius, 0.095), (x + shift * radius * 0.8, top - 0.04)]
+            pen.line(flute, (172, 150, 116), 0.005)
+        pen.taper(x, (top - 0.035, top), (radius * 0.78, radius * 1.15), PENTELIC)
+        pen.box(x - radius * 1.2, top, x + radius * 1.2, top + 0.022, PENTELIC)
     pen.box(-0.8, 0.66, 0.8, 0.735, PENTELIC)
     pen.box(-0.8, 0.74, 0.8, 0.815, PENTELIC, -0.15)
     for i in range(15):
@@ -237,25 +240,6 @@ def _parthenon(pen: Pen) -> None:
     pen.polygon(right, PENTELIC, 0.3)
     peak = [(-0.1, 0.97), (0.0, 1.0), (0.02, 0.93), (-0.06, 0.9), (-0.14, 0.9)]
     pen.polygon(peak, (196, 172, 132))
-
-
-def _flank(pen: Pen, reach: float) -> None:
-    edges = [0.8 + reach * (1 - (1 - i / 11) ** 1.35) for i in range(12)]
-    pen.box(0.8, 0.09, 0.8 + reach, 0.62, (126, 106, 82), 0.5)
-    for near, far in itertools.pairwise(edges):
-        shrink = 1 - 0.18 * (far - 0.8) / reach
-        pen.box(near + 0.4 * (far - near), 0.09, far, 0.66 * shrink, PENTELIC, 0.8)
-    far = [(0.8 + reach, 0.66 * 0.82), (0.8 + reach, 0.82 * (1 - 0.18))]
-    pen.polygon([(0.8, 0.66), *far, (0.8, 0.82)], PENTELIC, 0.8)
-
-
-def _doric_column(pen: Pen, x: float, radius: float, top: float) -> None:
-    pen.cylinder(x, (0.09, top - 0.035), (radius, radius * 0.78), PENTELIC)
-    for shift in (-0.45, 0.0, 0.45):
-        flute = [(x + shift * radius, 0.095), (x + shift * radius * 0.8, top - 0.04)]
-        pen.line(flute, (172, 150, 116), 0.005)
-    pen.taper(x, (top - 0.035, top), (radius * 0.78, radius * 1.15), PENTELIC)
-    pen.box(x - radius * 1.2, top, x + radius * 1.2, top + 0.022, PENTELIC)
 
 
 def _pyramids_of_giza(pen: Pen) -> None:
@@ -325,7 +309,14 @@ def _stonehenge(pen: Pen) -> None:
         if up or math.sin(angle) > 0.2:
             _standing_stone(pen, angle, lintel=bool(pen.rng.uniform() < 0.72))
         if abs(math.sin(angle)) < 0.12:
-            _great_trilithon(pen, 0.42 * math.cos(angle))
+            # A great trilithon.
+            x = 0.42 * math.cos(angle)
+            for shift in (-0.17, 0.17):
+                foot = [(x + shift - 0.1, 0.02), (x + shift + 0.1, 0.02)]
+                head = [(x + shift + 0.085, 0.84), (x + shift - 0.09, 0.84)]
+                pen.polygon([*foot, *head], SARSEN, 0.5 * shift / 0.17)
+            lintel = [(x - 0.29, 0.84), (x + 0.28, 0.84), (x + 0.27, 0.99), (x - 0.28, 1.0)]
+            pen.polygon(lintel, SARSEN, 0.1)
     for x in pen.rng.uniform(-1.3, 1.3, 4):
         fallen = [(x - 0.14, -0.14), (x + 0.13, -0.15), (x + 0.1, -0.05), (x - 0.1, -0.06)]
         pen.polygon(fallen, SARSEN)
@@ -347,15 +338,6 @@ def _standing_stone(pen: Pen, angle: float, *, lintel: bool) -> None:
         under = [(left, top), (right, top + dent[0])]
         over = [(right, top + 0.13 * near), (left, top + 0.12 * near)]
         pen.polygon([*under, *over], SARSEN, 0.3 * math.cos(angle))
-
-
-def _great_trilithon(pen: Pen, x: float) -> None:
-    for shift in (-0.17, 0.17):
-        foot = [(x + shift - 0.1, 0.02), (x + shift + 0.1, 0.02)]
-        head = [(x + shift + 0.085, 0.84), (x + shift - 0.09, 0.84)]
-        pen.polygon([*foot, *head], SARSEN, 0.5 * shift / 0.17)
-    lintel = [(x - 0.29, 0.84), (x + 0.28, 0.84), (x + 0.27, 0.99), (x - 0.28, 1.0)]
-    pen.polygon(lintel, SARSEN, 0.1)
 
 
 def _sydney_opera_house(pen: Pen) -> None:
@@ -391,7 +373,12 @@ def _shell(pen: Pen, x: float, wide: float, top: float, face: float) -> None:
 
 def _taj_mahal(pen: Pen) -> None:
     for x, height in ((-0.72, 0.6), (0.72, 0.6), (-0.92, 0.7), (0.92, 0.7)):
-        _minaret(pen, x, height)
+        pen.cylinder(x, (0.05, height), (0.036, 0.026), MAKRANA, 3)
+        for share in (0.4, 0.7, 1.0):
+            y = 0.05 + (height - 0.05) * share
+            pen.box(x - 0.042, y - 0.008, x + 0.042, y + 0.008, MAKRANA)
+        pen.box(x - 0.02, height, x + 0.02, height + 0.04, VEIN)
+        pen.onion_dome(x, (height + 0.04, height + 0.1), 0.032, MAKRANA)
     pen.box(-1.05, 0, 1.05, 0.05, (206, 150, 118), -0.1)
     pen.box(-0.98, 0.05, 0.98, 0.12, MAKRANA, -0.1)
     pen.box(-0.18, 0.5, 0.18, 0.6, MAKRANA)
@@ -411,15 +398,6 @@ def _taj_mahal(pen: Pen) -> None:
         for low in (0.13, 0.32):
             _iwan(pen, x, (low, low + 0.15), 0.045 if abs(x) < 0.3 else 0.03)
     pen.line([(-0.47, 0.5), (0.47, 0.5)], VEIN, 0.012)
-
-
-def _minaret(pen: Pen, x: float, height: float) -> None:
-    pen.cylinder(x, (0.05, height), (0.036, 0.026), MAKRANA, 3)
-    for share in (0.4, 0.7, 1.0):
-        y = 0.05 + (height - 0.05) * share
-        pen.box(x - 0.042, y - 0.008, x + 0.042, y + 0.008, MAKRANA)
-    pen.box(x - 0.02, height, x + 0.02, height + 0.04, VEIN)
-    pen.onion_dome(x, (height + 0.04, height + 0.1), 0.032, MAKRANA)
 
 
 def _iwan(pen: Pen, x: float, ends: Point, half: float) -> None:
