@@ -1,7 +1,9 @@
-"""What errors of MLflow mean, and calls that are tried again while a database is busy."""
+"""What errors of MLflow mean, which calls are tried again, and how long a server is waited for."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -13,7 +15,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_
 from landmark_ml.config import without_user
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mlflow.tracking import MlflowClient
 
@@ -26,6 +28,33 @@ _NOT_THERE = frozenset(map(ErrorCode.Name, (RESOURCE_DOES_NOT_EXIST, INVALID_PAR
 def is_not_there(error: MlflowException) -> bool:
     """Whether MLflow answered that it holds no such thing; False for an outage or a refusal."""
     return error.error_code in _NOT_THERE
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether a tracking server did not answer, however often MLflow asked."""
+    signs = ("failed with exception", "failed with timeout exception")
+    return isinstance(error, MlflowException) and any(sign in str(error) for sign in signs)
+
+
+@contextlib.contextmanager
+def short_waits(retries: int = 0, timeout: int = 10) -> Iterator[None]:
+    """Ask a tracking server this often and wait this many seconds for each answer.
+
+    MLflow asks for four minutes where nothing listens, for twenty where a server hangs, and at
+    every call anew.
+    """
+    wanted = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout),
+    }
+    before = {name: os.environ[name] for name in wanted if name in os.environ}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name in wanted:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def retry(

@@ -27,7 +27,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from landmark_ml.config import to_json, to_params, without_users
 from landmark_ml.data import MANIFEST, label_name, split_digest, write_manifest
 from landmark_ml.files import write_whole
-from landmark_ml.tracking.errors import is_not_there, shown_tracking_uri
+from landmark_ml.tracking.errors import (
+    is_not_there,
+    is_outage,
+    short_waits,
+    shown_tracking_uri,
+)
 from landmark_ml.tracking.read_runs import fetch_manifest
 
 if TYPE_CHECKING:
@@ -138,7 +143,15 @@ def connect() -> None:
     if os.environ.get("MLFLOW_RUN_ID"):
         return
     try:
-        mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT))
+        with short_waits(retries=3, timeout=30):
+            mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT))
+    except MlflowException as error:
+        if not is_outage(error):
+            raise
+        raise ValueError(
+            f"no MLflow server answers at {shown_tracking_uri()}: start it, or name another in"
+            " MLFLOW_TRACKING_URI"
+        ) from error
     except (CommandError, SQLAlchemyError) as error:
         # MLflow adds what an incomplete database seems to lack, and stumbles over what it has.
         if not re.search("duplicate column|already exists|no such|expected to match", str(error)):
@@ -215,7 +228,8 @@ def start_run(
 
     run_id: an unfinished run to continue, instead of a new one (or the one of `mlflow run`). A run
     tagged with a parent opens in the experiment of its parent. An exception ends the run FAILED
-    with the reason as a tag, Ctrl-C ends it KILLED.
+    with the reason as a tag, Ctrl-C ends it KILLED. A tracking server that stops answering is
+    waited for once, as long as MLflow waits; then the run stays open there.
     """
     connect()
     mlflow.enable_system_metrics_logging()  # type: ignore[no-untyped-call]
@@ -250,11 +264,22 @@ def start_run(
     except Exception as error:
         if active is not None:
             reason = without_users(f"{type(error).__name__}: {error}")
-            mlflow.set_tag("error", reason[:4000])
+            with contextlib.suppress(MlflowException), short_waits():
+                mlflow.set_tag("error", reason[:4000])
+        if is_outage(error):
+            there = f", where run {active.info.run_id} may stay open" if active else ""
+            raise MlflowException(
+                f"no MLflow server answers at {shown_tracking_uri()} any more{there}; once it is"
+                " back, start again, a training with resume=auto"
+            ) from error
         raise
     finally:
         if active is not None:
-            with hold_signals():
+            with hold_signals(), contextlib.ExitStack() as stack:
+                if status != RunStatus.FINISHED:
+                    # What ended the run is said soon, and not hidden by an outage.
+                    stack.enter_context(contextlib.suppress(MlflowException))
+                    stack.enter_context(short_waits(retries=3))
                 mlflow.end_run(RunStatus.to_string(status))
 
 

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 BEST_TRIAL = "best_trial"
 """Tag: the number of the best trial, on the parent run and on each run that tested one."""
 _FLUSH_SECONDS = 5.0
+_PATIENCE_SECONDS = 600.0
 # Limits of MLflow: metrics per request, characters per tag.
 _BATCH = 1000
 _LONGEST_TAG = 4000
@@ -43,10 +44,11 @@ class TrialRun:
     _params: list[Param] = field(default_factory=list)
     _pending: list[Metric] = field(default_factory=list)
     _flushed: float = 0.0
+    _answered: float = field(default_factory=time.monotonic)
     _steps: int = 0
 
     def add(self, metrics: Mapping[str, float]) -> None:
-        """Record an epoch."""
+        """Record an epoch; raises MlflowException when MLflow has not answered for ten minutes."""
         now = int(1000 * time.time())
         values = [Metric(k, v, now, self._steps) for k, v in metrics.items() if k != "epoch"]
         self._pending += values
@@ -55,6 +57,8 @@ class TrialRun:
             try:
                 self._flush({})
             except MlflowException as refused:
+                if time.monotonic() - self._answered > _PATIENCE_SECONDS:
+                    raise
                 # They are sent with the next ones, so a trial survives a short outage.
                 logger.warning("metrics of run %s wait: %s", self.run_id, refused)
 
@@ -84,6 +88,7 @@ class TrialRun:
             )
             self._params = []
         self._pending = []
+        self._answered = time.monotonic()
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.create import check_known
 from landmark_ml.registry.register import register, version_of_run
 from landmark_ml.tracking import run as tracking
+from landmark_ml.tracking.errors import is_outage, short_waits
 from landmark_ml.training.checkpoint import config_digest
 from landmark_ml.training.devices import choose_compute
 from landmark_ml.training.run import check_splits, run_training
@@ -208,19 +209,20 @@ def closing(config: TuneConfig, study: Study, parent: StudyRun) -> Iterator[None
         with _outage_explained(study.study_name):
             yield
     except BaseException as error:
-        others = False
-        try:
-            others = bool(running(study))
-            log_report(config, study, parent, reproduce(winning_config(config, study)))
-        except StudyError:
-            logger.debug("no trial to report")
-        except (*OUTAGES, MlflowException) as outage:
-            logger.warning("run %s lacks the latest trials: %s", parent.run_id, reason(outage))
-        try:
-            if not others:
-                parent.mark("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        except MlflowException as outage:
-            logger.warning("run %s lacks its final status: %s", parent.run_id, outage)
+        others, lost = False, is_outage(error)
+        with short_waits(retries=0 if lost else 3, timeout=30):
+            try:
+                others = bool(running(study))
+                log_report(config, study, parent, reproduce(winning_config(config, study)))
+            except StudyError:
+                logger.debug("no trial to report")
+            except (*OUTAGES, MlflowException) as outage:
+                logger.warning("run %s lacks the latest trials: %s", parent.run_id, reason(outage))
+            try:
+                if not others:
+                    parent.mark("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            except MlflowException as outage:
+                logger.warning("run %s lacks its final status: %s", parent.run_id, outage)
         if isinstance(error, KeyboardInterrupt | MlflowException):
             logger.warning("study %s stops here; continue it with study=%s", *[config.study] * 2)
         raise

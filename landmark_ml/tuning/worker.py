@@ -21,6 +21,7 @@ from landmark_ml.config import user_path
 from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.create import count_parameters, create_model
 from landmark_ml.networks.export import FEATURES, trace_backbone
+from landmark_ml.tracking.errors import short_waits
 from landmark_ml.training.batches import num_outputs
 from landmark_ml.training.cache import compute_features
 from landmark_ml.training.devices import random_state, restore_random_state, seed_everything
@@ -127,7 +128,8 @@ class Worker:
         except (KeyboardInterrupt, MlflowException):
             # Not the fault of the trial, and without MLflow the next one would fail as well.
             if run is not None:
-                run.end("interrupted")
+                with short_waits():
+                    run.end("interrupted")
             queue_again(self.study, self.study.tell(trial, state=TrialState.FAIL))
             raise
         except UpdateFinishedTrialError:

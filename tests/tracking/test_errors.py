@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
+import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
-from landmark_ml.tracking.errors import retry
+from landmark_ml.tracking.errors import is_outage, retry, short_waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,3 +60,15 @@ def test_pauses_double_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> Non
     retry(call, lambda _: True, first=1.0, longest=3.0, patience=60.0)
     for pause, about in zip(pauses, (1.0, 2.0, 3.0, 3.0), strict=True):
         assert about / 2 <= pause <= about * 1.5
+
+
+def test_a_server_that_is_not_there_is_known_at_once_with_short_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    with short_waits(), pytest.raises(MlflowException) as refused:
+        mlflow.MlflowClient("http://127.0.0.1:9").search_experiments()
+    assert is_outage(refused.value)
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+    assert not is_outage(MlflowException("no such run", RESOURCE_DOES_NOT_EXIST))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
 
 from landmark_ml.config import TrainConfig
 from landmark_ml.tracking import run as tracking
@@ -157,3 +159,49 @@ def test_a_database_that_mlflow_left_incomplete_is_named_with_the_fix(
             tracking.connect()
     finally:
         mlflow.set_tracking_uri(before)
+
+
+class Gone:
+    """In place of calls of MLflow: its server no longer answers. retries: those left to each."""
+
+    def __init__(self) -> None:
+        self.retries: list[str | None] = []
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        self.retries.append(os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES"))
+        raise MlflowException("API request to http://host failed with exception refused")
+
+
+def run_until(error: Exception | None, gone: Gone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run whose server goes away, and which ends by an error, or by its next call."""
+    with tracking.start_run(CONFIG, "name", {}) as run:
+        for name in ("log_metrics", "set_tag"):
+            monkeypatch.setattr(mlflow, name, gone)
+        monkeypatch.setattr(mlflow.MlflowClient, "set_terminated", gone)
+        if error is not None:
+            raise error
+        run.log_metrics({"a": 1.0})
+
+
+@pytest.mark.usefixtures("tracking_uri")
+def test_a_server_that_never_comes_back_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = Gone()
+    with pytest.raises(MlflowException, match=r"no MLflow server answers at .* run .* stay open"):
+        run_until(None, gone, monkeypatch)
+    assert gone.retries == [None, "0", "3"]
+    assert mlflow.active_run() is None
+
+
+@pytest.mark.usefixtures("tracking_uri")
+def test_an_outage_does_not_hide_what_ended_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OSError, match="disk full"):
+        run_until(OSError("disk full"), Gone(), monkeypatch)
+
+
+@pytest.mark.usefixtures("tracking_uri")
+def test_a_server_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = Gone()
+    monkeypatch.setattr(mlflow, "set_experiment", gone)
+    with pytest.raises(ValueError, match=r"no MLflow server answers at .*: start it, or name"):
+        tracking.connect()
+    assert gone.retries == ["3"]

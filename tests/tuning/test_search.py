@@ -9,10 +9,11 @@ import mlflow
 import optuna
 import pytest
 import sqlalchemy
+from mlflow.exceptions import MlflowException
 
 from landmark_ml.config import TuneConfig
 from landmark_ml.geo.gazetteer import GazetteerError
-from landmark_ml.tuning import run_tuning, search
+from landmark_ml.tuning import recording, run_tuning, search
 from landmark_ml.tuning.recording import StudyRun, TrialRun
 from landmark_ml.tuning.study import StudyError, open_storage
 from landmark_ml.tuning.worker import TrialRunner
@@ -157,6 +158,18 @@ def test_metrics_wait_until_mlflow_is_back(
     trial.end("complete", {})
     points = mlflow.MlflowClient().get_metric_history(parent.run_id, "val/top1")
     assert [(point.step, point.value) for point in points] == [(0, 0.5), (1, 0.75)]
+
+
+def test_an_mlflow_that_never_comes_back_ends_a_trial(
+    parent: StudyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = TrialRun(parent.run_id)
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", fail)
+    monkeypatch.setattr(recording, "_FLUSH_SECONDS", 0.0)
+    trial.add({"val/top1": 0.5})
+    monkeypatch.setattr(recording, "_PATIENCE_SECONDS", 0.0)
+    with pytest.raises(MlflowException, match="503"):
+        trial.add({"val/top1": 0.75})
 
 
 def test_the_parent_run_gets_its_status_even_when_the_report_fails(
