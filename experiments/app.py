@@ -1,7 +1,5 @@
 """`mlflow run . -e app`: a page and an HTTP API that answer for photos with the champion."""
 
-from __future__ import annotations
-
 import contextlib
 
 from experiments import cli
@@ -15,13 +13,11 @@ def main() -> None:
     from landmark_ml.tracking.run import connect
     from serving.app import serve
 
-    def say_where(address: str) -> None:
-        print(f"\nthe page   {address}\nthe API    {address}/docs\nCtrl-C ends it", flush=True)
-
     connect()
+    said = "\nthe page   {0}\nthe API    {0}/docs\nCtrl-C ends it"
     # Ending on a signal is success: a supervisor must not count it as a failure.
     with contextlib.suppress(KeyboardInterrupt):
-        serve(config, say_where)
+        serve(config, lambda address: print(said.format(address), flush=True))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """`mlflow run . -e cluster -P photos=s3://…`: the tagger's table, made by a Ray cluster."""
 
-from __future__ import annotations
-
 from experiments import cli
 from experiments.tag import print_counts
 from landmark_ml.config import ClusterConfig

@@ -1,7 +1,5 @@
 """`mlflow run . -e data`: look at a dataset and learn what is wrong with it before training."""
 
-from __future__ import annotations
-
 from experiments import cli, recipes
 from landmark_ml.config import DataConfig
 

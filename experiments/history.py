@@ -1,7 +1,5 @@
 """`mlflow run . -e history`: who became champion when, by whom and why."""
 
-from __future__ import annotations
-
 from experiments import cli
 from landmark_ml.config import HistoryConfig
 

@@ -1,7 +1,5 @@
 """Recipes: each returns a complete training configuration, of which flags change single values."""
 
-from __future__ import annotations
-
 from landmark_ml.config import TrainConfig
 
 

@@ -1,7 +1,5 @@
 """`mlflow run . -e rollback -P reason=…`: make the champion before champion again."""
 
-from __future__ import annotations
-
 from experiments import cli
 from landmark_ml.config import RollbackConfig
 

@@ -1,7 +1,5 @@
 """`mlflow run . -e tune`: search for a better training configuration."""
 
-from __future__ import annotations
-
 from experiments import cli
 from experiments.train import interval
 from landmark_ml.config import TuneConfig

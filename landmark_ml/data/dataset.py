@@ -132,12 +132,6 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
     def relative(photo: Photo | UnreadablePhoto) -> str:
         return Path(os.path.relpath(photo.path, dataset.root)).as_posix()
 
-    head = {
-        "schema_version": _SCHEMA_VERSION,
-        "name": dataset.name,
-        "digest": manifest_digest(dataset),
-        "classes": list(dataset.classes),
-    }
     photos = [
         {
             "sha256": photo.sha256,
@@ -154,7 +148,12 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
         {"path": relative(file), "code": file.code, "reason": file.reason}
         for file in dataset.unreadable
     ]
-    entries = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+    entries = [
+        f'"schema_version": {_SCHEMA_VERSION}',
+        f'"name": {json.dumps(dataset.name)}',
+        f'"digest": "{manifest_digest(dataset)}"',
+        f'"classes": {json.dumps(list(dataset.classes))}',
+    ]
     for key, rows in (("photos", photos), ("unreadable", unreadable)):
         lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
         entries.append(f'"{key}": [\n{lines}\n]')
@@ -191,10 +190,16 @@ def parse_manifest(
     missing = [photo for photo in photos if not photo.path.is_file()]
     _refuse(missing, f"recorded in {name} are missing")
     if verify:
+
+        def content(photo: Photo) -> str:
+            with photo.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+
         with ThreadPoolExecutor(threads or usable_cpus()) as pool:
-            same = pool.map(_has_its_content, photos)
-            checked = tqdm(same, total=len(photos), desc="checking photos", unit="photo")
-            changed = [photo for photo, sound in zip(photos, checked, strict=True) if not sound]
+            read = pool.map(content, photos)
+            checked = tqdm(read, total=len(photos), desc="checking photos", unit="photo")
+            pairs = zip(photos, checked, strict=True)
+            changed = [photo for photo, sha256 in pairs if sha256 != photo.sha256]
         _refuse(changed, f"have other content than {name} records")
     return dataset
 
@@ -219,11 +224,6 @@ def _rebuild(recorded: Any, root: Path) -> Dataset:
     )
     splits = {split: tuple(rows) for split, rows in photos.items()}
     return Dataset(recorded["name"], root, classes, unreadable=unreadable, **splits)
-
-
-def _has_its_content(photo: Photo) -> bool:
-    with photo.path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == photo.sha256
 
 
 def _refuse(photos: Sequence[Photo], what: str) -> None:

@@ -48,8 +48,8 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
     of data with a folder val/, which leaves nothing to assign.
     """
     name, root = find_root(config)
-    not_landmarks = user_path(config.not_landmarks).resolve() if config.not_landmarks else None
-    classes, files = list_folder(root, not_landmarks)
+    given_distractors = config.not_landmarks and user_path(config.not_landmarks).resolve()
+    classes, files = list_folder(root, given_distractors or None)
     given = {file.given for file in files}
     if count > 1 and "val" in given:
         raise ValueError(f"folds is {count} and {root} brings its own val/; give folds=1")
@@ -70,11 +70,19 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
         for splits in assigned
     )
     for fold in folds:
-        _check_classes(fold)
+        for split in SPLITS:
+            empty = [name for name, number in fold.class_counts(split).items() if not number]
+            if empty and split == "train":
+                raise ValueError(
+                    f"no training photos are left of {', '.join(empty)}: every one is unreadable,"
+                    " conflicting or also in val or test; add photos or remove the class"
+                )
+            if empty:
+                message = "%d classes have no %s photos: %s"
+                logger.warning(message, len(empty), split, ", ".join(empty))
     first = folds[0]
-    counts = len(first.train), len(first.val), len(first.test)
-    summary = "%s: %d classes, %d train, %d val, %d test photos"
-    logger.info(summary, name, len(classes), *counts)
+    counts = ", ".join(f"{len(first.split(split))} {split}" for split in SPLITS)
+    logger.info("%s: %d classes, %s photos", name, len(classes), counts)
     for left_out, reason in (
         (first.leaked, "the same picture is in a given val or test folder"),
         (first.conflicting, "the same file has two labels"),
@@ -140,15 +148,3 @@ def _report_unreadable(files: Sequence[UnreadablePhoto], total: int, max_share: 
             " or raise max_unreadable"
         )
     logger.warning("%s", message)
-
-
-def _check_classes(dataset: Dataset) -> None:
-    for split in SPLITS:
-        empty = [name for name, count in dataset.class_counts(split).items() if not count]
-        if empty and split == "train":
-            raise ValueError(
-                f"no training photos are left of {', '.join(empty)}: every one is unreadable,"
-                " conflicting or also in val or test; add photos or remove the class"
-            )
-        if empty:
-            logger.warning("%d classes have no %s photos: %s", len(empty), split, ", ".join(empty))

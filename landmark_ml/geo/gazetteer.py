@@ -57,8 +57,10 @@ class Place:
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise PlaceError("name", "is empty; give the place a name")
-        _check_degrees("latitude", self.latitude, 90)
-        _check_degrees("longitude", self.longitude, 180)
+        for column, limit in (("latitude", 90), ("longitude", 180)):
+            if not -limit <= (degrees := getattr(self, column)) <= limit:
+                reason = f"{degrees} is outside -{limit} to {limit}; give WGS84 decimal degrees"
+                raise PlaceError(column, reason)
         if self.country_code is not None and not re.fullmatch("[A-Z]{2}", self.country_code):
             reason = f"{self.country_code!r} is not two capital letters; give ISO 3166-1 alpha-2"
             raise PlaceError("country_code", reason)
@@ -84,12 +86,6 @@ def chord_to_km(chord: float) -> float:
 def km_to_chord(km: float) -> float:
     """Convert km on the Earth to the straight distance between two points of the unit sphere."""
     return 2 * math.sin(km / (2 * EARTH_RADIUS_KM))
-
-
-def _check_degrees(column: str, degrees: float, limit: int) -> None:
-    if not -limit <= degrees <= limit:
-        reason = f"{degrees} is outside -{limit} to {limit}; give WGS84 decimal degrees"
-        raise PlaceError(column, reason)
 
 
 OWN_PLACES = "places.csv"
@@ -189,6 +185,10 @@ def parse_gazetteer(content: bytes, file: str) -> dict[str, Place]:
     """
     places: dict[str, Place] = {}
     first_seen: dict[str, int] = {}
+
+    def listed(values: str) -> tuple[str, ...]:
+        return tuple(value.strip() for value in values.split(";") if value.strip())
+
     for line, row in _rows(content, file):
         try:
             if not spelling_key(row["landmark"]):
@@ -201,12 +201,12 @@ def parse_gazetteer(content: bytes, file: str) -> dict[str, Place]:
                 country_code=row["country_code"] or None,
                 latitude=_degrees(row, "latitude"),
                 longitude=_degrees(row, "longitude"),
-                tags=tuple(_listed(row["tags"])),
+                tags=listed(row["tags"]),
             )
         except PlaceError as error:
             raise _file_error(file, line, error.column, error.reason) from error
         labels = [("landmark", row["landmark"])]
-        labels += [("aliases", alias) for alias in _listed(row["aliases"])]
+        labels += [("aliases", alias) for alias in listed(row["aliases"])]
         for column, label in labels:
             key = spelling_key(label)
             if first_seen.setdefault(key, line) != line:
@@ -223,10 +223,19 @@ def _rows(content: bytes, file: str) -> Iterator[tuple[int, dict[str, str]]]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise GazetteerError(f"{file}, line {line}: not UTF-8; save it as UTF-8") from error
-    blank = dict.fromkeys(OPTIONAL_COLUMNS, "")
+    known = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        columns = _columns(next(reader, []), file)
+        columns = [column.strip().lower() for column in next(reader, [])]
+        for column in REQUIRED_COLUMNS:
+            if column not in columns:
+                reason = f"is missing (found: {', '.join(columns) or 'none'})"
+                fix = "add it, with commas between the columns"
+                raise _file_error(file, 1, column, f"{reason}; {fix}")
+        for column in columns:
+            if column not in known or columns.count(column) > 1:
+                reason = f"is unknown or doubled; name each of {', '.join(known)} once"
+                raise _file_error(file, 1, column, reason)
         for fields in reader:
             if not any(field.strip() for field in fields):
                 continue
@@ -236,23 +245,9 @@ def _rows(content: bytes, file: str) -> Iterator[tuple[int, dict[str, str]]]:
                 fix = "put values that hold a comma in double quotes"
                 raise _file_error(file, reader.line_num, column, f"{reason}; {fix}")
             row = zip(columns, (field.strip() for field in fields), strict=True)
-            yield reader.line_num, blank | dict(row)
+            yield reader.line_num, dict.fromkeys(OPTIONAL_COLUMNS, "") | dict(row)
     except csv.Error as error:
         raise GazetteerError(f"{file}, line {reader.line_num}: {error}; fix the quotes") from error
-
-
-def _columns(header: list[str], file: str) -> list[str]:
-    columns = [column.strip().lower() for column in header]
-    for column in REQUIRED_COLUMNS:
-        if column not in columns:
-            found = ", ".join(columns) or "none"
-            reason = f"is missing (found: {found}); add it, with commas between the columns"
-            raise _file_error(file, 1, column, reason)
-    for column in columns:
-        if column not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS or columns.count(column) > 1:
-            known = ", ".join(REQUIRED_COLUMNS + OPTIONAL_COLUMNS)
-            raise _file_error(file, 1, column, f"is unknown or doubled; name each of {known} once")
-    return columns
 
 
 def _degrees(row: dict[str, str], column: str) -> float:
@@ -261,10 +256,6 @@ def _degrees(row: dict[str, str], column: str) -> float:
     except ValueError as error:
         reason = f"{row[column]!r} is not a number; give decimal degrees with a decimal point"
         raise PlaceError(column, reason) from error
-
-
-def _listed(values: str) -> list[str]:
-    return [value.strip() for value in values.split(";") if value.strip()]
 
 
 def _file_error(file: str, line: int, column: str, reason: str) -> GazetteerError:
