@@ -191,12 +191,12 @@ def parse_manifest(
     _refuse(missing, f"recorded in {name} are missing")
     if verify:
 
-        def content(photo: Photo) -> str:
+        def hashed(photo: Photo) -> str:
             with photo.path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
 
         with ThreadPoolExecutor(threads or usable_cpus()) as pool:
-            read = pool.map(content, photos)
+            read = pool.map(hashed, photos)
             checked = tqdm(read, total=len(photos), desc="checking photos", unit="photo")
             pairs = zip(photos, checked, strict=True)
             changed = [photo for photo, sha256 in pairs if sha256 != photo.sha256]
