@@ -32,12 +32,9 @@ from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.read_runs import fetch_manifest, fetch_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from matplotlib.figure import Figure
 
     from landmark_ml.config import EvaluateConfig
-    from landmark_ml.evaluation.judge import Predictions
 
 PAGE, METRICS_FILE = "evaluation.html", "evaluation.json"
 _SHOWN_ANSWERS = 12
@@ -106,9 +103,23 @@ def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
         run.set_tags(facts)
         content = {**facts, "metrics": report.metrics}
         run.log_text(json.dumps(content, indent=1, ensure_ascii=False), METRICS_FILE)
-        run.log_text(render_page(facts, report, figures), PAGE)
-        rows = [f"| {name} | {value} |" for name, value in summary_table(report)]
-        table = "\n".join(["| measure | value (95% interval) |", "|---|---|", *rows])
+        rows = summary_table(report)
+        page = render(
+            PAGE,
+            facts=facts,
+            metrics=report.metrics,
+            rows=rows,
+            meanings=[metric for name, metric in METRICS.items() if name in report.metrics],
+            pictures=[
+                Picture.of(
+                    name.replace("rejection_", "rejection: ").replace("_", " ").capitalize(), figure
+                )
+                for name, figure in figures.items()
+            ],
+        )
+        run.log_text(page, PAGE)
+        lines = [f"| {name} | {value} |" for name, value in rows]
+        table = "\n".join(["| measure | value (95% interval) |", "|---|---|", *lines])
         run.describe(f"### {model.uri} on {photos.dataset.name}\n\n{table}")
         return EvaluationResult(
             run.run_id, run.location, run.artifact_uri(PAGE), config.model, photos, report
@@ -150,39 +161,21 @@ def report_figures(report: Report) -> dict[str, Figure]:
         )
     drawn["confusion_matrix"] = confusion_matrix(labels, best, found.classes)
     drawn["per_class"] = per_class_table(classes[classes["photos"] > 0])
-    answers = [shown_answer(found, row) for row in np.flatnonzero(shows).tolist()]
+    answers = []
+    for row in np.flatnonzero(shows).tolist():
+        first = found.answers[row]["candidates"][0]
+        answers.append(
+            Answer(
+                path=found.photos[row].path,
+                label=found.classes[found.labels[row]],
+                landmark=found.classes[found.best[row]],
+                confidence=float(found.confidence[row]),
+                where=", ".join(filter(None, (first.get("city"), first.get("country")))),
+            )
+        )
     mistakes = [answer for answer in answers if not answer.correct]
     drawn["worst_mistakes"] = worst_mistakes(mistakes, photos=len(labels))
     first_of_label = dict(reversed([(answer.label, answer) for answer in answers]))
     some = [first_of_label[name] for name in found.classes if name in first_of_label]
     drawn["answers"] = answer_gallery(some[:_SHOWN_ANSWERS])
     return drawn
-
-
-def shown_answer(found: Predictions, row: int) -> Answer:
-    """The best answer to a photo of a landmark, as a figure shows it."""
-    answer = found.answers[row]["candidates"][0]
-    return Answer(
-        path=found.photos[row].path,
-        label=found.classes[found.labels[row]],
-        landmark=found.classes[found.best[row]],
-        confidence=float(found.confidence[row]),
-        where=", ".join(filter(None, (answer.get("city"), answer.get("country")))),
-    )
-
-
-def render_page(facts: Mapping[str, str], report: Report, figures: Mapping[str, Figure]) -> str:
-    """HTML of an evaluation; facts: what was judged, and on which photos."""
-    return render(
-        "evaluation.html",
-        facts=facts,
-        metrics=report.metrics,
-        rows=summary_table(report),
-        meanings=[metric for name, metric in METRICS.items() if name in report.metrics],
-        pictures=[
-            Picture.of(
-                name.replace("rejection_", "rejection: ").replace("_", " ").capitalize(), figure
-            )
-            for name, figure in figures.items()
-        ],
-    )

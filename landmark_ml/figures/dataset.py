@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -196,26 +195,13 @@ def image_sizes(dataset: Dataset, *, target: int) -> Figure:
     return figure
 
 
-@dataclass(frozen=True)
-class ChannelStatistics:
-    """Red, green and blue over the photos, each photo counting the same.
-
-    `mean` and `std` are on the 0-1 scale; `histogram` is float64 [3, 256], the share of pixels at
-    each uint8 value.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    photos: int
-    histogram: NDArray[np.float64]
-
-
-def measure_channels(
+def count_colours(
     dataset: Dataset, *, max_photos: int = 500, seed: int = 0
-) -> ChannelStatistics:
-    """Count the colours of up to `max_photos` random training photos of landmarks.
+) -> tuple[NDArray[np.float64], int]:
+    """Share of pixels at each uint8 value, float64 [3, 256], and how many photos were measured.
 
-    Raises ValueError without such photos, and `PhotoError` when one cannot be read.
+    Up to `max_photos` random training photos of landmarks, each counting the same. Raises
+    ValueError without such photos, and `PhotoError` when one cannot be read.
     """
     photos = dataset.landmarks("train")
     if not photos:
@@ -227,33 +213,30 @@ def measure_channels(
     for pick in tqdm(picks, desc="Counting colours", unit="photo", leave=False):
         photo = decode_photo(photos[pick].path, min_side=STATISTICS_SIDE)
         histogram += np.reshape(photo.histogram(), (3, 256)) / (photo.width * photo.height)
-    histogram /= len(picks)
-    values = np.arange(256) / 255
-    mean = histogram @ values
-    std = np.sqrt(np.maximum(histogram @ values**2 - mean**2, 0))
-    return ChannelStatistics(tuple(mean.tolist()), tuple(std.tolist()), len(picks), histogram)
+    return histogram / len(picks), len(picks)
 
 
 def channel_statistics(dataset: Dataset) -> Figure:
-    """Histogram of each colour channel with its mean and standard deviation.
+    """Histogram of each colour channel with its mean and standard deviation, both from 0 to 1.
 
-    Raises as `measure_channels` does.
+    Raises as `count_colours` does.
     """
-    statistics = measure_channels(dataset)
-    mean = " / ".join(f"{value:.3f}" for value in statistics.mean)
-    std = " / ".join(f"{value:.3f}" for value in statistics.std)
+    histogram, photos = count_colours(dataset)
+    values = np.arange(256) / 255
+    means = histogram @ values
+    stds = np.sqrt(np.maximum(histogram @ values**2 - means**2, 0))
+    said = (" / ".join(f"{value:.3f}" for value in numbers) for numbers in (means, stds))
     figure = new_figure(
-        f"Colour of {dataset.name}: mean {mean}, std {std} (n = {statistics.photos:,})",
+        "Colour of {}: mean {}, std {} (n = {:,})".format(dataset.name, *said, photos),
         height=3.2,
         caption="Training photos of landmarks, each counting the same. Dark line: mean; "
         "band: one standard deviation to either side.",
     )
     panels = figure.subplots(1, 3, sharey=True)
     for index, (name, color) in enumerate(CHANNELS):
-        axes, middle, spread = panels[index], statistics.mean[index], statistics.std[index]
-        shares = statistics.histogram[index]
+        axes, middle, spread = panels[index], means[index], stds[index]
         axes.fill_between(
-            np.arange(256) / 255, shares, color=color, alpha=0.75, linewidth=0, step="mid"
+            values, histogram[index], color=color, alpha=0.75, linewidth=0, step="mid"
         )
         axes.axvspan(middle - spread, middle + spread, color=INK, alpha=0.06, linewidth=0)
         axes.axvline(middle, color=INK, linewidth=1.2)
@@ -262,6 +245,6 @@ def channel_statistics(dataset: Dataset) -> Figure:
             axes, title=name, xlabel="value (0 to 1)", ylabel="" if index else "share of pixels"
         )
         # The spike of pure white (skies, white grounds) would flatten everything else.
-        axes.set_ylim(0, 1.15 * statistics.histogram[:, 2:-2].max())
+        axes.set_ylim(0, 1.15 * histogram[:, 2:-2].max())
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     return figure

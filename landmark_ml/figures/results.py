@@ -181,8 +181,9 @@ def confusion_matrix(
         mistakes = wrong.sum(axis=0) + wrong.sum(axis=1)
         shown = np.sort(np.argsort(-mistakes, kind="stable")[:SHOWN_ROWS])
     cell = float(np.clip(8.4 / len(shown), SMALLEST_CELL, LARGEST_CELL))
+    name_size = min(TEXT_SIZE, max(SMALL_SIZE - 0.5, cell * 72 * 0.7))
     names_width = max(
-        text_inches(f"{shorten(classes[i])} (999)", _name_size(cell)) for i in shown.tolist()
+        text_inches(f"{shorten(classes[i])} (999)", name_size) for i in shown.tolist()
     )
     side = cell * len(shown)
     true, predicted = np.nonzero(wrong)
@@ -214,7 +215,7 @@ def confusion_matrix(
     )
     heights = (side + names_width, below) if confusions else (side + names_width,)
     panels = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    _draw_matrix(panels[0], counts, shown, classes, cell)
+    _draw_matrix(panels[0], counts, shown, classes, cell, name_size)
     if confusions:
         heading = "Most frequent confusions (true → predicted, photos of the true landmark)"
         style_axes(panels[1], title=heading, grid="none")
@@ -226,16 +227,13 @@ def confusion_matrix(
     return figure
 
 
-def _name_size(cell: float) -> float:
-    return min(TEXT_SIZE, max(SMALL_SIZE - 0.5, cell * 72 * 0.7))
-
-
 def _draw_matrix(
     axes: Axes,
     counts: NDArray[np.int64],
     shown: NDArray[np.intp],
     classes: Sequence[str],
     cell: float,
+    name_size: float,
 ) -> None:
     photos = counts.sum(axis=1)[shown]
     part = counts[np.ix_(shown, shown)]
@@ -258,9 +256,9 @@ def _draw_matrix(
         )
     style_axes(axes, xlabel="predicted landmark", ylabel="true landmark", grid="none")
     names = [shorten(classes[index]) for index in shown]
-    name_ticks(axes.xaxis, names, size=_name_size(cell), rotation=90)
+    name_ticks(axes.xaxis, names, size=name_size, rotation=90)
     totals = [f"{n} ({c})" for n, c in zip(names, photos, strict=True)]
-    name_ticks(axes.yaxis, totals, size=_name_size(cell))
+    name_ticks(axes.yaxis, totals, size=name_size)
     axes.set_xticks(np.arange(len(shown) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(shown) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color=FAINT, linewidth=0.5)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from landmark_ml.config import DataConfig, TrainConfig
-    from landmark_ml.data import Dataset, Photo, Split
+    from landmark_ml.data import Dataset, Photo
     from landmark_ml.inference.preprocessing import Preprocessing
 
     DrawTrainingPhotos = Callable[[Dataset, TrainConfig, Preprocessing], Figure]
@@ -144,11 +144,10 @@ def find_issues(dataset: Dataset, gazetteer: Gazetteer, max_unreadable: float) -
 
     max_unreadable: share of unreadable files past which training refuses a dataset.
     """
-    photos = _issues_of_photos(dataset, max_unreadable)
-    return DataIssues((*photos, *_issues_of_classes(dataset, gazetteer)))
+    return DataIssues(tuple(_issues(dataset, gazetteer, max_unreadable)))
 
 
-def _issues_of_photos(dataset: Dataset, max_unreadable: float) -> Iterator[DataIssue]:
+def _issues(dataset: Dataset, gazetteer: Gazetteer, max_unreadable: float) -> Iterator[DataIssue]:
     split = (*dataset.train, *dataset.val, *dataset.test)
     every = (*split, *dataset.leaked, *dataset.conflicting)
 
@@ -177,14 +176,10 @@ def _issues_of_photos(dataset: Dataset, max_unreadable: float) -> Iterator[DataI
         if len({photo.label for photo in (first, *others)}) == 1:
             copies = ", ".join(shown(photo.path) for photo in others)
             yield DataIssue("repeated", shown(first.path), f"the same file as {copies}")
-
-
-def _issues_of_classes(dataset: Dataset, gazetteer: Gazetteer) -> Iterator[DataIssue]:
     for name, count in dataset.class_counts("train").items():
         if count < FEW_PHOTOS:
             yield DataIssue("small", name, f"{count} training photos")
-    splits: tuple[Split, ...] = ("val", "test")
-    for each in splits:
+    for each in SPLITS[1:]:
         for name, count in dataset.class_counts(each).items():
             if not count:
                 yield DataIssue("unmeasured", name, f"no {each} photos")

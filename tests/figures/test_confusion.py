@@ -71,7 +71,7 @@ def test_longer_lists_of_classes_give_larger_matrices() -> None:
         labels = np.arange(classes)
         return float(confusion_matrix(labels, labels, ["x"] * classes).get_figwidth())
 
-    assert width(50) < width(100)
+    assert width(50) < width(60)
 
 
 def test_names_with_accents_and_dollars_are_drawn_as_they_are() -> None:
