@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from landmark_ml.config import ClusterConfig
+from landmark_ml.inference.predictor import Predictor
 from serving.cluster.tagger import tag_photos
 from tests.serving.cluster.one_process import OneProcess
 from tests.serving.tagging.conftest import write_library
@@ -14,6 +15,12 @@ from tests.serving.tagging.conftest import write_library
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers take the network that this process has loaded already."""
+    monkeypatch.setattr(Predictor, "load", lambda *_, **__: predictor)
 
 
 @pytest.fixture

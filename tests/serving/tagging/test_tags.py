@@ -133,6 +133,7 @@ def test_a_path_of_the_users_that_we_said_too_becomes_theirs() -> None:
     assert merged(xmp, other).items(TAGS_LIST) == [PATH, "Places/Italy"]
 
 
+@pytest.mark.slow
 def test_thousands_of_tags_are_merged_in_linear_time() -> None:
     many = [f"tag {number}" for number in range(9_000)]
     started = time.process_time()
