@@ -33,10 +33,6 @@ _SCRATCH = "landmark-ml-"
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
-class ChampionError(ValueError):
-    """There is no champion, or it cannot be loaded; the message says why and what to do."""
-
-
 @dataclass(frozen=True)
 class Loaded:
     """A registered version, loaded: it answers. run_id: the run that made it.
@@ -84,9 +80,9 @@ class Champion:
 
     @property
     def current(self) -> Loaded:
-        """The version that answers now. Raises ChampionError before `start`."""
+        """The version that answers now. Raises ValueError before `start`."""
         if self._loaded is None:
-            raise ChampionError(f"the champion of {self.name} is not loaded; call start first")
+            raise ValueError(f"the champion of {self.name} is not loaded; call start first")
         return self._loaded
 
     @property
@@ -97,7 +93,7 @@ class Champion:
     def start(self) -> Champion:
         """Load the champion, then follow its alias.
 
-        Raises ChampionError when there is none or it cannot be loaded.
+        Raises ValueError when there is none or it cannot be loaded.
         """
         if self._watcher is not None:
             raise RuntimeError(f"the champion of {self.name} is watched already")
@@ -109,7 +105,7 @@ class Champion:
             if isinstance(error, MlflowException) and is_not_there(error):
                 command = "mlflow run . --env-manager local -e transfer"
                 fix = f"; register one first: {command} -P register={self.name}"
-            raise ChampionError(
+            raise ValueError(
                 f"the champion of {self.name} cannot be loaded: {_reason(error)}{fix}"
             ) from error
         self._watcher = threading.Thread(target=self._watch, name="champion", daemon=True)

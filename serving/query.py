@@ -40,8 +40,16 @@ def ask(photo: Path, url: str = DEFAULT_URL, params: dict[str, Any] | None = Non
     if params:
         payload["params"] = params
     address = f"{url.rstrip('/')}/invocations"
+    host = urlsplit(address).hostname or ""
     try:
-        response = _post(address, payload)
+        is_this_machine = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_this_machine = False
+    try:
+        with requests.Session() as session:
+            # A company's proxy would get the photo, and cannot reach servers on this machine.
+            session.trust_env = not is_this_machine
+            response = session.post(address, json=payload, timeout=_TIMEOUT_SECONDS)
     except requests.ConnectionError:
         raise QueryError(f"nothing answers at {url}; start the server with: make serve") from None
     except requests.RequestException as error:
@@ -109,18 +117,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(describe(name, answer))
         failed = failed or answer["error"] is not None
     return int(failed)
-
-
-def _post(address: str, payload: dict[str, Any]) -> requests.Response:
-    host = urlsplit(address).hostname or ""
-    try:
-        is_this_machine = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_this_machine = False
-    with requests.Session() as session:
-        # A company's proxy would get the photo, and cannot reach servers on this machine.
-        session.trust_env = not is_this_machine
-        return session.post(address, json=payload, timeout=_TIMEOUT_SECONDS)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,17 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
     if config.host not in _LOOPBACK and not token:
         logger.warning("anyone who reaches %s may ask; set %s", config.host, TOKEN_VARIABLE)
     load = partial(load_version, threads=config.threads)
-    with _listen(config) as listener, Champion(config.model, config.poll, load) as champion:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        listener = socket.create_server((config.host, config.port), family=family)
+    except OSError as error:
+        # `create_server` adds the address to the system's words.
+        reason, _, _ = str(error.strerror).partition(" (while")
+        raise OSError(
+            f"cannot listen on {config.host} port {config.port} ({reason}); give another with"
+            " --port"
+        ) from error
+    with listener, Champion(config.model, config.poll, load) as champion:
         run_url = partial(run_link, ui=config.mlflow_ui)
         app = create_app(champion, config, run_url=run_url, token=token)
         started(f"http://{shown_host(config)}:{listener.getsockname()[1]}")
@@ -167,16 +177,3 @@ def shown_host(config: AppConfig) -> str:
     if config.host in _EVERY_ADDRESS:
         return config.hosts.split(",")[0].strip()
     return f"[{config.host}]" if ":" in config.host else config.host
-
-
-def _listen(config: AppConfig) -> socket.socket:
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    try:
-        return socket.create_server((config.host, config.port), family=family)
-    except OSError as error:
-        # `create_server` adds the address to the system's words.
-        reason, _, _ = str(error.strerror).partition(" (while")
-        raise OSError(
-            f"cannot listen on {config.host} port {config.port} ({reason}); give another with"
-            " --port"
-        ) from error

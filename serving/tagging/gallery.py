@@ -23,10 +23,9 @@ from tqdm.auto import tqdm
 from landmark_ml.figures.html import render
 from landmark_ml.inference.photos import PhotoError, decode_photo
 from landmark_ml.inference.runtime import usable_cpus
-from serving.tagging.albums import Album, album_of, has_place, is_confident
 from serving.tagging.journal import ScratchDatabase
 from serving.tagging.library import Tagged, in_order
-from serving.tagging.table import file_of_out, printable
+from serving.tagging.table import Album, album_of, file_of_out, has_place, is_confident, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

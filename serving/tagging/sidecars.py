@@ -22,9 +22,8 @@ from tqdm.auto import tqdm
 from landmark_ml.config import user_path
 from landmark_ml.files import write_whole
 from landmark_ml.inference.photos import DEFAULT_LIMITS
-from serving.tagging.albums import has_place, is_confident
 from serving.tagging.library import OTHER_PICTURES, PHOTO_SUFFIXES
-from serving.tagging.table import file_of_out, printable
+from serving.tagging.table import file_of_out, has_place, is_confident, printable
 from serving.tagging.xmp import Xmp, XmpError, clean_text
 
 if TYPE_CHECKING:
@@ -83,7 +82,11 @@ def write_sidecars(
             folder = (root / photo.path).parent
             if not config.dry_run and folder not in swept:
                 swept.add(folder)
-                _remove_left_over(folder)
+                # What killed taggers left. One that runs now loses a sidecar at worst: `refused`.
+                with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                    for entry in entries:
+                        if _LEFT_OVER.fullmatch(entry.name):
+                            Path(entry).unlink(missing_ok=True)
             if photo.answer["error"] is not None:
                 # It may be a disk's failure of today, and says nothing about what the photo shows.
                 continue
@@ -125,7 +128,13 @@ def update_sidecar(
         gives_place = any(value is not None for value in tags.values.values())
         embedded = embedded_xmp(photo) if begins or gives_place else None
         if begins:
-            _copy_tags_inside(photo, embedded, xmp)
+            # Programs that find tags in a sidecar look no further, and would forget those inside
+            # the photo: in its XMP, or else in its IPTC.
+            if embedded is not None:
+                for name, tag_list in LISTS.items():
+                    xmp.add_items(name, embedded.items(name), tag_list.kind)
+            if not xmp.items(SUBJECT):
+                xmp.add_items(SUBJECT, iptc_keywords(photo), LISTS[SUBJECT].kind)
         merge(xmp, tags, _given_elsewhere(photo, embedded, sidecar) if gives_place else ())
         after = xmp.to_bytes() if xmp.changed else before
         if after == before or after is None:
@@ -139,17 +148,6 @@ def update_sidecar(
         return SidecarChange(sidecar, "refused", str(error))
     action = "created" if before is None else "changed"
     return SidecarChange(sidecar, action, ", ".join(tags.lists[SUBJECT]))
-
-
-def _remove_left_over(folder: Path) -> None:
-    """Remove the scratch files that killed taggers left beside the photos of a folder.
-
-    One of a tagger that runs now may be among them: that sidecar stays as it is and is `refused`.
-    """
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if _LEFT_OVER.fullmatch(entry.name):
-                Path(entry).unlink(missing_ok=True)
 
 
 def find_sidecar(photo: Path, naming: str) -> Path:
@@ -185,18 +183,6 @@ def _pictures_by_stem(folder: Path) -> Counter[str]:
         names = [Path(entry.name) for entry in entries]
     pictures = PHOTO_SUFFIXES | OTHER_PICTURES
     return Counter(name.stem.lower() for name in names if name.suffix.lower() in pictures)
-
-
-def _copy_tags_inside(photo: Path, embedded: Xmp | None, xmp: Xmp) -> None:
-    """Copy a user's tags from inside the photo, its XMP or else IPTC, into its first sidecar.
-
-    Programs that find tags in a sidecar look no further, and would forget those.
-    """
-    if embedded is not None:
-        for name, tag_list in LISTS.items():
-            xmp.add_items(name, embedded.items(name), tag_list.kind)
-    if not xmp.items(SUBJECT):
-        xmp.add_items(SUBJECT, iptc_keywords(photo), LISTS[SUBJECT].kind)
 
 
 def _given_elsewhere(photo: Path, embedded: Xmp | None, sidecar: Path) -> list[Mapping[str, str]]:

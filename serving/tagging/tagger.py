@@ -15,12 +15,20 @@ from tqdm.auto import tqdm
 from landmark_ml.config import user_path
 from landmark_ml.tracking import run as tracking
 from serving.champion import find_version, load_version
-from serving.tagging.albums import ALBUMS, refuse_foreign_files, write_albums
 from serving.tagging.gallery import write_gallery
 from serving.tagging.journal import Journal
 from serving.tagging.library import Library, PhotoLocations, may_change, read_places, recognise
 from serving.tagging.sidecars import write_sidecars
-from serving.tagging.table import CSV, PARQUET, RunCounts, table_row, write_tables
+from serving.tagging.table import (
+    ALBUMS,
+    CSV,
+    PARQUET,
+    RunCounts,
+    refuse_foreign_files,
+    table_row,
+    write_albums,
+    write_tables,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

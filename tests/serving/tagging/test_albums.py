@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import TagConfig
-from serving.tagging.albums import MAX_NAME_BYTES, Album, link_name
 from serving.tagging.library import Library
+from serving.tagging.table import MAX_NAME_BYTES, Album, link_name
 from serving.tagging.tagger import run_tagging, tag_library
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from PIL import Image
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.prediction import Area, answer, refused
 from serving.tagging import gallery as galleries
-from serving.tagging.albums import Album
 from serving.tagging.gallery import (
     PAGE_NAME,
     PhotoIndex,
@@ -25,6 +24,7 @@ from serving.tagging.gallery import (
     page_name,
 )
 from serving.tagging.library import Library, Tagged
+from serving.tagging.table import Album
 from serving.tagging.tagger import tag_library
 from tests.colour_artifact import GREEN, RED, colour_photo, gps_exif
 from tests.serving.tagging.areas import CITY

@@ -8,9 +8,9 @@ import pytest
 
 from landmark_ml.config import TagConfig
 from serving.champion import Loaded
-from serving.tagging.albums import Album
 from serving.tagging.gallery import page_name
 from serving.tagging.library import Library
+from serving.tagging.table import Album
 from serving.tagging.tagger import tag_library
 from tests.browser import IN_A_BROWSER
 from tests.colour_artifact import RED, colour_photo

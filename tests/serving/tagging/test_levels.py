@@ -12,9 +12,9 @@ from experiments import tag
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.prediction import Area, Prediction, answer
 from serving.champion import Loaded
-from serving.tagging.albums import album_of
 from serving.tagging.library import Library
 from serving.tagging.sidecars import SidecarTags, build_tags, merge
+from serving.tagging.table import album_of
 from serving.tagging.tagger import tag_library
 from serving.tagging.xmp import Xmp
 from tests.serving.tagging.areas import CITY, TOWER
