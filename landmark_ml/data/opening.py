@@ -20,10 +20,7 @@ from landmark_ml.data.splits import Fractions, split_again, split_photos
 from landmark_ml.files import spelled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from landmark_ml.config import DataConfig
-    from landmark_ml.data.dataset import UnreadablePhoto
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +56,17 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
     )
     photos, unreadable = read_and_group(files, config.threads)
     if unreadable:
-        _report_unreadable(unreadable, len(files), config.max_unreadable)
+        codes = dict(Counter(file.code for file in unreadable))
+        named = "; ".join(f"{file.path}: {file.code}, {file.reason}" for file in unreadable[:3])
+        message = spelled(
+            f"{len(unreadable)} of {len(files)} files are unreadable {codes}: {named}"
+        )
+        if len(unreadable) > config.max_unreadable * len(files):
+            raise ValueError(
+                f"{message}; more than max_unreadable {config.max_unreadable:.0%}: repair or remove"
+                " these files, or raise max_unreadable"
+            )
+        logger.warning("%s", message)
     seeds = range(config.seed + 1, config.seed + count)
     assigned = [
         split_photos(photos, fractions, config.seed),
@@ -136,15 +143,3 @@ def _fetch_udacity50(cache_dir: Path, url: str) -> Path:
                 f" udacity50_url and remove {folder}"
             )
     return root
-
-
-def _report_unreadable(files: Sequence[UnreadablePhoto], total: int, max_share: float) -> None:
-    counts = dict(Counter(file.code for file in files))
-    first = "; ".join(f"{file.path}: {file.code}, {file.reason}" for file in files[:3])
-    message = spelled(f"{len(files)} of {total} files are unreadable {counts}: {first}")
-    if len(files) > max_share * total:
-        raise ValueError(
-            f"{message}; more than max_unreadable {max_share:.0%}: repair or remove these files,"
-            " or raise max_unreadable"
-        )
-    logger.warning("%s", message)

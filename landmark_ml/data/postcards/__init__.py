@@ -48,7 +48,16 @@ def write_postcards(
     for name, value in plan.items():
         if value < 0:
             raise ValueError(f"{name} is {value}: give a number of at least 0")
-    cards = _list_cards(per_class, not_landmarks, test_per_class)
+    # What each picture shows, and the key of its generator.
+    cards: dict[str, tuple[str | None, tuple[int, int, int]]] = {}
+    for number, (split, count) in enumerate((("train", per_class), ("test", test_per_class))):
+        for label, landmark in enumerate(LANDMARKS):
+            card = landmark.replace(" ", "_")
+            for i in range(count):
+                path = f"{split}/{label:02d}.{card}/{card.lower()}_{i:04d}.jpg"
+                cards[path] = landmark, (number, label, i)
+    for i in range(not_landmarks):
+        cards[f"not_landmarks/scene_{i:04d}.jpg"] = None, (2, 0, i)
 
     def is_complete() -> bool:
         try:
@@ -60,14 +69,20 @@ def write_postcards(
 
     if is_complete():
         return folder
-    _refuse_foreign(folder)
+    for found in folder.rglob("*"):
+        name = found.relative_to(folder).as_posix()
+        if found.is_file() and found.name[0] != "." and not POSTCARD_PATH.fullmatch(name):
+            raise ValueError(
+                f"{folder} is to be drawn again, but {name} in it is not a postcard and would be "
+                "lost: move it away or choose another folder"
+            )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as workspace:
         fresh = Path(workspace, "fresh")
         fresh.mkdir()
-        for path, (landmark, key) in tqdm(cards.items(), "drawing postcards", delay=1):
+        for path, (shown, key) in tqdm(cards.items(), "drawing postcards", delay=1):
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
-            picture = draw_postcard(landmark, rng, pick(rng, SIZES))
+            picture = draw_postcard(shown, rng, pick(rng, SIZES))
             (fresh / path).parent.mkdir(parents=True, exist_ok=True)
             picture.save(fresh / path, "JPEG", quality=88)
         (fresh / MARKER).write_text(json.dumps(plan), encoding="utf-8")
@@ -78,29 +93,3 @@ def write_postcards(
             fresh.rename(folder)
     logger.info("%d postcards are in %s", len(cards), folder)
     return folder
-
-
-def _list_cards(
-    per_class: int, not_landmarks: int, test_per_class: int
-) -> dict[str, tuple[str | None, tuple[int, int, int]]]:
-    """Map the path of each picture to what it shows and to the key of its generator."""
-    cards: dict[str, tuple[str | None, tuple[int, int, int]]] = {}
-    for number, (split, count) in enumerate((("train", per_class), ("test", test_per_class))):
-        for label, landmark in enumerate(LANDMARKS):
-            name = landmark.replace(" ", "_")
-            for i in range(count):
-                path = f"{split}/{label:02d}.{name}/{name.lower()}_{i:04d}.jpg"
-                cards[path] = landmark, (number, label, i)
-    for i in range(not_landmarks):
-        cards[f"not_landmarks/scene_{i:04d}.jpg"] = None, (2, 0, i)
-    return cards
-
-
-def _refuse_foreign(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and not path.name.startswith(".") and not POSTCARD_PATH.fullmatch(name):
-            raise ValueError(
-                f"{folder} is to be drawn again, but {name} in it is not a postcard and would be "
-                "lost: move it away or choose another folder"
-            )
