@@ -230,11 +230,11 @@ def test_what_is_neither_name_nor_folder_is_refused(
 
 
 def test_postcards_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    draw = postcards.write_postcards
+    write = postcards.write_postcards
+    few = {"per_class": 3, "not_landmarks": 8, "test_per_class": 1}
+    monkeypatch.setattr(postcards, "write_postcards", lambda folder: write(folder, **few))
     monkeypatch.setattr(
-        postcards,
-        "write_postcards",
-        lambda folder: draw(folder, per_class=3, not_landmarks=8, test_per_class=1),
+        postcards, "draw_postcard", lambda _, rng, size: random_picture(int(rng.integers(1 << 30)))
     )
     monkeypatch.setenv("HOME", str(tmp_path))
     config = DataConfig(data="postcards", cache_dir="~/cache")

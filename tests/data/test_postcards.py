@@ -22,7 +22,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw noise instead of scenes where only the folder matters; the generators stay real."""
 
     def draw(landmark: str | None, rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
-        return Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
+        return Image.fromarray(rng.integers(0, 256, (size[1] // 8, size[0] // 8, 3), np.uint8))
 
     monkeypatch.setattr(postcards, "draw_postcard", draw)
 
@@ -74,6 +74,7 @@ def test_a_size_too_small_to_draw_is_refused() -> None:
         _draw("Big Ben", 0, (31, 200))
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_folder_holds_numbered_classes_and_scenes_without_a_landmark(
     tmp_path: Path,
 ) -> None:
@@ -90,6 +91,7 @@ def test_the_folder_holds_numbered_classes_and_scenes_without_a_landmark(
     assert len({Image.open(p).size for p in folder.rglob("*.jpg")}) > 1
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_seed_decides_every_picture(tmp_path: Path) -> None:
     first, again, other = (
         write_postcards(tmp_path / name, per_class=1, not_landmarks=1, test_per_class=0, seed=seed)
