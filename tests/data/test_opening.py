@@ -234,7 +234,7 @@ def test_postcards_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     few = {"per_class": 3, "not_landmarks": 8, "test_per_class": 1}
     monkeypatch.setattr(postcards, "write_postcards", lambda folder: write(folder, **few))
     monkeypatch.setattr(
-        postcards, "draw_postcard", lambda _, rng, size: random_picture(int(rng.integers(1 << 30)))
+        postcards, "draw_postcard", lambda _, rng, __: random_picture(int(rng.integers(1 << 30)))
     )
     monkeypatch.setenv("HOME", str(tmp_path))
     config = DataConfig(data="postcards", cache_dir="~/cache")
