@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from landmark_ml.inference.photos import DEFAULT_LIMITS
 from landmark_ml.inference.predictor import (
     ARTIFACT,
     DEFAULT_THRESHOLD,
@@ -28,6 +29,8 @@ from landmark_ml.inference.predictor import (
 
 JSON_COLUMN = "answer"
 """The only column of a prediction with `as_json`."""
+# Base64 takes 4 bytes for 3, and a line break after every 76.
+_MAX_TEXT = DEFAULT_LIMITS.max_bytes * 3 // 2
 
 
 class LandmarkModel(PythonModel):
@@ -88,7 +91,8 @@ def _photo_bytes(value: Any) -> bytes:
         given = type(value).__name__
         raise ValueError(f"image is a {given}; give the photo's bytes or their base64")
     photo = bytes(photo)
-    if not photo.isascii():
+    # Too long a row is refused as it is: decoding it would take its memory once more.
+    if len(photo) > _MAX_TEXT or not photo.isascii():
         return photo
     try:
         return base64.b64decode(b"".join(photo.split()), validate=True)

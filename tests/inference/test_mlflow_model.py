@@ -114,6 +114,24 @@ def test_text_that_is_no_base64_is_no_photo(served: PyFuncModel) -> None:
     assert answers[1]["landmark"] == "Eiffel Tower"
 
 
+def test_a_row_over_the_limit_of_bytes_is_refused_alone_and_not_decoded(
+    served: PyFuncModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = served.unwrap_python_model()  # type: ignore[no-untyped-call]
+    known, decoded = base64.b64decode, []
+
+    def decode(data: bytes, **how: bool) -> bytes:
+        decoded.append(len(data))
+        return known(data, **how)
+
+    monkeypatch.setattr(base64, "b64decode", decode)
+    images = ["A" * 50_400_000, text(PHOTOS[0])]
+    answers = model.predict(None, pd.DataFrame({"image": images}))
+    assert answers["error"][0]["code"] == "too_many_bytes"
+    assert answers["landmark"][1] == "Eiffel Tower"
+    assert decoded == [len(images[1])]
+
+
 @pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
 def test_a_row_without_a_photo_is_refused_alone(missing: object, served: PyFuncModel) -> None:
     model = served.unwrap_python_model()  # type: ignore[no-untyped-call]

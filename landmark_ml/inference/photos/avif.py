@@ -23,9 +23,10 @@ _CHOSEN_PER_FRAME = 2
 
 
 def avif_contents(data: bytes) -> tuple[list[tuple[int, int]], int]:
-    """(width, height) of every AV1 picture that may be decoded, and the bytes of EXIF.
+    """(width, height) of every AV1 frame that may be decoded, and the bytes of EXIF.
 
-    Tiles and alpha channels are pictures of their own; of a sequence only the first frame counts.
+    Tiles and alpha channels have frames of their own, and frames that are never shown count too. Of
+    a sequence only the first sample is decoded.
 
     Raises ValueError, IndexError or struct.error when a box or a header is damaged or cut short.
     """
@@ -34,13 +35,13 @@ def avif_contents(data: bytes) -> tuple[list[tuple[int, int]], int]:
         items = dict(_item_kinds(data, (start + 4, end)))
         for item, content in _item_contents(data, (start + 4, end)):
             if items.get(item) == b"av01":
-                sizes.append(_largest_frame(content))
+                sizes += _frames(content)
             elif items.get(item) == b"Exif":
                 exif += len(content)
     for table in _find(data, (0, len(data)), b"moov", b"trak", b"mdia", b"minf", b"stbl"):
         for start, end in _find(data, table, b"stsd"):
             if b"av01" in data[start:end]:
-                sizes.append(_largest_frame(_first_sample(data, table)))
+                sizes += _frames(_first_sample(data, table))
     return sizes, exif
 
 
@@ -154,18 +155,18 @@ class _Sequence:
     integer_motion: int
 
 
-def _largest_frame(content: bytes) -> tuple[int, int]:
-    """(width, height) of the largest frame in a run of OBUs."""
+def _frames(content: bytes) -> list[tuple[int, int]]:
+    """(width, height) of each frame in a run of OBUs, or of the sequence where it has none."""
     sequence, sizes = None, []
     for kind, bits in _obus(content):
         if kind == _SEQUENCE_HEADER:
             sequence = _sequence(bits)
-            sizes.append(sequence.size)
-        elif kind in _FRAME_HEADERS and sequence and _has_own_size(bits, sequence):
-            sizes.append(sequence.largest)
-    if not sizes:
+        elif kind in _FRAME_HEADERS and sequence:
+            own_size = _has_own_size(bits, sequence)
+            sizes.append(sequence.largest if own_size else sequence.size)
+    if sequence is None:
         raise ValueError("no AV1 sequence header")
-    return max(width for width, _ in sizes), max(height for _, height in sizes)
+    return sizes or [sequence.size]
 
 
 def _obus(content: bytes) -> Iterator[tuple[int, _Bits]]:

@@ -28,7 +28,8 @@ _MAX_PNG_CHUNKS = 100_000
 _MAX_TIFF_TAGS = 10_000
 _MAX_TIFF_ARRAY = 200_000
 _MAX_GPS_VALUES = 10_000
-# An AVIF also holds an alpha channel, and its tiles reach beyond the edge.
+# An AVIF also holds an alpha channel, and its tiles reach beyond the edge. Each frame costs the CPU
+# of its pixels, shown or not.
 _MAX_AVIF_COPIES = 3
 # PIL decodes every WebP with the animation decoder, which takes about twice the memory.
 _COPIES = {"WEBP": 2}
@@ -336,7 +337,7 @@ def _check_avif(data: bytes, limits: PhotoLimits) -> None:
         check_size(size, limits, "AVIF")
     pixels = sum(width * height for width, height in sizes)
     if pixels > _MAX_AVIF_COPIES * limits.max_pixels:
-        reason = f"an AVIF whose parts have {pixels:,} pixels: export it smaller"
+        reason = f"an AVIF whose frames have {pixels:,} pixels in all: export it smaller"
         raise PhotoError("too_many_pixels", reason)
     if exif > MAX_EXIF_BYTES:
         reason = f"{exif:,} bytes of EXIF are over {MAX_EXIF_BYTES:,}: export it without metadata"

@@ -126,15 +126,15 @@ def lying_avif(size: tuple[int, int] = (40, 30)) -> bytes:
     return whole[:claim] + struct.pack(">II", 8, 8) + whole[claim + 8 :]
 
 
-def avif_frame(stream: str) -> bytes:
-    """AVIF of 40 x 30 whose picture is replaced by OBUs of bits: a sequence and a frame header."""
+def avif_frame(stream: str, times: int = 1) -> bytes:
+    """AVIF of 40 x 30 whose picture is replaced by OBUs of bits: a sequence and frame headers."""
     whole = encoded("AVIF", (40, 30), speed=10)
     at = whole.index(b"mdat") + 4
     obus = b""
     for kind, bits in zip((1, 3), stream.split("|"), strict=True):
         plain = bits.replace(" ", "")
         content = int(plain.ljust(-(-len(plain) // 8) * 8, "0"), 2).to_bytes(-(-len(plain) // 8))
-        obus += bytes([kind << 3 | 2, len(content)]) + content
+        obus += (bytes([kind << 3 | 2, len(content)]) + content) * (times if kind == 3 else 1)
     assert len(whole) - at >= len(obus)
     return whole[:at] + obus + bytes([15 << 3]) + whole[at + len(obus) + 1 :]
 
@@ -243,6 +243,14 @@ def test_the_first_frame_of_an_avif_sequence_counts() -> None:
 def test_a_frame_of_an_avif_may_say_that_it_is_larger_than_its_sequence() -> None:
     assert avif_contents(avif_frame(f"{SEQUENCE} | {FRAME} 0"))[0] == [(8, 8)]
     assert avif_contents(avif_frame(f"{SEQUENCE} | {FRAME} 1"))[0] == [(1 << 14, 1 << 14)]
+
+
+def test_every_frame_of_an_avif_counts_even_when_none_but_the_last_is_shown() -> None:
+    frames = f"{SEQUENCE} | {FRAME} 0"
+    assert avif_contents(avif_frame(frames, times=5))[0] == [(8, 8)] * 5
+    with pytest.raises(PhotoError, match="320 pixels in all") as caught:
+        decode_photo(avif_frame(frames, times=5), limits=PhotoLimits(max_pixels=100))
+    assert caught.value.code == "too_many_pixels"
 
 
 def test_an_avif_of_much_exif_is_refused() -> None:
