@@ -59,13 +59,15 @@ def _promote(candidates: str, photos: Path) -> None:
     config = PromoteConfig(
         name=MODEL, data=str(photos), candidates=candidates, check_requirements=False
     )
-    with patch.object(promoting, "judge_version", _judge):
+    with patch.object(promoting, "judge_version", judged_better):
         result = run_promotion(config)
     if result.entry is None:
         raise RuntimeError(f"nobody was promoted: {result.receipt.verdicts[0].stopped_by}")
 
 
-def _judge(version: ModelVersion, _dataset: Dataset, _gazetteer: Gazetteer, _: int) -> Judged:
+def judged_better(
+    version: ModelVersion, _dataset: Dataset, _gazetteer: Gazetteer, _: int
+) -> Judged:
     """A sound version with made-up answers, clearly better unless it is the champion."""
     top1 = _CHAMPION_TOP1 if "champion" in version.aliases else _CHALLENGER_TOP1
     return Judged(
