@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -59,8 +59,15 @@ def tracking_uri(tmp_path_factory: TempPathFactory) -> Iterator[str]:
     One for all tests, copied from one for all processes: laying its tables takes seconds.
     """
     import mlflow  # noqa: PLC0415 - slow, and most tests do without
+    from sqlalchemy import Engine, event  # noqa: PLC0415
 
     from landmark_ml.tracking.run import DEFAULT_EXPERIMENT, make_database  # noqa: PLC0415
+
+    @event.listens_for(Engine, "connect")
+    def _do_not_wait_for_the_disk(connection: Any, _: object) -> None:
+        # Databases of tests need not survive a power cut.
+        if "sqlite" in type(connection).__module__:
+            connection.execute("PRAGMA synchronous=OFF")
 
     folder, shared = tmp_path_factory.mktemp("mlflow"), tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:

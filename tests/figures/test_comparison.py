@@ -20,7 +20,7 @@ from landmark_ml.figures.comparison import (
     pareto_front,
 )
 from landmark_ml.figures.style import BLUE, GREY
-from tests.figures.figure_reading import bars, render, says, texts
+from tests.figures.figure_reading import bars, draw, says, texts
 from tests.synthetic_runs import make_curve
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def test_runs_at_one_place_share_a_label() -> None:
 def test_costs_far_apart_get_a_logarithmic_axis(slowest: float, scale: str) -> None:
     figure = accuracy_tradeoffs(make_table([0.95, 0.9], [slowest, 1]))
     assert figure.axes[0].get_xscale() == scale
-    render(figure)
+    draw(figure)
 
 
 def test_a_cost_that_was_not_recorded_is_said_to_be_missing() -> None:
@@ -95,7 +95,7 @@ def test_a_cost_that_was_not_recorded_is_said_to_be_missing() -> None:
     assert says(figure, "On the Pareto front: size #1")
     nothing = accuracy_tradeoffs(make_table([0.9], [math.nan]))
     assert says(nothing, "No cost was recorded")
-    render(nothing)
+    draw(nothing)
 
 
 def test_curves_are_laid_over_each_other_by_epoch_and_by_minutes() -> None:
@@ -111,7 +111,7 @@ def test_every_one_of_twenty_runs_looks_different() -> None:
     figure = overlaid_curves({f"#{rank}": make_curve([0.5, 0.6]) for rank in range(20)})
     looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
     assert len(looks) == 20
-    render(figure)
+    draw(figure)
 
 
 def test_runs_without_a_curve_are_named() -> None:
@@ -120,7 +120,7 @@ def test_runs_without_a_curve_are_named() -> None:
     assert len(figure.axes[0].lines) == 1
     nothing = overlaid_curves({"#1 a": make_curve([])})
     assert says(nothing, "No run measured validation top-1")
-    render(nothing)
+    draw(nothing)
 
 
 def make_classes(first: list[int], second: list[int]) -> pd.DataFrame:
@@ -147,14 +147,14 @@ def test_of_many_landmarks_those_that_differ_most_are_drawn() -> None:
     assert len(figure.axes[0].get_yticklabels()) == MOST_CLASSES
     assert not says(figure, "place 4 (9)")
     assert says(figure, f"Shown: the {MOST_CLASSES} that differ most of {many}")
-    render(figure)
+    draw(figure)
 
 
 def test_of_models_that_answer_alike_the_figure_says_so() -> None:
     figure = class_wins(make_classes([0, 0], [0, 0]), "#1", "#2")
     assert says(figure, "both recognise the same photos")
     assert not bars(figure.axes[0])
-    render(figure)
+    draw(figure)
 
 
 def make_paired(
@@ -193,4 +193,4 @@ def test_no_difference_at_all_is_drawn() -> None:
     assert bar.get_x() + bar.get_width() / 2 == pytest.approx(0)
     assert [patch.get_width() for patch in band] == [0]
     assert says(figure, "#1 is ahead in 50.0% of resamples: +0.000 top-1 (95% +0.000 to +0.000)")
-    render(figure)
+    draw(figure)

@@ -19,7 +19,7 @@ from landmark_ml.figures.dataset import (
     sample_grid,
 )
 from landmark_ml.figures.style import MOST_ROWS, SHOWN_ROWS, VERMILION
-from tests.figures.figure_reading import bars, render, says, texts
+from tests.figures.figure_reading import bars, draw, says, texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ def test_sample_grid_has_a_row_a_class_and_one_of_other_photos(tmp_path: Path) -
     assert len(figure.axes) == 2 + 1 + 1
     assert {"Château 0", "Château 1", "(not a landmark)"} <= set(texts(figure))
     assert all(axes.images for axes in figure.axes)
-    render(figure)
+    draw(figure)
 
 
 def test_sample_grid_draws_as_many_classes_as_asked_and_repeats_by_seed(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_counts_stack_the_splits_and_mark_small_classes(tmp_path: Path) -> None:
 def test_counts_of_one_class_and_of_none_are_drawn(tmp_path: Path) -> None:
     figure = class_counts(_dataset(tmp_path, 1, [_photo(tmp_path, 0)]))
     assert says(figure, "1 photo of 1 landmark: 1 to 1 each")
-    render(figure)
+    draw(figure)
     assert says(class_counts(_dataset(tmp_path, 1, [])), "No photos of landmarks")
 
 
@@ -123,7 +123,7 @@ def test_sizes_take_log_axes_only_when_wide(tmp_path: Path, largest: int, scale:
 def test_sizes_of_equal_photos_are_drawn(tmp_path: Path) -> None:
     figure = image_sizes(_dataset(tmp_path, 1, [_photo(tmp_path, 0)] * 3), target=224)
     assert says(figure, "Median photo 64 x 48 px (n = 3); short side under 224 px: 100.0%")
-    render(figure)
+    draw(figure)
 
 
 def test_channels_measure_each_photo_alike_and_landmarks_only(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_augmented_batch_shows_pixels_under_their_titles() -> None:
     assert len(figure.axes) == 5
     np.testing.assert_array_equal(figure.axes[4].images[0].get_array(), pixels[4])
     assert [axes.texts[0].get_text() for axes in figure.axes][4] == "Título 4"
-    render(figure)
+    draw(figure)
 
 
 def test_augmented_batch_caps_a_large_batch_and_says_so() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import math
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import pytest
+from matplotlib.colors import to_rgba
+from PIL import Image
 
 from landmark_ml.evaluation.metrics import risk_coverage
 from landmark_ml.figures.results import (
@@ -14,11 +19,13 @@ from landmark_ml.figures.results import (
     learning_curves,
     location_error,
     per_class_table,
+    rejection_histogram,
+    reliability_diagram,
     risk_coverage_curve,
     robustness_bars,
 )
-from landmark_ml.figures.style import DPI, MOST_ROWS, SHOWN_ROWS
-from tests.figures.figure_reading import bars, render, says
+from landmark_ml.figures.style import DPI, MOST_ROWS, PALE_BLUE, SHOWN_ROWS
+from tests.figures.figure_reading import bars, draw, says
 
 
 def _history(epochs: int) -> list[dict[str, float]]:
@@ -47,7 +54,9 @@ def test_curves_of_one_epoch_show_points() -> None:
     figure = learning_curves(_history(1))
     assert says(figure, "(1 epoch)")
     assert figure.axes[0].lines[0].get_marker() == "o"
-    assert render(figure).width == 9 * DPI
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    assert Image.open(buffer).width == 9 * DPI
 
 
 def test_curves_pass_over_missing_and_nan_values() -> None:
@@ -151,9 +160,117 @@ def test_the_worst_corruption_is_named() -> None:
 
 def test_figures_leave_the_global_plotting_state_alone() -> None:
     before = dict(mpl.rcParams)
-    render(learning_curves(_history(2)))
-    render(confusion_matrix(np.array([0, 1]), np.array([0, 0]), ["a", "b"]))
+    draw(learning_curves(_history(2)))
+    draw(confusion_matrix(np.array([0, 1]), np.array([0, 0]), ["a", "b"]))
     assert dict(mpl.rcParams) == before
     from matplotlib import pyplot as plt  # noqa: PLC0415 - only to look for leaked figures
 
     assert plt.get_fignums() == []
+
+
+def test_matrix_counts_pairs_and_lists_the_worst_confusion_first() -> None:
+    classes = ["Alai Minar", "Charminar", "Petra"]
+    labels = np.array([0] * 6 + [1] * 4 + [2] * 4)
+    predictions = np.array([0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2])
+    figure = confusion_matrix(labels, predictions, classes)
+    assert says(figure, "4 of 14 photos")
+    assert says(figure, "1.  Alai Minar → Charminar  3 of 6")
+    assert says(figure, "2.  Charminar → Petra  1 of 4")
+    cells = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
+    assert cells == {(0, 0): "3", (1, 0): "3", (1, 1): "3", (2, 1): "1", (2, 2): "4"}
+
+
+def test_matrix_colours_mistakes_apart_from_the_diagonal() -> None:
+    figure = confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), ["a", "b"])
+    arrays: list[np.ma.MaskedArray[Any, Any]] = [
+        np.ma.array(image.get_array()) for image in figure.axes[0].images
+    ]
+    drawn: list[object] = [array.filled(-1).tolist() for array in arrays]
+    assert drawn == [[[0.5, -1], [-1, 1]], [[-1, 0.5], [0, -1]]]
+
+
+def test_matrix_without_mistakes_says_so_and_lists_none() -> None:
+    figure = confusion_matrix(np.array([0, 1]), np.array([0, 1]), ["a", "b"])
+    assert says(figure, "No confusions")
+    assert not says(figure, "→")
+
+
+@pytest.mark.parametrize("count", [1, 2, 50])
+def test_matrix_names_every_class_on_both_axes(count: int) -> None:
+    labels = np.arange(count)
+    names = [f"Landmark {index}" for index in range(count)]
+    axes = confusion_matrix(labels, labels[::-1], names).axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == names
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [f"{n} (1)" for n in names]
+    assert min(float(tick.get_fontsize()) for tick in axes.get_xticklabels()) >= 8
+
+
+def test_matrix_of_many_classes_keeps_the_most_confused_and_says_so() -> None:
+    labels = np.repeat(np.arange(500), 2)
+    predictions = labels.copy()
+    predictions[[400, 401]] = 499
+    figure = confusion_matrix(labels, predictions, [f"Landmark {i}" for i in range(500)])
+    shown = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert len(shown) == SHOWN_ROWS
+    assert {"Landmark 200", "Landmark 499"} <= set(shown)
+    assert says(figure, f"the {SHOWN_ROWS} of 500 landmarks with the most mistakes")
+
+
+def test_matrix_leaves_large_counts_to_the_colour_when_cells_are_small() -> None:
+    labels = np.concatenate([np.arange(60), np.zeros(20_000, dtype=int)])
+    figure = confusion_matrix(labels, labels, [str(index) for index in range(60)])
+    assert not figure.axes[0].texts
+
+
+def test_longer_lists_of_classes_give_larger_matrices() -> None:
+    def width(classes: int) -> float:
+        labels = np.arange(classes)
+        return float(confusion_matrix(labels, labels, ["x"] * classes).get_figwidth())
+
+    assert width(50) < width(60)
+
+
+def test_names_with_accents_and_dollars_are_drawn_as_they_are() -> None:
+    names = ["Château d'If", "A$B_{1}$", "Kölner Dom"]
+    figure = confusion_matrix(np.array([0, 1, 2]), np.array([1, 0, 2]), names)
+    assert says(figure, "Château d'If → A$B_{1}$")
+    draw(figure)
+
+
+def test_reliability_bars_are_accuracies_with_their_counts_below() -> None:
+    confidence = np.array([0.15] * 20 + [1.0] * 4)
+    correct = np.array([True] * 5 + [False] * 15 + [True] * 4)
+    figure = reliability_diagram(confidence, correct, ece=0.0833, num_bins=10)
+    above, below = figure.axes
+    heights = {round(bar.get_x(), 2): bar.get_height() for bar in bars(above)}
+    assert heights == pytest.approx({0.1: 0.25, 0.9: 1.0})
+    counts = [bar.get_height() for bar in bars(below)]
+    assert counts == [0, 20, 0, 0, 0, 0, 0, 0, 0, 4]
+    pale = [bar.get_facecolor() == to_rgba(PALE_BLUE) for bar in bars(above)]
+    assert pale == [False, True]
+    assert says(figure, "Too cautious by 0.083 (ECE 0.083, n = 24)")
+
+
+def test_a_small_gap_between_confidence_and_accuracy_counts_as_calibrated() -> None:
+    figure = reliability_diagram(np.array([0.5, 0.5]), np.array([True, False]), ece=0.0)
+    assert says(figure, "Calibrated on average (ECE 0.000, n = 2)")
+
+
+def test_rejection_states_what_the_threshold_does() -> None:
+    figure = rejection_histogram(np.array([0.5, 0.9, 0.9, 0.2]), np.array([0.1, 0.5]), 0.5)
+    assert says(figure, "75.0% of 4 landmark photos are kept and 50.0% of 2 others rejected")
+    (axes,) = figure.axes
+    assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines] == [[0.5, 0.5]]
+    assert sum(bar.get_height() for bar in bars(axes)) == pytest.approx(200)
+    unseen = rejection_histogram(np.array([0.5]), np.array([0.1]), 0.5, "unseen landmark")
+    assert says(unseen, "unseen landmark (n = 1)")
+
+
+def test_rejection_draws_equal_scores() -> None:
+    figure = rejection_histogram(np.array([0.5] * 3), np.array([0.5] * 2), 0.5)
+    (axes,) = figure.axes
+    shares = [(bar.get_x(), bar.get_height()) for bar in bars(axes) if bar.get_height()]
+    assert [height for _, height in shares] == pytest.approx([100, 100])
+    assert shares[0][0] == shares[1][0] == pytest.approx(0.5, abs=0.02)
+    assert says(figure, "100.0% of 3 landmark photos are kept and 0.0% of 2 others rejected")
+    draw(figure)

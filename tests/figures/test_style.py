@@ -1,4 +1,4 @@
-"""Figures that show photos: a model's mistakes and answers, and photos that are gone."""
+"""Grids of photos: a model's mistakes and answers, and photos that are gone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from landmark_ml.figures.results import Answer, answer_gallery, worst_mistakes
-from tests.figures.figure_reading import render, says, texts
+from tests.figures.figure_reading import draw, says, texts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def test_one_mistake_is_worded_as_one(tmp_path: Path) -> None:
 def test_no_mistakes_is_said() -> None:
     figure = worst_mistakes([], photos=522)
     assert says(figure, "No mistakes on 522 photos")
-    render(figure)
+    draw(figure)
 
 
 def test_a_photo_that_went_missing_leaves_a_cell_that_says_so(tmp_path: Path) -> None:
