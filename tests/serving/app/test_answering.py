@@ -1,11 +1,13 @@
-"""The queue and its limits: order, batches, errors, slow clients and full memory."""
+"""Reading and answering photos: forms, order, batches, errors, slow clients and full memory."""
 
 from __future__ import annotations
 
 import gc
 import json
+import re
 import threading
 import time
+import tracemalloc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
@@ -14,7 +16,7 @@ import httpx
 import pytest
 
 from landmark_ml.inference.photos import PhotoError
-from serving.app.answering import BATCH, AnswerQueue, TooBusyError
+from serving.app.answering import BATCH, AnswerQueue, TooBusyError, Upload
 from tests.colour_artifact import RED, colour_photo
 from tests.serving.app.slow_client import slow_upload
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from landmark_ml.inference.predictor import Predictor
-    from tests.serving.app.conftest import StartApp
+    from tests.serving.app.conftest import App, StartApp
 
 
 class BrokenError(RuntimeError):
@@ -238,3 +240,59 @@ def test_more_photos_than_may_wait_are_asked_to_try_again(
         assert late.json()["detail"].endswith("photos are waiting already; try again")
         assert len(first.result(LONGEST).json()["photos"]) == 12
     assert client.post("/api/tag", content=PHOTO).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "words"),
+    [
+        (b"--x\r\n", "multipart/form-data", "no boundary"),
+        (b"--x--\r\n", "multipart/form-data; boundary=x", "no files"),
+        (b"--x\r\nhello", "multipart/form-data; boundary=x", "form"),
+        (b"garbage", "multipart/form-data; boundary=x", "cannot be read"),
+        (b"--x--\r\n", f"multipart/form-data; boundary={'x' * 257}", "cannot be read"),
+    ],
+)
+def test_a_form_that_makes_no_sense_is_the_clients_error(
+    content: bytes, kind: str, words: str, app: App
+) -> None:
+    response = app.client.post("/api/tag", content=content, headers={"Content-Type": kind})
+    assert response.status_code == 400
+    assert words in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ('form-data; name="top_k"', r"'top_k' of the form is not a file.*/api/tag\?top_k=3"),
+        ("form-data", "not a file"),
+    ],
+)
+def test_a_field_of_a_form_is_no_photo(headers: str, words: str, app: App) -> None:
+    part = f"--x\r\nContent-Disposition: {headers}\r\n\r\n3\r\n"
+    kind = "multipart/form-data; boundary=x"
+    content = f"{part}--x--\r\n"
+    response = app.client.post("/api/tag", content=content, headers={"Content-Type": kind})
+    assert response.status_code == 400
+    assert re.search(words, response.json()["detail"])
+
+
+def test_a_file_input_left_empty_is_an_empty_photo(app: App) -> None:
+    part = '--x\r\nContent-Disposition: form-data; name="photos"; filename=""\r\n\r\n\r\n--x--\r\n'
+    kind = "multipart/form-data; boundary=x"
+    answers = app.client.post("/api/tag", content=part, headers={"Content-Type": kind}).json()
+    assert answers["photos"][0]["error"]["code"] == "empty"
+
+
+def test_a_photo_is_held_once() -> None:
+    piece, count = 1 << 20, 16
+    tracemalloc.start()
+    try:
+        upload = Upload()
+        for number in range(count):
+            upload.add(bytes([number]) * piece)
+        photo = upload.take()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert photo == b"".join(bytes([number]) * piece for number in range(count))
+    assert held < 1.5 * count * piece

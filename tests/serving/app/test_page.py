@@ -1,7 +1,10 @@
-"""The page in a real browser: photos in, answers out, nothing asked of anyone else."""
+"""The page in a real browser: photos answered, tags copied, a model that becomes another."""
 
 from __future__ import annotations
 
+import threading
+import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,10 +13,11 @@ from tests.browser import IN_A_BROWSER
 from tests.serving.app.visit import Visit, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from playwright.sync_api import Browser, Route
+
 
 pytestmark = IN_A_BROWSER
 
@@ -192,3 +196,100 @@ def test_the_api_page_describes_every_call(visit: Visit, address: str) -> None:
     visit.page.goto(f"{address}/docs")
     visit.page.wait_for_selector("text=POST /api/tag")
     assert "location_source" in visit.page.inner_text("#api")
+
+
+def test_a_link_that_is_found_late_is_shown(
+    browser: Browser, serve: Callable[..., str], photos: Path
+) -> None:
+    back = threading.Event()
+
+    def run_url(_: str) -> str:
+        back.wait(60)
+        return "http://localhost/run"
+
+    address = serve(run_url=run_url)
+    visit = Visit(browser, address)
+    visit.page.wait_for_selector("#model:has-text('version 7')")
+    assert visit.page.locator("#model a").count() == 0
+    back.set()
+    while not visit.page.request.get(f"{address}/api/model").json()["run_url"]:
+        time.sleep(0.02)
+    visit.give(photos / "red.jpg")
+    assert texts(visit.page, "#model a") == ["its run in MLflow"]
+    visit.context.close()
+
+
+def test_an_answer_keeps_what_its_own_model_saw(
+    browser: Browser, serve: Callable[..., str], photos: Path
+) -> None:
+    visit = Visit(browser, serve())
+    visit.give(photos / "red.jpg")
+    before = _looked(visit)
+
+    def answered_by_the_next(route: Route) -> None:
+        # The browser hides the bytes of a file from whoever stands between.
+        photo = (photos / "green.jpg").read_bytes()
+        answer = route.fetch(post_data=photo).json()
+        answer["model"] |= {"version": 8, "framing": "crop", "visible": 0.5}
+        route.fulfill(json=answer)
+
+    visit.page.route("**/api/tag*", answered_by_the_next)
+    visit.give(photos / "green.jpg")
+    visit.page.wait_for_selector("#model:has-text('version 8')")
+    assert _looked(visit) == before
+    visit.context.close()
+
+
+def _looked(visit: Visit) -> str:
+    """Where the map is laid over the photo of red.jpg, for which it is shown and hidden again."""
+    card = visit.page.locator(".card", has_text="red.jpg")
+    card.locator(".look").click()
+    laid = card.locator("canvas.attention").get_attribute("style")
+    card.locator(".look").click()
+    return laid or ""
+
+
+@pytest.fixture
+def answered(browser: Browser, address: str, photos: Path) -> Iterator[Visit]:
+    """A page with one answer, which may copy and whose clock stands still."""
+    visit = Visit(browser, address, permissions=["clipboard-read", "clipboard-write"])
+    visit.give(photos / "red.jpg")
+    visit.page.clock.install()
+    visit.page.clock.pause_at(datetime.now(UTC) + timedelta(hours=1))
+    yield visit
+    visit.context.close()
+
+
+@pytest.mark.parametrize(
+    ("selector", "label", "copied"),
+    [(".chip >> nth=0", "tower", "tower"), (".copy-all", "Copy all", "tower, paris")],
+)
+def test_a_button_says_its_own_label_again_after_two_clicks(
+    selector: str, label: str, copied: str, answered: Visit
+) -> None:
+    page = answered.page
+    button = page.locator(selector)
+    for _ in range(2):
+        button.click()
+        page.wait_for_function(
+            "button => button.textContent === 'Copied'", arg=button.element_handle()
+        )
+        page.clock.run_for(800)
+    assert page.evaluate("() => navigator.clipboard.readText()") == copied
+    assert button.inner_text() == "Copied"
+    page.clock.run_for(5000)
+    assert button.inner_text() == label
+
+
+def test_what_is_copied_is_announced_to_screen_readers(answered: Visit) -> None:
+    page = answered.page
+    said = page.locator("#copied")
+    assert said.get_attribute("role") == "status"
+    page.get_by_role("button", name="tower", exact=True).click()
+    # The name is what stands on the button, before and after.
+    page.get_by_role("button", name="Copied", exact=True).wait_for()
+    assert said.inner_text() == "Copied: tower"
+    page.get_by_role("button", name="Copy all").click()
+    page.wait_for_function("() => document.querySelector('#copied').textContent.includes('paris')")
+    page.clock.run_for(5000)
+    assert said.inner_text() == ""

@@ -1,7 +1,8 @@
-"""Photos and table at an address, here in fsspec's memory."""
+"""Photos and parts of the table, in a folder or behind an address."""
 
 from __future__ import annotations
 
+import os
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,65 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 
-from serving.cluster.storage import PART_SCHEMA, local_folder, open_folder, open_photos
+from serving.cluster.storage import (
+    PART_SCHEMA,
+    Listing,
+    Part,
+    bits_for,
+    local_folder,
+    open_folder,
+    open_photos,
+)
 from serving.cluster.tagger import tag_photos
+from serving.tagging.library import Found
 from tests.serving.cluster.one_process import OneProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from landmark_ml.config import ClusterConfig
+
+
+PHOTOS = [Found(Path(f"{number % 7}/{number}.jpg"), number, 2 * number) for number in range(1000)]
+
+
+def parts(photos: list[Found], bits: int, folder: Path) -> list[Part]:
+    with Listing(folder / f"{len(list(folder.iterdir()))}.sqlite") as listing:
+        assert listing.fill(photos) == len(photos)
+        return list(listing.parts(bits))
+
+
+def test_every_photo_is_in_one_part_in_order(tmp_path: Path) -> None:
+    made = parts(PHOTOS, 4, tmp_path)
+    assert [part.index for part in made] == list(range(16))
+    found = [photo for part in made for photo in part.photos]
+    assert sorted(found, key=lambda photo: photo.size) == PHOTOS
+    for part in made:
+        paths = [os.fsencode(photo.path) for photo in part.photos]
+        assert paths == sorted(paths)
+        assert 30 <= len(paths) <= 100
+
+
+def test_a_photo_stays_in_its_part_when_others_come_or_go(tmp_path: Path) -> None:
+    def part_of(photos: list[Found]) -> dict[Path, int]:
+        made = parts(photos, 4, tmp_path)
+        return {photo.path: part.index for part in made for photo in part.photos}
+
+    few, many = part_of(PHOTOS[::-3]), part_of(PHOTOS)
+    assert few.items() <= many.items()
+
+
+def test_one_part_holds_all(tmp_path: Path) -> None:
+    (part,) = parts(PHOTOS, 0, tmp_path)
+    assert (part.index, len(part.photos)) == (0, 1000)
+    assert parts([], 3, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("photos", "bits"), [(0, 0), (1, 0), (1000, 0), (1001, 1), (2001, 2), (4001, 3), (10**7, 14)]
+)
+def test_parts_are_about_as_large_as_wanted(photos: int, bits: int) -> None:
+    assert bits_for(photos, 1000) == bits
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from PIL import Image, TiffImagePlugin
 from serving.tagging.sidecars import iptc_keywords, update_sidecar
 from serving.tagging.xmp import Xmp
 from tests.colour_artifact import RED, colour_photo
-from tests.serving.tagging.test_tags import PATH, TAGS
+from tests.serving.tagging.test_sidecars import PATH, TAGS
 
 if TYPE_CHECKING:
     from pathlib import Path

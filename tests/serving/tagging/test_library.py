@@ -1,15 +1,24 @@
-"""Which files of a library are photos, and that every folder is walked once."""
+"""A library: its photos are found, read and recognised, and placed where they were taken."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from serving.tagging.library import Library
+from serving.tagging.library import Library, PhotoLocations, Tagged, in_order, read_places
+from tests.colour_artifact import RED, colour_photo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from landmark_ml.inference.predictor import Predictor
+
 
 OWN = [
     "empty.png",
@@ -138,3 +147,94 @@ def test_a_photo_that_becomes_a_pipe_is_an_error_not_a_wait(tmp_path: Path) -> N
     answer = Library(tmp_path).read(found.path)
     assert isinstance(answer, OSError)
     assert "pipe" in str(answer)
+
+
+THREADS = 3
+
+
+def test_results_keep_the_order_of_the_items() -> None:
+    def late_if_even(item: int) -> int:
+        time.sleep(0.02 * (item % 2 == 0))
+        return -item
+
+    assert list(in_order(late_if_even, range(20), THREADS, name="test")) == [-i for i in range(20)]
+    assert list(in_order(late_if_even, [], THREADS, name="test")) == []
+
+
+def test_few_items_are_taken_ahead() -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for item in range(100):
+            taken += 1
+            yield item
+
+    results = in_order(abs, items(), THREADS, name="test")
+    for done in range(1, 50):
+        next(results)
+        assert taken <= done + THREADS
+
+
+def test_an_error_comes_in_its_turn_and_ends_the_threads() -> None:
+    def fail_at_three(item: int) -> int:
+        if item == 3:
+            raise ValueError("three")
+        return item
+
+    results = in_order(fail_at_three, range(100), THREADS, name="ends")
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="three"):
+        next(results)
+    assert not [t for t in threading.enumerate() if t.name.startswith("ends")]
+
+
+def test_who_stops_early_leaves_no_thread() -> None:
+    results = in_order(abs, iter(range(1000)), THREADS, name="early")
+    assert next(results) == 0
+    results.close()  # type: ignore[attr-defined]
+    assert not [t for t in threading.enumerate() if t.name.startswith("early")]
+
+
+BUSAN, LYON = (35.18, 129.07), (45.764, 4.8357)
+
+
+def where(
+    own: PhotoLocations, predictor: Predictor, at: tuple[float, float]
+) -> tuple[str | None, ...]:
+    """City, country and its code of a photo taken there."""
+    (answer,) = predictor.predict([colour_photo(RED)])
+    answer = {**answer, "location_source": "exif", "latitude": at[0], "longitude": at[1]}
+    ((_, found),) = own.apply([Tagged(Path("a.jpg"), answer)])
+    country = found["country"]
+    return found["city"], country, own.country_codes.get(country or "")
+
+
+def test_countries_are_called_as_the_gazetteer_calls_them(predictor: Predictor) -> None:
+    assert where(PhotoLocations(predictor), predictor, BUSAN) == ("Busan", "South Korea", "KR")
+
+
+def test_places_without_a_country_leave_it_to_the_towns(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    file = tmp_path / "places.csv"
+    file.write_text(f"landmark,latitude,longitude\nfoot bridge,{LYON[0]},{LYON[1]}\n")
+    own = PhotoLocations(predictor, read_places(str(file)))
+    towns = where(PhotoLocations(predictor), predictor, LYON)
+    assert where(own, predictor, LYON) == towns
+    assert None not in towns
+
+
+def test_places_of_a_csv_name_what_the_model_does_not(predictor: Predictor, tmp_path: Path) -> None:
+    file = tmp_path / "places.csv"
+    file.write_text(
+        "landmark,latitude,longitude,city,country,country_code\n"
+        "camp,33,126,Camp,Korea,KR\nhouse,43,5,House,Frankreich,FR\n"
+    )
+    places = read_places(str(file))
+    assert [place.name for place in places[:2]] == ["camp", "house"]
+    own = PhotoLocations(predictor, places)
+    assert where(own, predictor, BUSAN) == ("Busan", "Korea", "KR")
+    # The model's landmarks stand in France, and its answers say so.
+    assert where(own, predictor, LYON)[1:] == ("France", "FR")
+    assert where(own, predictor, (43.0, 5.0)) == ("House", "Frankreich", "FR")
