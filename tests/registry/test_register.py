@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -25,8 +24,6 @@ from tests.colour_artifact import RED, colour_photo, log_artifact
 from tests.serving.predict_threads import predicting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mlflow.models.model import ModelInfo
 
 
@@ -35,10 +32,15 @@ def model(tracking_uri: str) -> ModelInfo:
     return log_artifact(tracking_uri)
 
 
-@pytest.fixture
-def another(tracking_uri: str) -> Callable[[], ModelInfo]:
-    """Logs a model of a run of its own."""
-    return partial(log_artifact.__wrapped__, tracking_uri)
+@pytest.fixture(scope="module")
+def second(tracking_uri: str) -> ModelInfo:
+    """A model of a run of its own; logged once, because it takes seconds."""
+    return log_artifact.__wrapped__(tracking_uri)
+
+
+@pytest.fixture(scope="module")
+def third(tracking_uri: str) -> ModelInfo:
+    return log_artifact.__wrapped__(tracking_uri)
 
 
 @pytest.fixture
@@ -65,30 +67,30 @@ def test_the_first_version_is_champion(model: ModelInfo, name: str) -> None:
 
 
 def test_a_later_version_is_the_challenger_however_good(
-    model: ModelInfo, another: Callable[[], ModelInfo], name: str
+    model: ModelInfo, second: ModelInfo, third: ModelInfo, name: str
 ) -> None:
     add(model, name, "0.5")
-    better = add(another(), name, "0.75")
+    better = add(second, name, "0.75")
     assert (better.version, better.is_champion) == (2, False)
     assert better.reason == "top-1 0.75 against 0.5 of the champion, version 1"
     assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}
-    other = add(another(), name, "0.99", digest="other photos")
+    other = add(third, name, "0.99", digest="other photos")
     assert other.reason == "the champion, version 1, was measured on other test photos"
     assert aliases(name) == {CHAMPION: 1, CHALLENGER: 3}
 
 
 def test_where_the_champion_was_deleted_the_next_version_takes_its_place(
-    model: ModelInfo, another: Callable[[], ModelInfo], name: str
+    model: ModelInfo, second: ModelInfo, name: str
 ) -> None:
     add(model, name, "0.5")
     mlflow.MlflowClient().delete_model_version(name, "1")
-    registered = add(another(), name, "0.25")
+    registered = add(second, name, "0.25")
     assert registered == Registered(name, 2, is_champion=True, reason="there was no champion")
     assert aliases(name) == {CHAMPION: 2}
 
 
 def test_a_run_that_goes_on_after_it_was_registered_has_one_version(
-    model: ModelInfo, another: Callable[[], ModelInfo], name: str
+    model: ModelInfo, second: ModelInfo, name: str
 ) -> None:
     client = mlflow.MlflowClient()
     for _ in range(2):
@@ -96,9 +98,8 @@ def test_a_run_that_goes_on_after_it_was_registered_has_one_version(
         client.update_model_version(name, "1", description="")
     assert add(model, name, "0.5").version == 1
     assert client.get_model_version(name, "1").description == "# Card of 0.5"
-    later = another()
     for _ in range(2):
-        assert add(later, name, "0.75").version == 2
+        assert add(second, name, "0.75").version == 2
     assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}
     assert [entry.version for entry in AliasHistory(name).entries()] == [1]
     promoted = register(model, name, {}, "# Card", only_challenger=True)

@@ -18,19 +18,23 @@ from landmark_ml.tuning.worker import TrialRunner
 from tests.tuning.small_search import children_of, parent_of, small_search
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from landmark_ml.config import TrainConfig
+    from landmark_ml.data import Photo
+    from landmark_ml.networks.create import LandmarkNetwork
+    from landmark_ml.training.devices import Compute
 
 
 class TrainingBeganError(Exception):
     """The training began: everything before it worked."""
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> TrainConfig:
-    return small_search(tmp_path, drop_rate=0.5, refit=False).training()
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    folder = tmp_path_factory.mktemp("search")
+    return small_search(folder, drop_rate=0.5, refit=False, epochs=3).training()
 
 
 def runner(config: TrainConfig, folds: int = 1) -> TrialRunner:
@@ -42,7 +46,18 @@ def nothing(_: dict[str, float]) -> None:
     pass
 
 
-def test_the_same_parameters_give_the_same_whatever_was_tried_before(config: TrainConfig) -> None:
+def features(
+    model: LandmarkNetwork, photos: Sequence[Photo], config: TrainConfig, _: Compute
+) -> torch.Tensor:
+    """In place of those of a traced network, which takes seconds to trace."""
+    rng = torch.Generator().manual_seed(0)
+    return torch.rand(config.views, len(photos), model.classifier.in_features, generator=rng)
+
+
+def test_the_same_parameters_give_the_same_whatever_was_tried_before(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "compute_features", features)
     search = runner(config, folds=2)
     first = search.run(config, nothing)
     other = search.run(replace(config, drop_rate=0.1), nothing)
