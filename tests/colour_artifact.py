@@ -13,8 +13,7 @@ import torch
 from PIL import ExifTags, Image
 
 from landmark_ml.geo.gazetteer import Gazetteer, Place
-from landmark_ml.networks.calibration import Calibration
-from landmark_ml.networks.export import export_network
+from landmark_ml.networks.export import Calibration, export_network
 from landmark_ml.registry.register import log_model
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from tests.tiny_networks import SIDE, lay_traced, tiny_model

@@ -124,6 +124,7 @@ def _check_stackable(
     networks: Sequence[nn.Module], first: dict[str, Any], stages: int, *, statistics: bool
 ) -> None:
     """Refuse networks of other normalisation, with more than average pooling, or other strides."""
+    shapes = []
     for network in networks:
         config: dict[str, Any] = dict(network.pretrained_cfg)  # type: ignore[arg-type]
         for name in ("mean", "std"):
@@ -132,8 +133,6 @@ def _check_stackable(
                     f"joined backbones were trained with {name} {first[name]} and {config[name]};"
                     " join those of one normalisation"
                 )
-    shapes = []
-    for network in networks:
         maps = network.eval().forward_features(_example(first["input_size"]))  # type: ignore[operator]
         pooled = network.forward_head(maps, pre_logits=True)  # type: ignore[operator]
         # Tokens have no places, channels may come last, and a layer behind the average widens it.

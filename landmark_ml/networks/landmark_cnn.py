@@ -38,7 +38,6 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """X plus its correction."""
         corrected: Tensor = x + self.body(x)
         return corrected
 
@@ -83,7 +82,6 @@ class LandmarkCNN(nn.Module):
         self.classifier = nn.Linear(self.num_features, num_classes)
 
     def get_classifier(self) -> nn.Linear:
-        """The last layer."""
         return self.classifier
 
     def reset_classifier(self, num_classes: int) -> None:
@@ -105,7 +103,6 @@ class LandmarkCNN(nn.Module):
         return pooled if pre_logits else self.classifier(pooled)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits [N, num_classes]."""
         return self.forward_head(self.forward_features(x))
 
 

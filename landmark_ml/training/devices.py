@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 Module = TypeVar("Module", bound="nn.Module")
 Value = TypeVar("Value")
 
-# The others wait while the first process draws or downloads photos and trains the head.
-_TIMEOUT = timedelta(hours=2)
-
 
 class ProcessLostError(ValueError):
     """Another process of the training has ended, so this one cannot go on."""
@@ -293,7 +290,8 @@ def join_processes(device: str) -> Iterator[Processes]:
         torch.cuda.set_device(local_rank)
         # Objects go through the CPU, where a lost process is noticed at once.
         backend = "cpu:gloo,cuda:nccl"
-    distributed.init_process_group(backend, timeout=_TIMEOUT)
+    # The others wait while the first process draws or downloads photos and trains the head.
+    distributed.init_process_group(backend, timeout=timedelta(hours=2))
     try:
         with report_lost_processes():
             yield Processes(rank, count, local_rank)

@@ -18,7 +18,7 @@ from timm.utils import ModelEmaV3
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from landmark_ml.networks.calibration import calibrated_loss
+from landmark_ml.networks.export import calibrated_loss
 from landmark_ml.training.devices import (
     align_random_state,
     bf16_pays,

@@ -127,14 +127,12 @@ def finetune(
             train_photos, config, model.preprocessing, cache
         )
         val_pixels = load_served(val_photos, model.preprocessing, cache)
-    order = torch.Generator().manual_seed(config.seed)
-    targets = targets_of(train_photos, dataset)
+    order, targets = torch.Generator().manual_seed(config.seed), targets_of(train_photos, dataset)
     train = TensorBatches(
         squares, targets, batch_size, order, augmentation, aspects, processes=processes
     )
-    val = TensorBatches(
-        val_pixels, targets_of(val_photos, dataset), batch_size, processes=processes
-    )
+    targets = targets_of(val_photos, dataset)
+    val = TensorBatches(val_pixels, targets, batch_size, processes=processes)
     freeze_early_stages(model, config.unfreeze)
     compute.place(model)
     state = finetune_state(model, config, compute, len(train))

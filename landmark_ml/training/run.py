@@ -18,9 +18,8 @@ from landmark_ml.data.opening import find_root, open_dataset
 from landmark_ml.evaluation.judge import judge
 from landmark_ml.figures.results import PHASE_EPOCH, learning_curves
 from landmark_ml.geo.gazetteer import Gazetteer
-from landmark_ml.networks.calibration import calibrate
 from landmark_ml.networks.create import check_known, create_model
-from landmark_ml.networks.export import export_network
+from landmark_ml.networks.export import calibrate, export_network
 from landmark_ml.registry.register import Registered, load_served, log_model, register
 from landmark_ml.reports import training_report as reporting
 from landmark_ml.tracking import run as tracking
@@ -257,29 +256,30 @@ def find_unfinished(config: TrainConfig) -> str | None:
     another machine may still be training it. None when `auto` finds none. Raises ValueError when
     the named run is not there, has finished, began with another configuration or elsewhere.
     """
+    if not config.resume:
+        return None
     digest, cache = config_digest(config), user_path(config.cache_dir)
-    if config.resume == "auto":
-        found = tracking.unfinished_runs(digest)
-        here = [run_id for run_id in found if began_here(cache, run_id)]
-        if not found:
-            logger.info("no unfinished run of these parameters; a new one begins")
-        elif found[0] not in here:
-            logger.warning(
-                "%s: run %s is unfinished, and its checkpoints are not in %s",
-                f"resuming the older run {here[0]}" if here else "a new run begins",
-                found[0],
-                checkpoint_folder(cache, found[0]).resolve(),
-            )
-        return here[0] if here else None
-    if config.resume:
+    if config.resume != "auto":
         tracking.check_unfinished(config.resume, digest)
-        if not began_here(cache, config.resume):
-            folder = checkpoint_folder(cache, config.resume).resolve()
-            raise ResumeError(
-                f"resume={config.resume}: its checkpoints are not in {folder}; resume it in"
-                " the folder and on the machine where it began, or start a new run without resume"
-            )
-    return config.resume or None
+        if began_here(cache, config.resume):
+            return config.resume
+        raise ResumeError(
+            f"resume={config.resume}: its checkpoints are not in"
+            f" {checkpoint_folder(cache, config.resume).resolve()}; resume it in the folder and on"
+            " the machine where it began, or start a new run without resume"
+        )
+    found = tracking.unfinished_runs(digest)
+    here = next((run_id for run_id in found if began_here(cache, run_id)), None)
+    if not found:
+        logger.info("no unfinished run of these parameters; a new one begins")
+    elif found[0] != here:
+        logger.warning(
+            "%s: run %s is unfinished, and its checkpoints are not in %s",
+            f"resuming the older run {here}" if here else "a new run begins",
+            found[0],
+            checkpoint_folder(cache, found[0]).resolve(),
+        )
+    return here
 
 
 def open_photos(config: DataConfig, processes: Processes, manifest: bytes | None = None) -> Dataset:
@@ -296,13 +296,8 @@ def open_photos(config: DataConfig, processes: Processes, manifest: bytes | None
         else:
             _, root = find_root(config)
             # The processes of a host read the same files: one of them checks their content.
-            dataset = parse_manifest(
-                recorded,
-                root,
-                name=MANIFEST,
-                verify=processes.local_rank == 0,
-                threads=config.threads,
-            )
+            check, threads = processes.local_rank == 0, config.threads
+            dataset = parse_manifest(recorded, root, name=MANIFEST, verify=check, threads=threads)
     processes.agree(manifest_digest(dataset), "photos and their splits")
     return dataset
 
@@ -312,9 +307,7 @@ def check_splits(dataset: Dataset) -> None:
     splits: tuple[Split, ...] = ("val", "test")
     for split in splits:
         if not dataset.landmarks(split):
-            purpose = "validate" if split == "val" else "test"
             raise ValueError(
-                f"{dataset.name} has no readable {split} photo of a landmark to {purpose} on; add"
-                " photos: a class needs at least 3 that do not look the same to stand in every"
-                " split"
+                f"{dataset.name} has no readable {split} photo of a landmark; add photos: a class"
+                " needs at least 3 that do not look the same to stand in every split"
             )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from landmark_ml.networks.calibration import (
+from landmark_ml.networks.export import (
     calibrate,
     calibrated_loss,
     choose_min_confidence,

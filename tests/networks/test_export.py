@@ -15,15 +15,16 @@ import torch
 from landmark_ml.geo.gazetteer import Gazetteer, Place
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.inference.runtime import Runtime
-from landmark_ml.networks.calibration import Calibration, landmark_scores
 from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.networks.export import (
     FEATURE_MAPS,
     FEATURES,
+    Calibration,
     add_classifier,
     backbone_digest,
     export_network,
     has_feature_maps,
+    landmark_scores,
     trace_backbone,
 )
 from tests.tiny_networks import (
@@ -169,12 +170,9 @@ def test_the_graph_computes_the_features_of_torch(cache: Path) -> None:
     assert_computes_features(tiny_model(), cache, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("backbone", "side", "averages"),
-    [
-        ("test_efficientnet", 32, True),
-        pytest.param("test_vit", 160, False, marks=pytest.mark.slow),
-    ],
+    ("backbone", "side", "averages"), [("test_efficientnet", 32, True), ("test_vit", 160, False)]
 )
 def test_a_network_of_timm_is_traced_whole(
     backbone: str, side: int, averages: bool, tmp_path: Path

@@ -14,6 +14,7 @@ from landmark_ml.data import Photo
 from landmark_ml.inference import preprocessing as preprocessing_module
 from landmark_ml.inference.photos import PhotoError, decode_photo
 from landmark_ml.networks.create import LandmarkNetwork
+from landmark_ml.training import cache as cache_module
 from landmark_ml.training.cache import compute_features, view_pixels
 from tests.colour_photos import write_colours
 from tests.photo_folders import random_picture
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from landmark_ml.training.cache import PixelsToFeatures
 
 SHA256 = "0123456789abcdef" * 4
 
@@ -55,6 +58,23 @@ def computed(
 ) -> NDArray[np.float32]:
     config = small_config(views=views, cache_dir=str(cache))
     return compute_features(tiny_model(seed=seed), photos, config, CPU).numpy()
+
+
+@pytest.fixture
+def no_tracing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features by torch, for networks whose graph is not in the cache."""
+
+    def create_extractor(model: LandmarkNetwork, *_: object) -> tuple[PixelsToFeatures, int, int]:
+        @torch.no_grad()
+        def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+            features: NDArray[np.float32] = (
+                model.eval().features(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
+            )
+            return features
+
+        return run, 2, 1
+
+    monkeypatch.setattr(cache_module, "create_extractor", create_extractor)
 
 
 def feature_files(cache: Path) -> list[Path]:
@@ -140,6 +160,7 @@ def test_a_renamed_photo_keeps_its_features(
     assert np.allclose(computed(renamed, fresh, views=3), before, atol=1e-6)
 
 
+@pytest.mark.usefixtures("no_tracing")
 def test_another_backbone_has_its_own_features(photos: tuple[Photo, ...], cache: Path) -> None:
     first = computed(photos, cache)
     assert not np.allclose(computed(photos, cache, seed=1), first)
@@ -239,6 +260,7 @@ def test_no_photos_have_no_features(cache: Path) -> None:
         computed((), cache)
 
 
+@pytest.mark.usefixtures("no_tracing")
 def test_features_see_the_pixels_that_are_served(tmp_path: Path, cache: Path) -> None:
     # Its short side lies between the network's side and the size it is resized to, so that a
     # decoder asked for the wrong one of the two would take another JPEG scale.
