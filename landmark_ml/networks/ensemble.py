@@ -107,11 +107,23 @@ class JoinedNetwork(SideBySide):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Stacked feature maps [N, num_features, h, w]."""
-        stacked = [
-            _stacked_maps(network, x, indices, self.statistics)
-            for network, indices in zip(self.networks, self.indices, strict=True)
-        ]
+        stacked = []
+        for network, indices in zip(self.networks, self.indices, strict=True):
+            if indices:
+                last, earlier = network.forward_intermediates(x, indices=indices)  # type: ignore[operator]
+            else:
+                last, earlier = network.forward_features(x), []  # type: ignore[operator]
+            # Only earlier maps are larger; pooling the last, the widest, would only copy it.
+            stacked += self._kinds(last)
+            for maps in earlier:
+                for kind in self._kinds(maps):
+                    stacked.append(
+                        functional.adaptive_avg_pool2d(kind, (last.shape[2], last.shape[3]))
+                    )
         return torch.cat(stacked, dim=1)
+
+    def _kinds(self, maps: Tensor) -> list[Tensor]:
+        return [maps, spread_maps(maps)] if self.statistics else [maps]
 
     def forward_head(self, maps: Tensor, pre_logits: bool = False) -> Tensor:
         """Logits of stacked maps, or with pre_logits what the classifier sees."""
@@ -161,25 +173,6 @@ def _not_only_averages(network: nn.Module, count: int, stages: int, statistics: 
         f"{', '.join(instead)} and {more}; give {' and '.join(instead.values())}, or a backbone"
         " that only averages, as the efficientnets do"
     )
-
-
-def _stacked_maps(network: nn.Module, x: Tensor, indices: list[int], statistics: bool) -> Tensor:
-    """The last maps of a network, then those of the stages with these indices, all of one size."""
-    if indices:
-        last, earlier = network.forward_intermediates(x, indices=indices)  # type: ignore[operator]
-    else:
-        last, earlier = network.forward_features(x), []  # type: ignore[operator]
-
-    def kinds(maps: Tensor) -> list[Tensor]:
-        return [maps, spread_maps(maps)] if statistics else [maps]
-
-    # Only earlier maps are larger; pooling the last, the widest, would only copy it.
-    pooled = [
-        functional.adaptive_avg_pool2d(kind, (last.shape[2], last.shape[3]))
-        for seen in earlier
-        for kind in kinds(seen)
-    ]
-    return torch.cat([*kinds(last), *pooled], dim=1)
 
 
 def spread_maps(maps: Tensor) -> Tensor:
