@@ -322,7 +322,8 @@ class Decoder:
 
     def close(self) -> None:
         """End the child."""
-        self._pipe.close()
+        # It holds a copy of our end of the pipe, so closing ours would not end it.
+        self._process.kill()
         self._process.join()
 
 
