@@ -11,15 +11,13 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from types import FrameType
+from typing import NoReturn, TypeVar
 
 from landmark_ml.config import Configuration, without_users
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from types import FrameType
 
 Config = TypeVar("Config", bound=Configuration)
 

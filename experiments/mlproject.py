@@ -11,9 +11,10 @@ import json
 import re
 import textwrap
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from experiments import cli, recipes
 from landmark_ml.config import (
@@ -30,10 +31,6 @@ from landmark_ml.config import (
     TuneConfig,
 )
 from landmark_ml.inference.prediction import Prediction, answer_fields
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from dataclasses import Field
 
 ROOT = Path(__file__).resolve().parents[1]
 _WRITTEN = "Written by `python -m experiments.mlproject` from {source}: change that, not this file."

@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path
 
 # Thumbnails, settings, recycle bins and repaired files of Windows, macOS, Linux and network drives.
 _OF_SYSTEMS = frozenset(

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import threading
 import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +22,6 @@ from landmark_ml.inference.predictor import METADATA_FILE, Predictor
 from landmark_ml.tracking.errors import is_not_there
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from mlflow.entities.model_registry import ModelVersion
 
 logger = logging.getLogger(__name__)

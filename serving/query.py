@@ -7,18 +7,14 @@ import base64
 import ipaddress
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
 
-from landmark_ml.inference.prediction import Prediction
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from landmark_ml.inference.prediction import Candidate
+from landmark_ml.inference.prediction import Candidate, Prediction
 
 DEFAULT_URL = "http://127.0.0.1:5001"
 _TIMEOUT_SECONDS = 60

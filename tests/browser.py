@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from playwright.sync_api import Browser
 
 CHROMIUM = shutil.which("chromium")

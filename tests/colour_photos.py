@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CLASSES = ("red", "green", "blue")
 _COLOURS = {0: (220, 30, 30), 1: (30, 220, 30), 2: (30, 30, 220), NOT_A_LANDMARK: (235, 235, 235)}

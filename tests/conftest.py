@@ -6,21 +6,19 @@ import gc
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.postgres_server import run_postgres
+from tests.postgres_server import PostgresServer, run_postgres
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mlflow.pyfunc import PyFuncModel
     from pytest import TempPathFactory  # noqa: PT013 - only a type
 
     from landmark_ml.inference.predictor import Predictor
-    from tests.postgres_server import PostgresServer
 
 
 def pytest_configure() -> None:

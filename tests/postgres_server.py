@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
 from benchmarks import databases
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PostgresServer = databases.PostgresServer
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import mlflow
 import pandas as pd
@@ -11,9 +12,6 @@ from mlflow.entities import Metric
 
 from landmark_ml.tracking.read_runs import EvaluatedRun
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 STARTED = 1_700_000_000_000
 MINUTE = 60_000

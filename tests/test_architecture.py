@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import mlflow
 import pytest
 
 from experiments.mlproject import ENTRY_POINTS
 from tests.source_tree import ROOT, modules
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SERVED = "landmark_ml.inference.predictor"
 SLOW_TO_IMPORT = {"torch", "torchvision", "timm", "matplotlib", "openvino", "sklearn", "optuna"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from importlib.machinery import ModuleSpec
-from typing import TYPE_CHECKING
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -16,9 +16,6 @@ from sqlalchemy.exc import DatabaseError
 
 from experiments import cli
 from landmark_ml.config import DataConfig, TrainConfig, to_params
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DEFAULTS = TrainConfig(recipe="mine", batch_size=77)
 FIELDS = [item.name for item in fields(TrainConfig) if item.metadata["settable"]]

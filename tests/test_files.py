@@ -5,15 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from landmark_ml.files import whole_file, write_whole
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 posix = pytest.mark.skipif(os.name != "posix", reason="no modes and owners here")
 

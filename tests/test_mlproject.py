@@ -8,8 +8,9 @@ import importlib.util
 import re
 import shlex
 import tomllib
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import Field, fields, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.projects import _project_spec
@@ -21,10 +22,6 @@ from experiments import cli, mlproject, recipes
 from experiments.mlproject import ENTRY_POINTS, ROOT
 from landmark_ml.config import Configuration, DataConfig, TrainConfig
 from tests import source_tree
-
-if TYPE_CHECKING:
-    from dataclasses import Field
-    from pathlib import Path
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 STALE = "run `python -m experiments.mlproject`"

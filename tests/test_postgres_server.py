@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy
 
-from tests.postgres_server import run_postgres
-
-if TYPE_CHECKING:
-    from tests.postgres_server import PostgresServer
+from tests.postgres_server import PostgresServer, run_postgres
 
 pytestmark = pytest.mark.slow
 

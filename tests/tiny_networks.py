@@ -15,12 +15,11 @@ from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import LandmarkNetwork
 from landmark_ml.networks.export import trace_backbone
 from landmark_ml.training.devices import Compute
-from landmark_ml.training.loop import finetune_state, fit
+from landmark_ml.training.loop import OnEpochEnd, finetune_state, fit
 
 if TYPE_CHECKING:
     from landmark_ml.training.batches import TensorBatches
     from landmark_ml.training.checkpoint import RunSaver
-    from landmark_ml.training.loop import OnEpochEnd
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 SIDE = 16

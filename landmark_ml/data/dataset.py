@@ -6,18 +6,16 @@ import hashlib
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tqdm import tqdm
 
 from landmark_ml.files import write_whole
 from landmark_ml.inference.runtime import usable_cpus
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 NOT_A_LANDMARK = -1
 """Label of a distractor: a photo that shows none of the dataset's landmarks."""

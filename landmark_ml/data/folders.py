@@ -6,16 +6,14 @@ import logging
 import os
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from landmark_ml.data.dataset import NOT_A_LANDMARK, SPLITS, Split
 from landmark_ml.files import is_of_the_system
 from landmark_ml.geo.gazetteer import OWN_PLACES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 logger = logging.getLogger(__name__)
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from scipy.ndimage import uniform_filter
@@ -23,16 +25,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
-from landmark_ml.data.dataset import Photo, UnreadablePhoto
+from landmark_ml.data.dataset import Photo, Split, UnreadablePhoto
 from landmark_ml.inference.photos import PhotoError, decode_photo, read_photo
 from landmark_ml.inference.runtime import usable_cpus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from landmark_ml.data.dataset import Split
     from landmark_ml.data.folders import ListedFile
 
 logger = logging.getLogger(__name__)

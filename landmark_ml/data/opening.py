@@ -6,11 +6,10 @@ import hashlib
 import logging
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from landmark_ml.config import user_path
+from landmark_ml.config import DataConfig, user_path
 from landmark_ml.data import postcards
 from landmark_ml.data.dataset import SPLITS, Dataset
 from landmark_ml.data.download import download, unpack_zip
@@ -18,9 +17,6 @@ from landmark_ml.data.folders import list_folder
 from landmark_ml.data.near_duplicates import read_and_group
 from landmark_ml.data.splits import Fractions, split_again, split_photos
 from landmark_ml.files import spelled
-
-if TYPE_CHECKING:
-    from landmark_ml.config import DataConfig
 
 logger = logging.getLogger(__name__)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from landmark_ml.data.dataset import NOT_A_LANDMARK, Photo, Split
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from landmark_ml.data.near_duplicates import GroupedPhoto
 
 _RANK: dict[Split | None, int] = {None: 0, "train": 0, "val": 1, "test": 2}

@@ -6,30 +6,26 @@ import json
 import logging
 import math
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 from tqdm.auto import tqdm
 
-from landmark_ml.data import NOT_A_LANDMARK, Dataset, read_manifest
+from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo, read_manifest
 from landmark_ml.data.opening import find_root, open_dataset
 from landmark_ml.evaluation.metrics import measure
 from landmark_ml.evaluation.model_process import ServedProcess
 from landmark_ml.evaluation.robustness import measure_robustness
-from landmark_ml.geo.gazetteer import great_circle_km
+from landmark_ml.geo.gazetteer import Gazetteer, Place, great_circle_km
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from landmark_ml.config import DataConfig
-    from landmark_ml.data import Photo
-    from landmark_ml.geo.gazetteer import Gazetteer, Place
 
     Answer = Mapping[str, Any]
 

@@ -7,10 +7,12 @@ pages, cards, receipts and the terminal show it with this caption.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 from tqdm.auto import tqdm
 
@@ -18,10 +20,6 @@ from landmark_ml.evaluation.robustness import CORRUPTIONS
 from landmark_ml.evaluation.significance import wilson_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
-
-    from numpy.typing import NDArray
-
     from landmark_ml.evaluation.judge import Predictions
 
     Floats = NDArray[np.floating]

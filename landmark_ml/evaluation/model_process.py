@@ -16,14 +16,11 @@ import os
 import resource
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, cast
 
 import pandas as pd
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-    from typing import IO
 
 _BYTES_IN_MAXRSS = 1 if sys.platform == "darwin" else 1024
 _LAST_LINES = 5

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +17,6 @@ from landmark_ml.evaluation.significance import wilson_interval
 from landmark_ml.inference.photos import decode_photo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
     from landmark_ml.data import Photo
     from landmark_ml.evaluation.judge import ServedModel
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from landmark_ml.data import NOT_A_LANDMARK
+from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo, Split
 from landmark_ml.figures.style import (
     BLUE,
     GREEN,
@@ -35,12 +37,8 @@ from landmark_ml.figures.style import (
 from landmark_ml.inference.photos import decode_photo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
-    from landmark_ml.data import Dataset, Photo, Split
 
 FEW_PHOTOS = 20
 """A class with fewer training photos than this is marked: too few to learn and to judge."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix as count_pairs
 
 from landmark_ml.figures.style import (
@@ -41,13 +44,9 @@ from landmark_ml.figures.style import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 MOST_MARKED_EPOCHS = 40
 PHASE_EPOCH = "phase_epoch"

@@ -9,18 +9,15 @@ import math
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
 from landmark_ml.config import user_path
 from landmark_ml.inference.prediction import unit_vectors
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth (IUGG R1)."""

@@ -14,18 +14,16 @@ import gzip
 import json
 import math
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.spatial import KDTree
 
 from landmark_ml.geo.gazetteer import chord_to_km, great_circle_km, km_to_chord
 from landmark_ml.inference.prediction import unit_vectors
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 MAX_KM_TO_TOWN, MAX_KM_TO_COUNTRY, MAX_KM_TO_KNOWN = 50.0, 370.0, 1.0
 """Farther away, a photo is in no town, or on the high seas (370 km are 200 nautical miles)."""

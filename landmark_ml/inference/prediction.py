@@ -9,6 +9,7 @@ the table in the docs are made from `answer_fields(Prediction)`. To add a field,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import (
     TYPE_CHECKING,
@@ -23,12 +24,9 @@ from typing import (
 )
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import ArrayLike, NDArray
-
     Floats = NDArray[np.floating]
     Place = dict[str, Any] | None
 

@@ -7,22 +7,19 @@ numpy, PIL and openvino, nothing that trains.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from landmark_ml.inference.photos import PhotoError, read_location
 from landmark_ml.inference.prediction import Areas, Candidate, Prediction, answer, refused
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.inference.runtime import Runtime, usable_cpus
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 SCHEMA_VERSION = 2
 """Raise it when this code can no longer read artifacts written by an older version."""

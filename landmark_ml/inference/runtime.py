@@ -9,16 +9,15 @@ import io
 import os
 import threading
 from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     import openvino as ov
-    from numpy.typing import NDArray
 
 PRECISIONS = ("f32", "bf16")
 

@@ -8,7 +8,7 @@ import importlib.util
 import logging
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING
+from typing import Self
 
 import timm
 import torch
@@ -16,20 +16,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.data import resolve_data_config
 from timm.models import get_pretrained_cfg, group_modules, group_parameters, load_pretrained
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import landmark_ml.networks.landmark_cnn  # noqa: F401 - registers itself with timm
-from landmark_ml.config import user_path
+from landmark_ml.config import TrainConfig, user_path
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.ensemble import AveragedNetworks, JoinedNetwork
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from torch import Tensor
-
-    from landmark_ml.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 

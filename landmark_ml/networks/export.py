@@ -15,15 +15,17 @@ import math
 import warnings
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import torch
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from scipy.optimize import brentq, minimize_scalar
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from landmark_ml.files import write_whole
@@ -36,16 +38,10 @@ from landmark_ml.inference.predictor import (
     SCHEMA_VERSION,
 )
 from landmark_ml.inference.runtime import Runtime
-from landmark_ml.networks.create import state_digest
+from landmark_ml.networks.create import LandmarkNetwork, state_digest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-    from torch import Tensor
-
     from landmark_ml.geo.gazetteer import Gazetteer
-    from landmark_ml.networks.create import LandmarkNetwork
 
 logger = logging.getLogger(__name__)
 

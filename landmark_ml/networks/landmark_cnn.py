@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from timm.models import generate_default_cfgs, register_model
-from torch import nn
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor, nn
 
 CHANNELS = (64, 128, 256)
 RESIDUAL_BLOCKS = (0, 2, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,18 +14,15 @@ import mlflow
 import mlflow.artifacts
 from mlflow.exceptions import MlflowException
 
-from landmark_ml.evaluation.judge import Report, judge, learned_hashes
+from landmark_ml.evaluation.judge import Predictions, Report, judge, learned_hashes
 from landmark_ml.evaluation.model_process import open_served
 from landmark_ml.tracking.errors import is_not_there
 from landmark_ml.tracking.read_runs import fetch_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mlflow.entities.model_registry import ModelVersion
 
     from landmark_ml.data import Dataset
-    from landmark_ml.evaluation.judge import Predictions
     from landmark_ml.geo.gazetteer import Gazetteer
 
 logger = logging.getLogger(__name__)

@@ -44,6 +44,7 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, cast
@@ -52,16 +53,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.tracking import MlflowClient
 
-from landmark_ml.config import HISTORY_SUFFIX
+from landmark_ml.config import HISTORY_SUFFIX, HistoryConfig, RollbackConfig
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.errors import is_not_there, patient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
-    from landmark_ml.config import HistoryConfig, RollbackConfig
 
 logger = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,35 +15,30 @@ from typing import TYPE_CHECKING, Any
 import mlflow
 from tqdm.auto import tqdm
 
-from landmark_ml.data import split_digest
+from landmark_ml.data import Dataset, split_digest
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.evaluation.metrics import METRICS, shown, summary_names
 from landmark_ml.figures.comparison import bootstrap_difference, class_wins
 from landmark_ml.figures.html import Picture, render
 from landmark_ml.figures.results import reliability_diagram
 from landmark_ml.geo.gazetteer import Gazetteer
-from landmark_ml.registry.candidates import find_candidates, judge_version
+from landmark_ml.registry.candidates import Judged, find_candidates, judge_version
 from landmark_ml.registry.gates import (
+    GateResult,
     check_gates,
     check_requirements,
     class_losses,
     compare_answers,
     compare_classes,
 )
-from landmark_ml.registry.history import AliasHistory, counted, rolled_back
+from landmark_ml.registry.history import AliasHistory, Entry, counted, rolled_back
 from landmark_ml.tracking import run as tracking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from mlflow.entities.model_registry import ModelVersion
 
     from landmark_ml.config import PromoteConfig
-    from landmark_ml.data import Dataset
     from landmark_ml.evaluation.judge import Predictions
-    from landmark_ml.registry.candidates import Judged
-    from landmark_ml.registry.gates import GateResult
-    from landmark_ml.registry.history import Entry
     from landmark_ml.tracking.run import Run
 
 PAGE = "receipt.html"

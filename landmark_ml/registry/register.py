@@ -10,6 +10,7 @@ import io
 import logging
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ import mlflow
 import mlflow.pyfunc
 import pandas as pd
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, Object, Property
 
 from landmark_ml.inference.photos import decode_photo
@@ -28,10 +29,7 @@ from landmark_ml.inference.predictor import ARTIFACT, DEFAULT_THRESHOLD, DEFAULT
 from landmark_ml.registry.history import AliasHistory, ConflictError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mlflow.models.model import ModelInfo
-    from mlflow.types import TensorSpec
 
     from landmark_ml.evaluation.judge import ServedModel
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 import pandas as pd
@@ -25,9 +27,6 @@ from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.read_runs import EvaluatedRun, LeftOut, Order, read_evaluated_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
     from landmark_ml.config import CompareConfig
 
 REPORT = "comparison.html"

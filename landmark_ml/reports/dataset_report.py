@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from landmark_ml.data import SPLITS, label_name
+from landmark_ml.data import SPLITS, Dataset, Photo, label_name
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.figures.dataset import FEW_PHOTOS
 from landmark_ml.files import spelled
@@ -20,12 +21,9 @@ from landmark_ml.reports.training_report import log_dataset_figures
 from landmark_ml.tracking import run as tracking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from matplotlib.figure import Figure
 
     from landmark_ml.config import DataConfig, TrainConfig
-    from landmark_ml.data import Dataset, Photo
     from landmark_ml.inference.preprocessing import Preprocessing
 
     DrawTrainingPhotos = Callable[[Dataset, TrainConfig, Preprocessing], Figure]

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import mlflow
@@ -15,8 +16,6 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_
 from landmark_ml.config import without_user
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from mlflow.tracking import MlflowClient
 
 T = TypeVar("T")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -19,8 +20,6 @@ from landmark_ml.data import MANIFEST
 from landmark_ml.tracking.errors import is_not_there, shown_tracking_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mlflow.entities import Run as LoggedRun
 
 Order = Literal["newest", "best"]

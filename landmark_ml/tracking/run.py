@@ -11,8 +11,10 @@ import re
 import signal
 import tempfile
 import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import mlflow
@@ -24,8 +26,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
-from landmark_ml.config import to_json, to_params, without_users
-from landmark_ml.data import MANIFEST, label_name, split_digest, write_manifest
+from landmark_ml.config import Configuration, to_json, to_params, without_users
+from landmark_ml.data import MANIFEST, Dataset, Split, label_name, split_digest, write_manifest
 from landmark_ml.files import write_whole
 from landmark_ml.tracking.errors import (
     is_not_there,
@@ -36,14 +38,9 @@ from landmark_ml.tracking.errors import (
 from landmark_ml.tracking.read_runs import fetch_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from types import FrameType
-
     from matplotlib.figure import Figure
     from mlflow.data.pandas_dataset import PandasDataset
 
-    from landmark_ml.config import Configuration
-    from landmark_ml.data import Dataset, Split
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 DEFAULT_EXPERIMENT = "landmarks"

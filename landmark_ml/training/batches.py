@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from landmark_ml.data import NOT_A_LANDMARK
+from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo, Split
 from landmark_ml.training.devices import ALONE, Processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from landmark_ml.data import Dataset, Photo, Split
     from landmark_ml.training.cache import StoredRows
 
 

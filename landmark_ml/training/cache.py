@@ -13,30 +13,28 @@ import json
 import logging
 import math
 import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import PIL
 import torch
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
-from landmark_ml.config import user_path
+from landmark_ml.config import TrainConfig, user_path
 from landmark_ml.inference.photos import decode_photo
 from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.export import FEATURES, backbone_digest, trace_backbone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
     from torch import Tensor
 
-    from landmark_ml.config import TrainConfig
     from landmark_ml.data import Photo
     from landmark_ml.inference.preprocessing import Preprocessing
     from landmark_ml.networks.create import LandmarkNetwork

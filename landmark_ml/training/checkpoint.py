@@ -14,7 +14,9 @@ import logging
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,9 +25,6 @@ from filelock import FileLock, Timeout
 from landmark_ml.files import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from landmark_ml.config import TrainConfig
 
 logger = logging.getLogger(__name__)

@@ -6,23 +6,19 @@ import contextlib
 import os
 import random
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from timm.layers import convert_sync_batchnorm
 from timm.utils import distribute_bn
-from torch import distributed
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from landmark_ml.inference.runtime import usable_cpus
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import Tensor, nn
 
 Module = TypeVar("Module", bound="nn.Module")
 Value = TypeVar("Value")

@@ -6,6 +6,7 @@ import copy
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from tqdm.auto import tqdm
 
 from landmark_ml.networks.export import calibrated_loss
 from landmark_ml.training.devices import (
+    Compute,
     align_random_state,
     bf16_pays,
     random_state,
@@ -27,14 +29,11 @@ from landmark_ml.training.devices import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor, nn
 
     from landmark_ml.config import TrainConfig
     from landmark_ml.training.batches import TensorBatches
     from landmark_ml.training.checkpoint import RunSaver
-    from landmark_ml.training.devices import Compute
 
     OnEpochEnd = Callable[[dict[str, float]], None]
 

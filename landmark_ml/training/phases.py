@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from landmark_ml.config import user_path
+from landmark_ml.config import TrainConfig, user_path
 from landmark_ml.figures.dataset import augmented_batch
-from landmark_ml.networks.create import check_takes, early_stages, freeze_early_stages
+from landmark_ml.networks.create import (
+    LandmarkNetwork,
+    check_takes,
+    early_stages,
+    freeze_early_stages,
+)
 from landmark_ml.training.batches import (
     OVERSAMPLING,
     Augmentation,
@@ -19,24 +26,22 @@ from landmark_ml.training.batches import (
     photos_of,
     targets_of,
 )
-from landmark_ml.training.cache import compute_features, load_served, load_squashed, view_pixels
+from landmark_ml.training.cache import (
+    StoredRows,
+    compute_features,
+    load_served,
+    load_squashed,
+    view_pixels,
+)
 from landmark_ml.training.devices import Compute, one_thread
-from landmark_ml.training.loop import finetune_state, fit, head_state, predict_logits
+from landmark_ml.training.loop import OnEpochEnd, finetune_state, fit, head_state, predict_logits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
     from matplotlib.figure import Figure
-    from torch import Tensor
 
-    from landmark_ml.config import TrainConfig
     from landmark_ml.data import Dataset, Photo
     from landmark_ml.inference.preprocessing import Preprocessing
-    from landmark_ml.networks.create import LandmarkNetwork
-    from landmark_ml.training.cache import StoredRows
     from landmark_ml.training.checkpoint import RunSaver
-    from landmark_ml.training.loop import OnEpochEnd
 
     # As `compute_features`: features [views, N, F] of photos.
     ViewFeatures = Callable[[LandmarkNetwork, Sequence[Photo], TrainConfig, Compute], Tensor]

@@ -6,19 +6,20 @@ import contextlib
 import logging
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
 
-from landmark_ml.config import user_path
-from landmark_ml.data import MANIFEST, manifest_digest, parse_manifest
+from landmark_ml.config import DataConfig, TrainConfig, user_path
+from landmark_ml.data import MANIFEST, Dataset, Split, manifest_digest, parse_manifest
 from landmark_ml.data.opening import find_root, open_dataset
 from landmark_ml.evaluation.judge import judge
 from landmark_ml.figures.results import PHASE_EPOCH, learning_curves
 from landmark_ml.geo.gazetteer import Gazetteer
-from landmark_ml.networks.create import check_known, create_model
+from landmark_ml.networks.create import LandmarkNetwork, check_known, create_model
 from landmark_ml.networks.export import calibrate, export_network
 from landmark_ml.registry.register import Registered, load_served, log_model, register
 from landmark_ml.reports import training_report as reporting
@@ -26,7 +27,9 @@ from landmark_ml.tracking import run as tracking
 from landmark_ml.training.batches import num_outputs
 from landmark_ml.training.cache import compute_features
 from landmark_ml.training.checkpoint import (
+    Checkpoints,
     ResumeError,
+    RunSaver,
     began_here,
     checkpoint_folder,
     config_digest,
@@ -35,27 +38,27 @@ from landmark_ml.training.checkpoint import (
 )
 from landmark_ml.training.devices import (
     ALONE,
+    Compute,
+    Processes,
     choose_compute,
     join_processes,
     report_lost_processes,
     seed_everything,
 )
-from landmark_ml.training.phases import check_finetuning, draw_training_photos, finetune, train_head
+from landmark_ml.training.phases import (
+    ViewFeatures,
+    check_finetuning,
+    draw_training_photos,
+    finetune,
+    train_head,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from mlflow.models.model import ModelInfo
     from torch import Tensor
 
-    from landmark_ml.config import DataConfig, TrainConfig
-    from landmark_ml.data import Dataset, Split
-    from landmark_ml.networks.create import LandmarkNetwork
     from landmark_ml.tracking.run import Run
-    from landmark_ml.training.checkpoint import Checkpoints, RunSaver
-    from landmark_ml.training.devices import Compute, Processes
     from landmark_ml.training.loop import OnEpochEnd
-    from landmark_ml.training.phases import ViewFeatures
 
     Nominate = Callable[[ModelInfo, str, Mapping[str, str], str], Registered]
 

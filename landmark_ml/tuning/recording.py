@@ -6,24 +6,19 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import mlflow
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from landmark_ml.config import to_json, to_params
+from landmark_ml.config import TrainConfig, TuneConfig, to_json, to_params
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.errors import is_not_there
 from landmark_ml.training.checkpoint import began_here
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from landmark_ml.config import TrainConfig, TuneConfig
 
 logger = logging.getLogger(__name__)
 

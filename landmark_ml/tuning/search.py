@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -19,10 +20,10 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from optuna.importance import FanovaImportanceEvaluator
-from optuna.trial import FixedTrial, TrialState
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from plotly.offline import get_plotlyjs
 
-from landmark_ml.config import TrainConfig, user_path
+from landmark_ml.config import TrainConfig, TuneConfig, user_path
 from landmark_ml.data.opening import open_folds
 from landmark_ml.figures.html import render
 from landmark_ml.geo.gazetteer import Gazetteer
@@ -33,7 +34,7 @@ from landmark_ml.tracking.errors import is_outage, short_waits
 from landmark_ml.training.checkpoint import config_digest
 from landmark_ml.training.devices import choose_compute
 from landmark_ml.training.run import check_splits, run_training
-from landmark_ml.tuning.recording import BEST_TRIAL, open_study_run
+from landmark_ml.tuning.recording import BEST_TRIAL, StudyRun, open_study_run
 from landmark_ml.tuning.space import (
     kept_params,
     searched_backbones,
@@ -58,15 +59,10 @@ from landmark_ml.tuning.study import (
 from landmark_ml.tuning.worker import TrialRunner, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from optuna.study import Study
-    from optuna.trial import FrozenTrial
     from plotly.graph_objects import Figure
 
-    from landmark_ml.config import TuneConfig
     from landmark_ml.data import Dataset
-    from landmark_ml.tuning.recording import StudyRun
 
 logger = logging.getLogger(__name__)
 

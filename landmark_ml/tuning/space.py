@@ -6,13 +6,11 @@ import math
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from optuna.trial import FixedTrial
+from optuna.trial import BaseTrial, FixedTrial
 
 from landmark_ml.networks.create import create_preprocessing
 
 if TYPE_CHECKING:
-    from optuna.trial import BaseTrial
-
     from landmark_ml.config import TrainConfig, TuneConfig
 
 # A frozen backbone often works better above its training resolution (Touvron et al., Fixing the

@@ -14,10 +14,11 @@ import logging
 import threading
 import warnings
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 import sqlalchemy
@@ -25,25 +26,15 @@ from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, PartialFixedSampler, TPESampler
-from optuna.storages import RDBStorage
-from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
 
-from landmark_ml.config import LOCAL_TO_A_WORKER, without_user
-from landmark_ml.data import manifest_digest
+from landmark_ml.config import LOCAL_TO_A_WORKER, TuneConfig, without_user
+from landmark_ml.data import Dataset, manifest_digest
 from landmark_ml.tracking import errors
 from landmark_ml.tuning.recording import TrialRun
 from landmark_ml.tuning.space import kept_params
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from optuna.storages import BaseStorage
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial, Trial
-
-    from landmark_ml.config import TuneConfig
-    from landmark_ml.data import Dataset
 
 logger = logging.getLogger(__name__)
 

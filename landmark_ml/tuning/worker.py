@@ -7,24 +7,31 @@ import logging
 import math
 import statistics
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from mlflow.exceptions import MlflowException
-from optuna import TrialPruned
+from optuna import Study, Trial, TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 from tqdm.auto import tqdm
 
-from landmark_ml.config import user_path
+from landmark_ml.config import TrainConfig, TuneConfig, user_path
 from landmark_ml.inference.runtime import Runtime
-from landmark_ml.networks.create import count_parameters, create_model
+from landmark_ml.networks.create import LandmarkNetwork, count_parameters, create_model
 from landmark_ml.networks.export import FEATURES, trace_backbone
 from landmark_ml.tracking.errors import short_waits
 from landmark_ml.training.batches import num_outputs
 from landmark_ml.training.cache import compute_features
-from landmark_ml.training.devices import random_state, restore_random_state, seed_everything
+from landmark_ml.training.devices import (
+    Compute,
+    random_state,
+    restore_random_state,
+    seed_everything,
+)
 from landmark_ml.training.loop import judge_logits
 from landmark_ml.training.run import train_network
 from landmark_ml.tuning.space import suggest_config
@@ -43,17 +50,10 @@ from landmark_ml.tuning.study import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from optuna import Study, Trial
     from optuna.storages import RDBStorage
     from torch import Tensor
 
-    from landmark_ml.config import TrainConfig, TuneConfig
     from landmark_ml.data import Dataset, Photo
-    from landmark_ml.networks.create import LandmarkNetwork
-    from landmark_ml.training.devices import Compute
     from landmark_ml.tuning.recording import StudyRun, TrialRun
 
     OnEpochEnd = Callable[[dict[str, float]], None]

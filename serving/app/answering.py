@@ -7,6 +7,7 @@ import contextlib
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +16,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, check_bytes
 from landmark_ml.inference.predictor import Predictor, Scores
@@ -23,10 +24,6 @@ from landmark_ml.inference.runtime import usable_cpus
 from serving.app.answers import Answers, Model, RunLinks, answer_photo, describe_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from starlette.requests import Request
-
     from landmark_ml.config import AppConfig
     from serving.app.application import Metrics
     from serving.champion import Champion, Loaded

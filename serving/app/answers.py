@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -27,8 +28,6 @@ from landmark_ml.geo.gazetteer import great_circle_km
 from landmark_ml.inference.prediction import Prediction, answer_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from landmark_ml.inference.photos import PhotoError
     from landmark_ml.inference.predictor import Scores
     from serving.champion import Loaded

@@ -8,6 +8,7 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import AsyncIterator, Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,8 +33,6 @@ from serving.app.answering import Answering
 from serving.app.answers import Answers, Model, Problem, document
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection
-
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from landmark_ml.config import AppConfig

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 OUTLINE = Path(__file__).resolve().parents[1] / "static" / "world.txt"
 _CELL = 0.75

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import socket
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,6 @@ from serving.champion import Champion, load_version
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
     from landmark_ml.config import AppConfig
 

@@ -11,16 +11,18 @@ import os
 import re
 import uuid
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.fs import (
+    FileInfo,
     FileSelector,
     FileSystem,
     FileType,
@@ -35,11 +37,6 @@ from landmark_ml.files import is_of_the_system
 from serving.tagging.journal import ScratchDatabase
 from serving.tagging.library import MAX_READ_BYTES, OTHER_PICTURES, PHOTO_SUFFIXES, Found, Library
 from serving.tagging.table import SCHEMA
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from pyarrow.fs import FileInfo
 
 logger = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol
@@ -31,8 +32,6 @@ from serving.tagging.library import PhotoLocations, may_change, read_places, rec
 from serving.tagging.table import Counts, RunCounts, printable, table_row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from landmark_ml.config import ClusterConfig
     from landmark_ml.geo.gazetteer import Place
 

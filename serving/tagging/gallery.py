@@ -10,6 +10,7 @@ import math
 import os
 import re
 import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
@@ -28,8 +29,6 @@ from serving.tagging.library import Tagged, in_order
 from serving.tagging.table import Album, album_of, file_of_out, has_place, is_confident, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from landmark_ml.inference.prediction import Prediction
     from serving.tagging.tagger import TagResult
 

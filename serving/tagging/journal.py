@@ -6,17 +6,12 @@ import json
 import logging
 import os
 import sqlite3
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Self, cast
 
 from landmark_ml.inference.prediction import Prediction
-from serving.tagging.library import Tagged
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Self
-
-    from serving.tagging.library import Found
+from serving.tagging.library import Found, Tagged
 
 logger = logging.getLogger(__name__)
 

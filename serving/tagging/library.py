@@ -6,7 +6,8 @@ import functools
 import logging
 import os
 from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -14,18 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from landmark_ml.config import user_path
 from landmark_ml.files import is_of_the_system
-from landmark_ml.geo.gazetteer import Gazetteer
+from landmark_ml.geo.gazetteer import Gazetteer, Place
 from landmark_ml.geo.reverse_geocode import KnownNames, KnownPlace, Location, Towns
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, read_at_most
-from landmark_ml.inference.prediction import refused
+from landmark_ml.inference.prediction import Prediction, refused
 from landmark_ml.inference.runtime import usable_cpus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import Future
-
-    from landmark_ml.geo.gazetteer import Place
-    from landmark_ml.inference.prediction import Prediction
     from landmark_ml.inference.predictor import Predictor
 
 logger = logging.getLogger(__name__)

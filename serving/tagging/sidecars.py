@@ -9,6 +9,7 @@ import os
 import re
 import uuid
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,19 +20,15 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from tqdm.auto import tqdm
 
-from landmark_ml.config import user_path
+from landmark_ml.config import TagConfig, user_path
 from landmark_ml.files import write_whole
 from landmark_ml.inference.photos import DEFAULT_LIMITS
-from serving.tagging.library import OTHER_PICTURES, PHOTO_SUFFIXES
+from serving.tagging.library import OTHER_PICTURES, PHOTO_SUFFIXES, Tagged
 from serving.tagging.table import file_of_out, has_place, is_confident, printable
 from serving.tagging.xmp import Xmp, XmpError, clean_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from landmark_ml.config import TagConfig
     from landmark_ml.inference.prediction import Prediction
-    from serving.tagging.library import Tagged
 
 logger = logging.getLogger(__name__)
 

@@ -9,6 +9,8 @@ import io
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -19,14 +21,10 @@ import pyarrow.parquet as pq
 
 from landmark_ml.files import is_of_the_system, whole_file
 from landmark_ml.inference.prediction import Prediction, answer_fields
-from serving.tagging.library import PHOTO_SUFFIXES
+from serving.tagging.library import PHOTO_SUFFIXES, Tagged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from contextlib import AbstractContextManager
-
     from landmark_ml.tracking.run import Run
-    from serving.tagging.library import Tagged
 
 
 PARQUET, CSV = "tags.parquet", "tags.csv"

@@ -6,18 +6,26 @@ import contextlib
 import itertools
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from landmark_ml.config import user_path
+from landmark_ml.config import TagConfig, user_path
 from landmark_ml.tracking import run as tracking
-from serving.champion import find_version, load_version
+from serving.champion import Loaded, find_version, load_version
 from serving.tagging.gallery import write_gallery
 from serving.tagging.journal import Journal
-from serving.tagging.library import Library, PhotoLocations, may_change, read_places, recognise
+from serving.tagging.library import (
+    Library,
+    PhotoLocations,
+    Tagged,
+    may_change,
+    read_places,
+    recognise,
+)
 from serving.tagging.sidecars import write_sidecars
 from serving.tagging.table import (
     ALBUMS,
@@ -29,14 +37,6 @@ from serving.tagging.table import (
     write_albums,
     write_tables,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from landmark_ml.config import TagConfig
-    from serving.champion import Loaded
-    from serving.tagging.library import Tagged
 
 JOURNAL = "journal.sqlite"
 

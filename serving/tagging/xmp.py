@@ -7,12 +7,9 @@ frame.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Iterator
 
 from lxml import etree
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
 
 NAMESPACES = {
     "x": "adobe:ns:meta/",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,9 +19,6 @@ from benchmarks.app_load import (
     judge,
     table,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PHOTOS = [bytes([number]) * 5000 for number in range(3)]
 

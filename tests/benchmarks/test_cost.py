@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from benchmarks.cost import machine_hours, main, mean_size, report
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_hours_are_photos_over_the_rate() -> None:

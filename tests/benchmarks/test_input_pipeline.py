@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from benchmarks import input_pipeline
-from benchmarks.input_pipeline import READERS, main, measure, report, torchvision
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from benchmarks.input_pipeline import Read
+from benchmarks.input_pipeline import READERS, Read, main, measure, report, torchvision
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +11,6 @@ from benchmarks.rejection import main, report, run_draw
 from landmark_ml.config import TrainConfig
 from tests.colour_photos import CLASSES as COLOURS
 from tests.interrupted_runs import QUICK, write_colour_folders
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CLASSES = ("01.Eiffel_Tower", "02.Big_Ben", "03.Taj_Mahal")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -14,9 +14,6 @@ from benchmarks.synthetic_store import EXPERIMENT, MODEL, fill_store
 from landmark_ml.registry.candidates import find_candidates
 from landmark_ml.registry.history import AliasHistory
 from landmark_ml.tracking.read_runs import read_evaluated_runs
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RUNS = 130
 

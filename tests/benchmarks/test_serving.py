@@ -7,17 +7,15 @@ import json
 import socket
 from contextlib import ExitStack
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from benchmarks.servers import running
 from benchmarks.servers.running import Running, Server, ServerError, start
 from benchmarks.serving import BARE, CLIENTS, Peer, bare_work, encoded_for, measure
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 ECHO = """
 import sys

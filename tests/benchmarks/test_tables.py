@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from benchmarks.tables import machine, table, write_json
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_table_is_markdown_with_a_column_a_header() -> None:

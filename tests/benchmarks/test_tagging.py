@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -14,9 +14,6 @@ from landmark_ml.inference.predictor import Predictor
 from serving.champion import Loaded
 from serving.tagging.library import Library
 from tests.colour_artifact import RED, colour_photo, write_artifact
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_the_shares_are_of_medians() -> None:

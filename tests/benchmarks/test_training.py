@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -12,9 +12,6 @@ import pytest
 from benchmarks.peers import contract
 from benchmarks.peers.contract import Point, Stopwatch, Task
 from benchmarks.training import report, seconds_to, top1_at
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def curve(*points: tuple[float, float], peer: str = "plain loop") -> list[Point]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import mlflow
 import pytest
 
 from benchmarks.tune_workers import Outcome, main, report
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_ours_and_the_peer_get_a_row_each() -> None:

@@ -8,8 +8,10 @@ import stat
 import struct
 import threading
 import zipfile
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,10 +19,6 @@ import pytest
 from landmark_ml.data import download as downloads
 from landmark_ml.data.download import DownloadError, download, unpack_zip
 from tests.scripted_server import BODY, CUT, Script, make_handler
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 
 class Server(NamedTuple):

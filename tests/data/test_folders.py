@@ -5,16 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from landmark_ml.data.folders import class_name, list_folder
 from tests.photo_folders import write_class, write_two_classes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 import builtins
 import hashlib
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +17,6 @@ from landmark_ml.data.folders import ListedFile
 from landmark_ml.data.near_duplicates import fingerprint, group_near_duplicates, read_and_group
 from landmark_ml.inference.photos import DEFAULT_LIMITS
 from tests.photo_folders import random_picture, write_photo
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 
 def groups_of(pictures: Sequence[Image.Image]) -> list[int]:

@@ -7,7 +7,7 @@ import shutil
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -16,9 +16,6 @@ from landmark_ml.config import DataConfig
 from landmark_ml.data import NOT_A_LANDMARK, SPLITS, opening, postcards
 from landmark_ml.data.opening import find_root, open_dataset, open_folds
 from tests.photo_folders import random_picture, write_class, write_photo, write_two_classes
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +10,6 @@ from PIL import Image
 
 from landmark_ml.data import postcards
 from landmark_ml.data.postcards import LANDMARKS, draw_postcard, write_postcards
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SMALL = {"per_class": 2, "not_landmarks": 3, "test_per_class": 1}
 

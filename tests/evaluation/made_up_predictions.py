@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,6 @@ from landmark_ml.data import Photo
 from landmark_ml.evaluation.judge import Predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from landmark_ml.geo.gazetteer import Place
 
 CLASSES = ("Tower", "Castle")

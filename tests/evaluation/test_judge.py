@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,9 +27,6 @@ from landmark_ml.geo.gazetteer import Gazetteer, Place
 from tests.colour_photos import write_colour
 from tests.evaluation.made_up_predictions import predictions
 from tests.photo_folders import write_photo, write_two_classes
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TWO = ("Atomium", "Petra")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -12,8 +13,6 @@ from landmark_ml.evaluation.model_process import open_served
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from landmark_ml.inference.predictor import Predictor
 
 

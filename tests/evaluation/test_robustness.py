@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,6 @@ from landmark_ml.evaluation.robustness import (
     spread_over_labels,
 )
 from tests.photo_folders import write_photo
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
+from numpy.typing import NDArray
 
 from landmark_ml.evaluation.significance import PairedDifference
 from landmark_ml.figures.comparison import (
@@ -25,7 +26,6 @@ from tests.synthetic_runs import make_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
 
 def make_table(top1: list[float], ms: list[float], size: list[float] | None = None) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,10 +21,6 @@ from landmark_ml.figures.dataset import (
 )
 from landmark_ml.figures.style import MOST_ROWS, SHOWN_ROWS, VERMILION
 from tests.figures.figure_reading import bars, draw, says, texts
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 
 def _photo(folder: Path, label: int, *, width: int = 64, height: int = 48) -> Photo:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from PIL import Image
 
 from landmark_ml.figures.results import Answer, answer_gallery, worst_mistakes
 from tests.figures.figure_reading import draw, says, texts
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def _mistake(folder: Path, index: int) -> Answer:

@@ -6,14 +6,11 @@ import csv
 import logging
 from importlib import resources
 from itertools import combinations
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from landmark_ml.geo.gazetteer import Gazetteer, GazetteerError, Place, PlaceError, great_circle_km
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 POSTCARDS = """Big Ben, Christ the Redeemer, Eiffel Tower, Golden Gate Bridge, Itsukushima Torii,
 Leaning Tower of Pisa, Parthenon, Pyramids of Giza, Statue of Liberty, Stonehenge,

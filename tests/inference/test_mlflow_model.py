@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
-from mlflow.pyfunc import scoring_server
+from mlflow.pyfunc import PyFuncModel, scoring_server
 
 from landmark_ml.inference.photos import read_location
 from landmark_ml.inference.prediction import Prediction
@@ -21,10 +22,6 @@ from tests.serving.predict_threads import predicting
 from tests.source_tree import ROOT
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from mlflow.pyfunc import PyFuncModel
-
     from landmark_ml.inference.predictor import Predictor
 
 PHOTOS = [colour_photo(RED), colour_photo(GREEN), colour_photo(WHITE)]

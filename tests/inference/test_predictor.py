@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,9 +26,6 @@ from tests.colour_artifact import (
     colour_photo,
     gps_exif,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def landmarks(answers: list[Prediction]) -> list[str | None]:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from landmark_ml.inference.photos import PhotoError
 from landmark_ml.inference.preprocessing import Preprocessing
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 SQUASH = Preprocessing(
     resolution=40,

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,9 +15,6 @@ from onnx import TensorProto, helper
 
 from landmark_ml.inference.runtime import Runtime, usable_cpus
 from tests.source_tree import ROOT, modules
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def sums_graph() -> onnx.ModelProto:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -39,9 +40,6 @@ from tests.tiny_networks import (
     tiny_model,
     tiny_preprocessing,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def small(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +19,6 @@ from landmark_ml.networks.export import Calibration, backbone_digest, export_net
 from landmark_ml.training.batches import TensorBatches
 from landmark_ml.training.loop import finetune_state, train_one_epoch
 from tests.tiny_networks import CPU, random_pixels, small_config, tiny_model, tiny_preprocessing
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SIDE = 32
 # Nothing is clipped: the gradients of all members are clipped as one.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
@@ -36,9 +37,6 @@ from tests.tiny_networks import (
     tiny_model,
     tiny_preprocessing,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CALIBRATION = Calibration(temperature=0.37, threshold=0.61, min_confidence=0.4)
 TOWER = Place("Eiffel Tower", "Paris", "France", "FR", 48.8584, 2.2945, ("tower", "paris"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,6 @@ from landmark_ml.data import Photo
 from landmark_ml.evaluation.judge import Predictions, Report
 from landmark_ml.evaluation.metrics import measure
 from landmark_ml.registry.candidates import Judged
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 CLASSES = ("Atomium", "Petra")
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from landmark_ml.registry.history import CHAMPION, PREVIOUS
+from landmark_ml.registry.history import CHAMPION, PREVIOUS, AliasHistory, Entry
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
-
-    from landmark_ml.registry.history import AliasHistory, Entry
 
 
 WRITES = (

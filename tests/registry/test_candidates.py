@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import mlflow
 import pandas as pd
@@ -14,10 +15,6 @@ from mlflow.pyfunc.model import PythonModel
 from landmark_ml.data import Dataset, Photo
 from landmark_ml.registry.candidates import judge_version
 from tests.colour_artifact import BLUE, CLASSES, GREEN, PLACES, RED, colour_photo, log_artifact
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 

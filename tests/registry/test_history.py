@@ -8,6 +8,7 @@ import contextlib
 import random
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,6 @@ from tests.registry.registered_models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.postgres_server import PostgresServer
 
 

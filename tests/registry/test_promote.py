@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from landmark_ml.data import Dataset
 from landmark_ml.evaluation.metrics import METRICS
 from landmark_ml.registry import candidates
 from landmark_ml.registry import promote as promoting
-from landmark_ml.registry.candidates import find_candidates
+from landmark_ml.registry.candidates import Judged, find_candidates
 from landmark_ml.registry.gates import GateResult, check_gates
 from landmark_ml.registry.history import AliasHistory, ConflictError, roll_back, tell_history
 from landmark_ml.registry.promote import (
@@ -33,12 +34,9 @@ from tests.registry.judged_versions import CLASSES, answers, judged, predictions
 from tests.registry.registered_models import aliases, crown, make_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mlflow.entities.model_registry import ModelVersion
 
     from landmark_ml.geo.gazetteer import Gazetteer
-    from landmark_ml.registry.candidates import Judged
 
 COUNT = 200
 RIGHT = {1: 160, 2: 190, 3: 150, 4: 196}

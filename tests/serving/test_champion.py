@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -18,8 +19,6 @@ from serving.champion import ALIAS, Champion, Loaded, load_version, scratch_fold
 from tests.colour_artifact import NAMES, RED, colour_photo, log_artifact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from mlflow.entities.model_registry import ModelVersion
 
     from landmark_ml.inference.predictor import Predictor

@@ -8,19 +8,17 @@ import os
 import re
 import subprocess
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from landmark_ml.inference.prediction import Area, Candidate, Prediction, answer, refused
 from serving.query import main
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TOWER = Candidate(
     landmark="Eiffel Tower",

@@ -11,6 +11,8 @@ import socket
 import subprocess
 import time
 import venv
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,9 +21,6 @@ import requests
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo, gps_exif
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from landmark_ml.inference.predictor import Predictor
 
 pytestmark = pytest.mark.slow

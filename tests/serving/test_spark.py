@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -15,9 +17,6 @@ import pytest
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo, gps_exif
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from landmark_ml.inference.predictor import Predictor
 
 pytestmark = pytest.mark.slow

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import mlflow
 import pytest
@@ -12,9 +12,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
 from landmark_ml.tracking.errors import is_outage, retry, short_waits
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 quickly = partial(retry, first=0.0, longest=0.0, patience=60.0)
 

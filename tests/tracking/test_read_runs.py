@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,6 @@ from tests.colour_artifact import log_artifact
 from tests.synthetic_runs import MINUTE, STARTED, log_run, make_answers, make_run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mlflow.entities import Run
     from mlflow.models.model import ModelInfo
 

@@ -8,9 +8,10 @@ import signal
 import sqlite3
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import mlflow
 import pytest
@@ -19,9 +20,6 @@ from mlflow.exceptions import MlflowException
 from landmark_ml.config import TrainConfig
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.run import hold_signals
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 CONFIG = TrainConfig()
 

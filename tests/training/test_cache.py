@@ -6,14 +6,16 @@ import errno
 import logging
 import os
 import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from landmark_ml.data import Photo
 from landmark_ml.training import cache as cache_module
@@ -21,11 +23,6 @@ from landmark_ml.training.cache import CacheError, RowCache, StoredRows, load_se
 from tests.colour_photos import write_colour
 from tests.tiny_networks import SIDE as SERVED_SIDE
 from tests.tiny_networks import tiny_preprocessing
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
 
 SIDE = 4
 SHAPE = (3, SIDE, SIDE)

@@ -9,6 +9,7 @@ import logging
 import os
 import pickle
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
@@ -23,6 +24,7 @@ from landmark_ml.training.checkpoint import (
     CheckpointError,
     Checkpoints,
     ResumeError,
+    RunSaver,
     config_digest,
     hold_run,
     open_saver,
@@ -32,11 +34,7 @@ from landmark_ml.training.devices import one_thread, seed_everything
 from tests.tiny_networks import SIDE, fit_on_pixels, random_pixels, small_config, tiny_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from torch import nn
-
-    from landmark_ml.training.checkpoint import RunSaver
 
     OnEpochEnd = Callable[[dict[str, float]], None]
 

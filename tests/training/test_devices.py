@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import random
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,9 +27,6 @@ from landmark_ml.training.devices import (
     restore_random_state,
     seed_everything,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @pytest.fixture

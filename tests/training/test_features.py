@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from landmark_ml.data import Photo
@@ -15,17 +17,10 @@ from landmark_ml.inference import preprocessing as preprocessing_module
 from landmark_ml.inference.photos import PhotoError, decode_photo
 from landmark_ml.networks.create import LandmarkNetwork
 from landmark_ml.training import cache as cache_module
-from landmark_ml.training.cache import compute_features, view_pixels
+from landmark_ml.training.cache import PixelsToFeatures, compute_features, view_pixels
 from tests.colour_photos import write_colours
 from tests.photo_folders import random_picture
 from tests.tiny_networks import CPU, lay_traced, small_config, tiny_model, tiny_preprocessing
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from landmark_ml.training.cache import PixelsToFeatures
 
 SHA256 = "0123456789abcdef" * 4
 

@@ -11,9 +11,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow
 import pytest
@@ -21,9 +21,6 @@ import pytest
 from landmark_ml.config import TrainConfig, to_params
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from tests.interrupted_runs import QUICK, final_metrics, history, status, write_colour_folders
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.slow
 

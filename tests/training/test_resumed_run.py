@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,6 @@ from tests.interrupted_runs import (
 from tests.photo_folders import random_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mlflow.entities import Run
 
     Rows = list[dict[str, float]]

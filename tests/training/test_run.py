@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -16,10 +17,6 @@ from landmark_ml.training import run as training
 from landmark_ml.training.run import History, check_splits, run_training
 from tests.interrupted_runs import QUICK, write_colour_folders
 from tests.photo_folders import write_class
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 OWN: dict[str, Any] = {"backbone": "landmark_cnn", "feature_stages": 0}
 

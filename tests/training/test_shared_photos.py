@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +12,6 @@ from landmark_ml.data.opening import open_dataset
 from landmark_ml.training.devices import ALONE, Processes
 from landmark_ml.training.run import open_photos
 from tests.photo_folders import write_photo, write_two_classes
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FOLLOWER = Processes(rank=1, count=2, local_rank=1)
 ON_ANOTHER_HOST = Processes(rank=1, count=2, local_rank=0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
 
 import mlflow
 import pytest
@@ -22,10 +24,6 @@ from landmark_ml.training.devices import ALONE, one_thread
 from landmark_ml.training.run import open_photos, run_training
 from tests.colour_artifact import log_artifact
 from tests.interrupted_runs import QUICK, write_colour_folders
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 THREADS = 2
 

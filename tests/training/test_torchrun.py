@@ -10,9 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow
 import psutil
@@ -25,9 +25,6 @@ from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from landmark_ml.training.devices import ALONE
 from tests.interrupted_runs import final_metrics, history, status
 from tests.shared_fit import run as run_alone
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.slow
 

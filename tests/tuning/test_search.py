@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import create_autospec
 
@@ -23,8 +24,6 @@ from tests.mlflow_out import fail
 from tests.tuning.small_search import small_search
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from optuna.storages import RDBStorage
 
 CONFIG = TuneConfig(study="one")

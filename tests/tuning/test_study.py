@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import mlflow
 import optuna
@@ -29,9 +30,6 @@ from landmark_ml.tuning.study import (
     storage_url,
     study_lock,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CONFIG = TuneConfig(study="one", label_smoothing=0.1)
 

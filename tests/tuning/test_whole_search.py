@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from optuna.trial import TrialState
 
 from landmark_ml.training.checkpoint import checkpoint_folder
 from landmark_ml.training.devices import one_thread
-from landmark_ml.tuning import run_tuning, search, suggest_config
+from landmark_ml.tuning import TuneResult, run_tuning, search, suggest_config
 from landmark_ml.tuning import worker as worker_module
 from landmark_ml.tuning.recording import StudyRun
 from landmark_ml.tuning.study import StudyError, retry
@@ -25,10 +26,7 @@ from tests.mlflow_out import fail
 from tests.tuning.small_search import children_of, load_study, parent_of, small_search
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from landmark_ml.config import TrainConfig, TuneConfig
-    from landmark_ml.tuning import TuneResult
 
 pytestmark = pytest.mark.slow
 

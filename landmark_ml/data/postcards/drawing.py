@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from landmark_ml.data.postcards.landmarks import SUBJECTS
 from landmark_ml.data.postcards.ordinary import ORDINARY
-from landmark_ml.data.postcards.pen import Colour, Light, Pen, View, mix, pick
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from landmark_ml.data.postcards.pen import Subject
+from landmark_ml.data.postcards.pen import Colour, Light, Pen, Subject, View, mix, pick
 
 LANDMARKS: tuple[str, ...] = tuple(SUBJECTS)
 """The twelve landmarks that postcards show, in the order of their class folders."""

@@ -8,11 +8,8 @@ specification, sections 5.3 to 5.9 (OBUs, sequence and frame headers).
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # Far more than a picture has, so that a walk ends soon.
 _MAX_PARTS = 10_000

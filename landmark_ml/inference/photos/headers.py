@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from landmark_ml.inference.photos.avif import avif_contents, boxes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PhotoErrorCode = Literal[
     "empty", "not_an_image", "truncated", "too_many_bytes", "too_many_pixels", "unsupported"

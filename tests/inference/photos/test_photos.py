@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import pickle
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,6 @@ import pytest
 from PIL import ExifTags, Image
 
 from landmark_ml.inference.photos import PhotoError, decode_photo
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Pixels = npt.NDArray[Any]
 RED, GREEN, BLUE, GREY = (220, 30, 30), (30, 200, 40), (20, 40, 230), (128, 128, 128)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import mlflow
@@ -16,15 +18,11 @@ from starlette.testclient import TestClient
 from landmark_ml.config import AppConfig
 from serving.app import create_app
 from serving.app.server import server_config
-from serving.champion import ALIAS, Loaded
+from serving.champion import ALIAS, Champion, Loaded
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo, gps_exif, log_artifact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     from landmark_ml.inference.predictor import Predictor
-    from serving.champion import Champion
 
 
 @dataclass

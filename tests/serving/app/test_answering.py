@@ -9,6 +9,7 @@ import threading
 import time
 import tracemalloc
 import weakref
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,8 +22,6 @@ from tests.colour_artifact import RED, colour_photo
 from tests.serving.app.slow_client import slow_upload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from landmark_ml.inference.predictor import Predictor
     from tests.serving.app.conftest import App, StartApp
 

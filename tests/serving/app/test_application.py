@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
@@ -29,8 +30,6 @@ from tests.colour_artifact import GREEN, RED, TOWER, WHITE, colour_photo, gps_ex
 from tests.serving.app.raw_requests import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from landmark_ml.inference.predictor import Predictor
     from tests.serving.app.conftest import App, StartApp
 

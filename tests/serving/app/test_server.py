@@ -6,8 +6,9 @@ import contextlib
 import http.client
 import logging
 import socket
+from collections.abc import Iterator
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,10 +21,6 @@ from serving.app.server import MAX_HEAD_BYTES, BoundedHttp
 from tests.colour_artifact import RED, colour_photo
 from tests.serving.app.slow_client import slow_upload
 from tests.serving.predict_threads import predicting
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 ELSEWHERE = "192.0.2.1"
 """An address for documentation: no machine has it, so nothing listens there."""

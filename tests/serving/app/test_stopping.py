@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,9 +18,6 @@ import pytest
 from tests.colour_artifact import RED, colour_photo
 from tests.serving.app.slow_client import slow_upload
 from tests.source_tree import ROOT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,10 +13,6 @@ from landmark_ml.inference.predictor import Predictor
 from serving.cluster.tagger import tag_photos
 from tests.serving.cluster.one_process import OneProcess
 from tests.serving.tagging.conftest import write_library
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)

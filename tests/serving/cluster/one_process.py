@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from serving.cluster.tagger import PartTagger
+from serving.cluster.tagger import Job, PartTagger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from serving.cluster.storage import Part
-    from serving.cluster.tagger import Job
     from serving.tagging.table import Counts
 
 

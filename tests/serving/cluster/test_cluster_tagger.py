@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,6 @@ from tests.serving.cluster.one_process import OneProcess
 from tests.serving.cluster.tables import files, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from landmark_ml.inference.predictor import Predictor
 
 NO_PHOTOS = 7

@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 import pyarrow.parquet as pq
@@ -21,9 +21,6 @@ from serving.cluster.storage import open_folder
 from serving.cluster.tagger import RayWorkers, tag_photos
 from tests.colour_artifact import GREEN, RED, colour_photo
 from tests.serving.cluster.one_process import OneProcess
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 pytestmark = [
     pytest.mark.slow,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +27,6 @@ from serving.tagging.library import Found
 from tests.serving.cluster.one_process import OneProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from landmark_ml.config import ClusterConfig
 
 

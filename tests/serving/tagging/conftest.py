@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +12,6 @@ from serving.champion import Loaded
 from tests.colour_artifact import BLUE, GREEN, RED, WHITE, colour_photo, gps_exif
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from landmark_ml.inference.predictor import Predictor
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from serving.tagging.xmp import Xmp
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def written(path: Path, **properties: str | list[str]) -> Path:

@@ -25,7 +25,7 @@ from serving.tagging.gallery import (
 )
 from serving.tagging.library import Library, Tagged
 from serving.tagging.table import Album
-from serving.tagging.tagger import tag_library
+from serving.tagging.tagger import TagResult, tag_library
 from tests.colour_artifact import GREEN, RED, colour_photo, gps_exif
 from tests.serving.tagging.areas import CITY
 from tests.serving.tagging.areas import TOWER as TOWER_ANSWER
@@ -33,7 +33,6 @@ from tests.serving.tagging.gallery_pages import Read, gallery, read_gallery, thu
 
 if TYPE_CHECKING:
     from serving.champion import Loaded
-    from serving.tagging.tagger import TagResult
 
 NO_PHOTOS = 7
 

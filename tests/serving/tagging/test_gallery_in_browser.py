@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,8 +18,6 @@ from tests.colour_artifact import RED, colour_photo
 from tests.serving.tagging.conftest import write_library
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from playwright.sync_api import Browser, Page, Request
 
     from landmark_ml.inference.predictor import Predictor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from PIL import Image, TiffImagePlugin
@@ -12,9 +12,6 @@ from serving.tagging.sidecars import iptc_keywords, update_sidecar
 from serving.tagging.xmp import Xmp
 from tests.colour_artifact import RED, colour_photo
 from tests.serving.tagging.test_sidecars import PATH, TAGS
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/">
 <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">

@@ -15,11 +15,10 @@ import pytest
 from landmark_ml.config import TagConfig
 from serving.tagging.journal import Journal
 from serving.tagging.library import Found, Library
-from serving.tagging.tagger import JOURNAL, tag_library
+from serving.tagging.tagger import JOURNAL, TagResult, tag_library
 
 if TYPE_CHECKING:
     from serving.champion import Loaded
-    from serving.tagging.tagger import TagResult
 
 NO_PHOTOS = 7
 WITHOUT_LEVEL = "UPDATE photos SET answer = json_remove(answer, '$.level') WHERE path < ?"

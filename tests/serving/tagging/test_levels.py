@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -20,8 +21,6 @@ from serving.tagging.xmp import Xmp
 from tests.serving.tagging.areas import CITY, TOWER
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from landmark_ml.inference.predictor import Predictor
 
 COUNTRY = Area("country", 0.7, None, "France", latitude=None, longitude=None, tags=())

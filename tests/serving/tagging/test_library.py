@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,6 @@ from serving.tagging.library import Library, PhotoLocations, Tagged, in_order, r
 from tests.colour_artifact import RED, colour_photo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from landmark_ml.inference.predictor import Predictor
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +14,6 @@ from serving.tagging.sidecars import build_tags, update_sidecar
 from tests.colour_artifact import RED, TOWER, colour_photo
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from landmark_ml.inference.predictor import Predictor
 
 pytestmark = pytest.mark.slow
