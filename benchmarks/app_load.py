@@ -22,10 +22,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
@@ -35,9 +35,6 @@ from tqdm.auto import tqdm
 
 from landmark_ml.inference.predictor import Predictor
 from landmark_ml.registry.register import log_model
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 CLIENTS = (1, 8, 32)
 CLIENTS_AT_PROMOTION = 8

@@ -21,9 +21,10 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
 from unittest.mock import patch
 from xml.etree import ElementTree as ET
 
@@ -43,10 +44,6 @@ from landmark_ml.registry.promote import run_promotion
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from landmark_ml.training.run import run_training
 from serving.tagging.tagger import run_tagging
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from multiprocessing.connection import Connection
 
 SECONDS, SECONDS_PER_MEGAPIXEL, MEGABYTES = 5.0, 0.05, 800.0
 """What one photo may take."""

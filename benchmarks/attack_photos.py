@@ -18,17 +18,15 @@ import struct
 import time
 import warnings
 import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import ExifTags, Image
 
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, decode_photo, read_location
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from multiprocessing.connection import Connection
 
 KILLED_AFTER = 30
 """Seconds of CPU after which a decoder is killed."""

@@ -13,10 +13,10 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.tables import machine, table, write_json
 from benchmarks.tagging_memory import linked
@@ -26,9 +26,6 @@ from serving.champion import Loaded, exported_network, find_version, load_versio
 from serving.cluster.tagger import RayWorkers, tag_photos
 from serving.tagging.library import Library
 from serving.tagging.tagger import tag_library
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
 
 OUTPUT = Path("build/benchmarks/cluster.json")
 TAGGER, CLUSTER, NOTHING = "tagger", "cluster", "cluster, nothing left"

@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -22,9 +22,6 @@ from benchmarks.tables import machine, table, write_json
 from benchmarks.tagging import photos_of, photos_per_second
 from landmark_ml.tracking import run as tracking
 from serving.champion import find_version, load_version
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PACKAGES = ("openvino", "pillow", "numpy")
 _HOUR = 3600

@@ -13,11 +13,12 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -29,9 +30,6 @@ from tqdm.auto import tqdm
 
 from benchmarks.tables import machine, table, write_json
 from landmark_ml.inference.preprocessing import Preprocessing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 SIDE = 224
 BATCH = 32

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from pathlib import Path
 
 from landmark_ml.data import NOT_A_LANDMARK
 from landmark_ml.data.folders import list_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from pathlib import Path
 
 PLACES = "places.csv"
 

@@ -17,9 +17,9 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 
 from benchmarks import input_pipeline
 from benchmarks.tables import machine, table, write_json
@@ -28,9 +28,6 @@ from landmark_ml.config import TrainConfig
 from landmark_ml.data.opening import find_root
 from landmark_ml.tracking import run as tracking
 from serving.champion import find_version, load_version
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PACKAGES = ("openvino", "pillow", "torch", "torchvision")
 _TORCHVISION, _DECODE = "torchvision", "scaled decode alone"

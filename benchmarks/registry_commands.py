@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 from unittest.mock import patch
 
 import mlflow
 import numpy as np
+from mlflow.entities.model_registry import ModelVersion
 from PIL import Image
 
 from benchmarks.made_up_answers import made_up_report
 from benchmarks.synthetic_store import EXPERIMENT, MODEL
 from landmark_ml.config import CompareConfig, HistoryConfig, PromoteConfig, RollbackConfig
+from landmark_ml.data import Dataset
+from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.registry import promote as promoting
 from landmark_ml.registry.candidates import Judged
 from landmark_ml.registry.history import roll_back, tell_history
 from landmark_ml.registry.promote import run_promotion
 from landmark_ml.reports.comparison import run_comparison
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from mlflow.entities.model_registry import ModelVersion
-
-    from landmark_ml.data import Dataset
-    from landmark_ml.geo.gazetteer import Gazetteer
 
 PEER = "mlflow.search_runs"
 _CHAMPION_TOP1, _CHALLENGER_TOP1 = 0.85, 0.95

@@ -15,10 +15,10 @@ import os
 import random
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import mlflow
@@ -27,16 +27,11 @@ from tqdm.auto import tqdm
 from benchmarks.left_out import leave_out
 from benchmarks.tables import machine, table, write_json
 from experiments import recipes
-from landmark_ml.config import EvaluateConfig
+from landmark_ml.config import EvaluateConfig, TrainConfig
 from landmark_ml.data.folders import list_folder
 from landmark_ml.data.opening import find_root
 from landmark_ml.evaluation.report import run_evaluation
 from landmark_ml.training.run import run_training
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from landmark_ml.config import TrainConfig
 
 PACKAGES = ("openvino", "scikit-learn", "timm", "torch")
 RECIPES = {"transfer": recipes.transfer, "ensemble": recipes.ensemble}

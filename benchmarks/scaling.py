@@ -17,10 +17,10 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import mlflow
@@ -31,9 +31,6 @@ from benchmarks.registry_commands import PEER, commands, write_photos
 from benchmarks.synthetic_store import fill_store
 from benchmarks.tables import machine, table, write_json
 from landmark_ml.tracking import run as tracking
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PACKAGES = ("mlflow", "sqlalchemy", "psycopg")
 _OWN_RUNS = "commands"

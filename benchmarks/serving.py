@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,20 +19,15 @@ from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from benchmarks.servers.running import SERVERS, Running, ServerError, start
 from benchmarks.tables import machine, table, write_json
+from landmark_ml.inference.predictor import Predictor
+from landmark_ml.inference.runtime import Runtime
 from serving.champion import Champion
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from landmark_ml.inference.predictor import Predictor
-    from landmark_ml.inference.runtime import Runtime
 
 BARE = "decode and network alone"
 CLIENTS = (1, 8)

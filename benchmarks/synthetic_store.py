@@ -10,7 +10,9 @@ artifact folders, whose answers to 522 test photos are made up.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow.store.model_registry.dbmodels.models import (
@@ -32,10 +34,6 @@ from tqdm.auto import tqdm
 from benchmarks.made_up_answers import made_up_report
 from landmark_ml.config import TrainConfig, to_params
 from landmark_ml.registry.history import CHAMPION, PREVIOUS, Entry, history_name, to_tags
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 Row = tuple[type, dict[str, Any]]
 """A table of MLflow, and what one row of it holds."""

@@ -14,26 +14,21 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks import tables
 from benchmarks.tagging_memory import Peak, linked, peak_of
 from landmark_ml.config import TagConfig
+from landmark_ml.inference.predictor import Predictor
 from landmark_ml.tracking import run as tracking
-from serving.champion import find_version, load_version
+from serving.champion import Loaded, find_version, load_version
 from serving.tagging.library import Library
 from serving.tagging.tagger import tag_library
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from landmark_ml.inference.predictor import Predictor
-    from serving.champion import Loaded
 
 FINDINGS = Path("build") / "benchmarks" / "tagging.json"
 NAMES = ("decode", "network", "tagger")

@@ -13,20 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from landmark_ml.config import TagConfig
 from landmark_ml.tracking import run as tracking
-from serving.champion import find_version, load_version
+from serving.champion import Loaded, find_version, load_version
 from serving.tagging.library import Library
 from serving.tagging.tagger import tag_library
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from serving.champion import Loaded
 
 _STATUS = Path("/proc/self/status")
 

@@ -12,18 +12,15 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
 
 from benchmarks.peers.contract import BACKBONES, Point
 from benchmarks.peers.run import PEERS
 from benchmarks.tables import machine, table, write_json
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PACKAGES = ("torch", "timm", "openvino", "fastai", "transformers")
 Curves = dict[str, list[list[Point]]]

@@ -18,10 +18,10 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow
 import optuna
@@ -29,15 +29,10 @@ from optuna.trial import TrialState
 
 from benchmarks.databases import KINDS, PostgresMissingError, open_databases
 from benchmarks.tables import machine, table, write_json
-from landmark_ml.config import TuneConfig
+from landmark_ml.config import TrainConfig, TuneConfig
 from landmark_ml.tuning import join_study, suggest_config
 from landmark_ml.tuning.study import open_storage, open_study, storage_url
 from landmark_ml.tuning.worker import TrialRunner
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from landmark_ml.config import TrainConfig
 
 PACKAGES = ("mlflow", "optuna", "sqlalchemy", "psycopg")
 _EXPERIMENT, _STUDY, _BARE_STUDY = "tuned", "many", "many-bare"

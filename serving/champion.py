@@ -11,18 +11,15 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow.artifacts
 from filelock import FileLock
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from landmark_ml.inference.predictor import METADATA_FILE, Predictor
 from landmark_ml.tracking.errors import is_not_there
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,11 @@ import functools
 import io
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 import torch
+from mlflow.models.model import ModelInfo
 from PIL import ExifTags, Image
 
 from landmark_ml.geo.gazetteer import Gazetteer, Place
@@ -17,9 +18,6 @@ from landmark_ml.networks.export import Calibration, export_network
 from landmark_ml.registry.register import log_model
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from tests.tiny_networks import SIDE, lay_traced, tiny_model
-
-if TYPE_CHECKING:
-    from mlflow.models.model import ModelInfo
 
 RED, GREEN, BLUE, WHITE = (220, 30, 30), (30, 220, 30), (30, 30, 220), (235, 235, 235)
 NAMES = ("Eiffel Tower", "Château d'If", "Nowhere")

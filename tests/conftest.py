@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pytest import TempPathFactory  # noqa: PT013 - only a type
 
 from tests.postgres_server import PostgresServer, run_postgres
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
-    from pytest import TempPathFactory  # noqa: PT013 - only a type
 
     from landmark_ml.inference.predictor import Predictor
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 import mlflow.pyfunc
 import pandas as pd
 
+from landmark_ml.config import TrainConfig
 from landmark_ml.tracking import run as tracking
 from landmark_ml.training.checkpoint import config_digest, hold_run
 from tests.colour_photos import CLASSES, write_colour
-
-if TYPE_CHECKING:
-    from landmark_ml.config import TrainConfig
 
 QUICK: dict[str, Any] = {
     "backbone": "test_resnet",

@@ -14,11 +14,11 @@ from landmark_ml.config import TrainConfig
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import LandmarkNetwork
 from landmark_ml.networks.export import trace_backbone
+from landmark_ml.training.batches import TensorBatches
 from landmark_ml.training.devices import Compute
 from landmark_ml.training.loop import OnEpochEnd, finetune_state, fit
 
 if TYPE_CHECKING:
-    from landmark_ml.training.batches import TensorBatches
     from landmark_ml.training.checkpoint import RunSaver
 
 CPU = Compute(torch.device("cpu"), bf16=False)

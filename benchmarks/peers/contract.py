@@ -6,21 +6,16 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psutil
+from torch import nn
 
 from landmark_ml.config import TrainConfig
 from landmark_ml.networks.create import create_model
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from torch import nn
-
 
 BACKBONES = {"transfer": "tf_efficientnet_lite0", "scratch": "landmark_cnn"}
 RESOLUTIONS = {"transfer": 224, "scratch": 128}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torchvision.datasets import ImageFolder
 from transformers import (
     TimmWrapperConfig,
     TimmWrapperForImageClassification,
@@ -18,8 +19,6 @@ from transformers import (
 from benchmarks.peers.folders import image_folder
 
 if TYPE_CHECKING:
-    from torchvision.datasets import ImageFolder
-
     from benchmarks.peers.contract import Stopwatch, Task
 
 

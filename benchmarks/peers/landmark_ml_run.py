@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments import recipes
+from landmark_ml.config import TrainConfig
 from landmark_ml.training.run import run_training
 
 if TYPE_CHECKING:
     from benchmarks.peers.contract import Stopwatch, Task
-    from landmark_ml.config import TrainConfig
 
 
 def train(task: Task, stopwatch: Stopwatch) -> None:

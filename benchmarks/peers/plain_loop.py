@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from benchmarks.peers.folders import image_folder
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from benchmarks.peers.contract import Stopwatch, Task
 
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.peers.contract import BACKBONES, Stopwatch, Task
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PEERS = {
     "landmark-ml": "landmark_ml_run",

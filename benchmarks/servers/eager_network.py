@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
+from torch import Tensor
 from torchvision.transforms import v2
 
 from landmark_ml.config import TrainConfig
 from landmark_ml.networks.create import create_model
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 BACKBONE = "tf_efficientnet_lite0"
 CLASSES = 50

@@ -14,7 +14,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +25,9 @@ from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
 from landmark_ml.data.dataset import Photo, Split, UnreadablePhoto
+from landmark_ml.data.folders import ListedFile
 from landmark_ml.inference.photos import PhotoError, decode_photo, read_photo
 from landmark_ml.inference.runtime import usable_cpus
-
-if TYPE_CHECKING:
-    from landmark_ml.data.folders import ListedFile
 
 logger = logging.getLogger(__name__)
 

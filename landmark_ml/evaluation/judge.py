@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 from tqdm.auto import tqdm
 
+from landmark_ml.config import DataConfig
 from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo, read_manifest
 from landmark_ml.data.opening import find_root, open_dataset
 from landmark_ml.evaluation.metrics import measure
@@ -24,10 +25,7 @@ from landmark_ml.evaluation.model_process import ServedProcess
 from landmark_ml.evaluation.robustness import measure_robustness
 from landmark_ml.geo.gazetteer import Gazetteer, Place, great_circle_km
 
-if TYPE_CHECKING:
-    from landmark_ml.config import DataConfig
-
-    Answer = Mapping[str, Any]
+Answer = Mapping[str, Any]
 
 logger = logging.getLogger(__name__)
 

@@ -22,8 +22,9 @@ from landmark_ml.evaluation.significance import wilson_interval
 if TYPE_CHECKING:
     from landmark_ml.evaluation.judge import Predictions
 
-    Floats = NDArray[np.floating]
-    Bools = NDArray[np.bool_]
+
+Floats = NDArray[np.floating]
+Bools = NDArray[np.bool_]
 
 LOCATION_LIMITS_KM = (1, 25, 200, 750, 2500)
 """Street, city, region, country and continent: Hays and Efros, IM2GPS, CVPR 2008."""

@@ -6,10 +6,11 @@ import json
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from landmark_ml.config import EvaluateConfig
 from landmark_ml.data import split_digest
 from landmark_ml.evaluation.judge import HeldOutPhotos, JudgeOptions, Report, choose_photos, judge
 from landmark_ml.evaluation.metrics import LOCATION_LIMITS_KM, METRICS, risk_coverage, shown
@@ -30,11 +31,6 @@ from landmark_ml.figures.results import (
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.read_runs import fetch_manifest, fetch_model
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from landmark_ml.config import EvaluateConfig
 
 PAGE, METRICS_FILE = "evaluation.html", "evaluation.json"
 _SHOWN_ANSWERS = 12

@@ -13,14 +13,15 @@ import pandas as pd
 from PIL import Image, ImageEnhance, ImageFilter
 from tqdm.auto import tqdm
 
+from landmark_ml.data import Photo
 from landmark_ml.evaluation.significance import wilson_interval
 from landmark_ml.inference.photos import decode_photo
 
 if TYPE_CHECKING:
-    from landmark_ml.data import Photo
     from landmark_ml.evaluation.judge import ServedModel
 
-    Corruption = Callable[[Image.Image, np.random.Generator], Image.Image]
+
+Corruption = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 SHORT_SIDE = 320
 """Pixels of the short side before a corruption, so that its strength suits photos of any size."""

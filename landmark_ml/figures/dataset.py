@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -35,10 +35,6 @@ from landmark_ml.figures.style import (
     write,
 )
 from landmark_ml.inference.photos import decode_photo
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 FEW_PHOTOS = 20
 """A class with fewer training photos than this is marked: too few to learn and to judge."""

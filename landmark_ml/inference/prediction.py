@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import (
-    TYPE_CHECKING,
     Annotated,
     Any,
     Literal,
@@ -26,9 +25,8 @@ from typing import (
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-if TYPE_CHECKING:
-    Floats = NDArray[np.floating]
-    Place = dict[str, Any] | None
+Floats = NDArray[np.floating]
+Place = dict[str, Any] | None
 
 Level = Literal["landmark", "city", "country"]
 

@@ -16,7 +16,7 @@ import warnings
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landmark_ml.files import write_whole
+from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.inference.predictor import (
     ATTENTION,
     GRAPH_FILE,
@@ -39,9 +40,6 @@ from landmark_ml.inference.predictor import (
 )
 from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.create import LandmarkNetwork, state_digest
-
-if TYPE_CHECKING:
-    from landmark_ml.geo.gazetteer import Gazetteer
 
 logger = logging.getLogger(__name__)
 

@@ -8,22 +8,18 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow
 import mlflow.artifacts
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from landmark_ml.data import Dataset
 from landmark_ml.evaluation.judge import Predictions, Report, judge, learned_hashes
 from landmark_ml.evaluation.model_process import open_served
+from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.tracking.errors import is_not_there
 from landmark_ml.tracking.read_runs import fetch_manifest
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
-
-    from landmark_ml.data import Dataset
-    from landmark_ml.geo.gazetteer import Gazetteer
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pandas as pd
 from scipy.stats import binomtest
 
+from landmark_ml.config import PromoteConfig
 from landmark_ml.data import MANIFEST
 from landmark_ml.evaluation.metrics import METRICS, shown
 from landmark_ml.evaluation.significance import (
@@ -27,9 +29,6 @@ from landmark_ml.evaluation.significance import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from landmark_ml.config import PromoteConfig
     from landmark_ml.evaluation.judge import Predictions
     from landmark_ml.registry.candidates import Judged
 

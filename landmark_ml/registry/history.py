@@ -47,8 +47,9 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.tracking import MlflowClient
@@ -56,10 +57,6 @@ from mlflow.tracking import MlflowClient
 from landmark_ml.config import HISTORY_SUFFIX, HistoryConfig, RollbackConfig
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.errors import is_not_there, patient
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
-
 
 logger = logging.getLogger(__name__)
 

@@ -10,13 +10,16 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
+from mlflow.entities.model_registry import ModelVersion
 from tqdm.auto import tqdm
 
+from landmark_ml.config import PromoteConfig
 from landmark_ml.data import Dataset, split_digest
 from landmark_ml.data.opening import open_dataset
+from landmark_ml.evaluation.judge import Predictions
 from landmark_ml.evaluation.metrics import METRICS, shown, summary_names
 from landmark_ml.figures.comparison import bootstrap_difference, class_wins
 from landmark_ml.figures.html import Picture, render
@@ -33,13 +36,7 @@ from landmark_ml.registry.gates import (
 )
 from landmark_ml.registry.history import AliasHistory, Entry, counted, rolled_back
 from landmark_ml.tracking import run as tracking
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
-
-    from landmark_ml.config import PromoteConfig
-    from landmark_ml.evaluation.judge import Predictions
-    from landmark_ml.tracking.run import Run
+from landmark_ml.tracking.run import Run
 
 PAGE = "receipt.html"
 _SCHEMA_VERSION = 1

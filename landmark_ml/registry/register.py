@@ -20,6 +20,7 @@ import mlflow
 import mlflow.pyfunc
 import pandas as pd
 from mlflow.models import ModelSignature
+from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, Object, Property
 
@@ -29,8 +30,6 @@ from landmark_ml.inference.predictor import ARTIFACT, DEFAULT_THRESHOLD, DEFAULT
 from landmark_ml.registry.history import AliasHistory, ConflictError
 
 if TYPE_CHECKING:
-    from mlflow.models.model import ModelInfo
-
     from landmark_ml.evaluation.judge import ServedModel
 
 logger = logging.getLogger(__name__)

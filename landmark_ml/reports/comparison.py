@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import pandas as pd
 
+from landmark_ml.config import CompareConfig
 from landmark_ml.evaluation.metrics import METRICS
 from landmark_ml.evaluation.significance import (
     PairedDifference,
@@ -25,9 +26,6 @@ from landmark_ml.figures.comparison import (
 from landmark_ml.figures.html import Picture, render
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.read_runs import EvaluatedRun, LeftOut, Order, read_evaluated_runs
-
-if TYPE_CHECKING:
-    from landmark_ml.config import CompareConfig
 
 REPORT = "comparison.html"
 COMPARED = [name for name, metric in METRICS.items() if metric.column]

@@ -7,26 +7,23 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import pandas as pd
+from matplotlib.figure import Figure
 
+from landmark_ml.config import DataConfig, TrainConfig
 from landmark_ml.data import SPLITS, Dataset, Photo, label_name
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.figures.dataset import FEW_PHOTOS
 from landmark_ml.files import spelled
 from landmark_ml.geo.gazetteer import Gazetteer
+from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import create_preprocessing
 from landmark_ml.reports.training_report import log_dataset_figures
 from landmark_ml.tracking import run as tracking
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from landmark_ml.config import DataConfig, TrainConfig
-    from landmark_ml.inference.preprocessing import Preprocessing
-
-    DrawTrainingPhotos = Callable[[Dataset, TrainConfig, Preprocessing], Figure]
+DrawTrainingPhotos = Callable[[Dataset, TrainConfig, Preprocessing], Figure]
 
 Problem = Literal[
     "refused", "unreadable", "conflicting", "leaked", "repeated", "small", "unmeasured", "place"

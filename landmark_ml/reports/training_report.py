@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from matplotlib.figure import Figure
+
+from landmark_ml.config import TrainConfig
 from landmark_ml.data import SPLITS, Dataset, split_digest
+from landmark_ml.evaluation.judge import Report
 from landmark_ml.evaluation.metrics import METRICS, shown, summary_names
 from landmark_ml.evaluation.report import report_figures
 from landmark_ml.figures.dataset import channel_statistics, class_counts, image_sizes, sample_grid
 from landmark_ml.networks.create import LandmarkNetwork, count_macs, count_parameters
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from landmark_ml.config import TrainConfig
-    from landmark_ml.evaluation.judge import Report
-    from landmark_ml.tracking.run import Run
+from landmark_ml.tracking.run import Run
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,14 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.tracking import MlflowClient
 
 from landmark_ml.config import without_user
-
-if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
 
 T = TypeVar("T")
 

@@ -7,20 +7,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import mlflow
 import mlflow.artifacts
 import mlflow.models
 import pandas as pd
+from mlflow.entities import Run as LoggedRun
 from mlflow.exceptions import MlflowException
 from tqdm.auto import tqdm
 
 from landmark_ml.data import MANIFEST
 from landmark_ml.tracking.errors import is_not_there, shown_tracking_uri
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run as LoggedRun
 
 Order = Literal["newest", "best"]
 """Which runs come first; best: by the test top-1 that they logged."""

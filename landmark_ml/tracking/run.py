@@ -21,6 +21,7 @@ import mlflow
 import pandas as pd
 from alembic.util import CommandError
 from filelock import FileLock
+from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.entities import LifecycleStage, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -39,7 +40,6 @@ from landmark_ml.tracking.read_runs import fetch_manifest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from mlflow.data.pandas_dataset import PandasDataset
 
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import PIL
@@ -25,22 +25,19 @@ import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from landmark_ml.config import TrainConfig, user_path
+from landmark_ml.data import Photo
 from landmark_ml.inference.photos import decode_photo
+from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.inference.runtime import Runtime
+from landmark_ml.networks.create import LandmarkNetwork
 from landmark_ml.networks.export import FEATURES, backbone_digest, trace_backbone
+from landmark_ml.training.devices import Compute
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from landmark_ml.data import Photo
-    from landmark_ml.inference.preprocessing import Preprocessing
-    from landmark_ml.networks.create import LandmarkNetwork
-    from landmark_ml.training.devices import Compute
-
-    PixelsToFeatures = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+PixelsToFeatures = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 logger = logging.getLogger(__name__)
 

@@ -17,15 +17,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 
+from landmark_ml.config import TrainConfig
 from landmark_ml.files import write_whole
-
-if TYPE_CHECKING:
-    from landmark_ml.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 

@@ -16,10 +16,13 @@ from timm.optim import Muon, param_groups_layer_decay, param_groups_weight_decay
 from timm.optim.muon import get_lr_scale, zeropower_via_newtonschulz
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
+from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
+from landmark_ml.config import TrainConfig
 from landmark_ml.networks.export import calibrated_loss
+from landmark_ml.training.batches import TensorBatches
 from landmark_ml.training.devices import (
     Compute,
     align_random_state,
@@ -29,13 +32,10 @@ from landmark_ml.training.devices import (
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from landmark_ml.config import TrainConfig
-    from landmark_ml.training.batches import TensorBatches
     from landmark_ml.training.checkpoint import RunSaver
 
-    OnEpochEnd = Callable[[dict[str, float]], None]
+
+OnEpochEnd = Callable[[dict[str, float]], None]
 
 logger = logging.getLogger(__name__)
 

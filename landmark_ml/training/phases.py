@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from landmark_ml.config import TrainConfig, user_path
+from landmark_ml.data import Dataset, Photo
 from landmark_ml.figures.dataset import augmented_batch
+from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import (
     LandmarkNetwork,
     check_takes,
@@ -33,18 +35,11 @@ from landmark_ml.training.cache import (
     load_squashed,
     view_pixels,
 )
+from landmark_ml.training.checkpoint import RunSaver
 from landmark_ml.training.devices import Compute, one_thread
 from landmark_ml.training.loop import OnEpochEnd, finetune_state, fit, head_state, predict_logits
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from landmark_ml.data import Dataset, Photo
-    from landmark_ml.inference.preprocessing import Preprocessing
-    from landmark_ml.training.checkpoint import RunSaver
-
-    # As `compute_features`: features [views, N, F] of photos.
-    ViewFeatures = Callable[[LandmarkNetwork, Sequence[Photo], TrainConfig, Compute], Tensor]
+ViewFeatures = Callable[[LandmarkNetwork, Sequence[Photo], TrainConfig, Compute], Tensor]
 
 # Heads are small: moving their batches to another device would cost more than it saves.
 _CPU = Compute(torch.device("cpu"), bf16=False)

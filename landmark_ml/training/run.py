@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow
+from mlflow.models.model import ModelInfo
+from torch import Tensor
 
 from landmark_ml.config import DataConfig, TrainConfig, user_path
 from landmark_ml.data import MANIFEST, Dataset, Split, manifest_digest, parse_manifest
@@ -24,6 +25,7 @@ from landmark_ml.networks.export import calibrate, export_network
 from landmark_ml.registry.register import Registered, load_served, log_model, register
 from landmark_ml.reports import training_report as reporting
 from landmark_ml.tracking import run as tracking
+from landmark_ml.tracking.run import Run
 from landmark_ml.training.batches import num_outputs
 from landmark_ml.training.cache import compute_features
 from landmark_ml.training.checkpoint import (
@@ -45,6 +47,7 @@ from landmark_ml.training.devices import (
     report_lost_processes,
     seed_everything,
 )
+from landmark_ml.training.loop import OnEpochEnd
 from landmark_ml.training.phases import (
     ViewFeatures,
     check_finetuning,
@@ -53,14 +56,7 @@ from landmark_ml.training.phases import (
     train_head,
 )
 
-if TYPE_CHECKING:
-    from mlflow.models.model import ModelInfo
-    from torch import Tensor
-
-    from landmark_ml.tracking.run import Run
-    from landmark_ml.training.loop import OnEpochEnd
-
-    Nominate = Callable[[ModelInfo, str, Mapping[str, str], str], Registered]
+Nominate = Callable[[ModelInfo, str, Mapping[str, str], str], Registered]
 
 logger = logging.getLogger(__name__)
 

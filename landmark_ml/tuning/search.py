@@ -13,17 +13,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from optuna.importance import FanovaImportanceEvaluator
+from optuna.study import Study
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
+from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
 from landmark_ml.config import TrainConfig, TuneConfig, user_path
+from landmark_ml.data import Dataset
 from landmark_ml.data.opening import open_folds
 from landmark_ml.figures.html import render
 from landmark_ml.geo.gazetteer import Gazetteer
@@ -57,12 +60,6 @@ from landmark_ml.tuning.study import (
     summary,
 )
 from landmark_ml.tuning.worker import TrialRunner, Worker
-
-if TYPE_CHECKING:
-    from optuna.study import Study
-    from plotly.graph_objects import Figure
-
-    from landmark_ml.data import Dataset
 
 logger = logging.getLogger(__name__)
 

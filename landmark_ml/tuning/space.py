@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from optuna.trial import BaseTrial, FixedTrial
 
+from landmark_ml.config import TrainConfig, TuneConfig
 from landmark_ml.networks.create import create_preprocessing
-
-if TYPE_CHECKING:
-    from landmark_ml.config import TrainConfig, TuneConfig
 
 # A frozen backbone often works better above its training resolution (Touvron et al., Fixing the
 # train-test resolution discrepancy, NeurIPS 2019).

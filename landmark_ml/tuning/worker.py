@@ -7,7 +7,7 @@ import logging
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,13 @@ import torch
 from mlflow.exceptions import MlflowException
 from optuna import Study, Trial, TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from landmark_ml.config import TrainConfig, TuneConfig, user_path
+from landmark_ml.data import Dataset, Photo
 from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.create import LandmarkNetwork, count_parameters, create_model
 from landmark_ml.networks.export import FEATURES, trace_backbone
@@ -32,7 +35,7 @@ from landmark_ml.training.devices import (
     restore_random_state,
     seed_everything,
 )
-from landmark_ml.training.loop import judge_logits
+from landmark_ml.training.loop import OnEpochEnd, judge_logits
 from landmark_ml.training.run import train_network
 from landmark_ml.tuning.space import suggest_config
 from landmark_ml.tuning.study import (
@@ -50,13 +53,7 @@ from landmark_ml.tuning.study import (
 )
 
 if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
-    from torch import Tensor
-
-    from landmark_ml.data import Dataset, Photo
     from landmark_ml.tuning.recording import StudyRun, TrialRun
-
-    OnEpochEnd = Callable[[dict[str, float]], None]
 
 logger = logging.getLogger(__name__)
 

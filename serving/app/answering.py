@@ -18,15 +18,15 @@ from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
+from landmark_ml.config import AppConfig
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, check_bytes
 from landmark_ml.inference.predictor import Predictor, Scores
 from landmark_ml.inference.runtime import usable_cpus
 from serving.app.answers import Answers, Model, RunLinks, answer_photo, describe_model
+from serving.champion import Champion, Loaded
 
 if TYPE_CHECKING:
-    from landmark_ml.config import AppConfig
     from serving.app.application import Metrics
-    from serving.champion import Champion, Loaded
 
 
 Found: TypeAlias = Scores | PhotoError

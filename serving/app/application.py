@@ -11,7 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query
 from prometheus_client import (
@@ -24,19 +24,16 @@ from prometheus_client import (
 )
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request  # noqa: TC002
+from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from landmark_ml.config import AppConfig
 from landmark_ml.inference.predictor import DEFAULT_TOP_K
 from serving.app.answering import Answering
 from serving.app.answers import Answers, Model, Problem, document
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from landmark_ml.config import AppConfig
-    from serving.champion import Champion
+from serving.champion import Champion
 
 logger = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -9,20 +10,16 @@ import re
 import socket
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from landmark_ml.config import AppConfig
 from serving.app.answers import run_link
 from serving.app.application import create_app
 from serving.champion import Champion, load_version
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from landmark_ml.config import AppConfig
 
 logger = logging.getLogger(__name__)
 

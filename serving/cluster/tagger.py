@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from tqdm.auto import tqdm
 
+from landmark_ml.config import ClusterConfig
+from landmark_ml.geo.gazetteer import Place
 from landmark_ml.inference.predictor import METADATA_FILE, Predictor
 from landmark_ml.inference.runtime import usable_cpus
 from landmark_ml.tracking import run as tracking
@@ -30,10 +32,6 @@ from serving.cluster.storage import (
 )
 from serving.tagging.library import PhotoLocations, may_change, read_places, recognise
 from serving.tagging.table import Counts, RunCounts, printable, table_row
-
-if TYPE_CHECKING:
-    from landmark_ml.config import ClusterConfig
-    from landmark_ml.geo.gazetteer import Place
 
 _VERSION = 1
 """Version of how a row is made: raise it to have all photos recognised again."""

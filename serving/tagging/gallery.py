@@ -23,13 +23,13 @@ from tqdm.auto import tqdm
 
 from landmark_ml.figures.html import render
 from landmark_ml.inference.photos import PhotoError, decode_photo
+from landmark_ml.inference.prediction import Prediction
 from landmark_ml.inference.runtime import usable_cpus
 from serving.tagging.journal import ScratchDatabase
 from serving.tagging.library import Tagged, in_order
 from serving.tagging.table import Album, album_of, file_of_out, has_place, is_confident, printable
 
 if TYPE_CHECKING:
-    from landmark_ml.inference.prediction import Prediction
     from serving.tagging.tagger import TagResult
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from landmark_ml.config import user_path
 from landmark_ml.files import is_of_the_system
@@ -19,10 +19,8 @@ from landmark_ml.geo.gazetteer import Gazetteer, Place
 from landmark_ml.geo.reverse_geocode import KnownNames, KnownPlace, Location, Towns
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, read_at_most
 from landmark_ml.inference.prediction import Prediction, refused
+from landmark_ml.inference.predictor import Predictor
 from landmark_ml.inference.runtime import usable_cpus
-
-if TYPE_CHECKING:
-    from landmark_ml.inference.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 

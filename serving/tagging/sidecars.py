@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from PIL import IptcImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
@@ -23,12 +23,10 @@ from tqdm.auto import tqdm
 from landmark_ml.config import TagConfig, user_path
 from landmark_ml.files import write_whole
 from landmark_ml.inference.photos import DEFAULT_LIMITS
+from landmark_ml.inference.prediction import Prediction
 from serving.tagging.library import OTHER_PICTURES, PHOTO_SUFFIXES, Tagged
 from serving.tagging.table import file_of_out, has_place, is_confident, printable
 from serving.tagging.xmp import Xmp, XmpError, clean_text
-
-if TYPE_CHECKING:
-    from landmark_ml.inference.prediction import Prediction
 
 logger = logging.getLogger(__name__)
 

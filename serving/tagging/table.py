@@ -14,18 +14,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from landmark_ml.files import is_of_the_system, whole_file
 from landmark_ml.inference.prediction import Prediction, answer_fields
+from landmark_ml.tracking.run import Run
 from serving.tagging.library import PHOTO_SUFFIXES, Tagged
-
-if TYPE_CHECKING:
-    from landmark_ml.tracking.run import Run
-
 
 PARQUET, CSV = "tags.parquet", "tags.csv"
 _TYPES = {str: pa.string(), float: pa.float64(), bool: pa.bool_(), list[str]: pa.list_(pa.string())}

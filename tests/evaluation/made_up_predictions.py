@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from landmark_ml.data import Photo
 from landmark_ml.evaluation.judge import Predictions
-
-if TYPE_CHECKING:
-    from landmark_ml.geo.gazetteer import Place
+from landmark_ml.geo.gazetteer import Place
 
 CLASSES = ("Tower", "Castle")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,12 +11,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score, top_k_accura
 
 from landmark_ml.data import NOT_A_LANDMARK
 from landmark_ml.evaluation import metrics
+from landmark_ml.evaluation.judge import Predictions
 from landmark_ml.evaluation.metrics import METRICS, Metric, measure, shown, summary_names
 from landmark_ml.evaluation.significance import wilson_interval
 from tests.evaluation.made_up_predictions import predictions
-
-if TYPE_CHECKING:
-    from landmark_ml.evaluation.judge import Predictions
 
 NOTHING = np.empty(0)
 

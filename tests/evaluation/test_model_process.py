@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import psutil
 import pytest
 
 from landmark_ml.evaluation.model_process import open_served
+from landmark_ml.inference.predictor import Predictor
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo
-
-if TYPE_CHECKING:
-    from landmark_ml.inference.predictor import Predictor
-
 
 # Whole runs and processes: they take longer than the fast suite has.
 pytestmark = pytest.mark.slow

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from numpy.typing import NDArray
 
@@ -23,9 +23,6 @@ from landmark_ml.figures.comparison import (
 from landmark_ml.figures.style import BLUE, GREY
 from tests.figures.figure_reading import bars, draw, says, texts
 from tests.synthetic_runs import make_curve
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 def make_table(top1: list[float], ms: list[float], size: list[float] | None = None) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import base64
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 import pandas as pd
@@ -16,13 +16,11 @@ from mlflow.pyfunc import PyFuncModel, scoring_server
 
 from landmark_ml.inference.photos import read_location
 from landmark_ml.inference.prediction import Prediction
+from landmark_ml.inference.predictor import Predictor
 from landmark_ml.registry.register import spark_schema
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo
 from tests.serving.predict_threads import predicting
 from tests.source_tree import ROOT
-
-if TYPE_CHECKING:
-    from landmark_ml.inference.predictor import Predictor
 
 PHOTOS = [colour_photo(RED), colour_photo(GREEN), colour_photo(WHITE)]
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from mlflow.tracking import MlflowClient
 
 from landmark_ml.registry.history import CHAMPION, PREVIOUS, AliasHistory, Entry
-
-if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
-
 
 WRITES = (
     "create_registered_model",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
 from landmark_ml.config import PromoteConfig
 from landmark_ml.registry import gates
+from landmark_ml.registry.candidates import Judged
 from landmark_ml.registry.gates import (
     GateResult,
     check_gates,
@@ -17,9 +17,6 @@ from landmark_ml.registry.gates import (
     holm,
 )
 from tests.registry.judged_versions import answers, judged, predictions, unloadable
-
-if TYPE_CHECKING:
-    from landmark_ml.registry.candidates import Judged
 
 LIMITS = PromoteConfig()
 INSTALLABLE = GateResult("requirements", "passed", "1 package", "all")

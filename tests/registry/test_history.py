@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -30,6 +30,7 @@ from landmark_ml.registry.history import (
     counted,
     history_name,
 )
+from tests.postgres_server import PostgresServer
 from tests.registry.memory_registry import MemoryRegistry
 from tests.registry.registered_models import (
     Dying,
@@ -39,9 +40,6 @@ from tests.registry.registered_models import (
     kinds,
     make_versions,
 )
-
-if TYPE_CHECKING:
-    from tests.postgres_server import PostgresServer
 
 
 @pytest.fixture(scope="module")

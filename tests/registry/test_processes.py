@@ -6,16 +6,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from mlflow.tracking import MlflowClient
 
 from landmark_ml.registry.history import AliasHistory
+from tests.postgres_server import PostgresServer
 from tests.registry.registered_models import aliases, crown, make_versions
-
-if TYPE_CHECKING:
-    from tests.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.slow
 

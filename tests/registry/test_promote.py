@@ -6,16 +6,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow
 import pytest
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from experiments import history, promote, rollback
 from landmark_ml.config import HistoryConfig, PromoteConfig, RollbackConfig
 from landmark_ml.data import Dataset
 from landmark_ml.evaluation.metrics import METRICS
+from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.registry import candidates
 from landmark_ml.registry import promote as promoting
 from landmark_ml.registry.candidates import Judged, find_candidates
@@ -32,11 +33,6 @@ from landmark_ml.registry.promote import (
 from tests.mlflow_out import fail
 from tests.registry.judged_versions import CLASSES, answers, judged, predictions, unloadable
 from tests.registry.registered_models import aliases, crown, make_versions
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
-
-    from landmark_ml.geo.gazetteer import Gazetteer
 
 COUNT = 200
 RIGHT = {1: 160, 2: 190, 3: 150, 4: 196}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 import mlflow
 import pandas as pd
 import pytest
+from mlflow.models.model import ModelInfo
 
 from landmark_ml.inference.prediction import Prediction
 from landmark_ml.registry.history import CHALLENGER, CHAMPION, AliasHistory
@@ -22,9 +22,6 @@ from landmark_ml.registry.register import (
 )
 from tests.colour_artifact import RED, colour_photo, log_artifact
 from tests.serving.predict_threads import predicting
-
-if TYPE_CHECKING:
-    from mlflow.models.model import ModelInfo
 
 
 @pytest.fixture

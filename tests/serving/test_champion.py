@@ -7,21 +7,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import mlflow
 import pytest
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from landmark_ml.inference.predictor import Predictor
 from landmark_ml.registry.history import CHAMPION
 from serving.champion import ALIAS, Champion, Loaded, load_version, scratch_folder
 from tests.colour_artifact import NAMES, RED, colour_photo, log_artifact
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
-
-    from landmark_ml.inference.predictor import Predictor
 
 POLL_SECONDS = 0.02
 LONGEST = 20.0

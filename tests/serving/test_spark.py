@@ -9,15 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 import pytest
 
+from landmark_ml.inference.predictor import Predictor
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo, gps_exif
-
-if TYPE_CHECKING:
-    from landmark_ml.inference.predictor import Predictor
 
 pytestmark = pytest.mark.slow
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 import pandas as pd
 import pytest
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.models.model import ModelInfo
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from landmark_ml.data import MANIFEST
@@ -17,10 +19,6 @@ from landmark_ml.tracking.errors import shown_tracking_uri
 from landmark_ml.tracking.read_runs import fetch_manifest, fetch_model, read_evaluated_runs
 from tests.colour_artifact import log_artifact
 from tests.synthetic_runs import MINUTE, STARTED, log_run, make_answers, make_run
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-    from mlflow.models.model import ModelInfo
 
 CORRECT = [True, True, False, True]
 pytestmark = pytest.mark.usefixtures("tracking_uri")

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import pytest
 import torch
+from torch import nn
 
 from landmark_ml.config import TrainConfig
 from landmark_ml.config.fields import option
@@ -33,10 +34,7 @@ from landmark_ml.training.checkpoint import (
 from landmark_ml.training.devices import one_thread, seed_everything
 from tests.tiny_networks import SIDE, fit_on_pixels, random_pixels, small_config, tiny_model
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    OnEpochEnd = Callable[[dict[str, float]], None]
+OnEpochEnd = Callable[[dict[str, float]], None]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ import torch
 from timm.optim import Muon
 from torch import Tensor, nn
 
+from landmark_ml.config import TrainConfig
 from landmark_ml.networks.create import create_model
 from landmark_ml.training.batches import TensorBatches
 from landmark_ml.training.loop import (
@@ -24,9 +25,6 @@ from landmark_ml.training.loop import (
 )
 from landmark_ml.training.phases import Head
 from tests.tiny_networks import CPU, SIDE, fit_on_pixels, small_config, tiny_model
-
-if TYPE_CHECKING:
-    from landmark_ml.config import TrainConfig
 
 CONFIG = small_config(finetune_epochs=6, finetune_learning_rate=0.05)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from experiments import recipes
@@ -20,6 +21,7 @@ from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.training import phases
 from landmark_ml.training.batches import num_outputs
 from landmark_ml.training.cache import load_served
+from landmark_ml.training.loop import TrainState
 from landmark_ml.training.phases import (
     ByteDropout,
     Head,
@@ -33,14 +35,8 @@ from tests.figures.figure_reading import says
 from tests.photo_folders import write_two_classes
 from tests.tiny_networks import CPU, lay_traced, tiny_model
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from landmark_ml.training.loop import TrainState
-
-    Rows = list[dict[str, float]]
-
-    Trained = tuple[LandmarkNetwork, tuple[torch.Tensor, torch.Tensor], Rows]
+Rows = list[dict[str, float]]
+Trained = tuple[LandmarkNetwork, tuple[torch.Tensor, torch.Tensor], Rows]
 
 
 @pytest.fixture

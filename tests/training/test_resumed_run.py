@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 import pandas as pd
 import pytest
+from mlflow.entities import Run
 
 from landmark_ml.config import TrainConfig
 from landmark_ml.tracking import run as tracking
@@ -30,10 +31,7 @@ from tests.interrupted_runs import (
 )
 from tests.photo_folders import random_picture
 
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
-    Rows = list[dict[str, float]]
+Rows = list[dict[str, float]]
 
 # Whole runs and processes: they take longer than the fast suite has.
 pytestmark = pytest.mark.slow

@@ -7,19 +7,17 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 import optuna
 import timm
 import torch
+from mlflow.entities import Run
+from optuna.study import Study
 
 from landmark_ml.config import TuneConfig, to_params
 from tests.interrupted_runs import write_colour_folders
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-    from optuna.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import create_autospec
 
 import mlflow
@@ -12,6 +12,7 @@ import optuna
 import pytest
 import sqlalchemy
 from mlflow.exceptions import MlflowException
+from optuna.storages import RDBStorage
 
 from landmark_ml.config import TuneConfig
 from landmark_ml.geo.gazetteer import GazetteerError
@@ -22,9 +23,6 @@ from landmark_ml.tuning.study import StudyError, open_storage
 from landmark_ml.tuning.worker import TrialRunner
 from tests.mlflow_out import fail
 from tests.tuning.small_search import small_search
-
-if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
 
 CONFIG = TuneConfig(study="one")
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow
 import pytest
+from mlflow.entities import Run
 from optuna.trial import TrialState
 
+from landmark_ml.config import TuneConfig
 from landmark_ml.training.checkpoint import began_here
+from tests.postgres_server import PostgresServer
 from tests.tuning.small_search import (
     children_of,
     load_study,
@@ -22,14 +25,6 @@ from tests.tuning.small_search import (
     small_search,
     start_worker,
 )
-
-if TYPE_CHECKING:
-    import subprocess
-
-    from mlflow.entities import Run
-
-    from landmark_ml.config import TuneConfig
-    from tests.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.slow
 

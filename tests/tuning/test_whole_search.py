@@ -6,7 +6,6 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow
 import pandas as pd
@@ -15,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from optuna import Trial
 from optuna.trial import TrialState
 
+from landmark_ml.config import TrainConfig, TuneConfig
 from landmark_ml.training.checkpoint import checkpoint_folder
 from landmark_ml.training.devices import one_thread
 from landmark_ml.tuning import TuneResult, run_tuning, search, suggest_config
@@ -24,9 +24,6 @@ from landmark_ml.tuning.study import StudyError, retry
 from landmark_ml.tuning.worker import TrialRunner
 from tests.mlflow_out import fail
 from tests.tuning.small_search import children_of, load_study, parent_of, small_search
-
-if TYPE_CHECKING:
-    from landmark_ml.config import TrainConfig, TuneConfig
 
 pytestmark = pytest.mark.slow
 

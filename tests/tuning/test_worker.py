@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
 from optuna import TrialPruned
 
 from landmark_ml.config import TrainConfig, TuneConfig
+from landmark_ml.data import Photo
 from landmark_ml.data.opening import open_folds
+from landmark_ml.networks.create import LandmarkNetwork
 from landmark_ml.training import run as training
 from landmark_ml.training.devices import Compute, choose_compute, random_state
 from landmark_ml.tuning import join_study, worker
 from landmark_ml.tuning.worker import TrialRunner
 from tests.tuning.small_search import children_of, parent_of, small_search
-
-if TYPE_CHECKING:
-    from landmark_ml.data import Photo
-    from landmark_ml.networks.create import LandmarkNetwork
 
 
 class TrainingBeganError(Exception):

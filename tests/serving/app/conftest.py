@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import mlflow
 import pytest
@@ -16,13 +16,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from landmark_ml.config import AppConfig
+from landmark_ml.inference.predictor import Predictor
 from serving.app import create_app
 from serving.app.server import server_config
 from serving.champion import ALIAS, Champion, Loaded
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo, gps_exif, log_artifact
-
-if TYPE_CHECKING:
-    from landmark_ml.inference.predictor import Predictor
 
 
 @dataclass

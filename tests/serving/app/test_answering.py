@@ -11,19 +11,17 @@ import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import httpx
 import pytest
 
 from landmark_ml.inference.photos import PhotoError
+from landmark_ml.inference.predictor import Predictor
 from serving.app.answering import BATCH, AnswerQueue, TooBusyError, Upload
 from tests.colour_artifact import RED, colour_photo
+from tests.serving.app.conftest import App, StartApp
 from tests.serving.app.slow_client import slow_upload
-
-if TYPE_CHECKING:
-    from landmark_ml.inference.predictor import Predictor
-    from tests.serving.app.conftest import App, StartApp
 
 
 class BrokenError(RuntimeError):

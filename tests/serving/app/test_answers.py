@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import mlflow
 import pytest
@@ -14,10 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from serving.app.answers import RunLinks, run_link
 from tests.colour_artifact import RED, colour_photo
-
-if TYPE_CHECKING:
-    from tests.serving.app.conftest import StartApp
-
+from tests.serving.app.conftest import StartApp
 
 RUN = SimpleNamespace(info=SimpleNamespace(experiment_id="3"))
 

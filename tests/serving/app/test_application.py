@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -23,16 +23,13 @@ from landmark_ml.config import AppConfig
 from landmark_ml.geo.gazetteer import great_circle_km
 from landmark_ml.inference.photos import DEFAULT_LIMITS
 from landmark_ml.inference.prediction import Prediction
+from landmark_ml.inference.predictor import Predictor
 from serving.app import serve
 from serving.app.application import SECURITY_HEADERS
 from serving.app.server import TOKEN_VARIABLE, configured_token
 from tests.colour_artifact import GREEN, RED, TOWER, WHITE, colour_photo, gps_exif
+from tests.serving.app.conftest import App, StartApp
 from tests.serving.app.raw_requests import ask
-
-if TYPE_CHECKING:
-    from landmark_ml.inference.predictor import Predictor
-    from tests.serving.app.conftest import App, StartApp
-
 
 PHOTOS = [colour_photo(RED), colour_photo(GREEN), colour_photo(WHITE)]
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
+from serving.cluster.storage import Part
 from serving.cluster.tagger import Job, PartTagger
-
-if TYPE_CHECKING:
-    from serving.cluster.storage import Part
-    from serving.tagging.table import Counts
+from serving.tagging.table import Counts
 
 
 class OneProcess:

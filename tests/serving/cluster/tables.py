@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow.parquet as pq
 
+from landmark_ml.config import ClusterConfig
 from serving.cluster.storage import PART_SCHEMA
-
-if TYPE_CHECKING:
-    from landmark_ml.config import ClusterConfig
 
 
 def files(config: ClusterConfig) -> dict[str, bytes]:

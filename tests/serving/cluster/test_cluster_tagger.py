@@ -7,13 +7,14 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import ClusterConfig, TagConfig
+from landmark_ml.inference.predictor import Predictor
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from serving.champion import Loaded
 from serving.cluster import tagger
@@ -26,9 +27,6 @@ from tests.colour_artifact import BLUE, GREEN, RED, colour_photo
 from tests.heic_stand_in import HEIC, with_plugin, without_plugin
 from tests.serving.cluster.one_process import OneProcess
 from tests.serving.cluster.tables import files, table
-
-if TYPE_CHECKING:
-    from landmark_ml.inference.predictor import Predictor
 
 NO_PHOTOS = 7
 

@@ -7,12 +7,12 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import fsspec
 import pyarrow.parquet as pq
 import pytest
 
+from landmark_ml.config import ClusterConfig
 from serving.cluster.storage import (
     PART_SCHEMA,
     Listing,
@@ -25,10 +25,6 @@ from serving.cluster.storage import (
 from serving.cluster.tagger import tag_photos
 from serving.tagging.library import Found
 from tests.serving.cluster.one_process import OneProcess
-
-if TYPE_CHECKING:
-    from landmark_ml.config import ClusterConfig
-
 
 PHOTOS = [Found(Path(f"{number % 7}/{number}.jpg"), number, 2 * number) for number in range(1000)]
 

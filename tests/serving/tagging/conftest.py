@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from landmark_ml.config import TagConfig
+from landmark_ml.inference.predictor import Predictor
 from serving.champion import Loaded
 from tests.colour_artifact import BLUE, GREEN, RED, WHITE, colour_photo, gps_exif
-
-if TYPE_CHECKING:
-    from landmark_ml.inference.predictor import Predictor
 
 
 @pytest.fixture

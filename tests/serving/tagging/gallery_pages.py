@@ -6,13 +6,11 @@ import os
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
 
-VOID = {"meta", "img", "rect", "link", "br"}
+from landmark_ml.config import TagConfig
 
-if TYPE_CHECKING:
-    from landmark_ml.config import TagConfig
+VOID = {"meta", "img", "rect", "link", "br"}
 
 
 @dataclass

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow.parquet as pq
 
+from landmark_ml.config import TagConfig
 from serving.tagging.table import PARQUET, SCHEMA
-
-if TYPE_CHECKING:
-    from landmark_ml.config import TagConfig
 
 
 def parquet(config: TagConfig) -> dict[str, dict[str, Any]]:

@@ -7,13 +7,14 @@ import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.prediction import Area, answer, refused
+from serving.champion import Loaded
 from serving.tagging import gallery as galleries
 from serving.tagging.gallery import (
     PAGE_NAME,
@@ -30,9 +31,6 @@ from tests.colour_artifact import GREEN, RED, colour_photo, gps_exif
 from tests.serving.tagging.areas import CITY
 from tests.serving.tagging.areas import TOWER as TOWER_ANSWER
 from tests.serving.tagging.gallery_pages import Read, gallery, read_gallery, thumbs
-
-if TYPE_CHECKING:
-    from serving.champion import Loaded
 
 NO_PHOTOS = 7
 

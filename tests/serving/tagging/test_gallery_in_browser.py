@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from landmark_ml.config import TagConfig
+from landmark_ml.inference.predictor import Predictor
 from serving.champion import Loaded
 from serving.tagging.gallery import page_name
 from serving.tagging.library import Library
@@ -20,7 +21,6 @@ from tests.serving.tagging.conftest import write_library
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Request
 
-    from landmark_ml.inference.predictor import Predictor
 
 pytestmark = IN_A_BROWSER
 PAGES = [

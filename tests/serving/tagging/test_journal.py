@@ -7,18 +7,15 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import TagConfig
+from serving.champion import Loaded
 from serving.tagging.journal import Journal
 from serving.tagging.library import Found, Library
 from serving.tagging.tagger import JOURNAL, TagResult, tag_library
-
-if TYPE_CHECKING:
-    from serving.champion import Loaded
 
 NO_PHOTOS = 7
 WITHOUT_LEVEL = "UPDATE photos SET answer = json_remove(answer, '$.level') WHERE path < ?"

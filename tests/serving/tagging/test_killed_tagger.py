@@ -9,19 +9,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import TagConfig
+from landmark_ml.inference.predictor import Predictor
 from serving.champion import Loaded
 from serving.tagging.library import Library
 from serving.tagging.tagger import JOURNAL, tag_library
 from tests.colour_artifact import GREEN, RED, colour_photo
-
-if TYPE_CHECKING:
-    from landmark_ml.inference.predictor import Predictor
 
 pytestmark = pytest.mark.slow
 

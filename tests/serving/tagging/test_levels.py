@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from experiments import tag
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.prediction import Area, Prediction, answer
+from landmark_ml.inference.predictor import Predictor
 from serving.champion import Loaded
 from serving.tagging.library import Library
 from serving.tagging.sidecars import SidecarTags, build_tags, merge
@@ -19,9 +20,6 @@ from serving.tagging.table import album_of
 from serving.tagging.tagger import tag_library
 from serving.tagging.xmp import Xmp
 from tests.serving.tagging.areas import CITY, TOWER
-
-if TYPE_CHECKING:
-    from landmark_ml.inference.predictor import Predictor
 
 COUNTRY = Area("country", 0.7, None, "France", latitude=None, longitude=None, tags=())
 

@@ -8,16 +8,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from landmark_ml.inference.predictor import Predictor
 from serving.tagging.library import Library, PhotoLocations, Tagged, in_order, read_places
 from tests.colour_artifact import RED, colour_photo
-
-if TYPE_CHECKING:
-    from landmark_ml.inference.predictor import Predictor
-
 
 OWN = [
     "empty.png",

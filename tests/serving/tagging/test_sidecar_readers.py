@@ -6,15 +6,12 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from landmark_ml.inference.predictor import Predictor
 from serving.tagging.sidecars import build_tags, update_sidecar
 from tests.colour_artifact import RED, TOWER, colour_photo
-
-if TYPE_CHECKING:
-    from landmark_ml.inference.predictor import Predictor
 
 pytestmark = pytest.mark.slow
 

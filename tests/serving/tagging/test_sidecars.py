@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from experiments.tag import print_tagging
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.prediction import Prediction, refused
+from landmark_ml.inference.predictor import Predictor
+from serving.champion import Loaded
 from serving.tagging.library import Library, Tagged
 from serving.tagging.sidecars import (
     HIERARCHY,
@@ -31,11 +33,6 @@ from serving.tagging.tagger import tag_library
 from serving.tagging.xmp import Xmp, XmpError
 from tests.colour_artifact import TOWER
 from tests.serving.tagging.sidecar_files import written
-
-if TYPE_CHECKING:
-    from landmark_ml.inference.predictor import Predictor
-    from serving.champion import Loaded
-
 
 FLAT = ["Eiffel Tower", "tower", "paris", "France"]
 CODES = {"France": "FR"}

@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import TagConfig
+from serving.champion import Loaded
 from serving.tagging.library import Library
 from serving.tagging.table import MAX_NAME_BYTES, Album, link_name
 from serving.tagging.tagger import run_tagging, tag_library
-
-if TYPE_CHECKING:
-    from serving.champion import Loaded
 
 
 @pytest.fixture

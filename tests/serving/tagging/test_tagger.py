@@ -7,12 +7,13 @@ import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from experiments import tag
 from landmark_ml.config import TagConfig
+from landmark_ml.inference.predictor import Predictor
 from serving.champion import Loaded
 from serving.tagging import TagResult, tagger
 from serving.tagging.library import Library
@@ -20,9 +21,6 @@ from serving.tagging.table import CSV, Counts
 from tests.colour_artifact import BLUE, GREEN, RED, TOWER, colour_photo
 from tests.heic_stand_in import HEIC, with_plugin, without_plugin
 from tests.serving.tagging.tables import parquet
-
-if TYPE_CHECKING:
-    from landmark_ml.inference.predictor import Predictor
 
 NO_PHOTOS = 7
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import mlflow
 import pytest
 from filelock import FileLock
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from experiments import tag
@@ -19,9 +20,6 @@ from serving.champion import find_version, load_version
 from serving.tagging import run_tagging
 from tests.colour_artifact import TOWER, log_artifact
 from tests.serving.tagging.tables import parquet
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 NO_PHOTOS = 7
 
