@@ -25,6 +25,7 @@ def test_the_input_pipeline_is_set_beside_both_its_peers(monkeypatch: pytest.Mon
 
 def test_tagging_is_set_beside_what_its_parts_take(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = {"decode": 300.0, "network": 600.0, "tagger": 150.0}
+    monkeypatch.setattr(quick, "find_version", lambda model: model)
     monkeypatch.setattr(quick, "load_version", lambda _: None)
     monkeypatch.setattr(quick, "photos_per_second", lambda *_, **__: rates)
     (ratio,) = quick.tagging_ratio(Path("photos"), "landmarks", rounds=3).values()
