@@ -45,7 +45,7 @@ from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from landmark_ml.training.run import run_training
 from serving.tagging.tagger import run_tagging
 
-SECONDS, SECONDS_PER_MEGAPIXEL, MEGABYTES = 5.0, 0.05, 800.0
+SECONDS, SECONDS_PER_MEGAPIXEL, MEGABYTES = 5.0, 0.05, 1000.0
 """What one photo may take."""
 MODEL = "landmarks"
 _CLASSES = ("Atomium", "Eiffel_Tower", "Petra")
@@ -74,8 +74,10 @@ def kill_commands(kills: int, seed: int, folder: Path) -> Counter[str]:
         place.run(partial(place.train, trained))
     lasts = dict.fromkeys(place.commands, 3.0)
     trained = 1
-    while sum(counts[name] for name in place.commands) < kills:
-        (name,) = rng.choices(list(place.commands), _SHARES)
+    # Each once, the rest by chance.
+    waiting = list(place.commands)
+    while waiting or sum(counts[name] for name in place.commands) < kills:
+        name = waiting.pop() if waiting else rng.choices(list(place.commands), _SHARES)[0]
         trained += name == "train"
         command = partial(place.commands[name], trained)
         for _ in range(rng.randint(1, 9)):
@@ -222,6 +224,7 @@ class Workplace:
         self.check_after_kill()
         if name == "tag":
             left = [*self._library.rglob(".*"), *self._out.rglob(".*.tmp")]
+            left += (self._folder / "scratch").glob("champion-*")
             must(not left, left)
         if name == "train":
             finished = mlflow.search_runs(

@@ -6,6 +6,7 @@ takes longest for its size, longest of all, or most memory is mutated further.
 
 from __future__ import annotations
 
+import ctypes
 import io
 import itertools
 import multiprocessing
@@ -275,8 +276,10 @@ def good_photos() -> dict[str, list[Specimen]]:
         add(kind, "RGB", save_all=True, append_images=[small.rotate(180).convert("RGB")] * 3)
     large = Image.new("RGB", (8000, 8000))
     add("JPEG", "RGB", large, progressive=True, subsampling=0)
-    for kind in ("PNG", "GIF", "TIFF"):
-        add(kind, "RGBA" if kind == "PNG" else "RGB", large)
+    add("PNG", "RGBA", large)
+    add("GIF", "RGB", large)
+    for coding in ("tiff_lzw", "tiff_adobe_deflate", "zstd"):
+        add("TIFF", "RGB", large, compression=coding)
     add("AVIF", "RGB", large, speed=10, subsampling="4:4:4")
     add("BMP", "1", large)
     add("WEBP", "RGBA", Image.new("RGB", (5650, 5650)), method=0)
@@ -330,11 +333,14 @@ def _decode_for(pipe: Connection) -> None:
     # libtiff writes a line for every bad strip.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
+    give_back = ctypes.CDLL(None).malloc_trim
     while True:
         try:
             data = pipe.recv_bytes()
         except EOFError:
             return
+        # What the allocator keeps of the photo before would not count as new.
+        give_back(0)
         Path("/proc/self/clear_refs").write_text("5")
         before = _memory("VmRSS")
         signal.setitimer(signal.ITIMER_PROF, KILLED_AFTER)
