@@ -213,14 +213,14 @@ def _noise_mask(
 
 
 def _gradient(size: tuple[int, int], top: Colour, bottom: Colour) -> Image.Image:
-    """Vertical _gradient."""
+    """Vertical gradient."""
     ends = Image.fromarray(np.array([[top], [bottom]], np.uint8))
     column = ends.resize((1, size[1]), Image.Resampling.BILINEAR)
     return column.resize(size, Image.Resampling.NEAREST)
 
 
 def _draw_sky(picture: Image.Image, light: Light, clouds: float, rng: np.random.Generator) -> None:
-    """Paint the whole picture with sky: _gradient, clouds, sun or stars."""
+    """Paint the whole picture with sky: gradient, clouds, sun or stars."""
     width, height = picture.size
     picture.paste(_gradient(picture.size, light.zenith, light.horizon), (0, 0))
     draw = ImageDraw.Draw(picture)
