@@ -1,4 +1,4 @@
-"""Recognise the landmark in a photo: data, training, evaluation and export."""
+"""Recognise the landmark in a photo: from a dataset to a trained, judged and registered model."""
 
 import os
 

@@ -33,8 +33,8 @@ class LandmarkNetwork(nn.Module):
     network: one of timm, or one of ours with the same methods: `forward_features`, `forward_head`
     (`pre_logits=True` gives the pooled features), `get_classifier`, `reset_classifier`,
     `group_matcher`, `no_weight_decay`, and the attributes `num_features` and `pretrained_cfg`.
-    mirror: in evaluation mode it averages the maps of each photo and of its mirror image. That
-    averages the logits too, because pooling and classifier are linear; others are refused.
+    mirror: in evaluation mode it averages the maps of each photo and of its mirror image. Where
+    pooling is linear, that averages the logits too.
     in_evaluation: modules that stay in evaluation mode while the network trains; names, because
     training in several processes replaces batch norms.
     """

@@ -1,4 +1,8 @@
-"""Our own network: a small residual CNN to train from scratch on a few thousand photos."""
+"""Our own network: a small residual CNN to train from scratch on a few thousand photos.
+
+To add another network, write a file like this one and import it in `networks.create`. timm then
+knows it by the name of the function under `@register_model`, so `backbone` takes that name.
+"""
 
 from __future__ import annotations
 

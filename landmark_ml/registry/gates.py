@@ -1,7 +1,8 @@
-"""The gates a challenger must pass: measurements in, results out; one asks pip.
+"""The gates a challenger must pass: measurements in, results out. Only one does more: it asks pip.
 
 To add a gate, append its result in `check_gates`, or in `_compare` if it needs the champion;
-receipts and the terminal show it. A metric that is undefined on the photos is missing.
+receipts and the terminal show it. `Judged.metrics` lacks a metric that is undefined on the photos,
+such as `auroc` without distractors; the outcome of its gate is then `not checked`.
 """
 
 from __future__ import annotations
