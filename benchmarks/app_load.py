@@ -209,7 +209,7 @@ def _address_of(app: subprocess.Popen[bytes], log: Path) -> str:
 
 
 def run_load(app: App, photos: Sequence[bytes], clients: int, seconds: float) -> Load:
-    """Ask with so many clients for a time."""
+    """Ask with `clients` clients for `seconds` seconds."""
     load, exchanges = Load(clients), []
     requests = Requests.write(app.address, photos)
     askers = [Client(requests, seed) for seed in range(clients)]
@@ -302,7 +302,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.app_load", description=__doc__)
     parser.add_argument("--model", default="models:/landmarks@champion", help="(%(default)s)")
     parser.add_argument("--photos", type=Path, required=True, help="folder of .jpg")
-    parser.add_argument("--every", type=int, default=3, help="take every so many photo")
+    parser.add_argument("--every", type=int, default=3, help="take every Nth photo")
     parser.add_argument("--seconds", type=float, default=15, help="of each load (%(default)s)")
     options = parser.parse_args(argv)
     paths = sorted(options.photos.rglob("*.jpg"))[:: options.every][:MOST_PHOTOS]

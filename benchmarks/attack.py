@@ -65,7 +65,7 @@ def must(holds: bool, what: object) -> None:
 
 
 def kill_commands(kills: int, seed: int, folder: Path) -> Counter[str]:
-    """Kill commands so many times; how often, and how often each check held.
+    """Kill commands `kills` times; count the kills, and how often each check held.
 
     Raises BrokenPromiseError when one did not.
     """
@@ -242,7 +242,7 @@ class Workplace:
 
 
 def too_slow(found: Found) -> list[str]:
-    """What was found of a format that may not be."""
+    """Findings of a format that break a limit."""
     wrong = [
         f"{count} ended in {outcome}"
         for outcome, count in found.outcomes.items()

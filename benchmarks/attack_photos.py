@@ -122,7 +122,7 @@ def _child(rng: random.Random, seeds: list[Specimen], found: Found, scale: float
 def _claim(
     rng: random.Random, data: bytes, size: tuple[int, int], pixels: int
 ) -> tuple[bytes, tuple[int, int]]:
-    """Claim another size of up to so many pixels, wherever the old one stands."""
+    """Claim another size, of up to `pixels` pixels, wherever the old one stands."""
     width = min(int(2 ** rng.uniform(0, 16.6)), 65_535)
     height = max(1, min(int(pixels * rng.choice((1, 1, rng.random())) / width), 65_535))
     for order, number in ((">", "H"), ("<", "H"), (">", "I"), ("<", "I")):

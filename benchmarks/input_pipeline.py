@@ -3,7 +3,7 @@
 Ours, torchvision's `ImageFolder` with a `DataLoader`, and the bound: libjpeg-turbo decoding at
 reduced scale and nothing else, on all cores. Round by round, so that all see the same machine.
 What a training does once is not counted: torchvision's scan of the folder, and the start of
-everybody's workers, which stay from round to round.
+all workers, which stay from round to round.
 """
 
 from __future__ import annotations

@@ -55,13 +55,13 @@ def run_draw(root: Path, config: TrainConfig, left_out: Sequence[str]) -> dict[s
 
 
 _MEASURES = {
-    "top1": "top-1 of the landmarks learnt",
-    "landmarks_tagged": "of their photos tagged",
+    "top1": "top-1 on the learned landmarks",
+    "landmarks_tagged": "share of their photos tagged",
     "auroc": "AUROC against everyday photos",
-    "distractors_tagged": "of everyday photos tagged",
+    "distractors_tagged": "share of everyday photos tagged",
     "unseen_auroc": "AUROC against landmarks never seen",
-    "unseen_fpr_at_95_recall": "of their photos kept where 95% of the known are",
-    "unseen_tagged": "of their photos tagged",
+    "unseen_fpr_at_95_recall": "share of their photos kept where 95% of the known are",
+    "unseen_tagged": "share of their photos tagged",
 }
 
 

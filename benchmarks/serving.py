@@ -36,7 +36,7 @@ PACKAGES = ("mlflow", "openvino", "torch", "fastapi", "uvicorn", "litserve")
 
 @dataclass(frozen=True)
 class Peer:
-    """Photos as somebody is sent them, and by number of clients how one is asked."""
+    """A server: photos in the form it takes, and by number of clients the call that sends one."""
 
     bodies: Sequence[bytes]
     asks: dict[int, Callable[[bytes], None]]
@@ -70,7 +70,7 @@ class Findings:
 
 
 def measure(peers: dict[str, Peer], requests: int, rounds: int) -> Findings:
-    """Ask everybody in turn, after a round that is not counted."""
+    """Ask all servers in turn, after a round that is not counted."""
     findings = Findings()
     turns = [
         (turn, name, clients) for turn in range(rounds + 1) for clients in CLIENTS for name in peers

@@ -37,9 +37,9 @@ class Peak:
 
 
 def linked(paths: Sequence[Path], count: int, folder: Path) -> Path:
-    """A library of so many photos: links to these, as often as it takes, 1,000 in a folder.
+    """A library of `count` photos: links to these, each used as often as needed, 1,000 per folder.
 
-    The tagger takes each link to a file for a photo; only folders it walks once.
+    To the tagger each link to a file is a photo of its own; only folders are walked once.
     """
     for number in range(count):
         source = paths[number % len(paths)].resolve()
@@ -50,7 +50,7 @@ def linked(paths: Sequence[Path], count: int, folder: Path) -> Path:
 
 
 def peak_of(paths: Sequence[Path], count: int, model: str) -> Peak:
-    """Tag a library of so many photos in a new process."""
+    """Tag a library of `count` photos in a new process."""
     with tempfile.TemporaryDirectory() as scratch:
         library = linked(paths, count, Path(scratch) / "photos")
         done = subprocess.run(  # noqa: S603 - our own interpreter and module

@@ -194,7 +194,7 @@ def _type_in_words(kind: Any) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the files anew and name them."""
+    """Write the files and name them."""
     argparse.ArgumentParser(prog=cli.program(), description=__doc__).parse_args(argv)
     answers = (ROOT / "docs/answers.md").read_text(encoding="utf-8")
     pages = {

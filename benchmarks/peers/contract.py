@@ -65,7 +65,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Point:
-    """Test top-1 after so many seconds of learning from so many photos, repeats counted."""
+    """Test top-1 after `seconds` of learning from `photos` photos, repeats counted."""
 
     peer: str
     photos: int

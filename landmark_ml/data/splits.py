@@ -84,7 +84,7 @@ def split_photos(
 def split_again(
     photos: Sequence[GroupedPhoto], fractions: Fractions, seed: int, again: int
 ) -> Assignment:
-    """Keep the test split of `split_photos`; assign the other photos anew with seed `again`."""
+    """Keep the test split of `split_photos`; assign the other photos with seed `again`."""
     tested = {photo.path for photo in split_photos(photos, fractions, seed).test}
     fixed = [replace(item, given="test") if item.photo.path in tested else item for item in photos]
     landmarks, distractors = (

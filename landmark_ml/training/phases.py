@@ -227,7 +227,7 @@ def draw_training_photos(
 ) -> Figure:
     """Show a few training photos, one a column, each as several epochs would see it.
 
-    Fine-tuning draws its crops anew each epoch; a head learns on the same few views in all of them.
+    Fine-tuning draws new crops each epoch; a head learns on the same few views in all of them.
     """
     photos = dataset.landmarks("train")
     rng = np.random.default_rng(config.seed)

@@ -93,7 +93,7 @@ class Answering:
         return Answers(model=self._describe(loaded), photos=answers)
 
     def close(self) -> None:
-        """Stop; photos that are still in work do not delay it beyond STOP_SECONDS."""
+        """Stop; photos in progress do not delay it beyond STOP_SECONDS."""
         self._queue.close(STOP_SECONDS)
 
     async def _read(self, request: Request, hold: Callable[[int], None]) -> list[Upload]:
@@ -181,7 +181,7 @@ class AnswerQueue:
         return [job.found for job in jobs]
 
     def close(self, seconds: float) -> None:
-        """Cancel the photos that wait, and give the threads so many seconds to end.
+        """Cancel the photos that wait, and give the threads this many seconds to end.
 
         A photo that takes longer ends with the process.
         """

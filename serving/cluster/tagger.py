@@ -241,7 +241,7 @@ class RayWorkers:
                 # Ray would silently wait for such a machine forever.
                 raise ValueError(
                     f"cpus={self.cpus}: the largest machine of the cluster has {largest:g} core(s);"
-                    " ask for at most so many"
+                    " ask for at most that many"
                 )
             cores = int(ray.cluster_resources().get("CPU", 1))
             remaining = iter(parts)

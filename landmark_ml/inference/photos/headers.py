@@ -231,7 +231,7 @@ def _check_jpeg(data: bytes, limits: PhotoLimits) -> None:
 def jpeg_has_exif(data: bytes) -> bool:
     """Whether a JPEG carries EXIF. Cheaper than opening it: many carry none.
 
-    Raises ValueError for so many markers or stray bytes that a decoder would walk them for seconds.
+    Raises ValueError for more markers or stray bytes than a decoder walks in a moment.
     """
     for marker, at, _ in _jpeg_segments(data):
         if marker == _JPEG_SCAN:
