@@ -108,7 +108,7 @@ class AppConfig(Configuration):
     port: int = option(8000, "port to listen on; 0: any free one", PORT)
     hosts: str = option(
         "localhost,127.0.0.1,[::1]",
-        "host names the app answers to; requests for others are refused",
+        "hostnames the app answers to; requests for others are refused",
     )
     mlflow_ui: str = option("", "MLflow UI that the page links to; empty: the server, or `make ui`")
     max_body: int = option(64 * _MIB, "largest request", POSITIVE, unit="bytes")
@@ -122,7 +122,7 @@ class AppConfig(Configuration):
     timeout: float = option(
         60.0, "longest time for a request, and for its answer", POSITIVE, unit="s"
     )
-    threads: int = option(0, "photos that are worked on at once; 0: one per core")
+    threads: int = option(0, "photos processed at once; 0: one per core")
     poll: float = option(2.0, "pause between two checks for a new champion", POSITIVE, unit="s")
 
 
@@ -138,7 +138,9 @@ class _AnswerConfig(Configuration):
         "`landmark_score` from which a photo shows a landmark; -1: the model's own",
         CALIBRATED,
     )
-    places: str = option("", "CSV like `places.csv` that names the places within 1 km of its own")
+    places: str = option(
+        "", "CSV like `places.csv`; its places name the city of photos taken within 1 km"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,4 +191,4 @@ class ClusterConfig(_AnswerConfig):
     reads: int = option(
         4, "files that each worker reads at once; raise it for a slow store", POSITIVE
     )
-    address: str = option("", "Ray cluster to join, such as `auto`; empty: RAY_ADDRESS, else none")
+    address: str = option("", "Ray cluster to join, such as `auto`; empty: RAY_ADDRESS, else local")

@@ -110,7 +110,7 @@ class TrainConfig(DataConfig):
         True, "train the head of a frozen backbone again on train and validation photos together"
     )
     views: int = _head(1, "augmented views of each photo whose features are cached", POSITIVE)
-    batch_size: int = _head(256, "photos per step; one less where odd", POSITIVE)
+    batch_size: int = _head(256, "photos per step; one less if odd", POSITIVE)
     learning_rate: float = _head(2e-3, "peak learning rate", POSITIVE)
     weight_decay: float = _head(5.0, "decoupled weight decay (AdamW)")
 
@@ -121,7 +121,7 @@ class TrainConfig(DataConfig):
         0, "stages that change, counted from the output; 0: all", unit="stages"
     )
     finetune_batch_size: int = _finetune(
-        32, "photos per step, over all processes; one less where odd", POSITIVE
+        32, "photos per step, over all processes; one less if odd", POSITIVE
     )
     finetune_learning_rate: float = _finetune(5e-4, "peak learning rate")
     finetune_weight_decay: float = _finetune(0.05, "decoupled weight decay")
