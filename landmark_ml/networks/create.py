@@ -333,7 +333,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             f"weights file {path} is not a plain state dict (only tensors are loaded, never code);"
             " save it with torch.save(model.state_dict(), path)"
         ) from error
-    # torch.load raises RuntimeError, EOFError, ValueError or KeyError by what is broken.
+    # torch.load raises RuntimeError, EOFError, ValueError or KeyError, depending on what is broken.
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
         raise WeightsError(f"weights file {path} cannot be read: {error}") from error
     if not isinstance(state, dict):

@@ -10,7 +10,7 @@ from timm.models import group_modules, group_parameters
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Of a constant map, whose deviation would have no gradient.
+# Added to every variance: the deviation of a constant map would have no gradient.
 _SMALLEST_VARIANCE = 1e-6
 
 

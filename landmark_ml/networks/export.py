@@ -300,7 +300,7 @@ def backbone_digest(model: LandmarkNetwork) -> str:
     # Two architectures may share their weights and differ in padding or activation.
     versions = [version(name) for name in ("torch", "timm", "openvino")]
     layers = [repr(layer) for layer in model.network.children() if layer is not model.classifier]
-    # Nor do weights tell which stages are stacked; the number of features does.
+    # Weights do not tell which stages are stacked; the number of features does.
     seen = [model.classifier.in_features, model.mirror, model.preprocessing.to_dict()]
     identity = json.dumps([weights, layers, seen, versions])
     return hashlib.sha256(identity.encode()).hexdigest()[:24]

@@ -274,7 +274,7 @@ def start_run(
         if active is not None:
             with hold_signals(), contextlib.ExitStack() as stack:
                 if status != RunStatus.FINISHED:
-                    # What ended the run is said soon, and not hidden by an outage.
+                    # Say soon what ended the run; an outage must not hide it.
                     stack.enter_context(contextlib.suppress(MlflowException))
                     stack.enter_context(short_waits(retries=3))
                 mlflow.end_run(RunStatus.to_string(status))

@@ -339,7 +339,7 @@ class ExactMuon(Muon):  # type: ignore[misc]
                 scale = get_lr_scale(update.shape, group["adjust_lr_fn"])
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.add_(update.view_as(parameter), alpha=-group["lr"] * scale)
-                # Taken care of: timm passes over what has no gradient.
+                # Already stepped: timm skips parameters without a gradient.
                 parameter.grad = None
         return super().step(closure)
 

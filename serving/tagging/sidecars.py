@@ -83,7 +83,7 @@ def write_sidecars(
                         if _LEFT_OVER.fullmatch(entry.name):
                             Path(entry).unlink(missing_ok=True)
             if photo.answer["error"] is not None:
-                # It may be a disk's failure of today, and says nothing about what the photo shows.
+                # The disk may have failed only today; that tells nothing of what the photo shows.
                 continue
             tags = build_tags(
                 photo.answer,
