@@ -10,7 +10,6 @@ from landmark_ml.config.fields import (
     to_json,
     to_params,
     user_path,
-    without_user,
     without_users,
 )
 from landmark_ml.config.models import (
@@ -43,6 +42,5 @@ __all__ = [
     "to_json",
     "to_params",
     "user_path",
-    "without_user",
     "without_users",
 ]

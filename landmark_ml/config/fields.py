@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 HISTORY_SUFFIX = ".history"
 """End of the name of the registered model that holds the alias history of another."""
@@ -137,14 +136,8 @@ def registrable(field_name: str, name: str) -> None:
     raise ValueError(f"{field_name} is {name!r}, {reason}; give a name such as landmarks")
 
 
-def without_user(address: str) -> str:
-    """Address without the user and the password in it, safe to show to anyone."""
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
 def without_users(text: str) -> str:
-    """Text, such as an error message, without the users and passwords of the addresses in it."""
+    """Address or message without the users and passwords of the addresses in it."""
     return _USER.sub("://", text)
 
 

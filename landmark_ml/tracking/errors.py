@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracking import MlflowClient
 
-from landmark_ml.config import without_user
+from landmark_ml.config import without_users
 
 T = TypeVar("T")
 
@@ -106,4 +106,4 @@ class _PatientClient:
 
 def shown_tracking_uri() -> str:
     """Tracking URI for messages: without a user and a password."""
-    return without_user(mlflow.get_tracking_uri())
+    return without_users(mlflow.get_tracking_uri())

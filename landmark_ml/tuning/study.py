@@ -30,7 +30,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from landmark_ml.config import LOCAL_TO_A_WORKER, TuneConfig, without_user
+from landmark_ml.config import LOCAL_TO_A_WORKER, TuneConfig, without_users
 from landmark_ml.data import Dataset, manifest_digest
 from landmark_ml.tracking import errors
 from landmark_ml.tuning.recording import TrialRun
@@ -72,7 +72,7 @@ def storage_url(storage: str, tracking_uri: str) -> str:
         return f"{_SQLITE}{beside.parent / 'studies.db'}"
     if _database(storage) == _database(tracking_uri):
         raise ValueError(
-            f"storage is the database of MLflow, {without_user(storage)}; both need a table of the"
+            f"storage is the database of MLflow, {without_users(storage)}; both need a table of the"
             " same name: give the study a database of its own on the same server"
         )
     if storage.startswith("postgresql://"):
@@ -81,7 +81,7 @@ def storage_url(storage: str, tracking_uri: str) -> str:
     if storage.startswith(("postgresql+", _SQLITE)):
         return storage
     raise ValueError(
-        f"storage {without_user(storage)!r} is neither postgresql://… nor sqlite:///…; workers on"
+        f"storage {without_users(storage)!r} is neither postgresql://… nor sqlite:///…; workers on"
         " several hosts need PostgreSQL"
     )
 
@@ -111,10 +111,10 @@ def open_storage(
             )
     except ImportError:
         raise ValueError(
-            f"storage {without_user(url)} needs a driver: pip install -e '.[postgres]'"
+            f"storage {without_users(url)} needs a driver: pip install -e '.[postgres]'"
         ) from None
     except OUTAGES as error:
-        raise ValueError(f"storage {without_user(url)} cannot be used: {reason(error)}") from error
+        raise ValueError(f"storage {without_users(url)} cannot be used: {reason(error)}") from error
 
 
 @contextlib.contextmanager

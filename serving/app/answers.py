@@ -23,7 +23,7 @@ import numpy as np
 from mlflow.tracking import MlflowClient
 from pydantic import BaseModel, Field, create_model
 
-from landmark_ml.config import without_user
+from landmark_ml.config import without_users
 from landmark_ml.geo.gazetteer import great_circle_km
 from landmark_ml.inference.prediction import Prediction, answer_fields
 
@@ -160,7 +160,7 @@ def run_link(run_id: str, ui: str = "") -> str:
     tracking = mlflow.get_tracking_uri()
     base = ui or (tracking if tracking.startswith(("http://", "https://")) else LOCAL_UI)
     run = MlflowClient().get_run(run_id)
-    return f"{without_user(base).rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run_id}"
+    return f"{without_users(base).rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run_id}"
 
 
 class RunLinks:

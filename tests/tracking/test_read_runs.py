@@ -139,10 +139,19 @@ def test_an_invalid_search_string_is_refused() -> None:
         read_evaluated_runs("filtered", "best ones")
 
 
-def test_a_password_of_the_database_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    address = "postgresql://mlflow:secret@db.example/runs"
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://mlflow:secret@db.example/runs", "postgresql://db.example/runs"),
+        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
+        ("sqlite:////home/me/mlflow.db", "sqlite:////home/me/mlflow.db"),
+    ],
+)
+def test_the_address_is_shown_without_its_password(
+    address: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: address)
-    assert shown_tracking_uri() == "postgresql://db.example/runs"
+    assert shown_tracking_uri() == shown
 
 
 @pytest.fixture
