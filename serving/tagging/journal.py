@@ -88,7 +88,8 @@ class Database:
             raise self._named(error) from error
 
     def _named(self, error: sqlite3.Error) -> Exception:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        # Python's own, without a code, says that a text is no UTF-8.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             return self._damaged(error)
         return OSError(
@@ -133,7 +134,7 @@ class Journal(Database):
         super().__init__(path, "PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", *_TABLES)
         try:
             self._upgrade()
-            self._scan = 1 + (self._one("SELECT max(scan) FROM photos") or 0)
+            self._scan = 1 + (self._one("SELECT max(CAST(scan AS INTEGER)) FROM photos") or 0)
         except BaseException as error:
             self.__exit__(None, error, None)
             raise

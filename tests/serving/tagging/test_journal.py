@@ -125,6 +125,22 @@ def test_a_journal_with_damaged_pages_is_named(config: TagConfig, loaded: Loaded
         run(config, loaded)
 
 
+def test_a_damaged_text_or_number_is_named(tmp_path: Path) -> None:
+    path = tmp_path / JOURNAL
+    Journal(path).__exit__(None, None, None)
+    with closing(sqlite3.connect(path)) as opened:
+        opened.execute("INSERT INTO photos VALUES (x'61', 1, 1, 'x', 'q', CAST(x'ff' AS TEXT))")
+        opened.commit()
+
+    def read() -> None:
+        with Journal(path) as journal:
+            journal.scan([Found(Path("a"), 1, 1)])
+            list(journal.answers())
+
+    with pytest.raises(ValueError, match=r"journal\.sqlite is not a journal, or is damaged"):
+        read()
+
+
 @pytest.mark.parametrize("answer", ['{"landmark": "Eif', '{"landmark": null}', "3"])
 def test_a_damaged_answer_is_named(answer: str, config: TagConfig, loaded: Loaded) -> None:
     run(config, loaded)
