@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from landmark_ml.config import TagConfig, user_path
 from landmark_ml.files import write_whole
-from landmark_ml.inference.photos import DEFAULT_LIMITS
+from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, read_at_most
 from landmark_ml.inference.prediction import Prediction
 from serving.tagging.library import OTHER_PICTURES, PHOTO_SUFFIXES, Tagged
 from serving.tagging.table import file_of_out, has_place, is_confident, printable
@@ -139,7 +139,7 @@ def update_sidecar(
             # own: another tagger, with another `out`, may write the same sidecar.
             target = sidecar.resolve()
             write_whole(target, after, f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    except (XmpError, OSError) as error:
+    except (XmpError, PhotoError, OSError) as error:
         return SidecarChange(sidecar, "refused", str(error))
     action = "created" if before is None else "changed"
     return SidecarChange(sidecar, action, ", ".join(tags.lists[SUBJECT]))
@@ -195,8 +195,7 @@ def embedded_xmp(photo: Path) -> Xmp | None:
 
     The packet is found by its tags, as the XMP specification (part 3) provides for.
     """
-    with photo.open("rb") as file:
-        content = file.read(DEFAULT_LIMITS.max_bytes)
+    content = read_at_most(photo, DEFAULT_LIMITS.max_bytes)
     # From the first tag that is closed; tags that nobody closes must not be searched for each time.
     last = {closing[1]: closing.start() for closing in _CLOSING.finditer(content)}
     for opening in _OPENING.finditer(content):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -376,6 +377,15 @@ def test_a_sidecar_that_the_system_does_not_give_is_refused(
     assert change is not None
     assert (change.action, change.sidecar) == ("refused", sidecar)
     assert "Permission denied" in change.detail
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_photo_that_has_become_a_pipe_is_not_waited_for(photo: Path, tags: SidecarTags) -> None:
+    photo.unlink()
+    os.mkfifo(photo)
+    change = update_sidecar(photo, tags, "photo.jpg.xmp", dry_run=False)
+    assert change is not None
+    assert (change.action, "is a pipe" in change.detail) == ("refused", True)
     assert not photo.with_name("tower.jpg.xmp").exists()
 
 
