@@ -257,3 +257,18 @@ def test_what_a_killed_process_left_in_the_temporary_folder_is_removed(
         with scratch_folder():
             assert held.is_dir()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_system_that_removes_no_open_file_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "used by another process", str(path))
+
+    with monkeypatch.context() as windows:
+        windows.setattr(Path, "unlink", refuse)
+        with scratch_folder() as held:
+            pass
+    assert not held.exists()
