@@ -12,6 +12,7 @@ import math
 import os
 import re
 import stat
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ from landmark_ml.inference.photos.headers import (
 )
 
 logger = logging.getLogger(__name__)
+
+# PIL warns of every damaged EXIF tag, of which a photo may have 60,000, and Python keeps each text.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _Plugin = Callable[[io.BytesIO], ImageFile.ImageFile]
 

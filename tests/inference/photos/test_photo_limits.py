@@ -376,3 +376,21 @@ def test_a_photo_that_becomes_a_pipe_is_not_waited_for(
     for read in (decode_photo, lambda path: read_at_most(path, 10)):
         with pytest.raises(PhotoError, match="pipe"):
             read(photo)
+
+
+def test_damaged_tags_fill_no_log(tmp_path: Path) -> None:
+    tags = [struct.pack("<HHII", tag, 7, 500_000, 8) for tag in range(1, 100)]
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(tags)
+    segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+    saved = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(saved, "JPEG")
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(saved.getvalue()[:2] + segment + saved.getvalue()[2:])
+    # In a process of its own: pytest has filters of its own.
+    code = (
+        "import sys, pathlib; from landmark_ml.inference.photos import decode_photo;"
+        "decode_photo(pathlib.Path(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, str(photo)]
+    said = subprocess.run(command, capture_output=True, check=True)  # noqa: S603 - our own command
+    assert said.stderr == b""
