@@ -50,7 +50,7 @@ SECONDS, SECONDS_PER_MEGAPIXEL, MEGABYTES = 5.0, 0.05, 1000.0
 MODEL = "landmarks"
 _CLASSES = ("Atomium", "Eiffel_Tower", "Petra")
 _LONGEST = 300.0
-_SHARES = (1, 3, 12, 4)
+_SHARES = (1, 3, 20, 6)
 """How often each command is tried: a training takes long, a rollback hardly any time."""
 
 
@@ -81,11 +81,15 @@ def kill_commands(kills: int, seed: int, folder: Path) -> Counter[str]:
         trained += name == "train"
         command = partial(place.commands[name], trained)
         for _ in range(rng.randint(1, 9)):
-            killed = place.run(command, rng.uniform(0, lasts[name])) is None
-            counts[name] += killed
+            seconds = place.run(command, rng.uniform(0, lasts[name]))
+            if seconds is not None:
+                break  # It ended before it was killed.
+            counts[name] += 1
             place.run(place.check_after_kill)
-            counts["checked after a kill: aliases, databases, table, sidecars"] += killed
-        lasts[name] = place.run(command) or 0.0
+            counts["checked after a kill: aliases, databases, table, sidecars"] += 1
+        else:
+            seconds = place.run(command)
+        lasts[name] = seconds or 0.0
         place.run(partial(place.check_after_run, name, trained))
         counts["checked after the run that follows: nothing is left over, it resumed"] += 1
     return counts

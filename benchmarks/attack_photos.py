@@ -107,8 +107,12 @@ def search(pools: dict[str, list[Specimen]], inputs: int, seed: int) -> dict[str
 def _child(rng: random.Random, seeds: list[Specimen], found: Found, scale: float) -> Specimen:
     """A mutation of a good photo, or of one of the worst as far as the scale affords it."""
     kept = [one for name in found.worst for one in found.worst[name]] if rng.random() < 0.7 else []
-    small = [one for one in [*kept, *seeds] if one.megapixels <= 64 * scale or scale == 1]
-    specimen = rng.choice(small)
+    affordable = [
+        one
+        for one in [*kept, *seeds]
+        if scale == 1 or (one.megapixels <= 64 * scale and one.seconds <= 2 * _MEAN_SECONDS)
+    ]
+    specimen = rng.choice(affordable)
     data, size = specimen.data, specimen.size
     most = DEFAULT_LIMITS.max_bytes if scale == 1 else 100_000
     for _ in range(rng.choice((1, 1, 2, 4))):
