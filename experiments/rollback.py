@@ -13,7 +13,7 @@ def main() -> None:
     champion, entry, repaired = roll_back(config)
     for note in repaired:
         print(f"repaired: {note}")
-    before = f"version {champion}" if champion else "nobody"
+    before = f"version {champion}" if champion else "none"
     print(f"champion of {config.name} was {before} and is now version {entry.champion}")
     print(f"history  {entry.number}: {entry.by}, {entry.at}: {entry.reason}")
 

@@ -69,7 +69,7 @@ def whole_file(path: Path, scratch_name: str = "", *, flush: bool = True) -> Ite
         scratch.replace(path)
     except OSError as error:
         if error.filename is None:
-            # Such as a full disk, of which the system does not say where it is.
+            # The system names no file for a full disk.
             raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
     finally:

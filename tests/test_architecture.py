@@ -44,7 +44,7 @@ def test_the_served_model_loads_nothing_that_trains(tmp_path: Path) -> None:
     assert not set(NOT_IN_THE_SERVED_MODEL) & set(loaded)
 
 
-# Everything that the library needs is imported anew: many seconds.
+# Everything that the library needs is imported again: many seconds.
 @pytest.mark.slow
 def test_importing_the_library_does_nothing_else(tmp_path: Path) -> None:
     names = [name for name in modules() if name.startswith("landmark_ml")]

@@ -118,9 +118,9 @@ def model_card(config: TrainConfig, dataset: Dataset, facts: NetworkFacts, repor
     )
     splits = ", ".join(f"{len(dataset.landmarks(s))} {s}" for s in SPLITS)
     known = (
-        "A photo that shows none of these landmarks is told apart by a background class."
+        "A background class recognises photos that show none of these landmarks."
         if facts.has_background
-        else "It was trained without photos of no landmark, so it tells those apart poorly."
+        else "It was trained without photos of no landmark and often takes one for a landmark."
     )
     return f"""### {config.backbone}, recipe {config.recipe}
 

@@ -37,8 +37,7 @@ def is_outage(error: BaseException) -> bool:
 def short_waits(retries: int = 0, timeout: int = 10) -> Iterator[None]:
     """Ask a tracking server this often and wait this many seconds for each answer.
 
-    MLflow asks for four minutes where nothing listens, for twenty where a server hangs, and at
-    every call anew.
+    By default each call waits four minutes if nothing listens, and twenty if the server hangs.
     """
     wanted = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),

@@ -150,7 +150,7 @@ def connect() -> None:
             " MLFLOW_TRACKING_URI"
         ) from error
     except (CommandError, SQLAlchemyError) as error:
-        # MLflow adds what an incomplete database seems to lack, and stumbles over what it has.
+        # MLflow repeats the migration of an incomplete database and fails at tables that exist.
         if not re.search("duplicate column|already exists|no such|expected to match", str(error)):
             raise
         raise ValueError(
@@ -163,7 +163,8 @@ def connect() -> None:
 def make_database(path: Path) -> None:
     """Make the database of the runs where there is none: by one process, and whole or not at all.
 
-    MLflow makes it table by table, where it will be: two first runs at once, or a kill, break it.
+    MLflow creates the tables one by one in the final file: two first runs at once, or a kill, leave
+    a broken database.
     """
     if path.exists() or str(path) in (".", ":memory:"):
         return

@@ -96,7 +96,7 @@ def server_config(app: Any, **options: Any) -> uvicorn.Config:
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         timeout_keep_alive=IDLE_SECONDS,
         ws="none",
-        # AccessLog writes our own lines; uvicorn's would show whatever a stranger puts in a path.
+        # Guard writes our own lines; uvicorn's would show whatever a stranger puts in a path.
         log_config=None,
         access_log=False,
         server_header=False,

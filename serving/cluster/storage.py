@@ -182,7 +182,7 @@ class Listing(ScratchDatabase):
         return int(count)
 
     def parts(self, bits: int) -> Iterator[Part]:
-        """Those of 2 ** bits parts that have photos, in order."""
+        """The parts that have photos, of 2 ** bits, in order."""
         query = "SELECT hash >> ? AS part, path, size, mtime_ns FROM photos ORDER BY part, path"
         rows = self._db.execute(query, [_HASH_BITS - bits])
         for index, photos in itertools.groupby(rows, lambda row: row[0]):

@@ -181,7 +181,7 @@ def _pictures_by_stem(folder: Path) -> Counter[str]:
 
 
 def _given_elsewhere(photo: Path, embedded: Xmp | None, sidecar: Path) -> list[Mapping[str, str]]:
-    """Those of POSITION and PLACE that others give in the photo itself or its other sidecar."""
+    """Positions and places that others wrote into the photo itself or its other sidecar."""
     stem = photo.with_suffix(".xmp")
     names = {photo.with_name(f"{photo.name}.xmp"), *([stem] if _owns(stem, photo) else [])}
     others = [Xmp.parse(name.read_bytes()) for name in names - {sidecar} if name.is_file()]
@@ -271,7 +271,7 @@ _REMOVED = "landmarkml:RemovedTags"
 
 @dataclass(frozen=True)
 class SidecarTags:
-    """What a sidecar is to say. A value of None means nothing.
+    """Tags to write into a sidecar; None stands for no value.
 
     level: what the confidence is of: the `landmark`, or only its `city` or `country`.
     """

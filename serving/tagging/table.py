@@ -244,7 +244,7 @@ def write_albums(
 ) -> int:
     """Write `albums.csv` and, if wanted, links under `albums/`; return the photos in albums.
 
-    Links are made anew each time. Raises ValueError when `albums/` holds anything else.
+    Replaces the links of earlier runs. Raises ValueError when `albums/` holds anything else.
     """
     folder, count = out / ALBUMS, 0
     if links:

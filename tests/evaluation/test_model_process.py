@@ -1,4 +1,4 @@
-"""A model in its own process answers as it does here, and its failures are reported."""
+"""A model in a process of its own gives the same answers; its failures are reported."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Dying:
 
 
 def make_versions(client: MlflowClient, name: str, count: int) -> None:
-    """Registered model of so many versions and no champion."""
+    """Registered model with this many versions and no champion."""
     client.create_registered_model(name)
     for _ in range(count):
         client.create_model_version(name, "somewhere/model")

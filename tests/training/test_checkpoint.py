@@ -319,7 +319,7 @@ def test_a_fit_ends_the_same_however_often_it_crashed(
     for epoch in crashes:
         with pytest.raises(CrashError):
             run_fit(tmp_path / "crashed", config, crash_at(epoch))
-    # What the new process drew before it went on makes no difference, unless it begins anew.
+    # What the new process drew before it went on makes no difference, unless it starts over.
     seed = 0 if crashes == [0] else 7
     same, same_kept, same_saver = run_fit(tmp_path / "crashed", config, ignore, seed)
     assert without_speed([same_kept]) == without_speed([kept])

@@ -40,7 +40,7 @@ def test_the_history_knows_where_a_phase_began(tracking_uri: str) -> None:
 
 
 def test_epochs_that_a_killed_process_had_logged_are_not_logged_again(tracking_uri: str) -> None:
-    """As after a kill before the first checkpoint: the same run begins anew."""
+    """As after a kill before the first checkpoint: the same run starts over."""
     with tracking.start_run(TrainConfig(), "history", {}) as run:
         for epochs in (2, 4):
             history = History(run, None, [])

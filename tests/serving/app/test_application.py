@@ -122,7 +122,7 @@ def test_too_many_photos_are_refused(start_app: StartApp) -> None:
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read(start_app: StartApp) -> None:
     app = start_app(max_body=1000)
-    # Told by its length, and found out while it is read.
+    # Refused by its declared length, and while it is read.
     told = app.client.post("/api/tag", content=b"\0" * 1001)
     assert (told.status_code, told.headers["connection"]) == (413, "close")
     assert ask(app.client.app, [b"\0" * 100] * 1000) == (413, 11)

@@ -226,7 +226,7 @@ def test_an_answer_keeps_what_its_own_model_saw(
     before = _looked(visit)
 
     def answered_by_the_next(route: Route) -> None:
-        # The browser hides the bytes of a file from whoever stands between.
+        # The browser does not show a route the bytes of an uploaded file.
         photo = (photos / "green.jpg").read_bytes()
         answer = route.fetch(post_data=photo).json()
         answer["model"] |= {"version": 8, "framing": "crop", "visible": 0.5}
@@ -240,7 +240,7 @@ def test_an_answer_keeps_what_its_own_model_saw(
 
 
 def _looked(visit: Visit) -> str:
-    """Where the map is laid over the photo of red.jpg, for which it is shown and hidden again."""
+    """Style that places the map over the photo of red.jpg; shows the map and hides it again."""
     card = visit.page.locator(".card", has_text="red.jpg")
     card.locator(".look").click()
     laid = card.locator("canvas.attention").get_attribute("style")

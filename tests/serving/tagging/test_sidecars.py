@@ -226,7 +226,7 @@ def test_the_words_inside_the_photo_are_heeded(photo: Path, tags: SidecarTags, r
 def test_tags_that_nobody_closes_are_searched_once(
     photo: Path, tags: SidecarTags, noise: str
 ) -> None:
-    # Searched anew from each of them, a photo of this size would take a quarter of an hour.
+    # Searched again from each of them, a photo of this size would take a quarter of an hour.
     many = "".join(noise.format(f"n{number}") for number in range(100_000))
     photo.write_bytes(photo.read_bytes() + many.encode())
     assert "grandma" not in update(photo, tags).items("dc:subject")
