@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 # Far more than a picture has, so that a walk ends soon.
 _MAX_PARTS = 10_000
+# Items may name the same bytes, as equal tiles do; too many of them would copy a file many times.
+_SHARED_BYTES = 1 << 20
 _HEADER_BYTES = 512
 _SEQUENCE_HEADER, _FRAME_HEADERS = 1, {3, 6, 7}
 _KEY_FRAME, _SWITCH_FRAME = 0, 3
@@ -82,7 +84,7 @@ def _item_kinds(data: bytes, meta: tuple[int, int]) -> Iterator[tuple[int, bytes
 def _item_contents(data: bytes, meta: tuple[int, int]) -> Iterator[tuple[int, bytes]]:
     """(number, content) of each item."""
     bases = [0, *(start for start, _ in _find(data, meta, b"idat"))]
-    parts = 0
+    parts, left = 0, len(data) + _SHARED_BYTES
     for start, _ in _find(data, meta, b"iloc"):
         version, bits = data[start], _Bits(data, start + 4)
         offset_bytes, length_bytes, base_bytes, index_bytes = (bits.read(4) for _ in range(4))
@@ -98,9 +100,9 @@ def _item_contents(data: bytes, meta: tuple[int, int]) -> Iterator[tuple[int, by
                 bits.read(8 * index_bytes if version else 0)
                 offset, length = base + bits.read(8 * offset_bytes), bits.read(8 * length_bytes)
                 content.append(data[offset : offset + length])
-                parts += 1
-                if parts > _MAX_PARTS:
-                    raise ValueError(f"more than {_MAX_PARTS} parts of items")
+                parts, left = parts + 1, left - len(content[-1])
+                if parts > _MAX_PARTS or left < 0:
+                    raise ValueError(f"over {_MAX_PARTS} parts of items, or the same one often")
             yield number, b"".join(content)
 
 

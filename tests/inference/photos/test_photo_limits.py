@@ -253,6 +253,25 @@ def test_every_frame_of_an_avif_counts_even_when_none_but_the_last_is_shown() ->
     assert caught.value.code == "too_many_pixels"
 
 
+def test_an_avif_that_names_its_picture_many_times_is_refused_before_it_is_copied() -> None:
+    whole = encoded("AVIF", (40, 30), speed=10)
+    at, meta = whole.index(b"iloc"), whole.index(b"meta") - 4
+    extents = 5_000
+    grown = 8 * (extents - 1)
+    start, length = struct.unpack_from(">II", whole, at + 18)
+    picture = struct.pack(">II", start + grown, length)
+    # A picture of 1 MB: over its own end there is nothing but padding.
+    padding = struct.pack(">II", len(whole) + grown, 1 << 20) * (extents - 1)
+    iloc = struct.pack(">I", 30 + grown) + whole[at : at + 16] + struct.pack(">H", extents)
+    sized = struct.pack(">I", struct.unpack_from(">I", whole, meta)[0] + grown)
+    data = whole[: at - 4] + iloc + picture + padding + whole[at + 26 :] + bytes(1 << 20)
+    data = data[:meta] + sized + data[meta + 4 :]
+    with pytest.raises(ValueError, match="the same one often"):
+        avif_contents(data)
+    with pytest.raises(PhotoError, match="cannot be read"):
+        decode_photo(data)
+
+
 def test_an_avif_of_much_exif_is_refused() -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.ImageDescription] = "x" * (1 << 20)
