@@ -30,9 +30,11 @@ def print_evaluation(result: EvaluationResult) -> None:
     print(f"\n{result.model} on {metrics['photos']:.0f} landmark photos and", end=" ")
     print(f"{metrics['distractors']:.0f} without a landmark ({photos.dataset.name})")
     if photos.left_out:
-        print(f"left out: {photos.left_out} photos the model was trained on or chosen by")
-    if not photos.checked:
-        print("not known: whether the model was trained on some of them")
+        print(
+            f"left out: {photos.left_out} photos the model was trained on or chosen by, copies too"
+        )
+    if photos.unchecked:
+        print(f"not known: {photos.unchecked}")
     print()
     for name, value in rows:
         print(f"  {name:<{width}}  {value}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +30,8 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 class Photo:
     """One readable photo of a dataset; label is an index into `Dataset.classes`.
 
-    width and height are those of the full-size upright photo, in pixels.
+    width and height are those of the full-size upright photo, in pixels. fingerprint: what
+    `near_duplicates` compares; empty if a manifest of schema version 1 recorded the photo.
     """
 
     path: Path
@@ -37,6 +39,7 @@ class Photo:
     sha256: str
     width: int
     height: int
+    fingerprint: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,8 @@ def label_name(label: int, classes: Sequence[str]) -> str:
 MANIFEST = "split_manifest.json"
 """Name of the manifest among the artifacts of a run."""
 
-_SCHEMA_VERSION = 1
+# Version 1 recorded no fingerprints.
+_SCHEMA_VERSION = 2
 _RECORDED = (*SPLITS, "leaked", "conflicting")
 
 
@@ -139,6 +143,11 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
             "width": photo.width,
             "height": photo.height,
         }
+        | (
+            {"fingerprint": base64.b64encode(photo.fingerprint).decode()}
+            if photo.fingerprint
+            else {}
+        )
         for split in _RECORDED
         for photo in getattr(dataset, split)
     ]
@@ -203,7 +212,7 @@ def parse_manifest(
 
 
 def _rebuild(recorded: Any, root: Path) -> Dataset:
-    if recorded["schema_version"] != _SCHEMA_VERSION:
+    if recorded["schema_version"] not in (1, _SCHEMA_VERSION):
         raise ValueError(f"schema version {recorded['schema_version']}")
 
     def absolute(path: str) -> Path:
@@ -214,7 +223,8 @@ def _rebuild(recorded: Any, root: Path) -> Dataset:
     photos: dict[str, list[Photo]] = {split: [] for split in _RECORDED}
     for row in recorded["photos"]:
         path, label = absolute(row["path"]), labels[row["label"]]
-        photo = Photo(path, label, row["sha256"], row["width"], row["height"])
+        fingerprint = base64.b64decode(row.get("fingerprint", ""))
+        photo = Photo(path, label, row["sha256"], row["width"], row["height"], fingerprint)
         photos[row["split"]].append(photo)
     unreadable = tuple(
         UnreadablePhoto(absolute(row["path"]), row["code"], row["reason"])

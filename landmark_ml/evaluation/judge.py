@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -19,6 +18,7 @@ from tqdm.auto import tqdm
 
 from landmark_ml.config import DataConfig
 from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo, read_manifest
+from landmark_ml.data.near_duplicates import Learned
 from landmark_ml.data.opening import find_root, open_dataset
 from landmark_ml.evaluation.metrics import measure
 from landmark_ml.evaluation.model_process import ServedProcess
@@ -186,15 +186,15 @@ class HeldOutPhotos:
     """Photos to judge a model on, those of no landmark included.
 
     split: whose split was used, that of the `manifest` of the model's own run or of the `data`.
-    left_out: how many were left out because the model was trained on them or chosen by them.
-    checked: False when it is not known which photos those are.
+    left_out: how many were left out because the model was trained on them or chosen by them, or on
+    near-duplicates of them. unchecked: what is not known about that, empty when all is.
     """
 
     dataset: Dataset
     photos: tuple[Photo, ...]
     split: str
     left_out: int
-    checked: bool
+    unchecked: str
 
 
 def choose_photos(
@@ -215,8 +215,13 @@ def choose_photos(
             logger.info("the split that the model's run recorded does not fit here: %s", error)
     dataset = recorded or open_dataset(config)
     photos = (*dataset.train, *dataset.val, *dataset.test) if every else dataset.test
-    learned = learned_hashes(manifest)
-    kept = tuple(photo for photo in photos if photo.sha256 not in (learned or ()))
+    learned = Learned.of(manifest)
+    kept, unchecked = photos, "whether the model was trained on some of these photos"
+    if learned:
+        near = "whether the model was trained on near-duplicates of some of these photos"
+        unchecked = "" if learned.checks_copies else near
+        seen = learned.photos_learned(photos)
+        kept = tuple(photo for photo, drop in zip(photos, seen, strict=True) if not drop)
     left_out = len(photos) - len(kept)
     if not any(photo.label >= 0 for photo in kept):
         raise ValueError(
@@ -225,32 +230,13 @@ def choose_photos(
         )
     if left_out:
         logger.warning(
-            "%d of %d photos are left out: the model was trained on them or chosen by them;"
-            " near-duplicates of such photos are not searched for",
+            "%d of %d photos are left out: the model was trained on or chosen by them or nearly"
+            " the same photos",
             left_out,
             len(photos),
         )
     split = "manifest" if recorded else "data"
-    return HeldOutPhotos(dataset, kept, split, left_out, checked=learned is not None)
-
-
-def learned_hashes(manifest: Path | None) -> frozenset[str] | None:
-    """Content hashes of the photos that a run trained on or was chosen by, from its manifest.
-
-    None, with a warning, when the run has no manifest or a damaged one.
-    """
-    if manifest is None:
-        logger.warning(
-            "the run of the model holds no split manifest: whether it was trained on these photos"
-            " cannot be checked"
-        )
-        return None
-    try:
-        photos = json.loads(manifest.read_text(encoding="utf-8"))["photos"]
-        return frozenset(row["sha256"] for row in photos if row["split"] in ("train", "val"))
-    except (ValueError, KeyError) as error:
-        logger.warning("the split manifest of the model's run is damaged: %r", error)
-        return None
+    return HeldOutPhotos(dataset, kept, split, left_out, unchecked)
 
 
 class ServedModel(Protocol):

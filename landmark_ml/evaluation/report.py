@@ -94,7 +94,7 @@ def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
             "split": photos.split,
             "photos_digest": split_digest(photos.photos, photos.dataset.classes),
             "left_out": str(photos.left_out),
-            "checked_against_training": str(photos.checked),
+            "not_known": photos.unchecked,
         }
         run.set_tags(facts)
         content = {**facts, "metrics": report.metrics}

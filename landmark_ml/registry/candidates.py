@@ -15,7 +15,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from landmark_ml.data import Dataset
-from landmark_ml.evaluation.judge import Predictions, Report, judge, learned_hashes
+from landmark_ml.data.near_duplicates import Learned
+from landmark_ml.evaluation.judge import Predictions, Report, judge
 from landmark_ml.evaluation.model_process import open_served
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.tracking.errors import is_not_there
@@ -114,7 +115,7 @@ def judge_version(
     contents: tuple[float, tuple[str, ...], tuple[str, ...]] = (0.0, (), ())
     with tempfile.TemporaryDirectory(prefix="judged-") as folder:
         scratch = Path(folder)
-        learned = learned_hashes(fetch_manifest(run_id, scratch))
+        learned = Learned.of(fetch_manifest(run_id, scratch))
         uri = f"models:/{version.name}/{version.version}"
         try:
             logged = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
@@ -127,7 +128,7 @@ def judge_version(
             problem = str(error) or repr(error)
         if problem:
             logger.warning("version %s cannot be judged: %s", version.version, problem)
-    seen = None if learned is None else sum(photo.sha256 in learned for photo in dataset.test)
+    seen = None if learned is None else int(learned.photos_learned(dataset.test).sum())
     return Judged(int(version.version), run_id, report, *contents, seen, problem)
 
 

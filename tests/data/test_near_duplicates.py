@@ -5,24 +5,36 @@ from __future__ import annotations
 import builtins
 import hashlib
 import io
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from landmark_ml.data import near_duplicates
+from landmark_ml.data import Dataset, Photo, near_duplicates, write_manifest
 from landmark_ml.data.folders import ListedFile
-from landmark_ml.data.near_duplicates import fingerprint, group_near_duplicates, read_and_group
+from landmark_ml.data.near_duplicates import (
+    Learned,
+    fingerprint,
+    group_near_duplicates,
+    read_and_group,
+)
 from landmark_ml.inference.photos import DEFAULT_LIMITS
 from tests.photo_folders import random_picture, write_photo
 
 
+def photos_of(pictures: Sequence[Image.Image], prefix: str = "") -> list[Photo]:
+    return [
+        Photo(Path(f"{i}.jpg"), 0, f"{prefix}{i}", *picture.size, fingerprint(picture))
+        for i, picture in enumerate(pictures)
+    ]
+
+
 def groups_of(pictures: Sequence[Image.Image]) -> list[int]:
-    prints = [fingerprint(picture) for picture in pictures]
-    groups = group_near_duplicates([str(i) for i in range(len(prints))], prints)
-    return [int(group) for group in groups]
+    return [int(group) for group in group_near_duplicates(photos_of(pictures))]
 
 
 def encode_again(picture: Image.Image) -> Image.Image:
@@ -56,8 +68,8 @@ def test_copies_join_their_photo_and_no_other(change: Callable[[Image.Image], Im
 
 
 def test_same_content_joins_whatever_the_picture() -> None:
-    prints = [fingerprint(random_picture(seed)) for seed in range(3)]
-    groups = group_near_duplicates(["a", "b", "a"], prints)
+    photos = photos_of([random_picture(seed) for seed in range(3)])
+    groups = group_near_duplicates([*photos[:2], replace(photos[2], sha256=photos[0].sha256)])
     assert groups[0] == groups[2]
     assert groups[0] != groups[1]
 
@@ -103,7 +115,56 @@ def test_blocks_do_not_change_the_groups(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_no_photos_make_no_groups() -> None:
-    assert group_near_duplicates([], []).shape == (0,)
+    assert group_near_duplicates([]).shape == (0,)
+
+
+def manifest_of(folder: Path, train: Sequence[Photo], test: Sequence[Photo] = ()) -> Path:
+    path = folder / "manifest.json"
+    dataset = Dataset("photos", folder, ("Tower",), tuple(train), val=(), test=tuple(test))
+    write_manifest(dataset, path)
+    return path
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_copy_of_a_learned_photo_is_learned_and_no_other(
+    tmp_path: Path, change: Callable[[Image.Image], Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(near_duplicates, "BLOCK_PAIRS", 100)
+    pictures = [random_picture(seed, (400, 300)) for seed in range(20)]
+    photos = photos_of(pictures)
+    learned = Learned.of(manifest_of(tmp_path, train=photos[:12], test=photos[12:]))
+    assert learned
+    assert learned.checks_copies
+    # Copies have other bytes, so the picture alone tells.
+    copies = photos_of([change(picture) for picture in pictures], prefix="copy")
+    assert learned.photos_learned(copies).tolist() == [True] * 12 + [False] * 8
+    assert learned.photos_learned([]).tolist() == []
+
+
+def test_a_manifest_of_before_fingerprints_knows_the_same_bytes_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos = photos_of([random_picture(seed) for seed in range(3)])
+    path = manifest_of(tmp_path, train=photos)
+    old = json.loads(path.read_text())
+    for row in old["photos"]:
+        del row["fingerprint"]
+    path.write_text(json.dumps(old | {"schema_version": 1}))
+    learned = Learned.of(path)
+    assert learned
+    assert not learned.checks_copies
+    assert "recorded no fingerprints" in caplog.text
+    asked = [photos[0], replace(photos[1], sha256="saved again")]
+    assert learned.photos_learned(asked).tolist() == [True, False]
+
+
+def test_a_photo_takes_few_bytes_of_a_manifest(tmp_path: Path) -> None:
+    photos = photos_of([random_picture(seed) for seed in range(20)])
+    sizes = [
+        manifest_of(tmp_path, [replace(photo, fingerprint=kept) for photo in photos]).stat().st_size
+        for kept in (photos[0].fingerprint, b"")
+    ]
+    assert (sizes[0] - sizes[1]) / len(photos) < 450
 
 
 def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from landmark_ml.config import DataConfig
 from landmark_ml.data import NOT_A_LANDMARK, Photo, write_manifest
@@ -112,7 +113,7 @@ def test_the_split_is_that_of_the_models_run(root: Path, manifest: Path) -> None
     trained = open_dataset(DataConfig(data=str(root)))
     assert open_dataset(DataConfig(data=str(root), seed=7)).test != trained.test
     chosen = choose_photos(DataConfig(data=str(root), seed=7), manifest)
-    assert (chosen.split, chosen.left_out, chosen.checked) == ("manifest", 0, True)
+    assert (chosen.split, chosen.left_out, chosen.unchecked) == ("manifest", 0, "")
     assert chosen.photos == trained.test
 
 
@@ -140,9 +141,25 @@ def test_nothing_but_training_photos_is_refused(root: Path, tmp_path: Path) -> N
         choose_photos(DataConfig(data=str(root)), path, every=True)
 
 
+def test_near_duplicates_of_training_photos_are_left_out(
+    root: Path, manifest: Path, tmp_path: Path
+) -> None:
+    trained = open_dataset(DataConfig(data=str(root)))
+    copies = tmp_path / "copies"
+    for split in (trained.train, trained.test):
+        for photo in split:
+            path = copies / photo.path.relative_to(root).with_suffix(".png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with Image.open(photo.path) as picture:
+                picture.resize((72, 60)).save(path)
+    chosen = choose_photos(DataConfig(data=str(copies)), manifest, every=True)
+    assert (chosen.left_out, chosen.unchecked) == (len(trained.train), "")
+    assert {photo.path.stem for photo in chosen.photos} == {p.path.stem for p in trained.test}
+
+
 def test_a_missing_manifest_is_reported(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     chosen = choose_photos(DataConfig(data=str(root)), None)
-    assert (chosen.split, chosen.checked) == ("data", False)
+    assert (chosen.split, chosen.unchecked) == ("data", UNKNOWN)
     assert chosen.photos == open_dataset(DataConfig(data=str(root))).test
     assert "cannot be checked" in caplog.text
 
@@ -153,10 +170,11 @@ def test_a_damaged_manifest_is_as_good_as_none(
     damaged = tmp_path / "manifest.json"
     damaged.write_text('{"photos": [{}]}')
     chosen = choose_photos(DataConfig(data=str(root)), damaged, every=True)
-    assert (chosen.left_out, chosen.checked) == (0, False)
+    assert (chosen.left_out, chosen.unchecked) == (0, UNKNOWN)
     assert "is damaged" in caplog.text
 
 
+UNKNOWN = "whether the model was trained on some of these photos"
 CLASSES = ("Tour Eiffel", "Stonehenge", "Atomium", "Matterhorn")
 NAMES = ("Eiffel Tower", "Stonehenge", "Atomium", "Matterhorn")
 REFUSAL = {"code": "truncated", "reason": "the photo ends too early"}
