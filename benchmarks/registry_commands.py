@@ -70,5 +70,5 @@ def judged_better(
         run_id=version.run_id or "",
         report=made_up_report(top1, seed=0),
         megabytes=14.0,
-        seen=0,
+        learned=0,
     )

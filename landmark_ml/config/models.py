@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from landmark_ml.config.fields import (
+    BELOW_ONE,
     CALIBRATED,
     PORT,
     POSITIVE,
@@ -64,14 +65,33 @@ class PromoteConfig(DataConfig):
     )
     reason: str = option("", "why, in your words; written to the history", at_most_1000_characters)
     alpha: float = option(
-        0.05, "largest p of McNemar's test, divided by the number of challengers", SHARE
+        0.05,
+        "largest chance that a challenger that is no better is ever promoted on the same test"
+        " photos; spent over promotions and challengers",
+        SHARE,
     )
-    min_gain: float = option(0.0, "least gain in top-1; must be above 0 anyway")
+    top1_margin: float = option(
+        0.03,
+        "how far top-1 on the landmarks of both may fall when the challenger knows more landmarks",
+        SHARE,
+    )
     class_alpha: float = option(
         0.05, "family-wise error of finding a landmark worse (sign tests, Holm)", SHARE
     )
-    gap_margin: float = option(0.005, "how far GAP may fall")
-    ece_margin: float = option(0.01, "how far ECE may rise")
+    gap_margin: float = option(0.005, "how far GAP may fall", BELOW_ONE)
+    ece_margin: float = option(0.01, "how far ECE may rise", BELOW_ONE)
+    false_tag_margin: float = option(
+        0.01, "how far the share may rise of photos tagged that show no known landmark", BELOW_ONE
+    )
+    min_new_found: float = option(
+        0.5, "least share of the photos of new landmarks that is tagged right; 0: do not ask", UNIT
+    )
+    max_new_taken: float = option(
+        0.01, "largest share of other photos that is tagged as a new landmark", UNIT
+    )
+    allow_removed: bool = option(
+        False, "let a challenger pass that no longer knows some of the champion's landmarks"
+    )
     max_ms: float = option(150.0, "largest median latency of one photo here", POSITIVE, unit="ms")
     max_mb: float = option(100.0, "largest size of the logged model", POSITIVE, unit="MB")
     check_requirements: bool = option(True, "gate: pip can install the model's requirements")

@@ -14,9 +14,9 @@ import mlflow.artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from landmark_ml.data import Dataset
+from landmark_ml.data import NOT_A_LANDMARK, Dataset
 from landmark_ml.data.near_duplicates import Learned
-from landmark_ml.evaluation.judge import Predictions, Report, judge
+from landmark_ml.evaluation.judge import JudgeOptions, Predictions, Report, judge
 from landmark_ml.evaluation.model_process import open_served
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.tracking.errors import is_not_there
@@ -76,11 +76,14 @@ def find_candidates(
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A version with the report on its answers.
+    """A version with the report on its answers to the test photos that it has not learned.
 
-    megabytes: 10^6 bytes of the logged model. pickles: files in it that look like pickles.
-    seen: test photos that it was trained on or chosen by, None when its run does not say. problem:
-    why it could not be judged; report is then None.
+    Photos of landmarks that it does not know are `unseen` of the report's predictions. report: None
+    when it could not be judged (`problem` says why) or no photo is left. megabytes: 10^6 bytes of
+    the logged model. pickles: files in it that look like pickles. learned: test photos left out
+    because it was trained on or chosen by them or near-duplicates of them, None when its run does
+    not say. checks_copies: False when the run recorded no fingerprints, so that only the same bytes
+    could be found.
     """
 
     version: int
@@ -89,7 +92,8 @@ class Judged:
     megabytes: float = 0.0
     pickles: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
-    seen: int | None = None
+    learned: int | None = None
+    checks_copies: bool = True
     problem: str = ""
 
     @property
@@ -106,7 +110,7 @@ class Judged:
 def judge_version(
     version: ModelVersion, dataset: Dataset, gazetteer: Gazetteer, threads: int = 0
 ) -> Judged:
-    """Load a version without pickle and judge it on the test photos.
+    """Load a version without pickle and judge it on the test photos that it has not learned.
 
     threads: cores that it keeps busy; 0: all. One that cannot be fetched or loaded, or that answers
     in another form than ours, comes back with its problem, so that the others are still judged.
@@ -115,21 +119,33 @@ def judge_version(
     contents: tuple[float, tuple[str, ...], tuple[str, ...]] = (0.0, (), ())
     with tempfile.TemporaryDirectory(prefix="judged-") as folder:
         scratch = Path(folder)
-        learned = Learned.of(fetch_manifest(run_id, scratch))
+        known, photos = Learned.of(fetch_manifest(run_id, scratch)), dataset.test
+        if known:
+            drop = known.photos_learned(photos)
+            photos = tuple(photo for photo, out in zip(photos, drop, strict=True) if not out)
         uri = f"models:/{version.name}/{version.version}"
         try:
             logged = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
             contents = _look_into(logged)
-            with open_served(logged, scratch, threads, allow_pickle=False) as model:
-                report = judge(model, dataset.test, dataset.classes, gazetteer)
+            if any(photo.label != NOT_A_LANDMARK for photo in photos):
+                options = JudgeOptions(unseen_apart=True)
+                with open_served(logged, scratch, threads, allow_pickle=False) as model:
+                    report = judge(model, photos, dataset.classes, gazetteer, options)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             problem = f"it answers in another form than a landmark model ({error!r})"
         except (MlflowException, OSError, ValueError) as error:
             problem = str(error) or repr(error)
         if problem:
             logger.warning("version %s cannot be judged: %s", version.version, problem)
-    seen = None if learned is None else int(learned.photos_learned(dataset.test).sum())
-    return Judged(int(version.version), run_id, report, *contents, seen, problem)
+    return Judged(
+        int(version.version),
+        run_id,
+        report,
+        *contents,
+        learned=len(dataset.test) - len(photos) if known else None,
+        checks_copies=known is None or known.checks_copies,
+        problem=problem,
+    )
 
 
 def _look_into(folder: Path) -> tuple[float, tuple[str, ...], tuple[str, ...]]:

@@ -1,8 +1,12 @@
 """The gates a challenger must pass: measurements in, results out. Only one does more: it asks pip.
 
+One rule for all: what a promotion is for must be shown, and harm must be shown too. So top-1 on the
+landmarks that both models know has to be better by a test; where the challenger knows new ones, the
+test has to show that it is not worse by a margin, and the new ones have to be found. A gate against
+harm fails when the whole 95% interval of the paired difference is worse than its margin.
+
 To add a gate, append its result in `check_gates`, or in `_compare` if it needs the champion;
-receipts and the terminal show it. `Judged.metrics` lacks a metric that is undefined on the photos,
-such as `auroc` without distractors; the outcome of its gate is then `not checked`.
+receipts and the terminal show it.
 """
 
 from __future__ import annotations
@@ -11,29 +15,30 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from scipy.stats import binomtest
 
 from landmark_ml.config import PromoteConfig
 from landmark_ml.data import MANIFEST
-from landmark_ml.evaluation.metrics import METRICS, shown
-from landmark_ml.evaluation.significance import (
-    PairedDifference,
-    compare_paired,
-    differences_by_class,
+from landmark_ml.evaluation.metrics import METRICS, compare_gap_and_ece, shown
+from landmark_ml.evaluation.significance import Interval, compare_shares, wilson_interval
+from landmark_ml.registry.comparison import (
+    Comparison,
+    class_losses,
+    fewest_photos,
+    fewest_wins,
+    listed,
 )
 
 if TYPE_CHECKING:
-    from landmark_ml.evaluation.judge import Predictions
     from landmark_ml.registry.candidates import Judged
 
-Outcome = Literal["passed", "failed", "not checked"]
+Outcome = Literal["passed", "failed", "not checked", "skipped"]
 
 _LONGEST_SECONDS = 180
 _OFFLINE = (
@@ -50,7 +55,8 @@ _OFFLINE = (
 class GateResult:
     """One gate: what was asked, what was measured, and whether that is enough.
 
-    Only `passed` lets a challenger through; `not checked` stops it as well.
+    `skipped`: it was not asked for, or there are no photos of the kind it is about. `not checked`:
+    it cannot be answered, and stops a challenger as `failed` does.
     """
 
     name: str
@@ -58,43 +64,39 @@ class GateResult:
     measured: str
     asked: str
 
-
-@dataclass(frozen=True)
-class ClassLoss:
-    """How many photos of a landmark only one of the two models gets right.
-
-    p: of a one-sided sign test that the challenger is worse, corrected (Holm) for the number of
-    landmarks on which they differ.
-    """
-
-    landmark: str
-    only_champion: int
-    only_challenger: int
-    p: float
+    @property
+    def stops(self) -> bool:
+        """Whether the challenger is refused."""
+        return self.outcome in ("failed", "not checked")
 
 
 def check_gates(
     challenger: Judged,
     champion: Judged | None,
+    comparison: Comparison | None,
     limits: PromoteConfig,
     *,
-    challengers: int,
+    alpha: float,
     installable: GateResult,
 ) -> list[GateResult]:
     """Results of all gates, in the order of the receipt.
 
-    challengers: how many are tried in this promotion. The required p is divided by it
-    (Bonferroni), because the best of many looks better than it is. No challenger is compared with a
-    champion that cannot be judged on these photos or that learned from some of them.
+    comparison: of the two, None unless both could be judged. alpha: error probability of the test
+    that lets the challenger through.
     """
     said = challenger.problem or ", ".join(challenger.pickles) or "loads and answers, no pickle"
-    loads = challenger.predictions is not None and not challenger.pickles
+    loads = not challenger.problem and not challenger.pickles
     gates = [_gate("loads without pickle", loads, said, "answers with pickle switched off")]
-    if challenger.predictions is None:
+    if challenger.problem:
         return gates
+    unseen = _unseen_photos(challenger)
+    if challenger.predictions is None:
+        return [*gates, unseen]
+    gates.append(unseen)
     if champion is not None:
-        gates += _compare(challenger, champion, limits, limits.alpha / challengers)
-    gates += [
+        gates += _compare(champion, comparison, limits, alpha)
+    return [
+        *gates,
         _gate(
             METRICS["ms_per_photo"].caption,
             challenger.metrics["ms_per_photo"] <= limits.max_ms,
@@ -107,112 +109,161 @@ def check_gates(
             f"{challenger.megabytes:.1f} MB",
             f"at most {limits.max_mb:g} MB",
         ),
+        installable,
     ]
-    unseen = _gate(
-        "unseen photos",
-        challenger.seen == 0,
-        f"{challenger.seen} seen in training",
-        "no test photo among those it learned from",
-    )
-    if challenger.seen is None:
-        unseen = replace(unseen, outcome="not checked", measured=f"its run has no {MANIFEST}")
-    return [*gates, unseen, installable]
 
 
-def compare_answers(challenger: Predictions, champion: Predictions) -> PairedDifference:
-    """Top-1 of a challenger minus that of the champion, on the same landmark photos."""
-    shows = challenger.shows_landmark
-    return compare_paired(challenger.correct[shows], champion.correct[shows])
-
-
-def compare_classes(challenger: Predictions, champion: Predictions) -> pd.DataFrame:
-    """The table of `differences_by_class`, the challenger being the first model."""
-    shows = challenger.shows_landmark
-    return differences_by_class(
-        [challenger.classes[label] for label in challenger.labels[shows]],
-        challenger.correct[shows],
-        champion.correct[shows],
-    )
-
-
-def class_losses(challenger: Predictions, champion: Predictions) -> list[ClassLoss]:
-    """Landmarks on which the two differ, the most certain loss first.
-
-    Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
-    """
-    found: list[ClassLoss] = []
-    for landmark, _, won, lost in compare_classes(challenger, champion).itertuples(index=False):
-        if lost + won:
-            p = float(binomtest(lost, lost + won, alternative="greater").pvalue)
-            found.append(ClassLoss(landmark, lost, won, p))
-    found.sort(key=lambda loss: loss.p)
-    corrected = holm([loss.p for loss in found])
-    return [replace(loss, p=p) for loss, p in zip(found, corrected, strict=True)]
-
-
-def holm(ascending: Sequence[float]) -> list[float]:
-    """Corrected p of tests sorted by p, the smallest first."""
-    count = len(ascending)
-    scaled = [min(1.0, p * (count - rank)) for rank, p in enumerate(ascending)]
-    return np.maximum.accumulate(scaled).tolist() if scaled else []
+def _unseen_photos(challenger: Judged) -> GateResult:
+    asked = "it is known which test photos it learned, and others are left"
+    if challenger.learned is None:
+        measured = f"its run has no {MANIFEST}"
+        return GateResult("unseen photos", "not checked", measured, asked)
+    if challenger.predictions is None:
+        measured = (
+            f"no test photo of a landmark is left: it was trained on or chosen by"
+            f" {challenger.learned} of them; give data that it has not seen"
+        )
+        return GateResult("unseen photos", "not checked", measured, asked)
+    measured = f"{len(challenger.predictions.photos)} left, {challenger.learned} learned"
+    if not challenger.checks_copies:
+        measured += " (the same bytes; its run cannot tell near-duplicates)"
+    return GateResult("unseen photos", "passed", measured, asked)
 
 
 def _compare(
-    challenger: Judged, champion: Judged, limits: PromoteConfig, alpha: float
-) -> list[GateResult]:
+    champion: Judged, comparison: Comparison | None, limits: PromoteConfig, alpha: float
+) -> Iterator[GateResult]:
     """Gates that need the champion on the same photos."""
-    if challenger.predictions is None or champion.predictions is None:
-        said = f"the champion cannot be judged on these photos: {champion.problem}"
-        return [GateResult("better top-1", "not checked", said, "both judged on the same photos")]
-    if champion.seen:
-        # A model answers photos that it learned from better than any others.
-        said = (
-            f"the champion learned from {champion.seen} of these photos; give data that neither"
-            " has seen, or a challenger trained with the data, seed and fractions of the champion,"
-            " and promote with those"
+    if comparison is None:
+        said = champion.problem or (
+            f"it was trained on or chosen by all {champion.learned} test photos of a landmark; give"
+            " data that neither has seen"
         )
-        asked = "photos that the champion has not seen"
-        return [GateResult("better top-1", "not checked", said, asked)]
-    pair = compare_answers(challenger.predictions, champion.predictions)
-    gain = (
-        f"{pair.difference:+.4f} (95% {pair.low:+.4f} to {pair.high:+.4f}), McNemar p ="
-        f" {pair.mcnemar_p:.2g}; only it {pair.only_first}, only the champion {pair.only_second}"
-        f" of {pair.photos} photos"
+        measured = f"the champion cannot be judged on these photos: {said}"
+        yield GateResult("better top-1", "not checked", measured, "both judged on the same photos")
+        return
+    yield _top1(champion, comparison, limits, alpha)
+    if comparison.removed:
+        named = f"no longer knows {listed(comparison.removed)}"
+        asked = "every landmark of the champion, or allow_removed=True"
+        yield _gate("landmarks kept", limits.allow_removed, named, asked)
+    if comparison.added:
+        yield from _new_landmarks(comparison, limits)
+    now, before = comparison.challenger, comparison.champion
+    shows = now.shows_landmark
+    if shows.any():
+        losses = class_losses(comparison)
+        worse = [loss for loss in losses if loss.p < limits.class_alpha]
+        named = ", ".join(f"{loss.landmark} (p = {loss.p:.2g})" for loss in worse) or "none"
+        if losses and not worse:
+            named += f"; nearest {losses[0].landmark}, p = {losses[0].p:.2g}"
+        asked = f"no landmark with corrected p below {limits.class_alpha:g}"
+        yield _gate("no landmark worse", not worse, named, asked)
+        for name, difference in compare_gap_and_ece(now, before).items():
+            margin = limits.ece_margin if METRICS[name].lower else limits.gap_margin
+            yield _no_harm(METRICS[name].caption, difference, margin, lower=METRICS[name].lower)
+    for kind, first, second in (
+        ("no landmark", now.accepted[~shows], before.accepted[~shows]),
+        (
+            "unseen landmarks",
+            now.unseen.accepted if now.unseen else shows[:0],
+            before.unseen.accepted if before.unseen else shows[:0],
+        ),
+    ):
+        name = f"tags on {kind}"
+        if not len(first):
+            yield GateResult(name, "skipped", f"no test photo of {kind}", "")
+            continue
+        shares = f"{first.mean():.1%} of {len(first)} photos, champion {second.mean():.1%}"
+        difference = compare_shares(first, second)
+        yield _no_harm(name, difference, limits.false_tag_margin, lower=True, said=shares)
+
+
+def _top1(
+    champion: Judged, comparison: Comparison, limits: PromoteConfig, alpha: float
+) -> GateResult:
+    """Better, or with new landmarks not worse, on photos of landmarks that both know."""
+    name, needed = "better top-1", fewest_wins(alpha)
+    asked = f"one-sided McNemar p below {alpha:.2g}, for which {needed} photos won and none lost do"
+    if comparison.added:
+        name, needed = "top-1 not worse", fewest_photos(limits.top1_margin, alpha)
+        asked = (
+            f"the whole {100 - 200 * alpha:.4g}% interval above -{limits.top1_margin:g}, on the"
+            " landmarks of both"
+        )
+    first, second = comparison.right
+    photos = len(first)
+    if photos < needed:
+        measured = (
+            f"{photos} photos of landmarks that both know and neither learned are left; {needed}"
+            f" is the least that can show it at alpha {alpha:.2g}"
+        )
+        return GateResult(name, "not checked", measured, asked)
+    difference = compare_shares(first, second, alpha=alpha)
+    won, lost = int((first & ~second).sum()), int((second & ~first).sum())
+    p = float(binomtest(won, won + lost, alternative="greater").pvalue) if won + lost else 1.0
+    measured = (
+        f"{_spell(difference, alpha)}, p = {p:.2g}; only it {won}, only the champion {lost} of"
+        f" {photos} photos"
     )
-    if champion.seen is None:
-        gain += f"; its run has no {MANIFEST}, so the champion may have learned from them"
-    losses = class_losses(challenger.predictions, champion.predictions)
-    worse = [loss for loss in losses if loss.p < limits.class_alpha]
-    loss_said = ", ".join(f"{loss.landmark} (p = {loss.p:.2g})" for loss in worse) or "none"
-    if losses and not worse:
-        loss_said += f"; nearest {losses[0].landmark}, p = {losses[0].p:.2g}"
-    now, before = challenger.metrics, champion.metrics
-    return [
-        _gate(
-            "better top-1",
-            pair.difference > limits.min_gain and pair.mcnemar_p < alpha,
-            gain,
-            f"a gain above {limits.min_gain:g} with p below {alpha:.2g}",
-        ),
-        _gate(
-            "no landmark worse",
-            not worse,
-            loss_said,
-            f"no landmark with corrected p below {limits.class_alpha:g}",
-        ),
-        _gate(
-            METRICS["gap"].caption,
-            now["gap"] >= before["gap"] - limits.gap_margin,
-            f"{now['gap']:.4f} against {before['gap']:.4f}",
-            f"at most {limits.gap_margin:g} lower",
-        ),
-        _gate(
-            METRICS["ece"].caption,
-            now["ece"] <= before["ece"] + limits.ece_margin,
-            f"{now['ece']:.4f} against {before['ece']:.4f}",
-            f"at most {limits.ece_margin:g} higher",
-        ),
-    ]
+    if champion.learned is None:
+        measured += f"; its run has no {MANIFEST}, so the champion may have learned from them"
+    elif not champion.checks_copies:
+        measured += "; its run cannot tell whether the champion learned near-duplicates of them"
+    shown_enough = difference.low > -limits.top1_margin if comparison.added else p < alpha
+    return _gate(name, shown_enough, measured, asked)
+
+
+def _new_landmarks(comparison: Comparison, limits: PromoteConfig) -> Iterator[GateResult]:
+    new, now = comparison.new, comparison.challenger
+    name, asked = "new landmarks found", f"at least {limits.min_new_found:.0%} tagged right"
+    if not limits.min_new_found:
+        yield GateResult(name, "skipped", "min_new_found is 0", asked)
+    elif new is None:
+        measured = (
+            f"no test photo of {listed(comparison.added)}; add photos of them, or pass"
+            " min_new_found=0"
+        )
+        yield GateResult(name, "not checked", measured, asked)
+    else:
+        found, labels = new.correct & new.accepted, new.labels
+        measured = f"{found.sum()} of {len(found)} photos"
+        tested = {new.classes[label] for label in labels}
+        worst = min(np.unique(labels), key=lambda label: found[labels == label].mean())
+        if len(tested) > 1:
+            some = found[labels == worst]
+            measured += f", fewest of {new.classes[worst]} ({some.sum()} of {len(some)})"
+        if untested := sorted(set(comparison.added) - tested):
+            measured += f"; no test photo of {listed(untested)}"
+        yield _gate(name, found.mean() >= limits.min_new_found, measured, asked)
+    added = [number for number, name in enumerate(now.classes) if name in comparison.added]
+    shows = now.shows_landmark
+    taken = now.accepted & np.isin(now.best, added)
+    count, photos = int(taken.sum()), len(taken)
+    if not photos:
+        return
+    low, _ = wilson_interval(count, photos)
+    measured = (
+        f"{taken[shows].sum()} of {shows.sum()} photos of other landmarks, {taken[~shows].sum()} of"
+        f" {(~shows).sum()} of none; {count / photos:.1%} (95% from {low:.1%})"
+    )
+    asked = f"not surely above {limits.max_new_taken:.1%}"
+    yield _gate("taken for new landmarks", low <= limits.max_new_taken, measured, asked)
+
+
+def _no_harm(
+    name: str, difference: Interval, margin: float, *, lower: bool, said: str = ""
+) -> GateResult:
+    """A gate that fails when a model is surely worse than another by more than a margin."""
+    least = difference.low if lower else -difference.high
+    measured = _spell(difference, 0.025) + (f"; {said}" if said else "")
+    asked = f"not surely more than {margin:g} {'higher' if lower else 'lower'}"
+    return _gate(name, least <= margin, measured, asked)
+
+
+def _spell(difference: Interval, alpha: float) -> str:
+    value, low, high = difference
+    return f"{value:+.4f} ({100 - 200 * alpha:.4g}% {low:+.4f} to {high:+.4f})"
 
 
 def _gate(name: str, passed: bool, measured: str, asked: str) -> GateResult:
@@ -222,15 +273,14 @@ def _gate(name: str, passed: bool, measured: str, asked: str) -> GateResult:
 def check_requirements(requirements: Sequence[str], *, wanted: bool = True) -> GateResult:
     """Ask pip with `--dry-run --no-deps`: the pins are exact, so finding each is enough.
 
-    Without a network or pip the result is `not checked`, which refuses. wanted=False passes the
-    gate and says so.
+    Without a network or pip the result is `not checked`, which refuses. wanted=False skips it.
     """
 
     def result(outcome: Outcome, measured: str) -> GateResult:
         return GateResult("requirements", outcome, measured, "pip finds each pinned package")
 
     if not wanted:
-        return result("passed", "skipped on request")
+        return result("skipped", "check_requirements is off")
     if not requirements:
         return result("failed", "the model lists none")
     code, said = ask_pip(requirements)

@@ -19,21 +19,26 @@ from tqdm.auto import tqdm
 from landmark_ml.config import PromoteConfig
 from landmark_ml.data import Dataset, split_digest
 from landmark_ml.data.opening import open_dataset
-from landmark_ml.evaluation.judge import Predictions
-from landmark_ml.evaluation.metrics import METRICS, shown, summary_names
-from landmark_ml.figures.comparison import bootstrap_difference, class_wins
+from landmark_ml.evaluation.metrics import (
+    METRICS,
+    expected_calibration_error,
+    measure,
+    shown,
+    summary_names,
+)
+from landmark_ml.figures.comparison import class_wins
 from landmark_ml.figures.html import Picture, render
 from landmark_ml.figures.results import reliability_diagram
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.registry.candidates import Judged, find_candidates, judge_version
-from landmark_ml.registry.gates import (
-    GateResult,
-    check_gates,
-    check_requirements,
+from landmark_ml.registry.comparison import (
+    Comparison,
+    Spending,
     class_losses,
-    compare_answers,
-    compare_classes,
+    earlier_test_photos,
+    listed,
 )
+from landmark_ml.registry.gates import GateResult, check_gates, check_requirements
 from landmark_ml.registry.history import AliasHistory, Entry, counted, rolled_back
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.run import Run
@@ -50,21 +55,36 @@ _LONGEST_REASON = 1000
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """A challenger and how it did at each gate."""
+    """A challenger and how it did at each gate.
+
+    comparison, spending: with the champion on the same photos, and how often these have decided;
+    None unless both could be judged.
+    """
 
     judged: Judged
     gates: tuple[GateResult, ...]
+    comparison: Comparison | None
+    spending: Spending | None
 
     @property
     def passed(self) -> bool:
-        """Whether every gate was passed; `not checked` is not passed."""
-        return all(gate.outcome == "passed" for gate in self.gates)
+        """Whether no gate stopped it."""
+        return not self.stopped_by
 
     @property
     def stopped_by(self) -> str:
-        """Gates that were not passed, with what was measured; empty when all were."""
-        stops = [gate for gate in self.gates if gate.outcome != "passed"]
+        """Gates that stopped it, with what was measured; empty when none did."""
+        stops = [gate for gate in self.gates if gate.stops]
         return "; ".join(f"{gate.name} {gate.outcome}: {gate.measured}" for gate in stops)
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Order of those that passed, the best last: gain over the champion, then speed."""
+        gain = self.judged.metrics["top1"]
+        if self.comparison:
+            first, second = self.comparison.right
+            gain = float(first.mean() - second.mean())
+        return gain, -self.judged.metrics["ms_per_photo"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,11 +145,12 @@ def run_promotion(config: PromoteConfig) -> PromotionResult:
     with tracking.start_run(config, f"promote-{config.name}", {"kind": "promote"}) as run:
         history = AliasHistory(config.name)
         since, repaired = history.reconcile()
-        back = rolled_back(counted(history.entries()))
+        entries = history.entries()
+        back = rolled_back(counted(entries))
         candidates = find_candidates(config.name, config.candidates, since.champion, back)
         dataset = open_dataset(config)
         run.log_manifest(dataset)
-        receipt = _judge(candidates, since.champion, dataset, config, run)
+        receipt = _judge(candidates, since.champion, entries, dataset, config, run)
         run.log_text(to_json(receipt), "receipt.json")
         run.log_text(to_html(receipt), PAGE)
         for verdict in receipt.verdicts:
@@ -149,7 +170,12 @@ def run_promotion(config: PromoteConfig) -> PromotionResult:
 
 
 def _judge(
-    candidates: list[ModelVersion], champion: int, dataset: Dataset, config: PromoteConfig, run: Run
+    candidates: list[ModelVersion],
+    champion: int,
+    entries: list[Entry],
+    dataset: Dataset,
+    config: PromoteConfig,
+    run: Run,
 ) -> Receipt:
     gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
     versions = list(candidates)
@@ -160,16 +186,26 @@ def _judge(
         for version in tqdm(versions, desc="judge", unit="version", delay=1)
     ]
     best = judged.pop(0) if champion else None
+    test = frozenset(photo.sha256 for photo in dataset.test)
+    numbers = [int(version.version) for version in candidates]
+    earlier = earlier_test_photos(entries, champion, numbers, test) if best else []
     verdicts = []
     for challenger in judged:
         installable = check_requirements(challenger.requirements, wanted=config.check_requirements)
+        comparison = spending = None
+        alpha = config.alpha
+        if best and best.predictions and challenger.predictions:
+            comparison = Comparison.of(challenger.predictions, best.predictions)
+            spending = Spending.of(config.alpha, earlier, comparison.photos)
+            # The best of many looks better than it is: Bonferroni.
+            alpha = spending.now / len(judged)
         gates = check_gates(
-            challenger, best, config, challengers=len(judged), installable=installable
+            challenger, best, comparison, config, alpha=alpha, installable=installable
         )
-        verdicts.append(Verdict(challenger, tuple(gates)))
+        verdicts.append(Verdict(challenger, tuple(gates), comparison, spending))
     winner = max(
-        (verdict.judged for verdict in verdicts if verdict.passed),
-        key=lambda one: (one.metrics["top1"], -one.metrics["ms_per_photo"]),
+        (verdict for verdict in verdicts if verdict.passed),
+        key=lambda verdict: verdict.rank,
         default=None,
     )
     return Receipt(
@@ -182,9 +218,53 @@ def _judge(
         distractors=len(dataset.distractors("test")),
         champion=best,
         verdicts=tuple(verdicts),
-        winner=winner.version if winner else 0,
+        winner=winner.judged.version if winner else 0,
         limits=asdict(config),
     )
+
+
+def explain(verdict: Verdict, receipt: Receipt) -> list[str]:
+    """What was compared, what could not be checked, and what the same photos may still decide."""
+    lines, comparison, champion = [], verdict.comparison, receipt.champion
+    if comparison:
+        shows = comparison.challenger.shows_landmark
+        landmarks = len(set(comparison.challenger.labels[shows].tolist()))
+        lines.append(
+            f"Compared on {shows.sum():,} photos of {landmarks:,} landmarks that both know and"
+            f" {(~shows).sum():,} of none."
+        )
+        for names, what in (
+            (comparison.added, "New, known to the challenger alone"),
+            (comparison.removed, "Known to the champion alone"),
+        ):
+            if names:
+                lines.append(f"{what}: {listed(names)}.")
+    for who, judged in (("challenger", verdict.judged), ("champion", champion)):
+        if judged is None:
+            continue
+        if judged.learned:
+            lines.append(
+                f"Left out: {judged.learned:,} test photos that the {who} was trained on or chosen"
+                " by, or nearly the same."
+            )
+        if judged.learned is None:
+            lines.append(f"Not checked: whether the {who} learned from some of these photos.")
+        elif not judged.checks_copies:
+            lines.append(f"Not checked: whether the {who} learned near-duplicates of these photos.")
+    if spending := verdict.spending:
+        used = f"{spending.uses:.1f}".removesuffix(".0")
+        shared = f", shared by {count} challengers" if (count := len(receipt.verdicts)) > 1 else ""
+        lines.append(
+            f"Earlier promotions on these photos: {used}. So alpha is {spending.now:.2g} now"
+            f"{shared}, and {spending.left:.2g} is left for all later ones. New test photos renew"
+            " it."
+        )
+        if spending.unread:
+            lines.append(
+                f"The test photos of {spending.unread} earlier promotions are not known any more:"
+                " these count in full."
+            )
+    return lines
 
 
 def note_on_version(receipt: Receipt, verdict: Verdict) -> None:
@@ -210,18 +290,23 @@ def to_json(receipt: Receipt) -> str:
     """Receipt for programs: every number, no picture."""
 
     def measured(judged: Judged) -> dict[str, Any]:
-        names = ("version", "run_id", "megabytes", "pickles", "requirements", "seen", "problem")
-        facts = {name: getattr(judged, name) for name in names}
+        names = ("version", "run_id", "megabytes", "pickles", "requirements", "problem", "learned")
+        facts = {name: getattr(judged, name) for name in (*names, "checks_copies")}
         return facts | {"metrics": dict(judged.metrics)}
 
     challengers = []
     for verdict in receipt.verdicts:
-        both = _both(verdict, receipt)
+        comparison, spending = verdict.comparison, verdict.spending
         challenger = measured(verdict.judged) | {
             "passed": verdict.passed,
             "gates": [asdict(gate) for gate in verdict.gates],
-            "landmarks": [asdict(loss) for loss in class_losses(*both)] if both else [],
+            "explained": explain(verdict, receipt),
+            "landmarks": [asdict(loss) for loss in class_losses(comparison)] if comparison else [],
+            "added": comparison.added if comparison else [],
+            "removed": comparison.removed if comparison else [],
         }
+        if spending:
+            challenger["alpha"] = {**asdict(spending), "now": spending.now, "left": spending.left}
         challengers.append(challenger)
     facts = ("name", "at", "run_id", "winner", "data", "test_digest", "photos", "distractors")
     content = {
@@ -237,16 +322,21 @@ def to_json(receipt: Receipt) -> str:
 
 def to_html(receipt: Receipt) -> str:
     """Receipt as one page that needs nothing else, with the figures of each comparison."""
-    before = receipt.champion.metrics if receipt.champion else {}
     sections = []
     for verdict in receipt.verdicts:
-        now = verdict.judged.metrics
+        now, before = dict(verdict.judged.metrics), dict[str, float]()
+        if verdict.comparison and receipt.champion:
+            now |= measure(verdict.comparison.challenger)
+            before = {**receipt.champion.metrics, **measure(verdict.comparison.champion)}
         rows = [
             (METRICS[name].caption, shown(now, name), shown(before, name))
             for name in summary_names(now)
         ]
-        pictures = list(_pictures(verdict, receipt))
-        sections.append({"verdict": verdict, "rows": rows, "pictures": pictures})
+        pictures = list(_pictures(verdict))
+        explained = explain(verdict, receipt)
+        sections.append(
+            {"verdict": verdict, "rows": rows, "pictures": pictures, "explained": explained}
+        )
     measured = {name for verdict in receipt.verdicts for name in verdict.judged.metrics}
     meanings = [METRICS[name] for name in summary_names(measured)]
     return render("receipt.html", receipt=receipt, sections=sections, meanings=meanings)
@@ -269,7 +359,7 @@ def to_markdown(receipt: Receipt, verdict: Verdict) -> str:
             "",
             f"Against {receipt.against} on {receipt.photos} landmark photos and"
             f" {receipt.distractors} without a landmark, {receipt.at}."
-            f" Receipt: run `{receipt.run_id}`.",
+            f" Receipt: run `{receipt.run_id}`. {' '.join(explain(verdict, receipt))}",
             "",
             "| gate | outcome | measured | asked for |",
             "|---|---|---|---|",
@@ -278,30 +368,17 @@ def to_markdown(receipt: Receipt, verdict: Verdict) -> str:
     )
 
 
-def _both(verdict: Verdict, receipt: Receipt) -> tuple[Predictions, Predictions] | None:
-    """Answers of a challenger and of the champion, when both could be judged."""
-    challenger, champion = verdict.judged.predictions, receipt.champion
-    if challenger is None or champion is None or champion.predictions is None:
-        return None
-    return challenger, champion.predictions
-
-
-def _pictures(verdict: Verdict, receipt: Receipt) -> Iterator[Picture]:
-    both = _both(verdict, receipt)
-    if both:
-        yield Picture.of(
-            "Paired bootstrap (#1: challenger, #2: champion)",
-            bootstrap_difference(compare_answers(*both)),
-        )
-        wins = class_wins(compare_classes(*both), "the challenger", "the champion")
+def _pictures(verdict: Verdict) -> Iterator[Picture]:
+    answers = {"challenger": verdict.judged.predictions}
+    if comparison := verdict.comparison:
+        wins = class_wins(comparison.by_landmark(), "the challenger", "the champion")
         yield Picture.of("Landmark by landmark", wins)
-    for who, judged in (("challenger", verdict.judged), ("champion", receipt.champion)):
-        if judged and judged.predictions:
-            answers = judged.predictions
-            shows = answers.shows_landmark
+        answers = {"challenger": comparison.challenger, "champion": comparison.champion}
+    for who, found in answers.items():
+        if found and found.shows_landmark.any():
+            shows = found.shows_landmark
+            confidence, correct = found.confidence[shows], found.correct[shows]
+            ece = expected_calibration_error(confidence, correct)
             yield Picture.of(
-                f"Calibration of the {who}",
-                reliability_diagram(
-                    answers.confidence[shows], answers.correct[shows], ece=judged.metrics["ece"]
-                ),
+                f"Calibration of the {who}", reliability_diagram(confidence, correct, ece=ece)
             )

@@ -111,9 +111,9 @@ def test_tied_confidences_keep_the_order_of_the_photos() -> None:
 def test_ece_by_hand() -> None:
     confidence = np.array([0.9, 0.9, 0.9, 0.9, 0.3, 0.3])
     correct = np.array([True, True, True, False, True, False])
-    # Bins of one tenth: |0.9 - 0.75| on four photos, |0.3 - 0.5| on two.
+    # Two of the bins hold photos: |0.9 - 0.75| on four, |0.3 - 0.5| on two.
     expected = (4 * 0.15 + 2 * 0.2) / 6
-    found = metrics.expected_calibration_error(confidence, correct, 10)
+    found = metrics.expected_calibration_error(confidence, correct)
     assert found == pytest.approx(expected)
 
 
@@ -261,3 +261,37 @@ def test_an_added_metric_is_measured_and_shown(
     assert found["all_photos"] == 5
     assert "all_photos" in summary_names(found)
     assert shown(found, "all_photos") == "5"
+
+
+def test_gap_and_ece_are_compared_on_the_same_resamples() -> None:
+    rng = np.random.default_rng(0)
+    labels = [0] * 30 + [1] * 30 + [-1] * 20
+
+    def model(right: float) -> Predictions:
+        chance = rng.uniform(0.5, 1, len(labels))
+        best = [0 if label < 0 or rng.random() < right else 1 - label for label in labels]
+        return predictions(
+            labels,
+            [(p, 1 - p) if b == 0 else (1 - p, p) for p, b in zip(chance, best, strict=True)],
+        )
+
+    first, second = model(0.9), model(0.7)
+    found = metrics.compare_gap_and_ece(first, second, resamples=4000)
+    values: dict[str, list[float]] = {"gap": [], "ece": []}
+    for _ in range(1500):
+        rows = rng.integers(80, size=80)
+        for name, drawn in values.items():
+            of = metrics.METRICS[name].of
+            assert of is not None
+            drawn.append(of(first.take(rows)) - of(second.take(rows)))
+    for name, (value, low, high) in found.items():
+        of = metrics.METRICS[name].of
+        assert of is not None
+        assert value == pytest.approx(of(first) - of(second))
+        ends = np.quantile(values[name], (0.025, 0.975))
+        if name == "ece":
+            ends = 2 * value - ends[::-1]
+        assert (low, high) == pytest.approx(ends, abs=0.02)
+    assert metrics.compare_gap_and_ece(first, first, resamples=100)["gap"] == (0.0, 0.0, 0.0)
+    with pytest.raises(ValueError, match="cannot be paired"):
+        metrics.compare_gap_and_ece(first, second.take(np.arange(79)))

@@ -9,6 +9,7 @@ import pytest
 
 from landmark_ml.evaluation.significance import (
     compare_paired,
+    compare_shares,
     differences_by_class,
     wilson_interval,
 )
@@ -114,3 +115,38 @@ def test_the_interval_holds_the_share_it_is_of(count: int) -> None:
     for right in (0, 1, count):
         low, high = wilson_interval(right, count)
         assert 0 <= low <= right / count <= high <= 1
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "photos", "low", "high"),
+    [
+        # Fagerland, Lydersen and Laake, Recommended tests and confidence intervals for paired
+        # binomial proportions, Statistics in Medicine 2014.
+        (1, 7, 21, -0.517, -0.026),
+        # Without a disagreement the ends are -z² / (n + z²) and its opposite.
+        (0, 0, 100, -0.0370, 0.0370),
+        (10, 0, 10, 0.4449, 1.0),
+        (0, 3, 3, -1.0, 0.1230),
+    ],
+)
+def test_tango_interval_of_known_differences(
+    only_first: int, only_second: int, photos: int, low: float, high: float
+) -> None:
+    both = photos - only_first - only_second
+    found = compare_shares(*answers(both, only_first, only_second, 0))
+    assert found == pytest.approx(((only_first - only_second) / photos, low, high), abs=5e-4)
+    mirrored = compare_shares(*answers(both, only_second, only_first, 0))
+    assert (mirrored.low, mirrored.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_a_smaller_alpha_widens_the_interval() -> None:
+    wide, narrow = (compare_shares(*answers(70, 15, 5, 10), alpha=a) for a in (0.001, 0.05))
+    assert wide.low < narrow.low < narrow.value == wide.value < narrow.high < wide.high
+
+
+def test_each_end_of_the_interval_errs_as_often_as_asked() -> None:
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(200, (0.86, 0.08, 0.03, 0.03), size=1000)
+    found = [compare_shares(*answers(*row), alpha=0.05) for row in drawn]
+    assert np.mean([interval.low > 0.05 for interval in found]) == pytest.approx(0.05, abs=0.02)
+    assert np.mean([interval.high < 0.05 for interval in found]) == pytest.approx(0.05, abs=0.02)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -44,10 +45,33 @@ def test_a_sound_version_is_loaded_asked_and_looked_into(
     assert any(line.startswith("openvino==") for line in judged.requirements)
     assert 0 < judged.megabytes < 5
     # Its run was no training and has no manifest.
-    assert judged.seen is None
-    rows = [{"sha256": f"{1:064x}", "split": "train"}]
-    client.log_text(run.info.run_id, json.dumps({"photos": rows}), "split_manifest.json")
-    assert judge_version(version, dataset, PLACES).seen == 1
+    assert judged.learned is None
+    for learned in (1, 3):
+        rows = [{"sha256": f"{number:064x}", "split": "train"} for number in range(learned)]
+        client.log_text(run.info.run_id, json.dumps({"photos": rows}), "split_manifest.json")
+        judged = judge_version(version, dataset, PLACES)
+        assert (judged.learned, judged.checks_copies, judged.problem) == (learned, False, "")
+        assert ("photos" in judged.metrics) == (learned < 3)
+        if judged.predictions:
+            assert judged.predictions.photos == dataset.test[learned:]
+    assert judged.report is None
+
+
+def test_landmarks_that_a_version_does_not_know_are_judged_apart(
+    dataset: Dataset, tracking_uri: str
+) -> None:
+    client, model = mlflow.MlflowClient(), log_artifact(tracking_uri)
+    client.create_registered_model("older")
+    version = client.create_model_version("older", f"models:/{model.model_id}")
+    tower, castle, nowhere = dataset.test
+    new = replace(nowhere, label=3, path=castle.path, sha256=f"{3:064x}")
+    grown = replace(dataset, classes=(*CLASSES, "Moai"), test=(tower, castle, nowhere, new))
+    judged = judge_version(version, grown, PLACES)
+    assert judged.predictions is not None
+    assert judged.predictions.classes == CLASSES
+    assert judged.metrics["top1"] == 1.0
+    assert judged.predictions.unseen is not None
+    assert [photo.sha256 for photo in judged.predictions.unseen.photos] == [new.sha256]
 
 
 def test_a_version_whose_files_are_gone_does_not_end_the_judging_of_others(

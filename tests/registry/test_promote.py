@@ -20,18 +20,24 @@ from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.registry import candidates
 from landmark_ml.registry import promote as promoting
 from landmark_ml.registry.candidates import Judged, find_candidates
-from landmark_ml.registry.gates import GateResult, check_gates
+from landmark_ml.registry.gates import GateResult
 from landmark_ml.registry.history import AliasHistory, ConflictError, roll_back, tell_history
 from landmark_ml.registry.promote import (
     Receipt,
-    Verdict,
     run_promotion,
     to_html,
     to_json,
     to_markdown,
 )
 from tests.mlflow_out import fail
-from tests.registry.judged_versions import CLASSES, answers, judged, predictions, unloadable
+from tests.registry.judged_versions import (
+    CLASSES,
+    answers,
+    judged,
+    predictions,
+    unloadable,
+    verdict,
+)
 from tests.registry.registered_models import aliases, crown, make_versions
 
 COUNT = 200
@@ -320,19 +326,7 @@ INSTALLABLE = GateResult("requirements", "passed", "1 | 1 package", "all")
 
 def receipt(*challengers: Judged, champion: Judged | None, winner: int) -> Receipt:
     verdicts = [
-        Verdict(
-            challenger,
-            tuple(
-                check_gates(
-                    challenger,
-                    champion,
-                    PromoteConfig(),
-                    challengers=len(challengers),
-                    installable=INSTALLABLE,
-                )
-            ),
-        )
-        for challenger in challengers
+        verdict(challenger, champion, PromoteConfig(), INSTALLABLE) for challenger in challengers
     ]
     return Receipt(
         name="landmarks",
@@ -385,7 +379,7 @@ def test_the_json_holds_every_number(accepted: Receipt) -> None:
     better, worse = content["challengers"]
     assert (better["version"], better["passed"], worse["passed"]) == (2, True, False)
     assert better["metrics"]["top1"] == pytest.approx(0.95)
-    assert {gate["outcome"] for gate in worse["gates"]} == {"passed", "failed"}
+    assert {gate["outcome"] for gate in worse["gates"]} == {"passed", "failed", "skipped"}
     assert {row["landmark"] for row in worse["landmarks"]} == {"Atomium", "Petra"}
     assert content["limits"]["alpha"] == 0.05
 
@@ -397,7 +391,7 @@ def page(refused: Receipt) -> str:
 
 def test_the_page_shows_gates_metrics_and_figures_and_fetches_nothing(page: str) -> None:
     assert "Promotion of “landmarks”: refused" in page
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == 3
     assert "✗ failed" in page
     assert "http" not in page.replace("http-equiv", "")
     assert "photos &lt;b&gt;" in page

@@ -1,0 +1,221 @@
+"""`python -m benchmarks.promotion`: how often the gates of a promotion err, on made-up answers.
+
+Photos differ in how hard they are, and two models find the same ones hard, so that two equally good
+models of top-1 0.93 disagree on 5% of the photos, as two trainings of a recipe do. The rule of
+before is shown beside: GAP and ECE might fall behind by their margin as measured, and every
+promotion had McNemar's two-sided p below 0.05 to reach, however often its photos had decided.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from scipy.stats import binom, norm
+from tqdm.auto import tqdm
+
+from benchmarks.tables import machine, table, write_json
+from landmark_ml.config import PromoteConfig
+from landmark_ml.data import NOT_A_LANDMARK
+from landmark_ml.evaluation.judge import Predictions, Report
+from landmark_ml.evaluation.metrics import Floats, compare_gap_and_ece
+from landmark_ml.registry import gates
+from landmark_ml.registry.candidates import Judged
+from landmark_ml.registry.comparison import Comparison, Spending
+
+SIZES = (522, 180)
+PROMOTIONS = 20
+LIMITS = PromoteConfig()
+GUARDS = ("GAP", "ECE", "tags on no landmark")
+CHALLENGERS = {
+    "as good": {},
+    "3 points less top-1": {"ease": -0.45},
+    "6 points less top-1": {"ease": -0.85},
+    "confidence too low, ECE 0.05": {"sharpness": 0.7},
+    "confidence too low, ECE 0.10": {"sharpness": 0.5},
+    "tags 4% of photos of none": {"tagged": 0.04},
+    "tags 8% of photos of none": {"tagged": 0.08},
+}
+GAINS = {"0": 0.0, "1 point": 0.2, "2 points": 0.45, "3 points": 0.8}
+"""How much easier a challenger finds every photo, and the top-1 that this gains."""
+_EASE, _SPREAD, _NOISE, _AGREEMENT = 4.1, 2.0, 0.7, 0.9
+_LANDMARKS, _RESAMPLES = 50, 1000
+_INSTALLABLE = gates.GateResult("requirements", "skipped", "", "")
+
+
+def made_up_models(
+    rng: np.random.Generator,
+    photos: int,
+    *,
+    others: int = 0,
+    ease: float = 0.0,
+    sharpness: float = 1.0,
+    tagged: float = 0.02,
+) -> Comparison:
+    """A challenger beside a champion, on `photos` photos of landmarks and `others` of none.
+
+    ease: how much easier (logit) the challenger finds a photo. sharpness: factor on the logit of
+    its confidence. tagged: share of photos of none that it tags; the champion tags 2%.
+    """
+    hard, luck = rng.normal(_EASE, _SPREAD, photos), rng.normal(size=photos)
+    other, likeness = rng.normal(-1, 1, others), rng.normal(size=others)
+    labels = np.r_[np.arange(photos) % _LANDMARKS, np.full(others, NOT_A_LANDMARK)]
+    both = []
+    for more, factor, share in ((ease, sharpness, tagged), (0.0, 1.0, 0.02)):
+        logit = hard + more + _NOISE * rng.normal(size=photos)
+        right = _alike(rng, luck) < norm.ppf(expit(logit))
+        confidence = np.r_[expit(factor * logit), expit(other + _NOISE * rng.normal(size=others))]
+        best = np.where(np.r_[right, np.zeros(others, bool)], labels, (labels + 1) % _LANDMARKS)
+        accepted = np.r_[np.ones(photos, bool), _alike(rng, likeness) < norm.ppf(share)]
+        unused = np.zeros(len(labels))
+        both.append(
+            Predictions(
+                photos=(),
+                classes=tuple(f"Landmark {number}" for number in range(_LANDMARKS)),
+                answers=(),
+                labels=labels,
+                best=best,
+                confidence=np.maximum(confidence, 1 / _LANDMARKS),
+                rank=(best != labels).astype(np.int64),
+                landmark_scores=confidence,
+                accepted=accepted,
+                kilometres=unused,
+                levels=unused.astype(str),
+                level_right=best == labels,
+            )
+        )
+    return Comparison(both[0], both[1], None, (), (), frozenset())
+
+
+def _alike(rng: np.random.Generator, common: Floats) -> Floats:
+    drawn: Floats = math.sqrt(_AGREEMENT) * common
+    return drawn + math.sqrt(1 - _AGREEMENT) * rng.normal(size=common.shape)
+
+
+def stopped_by(
+    comparison: Comparison, alpha: float = 0.025, resamples: int = _RESAMPLES
+) -> set[str]:
+    """Names of the gates that stop a challenger."""
+    challenger, champion = (
+        Judged(version, "", Report({"ms_per_photo": 5.0}, said, pd.DataFrame()), learned=0)
+        for version, said in ((2, comparison.challenger), (1, comparison.champion))
+    )
+    fewer = partial(compare_gap_and_ece, resamples=resamples)
+    with patch.object(gates, "compare_gap_and_ece", fewer):
+        found = gates.check_gates(
+            challenger, champion, comparison, LIMITS, alpha=alpha, installable=_INSTALLABLE
+        )
+    return {gate.name for gate in found if gate.stops}
+
+
+def stopped_before(comparison: Comparison) -> set[str]:
+    """Which of GAP and ECE stopped a challenger when the measured difference alone decided."""
+    found = compare_gap_and_ece(comparison.challenger, comparison.champion, resamples=1)
+    stops = {"GAP": found["gap"].value < -LIMITS.gap_margin}
+    stops["ECE"] = found["ece"].value > LIMITS.ece_margin
+    return {name for name, stopped in stops.items() if stopped}
+
+
+def refusals(size: int, pairs: int, seed: int = 0) -> Iterator[list[str]]:
+    """Rows: a challenger, and how often the rule of before and each gate against harm stop it."""
+    for name, difference in CHALLENGERS.items():
+        rng = np.random.default_rng(seed)
+        models = [
+            made_up_models(rng, size, others=size // 2, **difference)
+            for _ in tqdm(range(pairs), desc=f"{name}, {size} photos", delay=1)
+        ]
+        before, now = (
+            [stopped_before(each) for each in models],
+            [stopped_by(each) for each in models],
+        )
+        columns = [sum(gate in stops for stops in before) for gate in ("GAP", "ECE")]
+        columns += [sum(gate in stops for stops in now) for gate in GUARDS]
+        columns.append(sum(bool(stops & set(GUARDS)) for stops in now))
+        columns.append(sum("no landmark worse" in stops for stops in now))
+        yield [name, *(f"{count / pairs:.1%}" for count in columns)]
+
+
+def better_p(comparison: Comparison) -> float:
+    """McNemar's exact one-sided p of a challenger that is no better."""
+    first, second = comparison.right
+    won, lost = int((first & ~second).sum()), int((second & ~first).sum())
+    return float(binom.sf(won - 1, won + lost, 0.5))
+
+
+def promoted(size: int, pairs: int, uses: Sequence[int], seed: int = 0) -> Iterator[list[str]]:
+    """Rows: a challenger's gain, and how often it passes the test after so many earlier uses."""
+    alphas = [Spending(LIMITS.alpha, use, use, 0).now for use in uses]
+    for name, ease in GAINS.items():
+        rng = np.random.default_rng(seed)
+        models = [made_up_models(rng, size, ease=ease) for _ in range(pairs)]
+        gain = np.mean(
+            [first.mean() - second.mean() for first, second in (m.right for m in models)]
+        )
+        ps = np.array([better_p(each) for each in models])
+        yield [f"{name} ({gain:+.3f})", *(f"{(ps < alpha).mean():.1%}" for alpha in alphas)]
+
+
+def false_promotions(size: int, repeats: int, seed: int = 0) -> list[str]:
+    """How often any of twenty challengers that are no better is promoted on the same photos.
+
+    With p of 0.05 two-sided for each, and with alpha spent.
+    """
+    alphas = [Spending(LIMITS.alpha, use, use, 0).now for use in range(PROMOTIONS)]
+    rng = np.random.default_rng(seed)
+    before = now = 0
+    for _ in tqdm(range(repeats), desc=f"false promotions, {size} photos", delay=1):
+        hard, luck = rng.normal(_EASE, _SPREAD, size), rng.normal(size=size)
+        # The same photos each time; row 0 is the champion.
+        logits = hard + _NOISE * rng.normal(size=(1 + PROMOTIONS, size))
+        right = _alike(rng, np.tile(luck, (1 + PROMOTIONS, 1))) < norm.ppf(expit(logits))
+        won = (right[1:] & ~right[0]).sum(axis=1)
+        lost = (right[0] & ~right[1:]).sum(axis=1)
+        ps = binom.sf(won - 1, won + lost, 0.5)
+        before += bool((ps < 0.025).any())
+        now += bool((ps < alphas).any())
+    return [f"{size}", f"{before / repeats:.1%}", f"{now / repeats:.1%}"]
+
+
+def main() -> None:
+    """Print the tables of `docs/registry.md`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=1000, help="made-up promotions of each kind")
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/promotion.json"))
+    options = parser.parse_args()
+    header = [
+        "challenger",
+        "GAP before",
+        "ECE before",
+        *GUARDS,
+        "any of these",
+        "no landmark worse",
+    ]
+    found: dict[str, list[list[str]]] = {}
+    for size in SIZES:
+        found[f"stopped, {size} photos"] = rows = list(refusals(size, options.pairs))
+        sys.stdout.write(
+            f"\nStopped, {size} photos and half as many of none\n\n{table(header, rows)}\n"
+        )
+    uses = (0, 1, 4, 19)
+    for size in SIZES:
+        found[f"better, {size} photos"] = rows = list(promoted(size, options.pairs, uses))
+        header = ["gain in top-1", *(f"after {use} promotions" for use in uses)]
+        sys.stdout.write(f"\nBetter top-1 is shown, {size} photos\n\n{table(header, rows)}\n")
+    found["false promotions"] = rows = [false_promotions(size, options.pairs) for size in SIZES]
+    header = ["photos", "before", "alpha spent"]
+    sys.stdout.write(
+        f"\nA false promotion among {PROMOTIONS} on the same photos\n\n{table(header, rows)}\n"
+    )
+    write_json(options.out, {"machine": machine(("numpy", "scipy")), **found})
+
+
+if __name__ == "__main__":
+    main()
