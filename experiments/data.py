@@ -8,11 +8,11 @@ def main() -> None:
     """Log the figures, print what the dataset holds and its issues; issues are no failure."""
     config = cli.parse(DataConfig(), __doc__ or "")
 
-    from landmark_ml.reports.dataset_report import describe_dataset, report_dataset
+    from landmark_ml.reports.dataset_report import report_dataset
     from landmark_ml.training.phases import draw_training_photos
 
     result = report_dataset(config, recipes.transfer(), draw_training_photos)
-    print(f"\n{describe_dataset(result.dataset)}\n")
+    print(f"\n{result.description}\n")
     print(result.issues.summary())
     print(f"run  {result.location}")
     print("\nnext:")

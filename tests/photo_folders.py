@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 
 def random_picture(seed: int, size: tuple[int, int] = (96, 80)) -> Image.Image:
@@ -18,6 +18,16 @@ def write_photo(path: Path, seed: int) -> Path:
     """Save the random picture of a seed, as JPEG unless the name says otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     random_picture(seed).save(path)
+    return path
+
+
+def write_snapshot(path: Path, seed: int, taken: str, camera: str = "EOS 5D") -> Path:
+    """Save the random picture of a seed with the EXIF of a camera; taken: `2023:07:14 10:11:12`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Model] = "Canon", camera
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = taken
+    random_picture(seed).save(path, exif=exif)
     return path
 
 

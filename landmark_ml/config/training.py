@@ -43,6 +43,12 @@ class DataConfig(Configuration):
     test_fraction: float = _photos(
         0.15, "share to test on, if there is no `test/`; of `not_landmarks` always half", SHARE
     )
+    grouping: str = _photos(
+        "visits",
+        "what stays in one split: near-duplicates and `visits` (photos of one camera and day),"
+        " near-duplicate `copies` alone, or `none`",
+        ("visits", "copies", "none"),
+    )
     max_unreadable: float = _photos(
         0.05, "share of unreadable photos above which the run fails", UNIT
     )

@@ -31,7 +31,9 @@ class Photo:
     """One readable photo of a dataset; label is an index into `Dataset.classes`.
 
     width and height are those of the full-size upright photo, in pixels. fingerprint: what
-    `near_duplicates` compares; empty if a manifest of schema version 1 recorded the photo.
+    `near_duplicates` compares; empty in a dataset read from a manifest of schema version 1. visit:
+    short hash of the camera and the day; empty when they are not known or photos are not grouped
+    by them.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class Photo:
     width: int
     height: int
     fingerprint: bytes = field(default=b"", repr=False)
+    visit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def label_name(label: int, classes: Sequence[str]) -> str:
 MANIFEST = "split_manifest.json"
 """Name of the manifest among the artifacts of a run."""
 
-# Version 1 recorded no fingerprints.
+# Version 1 recorded neither fingerprints nor visits.
 _SCHEMA_VERSION = 2
 _RECORDED = (*SPLITS, "leaked", "conflicting")
 
@@ -142,12 +145,9 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
             "path": relative(photo),
             "width": photo.width,
             "height": photo.height,
+            "visit": photo.visit,
+            "fingerprint": base64.b64encode(photo.fingerprint).decode(),
         }
-        | (
-            {"fingerprint": base64.b64encode(photo.fingerprint).decode()}
-            if photo.fingerprint
-            else {}
-        )
         for split in _RECORDED
         for photo in getattr(dataset, split)
     ]
@@ -223,8 +223,8 @@ def _rebuild(recorded: Any, root: Path) -> Dataset:
     photos: dict[str, list[Photo]] = {split: [] for split in _RECORDED}
     for row in recorded["photos"]:
         path, label = absolute(row["path"]), labels[row["label"]]
-        fingerprint = base64.b64decode(row.get("fingerprint", ""))
-        photo = Photo(path, label, row["sha256"], row["width"], row["height"], fingerprint)
+        known = base64.b64decode(row.get("fingerprint", "")), row.get("visit", "")
+        photo = Photo(path, label, row["sha256"], row["width"], row["height"], *known)
         photos[row["split"]].append(photo)
     unreadable = tuple(
         UnreadablePhoto(absolute(row["path"]), row["code"], row["reason"])

@@ -16,6 +16,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +31,16 @@ from tqdm import tqdm
 
 from landmark_ml.data.dataset import Photo, Split, UnreadablePhoto
 from landmark_ml.data.folders import ListedFile
-from landmark_ml.inference.photos import PhotoError, decode_photo, read_photo
+from landmark_ml.inference.photos import PhotoError, decode_photo, read_capture, read_photo
 from landmark_ml.inference.runtime import usable_cpus
 
 logger = logging.getLogger(__name__)
 
 _DECODED_PIXELS = 64
 """Least short side to decode a photo at, in pixels: plenty for a fingerprint."""
+
+_DAY_STARTS = 4
+"""Hour at which the next visit starts, local time."""
 
 # Chosen by eye on web photos of 50 landmarks and on copies made of them: pairs within both bounds
 # are one picture; a copy cropped by 3 % on each side, or by 5 % on one, stays within them.
@@ -67,12 +72,16 @@ class GroupedPhoto:
 
 
 def read_and_group(
-    files: Sequence[ListedFile], threads: int = 0
+    files: Sequence[ListedFile], threads: int = 0, grouping: str = "visits"
 ) -> tuple[list[GroupedPhoto], list[UnreadablePhoto]]:
-    """Decode every file, on all cores or `threads`, and group the same pictures; order is kept."""
+    """Decode every file, on all cores or `threads`, and group the same pictures; order is kept.
+
+    grouping: `visits` also notes the visit of each photo, with `none` only photos of the same bytes
+    are one group.
+    """
     # Decoding and hashing release the interpreter lock, so threads keep every core busy.
     with ThreadPoolExecutor(threads or usable_cpus()) as pool:
-        reading = pool.map(_read_file, files)
+        reading = pool.map(partial(_read_file, visits=grouping == "visits"), files)
         results = list(tqdm(reading, total=len(files), desc="reading photos", unit="photo"))
     unreadable = [result for result in results if isinstance(result, UnreadablePhoto)]
     read = [
@@ -80,7 +89,11 @@ def read_and_group(
         for file, result in zip(files, results, strict=True)
         if not isinstance(result, UnreadablePhoto)
     ]
-    groups = group_near_duplicates([photo for photo, _ in read]).tolist()
+    photos = [photo for photo, _ in read]
+    if grouping == "none":
+        groups = np.unique([photo.sha256 for photo in photos], return_inverse=True)[1].tolist()
+    else:
+        groups = group_near_duplicates(photos).tolist()
     logger.info("%d photos look the same as another one", len(groups) - len(set(groups)))
     grouped = [
         GroupedPhoto(photo, group, given)
@@ -89,7 +102,7 @@ def read_and_group(
     return grouped, unreadable
 
 
-def _read_file(file: ListedFile) -> Photo | UnreadablePhoto:
+def _read_file(file: ListedFile, visits: bool) -> Photo | UnreadablePhoto:
     try:
         data = read_photo(file.path)
         picture = decode_photo(data, min_side=_DECODED_PIXELS)
@@ -105,7 +118,22 @@ def _read_file(file: ListedFile) -> Photo | UnreadablePhoto:
         turned = (width - height) * (stored[0] - stored[1]) < 0
         width, height = stored[::-1] if turned else stored
     content = hashlib.sha256(data).hexdigest()
-    return Photo(file.path, file.label, content, width, height, fingerprint(picture))
+    visit = _visit(data) if visits else ""
+    return Photo(file.path, file.label, content, width, height, fingerprint(picture), visit)
+
+
+def _visit(data: bytes) -> str:
+    """Short hash of a photo's camera and day; empty when its EXIF does not tell both."""
+    captured = read_capture(data)
+    if captured is None:
+        return ""
+    camera, taken = captured
+    # A camera whose clock was never set starts at a first of January.
+    if (taken.month, taken.day) == (1, 1):
+        return ""
+    # Who photographs at midnight is still on the same visit.
+    day = (taken - timedelta(hours=_DAY_STARTS)).date()
+    return hashlib.sha256(f"{camera} {day}".encode()).hexdigest()[:16]
 
 
 def fingerprint(image: Image.Image) -> bytes:

@@ -50,7 +50,7 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
         val=0.0 if "val" in given else config.val_fraction,
         test=0.0 if "test" in given else config.test_fraction,
     )
-    photos, unreadable = read_and_group(files, config.threads)
+    photos, unreadable = read_and_group(files, config.threads, config.grouping)
     if unreadable:
         codes = dict(Counter(file.code for file in unreadable))
         named = "; ".join(f"{file.path}: {file.code}, {file.reason}" for file in unreadable[:3])
@@ -81,7 +81,7 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
                     " conflicting or also in val or test; add photos or remove the class"
                 )
             if empty:
-                message = "%d classes have no %s photos: %s"
+                message = "%d classes have no %s photos, so they are trained and not measured: %s"
                 logger.warning(message, len(empty), split, ", ".join(empty))
     first = folds[0]
     counts = ", ".join(f"{len(first.split(split))} {split}" for split in SPLITS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from landmark_ml.config import DataConfig, TrainConfig
 from landmark_ml.data import SPLITS, Dataset, Photo, label_name
+from landmark_ml.data.near_duplicates import group_near_duplicates
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.figures.dataset import FEW_PHOTOS
 from landmark_ml.files import spelled
@@ -89,11 +90,15 @@ class DataIssues:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """The dataset as training would see it, what is wrong with it, and where the run is."""
+    """The dataset as training would see it, what is wrong with it, and where the run is.
+
+    description: Markdown, what it holds and how many photos stay together.
+    """
 
     run_id: str
     location: str
     dataset: Dataset
+    description: str
     issues: DataIssues
 
 
@@ -120,8 +125,9 @@ def report_dataset(
         # The name that the table has in runs already logged.
         run.log_table(issues.table(), "findings")
         run.log_metrics({f"data/{key}": count for key, count in issues.counts().items()})
-        run.describe(f"### {describe_dataset(dataset)}\n\n{issues.summary()}")
-        return DatasetReport(run.run_id, run.location, dataset, issues)
+        description = f"{describe_dataset(dataset)}\n\n{describe_groups(dataset)}"
+        run.describe(f"### {description}\n\n{issues.summary()}")
+        return DatasetReport(run.run_id, run.location, dataset, description, issues)
 
 
 def describe_dataset(dataset: Dataset) -> str:
@@ -131,6 +137,23 @@ def describe_dataset(dataset: Dataset) -> str:
         f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.landmarks('train'))} train,"
         f" {len(dataset.landmarks('val'))} val, {len(dataset.landmarks('test'))} test photos,"
         f" {others} of no landmark"
+    )
+
+
+def describe_groups(dataset: Dataset) -> str:
+    """How many photos are near-duplicates or of one visit, and how to see what that changes."""
+    photos = [photo for split in SPLITS for photo in dataset.split(split)]
+    visits = Counter((photo.label, photo.visit) for photo in photos if photo.visit)
+    told = []
+    for groups, what in (
+        (Counter(group_near_duplicates(photos).tolist()), "Groups of near-duplicates"),
+        (visits, "Visits (one landmark, one camera, one day)"),
+    ):
+        sizes = [size for size in groups.values() if size > 1]
+        told.append(f"{what}: {len(sizes)}, with {sum(sizes)} photos.")
+    return (
+        f"{' '.join(told)} Each stays in one split. Training with `-P grouping=none` shows what"
+        " top-1 would be if it did not."
     )
 
 

@@ -305,8 +305,16 @@ def check_splits(dataset: Dataset) -> None:
     """Refuse photos with nothing to validate or to test on."""
     splits: tuple[Split, ...] = ("val", "test")
     for split in splits:
-        if not dataset.landmarks(split):
+        if dataset.landmarks(split):
+            continue
+        if not all(photo.visit for photo in dataset.landmarks("train")):
             raise ValueError(
                 f"{dataset.name} has no readable {split} photo of a landmark; add photos: a class"
                 " needs at least 3 that do not look the same to stand in every split"
             )
+        raise ValueError(
+            f"{dataset.name} has no {split} photo of a landmark: the photos of each are of"
+            f" {'one visit' if split == 'val' else 'two visits at most'} (one camera, one day), and"
+            " a visit stays in one split; add photos of 3 days to a class, give val/ and test/"
+            " folders, or split visits with grouping=copies"
+        )

@@ -6,7 +6,9 @@ import logging
 import shutil
 import time
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,16 @@ from PIL import Image
 
 from landmark_ml.config import DataConfig
 from landmark_ml.data import NOT_A_LANDMARK, SPLITS, opening, postcards
+from landmark_ml.data.folders import ListedFile
+from landmark_ml.data.near_duplicates import read_and_group
 from landmark_ml.data.opening import find_root, open_dataset, open_folds
-from tests.photo_folders import random_picture, write_class, write_photo, write_two_classes
+from tests.photo_folders import (
+    random_picture,
+    write_class,
+    write_photo,
+    write_snapshot,
+    write_two_classes,
+)
 
 
 @pytest.fixture
@@ -28,8 +38,9 @@ def test_class_folders_alone_are_split(root: Path) -> None:
     dataset = open_dataset(DataConfig(data=str(root)))
     assert dataset.name == "photos"
     assert dataset.classes == ("Eiffel Tower", "Stonehenge")
-    assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [12, 4, 4]
-    assert dataset.class_counts("val") == {"Eiffel Tower": 2, "Stonehenge": 2}
+    for split in SPLITS:
+        assert all(dataset.class_counts(split).values())
+    assert len(dataset.train) + len(dataset.val) + len(dataset.test) == 20
     assert all(("Eiffel" in str(photo.path)) == (photo.label == 0) for photo in dataset.train)
 
 
@@ -60,7 +71,9 @@ def test_val_is_carved_from_train_beside_a_given_test(root: Path, tmp_path: Path
     shutil.copytree(root, tmp_path / "given" / "train")
     write_class(tmp_path / "given" / "test" / "Stonehenge", range(50, 53))
     dataset = open_dataset(DataConfig(data=str(tmp_path / "given")))
-    assert [len(dataset.train), len(dataset.val), len(dataset.test)] == [16, 4, 3]
+    assert len(dataset.train) + len(dataset.val) == 20
+    assert all(dataset.class_counts("val").values())
+    assert dataset.class_counts("test") == {"Eiffel Tower": 0, "Stonehenge": 3}
 
 
 def test_train_copies_of_test_photos_are_left_out(
@@ -97,7 +110,8 @@ def test_photos_without_a_landmark_are_found_and_assigned(
     dataset = open_dataset(DataConfig(data=str(root), not_landmarks=given))
     assert dataset.classes == ("Eiffel Tower", "Stonehenge")
     counts = [len(dataset.distractors(split)) for split in SPLITS]
-    assert counts == [7, 3, 10]
+    assert sum(counts) == 20
+    assert all(counts)
     assert {photo.label for photo in dataset.distractors("test")} == {NOT_A_LANDMARK}
 
 
@@ -178,7 +192,66 @@ def test_a_class_without_test_photos_gets_a_warning(
     shutil.copytree(root, tmp_path / "given" / "train")
     write_class(tmp_path / "given" / "test" / "Stonehenge", range(50, 53))
     open_dataset(DataConfig(data=str(tmp_path / "given")))
-    assert "1 classes have no test photos: Eiffel Tower" in caplog.text
+    assert "1 classes have no test photos, so they are trained and not" in caplog.text
+
+
+def test_a_landmark_with_two_photos_is_trained_and_not_measured(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_class(root / "Atomium", range(50, 52))
+    dataset = open_dataset(DataConfig(data=str(root)))
+    assert [dataset.class_counts(split)["Atomium"] for split in SPLITS] == [1, 1, 0]
+    assert "1 classes have no test photos, so they are trained and not measured: Atomium" in (
+        caplog.text
+    )
+
+
+def write_days(folder: Path, first: int, days: Sequence[str], camera: str = "EOS 5D") -> None:
+    for seed, (day, number) in enumerate(product(days, range(4)), start=first):
+        taken = f"{day} {10 + number}:00:00"
+        write_snapshot(folder / f"{seed}.jpg", seed, taken, camera)
+
+
+def test_photos_of_one_camera_and_day_are_in_one_split(tmp_path: Path) -> None:
+    days = [f"2023:07:{day:02d}" for day in range(2, 10)]
+    write_days(tmp_path / "Atomium", 0, days)
+    write_days(tmp_path / "Stonehenge", 100, days, camera="EOS R6")
+    for seed in range(3):
+        dataset = open_dataset(DataConfig(data=str(tmp_path), seed=seed))
+        visits = [{photo.visit for photo in dataset.split(split)} for split in SPLITS]
+        assert sum(map(len, visits)) == len(set.union(*visits)) == 16
+        assert all(visits)
+    apart = open_dataset(DataConfig(data=str(tmp_path), grouping="copies"))
+    assert {photo.visit for photo in apart.train} == {""}
+    days_of = [{int(photo.path.stem) // 4 for photo in apart.landmarks(split)} for split in SPLITS]
+    assert sum(map(len, days_of)) > 16
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        ("2023:07:14 23:50:00", "2023:07:15 00:20:00", True),
+        ("2023:07:14 10:00:00", "2023:07:15 10:00:00", False),
+        # A clock that was never set says nothing.
+        ("2000:01:01 00:00:12", "2000:01:01 00:00:12", False),
+        ("0000:00:00 00:00:00", "0000:00:00 00:00:00", False),
+    ],
+)
+def test_a_visit_is_a_day_that_ends_after_midnight(
+    tmp_path: Path, first: str, second: str, together: bool
+) -> None:
+    paths = [write_snapshot(tmp_path / f"{n}.jpg", n, t) for n, t in enumerate((first, second))]
+    photos, _ = read_and_group([ListedFile(path, 0, None) for path in paths])
+    one, other = (item.photo.visit for item in photos)
+    assert (one == other != "") == together
+
+
+def test_with_grouping_none_copies_may_part(root: Path) -> None:
+    with Image.open(root / "3.Stonehenge" / "20.jpg") as picture:
+        picture.resize((90, 75)).save(root / "3.Stonehenge" / "copy.png")
+    files = [ListedFile(path, 0, None) for path in sorted((root / "3.Stonehenge").iterdir())]
+    assert len({item.group for item in read_and_group(files)[0]}) == 10
+    assert len({item.group for item in read_and_group(files, grouping="none")[0]}) == 11
 
 
 @pytest.mark.parametrize(
@@ -243,7 +316,7 @@ def test_postcards_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert first.name == "postcards"
     assert first.root.parent == tmp_path / "cache"
     assert len(first.landmarks("test")) == first.num_classes
-    assert len(first.distractors("test")) == 4
+    assert sum(len(first.distractors(split)) for split in SPLITS) == 8
 
 
 def udacity_zip(path: Path, classes: int) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments import data, recipes
 from landmark_ml.config import DataConfig
@@ -21,11 +22,12 @@ from landmark_ml.reports.dataset_report import (
     DataIssue,
     DataIssues,
     DatasetReport,
+    describe_groups,
     find_issues,
     report_dataset,
 )
 from landmark_ml.training.phases import draw_training_photos
-from tests.photo_folders import write_class, write_photo, write_two_classes
+from tests.photo_folders import write_class, write_photo, write_snapshot, write_two_classes
 
 
 def report(config: DataConfig) -> DatasetReport:
@@ -100,7 +102,8 @@ def test_the_entry_point_prints_a_summary(
     data.main()
     printed = capsys.readouterr().out
     assert asked == [DataConfig(data="photos", places="", seed=3)]
-    assert "photos: 2 classes, 12 train" in printed
+    assert f"photos: 2 classes, {len(result.dataset.train)} train" in printed
+    assert "Groups of near-duplicates: 0, with 0 photos." in printed
     assert "- Unreadable files: 1 (" in printed
     assert "run 'data-photos'" in printed
 
@@ -176,6 +179,20 @@ def test_a_training_photo_that_is_also_in_test_is_leaked(tmp_path: Path) -> None
     shutil.copy(root / "test/Stonehenge/140.jpg", root / "train/Stonehenge/seen.jpg")
     (found,) = issues_of(root).found
     assert (found.problem, found.subject) == ("leaked", "train/Stonehenge/seen.jpg")
+
+
+def test_near_duplicates_and_visits_are_counted(tmp_path: Path) -> None:
+    root = write_sound(tmp_path)
+    with Image.open(root / "train/Stonehenge/101.jpg") as picture:
+        picture.resize((60, 50)).save(root / "train/Stonehenge/smaller.png")
+    for seed in range(300, 303):
+        write_snapshot(root / f"train/Eiffel_Tower/{seed}.jpg", seed, "2023:07:14 10:00:00")
+    write_snapshot(root / "train/Stonehenge/303.jpg", 303, "2023:07:14 18:00:00")
+    told = describe_groups(open_dataset(DataConfig(data=str(root))))
+    assert told.startswith(
+        "Groups of near-duplicates: 1, with 2 photos."
+        " Visits (one landmark, one camera, one day): 1, with 3 photos. Each stays in one split."
+    )
 
 
 def test_copies_within_a_class_are_repeated(tmp_path: Path) -> None:

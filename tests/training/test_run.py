@@ -16,7 +16,7 @@ from landmark_ml.tracking import run as tracking
 from landmark_ml.training import run as training
 from landmark_ml.training.run import History, check_splits, run_training
 from tests.interrupted_runs import QUICK, write_colour_folders
-from tests.photo_folders import write_class
+from tests.photo_folders import write_class, write_snapshot
 
 OWN: dict[str, Any] = {"backbone": "landmark_cnn", "feature_stages": 0}
 
@@ -73,6 +73,15 @@ def test_three_photos_of_a_class_are_enough_for_every_split(tmp_path: Path) -> N
     with pytest.raises(ValueError, match="a class needs at least 3 that do not look the same"):
         check_splits(open_dataset(DataConfig(data=str(tmp_path / "2"))))
     check_splits(open_dataset(DataConfig(data=str(tmp_path / "3"))))
+
+
+def test_photos_of_one_visit_are_refused_with_the_reason(tmp_path: Path) -> None:
+    for seed in range(12):
+        path = tmp_path / ("one" if seed % 2 else "other") / f"{seed}.jpg"
+        write_snapshot(path, seed, f"2023:07:14 10:{seed:02d}:00")
+    with pytest.raises(ValueError, match=r"no val photo .* of one visit .* grouping=copies"):
+        check_splits(open_dataset(DataConfig(data=str(tmp_path))))
+    check_splits(open_dataset(DataConfig(data=str(tmp_path), grouping="copies")))
 
 
 def test_a_mistake_in_the_places_is_found_before_training(tmp_path: Path) -> None:

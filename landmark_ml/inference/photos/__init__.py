@@ -4,6 +4,7 @@ from landmark_ml.inference.photos.decoder import (
     check_bytes,
     decode_photo,
     read_at_most,
+    read_capture,
     read_location,
     read_photo,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "check_bytes",
     "decode_photo",
     "read_at_most",
+    "read_capture",
     "read_location",
     "read_photo",
 ]

@@ -14,6 +14,7 @@ import re
 import stat
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,23 @@ def read_location(source: bytes | Path) -> tuple[float, float] | None:
 
     Raises OSError when the file cannot be opened (missing, a folder, no permission).
     """
+    image = _open_for_exif(source)
+    return None if image is None else _gps_position(image)
+
+
+def read_capture(source: bytes | Path) -> tuple[str, datetime] | None:
+    """(camera, local time) of a photo's EXIF; None when it does not carry both, and for a TIFF.
+
+    camera: make, model and serial number, as far as they are given.
+    Raises OSError when the file cannot be opened (missing, a folder, no permission).
+    """
+    image = _open_for_exif(source)
+    # The directories of a TIFF may be as long as the file, and no camera writes one.
+    return None if image is None or image.format == "TIFF" else _capture(image)
+
+
+def _open_for_exif(source: bytes | Path) -> ImageFile.ImageFile | None:
+    """Open a photo that may carry EXIF; None for one that carries none or is refused."""
     try:
         data = read_photo(source, DEFAULT_LIMITS)
         if photo_format(data) == "JPEG" and not jpeg_has_exif(data):
@@ -123,7 +141,7 @@ def read_location(source: bytes | Path) -> tuple[float, float] | None:
     # The PNG plugin would decode the pixels to look for EXIF behind them.
     if image.format == "PNG" and b"eXIf" not in data and b"Raw profile type" not in data:
         return None
-    return _gps_position(image)
+    return image
 
 
 def read_photo(source: bytes | Path, limits: PhotoLimits = DEFAULT_LIMITS) -> bytes:
@@ -361,6 +379,23 @@ def _gps_position(image: Image.Image) -> tuple[float, float] | None:
         return None
     # Cameras without a fix write zeros.
     return None if latitude == 0 and longitude == 0 else (latitude, longitude)
+
+
+def _capture(image: Image.Image) -> tuple[str, datetime] | None:
+    try:
+        exif = _exif(image)
+        details = exif.get_ifd(ExifTags.IFD.Exif)
+        taken = datetime.strptime(
+            str(details[ExifTags.Base.DateTimeOriginal]).strip("\0 "), "%Y:%m:%d %H:%M:%S"
+        )
+        model = str(exif[ExifTags.Base.Model])
+    except Exception as error:
+        # As above; most photos from the web carry neither.
+        logger.debug("no camera and time in the EXIF: %r", error)
+        return None
+    make = str(exif.get(ExifTags.Base.Make, ""))
+    serial = str(details.get(ExifTags.Base.BodySerialNumber, ""))
+    return " ".join(part.strip("\0 ") for part in (make, model, serial)), taken
 
 
 def _exif(image: Image.Image) -> Image.Exif:

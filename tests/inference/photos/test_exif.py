@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from landmark_ml.inference.photos import decode_photo, read_location
+from landmark_ml.inference.photos import decode_photo, read_capture, read_location
 
 PARIS = {1: "N", 2: (48.0, 51.0, 30.0), 3: "E", 4: (2.0, 17.0, 40.2)}
 
@@ -68,7 +69,41 @@ def test_unsound_positions_are_none(change: dict[int, Any]) -> None:
     assert read_location(data) is None
 
 
+def snapshot(kind: str = "JPEG", **tags: str) -> bytes:
+    exif, named = Image.Exif(), {"Make": "Canon", "Model": "EOS 5D", **tags}
+    details = exif.get_ifd(ExifTags.IFD.Exif)
+    for name, value in named.items():
+        part = exif if name in ("Make", "Model") else details
+        part[ExifTags.Base[name]] = value
+    return photo(exif.tobytes(), kind)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_camera_and_time_are_read(kind: str) -> None:
+    data = snapshot(kind, DateTimeOriginal="2023:07:14 10:11:12", BodySerialNumber="77")
+    assert read_capture(data) == ("Canon EOS 5D 77", datetime(2023, 7, 14, 10, 11, 12))
+
+
+@pytest.mark.parametrize("taken", ["", "0000:00:00 00:00:00", "2023:07:14", "yesterday"])
+def test_a_time_that_is_none_is_none(taken: str) -> None:
+    assert read_capture(snapshot(DateTimeOriginal=taken)) is None
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.data())
+def test_a_damaged_capture_never_raises(draw: st.DataObject) -> None:
+    data = bytearray(snapshot(DateTimeOriginal="2023:07:14 10:11:12"))
+    for _ in range(draw.draw(st.integers(1, 4))):
+        data[draw.draw(st.integers(20, 150))] = draw.draw(st.integers(0, 255))
+    found = read_capture(bytes(data))
+    assert found is None or isinstance(found[1], datetime)
+
+
 def test_no_exif_or_no_photo_is_none() -> None:
+    assert read_capture(photo(Image.Exif())) is None
+    assert read_capture(gps_photo(PARIS)) is None
+    assert read_capture(b"<svg/>") is None
     assert read_location(photo(Image.Exif())) is None
     assert read_location(photo(Image.Exif(), "PNG")) is None
     assert read_location(b"") is None
