@@ -1,7 +1,7 @@
 """Photos with labels: a dataset by name or folder, split into train, val and test.
 
-Gives other rooms `Dataset` and `Photo`, the manifest that records a split, and in `opening` the
-way to open a dataset.
+Gives other rooms `Dataset` and `Photo`, the manifest that records a split, in `opening` the way to
+open a dataset, and in `near_duplicates` what tells whether a model has learned a photo (`Learned`).
 """
 
 from landmark_ml.data.dataset import (
