@@ -22,10 +22,14 @@ def main() -> None:
 
 def print_promotion(result: PromotionResult) -> None:
     """Print what was repaired, each challenger's gates, the outcome, and where the receipt is."""
+    from landmark_ml.registry.promote import explain
+
     for note in result.repaired:
         print(f"repaired: {note}")
     for verdict in result.receipt.verdicts:
         print(f"\nversion {verdict.judged.version}")
+        for line in explain(verdict, result.receipt):
+            print(f"  {line}")
         for gate in verdict.gates:
             print(f"  {gate.outcome:<12} {gate.name:<22} {gate.measured}")
     print(f"\n{result.receipt.conclusion}")

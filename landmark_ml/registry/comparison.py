@@ -192,8 +192,9 @@ def earlier_test_photos(
 ) -> list[frozenset[str] | None]:
     """Sha256 of the test photos of each earlier promotion; None: not known any more.
 
-    A promotion that judged nobody but some of these challengers against this champion, on just
-    these test photos, is left out: to repeat it is no new chance.
+    To repeat a promotion is no new chance. So one that judged the same versions on the same photos
+    counts once, and not at all if it judged some of these challengers against this champion on just
+    these test photos.
     """
     judged: dict[str, set[tuple[int, int]]] = {}
     for entry in entries:
@@ -201,11 +202,13 @@ def earlier_test_photos(
         if entry.kind in ("promote", "refuse") and entry.receipt and before:
             judged.setdefault(entry.receipt, set()).add((entry.version, before))
     again = {(version, champion) for version in challengers}
-    found = []
+    found, counted = [], set()
     for run_id, pairs in tqdm(judged.items(), desc="earlier promotions", unit="run", delay=1):
         photos = _test_photos(run_id)
-        if photos != test or not pairs <= again:
+        use = (photos, frozenset(pairs))
+        if photos is None or (use not in counted and not (photos == test and pairs <= again)):
             found.append(photos)
+            counted.add(use)
     return found
 
 

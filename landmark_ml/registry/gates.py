@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 
 Outcome = Literal["passed", "failed", "not checked", "skipped"]
 
+_LEARNED_ALL = (
+    "it was trained on or chosen by all test photos that show a landmark; give data that it has not"
+    " seen"
+)
 _LONGEST_SECONDS = 180
 _OFFLINE = (
     "NewConnectionError",
@@ -114,20 +118,16 @@ def check_gates(
 
 
 def _unseen_photos(challenger: Judged) -> GateResult:
-    asked = "it is known which test photos it learned, and others are left"
+    asked = "its run says which test photos it learned, and others are left"
+    outcome: Outcome = "not checked"
     if challenger.learned is None:
         measured = f"its run has no {MANIFEST}"
-        return GateResult("unseen photos", "not checked", measured, asked)
-    if challenger.predictions is None:
-        measured = (
-            f"no test photo of a landmark is left: it was trained on or chosen by"
-            f" {challenger.learned} of them; give data that it has not seen"
-        )
-        return GateResult("unseen photos", "not checked", measured, asked)
-    measured = f"{len(challenger.predictions.photos)} left, {challenger.learned} learned"
-    if not challenger.checks_copies:
-        measured += " (the same bytes; its run cannot tell near-duplicates)"
-    return GateResult("unseen photos", "passed", measured, asked)
+    elif challenger.predictions is None:
+        measured = _LEARNED_ALL
+    else:
+        outcome = "passed"
+        measured = f"{challenger.learned} left out, judged on {len(challenger.predictions.photos)}"
+    return GateResult("unseen photos", outcome, measured, asked)
 
 
 def _compare(
@@ -135,14 +135,11 @@ def _compare(
 ) -> Iterator[GateResult]:
     """Gates that need the champion on the same photos."""
     if comparison is None:
-        said = champion.problem or (
-            f"it was trained on or chosen by all {champion.learned} test photos of a landmark; give"
-            " data that neither has seen"
-        )
+        said = champion.problem or _LEARNED_ALL
         measured = f"the champion cannot be judged on these photos: {said}"
         yield GateResult("better top-1", "not checked", measured, "both judged on the same photos")
         return
-    yield _top1(champion, comparison, limits, alpha)
+    yield _top1(comparison, limits, alpha)
     if comparison.removed:
         named = f"no longer knows {listed(comparison.removed)}"
         asked = "every landmark of the champion, or allow_removed=True"
@@ -170,48 +167,45 @@ def _compare(
             before.unseen.accepted if before.unseen else shows[:0],
         ),
     ):
-        name = f"tags on {kind}"
+        name, margin = f"tags on {kind}", limits.false_tag_margin
         if not len(first):
-            yield GateResult(name, "skipped", f"no test photo of {kind}", "")
+            yield GateResult(
+                name, "skipped", f"no test photo of {kind}", _no_more(margin, "higher")
+            )
             continue
         shares = f"{first.mean():.1%} of {len(first)} photos, champion {second.mean():.1%}"
         difference = compare_shares(first, second)
-        yield _no_harm(name, difference, limits.false_tag_margin, lower=True, said=shares)
+        yield _no_harm(name, difference, margin, lower=True, said=shares)
 
 
-def _top1(
-    champion: Judged, comparison: Comparison, limits: PromoteConfig, alpha: float
-) -> GateResult:
+def _top1(comparison: Comparison, limits: PromoteConfig, alpha: float) -> GateResult:
     """Better, or with new landmarks not worse, on photos of landmarks that both know."""
-    name, needed = "better top-1", fewest_wins(alpha)
-    asked = f"one-sided McNemar p below {alpha:.2g}, for which {needed} photos won and none lost do"
-    if comparison.added:
-        name, needed = "top-1 not worse", fewest_photos(limits.top1_margin, alpha)
-        asked = (
-            f"the whole {100 - 200 * alpha:.4g}% interval above -{limits.top1_margin:g}, on the"
-            " landmarks of both"
-        )
     first, second = comparison.right
-    photos = len(first)
+    photos, margin = len(first), limits.top1_margin
+    if comparison.added:
+        name, needed = "top-1 not worse", fewest_photos(margin, alpha)
+        asked = f"the whole {_percent(alpha)} interval above -{margin:g}, on the landmarks of both"
+    else:
+        name, needed = "better top-1", fewest_wins(alpha)
+        asked = (
+            f"one-sided McNemar p below {alpha:.2g}: {needed} photos won and none lost are enough"
+        )
     if photos < needed:
         measured = (
-            f"{photos} photos of landmarks that both know and neither learned are left; {needed}"
-            f" is the least that can show it at alpha {alpha:.2g}"
+            f"{photos} photos are left of landmarks that both know and that neither learned;"
+            f" {needed} is the least that can show it"
         )
+        if comparison.added:
+            measured += ": add test photos, or accept a larger top1_margin"
         return GateResult(name, "not checked", measured, asked)
     difference = compare_shares(first, second, alpha=alpha)
     won, lost = int((first & ~second).sum()), int((second & ~first).sum())
     p = float(binomtest(won, won + lost, alternative="greater").pvalue) if won + lost else 1.0
     measured = (
-        f"{_spell(difference, alpha)}, p = {p:.2g}; only it {won}, only the champion {lost} of"
-        f" {photos} photos"
+        f"{_spell(difference, alpha)}{'' if comparison.added else f', p = {p:.2g}'}; only it {won},"
+        f" only the champion {lost} of {photos} photos"
     )
-    if champion.learned is None:
-        measured += f"; its run has no {MANIFEST}, so the champion may have learned from them"
-    elif not champion.checks_copies:
-        measured += "; its run cannot tell whether the champion learned near-duplicates of them"
-    shown_enough = difference.low > -limits.top1_margin if comparison.added else p < alpha
-    return _gate(name, shown_enough, measured, asked)
+    return _gate(name, difference.low > -margin if comparison.added else p < alpha, measured, asked)
 
 
 def _new_landmarks(comparison: Comparison, limits: PromoteConfig) -> Iterator[GateResult]:
@@ -257,13 +251,21 @@ def _no_harm(
     """A gate that fails when a model is surely worse than another by more than a margin."""
     least = difference.low if lower else -difference.high
     measured = _spell(difference, 0.025) + (f"; {said}" if said else "")
-    asked = f"not surely more than {margin:g} {'higher' if lower else 'lower'}"
-    return _gate(name, least <= margin, measured, asked)
+    return _gate(name, least <= margin, measured, _no_more(margin, "higher" if lower else "lower"))
+
+
+def _no_more(margin: float, direction: str) -> str:
+    return f"not surely more than {margin:g} {direction}"
 
 
 def _spell(difference: Interval, alpha: float) -> str:
     value, low, high = difference
-    return f"{value:+.4f} ({100 - 200 * alpha:.4g}% {low:+.4f} to {high:+.4f})"
+    return f"{value:+.4f} ({_percent(alpha)} {low:+.4f} to {high:+.4f})"
+
+
+def _percent(alpha: float) -> str:
+    """Level of the interval both ends of which err with probability alpha."""
+    return f"{100 - 200 * alpha:.4g}%"
 
 
 def _gate(name: str, passed: bool, measured: str, asked: str) -> GateResult:

@@ -255,14 +255,14 @@ def explain(verdict: Verdict, receipt: Receipt) -> list[str]:
         used = f"{spending.uses:.1f}".removesuffix(".0")
         shared = f", shared by {count} challengers" if (count := len(receipt.verdicts)) > 1 else ""
         lines.append(
-            f"Earlier promotions on these photos: {used}. So alpha is {spending.now:.2g} now"
-            f"{shared}, and {spending.left:.2g} is left for all later ones. New test photos renew"
-            " it."
+            "Earlier promotions on these photos, each counted by the share of them that it used:"
+            f" {used}. So alpha is {spending.now:.2g} now{shared}, and {spending.left:.2g} is left"
+            " for all later ones. New test photos renew it."
         )
         if spending.unread:
             lines.append(
-                f"The test photos of {spending.unread} earlier promotions are not known any more:"
-                " these count in full."
+                "Not checked: which test photos earlier promotions used whose runs are gone:"
+                f" {spending.unread}, counted in full."
             )
     return lines
 

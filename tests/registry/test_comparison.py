@@ -132,6 +132,9 @@ def test_earlier_promotions_are_read_from_the_history(tracking_uri: str) -> None
         Entry("promote", 3, 3, (2,), 2, "", other),
         refused(4, 3, same),
         refused(5, 3, same),
+        # Twice the same is one chance.
+        refused(3, 2, other),
+        refused(3, 2, promotion("a")),
         refused(6, 3, damaged),
         refused(7, 3, "a-run-that-is-gone"),
         Entry("rollback", 2, 2, (), 3, "", ""),

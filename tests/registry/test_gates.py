@@ -127,10 +127,11 @@ def test_new_landmarks_do_not_hide_losses_on_old_ones() -> None:
     assert stops(grown(old, [True] * 40), champion) == []
 
 
-def test_without_a_test_photo_too_few_are_left_to_show_that_nothing_was_lost() -> None:
+def test_too_few_photos_cannot_show_that_nothing_was_lost() -> None:
     few = outcomes(grown([True] * 124, [True] * 4), old_champion([True] * 124, 4))
     assert few["top-1 not worse"].outcome == "not checked"
-    assert "125 is the least" in few["top-1 not worse"].measured
+    said = "125 is the least that can show it: add test photos, or accept a larger top1_margin"
+    assert said in few["top-1 not worse"].measured
     assert stops(grown([True] * 125, [True] * 4), old_champion([True] * 125, 4)) == []
 
 
@@ -248,20 +249,18 @@ def test_without_a_manifest_the_gate_on_unseen_photos_is_not_passed() -> None:
 
 
 def test_photos_that_were_left_out_are_counted() -> None:
-    gate = outcomes(judged(2, answers(190, 200), learned=30, checks_copies=False))["unseen photos"]
-    assert gate.outcome == "passed"
-    assert gate.measured == (
-        "200 left, 30 learned (the same bytes; its run cannot tell near-duplicates)"
-    )
+    gate = outcomes(judged(2, answers(190, 200), learned=30))["unseen photos"]
+    assert (gate.outcome, gate.measured) == ("passed", "30 left out, judged on 200")
 
 
 def test_a_model_that_learned_every_test_photo_is_not_checked() -> None:
     learned = replace(BETTER, report=None, learned=200)
     assert stops(learned) == ["unseen photos"]
-    assert "chosen by 200 of them; give data" in outcomes(learned)["unseen photos"].measured
+    said = "chosen by all test photos that show a landmark; give data"
+    assert said in outcomes(learned)["unseen photos"].measured
     gate = outcomes(BETTER, replace(CHAMPION, report=None, learned=200))["better top-1"]
     assert gate.outcome == "not checked"
-    assert "chosen by all 200 test photos" in gate.measured
+    assert said in gate.measured
 
 
 def test_a_model_that_cannot_be_loaded_fails_the_first_gate_only() -> None:
@@ -276,20 +275,9 @@ def test_a_champion_that_cannot_be_judged_is_not_beaten() -> None:
     assert "it needs pickle" in gate.measured
 
 
-@pytest.mark.parametrize(
-    ("facts", "doubt"),
-    [
-        ({"learned": None}, "no split_manifest.json, so the champion may have learned from them"),
-        ({"checks_copies": False}, "cannot tell whether the champion learned near-duplicates"),
-    ],
-)
-def test_what_is_not_known_of_the_champion_is_said_and_stops_nobody(
-    facts: dict[str, object], doubt: str
-) -> None:
-    champion = replace(CHAMPION, **facts)  # type: ignore[arg-type]
-    assert stops(BETTER, champion) == []
-    assert doubt in outcomes(BETTER, champion)["better top-1"].measured
-    assert doubt not in outcomes(BETTER)["better top-1"].measured
+@pytest.mark.parametrize("facts", [{"learned": None}, {"checks_copies": False}])
+def test_what_is_not_known_of_the_champion_stops_nobody(facts: dict[str, object]) -> None:
+    assert stops(BETTER, replace(CHAMPION, **facts)) == []  # type: ignore[arg-type]
 
 
 def test_without_a_champion_there_is_nothing_to_beat() -> None:

@@ -24,6 +24,7 @@ from landmark_ml.registry.gates import GateResult
 from landmark_ml.registry.history import AliasHistory, ConflictError, roll_back, tell_history
 from landmark_ml.registry.promote import (
     Receipt,
+    explain,
     run_promotion,
     to_html,
     to_json,
@@ -371,6 +372,45 @@ def test_a_verdict_names_the_gates_that_stopped_it(accepted: Receipt, refused: R
     verdict = refused.verdict(3)
     assert not verdict.passed
     assert verdict.stopped_by.startswith("better top-1 failed: -0.3000")
+
+
+def test_what_was_compared_and_what_was_not_checked_is_said() -> None:
+    champion = replace(CHAMPION, learned=None)
+    challenger = replace(BETTER, learned=12, checks_copies=False)
+    found = receipt(challenger, champion=champion, winner=2)
+    assert explain(found.verdicts[0], found) == [
+        "Compared on 200 photos of 2 landmarks that both know and 0 of none.",
+        "Left out: 12 test photos that the challenger was trained on or chosen by, or nearly the"
+        " same.",
+        "Not checked: whether the challenger learned near-duplicates of these photos.",
+        "Not checked: whether the champion learned from some of these photos.",
+        "Earlier promotions on these photos, each counted by the share of them that it used: 0. So"
+        " alpha is 0.025 now, and 0.025 is left for all later ones. New test photos renew it.",
+    ]
+    more = (*CLASSES, "Moai")
+    for versions, said in (
+        ((judged(2, predictions([True] * 200, classes=more)), CHAMPION), "New, known to the"),
+        ((CHAMPION, judged(2, predictions([True] * 200, classes=more))), "Known to the champion"),
+    ):
+        found = receipt(versions[0], champion=versions[1], winner=0)
+        assert any(line.startswith(said) for line in explain(found.verdicts[0], found))
+
+
+def test_the_same_test_photos_decide_at_an_ever_smaller_alpha(name: str) -> None:
+    def alpha(candidates: str) -> float:
+        receipt = run_promotion(PromoteConfig(name=name, candidates=candidates)).receipt
+        spending = receipt.verdicts[0].spending
+        assert spending is not None
+        written = json.loads(mlflow.artifacts.load_text(f"runs:/{receipt.run_id}/receipt.json"))
+        assert written["challengers"][0]["alpha"]["now"] == spending.now
+        return spending.now
+
+    assert alpha("3") == pytest.approx(0.05 / 2)
+    # The same once more is no new chance.
+    assert alpha("3") == pytest.approx(0.05 / 2)
+    assert alpha("2") == pytest.approx(0.05 / 6)
+    assert standing(name) == (2, 1)
+    assert alpha("4") == pytest.approx(0.05 / 12)
 
 
 def test_the_json_holds_every_number(accepted: Receipt) -> None:
