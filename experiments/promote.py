@@ -31,7 +31,7 @@ def print_promotion(result: PromotionResult) -> None:
         for line in explain(verdict, result.receipt):
             print(f"  {line}")
         for gate in verdict.gates:
-            print(f"  {gate.outcome:<12} {gate.name:<22} {gate.measured}")
+            print(f"  {gate.outcome:<12} {gate.name:<24} {gate.measured}")
     print(f"\n{result.receipt.conclusion}")
     if result.entry is not None:
         name, entry = result.receipt.name, result.entry

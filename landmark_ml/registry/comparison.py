@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
 from tqdm.auto import tqdm
 
+from landmark_ml.data import NOT_A_LANDMARK
 from landmark_ml.evaluation.judge import Predictions
 from landmark_ml.evaluation.significance import differences_by_class
 from landmark_ml.registry.history import Entry
@@ -34,7 +35,8 @@ class Comparison:
     challenger, champion: on photos of landmarks that both know and of none, row by row the same
     photo; their `unseen` are those of landmarks that neither knows, None without any. new: the
     challenger's on photos of landmarks that it alone knows, None without any. added, removed:
-    landmarks that only the challenger, only the champion knows. photos: sha256 of all these photos.
+    landmarks that only the challenger, only the champion knows. photos: sha256 of those of shared
+    landmarks, on which the test of top-1 decides.
     """
 
     challenger: Predictions
@@ -58,16 +60,14 @@ class Comparison:
         apart: list[Predictions | None] = [None, None]
         if challenger.unseen and champion.unseen and neither.size:
             apart = [challenger.unseen.take(neither[0]), champion.unseen.take(neither[1])]
-        asked = [challenger.photos[row] for row in (*both[0], *new[0])]
-        if challenger.unseen:
-            asked += [challenger.unseen.photos[row] for row in neither[0]]
+        paired = [challenger.photos[row] for row in both[0]]
         return cls(
             challenger=replace(challenger.take(both[0]), unseen=apart[0]),
             champion=replace(champion.take(both[1]), unseen=apart[1]),
             new=challenger.take(new[0]) if new.size else None,
             added=tuple(sorted(set(challenger.classes) - set(champion.classes))),
             removed=tuple(sorted(set(champion.classes) - set(challenger.classes))),
-            photos=frozenset(photo.sha256 for photo in asked),
+            photos=frozenset(photo.sha256 for photo in paired if photo.label != NOT_A_LANDMARK),
         )
 
     @property
@@ -146,6 +146,12 @@ def fewest_photos(margin: float, alpha: float) -> int:
     return math.floor(z2 * (1 / margin - 1)) + 1
 
 
+def least_margin(photos: int, alpha: float) -> float:
+    """The margin that `fewest_photos` turns into these photos."""
+    z2 = float(norm.isf(alpha)) ** 2
+    return z2 / (photos + z2)
+
+
 @dataclass(frozen=True)
 class Spending:
     """What is spent of an error probability on one more decision by the same test photos.
@@ -155,8 +161,8 @@ class Spending:
     is no better; a union bound, which holds although all use the same photos. Spending alpha goes
     back to Lan and DeMets, Discrete sequential boundaries for clinical trials, Biometrika 1983.
 
-    uses: k - 1. An earlier promotion counts by the share of the photos now compared that it had
-    among its test photos, so new test photos renew alpha. promotions: how many there were. unread:
+    uses: k - 1. An earlier promotion counts by the share of these photos that it had among its
+    test photos, so new test photos renew alpha. promotions: how many there were. unread:
     those of them whose test photos are not known any more; they count in full.
     """
 

@@ -32,6 +32,7 @@ from landmark_ml.registry.comparison import (
     class_losses,
     fewest_photos,
     fewest_wins,
+    least_margin,
     listed,
 )
 
@@ -167,15 +168,13 @@ def _compare(
             before.unseen.accepted if before.unseen else shows[:0],
         ),
     ):
-        name, margin = f"tags on {kind}", limits.false_tag_margin
+        name = f"tags on {kind}"
         if not len(first):
-            yield GateResult(
-                name, "skipped", f"no test photo of {kind}", _no_more(margin, "higher")
-            )
+            yield GateResult(name, "skipped", f"no test photo of {kind}", "photos of that kind")
             continue
         shares = f"{first.mean():.1%} of {len(first)} photos, champion {second.mean():.1%}"
         difference = compare_shares(first, second)
-        yield _no_harm(name, difference, margin, lower=True, said=shares)
+        yield _no_harm(name, difference, limits.false_tag_margin, lower=True, said=shares)
 
 
 def _top1(comparison: Comparison, limits: PromoteConfig, alpha: float) -> GateResult:
@@ -196,7 +195,8 @@ def _top1(comparison: Comparison, limits: PromoteConfig, alpha: float) -> GateRe
             f" {needed} is the least that can show it"
         )
         if comparison.added:
-            measured += ": add test photos, or accept a larger top1_margin"
+            least = least_margin(photos, alpha)
+            measured += f": add test photos, or accept a top1_margin above {least:.2g}"
         return GateResult(name, "not checked", measured, asked)
     difference = compare_shares(first, second, alpha=alpha)
     won, lost = int((first & ~second).sum()), int((second & ~first).sum())
@@ -251,11 +251,8 @@ def _no_harm(
     """A gate that fails when a model is surely worse than another by more than a margin."""
     least = difference.low if lower else -difference.high
     measured = _spell(difference, 0.025) + (f"; {said}" if said else "")
-    return _gate(name, least <= margin, measured, _no_more(margin, "higher" if lower else "lower"))
-
-
-def _no_more(margin: float, direction: str) -> str:
-    return f"not surely more than {margin:g} {direction}"
+    asked = f"not surely more than {margin:g} {'higher' if lower else 'lower'}"
+    return _gate(name, least <= margin, measured, asked)
 
 
 def _spell(difference: Interval, alpha: float) -> str:

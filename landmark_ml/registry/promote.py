@@ -44,7 +44,7 @@ from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.run import Run
 
 PAGE = "receipt.html"
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 # What `to_markdown` writes, but nothing that a person wrote under a similar heading.
 _RECEIPT = re.compile(
     r"\s*^### Promotion: [^\n]*\s+Against [^\n]*\s+\| gate [^\n]*(?:\n\|[^\n]*)*", re.MULTILINE

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ from benchmarks.promotion import (
     SIZES,
     false_promotions,
     made_up_models,
+    main,
     stopped_before,
     stopped_by,
 )
@@ -39,3 +43,15 @@ def test_really_worse_models_are_refused() -> None:
 def test_twenty_promotions_on_the_same_photos_stay_within_alpha() -> None:
     _, before, spent = false_promotions(522, 400)
     assert float(spent.rstrip("%")) <= 5 < float(before.rstrip("%"))
+
+
+def test_the_tables_are_printed_and_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "promotion.json"
+    monkeypatch.setattr("sys.argv", ["promotion", "--pairs=1", f"--out={out}"])
+    main()
+    printed = capsys.readouterr().out
+    assert "| as good | " in printed
+    assert "top-1 not worse is shown, 180 photos" in printed
+    assert len(json.loads(out.read_text())["better top-1, 522 photos"]) == 4

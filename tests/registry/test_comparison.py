@@ -6,8 +6,10 @@ import json
 from dataclasses import replace
 
 import mlflow
+import numpy as np
 import pytest
 
+from landmark_ml.evaluation.significance import compare_shares
 from landmark_ml.registry.comparison import (
     Comparison,
     Spending,
@@ -16,6 +18,7 @@ from landmark_ml.registry.comparison import (
     fewest_photos,
     fewest_wins,
     holm,
+    least_margin,
     listed,
 )
 from landmark_ml.registry.history import Entry
@@ -52,8 +55,7 @@ def test_each_photo_stands_where_the_two_models_knowledge_puts_it() -> None:
     assert found.champion.unseen is not None
     assert len(found.challenger.unseen.labels) == 3
     assert found.champion.unseen.accepted.tolist() == [True, False, False]
-    numbers = (*range(10), *range(20, 25), *range(40, 44), *range(60, 63))
-    assert found.photos == {f"{number:064x}" for number in numbers}
+    assert found.photos == {f"{number:064x}" for number in range(10)}
 
 
 def test_losses_are_corrected_for_the_number_of_landmarks() -> None:
@@ -75,6 +77,9 @@ def test_the_fewest_photos_are_those_with_which_the_test_can_pass() -> None:
     assert [fewest_wins(alpha) for alpha in (0.025, 1 / 64, 0.0001)] == [6, 7, 14]
     assert [fewest_photos(margin, 0.025) for margin in (0.03, 0.1)] == [125, 35]
     assert fewest_photos(0.03, 0.001) > fewest_photos(0.03, 0.025)
+    agreed = np.ones(81, dtype=bool)
+    assert least_margin(81, 0.01) == pytest.approx(compare_shares(agreed, agreed, alpha=0.01).high)
+    assert fewest_photos(least_margin(81, 0.01) + 1e-6, 0.01) == 81
 
 
 def test_many_names_are_cut_short() -> None:

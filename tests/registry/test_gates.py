@@ -130,7 +130,7 @@ def test_new_landmarks_do_not_hide_losses_on_old_ones() -> None:
 def test_too_few_photos_cannot_show_that_nothing_was_lost() -> None:
     few = outcomes(grown([True] * 124, [True] * 4), old_champion([True] * 124, 4))
     assert few["top-1 not worse"].outcome == "not checked"
-    said = "125 is the least that can show it: add test photos, or accept a larger top1_margin"
+    said = "125 is the least that can show it: add test photos, or accept a top1_margin above 0.03"
     assert said in few["top-1 not worse"].measured
     assert stops(grown([True] * 125, [True] * 4), old_champion([True] * 125, 4)) == []
 
