@@ -38,16 +38,16 @@ LIMITS = PromoteConfig()
 GUARDS = ("GAP", "ECE", "tags on no landmark")
 CHALLENGERS = {
     "as good": {},
-    "3 points less top-1": {"ease": -0.45},
-    "6 points less top-1": {"ease": -0.85},
-    "confidence too low, ECE 0.05": {"sharpness": 0.7},
-    "confidence too low, ECE 0.10": {"sharpness": 0.5},
+    "3 points less top-1": {"ease": -0.55},
+    "6 points less top-1": {"ease": -1.0},
+    "confidence too low, ECE 0.04": {"sharpness": 0.7},
+    "confidence too low, ECE 0.09": {"sharpness": 0.5},
     "tags 4% of photos of none": {"tagged": 0.04},
     "tags 8% of photos of none": {"tagged": 0.08},
 }
 USES = (0, 1, 4, 19)
 """Earlier promotions on the same photos."""
-BETTER, NOT_WORSE = (0.0, 0.2, 0.45, 0.8), (0.0, -0.15, -0.45)
+BETTER, NOT_WORSE = (0.0, 0.22, 0.48, 0.8), (0.0, -0.22, -0.55)
 """How much easier a challenger finds every photo, in logits."""
 _EASE, _SPREAD, _NOISE, _AGREEMENT = 4.1, 2.0, 0.7, 0.9
 _LANDMARKS, _RESAMPLES = 50, 1000

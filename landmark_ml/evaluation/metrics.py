@@ -147,7 +147,9 @@ def _macro_f1(p: Predictions) -> float:
     # Scikit-learn's f1_score takes most of the time of a bootstrap.
     shown_or_answered = np.bincount(np.r_[labels, best])
     right = np.bincount(labels[labels == best], minlength=len(shown_or_answered))
-    return _mean((2 * right / shown_or_answered)[shown_or_answered > 0])
+    # A landmark that no photo shows cannot be found, only answered wrongly.
+    landmarks = np.unique(labels)
+    return _mean(2 * right[landmarks] / shown_or_answered[landmarks])
 
 
 def _coverage(risk: float) -> Callable[[Predictions], float]:
@@ -207,7 +209,10 @@ METRICS: dict[str, Metric] = {
         "top-5", "right among the first five answers", _top(5), interval="bootstrap", detail=True
     ),
     "macro_f1": Metric(
-        "macro F1", "F1 of each landmark, averaged over them", _macro_f1, interval="bootstrap"
+        "macro F1",
+        "F1 of each landmark that photos show, averaged over them",
+        _macro_f1,
+        interval="bootstrap",
     ),
     "gap": Metric(
         "GAP",

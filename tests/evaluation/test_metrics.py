@@ -51,7 +51,8 @@ def test_the_metrics_of_photos_with_distractors(answered: Predictions) -> None:
     assert (found["auroc"], found["fpr_at_95_recall"]) == (1.0, 0.0)
     # By confidence the answers are wrong, right, wrong, right, then a distractor's.
     assert found["gap"] == pytest.approx((1 / 2 + 2 / 4) / 4)
-    assert found["macro_f1"] == pytest.approx((2 / 3 + 0 + 0 + 1) / 4)
+    # A landmark that was answered and that no photo shows does not count.
+    assert found["macro_f1"] == pytest.approx((2 / 3 + 0 + 1) / 3)
     assert found["aurc"] == pytest.approx((1 + 1 / 2 + 2 / 3 + 2 / 4 + 3 / 5) / 5)
     assert found["coverage_at_5_percent_risk"] == 0
     # Neither levels, places nor unseen landmarks were among the answers.
