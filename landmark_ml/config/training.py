@@ -23,6 +23,7 @@ _network = partial(option, group="Network")
 _head = partial(option, group="Head on cached features")
 _finetune = partial(option, group="Fine-tuning on pixels")
 _augment = partial(option, group="Augmentation")
+_rejection = partial(option, group="Photos of nothing that was learned")
 _run = partial(option, group="Run")
 
 
@@ -160,6 +161,16 @@ class TrainConfig(DataConfig):
     cutmix: float = _augment(0.0, "alpha of CutMix; 0: off")
     mix_probability: float = _augment(
         1.0, "share of the batches that mixup or CutMix changes", UNIT
+    )
+
+    max_unseen_tagged: float = _rejection(
+        0.05, "share of photos of landmarks never learned that may be tagged", UNIT
+    )
+    max_everyday_tagged: float = _rejection(
+        0.01, "share of photos of no landmark that may be tagged", UNIT
+    )
+    min_known_tagged: float = _rejection(
+        0.9, "share of photos of known landmarks that is tagged even where those two suffer", PART
     )
 
     device: str = _run("auto", "where to train", ("auto", "cpu", "cuda", "mps"))

@@ -40,11 +40,10 @@ from landmark_ml.inference.predictor import (
 )
 from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.create import LandmarkNetwork, state_digest
+from landmark_ml.networks.rejection import TAIL, Rejection
 
 logger = logging.getLogger(__name__)
 
-_RECALL = 0.95
-_FALSE_POSITIVES = 0.01
 _PRECISION = 0.95
 _LARGEST_MIN_CONFIDENCE = 0.5
 _LOG_TEMPERATURES = (math.log(0.02), math.log(20.0))
@@ -52,32 +51,30 @@ _LOG_TEMPERATURES = (math.log(0.02), math.log(20.0))
 
 @dataclass(frozen=True)
 class Calibration:
-    """temperature divides the logits; photos whose score is below threshold show no landmark.
+    """temperature divides the logits; rejection: which photos show no landmark.
 
     min_confidence: confidence from which an answer names its landmark; below it the city or the
     country is answered where that is more certain. 0 always names the landmark.
     """
 
     temperature: float
-    threshold: float
+    rejection: Rejection
     min_confidence: float = 0.0
 
 
-def calibrate(logits: Tensor, targets: Tensor, num_classes: int) -> Calibration:
-    """Fit all three on logits [N, outputs] and targets [N] of validation photos.
+def calibrate(
+    logits: Tensor, targets: Tensor, num_classes: int, rejection: Rejection
+) -> Calibration:
+    """Fit temperature and min_confidence on logits [N, outputs] and targets [N] of validation.
 
     A target of num_classes is a photo of no landmark.
     """
     temperature = fit_temperature(logits, targets)
     probabilities = torch.softmax(logits / temperature, dim=1)[:, :num_classes]
-    scores = landmark_scores(probabilities).numpy()
-    shows_one = (targets < num_classes).numpy()
-    correct = (probabilities.argmax(dim=1) == targets).numpy()[shows_one]
-    return Calibration(
-        temperature,
-        choose_threshold(scores, shows_one),
-        choose_min_confidence(scores[shows_one], correct),
-    )
+    shows_one = targets < num_classes
+    correct = (probabilities.argmax(dim=1) == targets)[shows_one].numpy()
+    confidence = probabilities.amax(dim=1)[shows_one].numpy()
+    return Calibration(temperature, rejection, choose_min_confidence(confidence, correct))
 
 
 def fit_temperature(logits: Tensor, targets: Tensor) -> float:
@@ -114,34 +111,6 @@ def calibrated_loss(logits: Tensor, targets: Tensor) -> float:
     odds = rivals.scatter(1, targets[:, None], -math.inf).logsumexp(dim=1)
     # log(1 + odds); torch's own cross-entropy rounds its smallest values to 0.
     return float(functional.softplus(odds).mean())
-
-
-def landmark_scores(probabilities: Tensor) -> Tensor:
-    """How certain it is that a photo shows a landmark: [N] from calibrated [N, landmarks].
-
-    The largest probability. It is low where the background or several landmarks compete, so it
-    detects everyday photos and landmarks that were never seen. `add_classifier` puts the same into
-    the graph; experiments/tried.md lists what else was measured.
-    """
-    return probabilities.amax(dim=1)
-
-
-def choose_threshold(scores: NDArray[np.floating], shows_one: NDArray[np.bool_]) -> float:
-    """Lowest score of a landmark photo that at most 1% of the distractors reach, at 95% recall.
-
-    Assumes one distractor more than were seen (Laplace's rule of succession), so fewer than 99
-    cannot show that it is 1%: then, as without any, it keeps 95% of the landmark photos.
-    scores, shows_one: [N].
-    """
-    landmarks, distractors = np.sort(scores[shows_one]), np.sort(scores[~shows_one])
-    # An interpolated quantile would lie above more than 5% of few photos.
-    floor = float(np.quantile(landmarks, 1 - _RECALL, method="lower"))
-    if not len(distractors):
-        return floor
-    reached = len(distractors) - np.searchsorted(distractors, landmarks)
-    false_positives = (reached + 1) / (len(distractors) + 1)
-    strict = landmarks[false_positives <= _FALSE_POSITIVES]
-    return min(float(strict[0]), floor) if len(strict) else floor
 
 
 def choose_min_confidence(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> float:
@@ -193,7 +162,7 @@ def export_network(
     """
     folder.mkdir(parents=True, exist_ok=True)
     backbone = trace_backbone(model, cache)
-    graph = add_classifier(backbone, model.classifier, len(classes), calibration.temperature)
+    graph = add_classifier(backbone, model.classifier, len(classes), calibration)
     onnx.checker.check_model(graph)
     onnx.save(graph, folder / GRAPH_FILE)
     names = gazetteer.shown_names(classes)
@@ -204,7 +173,8 @@ def export_network(
         "precision": "f32",
         "preprocessing": model.preprocessing.to_dict(),
         "temperature": calibration.temperature,
-        "threshold": calibration.threshold,
+        "threshold": calibration.rejection.threshold,
+        "expected": calibration.rejection.expected,
         "min_confidence": calibration.min_confidence,
         "classes": [
             {"landmark": label, "name": name, "place": asdict(place) if place else None}
@@ -217,24 +187,23 @@ def export_network(
 
 
 def add_classifier(
-    backbone: onnx.ModelProto, classifier: nn.Linear, num_classes: int, temperature: float
+    backbone: onnx.ModelProto, classifier: nn.Linear, num_classes: int, calibration: Calibration
 ) -> onnx.ModelProto:
     """Graph from pixels to `probabilities` [N, classes], `landmark_score` [N] and `attention`.
 
     A classifier with one output more than classes was trained with distractors: the probabilities
-    then sum to 1 minus that of the background. The score is `landmark_scores`.
+    then sum to 1 minus that of the background.
     """
     nodes = [
         helper.make_node("Gemm", [FEATURES, "weight", "bias"], ["logits"], transB=1),
         helper.make_node("Div", ["logits", "temperature"], ["scaled"]),
         helper.make_node("Softmax", ["scaled"], ["outputs"], axis=1),
         helper.make_node("Slice", ["outputs", "first", "last", "axis"], [PROBABILITIES]),
-        helper.make_node("ReduceMax", [PROBABILITIES, "axis"], [LANDMARK_SCORE], keepdims=0),
     ]
     constants = {
         "weight": classifier.weight.detach().cpu().numpy(),
         "bias": classifier.bias.detach().cpu().numpy(),
-        "temperature": np.array(temperature, dtype=np.float32),
+        "temperature": np.array(calibration.temperature, dtype=np.float32),
         "first": np.array([0], dtype=np.int64),
         "last": np.array([num_classes], dtype=np.int64),
         "axis": np.array([1], dtype=np.int64),
@@ -243,6 +212,7 @@ def add_classifier(
     graph.CopyFrom(backbone)
     graph.graph.node.extend(nodes)
     _add_constants(graph, constants)
+    _add_score(graph, calibration.rejection)
     del graph.graph.output[:]
     graph.graph.output.extend(
         [
@@ -253,6 +223,57 @@ def add_classifier(
     if has_feature_maps(backbone):
         _add_attention(graph, classifier)
     return graph
+
+
+def _add_score(graph: onnx.ModelProto, rejection: Rejection) -> None:
+    """Add the output `landmark_score` [N]: `rejection.signals`, weighed and ranked."""
+    nodes, learned = graph.graph.node, rejection.learned
+    constants: dict[str, NDArray[Any]] = {"weights": rejection.weights[:, None]}
+
+    def add(kind: str, inputs: str, output: str, **attributes: Any) -> None:
+        nodes.append(helper.make_node(kind, inputs.split(), [output], **attributes))
+
+    add("LogSoftmax", "logits", "log_outputs", axis=1)
+    add("Slice", "log_outputs first last axis", "log_probabilities")
+    add("ReduceMax", "log_probabilities axis", "log_probability", keepdims=1)
+    ranked = ["weighed"]
+    if learned is None:
+        add("MatMul", "log_probability weights", "weighed")
+    else:
+        constants["references"] = learned.references.T.numpy()
+        add("Slice", "logits first last axis", "landmark_logits")
+        add("ReduceMax", "landmark_logits axis", "best_logit", keepdims=1)
+        add("ReduceMean", "landmark_logits axis", "mean_logit", keepdims=1)
+        add("Sub", "best_logit mean_logit", "lead")
+        add("Sub", "landmark_logits mean_logit", "centred")
+        add("ReduceL2", "centred axis", "centred_length", keepdims=1)
+        add("Div", "centred centred_length", "direction")
+        add("MatMul", "direction references", "similarities")
+        add("ReduceMax", "similarities axis", "nearest", keepdims=1)
+        add("Concat", "log_probability best_logit lead nearest", "signals", axis=1)
+        add("MatMul", "signals weights", "weighed")
+    if learned is not None and len(rejection.known) > 1:
+        constants |= {"feature_mean": learned.mean.numpy(), "feature_scale": learned.scale.numpy()}
+        constants["centres"] = learned.centres.T.numpy()
+        add("Sub", "features feature_mean", "moved")
+        add("Div", "moved feature_scale", "standard")
+        add("ReduceL2", "standard axis", "length", keepdims=1)
+        add("Neg", "length", "shortness")
+        add("Div", "standard length", "standard_direction")
+        add("MatMul", "standard_direction centres", "to_centres")
+        add("ReduceMax", "to_centres axis", "to_centre", keepdims=1)
+        ranked += ["to_centre", "shortness"]
+    for place, (name, known) in enumerate(zip(ranked, rejection.known, strict=True)):
+        constants |= {
+            f"known_{name}": known[None],
+            f"tail_{name}": np.float32(TAIL if place else 1),
+        }
+        add("GreaterOrEqual", f"{name} known_{name}", f"above_{name}")
+        add("Cast", f"above_{name}", f"counted_{name}", to=TensorProto.FLOAT)
+        add("ReduceMean", f"counted_{name} axis", f"share_{name}", keepdims=0)
+        add("Mul", f"share_{name} tail_{name}", f"rank_{name}")
+    add("Min", " ".join(f"rank_{name}" for name in ranked), LANDMARK_SCORE)
+    _add_constants(graph, constants)
 
 
 def _add_attention(graph: onnx.ModelProto, classifier: nn.Linear) -> None:

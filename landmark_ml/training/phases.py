@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from landmark_ml.config import TrainConfig, user_path
 from landmark_ml.data import Dataset, Photo
@@ -20,6 +23,7 @@ from landmark_ml.networks.create import (
     early_stages,
     freeze_early_stages,
 )
+from landmark_ml.networks.rejection import Learned, LeftOut, signals
 from landmark_ml.training.batches import (
     OVERSAMPLING,
     Augmentation,
@@ -39,10 +43,26 @@ from landmark_ml.training.checkpoint import RunSaver
 from landmark_ml.training.devices import Compute, one_thread
 from landmark_ml.training.loop import OnEpochEnd, finetune_state, fit, head_state, predict_logits
 
+_FOLDS = 5
+_FEWEST_LANDMARKS = 3
+
 ViewFeatures = Callable[[LandmarkNetwork, Sequence[Photo], TrainConfig, Compute], Tensor]
 
 # Heads are small: moving their batches to another device would cost more than it saves.
 _CPU = Compute(torch.device("cpu"), bf16=False)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Logits [N, outputs] and targets [N] of the validation photos, to calibrate by.
+
+    leave_out: trains heads without some landmarks, to learn how photos of those look; None where a
+    head alone cannot tell, because the features know all landmarks or there are too few.
+    """
+
+    logits: Tensor
+    targets: Tensor
+    leave_out: Callable[[], LeftOut] | None = None
 
 
 def train_head(
@@ -52,18 +72,15 @@ def train_head(
     compute: Compute,
     on_epoch_end: OnEpochEnd | None = None,
     features: ViewFeatures = compute_features,
-) -> tuple[Tensor, Tensor]:
-    """Train the classifier on features of the frozen backbone and write it into the network.
-
-    Returns logits [N, outputs] and targets [N] of the validation photos, to calibrate by.
-    """
+) -> Validation:
+    """Train the classifier on features of the frozen backbone and write it into the network."""
     train_photos, val_photos = photos_of("train", dataset), photos_of("val", dataset)
     found = features(model, (*train_photos, *val_photos), config, compute)
     targets = targets_of((*train_photos, *val_photos), dataset)
     count, outputs = len(train_photos), num_outputs(dataset)
 
     def fit_head(
-        rows: Tensor, labels: Tensor, val: TensorBatches | None, epochs: int
+        rows: Tensor, labels: Tensor, outputs: int, epochs: int, val: TensorBatches | None = None
     ) -> tuple[Head, dict[str, float]]:
         inputs = rows.flatten(0, 1)
         head = Head(inputs, outputs, config.drop_rate)
@@ -78,13 +95,64 @@ def train_head(
 
     # View 0 is the photo as it is served, so it chooses the epoch and calibrates.
     val = TensorBatches(found[0, count:], targets[count:], config.batch_size)
-    head, best = fit_head(found[:, :count], targets[:count], val, config.epochs)
-    validation = predict_logits(head, val, _CPU)
+    served, best = fit_head(found[:, :count], targets[:count], outputs, config.epochs, val)
+    logits, _ = predict_logits(served, val, _CPU)
+    epochs = int(best["epoch"]) + 1
     # Fine-tuning continues from this head and must not have seen the validation photos.
     if config.refit and not config.finetune_epochs:
-        head, _ = fit_head(found, targets, None, int(best["epoch"]) + 1)
-    head.fold_into(model.classifier)
-    return validation
+        count = len(targets)
+        served, _ = fit_head(found, targets, outputs, epochs)
+    served.fold_into(model.classifier)
+
+    def leave_out() -> LeftOut:
+        return leave_landmarks_out(
+            (*train_photos, *val_photos),
+            found,
+            targets,
+            served.learned(found[0, :count], targets[:count], dataset.num_classes),
+            lambda rows, labels, outputs: fit_head(rows, labels, outputs, epochs)[0],
+        )
+
+    enough = dataset.num_classes >= _FEWEST_LANDMARKS
+    return Validation(logits, targets[len(train_photos) :], leave_out if enough else None)
+
+
+def leave_landmarks_out(
+    photos: Sequence[Photo],
+    features: Tensor,
+    targets: Tensor,
+    learned: Learned,
+    fit_head: Callable[[Tensor, Tensor, int], Head],
+) -> LeftOut:
+    """Signals of photos of known landmarks, of landmarks left out and of none.
+
+    In turn, a head is trained without a part of the landmarks and without a part of the other
+    photos, and asked about both. features: [views, N, F]; targets: [N]. fit_head: trains on
+    features and targets, for a number of outputs. learned: what the served head has learned.
+    """
+    num_classes = len(learned.centres)
+    folds = min(_FOLDS, num_classes)
+    parts = [
+        int(hashlib.sha256((p.visit or p.sha256).encode()).hexdigest(), 16) % folds for p in photos
+    ]
+    of_photo = torch.tensor(parts)
+    asked: dict[str, list[Tensor]] = {"known": [], "unseen": [], "everyday": []}
+    everyday = targets == num_classes
+    for fold in tqdm(range(folds), desc="landmarks left out", unit="head", delay=2):
+        kept = [label for label in range(num_classes) if label % folds != fold]
+        position = torch.full((num_classes + 1,), -1)
+        position[[*kept, num_classes]] = torch.arange(len(kept) + 1)
+        labels = position[targets]
+        trained = (labels >= 0) & (of_photo != fold)
+        outputs = len(kept) + bool(everyday.any())
+        head = fit_head(features[:, trained], labels[trained], outputs)
+        learned_here = head.learned(features[0, trained], labels[trained], len(kept))
+        known = (labels >= 0) & ~everyday & ~trained
+        kinds = {"known": known, "unseen": labels < 0, "everyday": everyday & ~trained}
+        for kind, rows in kinds.items():
+            some = features[0, rows]
+            asked[kind].append(signals(head.logits(some), len(kept), some, learned_here))
+    return LeftOut(**{kind: torch.cat(found) for kind, found in asked.items()}, learned=learned)
 
 
 def check_finetuning(model: LandmarkNetwork, config: TrainConfig) -> None:
@@ -113,11 +181,10 @@ def finetune(
     compute: Compute,
     on_epoch_end: OnEpochEnd | None = None,
     saver: RunSaver | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> Validation:
     """Train the network or its last stages on pixels; saver keeps the state after each epoch.
 
-    All of compute.processes call this together. Returns logits [N, outputs] and targets [N] of the
-    validation photos, to calibrate by.
+    All of compute.processes call this together.
     """
     processes, batch_size = compute.processes, config.finetune_batch_size
     train_photos, val_photos = photos_of("train", dataset), photos_of("val", dataset)
@@ -138,7 +205,7 @@ def finetune(
     state = finetune_state(model, config, compute, len(train))
     fit(state, train, val, config, dataset.num_classes, on_epoch_end, saver)
     # Calibrated in full precision, as it is served.
-    return predict_logits(model, val, compute.exact)
+    return Validation(*predict_logits(model, val, compute.exact))
 
 
 def load_augmented(
@@ -188,6 +255,18 @@ class Head(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.dropout((features - self.mean) / self.scale))
         return logits
+
+    @torch.no_grad()
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits of features [N, F], without dropout."""
+        self.eval()
+        found: Tensor = self(features)
+        return found
+
+    def learned(self, features: Tensor, targets: Tensor, num_classes: int) -> Learned:
+        """What photos are compared with, from the photos this head was trained on."""
+        logits, standardised = self.logits(features), (self.mean, self.scale)
+        return Learned.of(features, logits, targets, num_classes, standardised)
 
     @torch.no_grad()
     def fold_into(self, linear: nn.Linear) -> None:

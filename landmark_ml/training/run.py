@@ -12,7 +12,6 @@ from pathlib import Path
 
 import mlflow
 from mlflow.models.model import ModelInfo
-from torch import Tensor
 
 from landmark_ml.config import DataConfig, TrainConfig, user_path
 from landmark_ml.data import MANIFEST, Dataset, Split, manifest_digest, parse_manifest
@@ -22,6 +21,7 @@ from landmark_ml.figures.results import PHASE_EPOCH, learning_curves
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.create import LandmarkNetwork, check_known, create_model
 from landmark_ml.networks.export import calibrate, export_network
+from landmark_ml.networks.rejection import LeftOut, fit_rejection
 from landmark_ml.registry.register import Registered, load_served, log_model, register
 from landmark_ml.reports import training_report as reporting
 from landmark_ml.tracking import run as tracking
@@ -49,6 +49,7 @@ from landmark_ml.training.devices import (
 )
 from landmark_ml.training.loop import OnEpochEnd
 from landmark_ml.training.phases import (
+    Validation,
     ViewFeatures,
     check_finetuning,
     draw_training_photos,
@@ -110,13 +111,17 @@ def run_training(
 
         history = History(run, on_epoch_end, saver.history)
         try:
-            logits, targets = train_network(model, dataset, config, compute, history.add, saver)
+            validation = train_network(model, dataset, config, compute, history.add, saver)
         finally:
             # An interrupted run shows what it has.
             if history.rows:
                 run.log_figure(learning_curves(history.rows), "learning_curves")
 
-        calibration = calibrate(logits, targets, dataset.num_classes)
+        logits, targets, classes = validation.logits, validation.targets, dataset.num_classes
+        leave_out = validation.leave_out
+        left_out = leave_out() if leave_out else LeftOut.of_validation(logits, targets, classes)
+        rejection = fit_rejection(left_out, config)
+        calibration = calibrate(logits, targets, classes, rejection)
         with tempfile.TemporaryDirectory() as scratch:
             folder = export_network(
                 model,
@@ -179,11 +184,10 @@ def train_network(
     on_epoch_end: OnEpochEnd | None = None,
     saver: RunSaver | None = None,
     features: ViewFeatures = compute_features,
-) -> tuple[Tensor, Tensor]:
+) -> Validation:
     """Train a network in place: the head, then pixels, as the configuration says.
 
-    Sees no test photo. features: gives the features of a frozen backbone. Returns logits
-    [N, outputs] and targets [N] of the validation photos.
+    Sees no test photo. features: gives the features of a frozen backbone.
     """
     # A saved fine-tuning brings the head it began with.
     if config.epochs and (saver is None or saver.state is None):

@@ -217,10 +217,10 @@ class TrialRunner:
             else:
                 model = self._network(config)
             on_epoch = on_epoch_end if fold is self.folds[0] else None
-            logits, targets = train_network(
+            asked = train_network(
                 model, fold, config, self.compute, on_epoch, features=self._view_features
             )
-            found.append(judge_logits(logits, targets, fold.num_classes))
+            found.append(judge_logits(asked.logits, asked.targets, fold.num_classes))
         return {name: statistics.fmean(each[name] for each in found) for name in found[0]}
 
     def latency_ms(self, config: TrainConfig, cache: Path) -> float:

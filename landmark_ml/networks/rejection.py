@@ -1,0 +1,210 @@
+"""The landmark score: how sure it is that a photo shows a landmark that the network learned.
+
+A softmax always names some landmark, and most photos in a library show none that was learned. What
+gives them away is fitted on landmarks that a head has never seen: `training.phases` leaves some
+out, trains a head on the others and collects the signals of photos of both kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+from torch.nn import functional
+
+from landmark_ml.config import TrainConfig
+
+Floats = NDArray[np.float32]
+
+OF_LOGITS = 4
+"""Signals that are weighed; those after them say whether features look like a landmark's at all."""
+TAIL = 4.0
+"""Only the strangest quarter of the features can lower a score."""
+MOST_REFERENCES = 5_000
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a photo is compared with to compute its signals.
+
+    references: [R, landmarks], the centred logits of training photos at unit length. mean, scale:
+    [F], by which features are standardised. centres: [landmarks, F], the mean standardised features
+    of each landmark at unit length.
+    """
+
+    references: Tensor
+    mean: Tensor
+    scale: Tensor
+    centres: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        features: Tensor,
+        logits: Tensor,
+        targets: Tensor,
+        num_classes: int,
+        standardised: tuple[Tensor, Tensor],
+    ) -> Learned:
+        """From features [N, F], logits [N, outputs] and targets [N] of the training photos.
+
+        standardised: mean and scale [F] of the features.
+        """
+        mean, scale = standardised
+        shows = targets < num_classes
+        labels, standard = targets[shows], (features[shows] - mean) / scale
+        sums = torch.zeros(num_classes, standard.shape[1]).index_add_(0, labels, standard)
+        # Spread over the landmarks.
+        some = torch.linspace(0, len(labels) - 1, min(len(labels), MOST_REFERENCES)).long()
+        references = _directions(logits[shows][:, :num_classes])[labels.argsort(stable=True)[some]]
+        return cls(references, mean, scale, functional.normalize(sums, dim=1))
+
+
+def signals(
+    logits: Tensor, num_classes: int, features: Tensor | None = None, learned: Learned | None = None
+) -> Tensor:
+    """What the score is made of, higher for a landmark: float [N, 1], with `learned` [N, 6].
+
+    The log of the best probability, background included; the largest logit; its lead over the mean
+    of the landmarks; the cosine of the logits to those of the nearest training photo. Then the
+    cosine of the features to the nearest landmark's mean, and their length, negated: a backbone
+    answers strongest to what it was pretrained on, such as animals and food. `export.add_score`
+    writes the same into the graph.
+    """
+    landmarks = logits[:, :num_classes]
+    probability = torch.log_softmax(logits, dim=1)[:, :num_classes].amax(dim=1)
+    if features is None or learned is None:
+        return probability[:, None]
+    best, standard = landmarks.amax(dim=1), (features - learned.mean) / learned.scale
+    columns = [
+        probability,
+        best,
+        best - landmarks.mean(dim=1),
+        (_directions(landmarks) @ learned.references.T).amax(dim=1),
+        (functional.normalize(standard, dim=1) @ learned.centres.T).amax(dim=1),
+        -standard.norm(dim=1),
+    ]
+    return torch.stack(columns, dim=1)
+
+
+def _directions(landmarks: Tensor) -> Tensor:
+    return functional.normalize(landmarks - landmarks.mean(dim=1, keepdim=True), dim=1)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Signals of photos that a head was not trained on, [N, signals] of each kind.
+
+    known: of landmarks that it learned. unseen: of landmarks that were left out of its training.
+    everyday: of no landmark. learned: what the served network compares photos with; None: the
+    signals are those of the logits alone.
+    """
+
+    known: Tensor
+    unseen: Tensor
+    everyday: Tensor
+    learned: Learned | None = None
+
+    @classmethod
+    def of_validation(cls, logits: Tensor, targets: Tensor, num_classes: int) -> LeftOut:
+        """Where no landmark was left out: the signal of the validation photos' logits alone."""
+        found, shows = signals(logits, num_classes), targets < num_classes
+        return cls(found[shows], found[:0], found[~shows])
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """How signals become a score from 0 to 1, and which photos the threshold tags.
+
+    The score is the share of photos of known landmarks whose weighed signals are lower; so it is
+    uniform over those photos (a conformal p-value: Bates et al., Testing for outliers with
+    conformal p-values, Annals of Statistics, 2023). Where no everyday photos were given to learn
+    from, a photo whose features are stranger than those of most landmark photos scores low too,
+    whatever its logits say.
+
+    weights: of the signals that are weighed. known: what a photo is ranked among, ascending: the
+    weighed signals of photos of known landmarks, and where features count each signal of those.
+    scores: of the photos in `LeftOut`, by kind (`landmarks`, `unseen`, `distractors`).
+    """
+
+    weights: Floats
+    known: tuple[Floats, ...]
+    learned: Learned | None
+    scores: dict[str, Floats]
+    threshold: float
+
+    @property
+    def expected(self) -> dict[str, float]:
+        """Share of each kind that is tagged, as far as there were photos to measure it."""
+        kinds = self.scores.items()
+        return {kind: float(np.mean(one >= self.threshold)) for kind, one in kinds if len(one)}
+
+
+def fit_rejection(left_out: LeftOut, config: TrainConfig) -> Rejection:
+    """Fit the score on landmarks that were left out, and choose the threshold by the configuration.
+
+    Where none was left out, the score ranks the probability alone.
+    """
+    kinds = {
+        "landmarks": left_out.known.numpy(),
+        "unseen": left_out.unseen.numpy(),
+        "distractors": left_out.everyday.numpy(),
+    }
+    counts = [len(found) for found in kinds.values()]
+    weights = np.ones(1, dtype=np.float32)
+    if left_out.learned is not None:
+        weighed = np.concatenate(list(kinds.values()))[:, :OF_LOGITS]
+        scale = weighed.std(axis=0) + 1e-6
+        # Each kind counts as much as the others, however many photos it has.
+        weight = np.repeat([1 / max(count, 1) for count in counts], counts)
+        is_known = np.arange(len(weighed)) < counts[0]
+        fitted = LogisticRegression(max_iter=1000)
+        fitted.fit(weighed / scale, is_known, sample_weight=weight * len(weighed) / 3)
+        weights = (fitted.coef_[0] / scale).astype(np.float32)
+    features_count = left_out.learned is not None and not counts[2]
+
+    def columns(found: Floats) -> list[Floats]:
+        joined = found[:, : len(weights)] @ weights
+        return [joined, *(found[:, OF_LOGITS:].T if features_count else ())]
+
+    known = tuple(np.sort(column) for column in columns(kinds["landmarks"]))
+    scores = {kind: rank(columns(found), known) for kind, found in kinds.items()}
+    learned = left_out.learned
+    return Rejection(weights, known, learned, scores, choose_threshold(scores, config))
+
+
+def rank(columns: Sequence[Floats], known: Sequence[Floats]) -> Floats:
+    """Scores [N] of ranked columns [N]; the first counts in full, others only in their tail."""
+    shares = [
+        np.searchsorted(ordered, column, side="right") / len(ordered)
+        for ordered, column in zip(known, columns, strict=True)
+    ]
+    least = np.minimum.reduce([shares[0], *(TAIL * share for share in shares[1:])])
+    return np.asarray(least, dtype=np.float32)
+
+
+def choose_threshold(scores: Mapping[str, Floats], config: TrainConfig) -> float:
+    """Lowest score of a known landmark above which few enough other photos are tagged.
+
+    At most `max_unseen_tagged` of landmarks left out and `max_everyday_tagged` of everyday photos;
+    but `min_known_tagged` of the known landmarks are tagged whatever that costs. A kind without
+    photos cannot show its share, so the threshold is then the strictest allowed.
+    """
+    known = np.sort(scores["landmarks"])
+    strictest = float(known[int((1 - config.min_known_tagged) * len(known))])
+    limits = {"unseen": config.max_unseen_tagged, "distractors": config.max_everyday_tagged}
+    enough = 0.0
+    for kind, limit in limits.items():
+        if not len(others := np.sort(scores[kind])[::-1]):
+            return strictest
+        # The first that must not be tagged any more.
+        allowed = int(limit * len(others))
+        if allowed < len(others):
+            enough = max(enough, float(others[allowed]))
+    above = known[known > enough]
+    return min(strictest, float(above[0])) if len(above) else strictest
