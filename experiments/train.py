@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from experiments.recipes import RECIPES
+from landmark_ml.inference.predictor import what_to_expect
 
 if TYPE_CHECKING:
     from landmark_ml.training.run import TrainResult
@@ -34,6 +35,7 @@ def print_result(result: TrainResult) -> None:
     """Print test metrics with intervals, where the run is, and what to do next."""
     print(f"\ntest top-1  {interval(result.metrics, 'top1')}")
     print(f"test top-3  {interval(result.metrics, 'top3')}")
+    print(f"to expect   {what_to_expect(result.expected)}")
     print(f"time        {result.seconds:.0f} s")
     print(f"run         {result.location}")
     serve = f"make serve MODEL_URI={result.model_uri}   serve this model on 127.0.0.1"

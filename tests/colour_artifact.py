@@ -17,7 +17,7 @@ from landmark_ml.geo.gazetteer import Gazetteer, Place
 from landmark_ml.networks.export import Calibration, export_network
 from landmark_ml.registry.register import log_model
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
-from tests.tiny_networks import SIDE, lay_traced, tiny_model
+from tests.tiny_networks import SIDE, lay_traced, score_of_probability, tiny_model
 
 RED, GREEN, BLUE, WHITE = (220, 30, 30), (30, 220, 30), (30, 30, 220), (235, 235, 235)
 NAMES = ("Eiffel Tower", "Château d'If", "Nowhere")
@@ -59,7 +59,7 @@ def write_artifact(folder: Path) -> Path:
         model.classifier.weight.copy_(solution.T)
         model.classifier.bias.zero_()
     cache = lay_traced(folder / "cache")
-    calibration = Calibration(temperature=1.0, threshold=_THRESHOLD)
+    calibration = Calibration(temperature=1.0, rejection=score_of_probability(_THRESHOLD))
     return export_network(
         model, calibration, CLASSES, "abc", PLACES, folder=folder / "artifact", cache=cache
     )

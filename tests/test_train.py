@@ -25,7 +25,7 @@ METRICS = {
 
 
 def printed(capsys: pytest.CaptureFixture[str], registered: Registered | None) -> str:
-    train.print_result(TrainResult("id", "run 'x'", METRICS, "models:/m-1", registered, 12.0))
+    train.print_result(TrainResult("id", "run 'x'", METRICS, {}, "models:/m-1", registered, 12.0))
     return capsys.readouterr().out
 
 

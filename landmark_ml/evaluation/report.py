@@ -22,7 +22,7 @@ from landmark_ml.figures.results import (
     confusion_matrix,
     location_error,
     per_class_table,
-    rejection_histogram,
+    rejection_curve,
     reliability_diagram,
     risk_coverage_curve,
     robustness_bars,
@@ -107,9 +107,7 @@ def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
             rows=rows,
             meanings=[metric for name, metric in METRICS.items() if name in report.metrics],
             pictures=[
-                Picture.of(
-                    name.replace("rejection_", "rejection: ").replace("_", " ").capitalize(), figure
-                )
+                Picture.of(name.replace("_", " ").capitalize(), figure)
                 for name, figure in figures.items()
             ],
         )
@@ -147,14 +145,12 @@ def report_figures(report: Report) -> dict[str, Figure]:
     scores = found.landmark_scores
     threshold = float(scores[found.accepted].min() if found.accepted.any() else scores.max())
     others = {}
-    if not shows.all():
-        others["no landmark"] = scores[~shows]
     if found.unseen is not None:
-        others["unseen landmark"] = found.unseen.landmark_scores
-    for name, other_scores in others.items():
-        drawn[f"rejection_{name.replace(' ', '_')}"] = rejection_histogram(
-            scores[shows], other_scores, threshold, name
-        )
+        others["landmarks never learned"] = found.unseen.landmark_scores
+    if not shows.all():
+        others["photos of no landmark"] = scores[~shows]
+    if others:
+        drawn["rejection_curve"] = rejection_curve(scores[shows], others, threshold)
     drawn["confusion_matrix"] = confusion_matrix(labels, best, found.classes)
     drawn["per_class"] = per_class_table(classes[classes["photos"] > 0])
     answers = []

@@ -338,34 +338,34 @@ def risk_coverage_curve(coverage: NDArray[np.float64], risk: NDArray[np.float64]
     return figure
 
 
-def rejection_histogram(
-    landmark_scores: NDArray[np.float64],
-    distractor_scores: NDArray[np.float64],
-    threshold: float,
-    others: str = "no landmark",
+def rejection_curve(
+    landmarks: NDArray[np.floating], others: Mapping[str, NDArray[np.floating]], threshold: float
 ) -> Figure:
-    """Draw the scores of photos with and without a landmark; those at the threshold are kept.
+    """Draw what share of other photos is tagged for each share of known landmarks that is.
 
-    Float arrays [N] and [M], neither empty, on the scale of `threshold`; others: what the latter
-    show.
+    Scores, float [N]; others: by what the photos show, none of them empty. The marks are at the
+    threshold.
     """
-    groups = {"landmark": landmark_scores, others: distractor_scores}
-    kept, rejected = np.mean(landmark_scores >= threshold), np.mean(distractor_scores < threshold)
+    kept = float(np.mean(landmarks >= threshold))
+    said = [f"{np.mean(scores >= threshold):.1%} of {name}" for name, scores in others.items()]
     figure = new_figure(
-        f"At {threshold:.3g}, {kept:.1%} of {len(landmark_scores):,} landmark photos are kept and "
-        f"{rejected:.1%} of {len(distractor_scores):,} others rejected"
+        f"At the threshold, {kept:.1%} of known landmarks are tagged, and {' and '.join(said)}",
+        width=6.5,
     )
     axes = figure.add_subplot()
-    everything = np.concatenate([*groups.values(), [threshold]])
-    edges = np.histogram_bin_edges(everything, bins=40).tolist()
-    for (name, scores), color in zip(groups.items(), (BLUE, ORANGE), strict=True):
-        weights = np.full(scores.size, 100 / scores.size)
-        label = f"{name} (n = {scores.size:,})"
-        axes.hist(scores, edges, weights=weights, color=color, alpha=0.65, label=label)
-    axes.axvline(threshold, color=INK, linewidth=1.2, label=f"threshold {threshold:.3g}")
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
-    style_axes(axes, xlabel="score", ylabel="% of its photos (log scale)")
+    thresholds = np.sort(landmarks)[::-1]
+    shares = np.arange(1, len(landmarks) + 1) / len(landmarks)
+    for (name, scores), color in zip(others.items(), (ORANGE, BLUE), strict=False):
+        tagged = 1 - np.searchsorted(np.sort(scores), thresholds) / len(scores)
+        axes.plot(shares, tagged, color=color, label=f"{name} (n = {len(scores):,})")
+        axes.plot([kept], [np.mean(scores >= threshold)], "o", color=color, markersize=5)
+    style_axes(
+        axes, xlabel="share of known landmarks tagged", ylabel="share of the others", grid="both"
+    )
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_xlim(min(0.8, kept - 0.02), 1)
+    axes.set_ylim(bottom=0)
     add_legend(axes)
     return figure
 

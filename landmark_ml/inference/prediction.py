@@ -68,7 +68,10 @@ class Prediction(TypedDict):
         "calibrated probability of the answer; for a city or country the sum over its landmarks",
     ]
     is_landmark: Annotated[bool | None, "whether the photo shows a landmark that the model knows"]
-    landmark_score: Annotated[float | None, "how sure that is, from 0 to 1"]
+    landmark_score: Annotated[
+        float | None,
+        "how sure that is: the share of photos of known landmarks that score lower, from 0 to 1",
+    ]
     latitude: Annotated[
         float | None,
         "where the photo was taken, WGS84 degrees; for a city the middle of its candidates, for a"

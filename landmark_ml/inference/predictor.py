@@ -7,7 +7,7 @@ numpy, PIL and openvino, nothing that trains.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +45,8 @@ _BATCH = 2
 class Scores:
     """What the network says about one photo.
 
-    probabilities: float32 [classes]. landmark_score: from 0 to 1, how sure the network is that the
-    photo shows one of them. location: (latitude, longitude) in degrees from the photo's EXIF, if
+    probabilities: float32 [classes]. landmark_score: how sure it is that the photo shows one of
+    them: the share of photos of known landmarks that score lower, from 0 to 1. location: (latitude, longitude) in degrees from the photo's EXIF, if
     any. attention: float32 [h, w], how much each part of the pixels spoke for the best landmark,
     or None where the network cannot compute it.
     """
@@ -171,7 +171,8 @@ class Metadata:
     """Everything in an artifact beside the network.
 
     names: what answers call each class. places: a gazetteer entry for each class, or None.
-    threshold: lowest landmark score of a landmark. min_confidence: see `Areas`.
+    threshold: lowest landmark score of a landmark. expected: see `what_to_expect`. min_confidence:
+    see `Areas`.
     """
 
     classes: tuple[str, ...]
@@ -179,6 +180,7 @@ class Metadata:
     places: tuple[dict[str, Any] | None, ...]
     preprocessing: Preprocessing
     threshold: float
+    expected: dict[str, float]
     min_confidence: float
     precision: str
     run_id: str
@@ -203,9 +205,36 @@ class Metadata:
                 places=tuple(row["place"] for row in values["classes"]),
                 preprocessing=Preprocessing.from_dict(values["preprocessing"]),
                 threshold=float(values["threshold"]),
+                # Missing in artifacts written by an older version.
+                expected=dict(values.get("expected", {})),
                 min_confidence=float(values["min_confidence"]),
                 precision=str(values["precision"]),
                 run_id=str(values["run_id"]),
             )
         except KeyError as error:
             raise ValueError(f"{path} lacks {error}; export the model again") from None
+
+
+def what_to_expect(expected: Mapping[str, float]) -> str:
+    """Say which photos a model tags by its own threshold, and what was not measured.
+
+    expected: share tagged of photos of `landmarks` that it knows, of landmarks it never learned
+    (`unseen`) and of everyday photos (`distractors`).
+    """
+    kinds = {
+        "landmarks": "landmarks it knows",
+        "unseen": "landmarks it never learned",
+        "distractors": "no landmark",
+    }
+    said = [f"{expected[kind]:.1%} of {text}" for kind, text in kinds.items() if kind in expected]
+    if not said:
+        return "how often this model tags what it does not know was never measured: train it again"
+    sentences = [f"of the photos of each kind it tags {', '.join(said)}"]
+    if "unseen" not in expected:
+        sentences.append("how many of landmarks it never learned was not measured")
+    if "distractors" not in expected:
+        sentences.append(
+            "it saw no everyday photos: add a folder not_landmarks/ with some hundred ordinary"
+            " photos, to measure how many of those are tagged and to lower it"
+        )
+    return "; ".join(sentences)

@@ -253,7 +253,8 @@ def _add_score(graph: onnx.ModelProto, rejection: Rejection) -> None:
         add("Concat", "log_probability best_logit lead nearest", "signals", axis=1)
         add("MatMul", "signals weights", "weighed")
     if learned is not None and len(rejection.known) > 1:
-        constants |= {"feature_mean": learned.mean.numpy(), "feature_scale": learned.scale.numpy()}
+        constants["feature_mean"] = learned.mean.numpy()
+        constants["feature_scale"] = learned.scale.numpy()
         constants["centres"] = learned.centres.T.numpy()
         add("Sub", "features feature_mean", "moved")
         add("Div", "moved feature_scale", "standard")
@@ -264,10 +265,8 @@ def _add_score(graph: onnx.ModelProto, rejection: Rejection) -> None:
         add("ReduceMax", "to_centres axis", "to_centre", keepdims=1)
         ranked += ["to_centre", "shortness"]
     for place, (name, known) in enumerate(zip(ranked, rejection.known, strict=True)):
-        constants |= {
-            f"known_{name}": known[None],
-            f"tail_{name}": np.float32(TAIL if place else 1),
-        }
+        constants[f"known_{name}"] = known[None]
+        constants[f"tail_{name}"] = np.array(TAIL if place else 1, dtype=np.float32)
         add("GreaterOrEqual", f"{name} known_{name}", f"above_{name}")
         add("Cast", f"above_{name}", f"counted_{name}", to=TensorProto.FLOAT)
         add("ReduceMean", f"counted_{name} axis", f"share_{name}", keepdims=0)

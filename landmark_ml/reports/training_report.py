@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from landmark_ml.config import TrainConfig
@@ -13,8 +15,14 @@ from landmark_ml.evaluation.judge import Report
 from landmark_ml.evaluation.metrics import METRICS, shown, summary_names
 from landmark_ml.evaluation.report import report_figures
 from landmark_ml.figures.dataset import channel_statistics, class_counts, image_sizes, sample_grid
+from landmark_ml.figures.results import rejection_curve
+from landmark_ml.inference.predictor import what_to_expect
 from landmark_ml.networks.create import LandmarkNetwork, count_macs, count_parameters
+from landmark_ml.networks.rejection import Rejection
 from landmark_ml.tracking.run import Run
+
+_OTHERS = {"unseen": "landmarks never learned", "distractors": "photos of no landmark"}
+_SHARES = (0.98, 0.95, 0.92, 0.9, 0.87, 0.8)
 
 
 @dataclass(frozen=True)
@@ -28,23 +36,26 @@ class TrainingReport:
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """Size and cost of a network: macs are multiply-accumulates of one photo."""
+    """Size and cost of a network, and what it rejects.
+
+    macs: multiply-accumulates of one photo.
+    """
 
     parameters: int
     macs: int
     resolution: int
     artifact_bytes: int
-    has_background: bool
+    rejection: Rejection
 
     @classmethod
-    def of(cls, model: LandmarkNetwork, artifact: Path, num_classes: int) -> NetworkFacts:
+    def of(cls, model: LandmarkNetwork, artifact: Path, rejection: Rejection) -> NetworkFacts:
         """Facts of a network and of its exported artifact."""
         return cls(
             parameters=count_parameters(model),
             macs=count_macs(model),
             resolution=model.preprocessing.resolution,
             artifact_bytes=sum(file.stat().st_size for file in artifact.iterdir()),
-            has_background=model.classifier.out_features > num_classes,
+            rejection=rejection,
         )
 
     @property
@@ -93,6 +104,13 @@ def log_report(
     run.log_table(report.predictions.table(), "test_answers")
     for name, figure in report_figures(report).items():
         run.log_figure(figure, name)
+    rejection = facts.rejection
+    run.log_metrics({f"val/{kind}_tagged": value for kind, value in rejection.expected.items()})
+    others = {name: rejection.scores[kind] for kind, name in _OTHERS.items()}
+    if measured := {name: scores for name, scores in others.items() if len(scores)}:
+        landmarks, threshold = rejection.scores["landmarks"], rejection.threshold
+        figure = rejection_curve(landmarks, measured, threshold)
+        run.log_figure(figure, "rejection_curve_left_out")
     card = model_card(config, dataset, facts, report)
     run.log_text(card, "model_card.md")
     run.describe(card)
@@ -117,10 +135,9 @@ def model_card(config: TrainConfig, dataset: Dataset, facts: NetworkFacts, repor
         for landmark, photos, precision, recall, _ in weakest.itertuples(index=False)
     )
     splits = ", ".join(f"{len(dataset.landmarks(s))} {s}" for s in SPLITS)
-    known = (
-        "A background class recognises photos that show none of these landmarks."
-        if facts.has_background
-        else "It was trained without photos of no landmark and often takes one for a landmark."
+    tagged = "\n".join(
+        f"| {share:.0%} | {unseen} | {everyday} |"
+        for share, unseen, everyday in _curve(facts.rejection)
     )
     return f"""### {config.backbone}, recipe {config.recipe}
 
@@ -145,6 +162,28 @@ Recognises {dataset.num_classes} landmarks of `{dataset.name}` in a photo and gi
 |---|---|---|---|
 {rows}
 
-**Limits.** It knows only these landmarks. {known} Confidence is calibrated on photos like those it\
- was trained on.
+**What it does not know.** By its own threshold, {what_to_expect(facts.rejection.expected)}.\
+ Measured on photos that a head was not trained on, with landmarks left out in turn; another\
+ `threshold` gives:
+
+| known landmarks tagged | never learned | no landmark |
+|---|---|---|
+{tagged}
+
+**Limits.** It knows only these landmarks. Confidence is calibrated on photos like those it was\
+ trained on.
 """
+
+
+def _curve(rejection: Rejection) -> Iterator[tuple[float, str, str]]:
+    """Rows of the card: share of known landmarks tagged, and shares of the other photos."""
+    landmarks = rejection.scores["landmarks"]
+    for share in _SHARES:
+        threshold = np.quantile(landmarks, 1 - share)
+        unseen, everyday = (
+            f"{np.mean(rejection.scores[kind] >= threshold):.1%}"
+            if len(rejection.scores[kind])
+            else "not measured"
+            for kind in _OTHERS
+        )
+        yield share, unseen, everyday

@@ -64,11 +64,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run gave: test metrics by name (`test/top1` …) and where to find the rest."""
+    """What a run gave: test metrics by name (`test/top1` …) and where to find the rest.
+
+    expected: which photos the model tags, see `inference.predictor.what_to_expect`.
+    """
 
     run_id: str
     location: str
     metrics: dict[str, float]
+    expected: dict[str, float]
     model_uri: str
     registered: Registered | None
     seconds: float
@@ -132,7 +136,7 @@ def run_training(
                 folder=Path(scratch) / "artifact",
                 cache=None if config.finetune_epochs else user_path(config.cache_dir),
             )
-            facts = reporting.NetworkFacts.of(model, folder, dataset.num_classes)
+            facts = reporting.NetworkFacts.of(model, folder, rejection)
             example = dataset.landmarks("test")[0].path.read_bytes()
             logged = log_model(folder, example, reporting.model_params(config, facts))
 
@@ -147,7 +151,13 @@ def run_training(
         seconds = time.perf_counter() - saver.started
         run.log_metrics({"train_seconds": seconds})
         return TrainResult(
-            run.run_id, run.location, report.metrics, logged.model_uri, registered, seconds
+            run.run_id,
+            run.location,
+            report.metrics,
+            rejection.expected,
+            logged.model_uri,
+            registered,
+            seconds,
         )
 
 

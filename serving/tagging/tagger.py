@@ -45,10 +45,12 @@ JOURNAL = "journal.sqlite"
 class TagResult(RunCounts):
     """What a library holds and what was done about it.
 
-    sidecars: number by action, or in a dry run what it would be; gallery: its first page.
+    expected: what the model tags, see `inference.predictor.what_to_expect`. sidecars: number by
+    action, or in a dry run what it would be; gallery: its first page.
     """
 
     out: Path
+    expected: dict[str, float]
     sidecars: Counter[str] = field(default_factory=Counter)
     dry_run: bool = False
     in_albums: int = 0
@@ -99,7 +101,8 @@ def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResul
     the table of another library.
     """
     out = user_path(config.out)
-    result = TagResult(out=out, model=loaded.label, dry_run=config.dry_run)
+    expected = loaded.predictor.metadata.expected
+    result = TagResult(model=loaded.label, out=out, expected=expected, dry_run=config.dry_run)
     threshold = None if config.threshold == -1 else config.threshold
     # The run too: two registries may both have a `landmarks/3`.
     asked = f"{loaded.label} {loaded.run_id} {threshold}"

@@ -19,7 +19,7 @@ from landmark_ml.figures.results import (
     learning_curves,
     location_error,
     per_class_table,
-    rejection_histogram,
+    rejection_curve,
     reliability_diagram,
     risk_coverage_curve,
     robustness_bars,
@@ -257,20 +257,22 @@ def test_a_small_gap_between_confidence_and_accuracy_counts_as_calibrated() -> N
 
 
 def test_rejection_states_what_the_threshold_does() -> None:
-    figure = rejection_histogram(np.array([0.5, 0.9, 0.9, 0.2]), np.array([0.1, 0.5]), 0.5)
-    assert says(figure, "75.0% of 4 landmark photos are kept and 50.0% of 2 others rejected")
+    unseen, everyday = np.array([0.1, 0.5, 0.55, 0.95]), np.array([0.0, 0.0, 0.1, 0.5])
+    figure = rejection_curve(
+        np.array([0.5, 0.9, 0.9, 0.2]), {"unseen": unseen, "everyday": everyday}, 0.5
+    )
+    text = "75.0% of known landmarks are tagged, and 75.0% of unseen and 25.0% of everyday"
+    assert says(figure, text)
     (axes,) = figure.axes
-    assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines] == [[0.5, 0.5]]
-    assert sum(bar.get_height() for bar in bars(axes)) == pytest.approx(200)
-    unseen = rejection_histogram(np.array([0.5]), np.array([0.1]), 0.5, "unseen landmark")
-    assert says(unseen, "unseen landmark (n = 1)")
+    curve, mark = axes.lines[0], axes.lines[1]
+    # At the scores of the known photos, from the highest down.
+    assert np.asarray(curve.get_xdata()).tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert np.asarray(curve.get_ydata()).tolist() == [0.25, 0.25, 0.75, 0.75]
+    assert np.asarray([mark.get_xdata(), mark.get_ydata()]).ravel().tolist() == [0.75, 0.75]
+    draw(figure)
 
 
 def test_rejection_draws_equal_scores() -> None:
-    figure = rejection_histogram(np.array([0.5] * 3), np.array([0.5] * 2), 0.5)
-    (axes,) = figure.axes
-    shares = [(bar.get_x(), bar.get_height()) for bar in bars(axes) if bar.get_height()]
-    assert [height for _, height in shares] == pytest.approx([100, 100])
-    assert shares[0][0] == shares[1][0] == pytest.approx(0.5, abs=0.02)
-    assert says(figure, "100.0% of 3 landmark photos are kept and 0.0% of 2 others rejected")
+    figure = rejection_curve(np.array([0.5] * 3), {"everyday": np.array([0.5] * 2)}, 0.5)
+    assert says(figure, "100.0% of known landmarks are tagged, and 100.0% of everyday")
     draw(figure)

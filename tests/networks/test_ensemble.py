@@ -18,7 +18,14 @@ from landmark_ml.networks.ensemble import AveragedNetworks, spread_maps
 from landmark_ml.networks.export import Calibration, backbone_digest, export_network
 from landmark_ml.training.batches import TensorBatches
 from landmark_ml.training.loop import finetune_state, train_one_epoch
-from tests.tiny_networks import CPU, random_pixels, small_config, tiny_model, tiny_preprocessing
+from tests.tiny_networks import (
+    CPU,
+    random_pixels,
+    score_of_probability,
+    small_config,
+    tiny_model,
+    tiny_preprocessing,
+)
 
 SIDE = 32
 # Nothing is clipped: the gradients of all members are clipped as one.
@@ -93,7 +100,7 @@ def test_one_graph_serves_them_all(tmp_path: Path) -> None:
     model = LandmarkNetwork(AveragedNetworks(members), tiny_preprocessing()).eval()
     folder = export_network(
         model,
-        Calibration(temperature=0.5, threshold=0.5, min_confidence=0.5),
+        Calibration(0.5, score_of_probability(0.5), min_confidence=0.5),
         ("a", "b", "c"),
         "abc",
         Gazetteer({}),

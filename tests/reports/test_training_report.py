@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from landmark_ml.config import TrainConfig
@@ -14,11 +16,18 @@ from landmark_ml.evaluation.metrics import METRICS, Metric, measure
 from landmark_ml.evaluation.report import summary_table
 from landmark_ml.reports.training_report import NetworkFacts, model_card
 from tests.evaluation.made_up_predictions import CLASSES, predictions
+from tests.tiny_networks import score_of_probability
 
 if TYPE_CHECKING:
     import pytest
 
-FACTS = NetworkFacts(3_400_000, 384_000_000, 224, 13_900_000, has_background=True)
+SCORES = {
+    "landmarks": np.linspace(0, 1, 101, dtype=np.float32),
+    "unseen": np.linspace(-1, 0.2, 121, dtype=np.float32),
+    "distractors": np.zeros(0, dtype=np.float32),
+}
+REJECTION = replace(score_of_probability(0.1), scores=SCORES)
+FACTS = NetworkFacts(3_400_000, 384_000_000, 224, 13_900_000, REJECTION)
 
 
 def judged() -> Report:
@@ -37,7 +46,6 @@ def test_the_card_names_metrics_costs_and_weak_landmarks() -> None:
     assert "| top-1 | 0.667 (0.208 to 0.939) |" in text
     assert "3.4 million parameters" in text
     assert text.index("| Castle | 2 | 1.00 | 0.50 |") < text.index("| Tower | 1 | 0.50 | 1.00 |")
-    assert "A background class recognises photos" in text
 
 
 def test_a_metric_that_is_added_shows_on_page_and_card(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,3 +56,10 @@ def test_a_metric_that_is_added_shows_on_page_and_card(monkeypatch: pytest.Monke
     report = judged()
     assert ("doubtful", "1.000") in summary_table(report)
     assert "| doubtful | 1.000 |" in card(report)
+
+
+def test_the_card_says_which_other_photos_are_tagged() -> None:
+    text = card(judged())
+    assert "tags 90.1% of landmarks it knows, 9.1% of landmarks it never learned" in text
+    assert "add a folder not_landmarks/" in text
+    assert "| 95% | 12.4% | not measured |" in text

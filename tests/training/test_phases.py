@@ -18,6 +18,7 @@ from landmark_ml.data import NOT_A_LANDMARK, Dataset
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import LandmarkNetwork, create_model
+from landmark_ml.networks.rejection import fit_rejection
 from landmark_ml.training import phases
 from landmark_ml.training.batches import num_outputs
 from landmark_ml.training.cache import load_served
@@ -25,6 +26,7 @@ from landmark_ml.training.loop import TrainState
 from landmark_ml.training.phases import (
     ByteDropout,
     Head,
+    Validation,
     check_finetuning,
     draw_training_photos,
     finetune,
@@ -36,7 +38,7 @@ from tests.photo_folders import write_two_classes
 from tests.tiny_networks import CPU, lay_traced, tiny_model
 
 Rows = list[dict[str, float]]
-Trained = tuple[LandmarkNetwork, tuple[torch.Tensor, torch.Tensor], Rows]
+Trained = tuple[LandmarkNetwork, Validation, Rows]
 
 
 @pytest.fixture
@@ -73,7 +75,8 @@ def head_trained(dataset: Dataset, config: TrainConfig) -> Trained:
 def test_a_head_learns_the_photos_and_stands_in_the_network(
     plain: Dataset, config: TrainConfig
 ) -> None:
-    model, (val_logits, val_targets), rows = head_trained(plain, config)
+    model, validation, rows = head_trained(plain, config)
+    val_logits, val_targets = validation.logits, validation.targets
     assert len(rows) == 12
     assert max(row["val/top1"] for row in rows) == 1.0
     assert val_targets.tolist() == [photo.label for photo in plain.val]
@@ -93,10 +96,10 @@ def test_the_backbone_stays_frozen(plain: Dataset, config: TrainConfig) -> None:
 
 
 def test_a_refit_uses_the_validation_photos_too(plain: Dataset, config: TrainConfig) -> None:
-    without, (val_logits, _), rows = head_trained(plain, config)
-    refit, (same_logits, _), same_rows = head_trained(plain, replace(config, refit=True))
+    without, validation, rows = head_trained(plain, config)
+    refit, same, same_rows = head_trained(plain, replace(config, refit=True))
     # Calibration and history are those of the head that never saw the validation photos.
-    assert torch.equal(val_logits, same_logits)
+    assert torch.equal(validation.logits, same.logits)
     assert [row["val/loss"] for row in rows] == [row["val/loss"] for row in same_rows]
     assert not torch.allclose(refit.classifier.weight, without.classifier.weight)
     tested = refit(load_served(plain.test, refit.preprocessing)).argmax(dim=1)
@@ -112,8 +115,8 @@ def test_before_fine_tuning_the_validation_photos_stay_unseen(
 
 
 def test_views_are_more_photos_to_train_on(plain: Dataset, config: TrainConfig) -> None:
-    _, (val_logits, _), rows = head_trained(plain, replace(config, views=3))
-    assert val_logits.shape == (12, 3)
+    _, validation, rows = head_trained(plain, replace(config, views=3))
+    assert validation.logits.shape == (12, 3)
     # A view that came with the target of another photo would not let the loss fall so far.
     assert rows[-1]["train/loss"] < 0.6
     assert rows[-1]["val/top1"] == 1.0
@@ -121,8 +124,8 @@ def test_views_are_more_photos_to_train_on(plain: Dataset, config: TrainConfig) 
 
 def test_distractors_get_an_output_of_their_own(mixed: Dataset, config: TrainConfig) -> None:
     assert num_outputs(mixed) == 4
-    model, (val_logits, _), rows = head_trained(mixed, config)
-    assert val_logits.shape == (16, 4)
+    model, validation, rows = head_trained(mixed, config)
+    assert validation.logits.shape == (16, 4)
     assert max(row["val/top1"] for row in rows) == 1.0
     answers = model(load_served(mixed.test, model.preprocessing)).argmax(dim=1).tolist()
     expected = [3 if photo.label == NOT_A_LANDMARK else photo.label for photo in mixed.test]
@@ -136,9 +139,9 @@ def test_distractors_in_one_split_alone_get_no_output(
     for split in ("train", "val"):
         lacking = replace(mixed, **{split: mixed.landmarks(split)})  # type: ignore[arg-type]
         assert num_outputs(lacking) == 3
-        _, (val_logits, val_targets), _ = head_trained(lacking, replace(config, epochs=1))
-        assert val_targets.tolist() == [photo.label for photo in mixed.landmarks("val")]
-        assert val_logits.shape == (12, 3)
+        _, validation, _ = head_trained(lacking, replace(config, epochs=1))
+        assert validation.targets.tolist() == [photo.label for photo in mixed.landmarks("val")]
+        assert validation.logits.shape == (12, 3)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +158,7 @@ def test_fine_tuning_moves_the_whole_network(
     model, rows = tiny_model(num_outputs(mixed)), list[dict[str, float]]()
     before = {name: value.clone() for name, value in model.named_parameters()}
     tuned = replace(config, finetune_epochs=1, **changes)
-    val_logits, _ = finetune(model, mixed, tuned, CPU, rows.append)
+    val_logits = finetune(model, mixed, tuned, CPU, rows.append).logits
     assert len(rows) == 1
     assert all(np.isfinite(value) for value in rows[0].values())
     assert not any(torch.equal(v, before[name]) for name, v in model.named_parameters())
@@ -363,3 +366,36 @@ def test_fine_tuning_sees_crops_of_the_side_it_trains_at(dataset: Dataset) -> No
     assert says(drawn(dataset, config), "as the network sees them, augmented: 24 of 24, 32 x 32 px")
     same = replace(config, train_resolution=0)
     assert says(drawn(dataset, same), "as the network sees them, augmented: 24 of 24, 48 x 48 px")
+
+
+def test_a_landmark_left_out_is_asked_as_one_never_learned(
+    mixed: Dataset, config: TrainConfig
+) -> None:
+    _, validation, _ = head_trained(mixed, replace(config, refit=True))
+    assert validation.leave_out is not None
+    left_out = validation.leave_out()
+    train, landmarks = (*mixed.train, *mixed.val), 3
+    # Each photo of a landmark is asked once while its landmark is left out, and everyday photos
+    # once by a head that did not see them.
+    assert len(left_out.unseen) == sum(photo.label != NOT_A_LANDMARK for photo in train)
+    assert len(left_out.everyday) == sum(photo.label == NOT_A_LANDMARK for photo in train)
+    assert 0 < len(left_out.known) < len(left_out.unseen)
+    assert left_out.learned is not None
+    assert left_out.learned.centres.shape[0] == left_out.learned.references.shape[1] == landmarks
+    rejection = fit_rejection(left_out, config)
+    assert rejection.expected["landmarks"] >= config.min_known_tagged
+    assert rejection.expected["unseen"] < 0.5
+
+
+def test_without_everyday_photos_or_a_third_landmark_less_is_known(
+    plain: Dataset, config: TrainConfig
+) -> None:
+    _, validation, _ = head_trained(plain, config)
+    assert validation.leave_out is not None
+    assert "distractors" not in fit_rejection(validation.leave_out(), config).expected
+    train, val = (
+        tuple(photo for photo in photos if photo.label < 2) for photos in (plain.train, plain.val)
+    )
+    two = replace(plain, classes=plain.classes[:2], train=train, val=val)
+    _, validation, _ = head_trained(two, config)
+    assert validation.leave_out is None
