@@ -46,9 +46,10 @@ class Scores:
     """What the network says about one photo.
 
     probabilities: float32 [classes]. landmark_score: how sure it is that the photo shows one of
-    them: the share of photos of known landmarks that score lower, from 0 to 1. location: (latitude, longitude) in degrees from the photo's EXIF, if
-    any. attention: float32 [h, w], how much each part of the pixels spoke for the best landmark,
-    or None where the network cannot compute it.
+    them: the share of photos of known landmarks that score lower, from 0 to 1. location:
+    (latitude, longitude) in degrees from the photo's EXIF, if any. attention: float32 [h, w], how
+    much each part of the pixels spoke for the best landmark, or None where the network cannot
+    compute it.
     """
 
     probabilities: NDArray[np.float32]
