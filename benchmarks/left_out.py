@@ -11,16 +11,19 @@ from landmark_ml.data.folders import list_folder
 PLACES = "places.csv"
 
 
-def leave_out(root: Path, left_out: Collection[str], folder: Path) -> Path:
+def leave_out(
+    root: Path, left_out: Collection[str], folder: Path, *, everyday: bool = True
+) -> Path:
     """Link all photos of `root`, those of no landmark beside it too, but those of some landmarks.
 
-    left_out: names of classes, as `list_folder` gives them. Returns the dataset within folder.
+    left_out: names of classes, as `list_folder` gives them. everyday: False leaves out the photos
+    of no landmark. Returns the dataset within folder.
     """
     classes, files = list_folder(root)
     kept = [
         file.path
         for file in files
-        if file.label == NOT_A_LANDMARK or classes[file.label] not in left_out
+        if (everyday if file.label == NOT_A_LANDMARK else classes[file.label] not in left_out)
     ]
     for path in [*kept, *root.glob(PLACES)]:
         link = folder / path.relative_to(root.parent)

@@ -1,9 +1,10 @@
-"""`python -m benchmarks.rejection --data <folder>`: what a model says of what it never saw.
+"""`python -m benchmarks.rejection --data <folder>`: how a model answers what it never saw.
 
 Trains the recipe without some of the landmarks, several times, each time without others, and asks
 the served model about its test photos, about everyday photos and about all photos of the landmarks
-that it never saw. Everyday photos help to train the background, so those of the test side alone
-are asked about; a landmark left out appears nowhere in the training. Runs are logged to a store of
+that it never saw. Everyday photos help to train the background, so only those of the test split are
+asked about, and all of them with `--no_everyday`; a landmark left out appears nowhere in the
+training. Runs are logged to a store of
 their own that is removed at the end.
 """
 
@@ -38,16 +39,20 @@ RECIPES = {"transfer": recipes.transfer, "ensemble": recipes.ensemble}
 _EXPERIMENT = "rejection"
 
 
-def run_draw(root: Path, config: TrainConfig, left_out: Sequence[str]) -> dict[str, float]:
+def run_draw(
+    root: Path, config: TrainConfig, left_out: Sequence[str], *, everyday: bool
+) -> dict[str, float]:
     """Train without some landmarks, and evaluate on every photo that was not trained on."""
     with tempfile.TemporaryDirectory(prefix="left-out-") as folder:
-        data = leave_out(root, left_out, Path(folder))
+        data = leave_out(root, left_out, Path(folder), everyday=everyday)
         trained = run_training(replace(config, data=str(data), register=""))
         asked = EvaluateConfig(
             model=trained.model_uri,
             data=str(root),
             photos="all",
             corrupted_photos=0,
+            # Intervals of one draw are not shown.
+            resamples=1,
             cache_dir=config.cache_dir,
             threads=config.threads,
         )
@@ -85,20 +90,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _, root = find_root(replace(config, data=options.data))
         classes, _ = list_folder(root)
-        if len(classes) < options.leave + 2:
+        leave = len(classes) - options.learn if options.learn else options.leave
+        if not 0 < leave <= len(classes) - 2:
             raise ValueError(
-                f"{root} holds {len(classes)} landmarks: without {options.leave} fewer than two are"
-                f" left; leave out at most {max(0, len(classes) - 2)} with --leave"
+                f"{root} holds {len(classes)} landmarks, of which {leave} would be left out; give"
+                f" --leave from 1 to {max(0, len(classes) - 2)}, or --learn from 2"
             )
-        turns = [chance.sample(classes, options.leave) for _ in range(options.draws)]
+        turns = [chance.sample(classes, leave) for _ in range(options.draws)]
+        everyday = not options.no_everyday
         with _own_store():
-            draws = [run_draw(root, config, turn) for turn in tqdm(turns, desc="draws")]
+            draws = [
+                run_draw(root, config, turn, everyday=everyday)
+                for turn in tqdm(turns, desc="draws")
+            ]
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     sys.stdout.write(f"{report(draws)}\n")
     photos = fmean(draw["unseen_photos"] for draw in draws)
-    sys.stdout.write(f"{options.leave} landmarks of {len(classes)} left out, {photos:.0f} photos\n")
+    sys.stdout.write(f"{leave} landmarks of {len(classes)} left out, {photos:.0f} photos\n")
     facts = {"machine": machine(PACKAGES), "recipe": options.recipe, "data": root.name}
     found = [{"left_out": turn, **draw} for turn, draw in zip(turns, draws, strict=True)]
     write_json(options.out, facts | {"draws": found})
@@ -124,6 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", default="postcards", help="folder of landmarks (%(default)s)")
     parser.add_argument("--recipe", choices=RECIPES, default="transfer")
     parser.add_argument("--leave", type=int, default=8, help="landmarks left out (%(default)s)")
+    parser.add_argument("--learn", type=int, help="landmarks learned, instead of --leave")
+    parser.add_argument("--no_everyday", action="store_true", help="train without not_landmarks/")
     parser.add_argument("--draws", type=int, default=5, help="of landmarks (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (%(default)s)")
     parser.add_argument("--cache_dir", type=Path, help="as of training")
