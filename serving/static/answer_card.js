@@ -78,7 +78,7 @@ function headline(item, found, model) {
   const note = find(".note", item);
   if (!found.level) {
     title.textContent = "No known landmark here";
-    note.textContent = `It scores ${percent(found.landmark_score)} for showing one of the ${model.landmarks} landmarks; ${percent(model.threshold)} are needed.`;
+    note.textContent = `It scores ${percent(found.landmark_score)}, and ${percent(model.threshold)} are needed. Few photos of the ${model.landmarks} landmarks score so low.`;
   } else if (found.level === "landmark") {
     title.textContent = found.landmark;
     place.textContent = area(found);
