@@ -93,8 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         leave = len(classes) - options.learn if options.learn else options.leave
         if not 0 < leave <= len(classes) - 2:
             raise ValueError(
-                f"{root} holds {len(classes)} landmarks, of which {leave} would be left out; give"
-                f" --leave from 1 to {max(0, len(classes) - 2)}, or --learn from 2"
+                f"{root} holds {len(classes)} landmarks, of which {leave} would be left out; learn"
+                f" at least 2, and leave out at most {max(0, len(classes) - 2)} with --leave"
             )
         turns = [chance.sample(classes, leave) for _ in range(options.draws)]
         everyday = not options.no_everyday

@@ -7,6 +7,7 @@ out, trains a head on the others and collects the signals of photos of both kind
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -196,7 +197,7 @@ def choose_threshold(scores: Mapping[str, Floats], config: TrainConfig) -> float
     photos cannot show its share, so the threshold is then the strictest allowed.
     """
     known = np.sort(scores["landmarks"])
-    strictest = float(known[int((1 - config.min_known_tagged) * len(known))])
+    strictest = float(known[len(known) - math.ceil(config.min_known_tagged * len(known))])
     limits = {"unseen": config.max_unseen_tagged, "distractors": config.max_everyday_tagged}
     enough = 0.0
     for kind, limit in limits.items():
