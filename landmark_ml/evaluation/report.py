@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from landmark_ml.config import EvaluateConfig
 from landmark_ml.data import split_digest
@@ -141,15 +142,17 @@ def report_figures(report: Report) -> dict[str, Figure]:
         drawn["location_error"] = location_error(found.kilometres, LOCATION_LIMITS_KM)
     if not report.corruptions.empty:
         drawn["robustness"] = robustness_bars(report.corruptions)
-    # Answers do not hold the threshold; the lowest score that was accepted takes its place.
-    scores = found.landmark_scores
-    threshold = float(scores[found.accepted].min() if found.accepted.any() else scores.max())
-    others = {}
+    scores, others = found.landmark_scores, dict[str, NDArray[np.float64]]()
+    asked = [found]
     if found.unseen is not None:
         others["landmarks never learned"] = found.unseen.landmark_scores
+        asked.append(found.unseen)
     if not shows.all():
         others["photos of no landmark"] = scores[~shows]
     if others:
+        # Answers do not hold the threshold; the lowest score that was accepted takes its place.
+        accepted = np.concatenate([one.landmark_scores[one.accepted] for one in asked])
+        threshold = float(accepted.min(initial=np.inf))
         drawn["rejection_curve"] = rejection_curve(scores[shows], others, threshold)
     drawn["confusion_matrix"] = confusion_matrix(labels, best, found.classes)
     drawn["per_class"] = per_class_table(classes[classes["photos"] > 0])

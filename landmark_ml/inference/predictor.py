@@ -235,7 +235,7 @@ def what_to_expect(expected: Mapping[str, float]) -> str:
         sentences.append("how many of landmarks it never learned was not measured")
     if "distractors" not in expected:
         sentences.append(
-            "it saw no everyday photos: add a folder not_landmarks/ with some hundred ordinary"
-            " photos, to measure how many of those are tagged and to lower it"
+            "it had too few everyday photos to measure how many of those it tags: add a folder"
+            " not_landmarks/ with some hundred ordinary photos, which also lowers it"
         )
     return "; ".join(sentences)

@@ -27,6 +27,8 @@ OF_LOGITS = 4
 TAIL = 4.0
 """Only the strangest quarter of the features can lower a score."""
 MOST_REFERENCES = 5_000
+FEWEST_EVERYDAY = 100
+"""Everyday photos that can show a share of 1%, and teach a head how such photos look."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Learned:
         labels, standard = targets[shows], (features[shows] - mean) / scale
         sums = torch.zeros(num_classes, standard.shape[1]).index_add_(0, labels, standard)
         # Spread over the landmarks.
-        some = torch.linspace(0, len(labels) - 1, min(len(labels), MOST_REFERENCES)).long()
+        count = min(len(labels), MOST_REFERENCES)
+        some = torch.arange(count) * len(labels) // count
         references = _directions(logits[shows][:, :num_classes])[labels.argsort(stable=True)[some]]
         return cls(references, mean, scale, functional.normalize(sums, dim=1))
 
@@ -124,9 +127,9 @@ class Rejection:
 
     The score is the share of photos of known landmarks whose weighed signals are lower; so it is
     uniform over those photos (a conformal p-value: Bates et al., Testing for outliers with
-    conformal p-values, Annals of Statistics, 2023). Where no everyday photos were given to learn
-    from, a photo whose features are stranger than those of most landmark photos scores low too,
-    whatever its logits say.
+    conformal p-values, Annals of Statistics, 2023). Where fewer than `FEWEST_EVERYDAY` everyday
+    photos were given to learn from, a photo whose features are stranger than those of most landmark
+    photos scores low too, whatever its logits say.
 
     weights: of the signals that are weighed. known: what a photo is ranked among, ascending: the
     weighed signals of photos of known landmarks, and where features count each signal of those.
@@ -141,9 +144,13 @@ class Rejection:
 
     @property
     def expected(self) -> dict[str, float]:
-        """Share of each kind that is tagged, as far as there were photos to measure it."""
-        kinds = self.scores.items()
-        return {kind: float(np.mean(one >= self.threshold)) for kind, one in kinds if len(one)}
+        """Share of each kind that is tagged, as far as there were photos enough to measure it."""
+        fewest = {"landmarks": 1, "unseen": 1, "distractors": FEWEST_EVERYDAY}
+        return {
+            kind: float(np.mean(scores >= self.threshold))
+            for kind, scores in self.scores.items()
+            if len(scores) >= fewest[kind]
+        }
 
 
 def fit_rejection(left_out: LeftOut, config: TrainConfig) -> Rejection:
@@ -160,14 +167,16 @@ def fit_rejection(left_out: LeftOut, config: TrainConfig) -> Rejection:
     weights = np.ones(1, dtype=np.float32)
     if left_out.learned is not None:
         weighed = np.concatenate(list(kinds.values()))[:, :OF_LOGITS]
-        scale = weighed.std(axis=0) + 1e-6
+        spread = weighed.std(axis=0)
+        # Among two landmarks the logits point one way or the other, which tells nothing: weight 0.
+        scale = np.where(spread > 1e-4, spread, np.inf)
         # Each kind counts as much as the others, however many photos it has.
         weight = np.repeat([1 / max(count, 1) for count in counts], counts)
         is_known = np.arange(len(weighed)) < counts[0]
         fitted = LogisticRegression(max_iter=1000)
         fitted.fit(weighed / scale, is_known, sample_weight=weight * len(weighed) / 3)
         weights = (fitted.coef_[0] / scale).astype(np.float32)
-    features_count = left_out.learned is not None and not counts[2]
+    features_count = left_out.learned is not None and counts[2] < FEWEST_EVERYDAY
 
     def columns(found: Floats) -> list[Floats]:
         joined = found[:, : len(weights)] @ weights

@@ -125,7 +125,7 @@ def report_dataset(
         # The name that the table has in runs already logged.
         run.log_table(issues.table(), "findings")
         run.log_metrics({f"data/{key}": count for key, count in issues.counts().items()})
-        description = f"{describe_dataset(dataset)}\n\n{describe_groups(dataset)}"
+        description = f"{describe_dataset(dataset)}\n\n{describe_groups(dataset, config.grouping)}"
         run.describe(f"### {description}\n\n{issues.summary()}")
         return DatasetReport(run.run_id, run.location, dataset, description, issues)
 
@@ -140,17 +140,22 @@ def describe_dataset(dataset: Dataset) -> str:
     )
 
 
-def describe_groups(dataset: Dataset) -> str:
-    """How many photos are near-duplicates or of one visit, and how to see what that changes."""
+def describe_groups(dataset: Dataset, grouping: str) -> str:
+    """How many photos are near-duplicates or of one visit, and how to see what that changes.
+
+    grouping: that of the dataset's configuration.
+    """
     photos = [photo for split in SPLITS for photo in dataset.split(split)]
-    visits = Counter((photo.label, photo.visit) for photo in photos if photo.visit)
+    groups = {"Groups of near-duplicates": Counter(group_near_duplicates(photos).tolist())}
+    if grouping == "visits":
+        visits = Counter((photo.label, photo.visit) for photo in photos if photo.visit)
+        groups["Visits (one landmark, one camera, one day)"] = visits
     told = []
-    for groups, what in (
-        (Counter(group_near_duplicates(photos).tolist()), "Groups of near-duplicates"),
-        (visits, "Visits (one landmark, one camera, one day)"),
-    ):
-        sizes = [size for size in groups.values() if size > 1]
+    for what, group in groups.items():
+        sizes = [size for size in group.values() if size > 1]
         told.append(f"{what}: {len(sizes)}, with {sum(sizes)} photos.")
+    if grouping == "none":
+        return f"{' '.join(told)} With grouping=none they may be in several splits."
     return (
         f"{' '.join(told)} Each stays in one split. Training with `-P grouping=none` shows what"
         " top-1 would be if it did not."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,10 +132,16 @@ def leave_landmarks_out(
     """
     num_classes = len(learned.centres)
     folds = min(_FOLDS, num_classes)
+    visits: dict[int, dict[str, int]] = defaultdict(dict)
+    for photo, label in zip(photos, targets.tolist(), strict=True):
+        visits[label].setdefault(photo.visit or photo.sha256, len(visits[label]))
+    # The first visit to a landmark is left out where the landmark is, so every head has photos of
+    # all its landmarks. Where all photos are of one visit, nothing better can be had than those.
     parts = [
-        int(hashlib.sha256((p.visit or p.sha256).encode()).hexdigest(), 16) % folds for p in photos
+        label + (visits[label][photo.visit or photo.sha256] if len(visits[label]) > 1 else row)
+        for row, (photo, label) in enumerate(zip(photos, targets.tolist(), strict=True))
     ]
-    of_photo = torch.tensor(parts)
+    of_photo = torch.tensor(parts) % folds
     asked: dict[str, list[Tensor]] = {"known": [], "unseen": [], "everyday": []}
     everyday = targets == num_classes
     for fold in tqdm(range(folds), desc="landmarks left out", unit="head", delay=2):

@@ -321,14 +321,13 @@ def check_splits(dataset: Dataset) -> None:
     for split in splits:
         if dataset.landmarks(split):
             continue
-        if not all(photo.visit for photo in dataset.landmarks("train")):
-            raise ValueError(
-                f"{dataset.name} has no readable {split} photo of a landmark; add photos: a class"
-                " needs at least 3 that do not look the same to stand in every split"
-            )
+        visited = any(photo.visit for photo in dataset.landmarks("train"))
+        visits = (
+            "; photos of one visit (one camera, one day) stay in one split: add some of other days,"
+            " give val/ and test/ folders, or split visits with grouping=copies"
+        )
         raise ValueError(
-            f"{dataset.name} has no {split} photo of a landmark: the photos of each are of"
-            f" {'one visit' if split == 'val' else 'two visits at most'} (one camera, one day), and"
-            " a visit stays in one split; add photos of 3 days to a class, give val/ and test/"
-            " folders, or split visits with grouping=copies"
+            f"{dataset.name} has no readable {split} photo of a landmark; add photos: a class"
+            " needs at least 3 that do not look the same to stand in every split"
+            f"{visits if visited else ''}"
         )

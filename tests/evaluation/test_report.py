@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pytest
 
 from experiments import evaluate
 from landmark_ml.config import EvaluateConfig
-from landmark_ml.evaluation.report import EvaluationResult, run_evaluation
+from landmark_ml.evaluation.report import EvaluationResult, report_figures, run_evaluation
 from tests.colour_artifact import log_artifact
 from tests.colour_photos import write_colour
+from tests.figures.figure_reading import says
 
 # A process of its own, every figure and every corruption take longer than a few seconds.
 pytestmark = pytest.mark.slow
@@ -76,6 +79,20 @@ def test_landmarks_never_learned_are_judged_apart(result: EvaluationResult) -> N
     assert found["unseen_auroc"] == 1
     assert found["unseen_tagged"] == 0
     assert len(result.report.predictions.table()) == 33
+
+
+def test_the_curve_counts_the_same_photos_as_the_metrics(result: EvaluationResult) -> None:
+    found = result.report.predictions
+    assert found.unseen is not None
+    # The lowest score that is accepted may be that of a photo which should not be.
+    highest = found.unseen.landmark_scores.argmax()
+    accepted = np.arange(8) == highest
+    tagged = replace(found, unseen=replace(found.unseen, accepted=accepted))
+    figure = report_figures(replace(result.report, predictions=tagged))["rejection_curve"]
+    assert says(figure, "12.5% of landmarks never learned")
+    none = replace(found, accepted=np.zeros_like(found.accepted))
+    figure = report_figures(replace(result.report, predictions=none))["rejection_curve"]
+    assert says(figure, "0.0% of known landmarks are tagged")
 
 
 def test_page_figures_and_tables_are_in_the_run(result: EvaluationResult) -> None:

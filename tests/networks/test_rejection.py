@@ -55,16 +55,24 @@ def test_the_score_of_a_known_photo_is_the_share_of_known_photos_below_it() -> N
 
 
 def test_the_score_weighs_what_tells_landmarks_left_out_apart() -> None:
-    found = fit_rejection(left_out(everyday=0), CONFIG)
+    examples = left_out(everyday=0)
+    found = fit_rejection(examples, CONFIG)
     assert min(found.weights[0], found.weights[3]) > 5 * abs(found.weights[1:3]).max()
     # Each of the two signals alone would tag 10% at the same price.
     assert found.expected["unseen"] <= 0.01
     assert found.expected["landmarks"] > 0.95
+    # Heads of two landmarks give all photos the same fourth signal; the model of three does not.
+    for kind in (examples.known, examples.unseen, examples.everyday):
+        kind[:, 3] = 1
+    found = fit_rejection(examples, CONFIG)
+    assert found.weights[3] == 0
+    assert found.expected["unseen"] <= 0.05
 
 
-def test_without_everyday_photos_strange_features_lower_the_score() -> None:
+@pytest.mark.parametrize("given", [0, 10])
+def test_with_too_few_everyday_photos_strange_features_lower_the_score(given: int) -> None:
     examples = left_out(everyday=3)
-    without = fit_rejection(replace(examples, everyday=examples.everyday[:0]), CONFIG)
+    without = fit_rejection(replace(examples, everyday=examples.everyday[:given]), CONFIG)
     assert set(without.expected) == {"landmarks", "unseen"}
     assert len(without.known) == 3
     columns = [
@@ -121,7 +129,7 @@ def test_where_no_landmark_was_left_out_the_probability_is_ranked() -> None:
 
 
 @pytest.mark.parametrize("num_outputs", [3, 4], ids=["landmarks alone", "with background"])
-@pytest.mark.parametrize("everyday", [0, 20])
+@pytest.mark.parametrize("everyday", [0, 100])
 def test_the_graph_scores_as_torch_does(num_outputs: int, everyday: int, tmp_path: Path) -> None:
     model = tiny_model(num_outputs)
     pixels = random_pixels(60)
@@ -132,7 +140,8 @@ def test_the_graph_scores_as_torch_does(num_outputs: int, everyday: int, tmp_pat
     learned = Learned.of(features[:20], logits[:20], torch.arange(20) % 3, 3, (mean, scale))
     asked = signals(logits, 3, features, learned)
     # Ranked among other photos: rounding would move a photo past itself.
-    examples = LeftOut(asked[20:], asked[20:40], asked[20 : 20 + everyday], learned)
+    others = asked[20:]
+    examples = LeftOut(others, others[:20], others.repeat(3, 1)[:everyday], learned)
     rejection = fit_rejection(examples, CONFIG)
     weighed, features_too = asked[:20, :4].numpy() @ rejection.weights, asked[:20, 4:].numpy().T
     expected = rank([weighed, *features_too][: len(rejection.known)], rejection.known)

@@ -188,11 +188,13 @@ def test_near_duplicates_and_visits_are_counted(tmp_path: Path) -> None:
     for seed in range(300, 303):
         write_snapshot(root / f"train/Eiffel_Tower/{seed}.jpg", seed, "2023:07:14 10:00:00")
     write_snapshot(root / "train/Stonehenge/303.jpg", 303, "2023:07:14 18:00:00")
-    told = describe_groups(open_dataset(DataConfig(data=str(root))))
+    told = describe_groups(open_dataset(DataConfig(data=str(root))), "visits")
     assert told.startswith(
         "Groups of near-duplicates: 1, with 2 photos."
         " Visits (one landmark, one camera, one day): 1, with 3 photos. Each stays in one split."
     )
+    told = describe_groups(open_dataset(DataConfig(data=str(root), grouping="none")), "none")
+    assert told.endswith("1, with 2 photos. With grouping=none they may be in several splits.")
 
 
 def test_copies_within_a_class_are_repeated(tmp_path: Path) -> None:

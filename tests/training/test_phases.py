@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from experiments import recipes
 from landmark_ml.config import DataConfig, TrainConfig
-from landmark_ml.data import NOT_A_LANDMARK, Dataset
+from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import LandmarkNetwork, create_model
@@ -385,6 +385,35 @@ def test_a_landmark_left_out_is_asked_as_one_never_learned(
     rejection = fit_rejection(left_out, config)
     assert rejection.expected["landmarks"] >= config.min_known_tagged
     assert left_out.known[:, 0].mean() > left_out.unseen[:, 0].mean()
+
+
+@pytest.mark.parametrize("visit", ["one", "{photo.label}"], ids=["to all", "to each"])
+def test_a_landmark_of_one_visit_is_known_by_its_other_photos(
+    visit: str, mixed: Dataset, config: TrainConfig
+) -> None:
+    def of_visit(photos: tuple[Photo, ...]) -> tuple[Photo, ...]:
+        return tuple(replace(photo, visit=visit.format(photo=photo)) for photo in photos)
+
+    visited = replace(mixed, train=of_visit(mixed.train), val=of_visit(mixed.val))
+    _, validation, _ = head_trained(visited, config)
+    assert validation.leave_out is not None
+    rejection = fit_rejection(validation.leave_out(), config)
+    assert len(rejection.scores["landmarks"]) > 10
+    assert rejection.expected["unseen"] < 0.5
+
+
+def test_a_landmark_that_a_head_saw_no_photo_of_does_not_count_as_known(
+    plain: Dataset, config: TrainConfig
+) -> None:
+    def visited(photos: tuple[Photo, ...]) -> tuple[Photo, ...]:
+        return tuple(replace(p, visit="" if p.label else "one") for p in photos)
+
+    _, validation, _ = head_trained(
+        replace(plain, train=visited(plain.train), val=visited(plain.val)), config
+    )
+    assert validation.leave_out is not None
+    others = sum(photo.label > 0 for photo in (*plain.train, *plain.val))
+    assert 0 < len(validation.leave_out().known) < others
 
 
 def test_without_everyday_photos_or_a_third_landmark_less_is_known(

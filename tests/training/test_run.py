@@ -79,7 +79,11 @@ def test_photos_of_one_visit_are_refused_with_the_reason(tmp_path: Path) -> None
     for seed in range(12):
         path = tmp_path / ("one" if seed % 2 else "other") / f"{seed}.jpg"
         write_snapshot(path, seed, f"2023:07:14 10:{seed:02d}:00")
-    with pytest.raises(ValueError, match=r"no val photo .* of one visit .* grouping=copies"):
+    with pytest.raises(ValueError, match=r"no readable val photo .* one visit .* grouping=copies"):
+        check_splits(open_dataset(DataConfig(data=str(tmp_path))))
+    # One photo without a visit leaves the reason what it is.
+    write_class(tmp_path / "one", [20])
+    with pytest.raises(ValueError, match=r"no readable test photo .* one visit .* grouping=copies"):
         check_splits(open_dataset(DataConfig(data=str(tmp_path))))
     check_splits(open_dataset(DataConfig(data=str(tmp_path), grouping="copies")))
 
