@@ -4,8 +4,7 @@ Trains the recipe without some of the landmarks, several times, each time withou
 the served model about its test photos, about everyday photos and about all photos of the landmarks
 that it never saw. Everyday photos help to train the background, so only those of the test split are
 asked about, and all of them with `--no_everyday`; a landmark left out appears nowhere in the
-training. Runs are logged to a store of
-their own that is removed at the end.
+training. Runs are logged to a store of their own that is removed at the end.
 """
 
 from __future__ import annotations

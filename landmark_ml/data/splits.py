@@ -11,7 +11,7 @@ Four things can move a photo. Each needs a small class or a change within its ow
   numbers leave a split empty, the nearest group goes there; it goes back when the class grows.
 - A group of more than half the photos of its class stays in train.
 - The key of a group is that of its largest photo, those with a visit first. So a smaller copy moves
-  nothing; one of the same size or larger can.
+  nothing, unless it alone has a visit; one of the same size or larger can.
 - A photo that resembles two groups makes them one.
 """
 

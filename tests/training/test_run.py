@@ -82,7 +82,7 @@ def test_photos_of_one_visit_are_refused_with_the_reason(tmp_path: Path) -> None
     with pytest.raises(ValueError, match=r"no readable val photo .* one visit .* grouping=copies"):
         check_splits(open_dataset(DataConfig(data=str(tmp_path))))
     # One photo without a visit leaves the reason what it is.
-    write_class(tmp_path / "one", [20])
+    write_class(tmp_path / "one", range(20, 21))
     with pytest.raises(ValueError, match=r"no readable test photo .* one visit .* grouping=copies"):
         check_splits(open_dataset(DataConfig(data=str(tmp_path))))
     check_splits(open_dataset(DataConfig(data=str(tmp_path), grouping="copies")))
