@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -135,13 +136,16 @@ def leave_landmarks_out(
     visits: dict[int, dict[str, int]] = defaultdict(dict)
     for photo, label in zip(photos, targets.tolist(), strict=True):
         visits[label].setdefault(photo.visit or photo.sha256, len(visits[label]))
-    # The first visit to a landmark is left out where the landmark is, so every head has photos of
-    # all its landmarks. Where all photos are of one visit, nothing better can be had than those.
-    parts = [
-        label + (visits[label][photo.visit or photo.sha256] if len(visits[label]) > 1 else row)
-        for row, (photo, label) in enumerate(zip(photos, targets.tolist(), strict=True))
-    ]
-    of_photo = torch.tensor(parts) % folds
+    parts = []
+    for row, (photo, label) in enumerate(zip(photos, targets.tolist(), strict=True)):
+        of_label, visit = visits[label], photo.visit or photo.sha256
+        if len(of_label) >= folds:
+            parts.append(int(hashlib.sha256(visit.encode()).hexdigest(), 16) % folds)
+        else:
+            # Few visits take turns, so that every head has photos of all its landmarks. Where all
+            # photos are of one visit, nothing better can be had than those.
+            parts.append((label + (of_label[visit] if len(of_label) > 1 else row)) % folds)
+    of_photo = torch.tensor(parts)
     asked: dict[str, list[Tensor]] = {"known": [], "unseen": [], "everyday": []}
     everyday = targets == num_classes
     for fold in tqdm(range(folds), desc="landmarks left out", unit="head", delay=2):
