@@ -199,7 +199,7 @@ def earlier_test_photos(
     """Sha256 of the test photos of each earlier promotion; None: not known any more.
 
     To repeat a promotion is no new chance. So one that judged the same versions on the same photos
-    counts once, and not at all if it judged some of these challengers against this champion on just
+    counts once, and not at all if it judged just these challengers against this champion on just
     these test photos.
     """
     judged: dict[str, set[tuple[int, int]]] = {}
@@ -212,7 +212,7 @@ def earlier_test_photos(
     for run_id, pairs in tqdm(judged.items(), desc="earlier promotions", unit="run", delay=1):
         photos = _test_photos(run_id)
         use = (photos, frozenset(pairs))
-        if photos is None or (use not in counted and not (photos == test and pairs <= again)):
+        if photos is None or (use not in counted and not (photos == test and pairs == again)):
             found.append(photos)
             counted.add(use)
     return found
@@ -221,10 +221,10 @@ def earlier_test_photos(
 def _test_photos(run_id: str) -> frozenset[str] | None:
     with tempfile.TemporaryDirectory(prefix="promotion-") as folder:
         manifest = fetch_manifest(run_id, Path(folder))
+        if manifest is None:
+            return None
         try:
-            rows = json.loads(manifest.read_bytes())["photos"] if manifest else None
-        except (ValueError, KeyError):
-            rows = None
-    if rows is None:
-        return None
-    return frozenset(row["sha256"] for row in rows if row["split"] == "test")
+            rows = json.loads(manifest.read_bytes())["photos"]
+            return frozenset(row["sha256"] for row in rows if row["split"] == "test")
+        except (ValueError, KeyError, TypeError):
+            return None

@@ -118,17 +118,19 @@ def refused(version: int, champion: int, receipt: str) -> Entry:
     return Entry("refuse", version, champion, (), 1, "", receipt)
 
 
-def test_earlier_promotions_are_read_from_the_history(tracking_uri: str) -> None:
-    client = mlflow.MlflowClient(tracking_uri)
+def promotion(*photos: str, manifest: str = "") -> str:
+    """Id of a run whose manifest holds these test photos."""
+    client = mlflow.MlflowClient()
+    run_id = client.create_run("0").info.run_id
+    rows = [{"sha256": photo, "split": "test"} for photo in photos]
+    rows.append({"sha256": "learned", "split": "train"})
+    text = manifest or json.dumps({"photos": rows})
+    client.log_text(run_id, text, "split_manifest.json")
+    return str(run_id)
 
-    def promotion(*photos: str, manifest: str = "") -> str:
-        run_id = client.create_run("0").info.run_id
-        rows = [{"sha256": photo, "split": "test"} for photo in photos]
-        rows.append({"sha256": "learned", "split": "train"})
-        text = manifest or json.dumps({"photos": rows})
-        client.log_text(run_id, text, "split_manifest.json")
-        return str(run_id)
 
+@pytest.mark.usefixtures("tracking_uri")
+def test_earlier_promotions_are_read_from_the_history() -> None:
     same, other, damaged = promotion("a", "b"), promotion("a"), promotion(manifest="{")
     entries = [
         Entry("register", 1, 1, (), 0, "", same),
@@ -153,3 +155,22 @@ def test_earlier_promotions_are_read_from_the_history(tracking_uri: str) -> None
     assert earlier_test_photos(entries, 2, [4, 5], test) == everything
     assert earlier_test_photos(entries, 3, [4], test) == everything
     assert earlier_test_photos(entries, 3, [4, 5], frozenset("abc")) == everything
+
+
+@pytest.mark.usefixtures("tracking_uri")
+def test_more_challengers_each_time_do_not_bring_back_what_was_spent() -> None:
+    receipts = [promotion("a", "b") for _ in range(3)]
+    entries = [
+        refused(version, 1, receipts[count])
+        for count in range(3)
+        for version in range(2, 3 + count)
+    ]
+    earlier = earlier_test_photos(entries, 1, [2, 3, 4, 5], frozenset("ab"))
+    assert earlier == [frozenset("ab")] * 3
+
+
+@pytest.mark.usefixtures("tracking_uri")
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"photos": 1}', '{"photos": [{}]}'])
+def test_a_damaged_manifest_of_an_earlier_promotion_counts_in_full(text: str) -> None:
+    entries = [refused(2, 1, promotion(manifest=text))]
+    assert earlier_test_photos(entries, 1, [3], frozenset("ab")) == [None]
