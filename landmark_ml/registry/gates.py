@@ -41,10 +41,6 @@ if TYPE_CHECKING:
 
 Outcome = Literal["passed", "failed", "not checked", "skipped"]
 
-_LEARNED_ALL = (
-    "it was trained on or chosen by all test photos that show a landmark; give data that it has not"
-    " seen"
-)
 _LONGEST_SECONDS = 180
 _OFFLINE = (
     "NewConnectionError",
@@ -124,11 +120,18 @@ def _unseen_photos(challenger: Judged) -> GateResult:
     if challenger.learned is None:
         measured = f"its run has no {MANIFEST}"
     elif challenger.predictions is None:
-        measured = _LEARNED_ALL
+        measured = _none_left(challenger)
     else:
         outcome = "passed"
         measured = f"{challenger.learned} left out, judged on {len(challenger.predictions.photos)}"
     return GateResult("unseen photos", outcome, measured, asked)
+
+
+def _none_left(judged: Judged) -> str:
+    return (
+        f"no test photo of a landmark is left to judge it on ({judged.learned or 0} were left out,"
+        " learned); add photos of other visits, or give data that it has not seen"
+    )
 
 
 def _compare(
@@ -136,7 +139,7 @@ def _compare(
 ) -> Iterator[GateResult]:
     """Gates that need the champion on the same photos."""
     if comparison is None:
-        said = champion.problem or _LEARNED_ALL
+        said = champion.problem or _none_left(champion)
         measured = f"the champion cannot be judged on these photos: {said}"
         yield GateResult("better top-1", "not checked", measured, "both judged on the same photos")
         return
@@ -194,7 +197,7 @@ def _top1(comparison: Comparison, limits: PromoteConfig, alpha: float) -> GateRe
             f"{photos} photos are left of landmarks that both know and that neither learned;"
             f" {needed} is the least that can show it"
         )
-        if comparison.added:
+        if comparison.added and photos:
             least = least_margin(photos, alpha)
             measured += f": add test photos, or accept a top1_margin above {least:.2g}"
         return GateResult(name, "not checked", measured, asked)
@@ -261,8 +264,8 @@ def _spell(difference: Interval, alpha: float) -> str:
 
 
 def _percent(alpha: float) -> str:
-    """Level of the interval both ends of which err with probability alpha."""
-    return f"{100 - 200 * alpha:.4g}%"
+    """Level of the interval both ends of which err with probability alpha, never shown as 100%."""
+    return f"{100 - float(f'{200 * alpha:.2g}'):.15g}%"
 
 
 def _gate(name: str, passed: bool, measured: str, asked: str) -> GateResult:

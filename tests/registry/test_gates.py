@@ -133,6 +133,17 @@ def test_too_few_photos_cannot_show_that_nothing_was_lost() -> None:
     said = "125 is the least that can show it: add test photos, or accept a top1_margin above 0.03"
     assert said in few["top-1 not worse"].measured
     assert stops(grown([True] * 125, [True] * 4), old_champion([True] * 125, 4)) == []
+    # No margin below 1 would do for 0 photos.
+    none_left = outcomes(grown([], [True] * 4), old_champion([], 4))["top-1 not worse"]
+    assert none_left.measured.endswith("125 is the least that can show it")
+
+
+@pytest.mark.parametrize(
+    ("alpha", "level"), [(0.025, "95%"), (0.025 / 3, "98.3%"), (1e-6, "99.9998%")]
+)
+def test_the_level_of_an_interval_is_never_rounded_to_100(alpha: float, level: str) -> None:
+    asked = outcomes(grown([True] * 9, [True] * 4), old_champion([True] * 9, 4), alpha=alpha)
+    assert f"the whole {level} interval" in asked["top-1 not worse"].asked
 
 
 def test_new_landmarks_have_to_be_found() -> None:
@@ -256,11 +267,17 @@ def test_photos_that_were_left_out_are_counted() -> None:
 def test_a_model_that_learned_every_test_photo_is_not_checked() -> None:
     learned = replace(BETTER, report=None, learned=200)
     assert stops(learned) == ["unseen photos"]
-    said = "chosen by all test photos that show a landmark; give data"
+    said = "no test photo of a landmark is left to judge it on (200 were left out, learned); add"
     assert said in outcomes(learned)["unseen photos"].measured
     gate = outcomes(BETTER, replace(CHAMPION, report=None, learned=200))["better top-1"]
     assert gate.outcome == "not checked"
     assert said in gate.measured
+
+
+def test_data_without_test_photos_is_not_blamed_on_what_was_learned() -> None:
+    gate = outcomes(replace(BETTER, report=None, learned=0))["unseen photos"]
+    assert gate.outcome == "not checked"
+    assert "0 were left out, learned); add photos of other visits" in gate.measured
 
 
 def test_a_model_that_cannot_be_loaded_fails_the_first_gate_only() -> None:
