@@ -160,8 +160,9 @@ def run_promotion(config: PromoteConfig) -> PromotionResult:
                 history.log_refusal(verdict.judged.version, since, reason, run.run_id)
         entry = None
         if receipt.winner:
-            top1 = receipt.verdict(receipt.winner).judged.metrics["top1"]
-            reason = config.reason or f"top-1 {top1:.4f} on {receipt.photos} test photos"
+            found = receipt.verdict(receipt.winner).judged.metrics
+            said = f"top-1 {found['top1']:.4f} on {found['photos']:.0f} test photos"
+            reason = config.reason or said
             entry = history.move("promote", receipt.winner, since, reason, run.run_id)
         run.set_tags({"outcome": "passed" if entry else "refused", "winner": str(receipt.winner)})
         sections = [to_markdown(receipt, verdict) for verdict in receipt.verdicts]
@@ -261,8 +262,8 @@ def explain(verdict: Verdict, receipt: Receipt) -> list[str]:
         )
         if spending.unread:
             lines.append(
-                "Not checked: which test photos earlier promotions used whose runs are gone:"
-                f" {spending.unread}, counted in full."
+                "Not checked: earlier promotions whose test photos cannot be read any more"
+                f" ({spending.unread}); they count in full."
             )
     return lines
 
@@ -322,12 +323,18 @@ def to_json(receipt: Receipt) -> str:
 
 def to_html(receipt: Receipt) -> str:
     """Receipt as one page that needs nothing else, with the figures of each comparison."""
-    sections = []
+    sections, measured = [], set[str]()
     for verdict in receipt.verdicts:
         now, before = dict(verdict.judged.metrics), dict[str, float]()
         if verdict.comparison and receipt.champion:
-            now |= measure(verdict.comparison.challenger)
-            before = {**receipt.champion.metrics, **measure(verdict.comparison.champion)}
+            now, before = (
+                measure(answers) | {"ms_per_photo": judged.metrics["ms_per_photo"]}
+                for answers, judged in (
+                    (verdict.comparison.challenger, verdict.judged),
+                    (verdict.comparison.champion, receipt.champion),
+                )
+            )
+        measured |= now.keys()
         rows = [
             (METRICS[name].caption, shown(now, name), shown(before, name))
             for name in summary_names(now)
@@ -337,7 +344,6 @@ def to_html(receipt: Receipt) -> str:
         sections.append(
             {"verdict": verdict, "rows": rows, "pictures": pictures, "explained": explained}
         )
-    measured = {name for verdict in receipt.verdicts for name in verdict.judged.metrics}
     meanings = [METRICS[name] for name in summary_names(measured)]
     return render("receipt.html", receipt=receipt, sections=sections, meanings=meanings)
 

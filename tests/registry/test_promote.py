@@ -20,6 +20,7 @@ from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.registry import candidates
 from landmark_ml.registry import promote as promoting
 from landmark_ml.registry.candidates import Judged, find_candidates
+from landmark_ml.registry.comparison import Spending
 from landmark_ml.registry.gates import GateResult
 from landmark_ml.registry.history import AliasHistory, ConflictError, roll_back, tell_history
 from landmark_ml.registry.promote import (
@@ -35,7 +36,9 @@ from tests.registry.judged_versions import (
     CLASSES,
     answers,
     judged,
+    none,
     predictions,
+    together,
     unloadable,
     verdict,
 )
@@ -123,6 +126,18 @@ def test_a_better_version_takes_over_with_a_receipt_in_three_places(
     printed = capsys.readouterr().out
     assert "passed       better top-1" in printed
     assert f"champion of {name} is now version 2 (history: 2)" in printed
+
+
+def test_the_reason_counts_only_photos_that_were_judged(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judge(version: ModelVersion, *_: object) -> Judged:
+        return judged(int(version.version), [int(version.version) == 2] * 50, learned=COUNT - 50)
+
+    monkeypatch.setattr(promoting, "judge_version", judge)
+    entry = run_promotion(PromoteConfig(name=name, candidates="2")).entry
+    assert entry is not None
+    assert entry.reason == "top-1 1.0000 on 50 test photos"
 
 
 def test_a_worse_version_is_refused_and_that_is_written_down(name: str) -> None:
@@ -387,6 +402,13 @@ def test_what_was_compared_and_what_was_not_checked_is_said() -> None:
         "Earlier promotions on these photos, each counted by the share of them that it used: 0. So"
         " alpha is 0.025 now, and 0.025 is left for all later ones. New test photos renew it.",
     ]
+    lost = replace(found.verdicts[0], spending=Spending(0.05, 1.5, 2, 1))
+    assert explain(lost, found)[-2:] == [
+        "Earlier promotions on these photos, each counted by the share of them that it used: 1.5."
+        " So alpha is 0.0057 now, and 0.014 is left for all later ones. New test photos renew it.",
+        "Not checked: earlier promotions whose test photos cannot be read any more (1); they count"
+        " in full.",
+    ]
     more = (*CLASSES, "Moai")
     for versions, said in (
         ((judged(2, predictions([True] * 200, classes=more)), CHAMPION), "New, known to the"),
@@ -441,6 +463,14 @@ def test_the_page_shows_metrics_in_the_words_of_the_metric_table(page: str) -> N
     for name in ("top1", "ece", "ms_per_photo"):
         assert f">{METRICS[name].caption}</th>" in page
     assert "0.500 (0.431 to 0.569)" in page
+
+
+def test_the_page_shows_no_metric_of_photos_that_only_one_was_asked_about() -> None:
+    champion = judged(1, predictions([True] * 20))
+    asked_more = judged(2, together(predictions([True] * 20), none(9, tagged=3)))
+    page = to_html(receipt(asked_more, champion=champion, winner=0))
+    assert f">{METRICS['top1'].caption}</th>" in page
+    assert METRICS["distractors_tagged"].caption not in page
 
 
 def test_the_page_of_a_model_that_could_not_be_judged_says_why() -> None:
