@@ -103,9 +103,7 @@ def _alike(rng: np.random.Generator, common: Floats) -> Floats:
     return drawn + math.sqrt(1 - _AGREEMENT) * rng.normal(size=common.shape)
 
 
-def stopped_by(
-    comparison: Comparison, alpha: float = 0.025, resamples: int = _RESAMPLES
-) -> set[str]:
+def stopped_by(comparison: Comparison, resamples: int = _RESAMPLES) -> set[str]:
     """Names of the gates that stop a challenger."""
     challenger, champion = (
         Judged(version, "", Report({"ms_per_photo": 5.0}, said, pd.DataFrame()), learned=0)
@@ -114,7 +112,7 @@ def stopped_by(
     fewer = partial(compare_gap_and_ece, resamples=resamples)
     with patch.object(gates, "compare_gap_and_ece", fewer):
         found = gates.check_gates(
-            challenger, champion, comparison, LIMITS, alpha=alpha, installable=_INSTALLABLE
+            challenger, champion, comparison, LIMITS, alpha=LIMITS.alpha, installable=_INSTALLABLE
         )
     return {gate.name for gate in found if gate.stops}
 
@@ -135,10 +133,8 @@ def refusals(size: int, pairs: int, seed: int = 0) -> Iterator[list[str]]:
             made_up_models(rng, size, others=size // 2, **difference)
             for _ in tqdm(range(pairs), desc=f"{name}, {size} photos", delay=1)
         ]
-        before, now = (
-            [stopped_before(each) for each in models],
-            [stopped_by(each) for each in models],
-        )
+        before = [stopped_before(each) for each in models]
+        now = [stopped_by(each) for each in models]
         columns = [sum(gate in stops for stops in before) for gate in ("GAP", "ECE")]
         columns += [sum(gate in stops for stops in now) for gate in GUARDS]
         columns.append(sum(bool(stops & set(GUARDS)) for stops in now))

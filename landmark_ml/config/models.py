@@ -81,7 +81,7 @@ class PromoteConfig(DataConfig):
     gap_margin: float = option(0.005, "how far GAP may fall", BELOW_ONE)
     ece_margin: float = option(0.01, "how far ECE may rise", BELOW_ONE)
     false_tag_margin: float = option(
-        0.01, "how far the share may rise of photos tagged that show no known landmark", BELOW_ONE
+        0.01, "how far the share tagged of photos without a known landmark may rise", BELOW_ONE
     )
     min_new_found: float = option(
         0.5, "least share of the photos of new landmarks that is tagged right; 0: do not ask", UNIT

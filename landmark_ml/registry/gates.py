@@ -118,7 +118,7 @@ def _unseen_photos(challenger: Judged) -> GateResult:
     asked = "its run says which test photos it learned, and others are left"
     outcome: Outcome = "not checked"
     if challenger.learned is None:
-        measured = f"its run has no {MANIFEST}"
+        measured = f"its run has no readable {MANIFEST}"
     elif challenger.predictions is None:
         measured = _none_left(challenger)
     else:
@@ -155,7 +155,7 @@ def _compare(
     if shows.any():
         losses = class_losses(comparison)
         worse = [loss for loss in losses if loss.p < limits.class_alpha]
-        named = ", ".join(f"{loss.landmark} (p = {loss.p:.2g})" for loss in worse) or "none"
+        named = listed([f"{loss.landmark} (p = {loss.p:.2g})" for loss in worse]) or "none"
         if losses and not worse:
             named += f"; nearest {losses[0].landmark}, p = {losses[0].p:.2g}"
         asked = f"no landmark with corrected p below {limits.class_alpha:g}"
