@@ -459,20 +459,14 @@ def bootstrap_intervals(
 
 
 def compare_gap_and_ece(
-    first: Predictions,
-    second: Predictions,
-    *,
-    alpha: float = 0.025,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    first: Predictions, second: Predictions, *, resamples: int = RESAMPLES
 ) -> dict[str, Interval]:
     """GAP and ECE of a first model minus those of a second on the same photos, by name.
 
-    Each end of an interval errs with probability alpha: the paired bootstrap, which draws photos
-    with replacement, the same for both models (Efron and Tibshirani, An Introduction to the
-    Bootstrap, 1993). As in `bootstrap_intervals`, that of ECE is the basic one, which finds a truly
-    worse calibration far more often here too. Raises ValueError when the two were not asked about
-    the same photos.
+    With 95% intervals of the paired bootstrap, which draws photos with replacement, the same for
+    both models (Efron and Tibshirani, An Introduction to the Bootstrap, 1993). As in
+    `bootstrap_intervals`, that of ECE is the basic one, which finds a truly worse calibration far
+    more often here too. Raises ValueError when the two were not asked about the same photos.
     """
     shows = first.shows_landmark
     if not np.array_equal(shows, second.shows_landmark) or not shows.any():
@@ -480,7 +474,7 @@ def compare_gap_and_ece(
             f"answers to {len(shows)} and {len(second.labels)} photos cannot be paired; give those"
             " of both models to the same photos, one or more of a landmark"
         )
-    rng, photos = np.random.default_rng(seed), len(shows)
+    rng, photos = np.random.default_rng(0), len(shows)
     measured: dict[str, list[Floats]] = {"gap": [], "ece": []}
     most = max(1, _CELLS // photos)
     for start in range(0, resamples, most):
@@ -493,7 +487,7 @@ def compare_gap_and_ece(
     intervals = {}
     for name, drawn_values in measured.items():
         value = float(found[name][0])
-        low, high = np.nanquantile(np.concatenate(drawn_values), (alpha, 1 - alpha)).tolist()
+        low, high = np.nanquantile(np.concatenate(drawn_values), (0.025, 0.975)).tolist()
         if name == "ece":
             low, high = 2 * value - high, 2 * value - low
         intervals[name] = Interval(value, low, high)
