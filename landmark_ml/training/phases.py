@@ -133,19 +133,7 @@ def leave_landmarks_out(
     """
     num_classes = len(learned.centres)
     folds = min(_FOLDS, num_classes)
-    visits: dict[int, dict[str, int]] = defaultdict(dict)
-    for photo, label in zip(photos, targets.tolist(), strict=True):
-        visits[label].setdefault(photo.visit or photo.sha256, len(visits[label]))
-    parts = []
-    for row, (photo, label) in enumerate(zip(photos, targets.tolist(), strict=True)):
-        of_label, visit = visits[label], photo.visit or photo.sha256
-        if len(of_label) >= folds:
-            parts.append(int(hashlib.sha256(visit.encode()).hexdigest(), 16) % folds)
-        else:
-            # Few visits take turns, so that every head has photos of all its landmarks. Where all
-            # photos are of one visit, nothing better can be had than those.
-            parts.append((label + (of_label[visit] if len(of_label) > 1 else row)) % folds)
-    of_photo = torch.tensor(parts)
+    of_photo = divide_photos(photos, targets, folds)
     asked: dict[str, list[Tensor]] = {"known": [], "unseen": [], "everyday": []}
     everyday = targets == num_classes
     for fold in tqdm(range(folds), desc="landmarks left out", unit="head", delay=2):
@@ -163,6 +151,26 @@ def leave_landmarks_out(
             some = features[0, rows]
             asked[kind].append(signals(head.logits(some), len(kept), some, learned_here))
     return LeftOut(**{kind: torch.cat(found) for kind, found in asked.items()}, learned=learned)
+
+
+def divide_photos(photos: Sequence[Photo], targets: Tensor, parts: int) -> Tensor:
+    """Part of each photo, int64 [N] from 0; photos of one visit are in one part.
+
+    Few visits of a landmark take turns, so that there are photos of it outside every part. Where
+    all its photos are of one visit, nothing better can be had than to divide those.
+    """
+    visits: dict[int, dict[str, int]] = defaultdict(dict)
+    keys = [photo.visit or photo.sha256 for photo in photos]
+    for key, label in zip(keys, targets.tolist(), strict=True):
+        visits[label].setdefault(key, len(visits[label]))
+    found = []
+    for row, (key, label) in enumerate(zip(keys, targets.tolist(), strict=True)):
+        count = len(visits[label])
+        if count >= parts:
+            found.append(int(hashlib.sha256(key.encode()).hexdigest(), 16) % parts)
+        else:
+            found.append((label + (visits[label][key] if count > 1 else row)) % parts)
+    return torch.tensor(found)
 
 
 def check_finetuning(model: LandmarkNetwork, config: TrainConfig) -> None:
