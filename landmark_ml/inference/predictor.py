@@ -227,10 +227,14 @@ def what_to_expect(expected: Mapping[str, float]) -> str:
         "unseen": "landmarks it never learned",
         "distractors": "no landmark",
     }
-    said = [f"{expected[kind]:.1%} of {text}" for kind, text in kinds.items() if kind in expected]
+    said = [
+        f"{expected[kind]:.1%} of photos of {text}"
+        for kind, text in kinds.items()
+        if kind in expected
+    ]
     if not said:
         return "how often this model tags what it does not know was never measured: train it again"
-    sentences = [f"of the photos of each kind it tags {', '.join(said)}"]
+    sentences = [f"tags {', '.join(said)}"]
     if "unseen" not in expected:
         sentences.append("how many of landmarks it never learned was not measured")
     if "distractors" not in expected:

@@ -60,6 +60,8 @@ def test_a_metric_that_is_added_shows_on_page_and_card(monkeypatch: pytest.Monke
 
 def test_the_card_says_which_other_photos_are_tagged() -> None:
     text = card(judged())
-    assert "tags 90.1% of landmarks it knows, 9.1% of landmarks it never learned" in text
+    assert (
+        "tags 90.1% of photos of landmarks it knows, 9.1% of photos of landmarks it never" in text
+    )
     assert "add a folder not_landmarks/" in text
     assert "| 95% | 13.2% | not measured |" in text
