@@ -162,7 +162,8 @@ Recognises {dataset.num_classes} landmarks of `{dataset.name}` in a photo and gi
 |---|---|---|---|
 {rows}
 
-**What it does not know.** By its own threshold the model {what_to_expect(facts.rejection.expected)}.\
+**What it does not know.** By its own threshold the model\
+ {what_to_expect(facts.rejection.expected)}.\
  Measured on photos that a head was not trained on, with landmarks left out in turn; another\
  `threshold` gives:
 
