@@ -170,7 +170,7 @@ class TrainConfig(DataConfig):
         0.01, "share of photos of no landmark that may be tagged", UNIT
     )
     min_known_tagged: float = _rejection(
-        0.9, "share of photos of known landmarks that is tagged even where those two suffer", PART
+        0.88, "share of photos of known landmarks that is tagged even where those two suffer", PART
     )
 
     device: str = _run("auto", "where to train", ("auto", "cpu", "cuda", "mps"))
