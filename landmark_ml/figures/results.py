@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix as count_pairs
 
@@ -364,6 +364,7 @@ def rejection_curve(
     )
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_locator(MultipleLocator(0.05))
     axes.set_xlim(min(0.8, kept - 0.02), 1)
     axes.set_ylim(bottom=0)
     add_legend(axes)
