@@ -1,8 +1,8 @@
 """`python -m benchmarks.promotion`: how often the gates of a promotion err, on made-up answers.
 
 Photos differ in how hard they are, and two models find the same ones hard, so that two equally good
-models of top-1 0.93 disagree on 5% of the photos, as two trainings of a recipe do. The rule of
-before is shown beside: GAP and ECE might fall behind by their margin as measured, and every
+models of top-1 0.93 disagree on 5% of the photos, as two trainings of a recipe do. The old
+rule is shown beside: GAP and ECE might fall behind by their margin as measured, and every
 promotion had McNemar's two-sided p below 0.05 to reach, however often its photos had decided.
 """
 
@@ -42,8 +42,8 @@ CHALLENGERS = {
     "6 points less top-1": {"ease": -1.0},
     "confidence too low, ECE 0.04": {"sharpness": 0.7},
     "confidence too low, ECE 0.09": {"sharpness": 0.5},
-    "tags 4% of photos of none": {"tagged": 0.04},
-    "tags 8% of photos of none": {"tagged": 0.08},
+    "tags 4% of photos of no landmark": {"tagged": 0.04},
+    "tags 8% of photos of no landmark": {"tagged": 0.08},
 }
 USES = (0, 1, 4, 19)
 """Earlier promotions on the same photos."""
@@ -63,10 +63,10 @@ def made_up_models(
     sharpness: float = 1.0,
     tagged: float = 0.02,
 ) -> Comparison:
-    """A challenger beside a champion, on `photos` photos of landmarks and `others` of none.
+    """A challenger beside a champion, on `photos` photos of landmarks and `others` of no landmark.
 
     ease: how much easier (logit) the challenger finds a photo. sharpness: factor on the logit of
-    its confidence. tagged: share of photos of none that it tags; the champion tags 2%.
+    its confidence. tagged: share of photos of no landmark that it tags; the champion tags 2%.
     """
     hard, luck = rng.normal(_EASE, _SPREAD, photos), rng.normal(size=photos)
     other, likeness = rng.normal(-1, 1, others), rng.normal(size=others)
@@ -126,7 +126,7 @@ def stopped_before(comparison: Comparison) -> set[str]:
 
 
 def refusals(size: int, pairs: int, seed: int = 0) -> Iterator[list[str]]:
-    """Rows: a challenger, and how often the rule of before and each gate against harm stop it."""
+    """Rows: a challenger, and how often the old rule and each gate against harm stop it."""
     for name, difference in CHALLENGERS.items():
         rng = np.random.default_rng(seed)
         models = [
@@ -208,7 +208,7 @@ def main() -> None:
     for size in SIZES:
         found[f"stopped, {size} photos"] = rows = list(refusals(size, options.pairs))
         sys.stdout.write(
-            f"\nStopped, {size} photos and half as many of none\n\n{table(header, rows)}\n"
+            f"\nStopped, {size} photos and half as many of no landmark\n\n{table(header, rows)}\n"
         )
     header = ["difference in top-1", *(f"{uses} before" for uses in USES)]
     for name, test, eases in (

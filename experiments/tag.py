@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from landmark_ml.config import TagConfig
-from landmark_ml.inference.predictor import what_to_expect
 
 if TYPE_CHECKING:
     from serving.cluster import ClusterResult
@@ -27,6 +26,8 @@ def main() -> None:
 
 def print_tagging(result: TagResult) -> None:
     """Print the landmarks found, the photos that have no answer, and where the table is."""
+    from landmark_ml.inference.predictor import what_to_expect
+
     print_counts(result)
     print(f"to expect   {what_to_expect(result.expected)}")
     print(f"table       {result.out}/tags.parquet and tags.csv")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from experiments import cli
 from experiments.recipes import RECIPES
-from landmark_ml.inference.predictor import what_to_expect
 
 if TYPE_CHECKING:
     from landmark_ml.training.run import TrainResult
@@ -33,6 +32,8 @@ def main() -> None:
 
 def print_result(result: TrainResult) -> None:
     """Print test metrics with intervals, where the run is, and what to do next."""
+    from landmark_ml.inference.predictor import what_to_expect
+
     print(f"\ntest top-1  {interval(result.metrics, 'top1')}")
     print(f"test top-3  {interval(result.metrics, 'top3')}")
     print(f"to expect   {what_to_expect(result.expected)}")

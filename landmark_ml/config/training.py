@@ -23,7 +23,7 @@ _network = partial(option, group="Network")
 _head = partial(option, group="Head on cached features")
 _finetune = partial(option, group="Fine-tuning on pixels")
 _augment = partial(option, group="Augmentation")
-_rejection = partial(option, group="Photos of nothing that was learned")
+_rejection = partial(option, group="Photos that are not tagged")
 _run = partial(option, group="Run")
 
 

@@ -131,7 +131,7 @@ def _visit(data: bytes) -> str:
     # A camera whose clock was never set starts at a first of January.
     if (taken.month, taken.day) == (1, 1):
         return ""
-    # Who photographs at midnight is still on the same visit.
+    # A visit may go on past midnight.
     day = (taken - timedelta(hours=_DAY_STARTS)).date()
     return hashlib.sha256(f"{camera} {day}".encode()).hexdigest()[:16]
 
@@ -237,6 +237,11 @@ class Learned:
             for pairs in _near_hashes(_hashes(prints), _hashes(self.prints)):
                 learned[asked[_agreeing(prints, self.prints, pairs)[:, 0]]] = True
         return learned
+
+    def leave_out(self, photos: Sequence[Photo]) -> tuple[Photo, ...]:
+        """Those of the photos that were not learned, in order."""
+        learned = self.photos_learned(photos)
+        return tuple(photo for photo, drop in zip(photos, learned, strict=True) if not drop)
 
 
 def _stack(photos: Sequence[Photo]) -> NDArray[np.uint8]:

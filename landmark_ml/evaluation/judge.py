@@ -220,8 +220,7 @@ def choose_photos(
     if learned:
         near = "whether the model was trained on near-duplicates of some of these photos"
         unchecked = "" if learned.checks_copies else near
-        seen = learned.photos_learned(photos)
-        kept = tuple(photo for photo, drop in zip(photos, seen, strict=True) if not drop)
+        kept = learned.leave_out(photos)
     left_out = len(photos) - len(kept)
     if not any(photo.label >= 0 for photo in kept):
         raise ValueError(

@@ -240,6 +240,6 @@ def what_to_expect(expected: Mapping[str, float]) -> str:
     if "distractors" not in expected:
         sentences.append(
             "it had too few everyday photos to measure how many of those it tags: add a folder"
-            " not_landmarks/ with some hundred ordinary photos, which also lowers it"
+            " not_landmarks/ with a few hundred ordinary photos, which also lowers it"
         )
     return "; ".join(sentences)

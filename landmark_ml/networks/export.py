@@ -227,7 +227,7 @@ def add_classifier(
 
 def _add_score(graph: onnx.ModelProto, rejection: Rejection) -> None:
     """Add the output `landmark_score` [N]: `rejection.signals`, weighed and ranked."""
-    nodes, learned = graph.graph.node, rejection.learned
+    nodes, references = graph.graph.node, rejection.references
     constants: dict[str, NDArray[Any]] = {"weights": rejection.weights[:, None]}
 
     def add(kind: str, inputs: str, output: str, **attributes: Any) -> None:
@@ -237,10 +237,10 @@ def _add_score(graph: onnx.ModelProto, rejection: Rejection) -> None:
     add("Slice", "log_outputs first last axis", "log_probabilities")
     add("ReduceMax", "log_probabilities axis", "log_probability", keepdims=1)
     ranked = ["weighed"]
-    if learned is None:
+    if references is None:
         add("MatMul", "log_probability weights", "weighed")
     else:
-        constants["references"] = learned.references.T.numpy()
+        constants["references"] = references.logits.T.numpy()
         add("Slice", "logits first last axis", "landmark_logits")
         add("ReduceMax", "landmark_logits axis", "best_logit", keepdims=1)
         add("ReduceMean", "landmark_logits axis", "mean_logit", keepdims=1)
@@ -252,10 +252,10 @@ def _add_score(graph: onnx.ModelProto, rejection: Rejection) -> None:
         add("ReduceMax", "similarities axis", "nearest", keepdims=1)
         add("Concat", "log_probability best_logit lead nearest", "signals", axis=1)
         add("MatMul", "signals weights", "weighed")
-    if learned is not None and len(rejection.known) > 1:
-        constants["feature_mean"] = learned.mean.numpy()
-        constants["feature_scale"] = learned.scale.numpy()
-        constants["centres"] = learned.centres.T.numpy()
+    if references is not None and len(rejection.known) > 1:
+        constants["feature_mean"] = references.mean.numpy()
+        constants["feature_scale"] = references.scale.numpy()
+        constants["centres"] = references.centres.T.numpy()
         add("Sub", "features feature_mean", "moved")
         add("Div", "moved feature_scale", "standard")
         add("ReduceL2", "standard axis", "length", keepdims=1)

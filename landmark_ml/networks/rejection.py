@@ -32,15 +32,15 @@ FEWEST_EVERYDAY = 100
 
 
 @dataclass(frozen=True)
-class Learned:
+class References:
     """What a photo is compared with to compute its signals.
 
-    references: [R, landmarks], the centred logits of training photos at unit length. mean, scale:
+    logits: [R, landmarks], the centred logits of training photos at unit length. mean, scale:
     [F], by which features are standardised. centres: [landmarks, F], the mean standardised features
     of each landmark at unit length.
     """
 
-    references: Tensor
+    logits: Tensor
     mean: Tensor
     scale: Tensor
     centres: Tensor
@@ -53,7 +53,7 @@ class Learned:
         targets: Tensor,
         num_classes: int,
         standardised: tuple[Tensor, Tensor],
-    ) -> Learned:
+    ) -> References:
         """From features [N, F], logits [N, outputs] and targets [N] of the training photos.
 
         standardised: mean and scale [F] of the features.
@@ -65,32 +65,36 @@ class Learned:
         # Spread over the landmarks.
         count = min(len(labels), MOST_REFERENCES)
         some = torch.arange(count) * len(labels) // count
-        references = _directions(logits[shows][:, :num_classes])[labels.argsort(stable=True)[some]]
-        return cls(references, mean, scale, functional.normalize(sums, dim=1))
+        spread = labels.argsort(stable=True)[some]
+        directions = _directions(logits[shows][:, :num_classes])[spread]
+        return cls(directions, mean, scale, functional.normalize(sums, dim=1))
 
 
 def signals(
-    logits: Tensor, num_classes: int, features: Tensor | None = None, learned: Learned | None = None
+    logits: Tensor,
+    num_classes: int,
+    features: Tensor | None = None,
+    references: References | None = None,
 ) -> Tensor:
-    """What the score is made of, higher for a landmark: float [N, 1], with `learned` [N, 6].
+    """What the score is made of, higher for a landmark: float [N, 1], with `references` [N, 6].
 
     The log of the best probability, background included; the largest logit; its lead over the mean
     of the landmarks; the cosine of the logits to those of the nearest training photo. Then the
     cosine of the features to the nearest landmark's mean, and their length, negated: a backbone
-    answers strongest to what it was pretrained on, such as animals and food. `export.add_score`
+    answers strongest to what it was pretrained on, such as animals and food. `networks.export`
     writes the same into the graph.
     """
     landmarks = logits[:, :num_classes]
     probability = torch.log_softmax(logits, dim=1)[:, :num_classes].amax(dim=1)
-    if features is None or learned is None:
+    if features is None or references is None:
         return probability[:, None]
-    best, standard = landmarks.amax(dim=1), (features - learned.mean) / learned.scale
+    best, standard = landmarks.amax(dim=1), (features - references.mean) / references.scale
     columns = [
         probability,
         best,
         best - landmarks.mean(dim=1),
-        (_directions(landmarks) @ learned.references.T).amax(dim=1),
-        (functional.normalize(standard, dim=1) @ learned.centres.T).amax(dim=1),
+        (_directions(landmarks) @ references.logits.T).amax(dim=1),
+        (functional.normalize(standard, dim=1) @ references.centres.T).amax(dim=1),
         -standard.norm(dim=1),
     ]
     return torch.stack(columns, dim=1)
@@ -105,14 +109,14 @@ class LeftOut:
     """Signals of photos that a head was not trained on, [N, signals] of each kind.
 
     known: of landmarks that it learned. unseen: of landmarks that were left out of its training.
-    everyday: of no landmark. learned: what the served network compares photos with; None: the
+    everyday: of no landmark. references: what the served network compares photos with; None: the
     signals are those of the logits alone.
     """
 
     known: Tensor
     unseen: Tensor
     everyday: Tensor
-    learned: Learned | None = None
+    references: References | None = None
 
     @classmethod
     def of_validation(cls, logits: Tensor, targets: Tensor, num_classes: int) -> LeftOut:
@@ -138,7 +142,7 @@ class Rejection:
 
     weights: Floats
     known: tuple[Floats, ...]
-    learned: Learned | None
+    references: References | None
     scores: dict[str, Floats]
     threshold: float
 
@@ -164,8 +168,8 @@ def fit_rejection(left_out: LeftOut, config: TrainConfig) -> Rejection:
         "distractors": left_out.everyday.numpy(),
     }
     counts = [len(found) for found in kinds.values()]
-    weights = np.ones(1, dtype=np.float32)
-    if left_out.learned is not None:
+    weights, references = np.ones(1, dtype=np.float32), left_out.references
+    if references is not None:
         weighed = np.concatenate(list(kinds.values()))[:, :OF_LOGITS]
         spread = weighed.std(axis=0)
         # Among two landmarks the logits point one way or the other, which tells nothing: weight 0.
@@ -176,7 +180,7 @@ def fit_rejection(left_out: LeftOut, config: TrainConfig) -> Rejection:
         fitted = LogisticRegression(max_iter=1000)
         fitted.fit(weighed / scale, is_known, sample_weight=weight * len(weighed) / 3)
         weights = (fitted.coef_[0] / scale).astype(np.float32)
-    features_count = left_out.learned is not None and counts[2] < FEWEST_EVERYDAY
+    features_count = references is not None and counts[2] < FEWEST_EVERYDAY
 
     def columns(found: Floats) -> list[Floats]:
         joined = found[:, : len(weights)] @ weights
@@ -184,8 +188,7 @@ def fit_rejection(left_out: LeftOut, config: TrainConfig) -> Rejection:
 
     known = tuple(np.sort(column) for column in columns(kinds["landmarks"]))
     scores = {kind: rank(columns(found), known) for kind, found in kinds.items()}
-    learned = left_out.learned
-    return Rejection(weights, known, learned, scores, choose_threshold(scores, config))
+    return Rejection(weights, known, references, scores, choose_threshold(scores, config))
 
 
 def rank(columns: Sequence[Floats], known: Sequence[Floats]) -> Floats:

@@ -121,8 +121,7 @@ def judge_version(
         scratch = Path(folder)
         known, photos = Learned.of(fetch_manifest(run_id, scratch)), dataset.test
         if known:
-            drop = known.photos_learned(photos)
-            photos = tuple(photo for photo, out in zip(photos, drop, strict=True) if not out)
+            photos = known.leave_out(photos)
         uri = f"models:/{version.name}/{version.version}"
         try:
             logged = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))

@@ -32,8 +32,8 @@ _MOST_LISTED = 10
 class Comparison:
     """Answers of two models to the same photos, apart by who knows what they show.
 
-    challenger, champion: on photos of landmarks that both know and of none, row by row the same
-    photo; their `unseen` are those of landmarks that neither knows, None without any. new: the
+    challenger, champion: on photos of landmarks that both know and of no landmark, row by row the
+    same photo; their `unseen` are those of landmarks that neither knows, None without any. new: the
     challenger's on photos of landmarks that it alone knows, None without any. added, removed:
     landmarks that only the challenger, only the champion knows. photos: sha256 of those of shared
     landmarks, on which the test of top-1 decides.

@@ -242,7 +242,7 @@ def _new_landmarks(comparison: Comparison, limits: PromoteConfig) -> Iterator[Ga
     low, _ = wilson_interval(count, photos)
     measured = (
         f"{taken[shows].sum()} of {shows.sum()} photos of other landmarks, {taken[~shows].sum()} of"
-        f" {(~shows).sum()} of none; {count / photos:.1%} (95% from {low:.1%})"
+        f" {(~shows).sum()} of no landmark; {count / photos:.1%} (95% from {low:.1%})"
     )
     asked = f"not surely above {limits.max_new_taken:.1%}"
     yield _gate("taken for new landmarks", low <= limits.max_new_taken, measured, asked)

@@ -232,7 +232,7 @@ def explain(verdict: Verdict, receipt: Receipt) -> list[str]:
         landmarks = len(set(comparison.challenger.labels[shows].tolist()))
         lines.append(
             f"Compared on {shows.sum():,} photos of {landmarks:,} landmarks that both know and"
-            f" {(~shows).sum():,} of none."
+            f" {(~shows).sum():,} of no landmark."
         )
         for names, what in (
             (comparison.added, "New, known to the challenger alone"),

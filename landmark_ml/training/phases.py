@@ -24,7 +24,7 @@ from landmark_ml.networks.create import (
     early_stages,
     freeze_early_stages,
 )
-from landmark_ml.networks.rejection import Learned, LeftOut, signals
+from landmark_ml.networks.rejection import LeftOut, References, signals
 from landmark_ml.training.batches import (
     OVERSAMPLING,
     Augmentation,
@@ -110,7 +110,7 @@ def train_head(
             (*train_photos, *val_photos),
             found,
             targets,
-            served.learned(found[0, :count], targets[:count], dataset.num_classes),
+            served.references(found[0, :count], targets[:count], dataset.num_classes),
             lambda rows, labels, outputs: fit_head(rows, labels, outputs, epochs)[0],
         )
 
@@ -122,16 +122,16 @@ def leave_landmarks_out(
     photos: Sequence[Photo],
     features: Tensor,
     targets: Tensor,
-    learned: Learned,
+    references: References,
     fit_head: Callable[[Tensor, Tensor, int], Head],
 ) -> LeftOut:
-    """Signals of photos of known landmarks, of landmarks left out and of none.
+    """Signals of photos of known landmarks, of landmarks left out and of no landmark.
 
     In turn, a head is trained without a part of the landmarks and without a part of the other
     photos, and asked about both. features: [views, N, F]; targets: [N]. fit_head: trains on
-    features and targets, for a number of outputs. learned: what the served head has learned.
+    features and targets, for a number of outputs. references: those of the served head.
     """
-    num_classes = len(learned.centres)
+    num_classes = len(references.centres)
     # Few landmarks are left out one by one, so that each head knows nearly as many as the served.
     folds = num_classes if num_classes <= 2 * _FOLDS else _FOLDS
     of_photo = divide_photos(photos, targets, folds)
@@ -145,13 +145,15 @@ def leave_landmarks_out(
         trained = (labels >= 0) & (of_photo != fold)
         outputs = len(kept) + bool(everyday.any())
         head = fit_head(features[:, trained], labels[trained], outputs)
-        learned_here = head.learned(features[0, trained], labels[trained], len(kept))
+        own = head.references(features[0, trained], labels[trained], len(kept))
         known = (labels >= 0) & ~everyday & ~trained
         kinds = {"known": known, "unseen": labels < 0, "everyday": everyday & ~trained}
         for kind, rows in kinds.items():
             some = features[0, rows]
-            asked[kind].append(signals(head.logits(some), len(kept), some, learned_here))
-    return LeftOut(**{kind: torch.cat(found) for kind, found in asked.items()}, learned=learned)
+            asked[kind].append(signals(head.logits(some), len(kept), some, own))
+    return LeftOut(
+        **{kind: torch.cat(found) for kind, found in asked.items()}, references=references
+    )
 
 
 def divide_photos(photos: Sequence[Photo], targets: Tensor, parts: int) -> Tensor:
@@ -282,10 +284,10 @@ class Head(nn.Module):
         found: Tensor = self(features)
         return found
 
-    def learned(self, features: Tensor, targets: Tensor, num_classes: int) -> Learned:
+    def references(self, features: Tensor, targets: Tensor, num_classes: int) -> References:
         """What photos are compared with, from the photos this head was trained on."""
         logits, standardised = self.logits(features), (self.mean, self.scale)
-        return Learned.of(features, logits, targets, num_classes, standardised)
+        return References.of(features, logits, targets, num_classes, standardised)
 
     @torch.no_grad()
     def fold_into(self, linear: nn.Linear) -> None:

@@ -25,7 +25,7 @@ def test_equally_good_models_are_hardly_ever_refused(size: int) -> None:
     models = [made_up_models(rng, size, others=size // 2) for _ in range(60)]
     refused = [bool(stopped_by(each, resamples=200) & set(GUARDS)) for each in models]
     assert np.mean(refused) <= 0.05
-    # The rule of before refused a third of them.
+    # The old rule refused a third of them.
     assert np.mean([bool(stopped_before(each)) for each in models]) > 0.25
 
 

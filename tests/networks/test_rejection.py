@@ -14,8 +14,8 @@ from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.export import Calibration, export_network
 from landmark_ml.networks.rejection import (
-    Learned,
     LeftOut,
+    References,
     choose_threshold,
     fit_rejection,
     rank,
@@ -35,7 +35,7 @@ def drawn(count: int, centre: list[float], seed: int) -> Tensor:
     return torch.tensor(centre) + torch.randn(count, len(centre), generator=generator)
 
 
-LEARNED = Learned(torch.eye(3), torch.zeros(2), torch.ones(2), torch.eye(3)[:, :2])
+REFERENCES = References(torch.eye(3), torch.zeros(2), torch.ones(2), torch.eye(3)[:, :2])
 
 
 def left_out(everyday: float) -> LeftOut:
@@ -44,7 +44,7 @@ def left_out(everyday: float) -> LeftOut:
         known=drawn(1000, [4, 0, 0, 4, 4, 4], 0),
         unseen=drawn(1000, [0, 0, 0, 0, 3, 3], 1),
         everyday=drawn(300, [everyday, 0, 0, everyday, -4, -4], 2),
-        learned=LEARNED,
+        references=REFERENCES,
     )
 
 
@@ -125,7 +125,7 @@ def test_where_no_landmark_was_left_out_the_probability_is_ranked() -> None:
     found = fit_rejection(examples, CONFIG)
     assert found.scores["landmarks"] == pytest.approx([1, 2 / 3, 1 / 3])
     assert found.scores["distractors"] == pytest.approx([0])
-    assert found.learned is None
+    assert found.references is None
 
 
 @pytest.mark.parametrize("num_outputs", [3, 4], ids=["landmarks alone", "with background"])
@@ -137,11 +137,11 @@ def test_the_graph_scores_as_torch_does(num_outputs: int, everyday: int, tmp_pat
         features = model.features(pixels.permute(0, 3, 1, 2))
         logits = model.classifier(features)
     mean, scale = features.mean(dim=0), features.std(dim=0)
-    learned = Learned.of(features[:20], logits[:20], torch.arange(20) % 3, 3, (mean, scale))
-    asked = signals(logits, 3, features, learned)
+    references = References.of(features[:20], logits[:20], torch.arange(20) % 3, 3, (mean, scale))
+    asked = signals(logits, 3, features, references)
     # Ranked among other photos: rounding would move a photo past itself.
     others = asked[20:]
-    examples = LeftOut(others, others[:20], others.repeat(3, 1)[:everyday], learned)
+    examples = LeftOut(others, others[:20], others.repeat(3, 1)[:everyday], references)
     rejection = fit_rejection(examples, CONFIG)
     weighed, features_too = asked[:20, :4].numpy() @ rejection.weights, asked[:20, 4:].numpy().T
     expected = rank([weighed, *features_too][: len(rejection.known)], rejection.known)

@@ -100,7 +100,7 @@ def test_too_few_photos_are_not_checked_with_the_number_needed(alpha: float, pho
 
 
 def grown(old: list[bool], new: list[bool], *, taken: int = 0, tagged_none: int = 0) -> Judged:
-    """A challenger that knows a third landmark; `taken`: photos of none that it tags as that."""
+    """A challenger that knows a third landmark; `taken`: photos of no landmark tagged as it."""
     parts = [
         predictions(old, classes=MORE),
         predictions(new, classes=MORE, labels=[2] * len(new), first=5000),
@@ -169,7 +169,7 @@ def test_new_landmarks_may_not_take_other_photos() -> None:
     challenger.predictions.best[wrong] = 2
     found = outcomes(challenger, champion, limits)
     assert found["taken for new landmarks"].outcome == "failed"
-    said = "10 of 200 photos of other landmarks, 20 of 200 of none; 7.5% (95% from 5.3%)"
+    said = "10 of 200 photos of other landmarks, 20 of 200 of no landmark; 7.5% (95% from 5.3%)"
     assert found["taken for new landmarks"].measured == said
     assert stops(grown(old, [True] * 10, taken=4), champion, limits) == []
 
@@ -233,7 +233,7 @@ def test_a_surely_less_calibrated_challenger_is_stopped() -> None:
 
 
 def test_a_challenger_that_surely_ranks_worse_is_stopped() -> None:
-    # Photos of none come before all others, and no landmark is answered less often right.
+    # Photos of no landmark come before all others, and no landmark is answered less often right.
     champion = judged(1, together(predictions(answers(160, 200)), none(100)))
     others = replace(none(100), confidence=predictions([True] * 100, 0.95).confidence)
     challenger = judged(2, together(predictions(answers(180, 200)), others))

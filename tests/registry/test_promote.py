@@ -394,7 +394,7 @@ def test_what_was_compared_and_what_was_not_checked_is_said() -> None:
     challenger = replace(BETTER, learned=12, checks_copies=False)
     found = receipt(challenger, champion=champion, winner=2)
     assert explain(found.verdicts[0], found) == [
-        "Compared on 200 photos of 2 landmarks that both know and 0 of none.",
+        "Compared on 200 photos of 2 landmarks that both know and 0 of no landmark.",
         "Left out: 12 test photos that the challenger was trained on or chosen by, or nearly the"
         " same.",
         "Not checked: whether the challenger learned near-duplicates of these photos.",

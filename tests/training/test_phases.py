@@ -380,8 +380,8 @@ def test_a_landmark_left_out_is_asked_as_one_never_learned(
     assert len(left_out.unseen) == sum(photo.label != NOT_A_LANDMARK for photo in train)
     assert len(left_out.everyday) == sum(photo.label == NOT_A_LANDMARK for photo in train)
     assert 0 < len(left_out.known) < len(left_out.unseen)
-    assert left_out.learned is not None
-    assert left_out.learned.centres.shape[0] == left_out.learned.references.shape[1] == landmarks
+    assert left_out.references is not None
+    assert left_out.references.centres.shape[0] == left_out.references.logits.shape[1] == landmarks
     rejection = fit_rejection(left_out, config)
     assert rejection.expected["landmarks"] >= config.min_known_tagged
     assert left_out.known[:, 0].mean() > left_out.unseen[:, 0].mean()

@@ -102,7 +102,9 @@ def _item_contents(data: bytes, meta: tuple[int, int]) -> Iterator[tuple[int, by
                 content.append(data[offset : offset + length])
                 parts, left = parts + 1, left - len(content[-1])
                 if parts > _MAX_PARTS or left < 0:
-                    raise ValueError(f"over {_MAX_PARTS} parts of items, or the same one often")
+                    raise ValueError(
+                        f"over {_MAX_PARTS} parts of items, or the same bytes too often"
+                    )
             yield number, b"".join(content)
 
 
