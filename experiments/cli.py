@@ -109,6 +109,11 @@ def run(main: Callable[[], object]) -> None:
     warnings.filterwarnings("ignore", module=r"mlflow\.")
     # Its bar for every single file would drown ours.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # Threads of libgomp wait for one another by spinning, milliseconds long; beside other work they
+    # then hold the core that the late one needs. docs/performance.md has the measurement. Read when
+    # torch is imported.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     for number in (signal.SIGINT, signal.SIGTERM):
         # A parent that wants a signal ignored, as nohup does, knows why.
         if signal.getsignal(number) is not signal.SIG_IGN:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -236,3 +237,14 @@ def test_an_interrupted_run_says_so(number: signal.Signals) -> None:
     with pytest.raises(SystemExit) as exited:
         cli.run(lambda: signal.raise_signal(number))
     assert exited.value.code == "interrupted"
+
+
+@pytest.mark.usefixtures("_process_as_before")
+@pytest.mark.parametrize(("given", "spins"), [({}, "10000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)])
+def test_threads_wait_briefly_unless_the_user_says_how(
+    given: dict[str, str], spins: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", given)
+    seen = []
+    cli.run(lambda: seen.append(os.environ.get("GOMP_SPINCOUNT")))
+    assert seen == [spins]

@@ -1,0 +1,127 @@
+"""`python -m benchmarks.threads`: training steps a second, alone and beside busy processes.
+
+The threads of OpenMP meet at a barrier many times a step. One that is early spins there, and where
+another process holds a core it spins in the way of the thread it waits for. How long it spins is
+decided by the environment before torch is imported, so each policy has a process of its own. They
+take turns, round by round: the machine's own ups and downs meet all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch.nn import functional
+
+from benchmarks.tables import machine, table, write_json
+from experiments.recipes import scratch
+from landmark_ml.networks.create import create_model
+from landmark_ml.training.devices import choose_compute
+
+POLICIES: dict[str, tuple[dict[str, str], int]] = {
+    "libgomp's own": ({}, 0),
+    "GOMP_SPINCOUNT=10000": ({"GOMP_SPINCOUNT": "10000"}, 0),
+    "GOMP_SPINCOUNT=1000": ({"GOMP_SPINCOUNT": "1000"}, 0),
+    "OMP_WAIT_POLICY=PASSIVE": ({"OMP_WAIT_POLICY": "PASSIVE"}, 0),
+    "one thread": ({}, 1),
+}
+"""Environment and number of threads (0: all cores) of each row."""
+_SIDE, _BATCH = 64, 64
+_SPINNING = "while True: pass"
+
+
+def work(seconds: float) -> None:
+    """Train the network of `scratch` for some seconds at each line read, and answer steps/s."""
+    torch.manual_seed(0)
+    compute, model = choose_compute("cpu"), create_model(scratch(), 50)
+    compute.place(model).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+    photos = torch.randint(0, 256, (_BATCH, 3, _SIDE, _SIDE), dtype=torch.uint8)
+    targets = torch.randint(0, 50, (_BATCH,))
+
+    def steps(limit: float) -> float:
+        done, started = 0, time.perf_counter()
+        while time.perf_counter() - started < limit:
+            with compute.autocast():
+                loss = functional.cross_entropy(model(compute.send(photos)).float(), targets)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            done += 1
+        return done / (time.perf_counter() - started)
+
+    steps(1)
+    for _ in sys.stdin:
+        sys.stdout.write(f"{steps(seconds)}\n")
+        sys.stdout.flush()
+
+
+def measure(busy: Sequence[int], seconds: float, rounds: int) -> dict[str, dict[int, float]]:
+    """Median steps a second of each policy beside each number of busy processes."""
+    workers: dict[str, subprocess.Popen[str]] = {}
+    found: dict[str, dict[int, list[float]]] = {
+        name: {count: [] for count in busy} for name in POLICIES
+    }
+    try:
+        for name, (settings, threads) in POLICIES.items():
+            given = settings | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+            clean = {key: value for key, value in os.environ.items() if "OMP_" not in key}
+            workers[name] = subprocess.Popen(  # noqa: S603 - this very file
+                [sys.executable, "-m", "benchmarks.threads", "--work", f"--seconds={seconds}"],
+                env=clean | given,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        for count in [*busy] * rounds:
+            others = [
+                subprocess.Popen([sys.executable, "-c", _SPINNING])  # noqa: S603 - as written here
+                for _ in range(count)
+            ]
+            for name, worker in workers.items():
+                if worker.stdin and worker.stdout:
+                    worker.stdin.write("\n")
+                    worker.stdin.flush()
+                    found[name][count].append(float(worker.stdout.readline()))
+            for other in others:
+                other.kill()
+    finally:
+        for worker in workers.values():
+            worker.kill()
+    return {name: {n: median(rates) for n, rates in row.items()} for name, row in found.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print."""
+    options = _parser().parse_args(argv)
+    if options.work:
+        work(options.seconds)
+        return 0
+    found = measure(options.busy, options.seconds, options.rounds)
+    header = ["steps/s", *(f"beside {n} busy" if n else "alone" for n in options.busy)]
+    rows = [[name, *(f"{rate:.2f}" for rate in row.values())] for name, row in found.items()]
+    sys.stdout.write(f"{table(header, rows)}\n")
+    facts = {"machine": machine(("torch",)), "load": os.getloadavg()[0]}
+    write_json(options.out, facts | {"steps_per_second": found})
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.threads", description=__doc__)
+    parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2, 4])
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/threads.json"))
+    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
