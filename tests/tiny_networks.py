@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from landmark_ml.config import TrainConfig
+from landmark_ml.inference import runtime
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import LandmarkNetwork
 from landmark_ml.networks.export import trace_backbone
@@ -21,6 +23,8 @@ from landmark_ml.training.devices import Compute
 from landmark_ml.training.loop import OnEpochEnd, finetune_state, fit
 
 if TYPE_CHECKING:
+    import pytest
+
     from landmark_ml.training.checkpoint import RunSaver
 
 CPU = Compute(torch.device("cpu"), bf16=False)
@@ -121,6 +125,27 @@ def _traced() -> tuple[str, bytes]:
         trace_backbone(tiny_model(), Path(folder))
         (path,) = Path(folder).rglob("*.onnx")
         return path.name, path.read_bytes()
+
+
+def processor_of(monkeypatch: pytest.MonkeyPatch, *, has_bf16: bool) -> list[tuple[str, str]]:
+    """Let OpenVINO say that this processor has bf16 or not, and compute in f32 all the same.
+
+    The list grows by the first output of each graph and the precision asked for it.
+    """
+    core, asked = runtime._core(), []
+
+    def compile_model(model: Any, device: str, settings: dict[str, Any]) -> Any:
+        asked.append((model.output(0).get_any_name(), settings["INFERENCE_PRECISION_HINT"]))
+        return core.compile_model(model, device, settings | {"INFERENCE_PRECISION_HINT": "f32"})
+
+    capabilities = ["FP32", "INT8", *(["BF16"] if has_bf16 else [])]
+    stand_in = SimpleNamespace(
+        read_model=core.read_model,
+        compile_model=compile_model,
+        get_property=lambda *_: capabilities,
+    )
+    monkeypatch.setattr(runtime, "_core", lambda: stand_in)
+    return asked
 
 
 def score_of_probability(threshold: float) -> Rejection:

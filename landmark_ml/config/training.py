@@ -174,6 +174,12 @@ class TrainConfig(DataConfig):
     )
 
     device: str = _run("auto", "where to train", ("auto", "cpu", "cuda", "mps"))
+    precision: str = _run(
+        "auto",
+        "number format of the network, from features to answers; auto: bf16 where the processor has"
+        " instructions for it",
+        ("auto", "f32", "bf16"),
+    )
     processes: int = _run(
         1, "processes on this machine that share the fine-tuning; torchrun's count wins", POSITIVE
     )

@@ -7,6 +7,7 @@ numpy, PIL and openvino, nothing that trains.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 from landmark_ml.inference.photos import PhotoError, read_location
 from landmark_ml.inference.prediction import Areas, Candidate, Prediction, answer, refused
 from landmark_ml.inference.preprocessing import Preprocessing
-from landmark_ml.inference.runtime import Runtime, usable_cpus
+from landmark_ml.inference.runtime import Runtime, has_bf16, usable_cpus
+
+logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
 """Raise it when this code can no longer read artifacts written by an older version."""
@@ -79,17 +82,26 @@ class Predictor:
     def load(cls, folder: Path, *, threads: int = 0) -> Predictor:
         """Load an artifact folder.
 
-        threads: cores to use; 0: all of them.
+        threads: cores to use; 0: all of them. A network in bf16 answers in f32, and the log says
+        so, where the processor has no bf16 instructions.
 
         Raises FileNotFoundError when one of its files is missing, ValueError when one cannot be
         read.
         """
         metadata = Metadata.read(folder / METADATA_FILE)
+        precision = metadata.precision
+        if precision == "bf16" and not has_bf16():
+            precision = "f32"
+            same = metadata.f32_agreement
+            logger.warning(
+                "%s was tested in bf16, and this processor has no instructions for it: it answers"
+                " in f32; when it was exported, %s of the validation photos got the same answer",
+                folder,
+                "an unknown share" if same is None else f"{same:.1%}",
+            )
         # All cores on one photo give the lowest latency; one photo per core the most throughput.
         single, batch = (
-            Runtime.load(
-                folder / GRAPH_FILE, precision=metadata.precision, threads=threads, streams=streams
-            )
+            Runtime.load(folder / GRAPH_FILE, precision=precision, threads=threads, streams=streams)
             for streams in (1, threads or usable_cpus())
         )
         return cls(single, batch, metadata, threads)
@@ -173,7 +185,8 @@ class Metadata:
 
     names: what answers call each class. places: a gazetteer entry for each class, or None.
     threshold: lowest landmark score of a landmark. expected: see `what_to_expect`. min_confidence:
-    see `Areas`.
+    see `Areas`. precision: of the network, f32 or bf16. f32_agreement: of a network in bf16, share
+    of validation photos with the same answer in f32.
     """
 
     classes: tuple[str, ...]
@@ -184,6 +197,7 @@ class Metadata:
     expected: dict[str, float]
     min_confidence: float
     precision: str
+    f32_agreement: float | None
     run_id: str
 
     @classmethod
@@ -210,6 +224,7 @@ class Metadata:
                 expected=dict(values.get("expected", {})),
                 min_confidence=float(values["min_confidence"]),
                 precision=str(values["precision"]),
+                f32_agreement=values.get("f32_agreement"),
                 run_id=str(values["run_id"]),
             )
         except KeyError as error:

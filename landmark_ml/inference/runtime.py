@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import openvino as ov
 
 PRECISIONS = ("f32", "bf16")
+
+FEATURES = "features"
+FEATURE_MAPS = "feature_maps"
+"""Tensors of a graph, [N, F] and [N, F, h, w]: where the network ends and the classifier begins."""
 
 _cores: list[ov.Core] = []
 _core_lock = threading.Lock()
@@ -32,11 +36,18 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
+def has_bf16() -> bool:
+    """Whether this processor has bfloat16 instructions. Training asks the same question."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 class Runtime:
     """A compiled network from uint8 pixels to named float32 outputs. Safe to share among threads.
 
+    precision: of the network up to its features; what follows them is always computed in f32.
     streams: 1 puts all cores on one call, for the lowest latency. With more streams, that many
     threads can call at the same time, each on its share of the cores, for the highest throughput.
+    Raises ValueError for an unknown precision, and for bf16 on a processor without it.
     """
 
     def __init__(
@@ -44,18 +55,21 @@ class Runtime:
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
+        if precision == "bf16" and not has_bf16():
+            # OpenVINO would take f32 without a word.
+            raise ValueError("this processor has no bf16 instructions; give precision f32")
         settings: dict[str, str | int] = {
-            "INFERENCE_PRECISION_HINT": precision,
             "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
             "NUM_STREAMS": streams,
         }
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
-        self._compiled = _core().compile_model(model, "CPU", settings)
-        self._names = [output.get_any_name() for output in self._compiled.outputs]
-        # An infer request holds the buffers of one call, so concurrent calls need one each. Idle
-        # ones are reused, because the first call of a new request is many times slower.
-        self._idle: deque[ov.InferRequest] = deque()
+        # In f32 the graph stays whole: two parts cost two calls.
+        parts = [model] if precision == "f32" else _divide(model)
+        self._parts = [
+            _Part(_core().compile_model(part, "CPU", settings | {"INFERENCE_PRECISION_HINT": each}))
+            for part, each in zip(parts, (precision, "f32"), strict=False)
+        ]
 
     @classmethod
     def load(
@@ -79,17 +93,60 @@ class Runtime:
 
     def run(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         """Compute outputs by name, each float32 [N, …], from uint8 pixels [N, H, W, 3]."""
+        network, *head = self._parts
+        outputs = network.run({0: np.ascontiguousarray(pixels)})
+        return head[0].run(outputs) if head else outputs
+
+
+class _Part:
+    def __init__(self, compiled: ov.CompiledModel) -> None:
+        self._compiled = compiled
+        self._names = [output.get_any_name() for output in compiled.outputs]
+        # An infer request holds the buffers of one call, so concurrent calls need one each. Idle
+        # ones are reused, because the first call of a new request is many times slower.
+        self._idle: deque[ov.InferRequest] = deque()
+
+    def run(self, inputs: Mapping[Any, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         try:
             request = self._idle.pop()
         except IndexError:
             request = self._compiled.create_infer_request()
-        results = request.infer({0: np.ascontiguousarray(pixels)}, share_inputs=True)
+        results = request.infer(inputs, share_inputs=True)
         outputs = {
             name: np.array(results[index], dtype=np.float32)
             for index, name in enumerate(self._names)
         }
         self._idle.append(request)
         return outputs
+
+
+def _divide(model: ov.Model) -> list[ov.Model]:
+    """The network up to its features, and what follows them; one part where nothing does.
+
+    OpenVINO computes a graph in bf16 up to the last product of matrices in it. So features would
+    not be those that the head was trained on, and 8 bits are too few to rank photos by.
+    """
+    from openvino import Model, opset13  # noqa: PLC0415 - heavy
+
+    if FEATURES in model.output(0).get_names():
+        return [model]
+    ends = {
+        name: output
+        for node in model.get_ops()
+        for output in node.outputs()
+        for name in output.get_names() & {FEATURES, FEATURE_MAPS}
+    }
+    network = Model(list(ends.values()), model.get_parameters())
+    inside = {node.get_friendly_name() for node in network.get_ops()}
+    starts = []
+    for name, output in ends.items():
+        start = opset13.parameter(output.get_partial_shape(), np.float32, name)
+        start.output(0).set_names({name})
+        starts.append(start)
+        for reader in output.get_target_inputs():
+            if reader.get_node().get_friendly_name() not in inside:
+                reader.replace_source_output(start.output(0))
+    return [network, Model(model.get_results(), starts)]
 
 
 def _core() -> ov.Core:

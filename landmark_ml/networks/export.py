@@ -13,6 +13,7 @@ import json
 import logging
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -37,8 +38,9 @@ from landmark_ml.inference.predictor import (
     METADATA_FILE,
     PROBABILITIES,
     SCHEMA_VERSION,
+    Metadata,
 )
-from landmark_ml.inference.runtime import Runtime
+from landmark_ml.inference.runtime import FEATURE_MAPS, FEATURES, PRECISIONS, Runtime
 from landmark_ml.networks.create import LandmarkNetwork, state_digest
 from landmark_ml.networks.rejection import TAIL, Rejection
 
@@ -54,27 +56,30 @@ class Calibration:
     """temperature divides the logits; rejection: which photos show no landmark.
 
     min_confidence: confidence from which an answer names its landmark; below it the city or the
-    country is answered where that is more certain. 0 always names the landmark.
+    country is answered where that is more certain. 0 always names the landmark. precision: of the
+    network whose logits these values were fitted on; it is served in the same.
     """
 
     temperature: float
     rejection: Rejection
     min_confidence: float = 0.0
+    precision: str = "f32"
 
 
 def calibrate(
-    logits: Tensor, targets: Tensor, num_classes: int, rejection: Rejection
+    logits: Tensor, targets: Tensor, num_classes: int, rejection: Rejection, precision: str = "f32"
 ) -> Calibration:
     """Fit temperature and min_confidence on logits [N, outputs] and targets [N] of validation.
 
-    A target of num_classes is a photo of no landmark.
+    A target of num_classes is a photo of no landmark. precision: that the logits were computed in.
     """
     temperature = fit_temperature(logits, targets)
     probabilities = torch.softmax(logits / temperature, dim=1)[:, :num_classes]
     shows_one = targets < num_classes
     correct = (probabilities.argmax(dim=1) == targets)[shows_one].numpy()
     confidence = probabilities.amax(dim=1)[shows_one].numpy()
-    return Calibration(temperature, rejection, choose_min_confidence(confidence, correct))
+    min_confidence = choose_min_confidence(confidence, correct)
+    return Calibration(temperature, rejection, min_confidence, precision)
 
 
 def fit_temperature(logits: Tensor, targets: Tensor) -> float:
@@ -138,9 +143,7 @@ def _best_log_temperature(logits: Tensor, targets: Tensor) -> float:
     return _LOG_TEMPERATURES[0] if found.fun < 1e-6 else float(found.x)
 
 
-IMAGES, FEATURES = "images", "features"
-FEATURE_MAPS = "feature_maps"
-"""Tensor inside the graph, float32 [N, F, h, w], where the features are its plain average."""
+_IMAGES = "images"
 
 # Raise it when the graph of the same weights changes, so that cached ones are traced again.
 _TRACING = 2
@@ -170,7 +173,7 @@ def export_network(
     metadata = {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
-        "precision": "f32",
+        "precision": calibration.precision,
         "preprocessing": model.preprocessing.to_dict(),
         "temperature": calibration.temperature,
         "threshold": calibration.rejection.threshold,
@@ -184,6 +187,21 @@ def export_network(
     text = json.dumps(metadata, indent=1, ensure_ascii=False)
     (folder / METADATA_FILE).write_text(text, encoding="utf-8")
     return folder
+
+
+def compare_precisions(artifact: Path, photos: Sequence[Path]) -> None:
+    """Write into `metadata.json` which share of photos shows the same landmark in bf16 and f32."""
+    path = artifact / METADATA_FILE
+    pixels = np.stack([Metadata.read(path).preprocessing.read(photo) for photo in photos])
+    answers = []
+    for precision in PRECISIONS:
+        runtime = Runtime.load(artifact / GRAPH_FILE, precision=precision)
+        pairs = np.split(pixels, range(2, len(pixels), 2))
+        found = [runtime.run(pair)[PROBABILITIES].argmax(axis=1) for pair in pairs]
+        answers.append(np.concatenate(found))
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values["f32_agreement"] = float(np.mean(answers[0] == answers[1]))
+    path.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def add_classifier(
@@ -370,7 +388,7 @@ def trace_backbone(model: LandmarkNetwork, cache: Path | None) -> onnx.ModelProt
             (images,),
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
-            input_names=[IMAGES],
+            input_names=[_IMAGES],
             output_names=[FEATURES, FEATURE_MAPS if averages else "unpooled"],
             verbose=False,
         )

@@ -16,7 +16,7 @@ from landmark_ml.evaluation.metrics import METRICS, shown, summary_names
 from landmark_ml.evaluation.report import report_figures
 from landmark_ml.figures.dataset import channel_statistics, class_counts, image_sizes, sample_grid
 from landmark_ml.figures.results import rejection_curve
-from landmark_ml.inference.predictor import what_to_expect
+from landmark_ml.inference.predictor import METADATA_FILE, Metadata, what_to_expect
 from landmark_ml.networks.create import LandmarkNetwork, count_macs, count_parameters
 from landmark_ml.networks.rejection import Rejection
 from landmark_ml.tracking.run import Run
@@ -36,9 +36,9 @@ class TrainingReport:
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """Size and cost of a network, and what it rejects.
+    """Size, precision and cost of a network, and what it rejects.
 
-    macs: multiply-accumulates of one photo.
+    macs: multiply-accumulates of one photo. precision, f32_agreement: as in `Metadata`.
     """
 
     parameters: int
@@ -46,22 +46,27 @@ class NetworkFacts:
     resolution: int
     artifact_bytes: int
     rejection: Rejection
+    precision: str = "f32"
+    f32_agreement: float | None = None
 
     @classmethod
     def of(cls, model: LandmarkNetwork, artifact: Path, rejection: Rejection) -> NetworkFacts:
         """Facts of a network and of its exported artifact."""
+        metadata = Metadata.read(artifact / METADATA_FILE)
         return cls(
             parameters=count_parameters(model),
             macs=count_macs(model),
             resolution=model.preprocessing.resolution,
             artifact_bytes=sum(file.stat().st_size for file in artifact.iterdir()),
             rejection=rejection,
+            precision=metadata.precision,
+            f32_agreement=metadata.f32_agreement,
         )
 
     @property
     def costs(self) -> dict[str, str]:
         """As tags of runs and versions."""
-        names = ("parameters", "macs", "artifact_bytes")
+        names = ("parameters", "macs", "artifact_bytes", "precision")
         return {name: str(getattr(self, name)) for name in names}
 
 
@@ -106,6 +111,8 @@ def log_report(
         run.log_figure(figure, name)
     rejection = facts.rejection
     run.log_metrics({f"val/{kind}_tagged": value for kind, value in rejection.expected.items()})
+    if facts.f32_agreement is not None:
+        run.log_metrics({"val/f32_agreement": facts.f32_agreement})
     others = {name: rejection.scores[kind] for kind, name in _OTHERS.items()}
     if measured := {name: scores for name, scores in others.items() if len(scores)}:
         landmarks, threshold = rejection.scores["landmarks"], rejection.threshold
@@ -150,7 +157,7 @@ Recognises {dataset.num_classes} landmarks of `{dataset.name}` in a photo and gi
 
 **Network.** {facts.parameters / 1e6:.1f} million parameters, {facts.macs / 1e6:.0f} million\
  multiply-accumulates a photo at {facts.resolution} px, {facts.artifact_bytes / 1e6:.1f} MB on\
- disk; initial weights: {config.weights}.
+ disk; initial weights: {config.weights}. {_precision(facts)}
 
 **Data.** {splits} photos; {len(dataset.unreadable)} unreadable, {len(dataset.leaked)} left out\
  because the same or nearly the same photo is in the test or validation split,\
@@ -174,6 +181,16 @@ Recognises {dataset.num_classes} landmarks of `{dataset.name}` in a photo and gi
 **Limits.** It knows only these landmarks. Confidence is calibrated on photos like those it was\
  trained on.
 """
+
+
+def _precision(facts: NetworkFacts) -> str:
+    said = f"Trained, tested and served in {facts.precision}"
+    if facts.f32_agreement is None:
+        return f"{said}."
+    return (
+        f"{said}, and in f32 where a processor has no instructions for it:"
+        f" {facts.f32_agreement:.1%} of the validation photos get the same answer."
+    )
 
 
 def _curve(rejection: Rejection) -> Iterator[tuple[float, str, str]]:

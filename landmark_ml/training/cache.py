@@ -32,9 +32,9 @@ from landmark_ml.config import TrainConfig, user_path
 from landmark_ml.data import Photo
 from landmark_ml.inference.photos import decode_photo
 from landmark_ml.inference.preprocessing import Preprocessing
-from landmark_ml.inference.runtime import Runtime
+from landmark_ml.inference.runtime import FEATURES, Runtime
 from landmark_ml.networks.create import LandmarkNetwork
-from landmark_ml.networks.export import FEATURES, backbone_digest, trace_backbone
+from landmark_ml.networks.export import backbone_digest, trace_backbone
 from landmark_ml.training.devices import Compute
 
 PixelsToFeatures = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -87,12 +87,13 @@ def compute_features(
                 return run(np.stack(views))
 
             chunks = [missing[i : i + size] for i in range(0, len(missing), size)]
-            # Around all threads, because precision is set for the whole process.
-            with compute.exact.autocast():
+            # Around all threads, because TF32 is switched off for the whole process.
+            with compute.autocast():
                 for each in _in_threads(features, chunks, workers, f"features, view {view}", size):
                     yield from each
 
-        key = f"{backbone}-{compute.device.type}-{PIXELS_VERSION}-pillow{PIL.__version__}-{view}"
+        computed = f"{compute.device.type}-{compute.precision}-{PIXELS_VERSION}"
+        key = f"{backbone}-{computed}-pillow{PIL.__version__}-{view}"
         stored = rows.load(photos, key, tuple(found.shape[2:]), np.float32, extract)
         found[view] = stored[torch.arange(len(photos))]
     return found
@@ -107,13 +108,15 @@ def create_extractor(
         # Two photos a call: larger batches leave the cache and took 1.2 times as long a photo.
         cores = torch.get_num_threads()
         traced = trace_backbone(model, cache).SerializeToString()
-        runtime = Runtime.load(traced, threads=cores, streams=cores)
+        runtime = Runtime.load(traced, precision=compute.precision, threads=cores, streams=cores)
         return lambda pixels: runtime.run(pixels)[FEATURES], 2, cores
     compute.place(model).eval()
 
     @torch.no_grad()
     def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        features = model.features(compute.send(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+        # Here again: each thread has its own autocast.
+        with compute.autocast():
+            features = model.features(compute.send(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
         found: NDArray[np.float32] = features.float().cpu().numpy()
         return found
 
@@ -252,7 +255,9 @@ class RowCache:
             places = _sound_rows(path, index, wanted, size)
             missing = [photo for sha256, photo in wanted.items() if sha256 not in places]
             end = min(path.stat().st_size // size, index.stat().st_size // _LINE)
-            for place, (photo, row) in enumerate(zip(missing, compute(missing), strict=True), end):
+            # Not asked for nothing: it would still trace and compile the network.
+            new = compute(missing) if missing else ()
+            for place, (photo, row) in enumerate(zip(missing, new, strict=True), end):
                 content = row.tobytes()
                 line = f"{photo.sha256} {_digest(photo.sha256, content)}\n".encode()
                 try:

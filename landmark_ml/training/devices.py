@@ -7,7 +7,7 @@ import os
 import random
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from timm.utils import distribute_bn
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from landmark_ml.inference.runtime import usable_cpus
+from landmark_ml.inference.runtime import has_bf16, usable_cpus
 
 Module = TypeVar("Module", bound="nn.Module")
 Value = TypeVar("Value")
@@ -131,6 +131,16 @@ class Compute:
     bf16: bool
     processes: Processes = ALONE
 
+    @property
+    def precision(self) -> str:
+        """`bf16` or `f32`."""
+        return "bf16" if self.bf16 else "f32"
+
+    @property
+    def served_precision(self) -> str:
+        """Precision of the exported network, which runs on CPUs."""
+        return "bf16" if self.bf16 and has_bf16() else "f32"
+
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
         """Let forward passes use the chosen precision."""
@@ -146,11 +156,6 @@ class Compute:
         finally:
             torch.backends.cudnn.allow_tf32 = before
 
-    @property
-    def exact(self) -> Compute:
-        """The same in float32, as models are served."""
-        return replace(self, bf16=False)
-
     def place(self, module: Module) -> Module:
         """Module on the device, its convolution weights laid out channels last."""
         return module.to(device=self.device).to(memory_format=torch.channels_last)
@@ -162,11 +167,17 @@ class Compute:
         return tensor.to(self.device, non_blocking=True)
 
 
-def choose_compute(device: str = "auto", threads: int = 0, processes: Processes = ALONE) -> Compute:
+def choose_compute(
+    device: str = "auto",
+    threads: int = 0,
+    processes: Processes = ALONE,
+    *,
+    precision: str = "auto",
+) -> Compute:
     """Best device of this machine, or the requested one; of several GPUs the one of this process.
 
-    threads: CPU threads of torch, 0 leaves them. Raises ValueError when the device is not there or
-    cannot train in several processes.
+    threads: CPU threads of torch, 0 leaves them. precision: as in TrainConfig. Raises ValueError
+    when the device is not there, has not that precision or cannot train in several processes.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -185,8 +196,13 @@ def choose_compute(device: str = "auto", threads: int = 0, processes: Processes 
         raise ValueError(f"device {device!r} is not available here; choose one of auto, {usable}")
     if chosen == "mps" and processes.count > 1:
         raise ValueError("device 'mps' takes one process; give device=cpu, or start one process")
+    if precision == "bf16" and not bf16_pays(chosen):
+        raise ValueError(
+            f"precision is bf16, and the {chosen} of this machine has no bf16 instructions; give"
+            " precision=f32, or auto, which takes bf16 where it pays"
+        )
     own = f"cuda:{processes.local_rank}" if chosen == "cuda" else chosen
-    return Compute(torch.device(own), bf16_pays(chosen), processes)
+    return Compute(torch.device(own), precision != "f32" and bf16_pays(chosen), processes)
 
 
 @contextlib.contextmanager
@@ -209,8 +225,7 @@ def bf16_pays(device: str) -> bool:
         return False
     # Measured on convolutions that train: 1.3 to 1.9 times as fast as float32 with AVX-512's own
     # bfloat16 instructions, more with tiles (AMX); 2 to 3 times slower where neither is there.
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+    return has_bf16()
 
 
 def seed_everything(seed: int) -> None:

@@ -26,7 +26,6 @@ from landmark_ml.training.batches import TensorBatches
 from landmark_ml.training.devices import (
     Compute,
     align_random_state,
-    bf16_pays,
     random_state,
     restore_random_state,
 )
@@ -262,7 +261,7 @@ def finetune_state(
         groups = param_groups_layer_decay(network, layer_decay=config.layer_decay, **decay)
     kind: type[torch.optim.Optimizer] = torch.optim.AdamW
     if config.optimizer == "muon":
-        kind = Muon if bf16_pays(next(model.parameters()).device.type) else ExactMuon
+        kind = Muon if compute.bf16 else ExactMuon
     optimizer = kind(groups, lr=config.finetune_learning_rate)  # type: ignore[call-arg]
     ema = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
     mixup = None

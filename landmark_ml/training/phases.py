@@ -225,8 +225,7 @@ def finetune(
     compute.place(model)
     state = finetune_state(model, config, compute, len(train))
     fit(state, train, val, config, dataset.num_classes, on_epoch_end, saver)
-    # Calibrated in full precision, as it is served.
-    return Validation(*predict_logits(model, val, compute.exact))
+    return Validation(*predict_logits(model, val, compute))
 
 
 def load_augmented(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,7 @@ from landmark_ml.evaluation.judge import judge
 from landmark_ml.figures.results import PHASE_EPOCH, learning_curves
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.create import LandmarkNetwork, check_known, create_model
-from landmark_ml.networks.export import calibrate, export_network
+from landmark_ml.networks.export import calibrate, compare_precisions, export_network
 from landmark_ml.networks.rejection import LeftOut, fit_rejection
 from landmark_ml.registry.register import Registered, load_served, log_model, register
 from landmark_ml.reports import training_report as reporting
@@ -56,6 +57,9 @@ from landmark_ml.training.phases import (
     finetune,
     train_head,
 )
+
+# Validation photos that are answered in two precisions.
+_MOST_COMPARED = 200
 
 Nominate = Callable[[ModelInfo, str, Mapping[str, str], str], Registered]
 
@@ -97,7 +101,9 @@ def run_training(
     with open_run(config, tags or {}) as (run, checkpoints), report_lost_processes():
         check_known(config.backbone)
         seed_everything(config.seed)
-        compute = choose_compute(config.device, config.threads, processes)
+        compute = choose_compute(
+            config.device, config.threads, processes, precision=config.precision
+        )
 
         recorded = tracking.read_logged_manifest(run.run_id) if config.resume else None
         dataset = open_photos(config, processes, recorded)
@@ -125,7 +131,8 @@ def run_training(
         leave_out = validation.leave_out
         left_out = leave_out() if leave_out else LeftOut.of_validation(logits, targets, classes)
         rejection = fit_rejection(left_out, config)
-        calibration = calibrate(logits, targets, classes, rejection)
+        precision = compute.served_precision
+        calibration = calibrate(logits, targets, classes, rejection, precision)
         with tempfile.TemporaryDirectory() as scratch:
             folder = export_network(
                 model,
@@ -136,6 +143,10 @@ def run_training(
                 folder=Path(scratch) / "artifact",
                 cache=None if config.finetune_epochs else user_path(config.cache_dir),
             )
+            if precision == "bf16":
+                val = dataset.landmarks("val")
+                some = val[:: math.ceil(len(val) / _MOST_COMPARED)]
+                compare_precisions(folder, [photo.path for photo in some])
             facts = reporting.NetworkFacts.of(model, folder, rejection)
             example = dataset.landmarks("test")[0].path.read_bytes()
             logged = log_model(folder, example, reporting.model_params(config, facts))
@@ -180,7 +191,9 @@ def train_together(config: TrainConfig) -> TrainResult | None:
             return run_training(config, processes=processes)
         # The steps of `run_training` in which all processes take part, in the same order.
         seed_everything(config.seed)
-        compute = choose_compute(config.device, config.threads, processes)
+        compute = choose_compute(
+            config.device, config.threads, processes, precision=config.precision
+        )
         dataset = open_photos(config, processes)
         finetune(create_model(config, num_outputs(dataset)), dataset, config, compute)
         return None

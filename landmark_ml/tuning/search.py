@@ -111,7 +111,7 @@ def run_tuning(config: TuneConfig) -> TuneResult:
     for backbone in searched_backbones(config):
         check_known(backbone)
     kept_params(config)
-    compute = choose_compute(config.device, config.threads)
+    compute = choose_compute(config.device, config.threads, precision=config.precision)
     folds = open_folds(config, config.folds)
     for fold in folds:
         check_splits(fold)

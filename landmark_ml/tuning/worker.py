@@ -23,9 +23,9 @@ from tqdm.auto import tqdm
 
 from landmark_ml.config import TrainConfig, TuneConfig, user_path
 from landmark_ml.data import Dataset, Photo
-from landmark_ml.inference.runtime import Runtime
+from landmark_ml.inference.runtime import FEATURES, Runtime
 from landmark_ml.networks.create import LandmarkNetwork, count_parameters, create_model
-from landmark_ml.networks.export import FEATURES, trace_backbone
+from landmark_ml.networks.export import trace_backbone
 from landmark_ml.tracking.errors import short_waits
 from landmark_ml.training.batches import num_outputs
 from landmark_ml.training.cache import compute_features
@@ -229,7 +229,7 @@ class TrialRunner:
         if key not in self._latencies:
             model = self._network(config)
             traced = trace_backbone(model, cache).SerializeToString()
-            runtime = Runtime.load(traced, threads=1, streams=1)
+            runtime = Runtime.load(traced, precision=self.compute.served_precision, threads=1)
             side = model.preprocessing.resolution
             pixels = torch.zeros(1, side, side, 3, dtype=torch.uint8).numpy()
             seconds = []

@@ -26,6 +26,7 @@ from tests.colour_artifact import (
     colour_photo,
     gps_exif,
 )
+from tests.tiny_networks import processor_of
 
 
 def landmarks(answers: list[Prediction]) -> list[str | None]:
@@ -59,6 +60,41 @@ def test_an_answer_tells_where_and_what(predictor: Predictor) -> None:
     assert answer["confidence"] is not None
     assert answer["landmark_score"] is not None
     assert 0.9 < answer["confidence"] == pytest.approx(answer["landmark_score"], abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("agreement", "said"), [(0.985, "98.5% of the validation"), (None, "an unknown share of")]
+)
+def test_a_network_in_bf16_answers_in_f32_where_there_is_no_bf16_and_says_so_once(
+    agreement: float | None,
+    said: str,
+    artifact: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = processor_of(monkeypatch, has_bf16=False)
+    changes = {"precision": "bf16", "f32_agreement": agreement}
+    loaded = Predictor.load(copy_with(artifact, tmp_path / "bf16", **changes))
+    assert {precision for _, precision in asked} == {"f32"}
+    assert landmarks(loaded.predict([colour_photo(GREEN)])) == [NAMES[1]]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "answers in f32" in line
+    assert said in line
+
+
+def test_a_network_in_bf16_answers_in_bf16_where_the_processor_has_it(
+    artifact: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = processor_of(monkeypatch, has_bf16=True)
+    loaded = Predictor.load(copy_with(artifact, tmp_path / "bf16", precision="bf16"))
+    # One runtime for single photos, one for many.
+    assert [precision for _, precision in asked].count("bf16") == 2
+    assert landmarks(loaded.predict([colour_photo(GREEN)] * 3)) == [NAMES[1]] * 3
+    assert not caplog.records
 
 
 def test_answers_keep_the_order_of_many_photos(predictor: Predictor) -> None:

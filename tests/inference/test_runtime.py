@@ -13,8 +13,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from landmark_ml.inference.runtime import Runtime, usable_cpus
+from landmark_ml.inference.runtime import FEATURE_MAPS, PRECISIONS, Runtime, usable_cpus
+from landmark_ml.networks.export import Calibration, add_classifier, trace_backbone
 from tests.source_tree import ROOT, modules
+from tests.tiny_networks import (
+    lay_traced,
+    processor_of,
+    random_pixels,
+    score_of_probability,
+    tiny_model,
+)
 
 
 def sums_graph() -> onnx.ModelProto:
@@ -84,6 +92,39 @@ def test_a_missing_file_and_a_broken_one_are_refused(tmp_path: Path) -> None:
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(ValueError, match="'f8'; choose one of f32, bf16"):
         Runtime.load(sums_graph().SerializeToString(), precision="f8")
+
+
+def test_bf16_is_refused_where_the_processor_has_no_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    processor_of(monkeypatch, has_bf16=False)
+    with pytest.raises(ValueError, match="no bf16 instructions; give precision f32"):
+        Runtime.load(sums_graph().SerializeToString(), precision="bf16")
+
+
+@pytest.mark.parametrize("has_maps", [True, False])
+def test_in_bf16_the_network_is_computed_and_what_follows_its_features_stays_in_f32(
+    has_maps: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = trace_backbone(tiny_model(), lay_traced(tmp_path))
+    if not has_maps:
+        for node in backbone.graph.node:
+            for names in (node.input, node.output):
+                names[:] = ["unpooled" if name == FEATURE_MAPS else name for name in names]
+    calibration = Calibration(0.5, score_of_probability(0.5))
+    graph = add_classifier(backbone, tiny_model().classifier, 3, calibration).SerializeToString()
+    asked = processor_of(monkeypatch, has_bf16=True)
+    pixels = random_pixels(3).numpy()
+    whole, divided = (Runtime.load(graph, precision=each).run(pixels) for each in PRECISIONS)
+    assert asked[0] == ("probabilities", "f32")
+    assert sorted(asked[1:]) == [
+        ("feature_maps" if has_maps else "features", "bf16"),
+        ("probabilities", "f32"),
+    ]
+    assert set(divided) == set(whole)
+    assert ("attention" in divided) == has_maps
+    for name, values in whole.items():
+        assert np.allclose(divided[name], values, atol=1e-6)
 
 
 CTRL_C = """

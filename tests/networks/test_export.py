@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,25 +13,28 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from landmark_ml.geo.gazetteer import Gazetteer, Place
+from landmark_ml.inference.predictor import Metadata
 from landmark_ml.inference.preprocessing import Preprocessing
-from landmark_ml.inference.runtime import Runtime
+from landmark_ml.inference.runtime import FEATURE_MAPS, FEATURES, Runtime
 from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.networks.export import (
-    FEATURE_MAPS,
-    FEATURES,
     Calibration,
     add_classifier,
     backbone_digest,
+    compare_precisions,
     export_network,
     has_feature_maps,
     trace_backbone,
 )
+from tests.photo_folders import write_class
 from tests.tiny_networks import (
     SIDE,
     TinyBackbone,
     lay_traced,
+    processor_of,
     random_pixels,
     score_of_probability,
     small_config,
@@ -137,6 +141,33 @@ def test_metadata_says_what_the_graph_does_not(cache: Path) -> None:
             {"landmark": "Nowhere", "name": "Nowhere", "place": None},
         ],
     }
+
+
+def test_the_share_of_photos_answered_alike_in_both_precisions_is_written_beside_the_network(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = exported(3, cache)
+    write_class(tmp_path / "photos", range(5))
+    photos = sorted((tmp_path / "photos").iterdir())
+    alike = [True, True, False, True, True]
+    ask = Runtime.run
+
+    def run(runtime: Runtime, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
+        found = dict(ask(runtime, pixels))
+        if len(runtime._parts) == 2:
+            # Not the landmark that f32 answers.
+            swapped = np.roll(found["probabilities"], 1, axis=1)
+            same = np.array([alike.pop(0) for _ in pixels])[:, None]
+            found["probabilities"] = np.where(same, found["probabilities"], swapped)
+        return found
+
+    processor_of(monkeypatch, has_bf16=True)
+    monkeypatch.setattr(Runtime, "run", run)
+    before = Metadata.read(artifact / "metadata.json")
+    compare_precisions(artifact, photos)
+    after = Metadata.read(artifact / "metadata.json")
+    assert (before.f32_agreement, after.f32_agreement) == (None, 0.8)
+    assert after == replace(before, f32_agreement=0.8)
 
 
 def test_exporting_does_not_change_the_cached_backbone(cache: Path) -> None:

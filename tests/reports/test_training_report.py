@@ -35,9 +35,9 @@ def judged() -> Report:
     return Report(measure(found), found, pd.DataFrame())
 
 
-def card(report: Report) -> str:
+def card(report: Report, facts: NetworkFacts = FACTS) -> str:
     dataset = Dataset("castles", Path(), CLASSES, train=(), val=(), test=report.predictions.photos)
-    return model_card(TrainConfig(), dataset, FACTS, report)
+    return model_card(TrainConfig(), dataset, facts, report)
 
 
 def test_the_card_names_metrics_costs_and_weak_landmarks() -> None:
@@ -46,6 +46,12 @@ def test_the_card_names_metrics_costs_and_weak_landmarks() -> None:
     assert "| top-1 | 0.667 (0.208 to 0.939) |" in text
     assert "3.4 million parameters" in text
     assert text.index("| Castle | 2 | 1.00 | 0.50 |") < text.index("| Tower | 1 | 0.50 | 1.00 |")
+
+
+def test_the_card_says_how_a_network_in_bf16_answers_without_instructions_for_it() -> None:
+    assert "Trained, tested and served in f32.\n" in card(judged())
+    text = card(judged(), replace(FACTS, precision="bf16", f32_agreement=0.991))
+    assert "served in bf16, and in f32 where a processor has no instructions for it: 99.1%" in text
 
 
 def test_a_metric_that_is_added_shows_on_page_and_card(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ from landmark_ml.training.devices import (
     restore_random_state,
     seed_everything,
 )
+from tests.tiny_networks import processor_of
 
 
 @pytest.fixture
@@ -57,15 +58,11 @@ def test_a_device_that_is_not_there_is_refused(
         choose_compute(device)
 
 
-def test_what_is_exact_is_computed_without_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_float32_is_computed_without_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    compute = Compute(torch.device("cpu"), bf16=True)
-    with compute.exact.autocast():
+    with Compute(torch.device("cpu"), bf16=False).autocast():
         assert not torch.backends.cudnn.allow_tf32
-        assert not torch.is_autocast_enabled("cpu")
     assert torch.backends.cudnn.allow_tf32
-    with compute.autocast():
-        assert torch.is_autocast_enabled("cpu")
 
 
 def test_a_process_of_torchrun_decodes_on_its_share_of_the_cores(
@@ -106,19 +103,28 @@ def test_the_forward_pass_runs_in_the_chosen_precision(bf16: bool, dtype: torch.
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "bf16"),
-    [
-        ({}, False),
-        ({"avx512_f": True, "amx_bf16": False, "avx512_bf16": False}, False),
-        ({"amx_bf16": True}, True),
-        ({"avx512_bf16": True, "amx_bf16": False}, True),
-    ],
+    ("has", "precision", "bf16"),
+    [(True, "auto", True), (True, "f32", False), (True, "bf16", True), (False, "auto", False)],
 )
-def test_bfloat16_is_used_where_the_processor_computes_in_it(
-    capabilities: dict[str, bool], bf16: bool, monkeypatch: pytest.MonkeyPatch
+def test_bfloat16_is_used_where_the_processor_computes_in_it_unless_f32_is_asked_for(
+    has: bool, precision: str, bf16: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert choose_compute("cpu").bf16 is bf16
+    processor_of(monkeypatch, has_bf16=has)
+    compute = choose_compute("cpu", precision=precision)
+    assert (compute.bf16, compute.served_precision) == (bf16, "bf16" if bf16 else "f32")
+
+
+def test_bfloat16_is_refused_where_the_processor_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    processor_of(monkeypatch, has_bf16=False)
+    with pytest.raises(ValueError, match=r"the cpu of this machine has no bf16 .*precision=f32"):
+        choose_compute("cpu", precision="bf16")
+
+
+def test_what_a_gpu_learned_in_bfloat16_is_served_in_what_the_processor_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    processor_of(monkeypatch, has_bf16=False)
+    assert Compute(torch.device("cuda"), bf16=True).served_precision == "f32"
 
 
 Draws = tuple[list[float], list[float], list[float], list[float]]

@@ -20,7 +20,14 @@ from landmark_ml.training import cache as cache_module
 from landmark_ml.training.cache import PixelsToFeatures, compute_features, view_pixels
 from tests.colour_photos import write_colours
 from tests.photo_folders import random_picture
-from tests.tiny_networks import CPU, lay_traced, small_config, tiny_model, tiny_preprocessing
+from tests.tiny_networks import (
+    CPU,
+    lay_traced,
+    processor_of,
+    small_config,
+    tiny_model,
+    tiny_preprocessing,
+)
 
 SHA256 = "0123456789abcdef" * 4
 
@@ -161,6 +168,20 @@ def test_another_backbone_has_its_own_features(photos: tuple[Photo, ...], cache:
     assert not np.allclose(computed(photos, cache, seed=1), first)
     assert np.array_equal(computed(photos, cache), first)
     assert len(feature_files(cache)) == 2
+
+
+def test_features_in_bf16_are_not_taken_for_those_in_f32(
+    photos: tuple[Photo, ...],
+    cache: Path,
+    decoded: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = processor_of(monkeypatch, has_bf16=True)
+    for bf16 in (False, True, True, False):
+        compute = replace(CPU, bf16=bf16)
+        compute_features(tiny_model(), photos, small_config(cache_dir=str(cache)), compute)
+    assert [precision for _, precision in asked if precision == "bf16"] == ["bf16"]
+    assert len(decoded) == 2 * len(photos)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])

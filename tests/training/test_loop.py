@@ -315,11 +315,9 @@ def test_warm_up_takes_at_most_half_of_a_short_training() -> None:
 
 
 @pytest.mark.parametrize(("bf16", "expected"), [(True, Muon), (False, ExactMuon)])
-def test_muon_computes_in_bfloat16_where_that_pays(
-    bf16: bool, expected: type, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": bf16})
-    state = finetune_state(tiny_model(), replace(CONFIG, optimizer="muon"), CPU, 4)
+def test_muon_computes_in_the_precision_of_the_training(bf16: bool, expected: type) -> None:
+    compute = replace(CPU, bf16=bf16)
+    state = finetune_state(tiny_model(), replace(CONFIG, optimizer="muon"), compute, 4)
     assert type(state.optimizer) is expected
 
 

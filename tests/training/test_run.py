@@ -17,6 +17,7 @@ from landmark_ml.training import run as training
 from landmark_ml.training.run import History, check_splits, run_training
 from tests.interrupted_runs import QUICK, write_colour_folders
 from tests.photo_folders import write_class, write_snapshot
+from tests.tiny_networks import processor_of
 
 OWN: dict[str, Any] = {"backbone": "landmark_cnn", "feature_stages": 0}
 
@@ -102,6 +103,15 @@ def test_a_mistaken_backbone_is_found_before_the_photos_are_read(
     mistaken = config(tmp_path, data=str(tmp_path))
     with pytest.raises(ValueError, match=r"'test_eficientnet' is unknown .*test_efficientnet"):
         run_training(replace(mistaken, backbone="test_efficientnet+test_eficientnet"))
+
+
+def test_bf16_on_a_processor_without_it_is_refused_before_the_photos_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor_of(monkeypatch, has_bf16=False)
+    monkeypatch.setattr(training, "open_photos", lambda *_: pytest.fail("photos were read"))
+    with pytest.raises(ValueError, match=r"has no bf16 instructions; give precision=f32"):
+        run_training(config(tmp_path, data=str(tmp_path), device="cpu", precision="bf16"))
 
 
 def test_crops_the_network_cannot_take_are_found_before_training(tmp_path: Path) -> None:
