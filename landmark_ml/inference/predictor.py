@@ -41,7 +41,6 @@ ATTENTION = "attention"
 DEFAULT_TOP_K = 5
 DEFAULT_THRESHOLD = -1.0
 """Value of the served model's `threshold` parameter that stands for its own threshold."""
-_BATCH = 2
 
 
 @dataclass(frozen=True)
@@ -151,32 +150,20 @@ class Predictor:
         """Compute the scores of each photo, or say why it was refused."""
         if len(photos) == 1:
             # Handing a single photo to another thread takes longer than it saves.
-            return self._read_and_run(photos, self.runtime)
-        chunks = [photos[start : start + _BATCH] for start in range(0, len(photos), _BATCH)]
-        found = self._workers.map(
-            lambda chunk: self._read_and_run(chunk, self.batch_runtime), chunks
+            return [self._read_and_run(photos[0], self.runtime)]
+        return list(
+            self._workers.map(lambda photo: self._read_and_run(photo, self.batch_runtime), photos)
         )
-        return [scores for chunk in found for scores in chunk]
 
-    def _read_and_run(self, photos: Sequence[bytes], runtime: Runtime) -> list[Scores | PhotoError]:
-        pixels, locations = [], []
-        refusals: list[PhotoError | None] = []
-        for photo in photos:
-            try:
-                pixels.append(self.metadata.preprocessing.read(photo))
-                locations.append(read_location(photo))
-                refusals.append(None)
-            except PhotoError as error:
-                refusals.append(error)
-        outputs = runtime.run(np.stack(pixels)) if pixels else {}
-        rows = zip(
-            outputs.get(PROBABILITIES, ()),
-            map(float, outputs.get(LANDMARK_SCORE, ())),
-            locations,
-            outputs.get(ATTENTION, [None] * len(pixels)),
-            strict=True,
-        )
-        return [refusal or Scores(*next(rows)) for refusal in refusals]
+    def _read_and_run(self, photo: bytes, runtime: Runtime) -> Scores | PhotoError:
+        try:
+            pixels = self.metadata.preprocessing.read(photo)
+            location = read_location(photo)
+        except PhotoError as error:
+            return error
+        outputs = {name: rows[0] for name, rows in runtime.run(pixels[np.newaxis]).items()}
+        score = float(outputs[LANDMARK_SCORE])
+        return Scores(outputs[PROBABILITIES], score, location, outputs.get(ATTENTION))
 
 
 @dataclass(frozen=True)
