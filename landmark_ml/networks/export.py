@@ -377,7 +377,7 @@ def trace_backbone(model: LandmarkNetwork, cache: Path | None) -> onnx.ModelProt
         and maps.shape[1] == features.shape[1]
         and torch.allclose(maps.mean(dim=(2, 3)), features, rtol=1e-3, atol=1e-4)
     )
-    # The exporter spends a third of its time on taking operations apart that write into their input.
+    # The exporter takes operations that write into their input apart, in a third of its time.
     in_place = [module for module in backbone.modules() if getattr(module, "inplace", False)]
     for module in in_place:
         module.inplace = False

@@ -72,7 +72,8 @@ def fit(
     else:
         state.restore(saved, train)
         done, best, best_weights = saved["done"], saved["best"], saved["best_state"]
-    progress = tqdm(range(done, epochs), desc=state.phase, unit="epoch", delay=2)
+    quiet = not state.phase
+    progress = tqdm(range(done, epochs), state.phase, unit="epoch", delay=2, disable=quiet)
     for epoch in progress:
         if config.patience and epoch - best["epoch"] > config.patience:
             logger.info("%s: nothing better since epoch %.0f", state.phase, best["epoch"])
@@ -114,7 +115,10 @@ def train_one_epoch(
     state.parallel.train()
     started, photos = time.perf_counter(), 0
     losses = []
-    for batch, labels in tqdm(batches, desc="  train", unit="batch", leave=False, delay=2):
+    quiet = not state.phase
+    for batch, labels in tqdm(
+        batches, "  train", unit="batch", leave=False, delay=2, disable=quiet
+    ):
         inputs, targets = compute.send(batch), compute.send(labels)
         if state.mixup is not None:
             inputs, targets = state.mixup(inputs.float(), targets)
@@ -189,8 +193,9 @@ def _check_finite(loss: float, state: TrainState) -> None:
 class TrainState:
     """A network in one phase of training, and everything that decides its next step.
 
-    epochs: length of the phase; val_interval: epochs between two validations. parallel: the
-    network itself, or a wrapper that averages its gradients over all processes.
+    phase: title of the progress bar, empty for none. epochs: length of the phase; val_interval:
+    epochs between two validations. parallel: the network itself, or a wrapper that averages its
+    gradients over all processes.
     """
 
     phase: str
@@ -236,13 +241,18 @@ class TrainState:
 
 
 def head_state(
-    head: nn.Module, config: TrainConfig, compute: Compute, epochs: int, steps_per_epoch: int
+    head: nn.Module,
+    config: TrainConfig,
+    compute: Compute,
+    epochs: int,
+    steps_per_epoch: int,
+    phase: str = "head",
 ) -> TrainState:
     """How a head starts to learn on cached features: AdamW with the head's rate and decay."""
     groups = param_groups_weight_decay(head, weight_decay=config.weight_decay)
-    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
     scheduler = _create_scheduler(optimizer, config.warmup_epochs, epochs, steps_per_epoch)
-    return TrainState("head", epochs, compute, head, head, optimizer, scheduler)
+    return TrainState(phase, epochs, compute, head, head, optimizer, scheduler)
 
 
 def finetune_state(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -385,6 +386,27 @@ def test_a_landmark_left_out_is_asked_as_one_never_learned(
     rejection = fit_rejection(left_out, config)
     assert rejection.expected["landmarks"] >= config.min_known_tagged
     assert left_out.known[:, 0].mean() > left_out.unseen[:, 0].mean()
+
+
+@pytest.mark.usefixtures("threads_restored")
+def test_heads_trained_side_by_side_are_those_trained_in_turn(
+    mixed: Dataset, config: TrainConfig
+) -> None:
+    def known(threads: int) -> Tensor:
+        torch.set_num_threads(threads)
+        _, validation, _ = head_trained(mixed, replace(config, drop_rate=0.5))
+        assert validation.leave_out is not None
+        return validation.leave_out().known
+
+    assert torch.equal(known(3), known(1))
+    assert torch.get_num_threads() == 1
+
+
+@pytest.fixture
+def threads_restored() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("visit", ["one", "{photo.label}"], ids=["to all", "to each"])
