@@ -378,7 +378,7 @@ def trace_backbone(model: LandmarkNetwork, cache: Path | None) -> onnx.ModelProt
         and torch.allclose(maps.mean(dim=(2, 3)), features, rtol=1e-3, atol=1e-4)
     )
     # The exporter takes operations that write into their input apart, in a third of its time.
-    in_place = [module for module in backbone.modules() if getattr(module, "inplace", False)]
+    in_place: list[Any] = [m for m in backbone.modules() if getattr(m, "inplace", False)]
     for module in in_place:
         module.inplace = False
     exporter = logging.getLogger("torch.onnx")
