@@ -47,6 +47,8 @@ from landmark_ml.networks.rejection import TAIL, Rejection
 logger = logging.getLogger(__name__)
 
 _PRECISION = 0.95
+# Values of a weight; smaller ones would save nothing.
+_SMALLEST_FP16 = 1024
 _LARGEST_MIN_CONFIDENCE = 0.5
 _LOG_TEMPERATURES = (math.log(0.02), math.log(20.0))
 
@@ -145,8 +147,9 @@ def _best_log_temperature(logits: Tensor, targets: Tensor) -> float:
 
 _IMAGES = "images"
 
-# Raise it when the graph of the same weights changes, so that cached ones are traced again.
-_TRACING = 2
+# Raise it when the graph of the same weights changes, so that it is traced again and its features
+# are computed again.
+_TRACING = 3
 
 
 def export_network(
@@ -240,6 +243,7 @@ def add_classifier(
     )
     if has_feature_maps(backbone):
         _add_attention(graph, classifier)
+    store_as_fp16(graph)
     return graph
 
 
@@ -332,6 +336,29 @@ def _add_constants(graph: onnx.ModelProto, constants: dict[str, NDArray[Any]]) -
     )
 
 
+def store_as_fp16(graph: onnx.ModelProto) -> None:
+    """Store large weights of convolutions and matrix products in half the bytes, in place.
+
+    The graph casts them back to float32, and OpenVINO does so once, when it compiles. Weights out
+    of fp16's range stay as they are.
+    """
+    products = ("Conv", "Gemm", "MatMul")
+    weights = {node.input[1] for node in graph.graph.node if node.op_type in products}
+    casts = []
+    for tensor in graph.graph.initializer:
+        if tensor.name not in weights or tensor.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        if values.size < _SMALLEST_FP16 or np.abs(values).max() > np.finfo(np.float16).max:
+            continue
+        name, stored = tensor.name, f"{tensor.name}_fp16"
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
+        casts.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
+    # Before the nodes that read them.
+    for place, cast in enumerate(casts):
+        graph.graph.node.insert(place, cast)
+
+
 def backbone_digest(model: LandmarkNetwork) -> str:
     """Identity of the way from pixels to features: weights below the classifier, normalisation."""
     weights = state_digest(model.network, skip=model.classifier)
@@ -340,7 +367,7 @@ def backbone_digest(model: LandmarkNetwork) -> str:
     layers = [repr(layer) for layer in model.network.children() if layer is not model.classifier]
     # Weights do not tell which stages are stacked; the number of features does.
     seen = [model.classifier.in_features, model.mirror, model.preprocessing.to_dict()]
-    identity = json.dumps([weights, layers, seen, versions])
+    identity = json.dumps([weights, layers, seen, versions, _TRACING])
     return hashlib.sha256(identity.encode()).hexdigest()[:24]
 
 
@@ -362,7 +389,7 @@ def trace_backbone(model: LandmarkNetwork, cache: Path | None) -> onnx.ModelProt
         features, maps = backbone(images)
     path = None
     if cache is not None:
-        path = cache / "graphs" / f"{backbone_digest(model)}-{_TRACING}.onnx"
+        path = cache / "graphs" / f"{backbone_digest(model)}.onnx"
         try:
             cached = onnx.load(path)
             _check_features(cached, images, features)
@@ -405,6 +432,8 @@ def trace_backbone(model: LandmarkNetwork, cache: Path | None) -> onnx.ModelProt
     graph = program.model_proto
     # The maps stay inside: as an output they would be copied for every photo.
     del graph.graph.output[1:]
+    # Now, so that a head learns on features of the weights that are served.
+    store_as_fp16(graph)
     _check_features(graph, images, features)
     if path is not None:
         write_whole(path, graph.SerializeToString())

@@ -59,7 +59,7 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
 _TIMED = 30
-_BYTES_PER_WEIGHT = 4
+_BYTES_PER_WEIGHT = 2
 _OBJECTIVES = {"top1": "val/top1", "latency": "latency_ms", "size": "size_mb"}
 
 
@@ -241,7 +241,7 @@ class TrialRunner:
         return self._latencies[key]
 
     def size_mb(self, config: TrainConfig) -> float:
-        """Size of the network's weights in MB, in the precision they are exported in."""
+        """Size of the network's weights in MB, as they are stored."""
         return count_parameters(self._network(config)) * _BYTES_PER_WEIGHT / 1e6
 
     def _network(self, config: TrainConfig) -> LandmarkNetwork:

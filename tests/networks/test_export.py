@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,11 +15,14 @@ import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+from torch import nn
 
 from landmark_ml.geo.gazetteer import Gazetteer, Place
 from landmark_ml.inference.predictor import Metadata
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.inference.runtime import FEATURE_MAPS, FEATURES, Runtime
+from landmark_ml.networks import export
 from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.networks.export import (
     Calibration,
@@ -231,6 +235,58 @@ def test_weights_of_one_run_are_traced_without_being_kept(
     before = sorted(cache.rglob("*"))
     assert trace_backbone(tiny_model(), None) == sound
     assert sorted(cache.rglob("*")) == before
+
+
+def test_large_weights_take_half_the_bytes_and_answer_as_their_rounded_values_do(
+    cache: Path,
+) -> None:
+    classes = 400
+    classifier = nn.Linear(8, classes)
+    with torch.no_grad():
+        classifier.weight.copy_(torch.randn(classes, 8, generator=torch.Generator().manual_seed(0)))
+    backbone = trace_backbone(tiny_model(), cache)
+    graph = add_classifier(backbone, classifier, classes, CALIBRATION)
+    stored = {tensor.name: tensor for tensor in graph.graph.initializer}
+    assert len(stored["weight_fp16"].raw_data) == 2 * classes * 8
+    assert "weight" not in stored
+    # Small constants, and those that scores are ranked among, stay as they are.
+    assert {stored[name].data_type for name in ("bias", "known_weighed")} == {TensorProto.FLOAT}
+    onnx.checker.check_model(graph)
+
+    pixels = random_pixels(5)
+    with torch.no_grad():
+        features = tiny_model().features(pixels.permute(0, 3, 1, 2))
+        logits = features @ classifier.weight.half().float().T + classifier.bias
+    found = Runtime.load(graph.SerializeToString()).run(pixels.numpy())["probabilities"]
+    assert np.allclose(found, (logits / CALIBRATION.temperature).softmax(1).numpy(), atol=1e-5)
+
+    with torch.no_grad():
+        classifier.weight[3, 4] = 1e5
+    large = add_classifier(backbone, classifier, classes, CALIBRATION).graph.initializer
+    (kept,) = [tensor for tensor in large if tensor.name == "weight"]
+    assert np.array_equal(numpy_helper.to_array(kept), classifier.weight.detach().numpy())
+
+
+def test_a_traced_backbone_has_the_rounded_weights_that_are_served(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = trace_backbone(tiny_model(), cache)
+    (name,) = [node.input[1] for node in exact.graph.node if node.op_type == "Conv"]
+    rounded = copy.deepcopy(exact)
+    (weight,) = [tensor for tensor in rounded.graph.initializer if tensor.name == name]
+    values = numpy_helper.to_array(weight).astype(np.float16).astype(np.float32)
+    weight.CopyFrom(numpy_helper.from_array(values, name))
+    pixels = random_pixels(5).numpy()
+    served, as_trained = (
+        Runtime.load(graph.SerializeToString()).run(pixels)[FEATURES] for graph in (rounded, exact)
+    )
+
+    monkeypatch.setattr(export, "_SMALLEST_FP16", 1)
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: SimpleNamespace(model_proto=exact))
+    traced = trace_backbone(tiny_model(), None).SerializeToString()
+    found = Runtime.load(traced).run(pixels)[FEATURES]
+    assert np.array_equal(found, served)
+    assert not np.array_equal(found, as_trained)
 
 
 def without_weights(graph: onnx.ModelProto) -> onnx.ModelProto:
