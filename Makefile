@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install transfer ensemble finetune scratch data tune compare evaluate promote rollback \
+.PHONY: help install transfer ensemble finetune distill scratch data tune compare evaluate promote rollback \
 	history tag cluster engines app notebooks test check constraints ui serve query clean
 
 PYTHON ?= python3
@@ -62,6 +62,9 @@ ensemble: $(READY) ## the same on three pretrained backbones side by side
 
 finetune: $(READY) ## train the last stages of a pretrained backbone too
 	$(RUN) -e finetune $(call OF_MODEL,register) $(PARAMS)
+
+distill: $(READY) ## train one backbone to answer as three do
+	$(RUN) -e distill $(call OF_MODEL,register) $(PARAMS)
 
 scratch: $(READY) ## train our own CNN from random weights
 	$(RUN) -e scratch $(call OF_MODEL,register) $(PARAMS)

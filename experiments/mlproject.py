@@ -60,6 +60,7 @@ ENTRY_POINTS = {
     "transfer": EntryPoint("train transfer", recipes.transfer(), _HEAD),
     "ensemble": EntryPoint("train ensemble", recipes.ensemble(), _HEAD),
     "finetune": EntryPoint("train finetune", recipes.finetune(), _PIXELS),
+    "distill": EntryPoint("train distill", recipes.distill(), _PIXELS),
     "scratch": EntryPoint("train scratch", recipes.scratch(), _PIXELS),
     "data": EntryPoint("data", DataConfig(), ("data", "not_landmarks", "places")),
     "tune": EntryPoint(

@@ -1,5 +1,7 @@
 """Recipes: each returns a complete training configuration, of which flags change single values."""
 
+from dataclasses import replace
+
 from landmark_ml.config import TrainConfig
 
 
@@ -37,6 +39,21 @@ def finetune() -> TrainConfig:
     )
 
 
+def distill() -> TrainConfig:
+    """One network that also learns what three frozen ones answer; it is served alone."""
+    return replace(
+        finetune(),
+        recipe="distill",
+        teacher=ensemble().backbone,
+        teacher_resolution=ensemble().resolution,
+        mirror=False,
+        # The teacher's answers are smooth.
+        label_smoothing=0.0,
+        finetune_epochs=6,
+        finetune_share=0.5,
+    )
+
+
 def scratch() -> TrainConfig:
     """Our own CNN from random weights: no pretrained anything."""
     return TrainConfig(
@@ -70,4 +87,4 @@ def scratch() -> TrainConfig:
     )
 
 
-RECIPES = {recipe.__name__: recipe for recipe in (transfer, ensemble, finetune, scratch)}
+RECIPES = {recipe.__name__: recipe for recipe in (transfer, ensemble, finetune, distill, scratch)}

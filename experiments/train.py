@@ -1,4 +1,4 @@
-"""`mlflow run . -e transfer`, `ensemble`, `finetune` or `scratch`: train and register a model."""
+"""`mlflow run . -e transfer`, `ensemble`, `finetune`, `distill` or `scratch`: train a model."""
 
 from __future__ import annotations
 

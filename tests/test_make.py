@@ -31,6 +31,7 @@ def planned(*arguments: str) -> str:
         ("transfer", '-P register="{model}"'),
         ("ensemble", '-P register="{model}"'),
         ("finetune", '-P register="{model}"'),
+        ("distill", '-P register="{model}"'),
         ("scratch", '-P register="{model}"'),
         ("tune", '-P register="{model}"'),
         ("evaluate", '-P model="models:/{model}@champion"'),

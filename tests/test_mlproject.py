@@ -218,7 +218,7 @@ def test_the_page_of_parameters_explains_every_field_once() -> None:
     assert set(explained) == {field.name for name in ENTRY_POINTS for field in settable(name)}
     assert explained.count("val_fraction") == explained.count("learning_rate") == 1
     assert "| where to train: auto, cpu, cuda, mps |" in page
-    assert "| `optimizer` | `adamw` | `adamw` | `adamw` | `muon` |" in page
+    assert "| `optimizer` | `adamw` | `adamw` | `adamw` | `adamw` | `muon` |" in page
 
 
 def test_the_generator_writes_all_files(

@@ -20,6 +20,7 @@ from landmark_ml.config.fields import (
 
 _photos = partial(option, group="Photos")
 _network = partial(option, group="Network")
+_teacher = partial(option, group="Teacher")
 _head = partial(option, group="Head on cached features")
 _finetune = partial(option, group="Fine-tuning on pixels")
 _augment = partial(option, group="Augmentation")
@@ -112,6 +113,16 @@ class TrainConfig(DataConfig):
         0.2, "share of the target that is spread over all classes", UNIT
     )
 
+    teacher: str = _teacher(
+        "", "frozen backbones, joined by `+`, whose answers are learned too; empty: none"
+    )
+    teacher_resolution: int = _teacher(
+        384, "side of the square that the teacher sees", POSITIVE, unit="px"
+    )
+    teacher_share: float = _teacher(
+        0.5, "share of the target that the teacher's answer is; the rest is the label", PART
+    )
+
     epochs: int = _head(30, "epochs of the head on cached features; 0: skip this phase")
     refit: bool = _head(
         True, "train the head of a frozen backbone again on train and validation photos together"
@@ -141,6 +152,9 @@ class TrainConfig(DataConfig):
         1.0, "linear warm-up before the cosine schedule", unit="epochs"
     )
     clip_grad: float = _finetune(1.0, "largest norm of the gradient", POSITIVE)
+    finetune_share: float = _finetune(
+        1.0, "where the served weights lie, from 0 (head only) to 1 (fine-tuned)", UNIT
+    )
     patience: int = _finetune(
         0, "stop when val/calibrated_loss has not improved for so long; 0: never", unit="epochs"
     )

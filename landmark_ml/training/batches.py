@@ -44,11 +44,12 @@ def targets_of(photos: Sequence[Photo], dataset: Dataset) -> Tensor:
 class TensorBatches:
     """Batches of inputs that are in memory or mapped from the disk.
 
-    inputs: [N, …]; targets: int64 [N]. generator: shuffles, and drops the last uneven batch; None
-    keeps the order and every photo. augment: turns the inputs and aspects [B] of a batch into
-    training inputs; needs a generator. progress: share of the training done before this pass.
-    processes: each takes its part of every shuffled batch of batch_size photos, or every count-th
-    photo of those in order. Raises ValueError when a batch cannot be divided evenly.
+    inputs: [N, …]; targets: int64 [N] or probabilities [N, outputs]. generator: shuffles, and drops
+    the last uneven batch; None keeps the order and every photo. augment: turns the inputs and
+    aspects [B] of a batch into training inputs; needs a generator. progress: share of the training
+    done before this pass. processes: each takes its part of every shuffled batch of batch_size
+    photos, or every count-th photo of those in order. Raises ValueError when a batch cannot be
+    divided evenly.
     """
 
     inputs: Tensor | StoredRows

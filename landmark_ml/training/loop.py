@@ -57,7 +57,8 @@ def fit(
 ) -> dict[str, float]:
     """Train in place and keep the weights of the epoch with the lowest val/calibrated_loss.
 
-    Without `val` the last epoch's weights stay. num_classes: landmarks, which come first among the
+    Those, or with config.finetune_share below 1 what lies between them and the weights it began
+    with. Without `val` the last epoch counts. num_classes: landmarks, which come first among the
     outputs. All of state.compute.processes call this together and end with the same weights.
     on_epoch_end gets the metrics of each epoch; an exception in it ends the training. saver: keeps
     the state of each epoch and resumes from the last one. Returns the metrics of the epoch that was
@@ -100,6 +101,8 @@ def fit(
             kept |= state.saved(train)
             if saver is not None:
                 saver.save(epoch, kept)
+    if state.started is not None:
+        best_weights = part_way(state.started, best_weights, config.finetune_share)
     state.model.load_state_dict(best_weights)
     return best
 
@@ -120,10 +123,17 @@ def train_one_epoch(
         batches, "  train", unit="batch", leave=False, delay=2, disable=quiet
     ):
         inputs, targets = compute.send(batch), compute.send(labels)
+        shares = None
         if state.mixup is not None:
-            inputs, targets = state.mixup(inputs.float(), targets)
+            # How much of each photo of the batch is in each input: [B, B] and columns of zeros.
+            places = torch.arange(len(inputs), device=inputs.device)
+            inputs, shares = state.mixup(inputs.float(), places)
         with compute.autocast():
             logits = state.parallel(inputs).float()
+        if shares is not None:
+            if targets.ndim == 1:
+                targets = functional.one_hot(targets, logits.shape[1]).float()
+            targets = shares[:, : len(inputs)] @ targets
         if logits.ndim > 2:
             # Each network of an ensemble answers for itself: [N, outputs, networks].
             targets = targets.unsqueeze(-1).expand(*targets.shape, logits.shape[-1])
@@ -195,7 +205,8 @@ class TrainState:
 
     phase: title of the progress bar, empty for none. epochs: length of the phase; val_interval:
     epochs between two validations. parallel: the network itself, or a wrapper that averages its
-    gradients over all processes.
+    gradients over all processes. started: the weights before training, where those to keep lie
+    between them and the trained ones.
     """
 
     phase: str
@@ -208,6 +219,7 @@ class TrainState:
     ema: ModelEmaV3 | None = None
     mixup: Mixup | None = None
     val_interval: int = 1
+    started: dict[str, Tensor] | None = None
     step: int = 0
 
     @property
@@ -221,6 +233,7 @@ class TrainState:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
+            "started": self.started,
             "step": self.step,
             "order": None if train.generator is None else train.generator.get_state(),
             "random": self.compute.processes.gather(random_state()),
@@ -232,6 +245,8 @@ class TrainState:
         self.optimizer.load_state_dict(saved["optimizer"])
         if self.ema is not None:
             self.ema.load_state_dict(saved["ema"])
+        # Those of the head: a resumed run does not train it again.
+        self.started = saved["started"]
         # The schedule depends on the step alone; the current rate came with the optimiser.
         self.step = saved["step"]
         if train.generator is not None:
@@ -282,13 +297,29 @@ def finetune_state(
             prob=config.mix_probability,
             # The loss smooths its targets itself, mixed or not.
             label_smoothing=0.0,
-            num_classes=model.classifier.out_features,  # type: ignore[union-attr]
+            # It mixes places in the batch: targets may be probabilities, which it does not take.
+            num_classes=config.finetune_batch_size,
         )
     epochs = config.finetune_epochs
     scheduler = _create_scheduler(optimizer, config.warmup_epochs, epochs, steps_per_epoch)
     state = TrainState("fine-tune", epochs, compute, model, parallel, optimizer, scheduler)
     state.ema, state.mixup, state.val_interval = ema, mixup, config.val_interval
+    if config.finetune_share < 1:
+        state.started = copy.deepcopy(model.state_dict())
     return state
+
+
+def part_way(
+    started: dict[str, Tensor], trained: dict[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """Weights at this share of the way from one state to another, statistics of batch norms too.
+
+    Source: Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022.
+    """
+    return {
+        name: torch.lerp(started[name], value, share) if value.is_floating_point() else value
+        for name, value in trained.items()
+    }
 
 
 def _create_scheduler(

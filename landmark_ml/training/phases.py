@@ -6,13 +6,14 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+from torch.nn import functional
 from tqdm.auto import tqdm
 
 from landmark_ml.config import TrainConfig, user_path
@@ -22,6 +23,7 @@ from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import (
     LandmarkNetwork,
     check_takes,
+    create_model,
     early_stages,
     freeze_early_stages,
 )
@@ -74,41 +76,29 @@ def train_head(
     compute: Compute,
     on_epoch_end: OnEpochEnd | None = None,
     features: ViewFeatures = compute_features,
+    taught: Tensor | None = None,
 ) -> Validation:
-    """Train the classifier on features of the frozen backbone and write it into the network."""
+    """Train the classifier on features of the frozen backbone and write it into the network.
+
+    taught: what it learns of each train and val photo, see `ask_teacher`; None: the labels.
+    """
     train_photos, val_photos = photos_of("train", dataset), photos_of("val", dataset)
     found = features(model, (*train_photos, *val_photos), config, compute)
     targets = targets_of((*train_photos, *val_photos), dataset)
-    count, outputs = len(train_photos), num_outputs(dataset)
-
-    def fit_head(
-        rows: Tensor,
-        labels: Tensor,
-        outputs: int,
-        epochs: int,
-        val: TensorBatches | None = None,
-        phase: str = "head",
-    ) -> tuple[Head, dict[str, float]]:
-        inputs = rows.flatten(0, 1)
-        # Of its own, so that heads trained side by side do not draw from one another's.
-        generator = torch.Generator().manual_seed(config.seed)
-        head = Head(inputs, outputs, config.drop_rate, generator)
-        batches = TensorBatches(inputs, labels.repeat(len(rows)), config.batch_size, generator)
-        state = head_state(head, config, _CPU, epochs, len(batches), phase)
-        watch = on_epoch_end if val is not None else None
-        return head, fit(state, batches, val, config, dataset.num_classes, watch)
-
+    learned = targets if taught is None else taught
+    count, outputs, classes = len(train_photos), num_outputs(dataset), dataset.num_classes
     # View 0 is the photo as it is served, so it chooses the epoch and calibrates.
     val = TensorBatches(found[0, count:], targets[count:], config.batch_size)
     # A step takes milliseconds; several threads would mostly wait for one another.
     with one_thread():
-        served, best = fit_head(found[:, :count], targets[:count], outputs, config.epochs, val)
+        rows, some = found[:, :count], learned[:count]
+        served, best = fit_head(rows, some, outputs, classes, config, val, on_epoch_end)
         logits, _ = predict_logits(served, val, _CPU)
-        epochs = int(best["epoch"]) + 1
+        again = replace(config, epochs=int(best["epoch"]) + 1)
         # Fine-tuning continues from this head and must not have seen the validation photos.
         if config.refit and not config.finetune_epochs:
             count = len(targets)
-            served, _ = fit_head(found, targets, outputs, epochs)
+            served, _ = fit_head(found, learned, outputs, classes, again)
     served.fold_into(model.classifier)
 
     def leave_out() -> LeftOut:
@@ -116,12 +106,82 @@ def train_head(
             (*train_photos, *val_photos),
             found,
             targets,
-            served.references(found[0, :count], targets[:count], dataset.num_classes),
-            lambda rows, labels, outputs: fit_head(rows, labels, outputs, epochs, phase="")[0],
+            served.references(found[0, :count], targets[:count], classes),
+            lambda rows, some, outputs: fit_head(rows, some, outputs, classes, again)[0],
+            learned,
         )
 
     enough = dataset.num_classes >= _FEWEST_LANDMARKS
     return Validation(logits, targets[len(train_photos) :], leave_out if enough else None)
+
+
+def fit_head(
+    features: Tensor,
+    learned: Tensor,
+    outputs: int,
+    num_classes: int,
+    config: TrainConfig,
+    val: TensorBatches | None = None,
+    on_epoch_end: OnEpochEnd | None = None,
+) -> tuple[Head, dict[str, float]]:
+    """A new head on features [views, N, F], and the metrics of the epoch that was kept.
+
+    learned: targets int64 [N] or probabilities [N, outputs]. val: chooses the epoch; without it
+    the last is kept and no progress shown.
+    """
+    inputs = features.flatten(0, 1)
+    # Of its own, so that heads trained side by side do not draw from one another's.
+    generator = torch.Generator().manual_seed(config.seed)
+    head = Head(inputs, outputs, config.drop_rate, generator)
+    targets = learned.repeat(len(features), *[1] * (learned.ndim - 1))
+    batches = TensorBatches(inputs, targets, config.batch_size, generator)
+    phase = "" if val is None else "head"
+    state = head_state(head, config, _CPU, config.epochs, len(batches), phase)
+    return head, fit(state, batches, val, config, num_classes, on_epoch_end)
+
+
+def ask_teacher(
+    dataset: Dataset,
+    config: TrainConfig,
+    compute: Compute,
+    features: ViewFeatures = compute_features,
+) -> Tensor | None:
+    """What is learned of each train and val photo, probabilities [N, outputs]; None: the labels.
+
+    The label, and config.teacher_share of what heads on frozen networks answer, which are trained
+    as those of `ensemble`. None answers about a photo that it has learned: each is trained on all
+    but a part of the train photos and asked about that part; about a val photo all are asked. So
+    val photos, which choose the epoch, teach nothing. Sources: Hinton et al., Distilling the
+    knowledge in a neural network, 2015; Dao et al., Knowledge distillation as semiparametric
+    inference, ICLR 2021.
+    """
+    if not config.teacher:
+        return None
+    # The rest as it is by default, whatever the network is like that learns from the answers.
+    teaching = TrainConfig(
+        backbone=config.teacher,
+        resolution=config.teacher_resolution,
+        framing=config.framing,
+        cache_dir=config.cache_dir,
+        seed=config.seed,
+    )
+    train, val = photos_of("train", dataset), photos_of("val", dataset)
+    targets, outputs = targets_of((*train, *val), dataset), num_outputs(dataset)
+    found = features(create_model(teaching, outputs), (*train, *val), teaching, compute)
+    answers, count = torch.zeros(len(targets), outputs), len(train)
+    of_photo = divide_photos(train, targets[:count], _FOLDS)
+
+    def head_without(fold: int) -> Head:
+        rows = (of_photo != fold).nonzero().flatten()
+        return fit_head(found[:, rows], targets[rows], outputs, dataset.num_classes, teaching)[0]
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool, one_thread():
+        heads = pool.map(head_without, range(_FOLDS))
+        for fold, head in enumerate(tqdm(heads, "teacher", _FOLDS, unit="head", delay=2)):
+            asked = (of_photo == fold).nonzero().flatten()
+            answers[asked] = head.logits(found[0, asked]).softmax(dim=1)
+            answers[count:] += head.logits(found[0, count:]).softmax(dim=1) / _FOLDS
+    return torch.lerp(functional.one_hot(targets, outputs).float(), answers, config.teacher_share)
 
 
 def leave_landmarks_out(
@@ -130,13 +190,14 @@ def leave_landmarks_out(
     targets: Tensor,
     references: References,
     fit_head: Callable[[Tensor, Tensor, int], Head],
+    learned: Tensor,
 ) -> LeftOut:
     """Signals of photos of known landmarks, of landmarks left out and of no landmark.
 
     Heads are trained, one a core, each without a part of the landmarks and without a part of the
     other photos, and asked about both. features: [views, N, F]; targets: [N]. fit_head: trains on
     features and targets, for a number of outputs, on any thread. references: those of the served
-    head.
+    head. learned: what that was trained on, the targets or probabilities [N, outputs].
     """
     num_classes = len(references.centres)
     # Few landmarks are left out one by one, so that each head knows nearly as many as the served.
@@ -151,7 +212,11 @@ def leave_landmarks_out(
         labels = position[targets]
         trained = (labels >= 0) & (of_photo != fold)
         outputs = len(kept) + bool(everyday.any())
-        head = fit_head(features[:, trained], labels[trained], outputs)
+        told = labels[trained]
+        if learned.ndim > 1:
+            columns = [*kept, num_classes][:outputs]
+            told = functional.normalize(learned[trained][:, columns], p=1, dim=1)
+        head = fit_head(features[:, trained], told, outputs)
         own = head.references(features[0, trained], labels[trained], len(kept))
         known = (labels >= 0) & ~everyday & ~trained
         kinds = {"known": known, "unseen": labels < 0, "everyday": everyday & ~trained}
@@ -215,10 +280,12 @@ def finetune(
     compute: Compute,
     on_epoch_end: OnEpochEnd | None = None,
     saver: RunSaver | None = None,
+    taught: Tensor | None = None,
 ) -> Validation:
     """Train the network or its last stages on pixels; saver keeps the state after each epoch.
 
-    All of compute.processes call this together.
+    All of compute.processes call this together. taught: as in `train_head`; that of the first
+    process counts.
     """
     processes, batch_size = compute.processes, config.finetune_batch_size
     train_photos, val_photos = photos_of("train", dataset), photos_of("val", dataset)
@@ -229,8 +296,10 @@ def finetune(
         )
         val_pixels = load_served(val_photos, model.preprocessing, cache)
     order, targets = torch.Generator().manual_seed(config.seed), targets_of(train_photos, dataset)
+    taught = processes.share(taught)
+    learned = targets if taught is None else taught[: len(targets)]
     train = TensorBatches(
-        squares, targets, batch_size, order, augmentation, aspects, processes=processes
+        squares, learned, batch_size, order, augmentation, aspects, processes=processes
     )
     targets = targets_of(val_photos, dataset)
     val = TensorBatches(val_pixels, targets, batch_size, processes=processes)

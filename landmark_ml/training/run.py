@@ -52,6 +52,7 @@ from landmark_ml.training.loop import OnEpochEnd
 from landmark_ml.training.phases import (
     Validation,
     ViewFeatures,
+    ask_teacher,
     check_finetuning,
     draw_training_photos,
     finetune,
@@ -99,7 +100,8 @@ def run_training(
     """
     began = time.perf_counter()
     with open_run(config, tags or {}) as (run, checkpoints), report_lost_processes():
-        check_known(config.backbone)
+        for backbone in filter(None, (config.backbone, config.teacher)):
+            check_known(backbone)
         seed_everything(config.seed)
         compute = choose_compute(
             config.device, config.threads, processes, precision=config.precision
@@ -212,11 +214,12 @@ def train_network(
 
     Sees no test photo. features: gives the features of a frozen backbone.
     """
+    taught = ask_teacher(dataset, config, compute, features)
     # A saved fine-tuning brings the head it began with.
     if config.epochs and (saver is None or saver.state is None):
-        validation = train_head(model, dataset, config, compute, on_epoch_end, features)
+        validation = train_head(model, dataset, config, compute, on_epoch_end, features, taught)
     if config.finetune_epochs:
-        validation = finetune(model, dataset, config, compute, on_epoch_end, saver)
+        validation = finetune(model, dataset, config, compute, on_epoch_end, saver, taught)
     return validation
 
 

@@ -243,6 +243,7 @@ CONFIG = small_config(
     mixup=0.4,
     cutmix=1.0,
     ema_decay=0.9,
+    finetune_share=0.5,
 )
 # A rate at which nothing gets better.
 HOPELESS = replace(CONFIG, finetune_epochs=40, finetune_learning_rate=5.0, ema_decay=0)
@@ -309,7 +310,7 @@ def without_speed(rows: list[dict[str, float]]) -> list[dict[str, float]]:
 @pytest.mark.parametrize("crashes", [[0], [4], [1, 2, 2]], ids=str)
 @pytest.mark.parametrize(
     "config",
-    [CONFIG, replace(CONFIG, ema_decay=0, mixup=0, cutmix=0, layer_decay=1.0)],
+    [CONFIG, replace(CONFIG, ema_decay=0, mixup=0, cutmix=0, layer_decay=1.0, finetune_share=1.0)],
     ids=["everything on", "plain"],
 )
 def test_a_fit_ends_the_same_however_often_it_crashed(
