@@ -174,17 +174,21 @@ def judge_logits(logits: Tensor, targets: Tensor, num_classes: int) -> dict[str,
 
 @torch.no_grad()
 def predict_logits(
-    model: nn.Module, batches: TensorBatches, compute: Compute
+    model: nn.Module,
+    batches: TensorBatches,
+    compute: Compute,
+    forward: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Logits float32 [N, outputs] and targets int64 [N] of all batches, on the CPU.
 
-    Every process gets those of all processes.
+    forward: another method of the network, whose results are given back instead. Every process gets
+    those of all processes.
     """
     model.eval()
     logits, targets = [], []
     for batch, labels in batches:
         with compute.autocast():
-            logits.append(model(compute.send(batch)).float().cpu())
+            logits.append((forward or model)(compute.send(batch)).float().cpu())
         targets.append(labels)
     gather = compute.processes.gather_rows
     return gather(torch.cat(logits)), gather(torch.cat(targets))

@@ -307,7 +307,11 @@ def finetune(
     compute.place(model)
     state = finetune_state(model, config, compute, len(train))
     fit(state, train, val, config, dataset.num_classes, on_epoch_end, saver)
-    return Validation(*predict_logits(model, val, compute))
+    # As it is served: bfloat16 ends where the features begin.
+    features, targets = predict_logits(model, val, compute, model.features)
+    with torch.no_grad():
+        logits = model.classifier(compute.send(features)).cpu()
+    return Validation(logits, targets)
 
 
 def load_augmented(

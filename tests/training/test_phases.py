@@ -168,6 +168,21 @@ def test_fine_tuning_moves_the_whole_network(
     assert torch.allclose(logits, val_logits, atol=1e-4)
 
 
+def test_a_network_tuned_in_bf16_is_calibrated_on_bf16_features_and_a_classifier_in_f32(
+    plain: Dataset, config: TrainConfig
+) -> None:
+    torch.manual_seed(0)
+    model, compute = tiny_model(), replace(CPU, bf16=True)
+    logits = finetune(model, plain, replace(config, finetune_epochs=1), compute).logits
+    pixels = load_served(plain.val, model.preprocessing)[torch.arange(len(plain.val))]
+    with torch.no_grad():
+        with compute.autocast():
+            features = model.eval().features(pixels)
+        served, exact = model.classifier(features.float()), model(pixels)
+    assert torch.allclose(logits, served, atol=1e-5)
+    assert not torch.allclose(logits, exact, atol=1e-5)
+
+
 def test_fine_tuning_learns_the_photos(plain: Dataset, config: TrainConfig) -> None:
     torch.manual_seed(0)
     rows: list[dict[str, float]] = []
