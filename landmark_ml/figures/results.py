@@ -153,7 +153,10 @@ def per_class_table(table: pd.DataFrame) -> Figure:
     for axes, (score, color) in zip(panels, SCORES.items(), strict=True):
         values = drawn[score].to_numpy(dtype=float)
         bars = axes.barh(np.arange(len(values)), values, height=0.72, color=color)
-        axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=SMALL_SIZE - 0.5, color=INK)
+        labels = axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=SMALL_SIZE - 0.5, color=INK)
+        for label in labels:
+            # Within the axes, so the layout need not measure it.
+            label.set_in_layout(False)
         style_axes(axes, title=score.capitalize(), grid="x")
         axes.tick_params(axis="y", length=0)
         axes.set_xlim(0, 1.18)
@@ -252,16 +255,16 @@ def _draw_matrix(
             va="center",
             fontsize=count_size,
             color=PAPER if dark else INK,
+            in_layout=False,
         )
     style_axes(axes, xlabel="predicted landmark", ylabel="true landmark", grid="none")
     names = [shorten(classes[index]) for index in shown]
     name_ticks(axes.xaxis, names, size=name_size, rotation=90)
     totals = [f"{n} ({c})" for n, c in zip(names, photos, strict=True)]
     name_ticks(axes.yaxis, totals, size=name_size)
-    axes.set_xticks(np.arange(len(shown) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(shown) + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color=FAINT, linewidth=0.5)
-    axes.tick_params(which="minor", length=0)
+    edges = np.arange(len(shown) + 1) - 0.5
+    for draw_lines in (axes.hlines, axes.vlines):
+        draw_lines(edges, edges[0], edges[-1], color=FAINT, linewidth=0.5)
     axes.spines[:].set_visible(False)
 
 

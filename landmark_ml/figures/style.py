@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 from landmark_ml.inference.photos import PhotoError, decode_photo
 
@@ -58,6 +58,18 @@ LARGEST_TILE, NARROWEST, GAP, LINE_HEIGHT = 2.2, 4.5, 0.09, 0.165
 """Inches: a tile's side at most, the page at least, between tiles, and a line of text."""
 
 
+class PngFigure(Figure):
+    """A figure that is saved as PNG alone, drawn once: savefig draws those with a layout twice."""
+
+    def savefig(self, fname: Any, **_: Any) -> None:
+        """Write the figure as it is drawn at its own dpi to a path or a binary file."""
+        canvas = FigureCanvasAgg(self)
+        canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+        # Within 7% of the size that zlib's default gives, in a third of the time.
+        Image.fromarray(pixels).save(fname, "PNG", compress_level=2, dpi=(self.dpi, self.dpi))
+
+
 def new_figure(
     title: str,
     *,
@@ -70,11 +82,10 @@ def new_figure(
 
     With `automatic` off the caller places its axes itself, clear of title and caption.
     """
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER)
+    figure = PngFigure(figsize=(width, height), dpi=DPI, facecolor=PAPER)
     figure.set_layout_engine("none")
     if automatic:
         figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.05)
-    FigureCanvasAgg(figure)
     # Automatic layout makes room for title and caption only while their height is left open.
     top = {} if automatic else {"y": 1 - 0.08 / height}
     bottom = {} if automatic else {"y": 0.08 / height}
@@ -230,22 +241,28 @@ def thumbnail_grid(
     caption_lines = wrap(caption, width, SMALL_SIZE).count("\n") + 1 if caption else 0
     height = top + len(rows) * row_height + 0.12 + caption_lines * SMALL_SIZE * 1.3 / 72
     figure = new_figure(title, width=width, height=height, caption=caption, automatic=False)
+    # One pair of axes in inches: one for each tile would take most of the time.
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
     for row, tiles in enumerate(rows):
         bottom = height - top - (row + 1) * row_height + GAP
+        middle = bottom + side / 2
         for column, tile in enumerate(tiles):
             left = MARGIN + names + column * (side + GAP)
-            axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
             if tile.pixels is None:
-                say(axes, "cannot be read")
+                look = {"ha": "center", "va": "center", "fontsize": TEXT_SIZE, "color": MUTED}
+                write(axes, "cannot be read", (left + side / 2, middle), place_in="data", **look)
             else:
-                axes.imshow(tile.pixels, interpolation="antialiased")
-                axes.set_axis_off()
+                extent = (left, left + side, bottom, bottom + side)
+                axes.imshow(tile.pixels, extent=extent, interpolation="antialiased")
             for place, (line, color) in enumerate(reversed(tile.lines)):
-                above = 3 + place * LINE_HEIGHT * 72
-                write(axes, _fit(line, side), (0, 1), offset=(0, above), color=color)
+                offset, corner = (0, 3 + place * LINE_HEIGHT * 72), (left, bottom + side)
+                text = _fit(line, side)
+                write(axes, text, corner, offset=offset, place_in="data", color=color)
             if row_names and not column:
-                name = shorten(row_names[row])
-                write(axes, name, (0, 0.5), offset=(-6, 0), ha="right", va="center")
+                look = {"offset": (-6, 0), "ha": "right", "va": "center"}
+                write(axes, shorten(row_names[row]), (left, middle), place_in="data", **look)
+    axes.set(xlim=(0, width), ylim=(0, height), aspect="auto")
     return figure
 
 

@@ -360,7 +360,7 @@ def drawn(dataset: Dataset, config: TrainConfig) -> Figure:
 
 
 def pictures(figure: Figure) -> list[np.ndarray]:
-    return [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
+    return [np.asarray(image.get_array()) for image in figure.axes[0].images]
 
 
 def test_a_frozen_backbone_sees_photos_as_they_are_served(dataset: Dataset) -> None:
