@@ -6,6 +6,7 @@ settings, so that a figure looks the same whatever the calling process has set u
 
 from __future__ import annotations
 
+import functools
 import logging
 import textwrap
 from collections.abc import Sequence
@@ -64,8 +65,8 @@ class PngFigure(Figure):
     def savefig(self, fname: Any, **_: Any) -> None:
         """Write the figure as it is drawn at its own dpi to a path or a binary file."""
         canvas = FigureCanvasAgg(self)
-        canvas.draw()
-        pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+        canvas.draw()  # type: ignore[no-untyped-call]
+        pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
         # Within 7% of the size that zlib's default gives, in a third of the time.
         Image.fromarray(pixels).save(fname, "PNG", compress_level=2, dpi=(self.dpi, self.dpi))
 
@@ -244,24 +245,24 @@ def thumbnail_grid(
     # One pair of axes in inches: one for each tile would take most of the time.
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
+    note = functools.partial(write, axes, place_in="data")
     for row, tiles in enumerate(rows):
         bottom = height - top - (row + 1) * row_height + GAP
         middle = bottom + side / 2
         for column, tile in enumerate(tiles):
             left = MARGIN + names + column * (side + GAP)
             if tile.pixels is None:
-                look = {"ha": "center", "va": "center", "fontsize": TEXT_SIZE, "color": MUTED}
-                write(axes, "cannot be read", (left + side / 2, middle), place_in="data", **look)
+                look: dict[str, Any] = {"fontsize": TEXT_SIZE, "color": MUTED}
+                note("cannot be read", (left + side / 2, middle), ha="center", va="center", **look)
             else:
                 extent = (left, left + side, bottom, bottom + side)
                 axes.imshow(tile.pixels, extent=extent, interpolation="antialiased")
             for place, (line, color) in enumerate(reversed(tile.lines)):
-                offset, corner = (0, 3 + place * LINE_HEIGHT * 72), (left, bottom + side)
-                text = _fit(line, side)
-                write(axes, text, corner, offset=offset, place_in="data", color=color)
+                above = 3 + place * LINE_HEIGHT * 72
+                note(_fit(line, side), (left, bottom + side), offset=(0, above), color=color)
             if row_names and not column:
-                look = {"offset": (-6, 0), "ha": "right", "va": "center"}
-                write(axes, shorten(row_names[row]), (left, middle), place_in="data", **look)
+                name = shorten(row_names[row])
+                note(name, (left, middle), offset=(-6, 0), ha="right", va="center")
     axes.set(xlim=(0, width), ylim=(0, height), aspect="auto")
     return figure
 
