@@ -142,7 +142,7 @@ class AppConfig(Configuration):
     timeout: float = option(
         60.0, "longest time for a request, and for its answer", POSITIVE, unit="s"
     )
-    threads: int = option(0, "photos processed at once; 0: one per core")
+    threads: int = option(0, "cores to use; 0: all of them")
     poll: float = option(2.0, "pause between two checks for a new champion", POSITIVE, unit="s")
 
 

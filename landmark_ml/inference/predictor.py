@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any
 
 import numpy as np
@@ -63,7 +65,7 @@ class Scores:
 class Predictor:
     """Answers for photos. Safe to call from several threads.
 
-    runtime answers single photos, batch_runtime many at once.
+    runtime answers a photo that comes alone, batch_runtime many at once.
     """
 
     def __init__(
@@ -73,9 +75,13 @@ class Predictor:
         self._areas = Areas(metadata.places, metadata.min_confidence)
         self.runtime = runtime
         self.batch_runtime = batch_runtime
+        cores = threads or usable_cpus()
+        # One more than cores, so that a photo is decoded while the network computes the others.
+        self._workers = ThreadPoolExecutor(cores + 1, thread_name_prefix="predict")
         # Decoding a photo may take hundreds of MB, so decode at most one per core at a time.
-        workers = threads or usable_cpus()
-        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="predict")
+        self._decoding = BoundedSemaphore(cores)
+        # An entry for each photo in progress. Unlike a number, threads can change it at one time.
+        self._busy: deque[None] = deque()
 
     @classmethod
     def load(cls, folder: Path, *, threads: int = 0) -> Predictor:
@@ -150,18 +156,23 @@ class Predictor:
         """Compute the scores of each photo, or say why it was refused."""
         if len(photos) == 1:
             # Handing a single photo to another thread takes longer than it saves.
-            return [self._read_and_run(photos[0], self.runtime)]
-        return list(
-            self._workers.map(lambda photo: self._read_and_run(photo, self.batch_runtime), photos)
-        )
+            return [self._score(photos[0])]
+        return list(self._workers.map(self._score, photos))
 
-    def _read_and_run(self, photo: bytes, runtime: Runtime) -> Scores | PhotoError:
+    def _score(self, photo: bytes) -> Scores | PhotoError:
+        self._busy.append(None)
         try:
-            pixels = self.metadata.preprocessing.read(photo)
-            location = read_location(photo)
+            with self._decoding:
+                pixels = self.metadata.preprocessing.read(photo)
+                location = read_location(photo)
+            # All cores on a photo that is alone; with others in progress, a core a photo.
+            runtime = self.runtime if len(self._busy) == 1 else self.batch_runtime
+            found = runtime.run(pixels[np.newaxis])
         except PhotoError as error:
             return error
-        outputs = {name: rows[0] for name, rows in runtime.run(pixels[np.newaxis]).items()}
+        finally:
+            self._busy.pop()
+        outputs = {name: rows[0] for name, rows in found.items()}
         score = float(outputs[LANDMARK_SCORE])
         return Scores(outputs[PROBABILITIES], score, location, outputs.get(ATTENTION))
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 Found: TypeAlias = Scores | PhotoError
 
 STOP_SECONDS = 5.0
-BATCH = 4
-"""Most photos of a batch; the predictor runs them in pairs on its threads."""
 _CLIENT_GONE = 499
 """Not an HTTP status; nginx made it common in logs."""
 
@@ -55,8 +53,9 @@ class Answering:
         # Looked up now, so that the first answer already has it.
         self._links.get(champion.current.run_id)
         self._memory = Memory(config.max_memory)
-        workers = config.threads or usable_cpus()
-        self._queue = AnswerQueue(workers, config.max_waiting, metrics.batch_photos.observe)
+        # One more than cores, so that a photo is decoded while the network computes the others.
+        workers = (config.threads or usable_cpus()) + 1
+        self._queue = AnswerQueue(workers, config.max_waiting)
         metrics.watch(
             "landmarks_waiting_photos", "Photos that wait for an answer.", lambda: len(self._queue)
         )
@@ -142,17 +141,11 @@ class _Job:
 
 
 class AnswerQueue:
-    """Scores photos on `workers` threads, in the order they came.
+    """Scores photos one by one on `workers` threads, in the order they came."""
 
-    A worker takes the photos that wait, up to a batch, and never waits for a batch to fill: a
-    single photo is answered at once, and under load batches fill by themselves. on_batch is called
-    with the size of each batch.
-    """
-
-    def __init__(self, workers: int, max_waiting: int, on_batch: Callable[[int], None]) -> None:
+    def __init__(self, workers: int, max_waiting: int) -> None:
         self._waiting: deque[_Job] = deque()
         self._max_waiting = max_waiting
-        self._on_batch = on_batch
         self._changed = threading.Condition()
         self._closed = False
         self._workers = [
@@ -195,43 +188,33 @@ class AnswerQueue:
             worker.join(max(0.0, end - time.monotonic()))
 
     def _work(self) -> None:
-        while batch := self._take():
-            self._answer(batch)
-            # Frees photos and answers while the thread waits. Everything else that holds them is a
+        while job := self._take():
+            self._answer(job)
+            # Frees photo and answer while the thread waits. Everything else that holds them is a
             # local variable of a method that has ended.
-            del batch
+            del job
 
-    def _answer(self, batch: list[_Job]) -> None:
-        self._on_batch(len(batch))
+    def _answer(self, job: _Job) -> None:
         try:
-            found = batch[0].predictor.score([job.photo for job in batch])
+            (found,) = job.predictor.score([job.photo])
         # The error belongs to those who wait, and the thread must go on.
         except Exception as error:
-            for job in batch:
-                job.found.set_exception(error)
+            job.found.set_exception(error)
         else:
-            for job, scores in zip(batch, found, strict=True):
-                job.found.set_result(scores)
+            job.found.set_result(found)
 
-    def _take(self) -> list[_Job]:
-        """Wait for jobs of one predictor; none when the queue is closed and empty."""
+    def _take(self) -> _Job | None:
+        """Wait for a job that somebody waits for; None when the queue is closed and empty."""
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
                 if not self._waiting:
-                    return []
-                if batch := self._pop():
-                    return batch
-
-    def _pop(self) -> list[_Job]:
-        """The next jobs of one predictor; none when nobody waits for them any more."""
-        batch: list[_Job] = []
-        predictor = self._waiting[0].predictor
-        while self._waiting and len(batch) < BATCH and self._waiting[0].predictor is predictor:
-            job = self._waiting.popleft()
-            if job.found.set_running_or_notify_cancel():
-                batch.append(job)
-        return batch
+                    return None
+                job = self._waiting.popleft()
+                if job.found.set_running_or_notify_cancel():
+                    return job
+                # As in `_work`.
+                del job
 
 
 RETRY_SECONDS = 2

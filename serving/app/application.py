@@ -203,9 +203,6 @@ class Metrics:
             "Photos by what they showed: a level of the answer, none, or the code of a refusal.",
             ("outcome",),
         )
-        self.batch_photos = histogram(
-            "landmarks_batch_photos", "Photos answered in one batch.", buckets=(1, 2, 3, 4)
-        )
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Add a gauge that is read whenever Prometheus asks."""

@@ -1,4 +1,4 @@
-"""Reading and answering photos: forms, order, batches, errors, slow clients and full memory."""
+"""Reading and answering photos: forms, order, errors, slow clients and full memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 from landmark_ml.inference.photos import PhotoError
 from landmark_ml.inference.predictor import Predictor
-from serving.app.answering import BATCH, AnswerQueue, TooBusyError, Upload
+from serving.app.answering import AnswerQueue, TooBusyError, Upload
 from tests.colour_artifact import RED, colour_photo
 from tests.serving.app.conftest import App, StartApp
 from tests.serving.app.slow_client import slow_upload
@@ -34,14 +34,14 @@ class Echo:
     def __init__(self, *, held: bool = False) -> None:
         self.go = threading.Event()
         self.started = threading.Event()
-        self.batches: list[list[bytes]] = []
+        self.asked: list[bytes] = []
         if not held:
             self.go.set()
 
     def score(self, photos: Sequence[bytes]) -> list[Any]:
         self.started.set()
         assert self.go.wait(10)
-        self.batches.append(list(photos))
+        self.asked += photos
         if b"fail" in photos:
             raise BrokenError("the network broke")
         return [PhotoError("empty", photo.decode()) for photo in photos]
@@ -53,7 +53,7 @@ class Echo:
 
 @pytest.fixture
 def queue() -> Iterator[AnswerQueue]:
-    made = AnswerQueue(1, 6, lambda _: None)
+    made = AnswerQueue(1, 6)
     yield made
     made.close(10)
 
@@ -72,16 +72,6 @@ def test_answers_come_to_those_who_asked(queue: AnswerQueue) -> None:
     assert [reasons(found) for found in asked] == [["a"], ["b"], ["c"]]
 
 
-def test_batches_fill_while_photos_wait(queue: AnswerQueue) -> None:
-    echo = Echo(held=True)
-    first = queue.submit(echo.predictor, [b"first"])
-    assert echo.started.wait(10)
-    rest = queue.submit(echo.predictor, numbers(6))
-    echo.go.set()
-    assert reasons(first + rest) == ["first", *"012345"]
-    assert [len(batch) for batch in echo.batches] == [1, BATCH, 6 - BATCH]
-
-
 def test_a_full_queue_asks_to_try_again(queue: AnswerQueue) -> None:
     echo = Echo(held=True)
     first = queue.submit(echo.predictor, [b"first"])
@@ -96,14 +86,14 @@ def test_a_full_queue_asks_to_try_again(queue: AnswerQueue) -> None:
     assert reasons(queue.submit(echo.predictor, [b"late"])) == ["late"]
 
 
-def test_two_versions_never_share_a_batch(queue: AnswerQueue) -> None:
+def test_each_photo_is_answered_by_the_version_it_was_asked_of(queue: AnswerQueue) -> None:
     held, old, new = Echo(held=True), Echo(), Echo()
     first = queue.submit(held.predictor, [b"first"])
     assert held.started.wait(10)
     found = queue.submit(old.predictor, [b"a", b"b"]) + queue.submit(new.predictor, [b"c"])
     held.go.set()
     assert reasons(first + found) == ["first", "a", "b", "c"]
-    assert (old.batches, new.batches) == ([[b"a", b"b"]], [[b"c"]])
+    assert (old.asked, new.asked) == ([b"a", b"b"], [b"c"])
 
 
 def test_what_goes_wrong_reaches_those_who_wait_and_the_worker_goes_on(queue: AnswerQueue) -> None:
@@ -122,8 +112,7 @@ def test_photos_nobody_waits_for_are_left_out(queue: AnswerQueue) -> None:
     assert gone.cancel()
     echo.go.set()
     assert reasons([*first, kept]) == ["first", "kept"]
-    assert [b"gone"] not in echo.batches
-    assert [b"kept"] in echo.batches
+    assert echo.asked == [b"first", b"kept"]
 
 
 def test_a_stop_waits_for_no_photo_longer_than_it_is_given(queue: AnswerQueue) -> None:
@@ -137,7 +126,7 @@ def test_a_stop_waits_for_no_photo_longer_than_it_is_given(queue: AnswerQueue) -
     assert all(future.cancelled() for future in waiting)
     echo.go.set()
     queue.close(10)
-    assert echo.batches == [[b"first"]]
+    assert echo.asked == [b"first"]
 
 
 @pytest.mark.parametrize("photo", [b"photo", b"fail"])

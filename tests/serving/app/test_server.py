@@ -6,8 +6,8 @@ import contextlib
 import http.client
 import logging
 import socket
+import threading
 from collections.abc import Iterator
-from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +20,6 @@ from serving.app import serve, server
 from serving.app.server import MAX_HEAD_BYTES, BoundedHttp
 from tests.colour_artifact import RED, colour_photo
 from tests.serving.app.slow_client import slow_upload
-from tests.serving.predict_threads import predicting
 
 ELSEWHERE = "192.0.2.1"
 """An address for documentation: no machine has it, so nothing listens there."""
@@ -109,10 +108,10 @@ def test_the_address_that_is_shown_is_one_that_answers(host: str, hosts: str, sh
     assert server.shown_host(AppConfig(host=host, hosts=hosts)) == shown
 
 
-def test_photos_are_worked_on_by_so_many_threads(
+def test_one_thread_more_than_the_cores_asked_for_answers_the_photos(
     registered: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, at_work = predicting(), set[Thread]()
+    at_work: list[str] = []
 
     def run(running: uvicorn.Server, **_: Any) -> None:
         files = [("photos", (f"{number}.jpg", colour_photo(RED))) for number in range(16)]
@@ -120,11 +119,12 @@ def test_photos_are_worked_on_by_so_many_threads(
         app: Any = running.config.app
         with TestClient(app, base_url="http://localhost") as asked:
             assert asked.post("/api/tag", files=files).status_code == 200
-        at_work.update(predicting() - before)
+            at_work.extend(thread.name for thread in threading.enumerate())
 
     monkeypatch.setattr(uvicorn.Server, "run", run)
     serve(AppConfig(model=registered, port=0, threads=1), lambda _: None)
-    assert len(at_work) == 1
+    answering = [name for name in at_work if name.startswith("answer-")]
+    assert sorted(answering) == ["answer-0", "answer-1"]
 
 
 LONGEST = 30.0
