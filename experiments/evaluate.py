@@ -15,7 +15,8 @@ def main() -> None:
     """Ask the model, measure, log, and print what came of it."""
     config = cli.parse(EvaluateConfig(), __doc__ or "")
 
-    from landmark_ml.evaluation.report import run_evaluation
+    with cli.importing():
+        from landmark_ml.evaluation.report import run_evaluation
 
     print_evaluation(run_evaluation(config))
 

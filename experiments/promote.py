@@ -15,7 +15,8 @@ def main() -> None:
     """Print the gates and who is champion; a refusal is an outcome, not a failure."""
     config = cli.parse(PromoteConfig(), __doc__ or "")
 
-    from landmark_ml.registry.promote import run_promotion
+    with cli.importing():
+        from landmark_ml.registry.promote import run_promotion
 
     print_promotion(run_promotion(config))
 

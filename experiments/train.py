@@ -23,7 +23,8 @@ def main() -> None:
     config = cli.parse(recipe(), recipe.__doc__ or "", sys.argv[2:], command)
     cli.share_among(config.processes)
 
-    from landmark_ml.training.run import train_together
+    with cli.importing():
+        from landmark_ml.training.run import train_together
 
     result = train_together(config)
     if result is not None:

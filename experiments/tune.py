@@ -9,7 +9,8 @@ def main() -> None:
     """Search, and say what was found and how to train it again."""
     config = cli.parse(TuneConfig(), __doc__ or "")
 
-    from landmark_ml.tuning import run_tuning
+    with cli.importing():
+        from landmark_ml.tuning import run_tuning
 
     result = run_tuning(config)
     counts = ", ".join(f"{count} {state}" for state, count in result.counts.items())
