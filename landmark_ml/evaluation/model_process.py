@@ -5,22 +5,28 @@ the model's memory is its own. The file must import nothing of this project: tha
 model's copy of the same code.
 
 A request is a line of JSON, `{"sizes": [bytes of each photo], "params": {...}}`, then the bytes of
-the photos. The reply is a line of JSON: `answers` or `failure`, and `peak_mb` of memory so far.
+the photos. The reply is a line of JSON: `answers` or `failure`, and `peak_mb` of memory so far. A
+first line has the `warnings` that the model logged while it was loaded.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
+import queue
 import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from logging.handlers import QueueHandler
 from pathlib import Path
 from typing import IO, Any, cast
 
 import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 _BYTES_IN_MAXRSS = 1 if sys.platform == "darwin" else 1024
 _LAST_LINES = 5
@@ -40,7 +46,8 @@ class ServedProcess:
         self._replies = cast("IO[bytes]", process.stdout)
         self._errors = errors
         self.peak_mb = 0.0
-        self._read()
+        for warning in self._read()["warnings"]:
+            logger.warning("%s", warning)
         self.loaded_mb = self.peak_mb
 
     def predict(self, data: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -54,9 +61,9 @@ class ServedProcess:
         with contextlib.suppress(BrokenPipeError):
             self._requests.write(header.encode() + b"\n" + b"".join(photos))
             self._requests.flush()
-        return pd.DataFrame(self._read(), dtype=object)
+        return pd.DataFrame(self._read()["answers"], dtype=object)
 
-    def _read(self) -> list[dict[str, Any]]:
+    def _read(self) -> dict[str, Any]:
         line = self._replies.readline()
         if not line:
             self._process.wait()
@@ -66,12 +73,11 @@ class ServedProcess:
                 f" {' / '.join(said[-_LAST_LINES:])}; load it with mlflow.pyfunc.load_model to see"
                 " why"
             )
-        reply = json.loads(line)
+        reply: dict[str, Any] = json.loads(line)
         self.peak_mb = float(reply["peak_mb"])
         if "failure" in reply:
             raise ValueError(f"the model failed: {reply['failure']}")
-        answers: list[dict[str, Any]] = reply["answers"]
-        return answers
+        return reply
 
 
 @contextlib.contextmanager
@@ -130,8 +136,11 @@ def answer_requests(model: str, threads: int) -> None:
 
     # A model logged without a configuration warns when it is given one.
     settings = {"threads": threads} if threads else None
+    # Such as that it answers in another precision than it was tested in.
+    said: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    logging.getLogger("landmark_ml").addHandler(QueueHandler(said))
     loaded = mlflow.pyfunc.load_model(model, model_config=settings)
-    reply(answers=[])
+    reply(warnings=[said.get().getMessage() for _ in range(said.qsize())])
     while header := sys.stdin.buffer.readline():
         request = json.loads(header)
         photos = [sys.stdin.buffer.read(size) for size in request["sizes"]]

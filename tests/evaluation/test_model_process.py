@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -49,6 +50,18 @@ def test_a_model_is_held_to_the_threads_it_is_given(
             running[threads] = process.num_threads()
         assert answers.to_dict(orient="records") == predictor.predict(photos)
     assert running[8] >= running[1] + 7
+
+
+def test_what_a_model_warns_of_when_it_is_loaded_is_passed_on(
+    model_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "warns"
+    shutil.copytree(model_folder, folder)
+    (code,) = [path for path in folder.rglob("predictor.py") if path.parent.name == "inference"]
+    text = code.read_text(encoding="utf-8")
+    code.write_text(f'{text}\nlogger.warning("%d%% in f32", 99)\n', encoding="utf-8")
+    with open_served(folder, tmp_path):
+        assert [record.getMessage() for record in caplog.records] == ["99% in f32"]
 
 
 def test_a_folder_without_a_model_is_reported(tmp_path: Path) -> None:
