@@ -66,10 +66,15 @@ class Runtime:
             settings["INFERENCE_NUM_THREADS"] = threads
         # In f32 the graph stays whole: two parts cost two calls.
         parts = [model] if precision == "f32" else _divide(model)
+        # Read first: reshaping may give an output a second name.
+        self._names = [[output.get_any_name() for output in part.outputs] for part in parts]
         self._parts = [
-            _Part(part, settings | {"INFERENCE_PRECISION_HINT": each})
+            _compile(part, settings | {"INFERENCE_PRECISION_HINT": each})
             for part, each in zip(parts, (precision, "f32"), strict=False)
         ]
+        # An infer request holds the buffers of one call, so concurrent calls need one each. Idle
+        # ones are reused, because the first call of a new request is many times slower.
+        self._idle: deque[list[ov.InferRequest]] = deque()
 
     @classmethod
     def load(
@@ -93,46 +98,33 @@ class Runtime:
 
     def run(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         """Compute outputs by name, each float32 [N, …], from uint8 pixels [N, H, W, 3]."""
+        try:
+            requests = self._idle.pop()
+        except IndexError:
+            requests = [part.create_infer_request() for part in self._parts]
         rows = []
         for photo in np.ascontiguousarray(pixels):
-            values: Mapping[Any, NDArray[Any]] = {0: photo[np.newaxis]}
-            for part in self._parts:
-                values = part.run(values)
-            rows.append(values)
+            values: dict[Any, NDArray[Any]] = {0: photo[np.newaxis]}
+            for request, names in zip(requests, self._names, strict=True):
+                results = request.infer(values, share_inputs=True, share_outputs=True)
+                values = {name: results[index] for index, name in enumerate(names)}
+            # Copies: the next call writes over the buffers of the request.
+            rows.append({name: np.array(row, dtype=np.float32) for name, row in values.items()})
+        self._idle.append(requests)
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
 
-class _Part:
-    """Compiled for one photo.
+def _compile(model: ov.Model, settings: Mapping[str, str | int]) -> ov.CompiledModel:
+    """Compile for one photo.
 
     With a batch of any size OpenVINO takes 1.1 times as long, and a batch of fixed size is no
     faster than its photos one by one.
     """
-
-    def __init__(self, model: ov.Model, settings: Mapping[str, str | int]) -> None:
-        # Read first: reshaping may give an output a second name.
-        self._names = [output.get_any_name() for output in model.outputs]
-        shapes = {port: port.get_partial_shape() for port in model.inputs}
-        for shape in shapes.values():
-            shape[0] = 1
-        model.reshape(shapes)
-        self._compiled = _core().compile_model(model, "CPU", dict(settings))
-        # An infer request holds the buffers of one call, so concurrent calls need one each. Idle
-        # ones are reused, because the first call of a new request is many times slower.
-        self._idle: deque[ov.InferRequest] = deque()
-
-    def run(self, inputs: Mapping[Any, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
-        try:
-            request = self._idle.pop()
-        except IndexError:
-            request = self._compiled.create_infer_request()
-        results = request.infer(inputs, share_inputs=True)
-        outputs = {
-            name: np.array(results[index], dtype=np.float32)
-            for index, name in enumerate(self._names)
-        }
-        self._idle.append(request)
-        return outputs
+    shapes = {port: port.get_partial_shape() for port in model.inputs}
+    for shape in shapes.values():
+        shape[0] = 1
+    model.reshape(shapes)
+    return _core().compile_model(model, "CPU", dict(settings))
 
 
 def _divide(model: ov.Model) -> list[ov.Model]:
