@@ -10,6 +10,7 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+import pybase64
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel, scoring_server
@@ -113,13 +114,13 @@ def test_a_row_over_the_limit_of_bytes_is_refused_alone_and_not_decoded(
     served: PyFuncModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = served.unwrap_python_model()  # type: ignore[no-untyped-call]
-    known, decoded = base64.b64decode, []
+    known, decoded = pybase64.b64decode, []
 
     def decode(data: bytes, validate: bool) -> bytes:
         decoded.append(len(data))
         return known(data, validate=validate)
 
-    monkeypatch.setattr(base64, "b64decode", decode)
+    monkeypatch.setattr(pybase64, "b64decode", decode)
     images = ["A" * 50_400_000, text(PHOTOS[0])]
     answers = model.predict(None, pd.DataFrame({"image": images}))
     assert answers["error"][0]["code"] == "too_many_bytes"
@@ -224,7 +225,7 @@ def test_the_input_example_is_small_and_tells_nothing_of_its_maker(model_folder:
 def test_little_is_required_and_all_of_it_pinned(model_folder: Path) -> None:
     lines = (model_folder / "requirements.txt").read_text(encoding="utf-8").split()
     names = [line.partition("==")[0] for line in lines]
-    assert names == ["mlflow-skinny", "numpy", "openvino", "pandas", "pillow"]
+    assert names == ["mlflow-skinny", "numpy", "openvino", "pandas", "pillow", "pybase64"]
     assert all(line.partition("==")[2] for line in lines)
 
 
