@@ -257,22 +257,23 @@ class RowCache:
             end = min(path.stat().st_size // size, index.stat().st_size // _LINE)
             # Not asked for nothing: it would still trace and compile the network.
             new = compute(missing) if missing else ()
-            for place, (photo, row) in enumerate(zip(missing, new, strict=True), end):
-                content = row.tobytes()
-                line = f"{photo.sha256} {_digest(photo.sha256, content)}\n".encode()
-                try:
-                    for file, part in ((path, content), (index, line)):
-                        with file.open("r+b") as stream:
+            # Unbuffered, so that a row is in the file before the next is computed.
+            with path.open("r+b", 0) as stored, index.open("r+b", 0) as listed:
+                for place, (photo, row) in enumerate(zip(missing, new, strict=True), end):
+                    content = row.tobytes()
+                    line = f"{photo.sha256} {_digest(photo.sha256, content)}\n".encode()
+                    try:
+                        for stream, part in ((stored, content), (listed, line)):
                             stream.seek(place * len(part))
                             stream.write(part)
-                except OSError as error:
-                    megabytes = len(missing) * size / 1e6
-                    raise CacheError(
-                        f"what is computed from {len(missing)} photos cannot be kept in {path}:"
-                        f" {error.strerror or error}; free {megabytes:.0f} MB there or give another"
-                        " cache_dir"
-                    ) from error
-                places[photo.sha256] = place
+                    except OSError as error:
+                        megabytes = len(missing) * size / 1e6
+                        raise CacheError(
+                            f"what is computed from {len(missing)} photos cannot be kept in {path}:"
+                            f" {error.strerror or error}; free {megabytes:.0f} MB there or give"
+                            " another cache_dir"
+                        ) from error
+                    places[photo.sha256] = place
             # Copy on write: batches may be changed, the file may not.
             total = max(places.values()) + 1
             mapped = np.memmap(path, dtype, "c", shape=(total, *shape)).view(np.ndarray)

@@ -167,8 +167,8 @@ def test_a_full_disk_is_a_clear_error_and_costs_no_row(
     def disk_full(*_: object) -> NoReturn:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def open_on_a_full_disk(path: Path, mode: str = "r") -> IO[Any]:
-        file: IO[Any] = path.open_before(mode)  # type: ignore[attr-defined]
+    def open_on_a_full_disk(path: Path, mode: str = "r", buffering: int = -1) -> IO[Any]:
+        file: IO[Any] = path.open_before(mode, buffering)  # type: ignore[attr-defined]
         if "+" in mode:
             file.write = disk_full  # type: ignore[method-assign]
         return file
