@@ -89,10 +89,10 @@ def main() -> None:
         flags = [*sys.argv[2:], f"--cache_dir={folder}/cache"]
         run.run_training(cli.parse(RECIPES[recipe](), __doc__ or "", flags))
         clock.charge()
-    rows = [[part, *values] for part, values in clock.spent.items()]
-    rows.append(["all", *map(sum, zip(*clock.spent.values(), strict=True))])
-    shown = [[part, *(f"{value:.1f}" for value in values)] for part, *values in rows]
-    sys.stdout.write(f"{table([recipe, 'wall s', 'CPU s'], shown)}\n")
+    total = [sum(values) for values in zip(*clock.spent.values(), strict=True)]
+    rows = [(part, *map("{:.1f}".format, spent)) for part, spent in clock.spent.items()]
+    rows.append(("all", *map("{:.1f}".format, total)))
+    sys.stdout.write(f"{table([recipe, 'wall s', 'CPU s'], rows)}\n")
 
 
 if __name__ == "__main__":
