@@ -3,6 +3,7 @@
 Sends a full-size photo again and again over one connection to a running `mlflow models serve`, and
 between any two requests does the same work in this process, bare: decode, resize, network. Both
 see the same machine at the same moment, so their ratio holds even where others share the machine.
+Given several addresses, as of servers of another commit, it asks them in turn.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ import numpy as np
 from mlflow.exceptions import MlflowException
 from tqdm.auto import tqdm
 
+from benchmarks.tables import table
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from landmark_ml.inference.predictor import Predictor
 
@@ -33,20 +36,20 @@ PERCENTILES = (50, 95, 99)
 
 @dataclass(frozen=True)
 class Latencies:
-    """Seconds of each repetition: over HTTP, and bare in this process."""
+    """Seconds of each repetition: over HTTP by address, and bare in this process."""
 
-    served: list[float]
+    served: dict[str, list[float]]
     bare: list[float]
 
     def table(self) -> str:
-        """Percentiles of both in milliseconds, and how many times bare the server takes."""
-        rows = [f"{'':10}" + "".join(f"{f'p{share} ms':>10}" for share in PERCENTILES)]
-        for name, seconds in (("served", self.served), ("bare", self.bare)):
+        """Percentiles in milliseconds, and how many times bare the median of a server is."""
+        percents = [f"p{share} ms" for share in PERCENTILES]
+        rows = []
+        for name, seconds in {**self.served, "bare": self.bare}.items():
             values = np.percentile(seconds, PERCENTILES) * 1000
-            rows.append(f"{name:10}" + "".join(f"{value:10.2f}" for value in values))
-        ratios = np.percentile(self.served, PERCENTILES) / np.percentile(self.bare, PERCENTILES)
-        rows.append(f"{'ratio':10}" + "".join(f"{value:10.2f}" for value in ratios))
-        return "\n".join(rows)
+            times = np.median(seconds) / np.median(self.bare)
+            rows.append([name, *(f"{value:.2f}" for value in values), f"{times:.2f}"])
+        return table(["", *percents, "times bare"], rows)
 
 
 class Client:
@@ -69,15 +72,16 @@ class Client:
 
 
 def measure(
-    client: Client, predictor: Predictor, photo: bytes, requests: int, warmup: int
+    clients: Mapping[str, Client], predictor: Predictor, photo: bytes, requests: int, warmup: int
 ) -> Latencies:
     """Time requests and the bare work in turn, after a warm-up that is not counted."""
-    found = Latencies([], [])
+    found = Latencies({url: [] for url in clients}, [])
     for turn in tqdm(range(warmup + requests), desc="requests", delay=1):
-        served, bare = _seconds(client.ask), _seconds(lambda: _answer_bare(predictor, photo))
-        if turn >= warmup:
-            found.served.append(served)
-            found.bare.append(bare)
+        for url, client in clients.items():
+            served, bare = _seconds(client.ask), _seconds(lambda: _answer_bare(predictor, photo))
+            if turn >= warmup:
+                found.served[url].append(served)
+                found.bare.append(bare)
     return found
 
 
@@ -94,11 +98,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MlflowException as error:
         sys.stderr.write(f"error: {options.model}: {error}; name a model with --model\n")
         return 1
-    client = Client(options.url, photo)
+    clients = {url: Client(url, photo) for url in options.url}
     try:
-        found = measure(client, model.predictor, photo, options.requests, options.warmup)
+        found = measure(clients, model.predictor, photo, options.requests, options.warmup)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        sys.stderr.write(f"error: {options.url}: {error}; start the server with: make serve\n")
+        sys.stderr.write(
+            f"error: {', '.join(options.url)}: {error}; start the server with: make serve\n"
+        )
         return 1
     title = f"{options.photo.name}, {len(photo):,} bytes, {options.requests} requests"
     sys.stdout.write(f"{title}\n{found.table()}\n")
@@ -107,7 +113,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serve_latency", description=__doc__)
-    parser.add_argument("--url", default="http://127.0.0.1:5001", help="default: %(default)s")
+    parser.add_argument(
+        "--url", nargs="+", default=["http://127.0.0.1:5001"], help="default: %(default)s"
+    )
     parser.add_argument("--photo", type=Path, required=True, help="what is asked about")
     parser.add_argument(
         "--model", default="models:/landmarks@champion", help="for the bare work (%(default)s)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 
 from landmark_ml.inference.photos import PhotoError
 from landmark_ml.inference.prediction import Prediction
 from landmark_ml.inference.predictor import Predictor, Scores
+from landmark_ml.inference.preprocessing import Preprocessing
+from landmark_ml.inference.runtime import Runtime
 from tests.colour_artifact import (
     BLUE,
     CASTLE,
@@ -218,6 +222,35 @@ def test_threads_do_not_mix_their_answers(predictor: Predictor) -> None:
     expected = [predictor.predict(batch) for batch in batches]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(predictor.predict, batches)) == expected
+
+
+def test_a_photo_alone_gets_all_cores_and_photos_together_a_core_each(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+    together = threading.Barrier(1)
+    alone, each = predictor.runtime, predictor.batch_runtime
+
+    def run_by(runtime: Runtime, name: str) -> Runtime:
+        def run(pixels: NDArray[np.uint8]) -> Any:
+            used.append(name)
+            together.wait(10)
+            return Runtime.run(runtime, pixels)
+
+        monkeypatch.setattr(runtime, "run", run)
+        return runtime
+
+    own = Predictor(run_by(alone, "all cores"), run_by(each, "a core"), predictor.metadata, 2)
+
+    def read(preprocessing: Preprocessing, photo: bytes) -> Any:
+        together.wait(10)
+        return preprocessing.pixels(preprocessing.decode(photo))
+
+    monkeypatch.setattr(Preprocessing, "read", read)
+    own.predict([colour_photo(RED)])
+    together = threading.Barrier(2)
+    own.predict([colour_photo(RED), colour_photo(GREEN)])
+    assert used == ["all cores", "a core", "a core"]
 
 
 @pytest.mark.parametrize("top_k", [0, -1])
