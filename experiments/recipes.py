@@ -40,7 +40,7 @@ def finetune() -> TrainConfig:
 
 
 def distill() -> TrainConfig:
-    """One network that also learns what three frozen ones answer; it is served alone."""
+    """The last stages of one network learn what three frozen ones answer."""
     return replace(
         finetune(),
         recipe="distill",

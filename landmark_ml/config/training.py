@@ -114,13 +114,10 @@ class TrainConfig(DataConfig):
     )
 
     teacher: str = _teacher(
-        "", "frozen backbones, joined by `+`, whose answers are learned too; empty: none"
+        "", "frozen backbones, joined by `+`, whose answers are learned for labels; empty: none"
     )
     teacher_resolution: int = _teacher(
         384, "side of the square that the teacher sees", POSITIVE, unit="px"
-    )
-    teacher_share: float = _teacher(
-        0.5, "share of the target that the teacher's answer is; the rest is the label", PART
     )
 
     epochs: int = _head(30, "epochs of the head on cached features; 0: skip this phase")

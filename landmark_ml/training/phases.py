@@ -148,12 +148,9 @@ def ask_teacher(
 ) -> Tensor | None:
     """What is learned of each train and val photo, probabilities [N, outputs]; None: the labels.
 
-    The label, and config.teacher_share of what heads on frozen networks answer, which are trained
-    as those of `ensemble`. None answers about a photo that it has learned: each is trained on all
-    but a part of the train photos and asked about that part; about a val photo all are asked. So
-    val photos, which choose the epoch, teach nothing. Sources: Hinton et al., Distilling the
-    knowledge in a neural network, 2015; Dao et al., Knowledge distillation as semiparametric
-    inference, ICLR 2021.
+    The answers of a head on frozen networks, trained as that of `ensemble` is. It learns from the
+    train photos alone, so val photos can still choose the epoch. Source: Hinton et al., Distilling
+    the knowledge in a neural network, 2015.
     """
     if not config.teacher:
         return None
@@ -166,22 +163,11 @@ def ask_teacher(
         seed=config.seed,
     )
     train, val = photos_of("train", dataset), photos_of("val", dataset)
-    targets, outputs = targets_of((*train, *val), dataset), num_outputs(dataset)
+    targets, outputs, count = targets_of(train, dataset), num_outputs(dataset), len(train)
     found = features(create_model(teaching, outputs), (*train, *val), teaching, compute)
-    answers, count = torch.zeros(len(targets), outputs), len(train)
-    of_photo = divide_photos(train, targets[:count], _FOLDS)
-
-    def head_without(fold: int) -> Head:
-        rows = (of_photo != fold).nonzero().flatten()
-        return fit_head(found[:, rows], targets[rows], outputs, dataset.num_classes, teaching)[0]
-
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool, one_thread():
-        heads = pool.map(head_without, range(_FOLDS))
-        for fold, head in enumerate(tqdm(heads, "teacher", _FOLDS, unit="head", delay=2)):
-            asked = (of_photo == fold).nonzero().flatten()
-            answers[asked] = head.logits(found[0, asked]).softmax(dim=1)
-            answers[count:] += head.logits(found[0, count:]).softmax(dim=1) / _FOLDS
-    return torch.lerp(functional.one_hot(targets, outputs).float(), answers, config.teacher_share)
+    with one_thread():
+        head, _ = fit_head(found[:, :count], targets, outputs, dataset.num_classes, teaching)
+    return head.logits(found[0]).softmax(dim=1)
 
 
 def leave_landmarks_out(
