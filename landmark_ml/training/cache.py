@@ -108,7 +108,14 @@ def create_extractor(
         # Two photos a call: larger batches leave the cache and took 1.2 times as long a photo.
         cores = torch.get_num_threads()
         traced = trace_backbone(model, cache).SerializeToString()
-        runtime = Runtime.load(traced, precision=compute.precision, threads=cores, streams=cores)
+        # Units for bf16 want pairs: with AMX 2.1 times the speed of f32, one by one 1.5 times.
+        runtime = Runtime.load(
+            traced,
+            precision=compute.precision,
+            threads=cores,
+            streams=cores,
+            batch=2 if compute.bf16 else 1,
+        )
         return lambda pixels: runtime.run(pixels)[FEATURES], 2, cores
     compute.place(model).eval()
 

@@ -70,6 +70,13 @@ def test_views_of_other_arrays_are_read_as_they_look() -> None:
     assert runtime.run(flipped)["sums"].tolist() == flipped.sum(axis=(1, 2, 3)).tolist()
 
 
+def test_photos_that_do_not_fill_a_batch_are_computed_too() -> None:
+    runtime = Runtime.load(sums_graph().SerializeToString(), batch=2)
+    for count in (1, 2, 5):
+        pixels = pictures(count)
+        assert runtime.run(pixels)["sums"].tolist() == pixels.sum(axis=(1, 2, 3)).tolist()
+
+
 def test_threads_do_not_mix_their_answers() -> None:
     runtime = Runtime.load(sums_graph().SerializeToString(), threads=1)
     batches = [pictures(1 + index % 7) for index in range(64)]
