@@ -1,7 +1,7 @@
 """`python -m benchmarks.where_time_goes transfer --data=<folder>`: the seconds of a training.
 
-Trains a recipe in an empty folder, with a database and a cache of its own, and prints what each
-part takes: wall time of the main thread, and CPU time of all threads meanwhile.
+Trains a recipe with a new database and an empty cache, and prints what each part takes: wall time
+of the main thread, and CPU time of all threads meanwhile.
 """
 
 from __future__ import annotations
@@ -71,7 +71,10 @@ class Clock:
 
 def main() -> None:
     """Train and print the table."""
-    clock, recipe = Clock(), sys.argv[1]
+    parser = cli.Parser(prog=cli.program(), usage=f"{cli.program()} RECIPE [--NAME=VALUE ...]")
+    parser.add_argument("recipe", choices=RECIPES)
+    recipe = parser.parse_args(sys.argv[1:2]).recipe
+    clock = Clock()
 
     def imports() -> Any:
         with cli.importing():

@@ -161,10 +161,11 @@ def write(
     note.set(**look)
 
 
-def say(axes: Axes, sentence: str) -> None:
-    """Write one sentence where there is nothing to draw."""
+def say(axes: Axes, sentence: str, place: tuple[float, float] = (0.5, 0.5), **look: Any) -> None:
+    """Write one sentence where there is nothing to draw; place and look as in `write`."""
     axes.set_axis_off()
-    write(axes, sentence, (0.5, 0.5), ha="center", va="center", fontsize=TEXT_SIZE, color=MUTED)
+    look = {"ha": "center", "va": "center", "fontsize": TEXT_SIZE, "color": MUTED, **look}
+    write(axes, sentence, place, **look)
 
 
 def shorten(name: str, longest: int = LONGEST_NAME) -> str:
@@ -252,8 +253,8 @@ def thumbnail_grid(
         for column, tile in enumerate(tiles):
             left = MARGIN + names + column * (side + GAP)
             if tile.pixels is None:
-                look: dict[str, Any] = {"fontsize": TEXT_SIZE, "color": MUTED}
-                note("cannot be read", (left + side / 2, middle), ha="center", va="center", **look)
+                centre = (left + side / 2, middle)
+                say(axes, "cannot be read", centre, place_in="data")
             else:
                 extent = (left, left + side, bottom, bottom + side)
                 axes.imshow(tile.pixels, extent=extent, interpolation="antialiased")

@@ -87,6 +87,10 @@ class _Predictions(pd.DataFrame):
         columns = self.columns.tolist()
         return [dict(zip(columns, row, strict=True)) for row in self.to_numpy().tolist()]
 
+    def __reduce__(self) -> Any:
+        # To MLflow this file is a module with a random name, which no other process can import.
+        return pd.DataFrame(self).__reduce__()
+
 
 def _photo_bytes(value: Any) -> bytes:
     """Bytes of a photo given as bytes or as base64 text.

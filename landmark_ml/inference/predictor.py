@@ -80,7 +80,7 @@ class Predictor:
         self._workers = ThreadPoolExecutor(cores + 1, thread_name_prefix="predict")
         # Decoding a photo may take hundreds of MB, so decode at most one per core at a time.
         self._decoding = BoundedSemaphore(cores)
-        # An entry for each photo in progress. Unlike a number, threads can change it at one time.
+        # An entry for each photo in progress. Threads may change a deque at the same time.
         self._busy: deque[None] = deque()
 
     @classmethod

@@ -133,14 +133,14 @@ class Runtime:
         }
 
 
-def _compile(model: ov.Model, batch: int, settings: Mapping[str, str | int]) -> ov.CompiledModel:
+def _compile(model: ov.Model, batch: int, settings: dict[str, str | int]) -> ov.CompiledModel:
     # With a batch of any size OpenVINO takes 1.1 times as long. In f32 a batch of fixed size is no
     # faster than its photos one by one.
     shapes = {port: port.get_partial_shape() for port in model.inputs}
     for shape in shapes.values():
         shape[0] = batch
     model.reshape(shapes)
-    return _core().compile_model(model, "CPU", dict(settings))
+    return _core().compile_model(model, "CPU", settings)
 
 
 def _divide(model: ov.Model) -> list[ov.Model]:

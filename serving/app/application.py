@@ -189,14 +189,14 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         counter = partial(Counter, registry=self._registry)
-        histogram = partial(Histogram, registry=self._registry)
         labels = ("method", "path", "status")
         self.requests = counter("landmarks_requests", "Requests answered.", labels)
-        self.seconds = histogram(
+        self.seconds = Histogram(
             "landmarks_request_seconds",
             "Time from the first byte of a request to the last of its answer.",
             ("path",),
             buckets=_SECONDS,
+            registry=self._registry,
         )
         self.photos = counter(
             "landmarks_photos",
