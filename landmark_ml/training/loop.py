@@ -249,8 +249,8 @@ class TrainState:
         self.optimizer.load_state_dict(saved["optimizer"])
         if self.ema is not None:
             self.ema.load_state_dict(saved["ema"])
-        # Those of the head: a resumed run does not train it again.
-        self.started = saved["started"]
+        # Those of the head: a resumed run does not train it again. An older version saved none.
+        self.started = saved.get("started")
         # The schedule depends on the step alone; the current rate came with the optimiser.
         self.step = saved["step"]
         if train.generator is not None:
@@ -320,8 +320,9 @@ def part_way(
 
     Source: Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022.
     """
+    # Those of a checkpoint are on the CPU, wherever the training goes on.
     return {
-        name: torch.lerp(started[name], value, share) if value.is_floating_point() else value
+        name: started[name].to(value).lerp(value, share) if value.is_floating_point() else value
         for name, value in trained.items()
     }
 

@@ -329,6 +329,18 @@ def test_a_fit_ends_the_same_however_often_it_crashed(
     assert all(torch.equal(value, theirs[name]) for name, value in model.state_dict().items())
 
 
+def test_a_checkpoint_of_a_version_without_shares_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(CrashError):
+        run_fit(tmp_path, replace(CONFIG, finetune_share=1.0), crash_at(2))
+    found = Checkpoints(tmp_path).load()
+    assert found is not None
+    epoch, state = found
+    del state["started"]
+    Checkpoints(tmp_path).save(epoch, state)
+    _, _, saver = run_fit(tmp_path, replace(CONFIG, finetune_share=1.0), ignore)
+    assert len(saver.history) == 5
+
+
 def test_a_fit_that_was_done_is_not_trained_again(tmp_path: Path) -> None:
     model, kept, _ = run_fit(tmp_path, CONFIG, ignore)
     epochs: list[dict[str, float]] = []

@@ -18,6 +18,7 @@ from landmark_ml.data import Dataset, Photo
 from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.training.batches import TensorBatches, num_outputs, photos_of, targets_of
 from landmark_ml.training.devices import Compute
+from landmark_ml.training.loop import part_way
 from landmark_ml.training.phases import ask_teacher, fit_head
 from landmark_ml.training.run import train_network
 from tests.colour_photos import colour_dataset
@@ -122,6 +123,11 @@ def test_weights_lie_between_the_head_and_the_fine_tuned_ones() -> None:
         assert torch.equal(none[name], before[name])
         assert not torch.equal(value, before[name])
         assert torch.allclose(half[name], (before[name] + value) / 2, atol=1e-6)
+
+
+def test_weights_of_a_checkpoint_meet_those_on_another_device() -> None:
+    started, trained = torch.zeros(2), torch.zeros(2, device="meta")
+    assert part_way({"weight": started}, {"weight": trained}, 0.5)["weight"].is_meta
 
 
 def test_a_frozen_student_learns_answers_with_landmarks_left_out_too(
