@@ -108,7 +108,7 @@ def run_tuning(config: TuneConfig) -> TuneResult:
     config = replace(config, study=name)
     # Find mistakes now, not after the photos were read or in the middle of the search.
     _storage_url(config)
-    for backbone in searched_backbones(config):
+    for backbone in filter(None, (*searched_backbones(config), config.teacher)):
         check_known(backbone)
     kept_params(config)
     compute = choose_compute(config.device, config.threads, precision=config.precision)

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from landmark_ml.config import TrainConfig, TuneConfig, user_path
 from landmark_ml.data import Dataset, Photo
-from landmark_ml.inference.runtime import FEATURES, Runtime
+from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.create import LandmarkNetwork, count_parameters, create_model
 from landmark_ml.networks.export import trace_backbone
 from landmark_ml.tracking.errors import short_waits
@@ -235,7 +235,7 @@ class TrialRunner:
             seconds = []
             for _ in range(_TIMED):
                 begun = time.perf_counter()
-                runtime.run(pixels)[FEATURES]
+                runtime.run(pixels)
                 seconds.append(time.perf_counter() - begun)
             self._latencies[key] = 1000 * statistics.median(seconds)
         return self._latencies[key]
@@ -273,5 +273,6 @@ class TrialRunner:
 
 
 def _network_key(config: TrainConfig) -> tuple[object, ...]:
-    """What tells the networks of a search apart; the space changes no other part of them."""
-    return config.backbone, config.resolution, config.framing, config.seed
+    """What tells the networks of a search and their teacher apart."""
+    stacked = config.feature_stages, config.pooling, config.mirror
+    return config.backbone, config.weights, config.resolution, config.framing, config.seed, *stacked

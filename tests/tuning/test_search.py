@@ -61,9 +61,10 @@ def test_a_mistaken_backbone_is_found_before_the_photos_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "open_folds", lambda *_: pytest.fail("photos were read"))
-    config = small_search(tmp_path, weights="pretrained", backbones="test_eficientnet")
-    with pytest.raises(ValueError, match=r"'test_eficientnet' is unknown .*test_efficientnet"):
-        run_tuning(config)
+    for mistaken in ({"backbones": "test_eficientnet"}, {"teacher": "test_eficientnet"}):
+        config = small_search(tmp_path, weights="pretrained", **mistaken)
+        with pytest.raises(ValueError, match=r"'test_eficientnet' is unknown .*test_efficientnet"):
+            run_tuning(config)
 
 
 @pytest.mark.usefixtures("_no_study")

@@ -14,7 +14,7 @@ from optuna import TrialPruned
 from landmark_ml.config import TrainConfig, TuneConfig
 from landmark_ml.data import Photo
 from landmark_ml.data.opening import open_folds
-from landmark_ml.networks.create import LandmarkNetwork
+from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.training import run as training
 from landmark_ml.training.devices import Compute, choose_compute, random_state
 from landmark_ml.tuning import join_study, worker
@@ -58,6 +58,18 @@ def test_the_same_parameters_give_the_same_whatever_was_tried_before(
     other = search.run(replace(config, drop_rate=0.1), nothing)
     assert search.run(config, nothing) == first != other
     assert search.run(replace(config, seed=1), nothing) != first
+
+
+def test_a_teacher_of_the_same_backbone_keeps_features_of_its_own(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "compute_features", features)
+    monkeypatch.setattr(
+        "landmark_ml.training.phases.create_model",
+        lambda teaching, outputs: create_model(replace(teaching, weights=config.weights), outputs),
+    )
+    taught = replace(config, pooling="average", teacher=config.backbone, teacher_resolution=32)
+    assert runner(config).run(taught, nothing)["val/calibrated_loss"] > 0
 
 
 @pytest.mark.parametrize("finetune_epochs", [0, 1])
