@@ -49,6 +49,8 @@ logger = logging.getLogger(__name__)
 _PRECISION = 0.95
 # Values of a weight; smaller ones would save nothing.
 _SMALLEST_FP16 = 1024
+# Share of a weight that rounding may change; fp16's 11 bits take a fifth of it.
+_LARGEST_ROUNDING = 1e-3
 _LARGEST_MIN_CONFIDENCE = 0.5
 _LOG_TEMPERATURES = (math.log(0.02), math.log(20.0))
 
@@ -339,20 +341,25 @@ def _add_constants(graph: onnx.ModelProto, constants: dict[str, NDArray[Any]]) -
 def store_as_fp16(graph: onnx.ModelProto) -> None:
     """Store large weights of convolutions and matrix products in half the bytes, in place.
 
-    The graph casts them back to float32, and OpenVINO does so once, when it compiles. Weights out
-    of fp16's range stay as they are.
+    The graph casts them back to float32, and OpenVINO does so once, when it compiles. Weights too
+    large or too small for fp16 stay as they are.
     """
     products = ("Conv", "Gemm", "MatMul")
     weights = {node.input[1] for node in graph.graph.node if node.op_type in products}
     casts = []
     for tensor in graph.graph.initializer:
-        if tensor.name not in weights or tensor.data_type != TensorProto.FLOAT:
+        large = tensor.name in weights and math.prod(tensor.dims) >= _SMALLEST_FP16
+        if not large or tensor.data_type != TensorProto.FLOAT:
             continue
         values = numpy_helper.to_array(tensor)
-        if values.size < _SMALLEST_FP16 or np.abs(values).max() > np.finfo(np.float16).max:
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = values.astype(np.float16)
+            lost = np.linalg.norm(values - rounded)
+        # NaN is not small.
+        if not lost <= _LARGEST_ROUNDING * np.linalg.norm(values):
             continue
         name, stored = tensor.name, f"{tensor.name}_fp16"
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), stored))
+        tensor.CopyFrom(numpy_helper.from_array(rounded, stored))
         casts.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
     # Before the nodes that read them.
     for place, cast in enumerate(casts):

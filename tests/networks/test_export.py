@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -260,11 +261,17 @@ def test_large_weights_take_half_the_bytes_and_answer_as_their_rounded_values_do
     found = Runtime.load(graph.SerializeToString()).run(pixels.numpy())["probabilities"]
     assert np.allclose(found, (logits / CALIBRATION.temperature).softmax(1).numpy(), atol=1e-5)
 
+
+@pytest.mark.parametrize("largest", [1e5, 1e-6, math.inf, math.nan])
+def test_weights_that_fp16_cannot_hold_stay_as_they_are(cache: Path, largest: float) -> None:
+    classifier = nn.Linear(8, 400)
     with torch.no_grad():
-        classifier.weight[3, 4] = 1e5
-    large = add_classifier(backbone, classifier, classes, CALIBRATION).graph.initializer
-    (kept,) = [tensor for tensor in large if tensor.name == "weight"]
-    assert np.array_equal(numpy_helper.to_array(kept), classifier.weight.detach().numpy())
+        classifier.weight.mul_(min(largest, 1.0))[3, 4] = largest
+    backbone = trace_backbone(tiny_model(), cache)
+    graph = add_classifier(backbone, classifier, 400, CALIBRATION).graph
+    (kept,) = [tensor for tensor in graph.initializer if tensor.name == "weight"]
+    stored, weight = numpy_helper.to_array(kept), classifier.weight.detach().numpy()
+    assert np.array_equal(stored, weight, equal_nan=True)
 
 
 def test_a_traced_backbone_has_the_rounded_weights_that_are_served(
