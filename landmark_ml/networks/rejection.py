@@ -60,7 +60,8 @@ class References:
         """
         mean, scale = standardised
         shows = targets < num_classes
-        labels, standard = targets[shows], (features[shows] - mean) / scale
+        # In place: features may fill gigabytes, and several heads come here at one time.
+        labels, standard = targets[shows], features[shows].sub_(mean).div_(scale)
         sums = torch.zeros(num_classes, standard.shape[1]).index_add_(0, labels, standard)
         # Spread over the landmarks.
         count = min(len(labels), MOST_REFERENCES)

@@ -106,9 +106,9 @@ def train_head(
             (*train_photos, *val_photos),
             found,
             targets,
-            served.references(found[0, :count], targets[:count], classes),
-            lambda rows, some, outputs: fit_head(rows, some, outputs, classes, again)[0],
             learned,
+            served.references(found[0, :count], targets[:count], classes),
+            again,
         )
 
     enough = dataset.num_classes >= _FEWEST_LANDMARKS
@@ -174,16 +174,15 @@ def leave_landmarks_out(
     photos: Sequence[Photo],
     features: Tensor,
     targets: Tensor,
-    references: References,
-    fit_head: Callable[[Tensor, Tensor, int], Head],
     learned: Tensor,
+    references: References,
+    config: TrainConfig,
 ) -> LeftOut:
     """Signals of photos of known landmarks, of landmarks left out and of no landmark.
 
     Heads are trained, one a core, each without a part of the landmarks and without a part of the
-    other photos, and asked about both. features: [views, N, F]; targets: [N]. fit_head: trains on
-    features and targets, for a number of outputs, on any thread. references: those of the served
-    head. learned: what that was trained on, the targets or probabilities [N, outputs].
+    other photos, and asked about both. features: [views, N, F]; targets: [N]. learned, references,
+    config: those of the served head, which learned the targets or probabilities [N, outputs].
     """
     num_classes = len(references.centres)
     # Few landmarks are left out one by one, so that each head knows nearly as many as the served.
@@ -202,14 +201,16 @@ def leave_landmarks_out(
         if learned.ndim > 1:
             columns = [*kept, num_classes][:outputs]
             told = functional.normalize(learned[trained][:, columns], p=1, dim=1)
-        head = fit_head(features[:, trained], told, outputs)
-        own = head.references(features[0, trained], labels[trained], len(kept))
+        rows = features[:, trained]
+        head, _ = fit_head(rows, told, outputs, len(kept), config)
+        own = head.references(rows[0], labels[trained], len(kept))
         known = (labels >= 0) & ~everyday & ~trained
         kinds = {"known": known, "unseen": labels < 0, "everyday": everyday & ~trained}
-        return {
-            kind: signals(head.logits(some), len(kept), some, own)
-            for kind, some in ((kind, features[0, rows]) for kind, rows in kinds.items())
-        }
+        found = {}
+        for kind, chosen in kinds.items():
+            some = features[0, chosen]
+            found[kind] = signals(head.logits(some), len(kept), some, own)
+        return found
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool, one_thread():
         answers = pool.map(ask, range(folds))
