@@ -114,7 +114,7 @@ class TrainConfig(DataConfig):
     )
 
     teacher: str = _teacher(
-        "", "frozen backbones, joined by `+`, whose answers are learned for labels; empty: none"
+        "", "frozen backbones, joined by `+`, whose answers replace the labels; empty: none"
     )
     teacher_resolution: int = _teacher(
         384, "side of the square that the teacher sees", POSITIVE, unit="px"
