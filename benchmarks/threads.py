@@ -9,6 +9,7 @@ take turns, round by round: the machine's own ups and downs meet all alike.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def measure(busy: Sequence[int], seconds: float, rounds: int) -> dict[str, dict[
     found: dict[str, dict[int, list[float]]] = {
         name: {count: [] for count in busy} for name in POLICIES
     }
-    try:
+    with contextlib.ExitStack() as at_the_end:
         for name, (settings, threads) in POLICIES.items():
             given = settings | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
             clean = {key: value for key, value in os.environ.items() if "OMP_" not in key}
@@ -80,21 +81,17 @@ def measure(busy: Sequence[int], seconds: float, rounds: int) -> dict[str, dict[
                 stdout=subprocess.PIPE,
                 text=True,
             )
+            at_the_end.callback(workers[name].kill)
         for count in [*busy] * rounds:
-            others = [
-                subprocess.Popen([sys.executable, "-c", _SPINNING])  # noqa: S603 - as written here
-                for _ in range(count)
-            ]
-            for name, worker in workers.items():
-                if worker.stdin and worker.stdout:
-                    worker.stdin.write("\n")
-                    worker.stdin.flush()
-                    found[name][count].append(float(worker.stdout.readline()))
-            for other in others:
-                other.kill()
-    finally:
-        for worker in workers.values():
-            worker.kill()
+            with contextlib.ExitStack() as after_the_round:
+                for _ in range(count):
+                    other = subprocess.Popen([sys.executable, "-c", _SPINNING])  # noqa: S603 - ours
+                    after_the_round.callback(other.kill)
+                for name, worker in workers.items():
+                    if worker.stdin and worker.stdout:
+                        worker.stdin.write("\n")
+                        worker.stdin.flush()
+                        found[name][count].append(float(worker.stdout.readline()))
     return {name: {n: median(rates) for n, rates in row.items()} for name, row in found.items()}
 
 
