@@ -128,7 +128,7 @@ def _traced() -> tuple[str, bytes]:
 
 
 def processor_of(monkeypatch: pytest.MonkeyPatch, *, has_bf16: bool) -> list[tuple[str, str]]:
-    """Let OpenVINO say that this processor has bf16 or not, and compute in f32 all the same.
+    """Let OpenVINO and torch say that this processor has bf16 or not; OpenVINO computes in f32.
 
     The list grows by the first output of each graph and the precision asked for it.
     """
@@ -145,6 +145,7 @@ def processor_of(monkeypatch: pytest.MonkeyPatch, *, has_bf16: bool) -> list[tup
         get_property=lambda *_: capabilities,
     )
     monkeypatch.setattr(runtime, "_core", lambda: stand_in)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bf16})
     return asked
 
 

@@ -37,7 +37,7 @@ def usable_cpus() -> int:
 
 
 def has_bf16() -> bool:
-    """Whether this processor has bfloat16 instructions. Training asks the same question."""
+    """Whether this processor has bfloat16 instructions that OpenVINO uses."""
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 

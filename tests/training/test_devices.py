@@ -114,6 +114,14 @@ def test_bfloat16_is_used_where_the_processor_computes_in_it_unless_f32_is_asked
     assert (compute.bf16, compute.served_precision) == (bf16, "bf16" if bf16 else "f32")
 
 
+def test_a_processor_that_only_converts_to_bfloat16_trains_in_f32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    processor_of(monkeypatch, has_bf16=True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx_ne_convert": True})
+    assert choose_compute("cpu").precision == "f32"
+
+
 def test_bfloat16_is_refused_where_the_processor_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     processor_of(monkeypatch, has_bf16=False)
     with pytest.raises(ValueError, match=r"the cpu of this machine has no bf16 .*precision=f32"):
