@@ -29,7 +29,7 @@ from landmark_ml.training.devices import choose_compute
 POLICIES: dict[str, tuple[dict[str, str], int]] = {
     "libgomp's own": ({}, 0),
     "GOMP_SPINCOUNT=10000": ({"GOMP_SPINCOUNT": "10000"}, 0),
-    "GOMP_SPINCOUNT=1000": ({"GOMP_SPINCOUNT": "1000"}, 0),
+    "GOMP_SPINCOUNT=5000": ({"GOMP_SPINCOUNT": "5000"}, 0),
     "OMP_WAIT_POLICY=PASSIVE": ({"OMP_WAIT_POLICY": "PASSIVE"}, 0),
     "one thread": ({}, 1),
 }

@@ -114,7 +114,7 @@ def run(main: Callable[[], object]) -> None:
     # then hold the core that the late one needs. docs/performance.md has the measurement. Read when
     # torch is imported.
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+        os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     for number in (signal.SIGINT, signal.SIGTERM):
         # A parent that wants a signal ignored, as nohup does, knows why.
         if signal.getsignal(number) is not signal.SIG_IGN:

@@ -240,7 +240,7 @@ def test_an_interrupted_run_says_so(number: signal.Signals) -> None:
 
 
 @pytest.mark.usefixtures("_process_as_before")
-@pytest.mark.parametrize(("given", "spins"), [({}, "10000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)])
+@pytest.mark.parametrize(("given", "spins"), [({}, "5000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)])
 def test_threads_wait_briefly_unless_the_user_says_how(
     given: dict[str, str], spins: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
