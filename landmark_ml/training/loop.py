@@ -119,9 +119,8 @@ def train_one_epoch(
     started, photos = time.perf_counter(), 0
     losses = []
     quiet = not state.phase
-    for batch, labels in tqdm(
-        batches, "  train", unit="batch", leave=False, delay=2, disable=quiet
-    ):
+    bar = tqdm(batches, "  train", unit="batch", leave=False, delay=2, disable=quiet)
+    for batch, labels in bar:
         inputs, targets = compute.send(batch), compute.send(labels)
         shares = None
         if state.mixup is not None:
