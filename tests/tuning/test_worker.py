@@ -63,13 +63,21 @@ def test_the_same_parameters_give_the_same_whatever_was_tried_before(
 def test_a_teacher_of_the_same_backbone_keeps_features_of_its_own(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "compute_features", features)
+    widths = []
+
+    def computed(model: LandmarkNetwork, *of: Any) -> torch.Tensor:
+        widths.append(model.classifier.in_features)
+        return features(model, *of)
+
+    monkeypatch.setattr(worker, "compute_features", computed)
     monkeypatch.setattr(
         "landmark_ml.training.phases.create_model",
         lambda teaching, outputs: create_model(replace(teaching, weights=config.weights), outputs),
     )
     taught = replace(config, pooling="average", teacher=config.backbone, teacher_resolution=32)
-    assert runner(config).run(taught, nothing)["val/calibrated_loss"] > 0
+    runner(config).run(taught, nothing)
+    # The teacher sees deviations beside averages.
+    assert widths == [2 * widths[1], widths[1]]
 
 
 @pytest.mark.parametrize("finetune_epochs", [0, 1])
