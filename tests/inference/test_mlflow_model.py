@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -175,12 +174,9 @@ def test_a_loaded_model_keeps_to_the_threads_it_is_given(
     assert answers.to_dict(orient="records") == expected
 
 
-def test_answers_are_pickled_without_the_code_of_the_model(served: PyFuncModel) -> None:
-    answers = served.predict(pd.DataFrame({"image": PHOTOS}))
-    assert isinstance(answers, pd.DataFrame)
-    pickled = pickle.dumps(answers)
-    assert type(answers).__module__.encode() not in pickled
-    pd.testing.assert_frame_equal(pickle.loads(pickled), answers.copy())  # noqa: S301 - our own
+def test_answers_are_a_table_of_pandas_own(served: PyFuncModel) -> None:
+    # A class of the model's would differ from version to version, and pickle by its name.
+    assert type(served.predict(pd.DataFrame({"image": PHOTOS}))) is pd.DataFrame
 
 
 def test_a_table_of_no_rows_has_no_answers(served: PyFuncModel) -> None:
