@@ -46,6 +46,9 @@ def distill() -> TrainConfig:
         recipe="distill",
         teacher=ensemble().backbone,
         teacher_resolution=ensemble().resolution,
+        resolution=352,
+        train_resolution=256,
+        start_resolution=160,
         mirror=False,
         # The teacher's answers are smooth.
         label_smoothing=0.0,
