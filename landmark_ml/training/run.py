@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -58,9 +57,6 @@ from landmark_ml.training.phases import (
     finetune,
     train_head,
 )
-
-# Validation photos that are answered in two precisions.
-_MOST_COMPARED = 200
 
 Nominate = Callable[[ModelInfo, str, Mapping[str, str], str], Registered]
 
@@ -146,9 +142,7 @@ def run_training(
                 cache=None if config.finetune_epochs else user_path(config.cache_dir),
             )
             if precision == "bf16":
-                val = dataset.landmarks("val")
-                some = val[:: math.ceil(len(val) / _MOST_COMPARED)]
-                compare_precisions(folder, [photo.path for photo in some])
+                compare_precisions(folder, [photo.path for photo in dataset.landmarks("val")])
             facts = reporting.NetworkFacts.of(model, folder, rejection)
             example = dataset.landmarks("test")[0].path.read_bytes()
             logged = log_model(folder, example, reporting.model_params(config, facts))
