@@ -3,8 +3,8 @@
 Runs one command of Python by this code and by the code in another folder, in turn, and prints how
 long each takes. Every run gets an empty folder to work in, with a database and a cache of its own,
 so nothing is there that an earlier one computed, and paths in the command must be absolute. Get the
-other code with `git worktree add <folder> <commit>`. A module that it does not have is taken from an
-installed project instead: name only modules that both have.
+other code with `git worktree add <folder> <commit>`. A module that it does not have is taken from
+an installed project instead: name only modules that both have.
 """
 
 from __future__ import annotations
