@@ -1,6 +1,7 @@
 .DEFAULT_GOAL := help
-.PHONY: help install transfer ensemble finetune distill scratch data tune compare evaluate promote rollback \
-	history tag cluster engines app notebooks test check constraints ui serve query clean
+ENTRY_POINTS := transfer ensemble finetune distill scratch data tune compare evaluate promote rollback \
+	history serve query tag cluster app ui
+.PHONY: help install $(ENTRY_POINTS) engines notebooks test check constraints clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,15 +11,10 @@ WITH_RAY := $(VENV)/.with_ray
 WITH_ENGINES := $(VENV)/.with_engines
 # TORCH=cpu takes PyTorch's CPU-only build; empty takes the one of the package index.
 TORCH ?=
-# Values for the entry point, such as PARAMS="-P data=photos -P epochs=30"; of app "--port=8080".
-PARAMS ?=
-# Registered model that trainings add to, that serves, tags, is judged, promoted and rolled back.
-MODEL ?= landmarks
-# What `make serve` serves: any model that MLflow knows.
-MODEL_URI ?= models:/$(MODEL)@champion
-HOST := 127.0.0.1
-UI_PORT ?= 5000
-SERVE_PORT ?= 5001
+# Every other name=value of the command line goes to the entry point, in quotes and unexpanded.
+OWN := PYTHON TORCH LANDMARKS_DATA
+GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+VALUES = $(foreach name,$(sort $(filter-out $(OWN),$(GIVEN))),'--$(name)=$(subst ','\'',$(value $(name)))')
 # uv takes minutes less than pip; pip where uv cannot be had.
 INSTALL = @if [ -x $(BIN)/uv ]; then \
 		$(BIN)/uv pip install --quiet --python $(BIN)/python $(TORCH:%=--torch-backend %) \
@@ -28,15 +24,6 @@ INSTALL = @if [ -x $(BIN)/uv ]; then \
 			$(TORCH:%=--extra-index-url https://download.pytorch.org/whl/%) \
 			--constraint constraints.txt --editable '.[$(1)]'; \
 	fi
-OF_MODEL = $(if $(filter-out landmarks,$(MODEL)),-P $(1)="$(or $(2),$(MODEL))")
-RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow run . --env-manager local
-
-export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
-export MLFLOW_EXPERIMENT_NAME ?= landmarks
-export MLFLOW_DISABLE_TELEMETRY ?= true
-# Made before MLflow starts: two of its first runs at once would break it.
-DATABASE := $(or $(patsubst sqlite:///%,%,$(filter sqlite:///%,$(MLFLOW_TRACKING_URI))),mlflow.db)
-READY := $(INSTALLED) $(if $(filter sqlite:///%,$(MLFLOW_TRACKING_URI)),$(DATABASE))
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,40 +38,29 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(call INSTALL,dev)
 	@touch $@
 
-$(DATABASE): | $(INSTALLED)
-	@$(BIN)/python -c 'from landmark_ml.tracking.run import connect; connect()'
+transfer: ## learn landmarks on a pretrained backbone and register the champion
+ensemble: ## the same on three pretrained backbones side by side
+finetune: ## train the last stages of a pretrained backbone too
+distill: ## train one backbone to answer as three do
+scratch: ## train our own CNN from random weights
+data: ## show a dataset and what is wrong with it
+tune: ## search for a better training configuration
+compare: ## set the finished runs side by side in one HTML report
+evaluate: ## judge a registered model on photos it was not trained on
+promote: ## judge the newest version against the champion; a better one takes over
+rollback: ## make the champion before champion again: make rollback reason='…'
+history: ## who became champion when, by whom and why
+serve: ## serve the champion on http://127.0.0.1:5001
+query: ## ask the served model about a photo: make query photo=photo.jpg
+tag: ## tag a photo library: make tag photos=folder
+cluster: ## tag photos with Ray, here or on a cluster: make cluster photos=s3://bucket/photos
+app: ## open the web app with the champion on http://127.0.0.1:8000
+ui: ## open the MLflow UI on http://127.0.0.1:5000
 
-transfer: $(READY) ## learn landmarks on a pretrained backbone and register the champion
-	$(RUN) -e transfer $(call OF_MODEL,register) $(PARAMS)
+cluster: $(WITH_RAY)
 
-ensemble: $(READY) ## the same on three pretrained backbones side by side
-	$(RUN) -e ensemble $(call OF_MODEL,register) $(PARAMS)
-
-finetune: $(READY) ## train the last stages of a pretrained backbone too
-	$(RUN) -e finetune $(call OF_MODEL,register) $(PARAMS)
-
-distill: $(READY) ## train one backbone to answer as three do
-	$(RUN) -e distill $(call OF_MODEL,register) $(PARAMS)
-
-scratch: $(READY) ## train our own CNN from random weights
-	$(RUN) -e scratch $(call OF_MODEL,register) $(PARAMS)
-
-data: $(READY) ## show a dataset and what is wrong with it
-	$(RUN) -e data $(PARAMS)
-
-tune: $(READY) ## search for a better training configuration
-	$(RUN) -e tune $(call OF_MODEL,register) $(PARAMS)
-
-compare: $(READY) ## set the finished runs side by side in one HTML report
-	$(RUN) -e compare $(PARAMS)
-
-tag: $(READY) ## tag a photo library: make tag PHOTOS=folder
-	@test -n "$(PHOTOS)" || { echo "name a folder: make tag PHOTOS=folder"; exit 1; }
-	$(RUN) -e tag -P photos="$(PHOTOS)" $(call OF_MODEL,model) $(PARAMS)
-
-cluster: $(WITH_RAY) $(READY) ## tag photos with Ray, here or on a cluster: make cluster PHOTOS=s3://bucket/photos
-	@test -n "$(PHOTOS)" || { echo "name a folder or an address: make cluster PHOTOS=folder"; exit 1; }
-	$(RUN) -e cluster -P photos="$(PHOTOS)" $(call OF_MODEL,model) $(PARAMS)
+$(ENTRY_POINTS): $(INSTALLED)
+	@$(BIN)/landmarks $@ $(VALUES)
 
 engines: $(WITH_ENGINES) ## add Ray, Spark and a stand-in for an object store, for their tests
 
@@ -95,21 +71,6 @@ $(WITH_RAY): $(INSTALLED)
 $(WITH_ENGINES): $(INSTALLED)
 	$(call INSTALL,cluster)
 	@touch $(WITH_RAY) $@
-
-app: $(INSTALLED) ## open the web app with the champion on http://127.0.0.1:8000
-	$(BIN)/python -m experiments.app --model="$(MODEL)" $(PARAMS)
-
-evaluate: $(READY) ## judge a registered model on photos it was not trained on
-	$(RUN) -e evaluate $(call OF_MODEL,model,models:/$(MODEL)@champion) $(PARAMS)
-
-promote: $(READY) ## judge the newest version against the champion; a better one takes over
-	$(RUN) -e promote $(call OF_MODEL,name) $(PARAMS)
-
-rollback: $(READY) ## make the champion before champion again: PARAMS='-P reason=...'
-	$(RUN) -e rollback $(call OF_MODEL,name) $(PARAMS)
-
-history: $(READY) ## who became champion when, by whom and why
-	$(RUN) -e history $(call OF_MODEL,name) $(PARAMS)
 
 notebooks: $(INSTALLED) ## execute the notebooks on a few postcards, into out/notebooks
 	@test -z "$(LANDMARKS_DATA)" || test -d "$(LANDMARKS_DATA)" \
@@ -129,17 +90,6 @@ check: $(INSTALLED) ## lint, format, type and import checks
 constraints: ## write the versions in .venv, once tested, into constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+.*//' \
 		| grep -vE '^(cuda|nvidia|triton)' > constraints.txt
-
-ui: $(READY) ## open the MLflow UI on http://127.0.0.1:5000
-	$(BIN)/mlflow ui --backend-store-uri "$$MLFLOW_TRACKING_URI" --host $(HOST) --port $(UI_PORT)
-
-serve: $(READY) ## serve the champion on http://127.0.0.1:5001
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow models serve -m "$(MODEL_URI)" \
-		--env-manager local --host $(HOST) --port $(SERVE_PORT)
-
-query: $(INSTALLED) ## ask the served model about a photo: make query PHOTO=photo.jpg
-	@test -n "$(PHOTO)" || { echo "name a photo: make query PHOTO=photo.jpg"; exit 1; }
-	@$(BIN)/python -m serving.query "$(PHOTO)" --url http://$(HOST):$(SERVE_PORT)
 
 clean: ## remove the environment and what is quickly computed again; keep runs, models and data
 	rm -rf $(VENV) .cache/features .cache/graphs .cache/pixels build/lib build/bdist* *.egg-info

@@ -186,7 +186,7 @@ def started_app(folder: Path, artifact: Path, example: bytes) -> Iterator[App]:
     log = folder / "app.log"
     with log.open("w") as out:
         app = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "experiments.app", f"--model={_NAME}", "--port=0", "--poll=0.5"],
+            [sys.executable, "-m", "experiments", "app", _NAME, "--port=0", "--poll=0.5"],
             env={**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT__NAME": _NAME},
             stdout=out,
             stderr=out,

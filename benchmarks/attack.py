@@ -172,7 +172,7 @@ class Workplace:
                 epochs=1,
                 finetune_epochs=3,
                 finetune_batch_size=8,
-                register=MODEL,
+                model=MODEL,
                 threads=1,
             )
         )
@@ -180,7 +180,7 @@ class Workplace:
     def _promote(self, _: int) -> None:
         champion = AliasHistory(MODEL).reconcile()[0].champion
         config = PromoteConfig(
-            name=MODEL,
+            model=MODEL,
             data=str(self._photos),
             candidates="2" if champion == 1 else "1",
             check_requirements=False,
@@ -204,7 +204,7 @@ class Workplace:
         head, _repaired = history.reconcile()
         if not history.last_existing(head.former):
             history.move("promote", 2 if head.champion == 1 else 1, head, "to go back from")
-        roll_back(RollbackConfig(name=MODEL, reason="an attack"))
+        roll_back(RollbackConfig(model=MODEL, reason="an attack"))
 
     def check_after_kill(self) -> None:
         """Databases and tables are whole; the next command finds, or repairs, the aliases."""

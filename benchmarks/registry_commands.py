@@ -33,8 +33,8 @@ def commands(photos: Path) -> dict[str, Callable[[], object]]:
         "compare": lambda: run_comparison(CompareConfig(experiment=EXPERIMENT)),
         "promote, newest version": lambda: _promote("newest:1", photos),
         "promote, best of the experiment": lambda: _promote(f"experiment:{EXPERIMENT}", photos),
-        "rollback": lambda: roll_back(RollbackConfig(name=MODEL, reason="a benchmark")),
-        "history": lambda: tell_history(HistoryConfig(name=MODEL)),
+        "rollback": lambda: roll_back(RollbackConfig(model=MODEL, reason="a benchmark")),
+        "history": lambda: tell_history(HistoryConfig(model=MODEL)),
     }
 
 
@@ -52,7 +52,7 @@ def write_photos(folder: Path) -> Path:
 def _promote(candidates: str, photos: Path) -> None:
     """Promote without judging; raises RuntimeError when nobody was promoted."""
     config = PromoteConfig(
-        name=MODEL, data=str(photos), candidates=candidates, check_requirements=False
+        model=MODEL, data=str(photos), candidates=candidates, check_requirements=False
     )
     with patch.object(promoting, "judge_version", judged_better):
         result = run_promotion(config)

@@ -44,7 +44,7 @@ def run_draw(
     """Train without some landmarks, and evaluate on every photo that was not trained on."""
     with tempfile.TemporaryDirectory(prefix="left-out-") as folder:
         data = leave_out(root, left_out, Path(folder), everyday=everyday)
-        trained = run_training(replace(config, data=str(data), register=""))
+        trained = run_training(replace(config, data=str(data), model=""))
         asked = EvaluateConfig(
             model=trained.model_uri,
             data=str(root),

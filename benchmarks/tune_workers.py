@@ -58,7 +58,7 @@ class Workload:
     def config(self) -> TuneConfig:
         """Search of a head, as a person would start it."""
         return TuneConfig(
-            study=_STUDY, storage=self.storage, trials=self.trials, epochs=_EPOCHS, register=""
+            study=_STUDY, storage=self.storage, trials=self.trials, epochs=_EPOCHS, model=""
         )
 
 

@@ -71,7 +71,7 @@ class Clock:
 
 def main() -> None:
     """Train and print the table."""
-    parser = cli.Parser(prog=cli.program(), usage=f"{cli.program()} RECIPE [--NAME=VALUE ...]")
+    parser = cli.Parser(usage="python -m benchmarks.where_time_goes RECIPE [--NAME=VALUE ...]")
     parser.add_argument("recipe", choices=RECIPES)
     recipe = parser.parse_args(sys.argv[1:2]).recipe
     clock = Clock()
@@ -90,7 +90,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
         flags = [*sys.argv[2:], f"--cache_dir={folder}/cache"]
-        run.run_training(cli.parse(RECIPES[recipe](), __doc__ or "", flags))
+        run.run_training(cli.parse(RECIPES[recipe](), flags))
         clock.charge()
     total = [sum(values) for values in zip(*clock.spent.values(), strict=True)]
     rows = [(part, *map("{:.1f}".format, spent)) for part, spent in clock.spent.items()]

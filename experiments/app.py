@@ -1,24 +1,16 @@
-"""`mlflow run . -e app`: a page and an HTTP API that answer for photos with the champion."""
+"""`landmarks app`: a page and an HTTP API that answer for photos with the champion."""
 
 import contextlib
 
-from experiments import cli
 from landmark_ml.config import AppConfig
+from landmark_ml.tracking.run import connect
+from serving.app import serve
 
 
-def main() -> None:
+def main(config: AppConfig) -> None:
     """Serve until Ctrl-C or SIGTERM."""
-    config = cli.parse(AppConfig(), __doc__ or "")
-
-    from landmark_ml.tracking.run import connect
-    from serving.app import serve
-
     connect()
     said = "\nthe page   {0}\nthe API    {0}/docs\nCtrl-C ends it"
     # Ending on a signal is success: a supervisor must not count it as a failure.
     with contextlib.suppress(KeyboardInterrupt):
         serve(config, lambda address: print(said.format(address), flush=True))
-
-
-if __name__ == "__main__":
-    cli.run(main)

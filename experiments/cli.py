@@ -1,4 +1,4 @@
-"""What every entry point needs: flags from a configuration, and endings a person understands."""
+"""The command `landmarks`: flags from configurations, and endings a person understands."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ import argparse
 import contextlib
 import difflib
 import gc
+import importlib
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TypeVar
 
-from landmark_ml.config import Configuration, without_users
+from experiments.entry_points import ENTRY_POINTS
+from landmark_ml import __version__
+from landmark_ml.config import Configuration, user_path, without_users
 
 Config = TypeVar("Config", bound=Configuration)
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 class _Masked(logging.Formatter):
@@ -38,60 +44,140 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n")
 
 
-def parse(
-    defaults: Config, description: str, argv: Sequence[str] | None = None, command: str = ""
-) -> Config:
-    """The defaults, with every field replaced that `--name=value` or `--name value` sets.
+def landmarks() -> None:
+    """Run the command `landmarks`, which is `python -m experiments` too."""
+    run(main)
 
-    command: what was typed, where it is more than `python -m <module>`. An unknown name or an
-    invalid value ends the process with status 2 and one line, which suggests the nearest name.
+
+def main() -> None:
+    """Find the entry point, read its values, and only then import what it needs."""
+    parser = Parser(prog="landmarks", description="Say which landmark a photo shows, and where.")
+    parser.add_argument("--version", action="version", version=f"landmark-ml {__version__}")
+    added = parser.add_subparsers(metavar="ENTRY_POINT", title="entry points")
+    completing = "_ARGCOMPLETE" in os.environ
+    for name, entry in ENTRY_POINTS.items():
+        listed = added.add_parser(name, help=entry.about)
+        if completing:
+            _add_flags(listed, entry.defaults, entry.common[0])
+    if completing:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    name, *words = sys.argv[1:] or ["--help"]
+    if name.startswith("-"):
+        parser.parse_args([name])
+    if name not in ENTRY_POINTS:
+        parser.error(f"there is no entry point {name!r}; {_nearest(name, ENTRY_POINTS)}")
+    entry = ENTRY_POINTS[name]
+    config = parse(entry.defaults, words, f"landmarks {name}", entry.about, entry.common[0])
+    with importing():
+        module = importlib.import_module(f"experiments.{entry.module}")
+    sys.exit(module.main(config))
+
+
+def parse(
+    defaults: Config, words: Sequence[str], command: str = "", about: str = "", first: str = ""
+) -> Config:
+    """The defaults, with every field replaced that the words set.
+
+    Words: `--name=value`, `--name value` or `name=value`. A boolean needs no value, and the field
+    `first` no name. `--config FILE` (YAML or JSON) sets fields that no word sets. An unknown name
+    or an invalid value ends the process with status 2 and one line, which suggests the nearest
+    name.
     """
-    command = command or program()
-    parser = Parser(
-        prog=command,
-        usage=f"{command} [--NAME=VALUE ...]",
-        description=description,
-        allow_abbrev=False,
+    usage = f"{command}{f' [{first}]' if first else ''} [--NAME VALUE ...]"
+    parser = Parser(prog=command, usage=usage, description=about)
+    _add_flags(parser, defaults, first)
+    left, given, of_file = deque(words), dict[str, str](), dict[str, str]()
+    known = [item.name for item in fields(defaults) if item.metadata["settable"]]
+    while left:
+        word = left.popleft()
+        name, equals, value = word.removeprefix("--").partition("=")
+        if word in ("-h", "--help"):
+            parser.parse_args([word])
+        if first and not re.match(r"-|\w+=", word):
+            if first in given:
+                parser.error(f"{word}: {first} is given already; a value with spaces needs quotes")
+            name, value = first, word
+        elif not equals and isinstance(getattr(defaults, name, ""), bool):
+            value = left.popleft() if left and left[0].lower() in _BOOLEANS else "True"
+        elif not equals and name in (*known, "config"):
+            # The next word is the value, even where it starts with a dash: `mlflow run` writes what
+            # `MLproject` does not declare as `--name value`.
+            if not left:
+                parser.error(f"{word} needs a value")
+            value = left.popleft()
+        if name == "config":
+            of_file = _read(parser, value, defaults)
+        elif name in known:
+            given[name] = value
+        else:
+            parser.error(f"there is no parameter {name!r}; {_nearest(name, known)}")
+    try:
+        flags = [f"--{name}={value}" for name, value in {**of_file, **given}.items()]
+        return replace(defaults, **vars(parser.parse_args(flags)))
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def _add_flags(parser: argparse.ArgumentParser, defaults: Configuration, first: str) -> None:
+    """Add a flag for every field that can be set, in groups; first: the field without a name."""
+    if first:
+        parser.add_argument(
+            "first", nargs="?", metavar=first, default=argparse.SUPPRESS, help=f"as --{first}"
+        )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="YAML or JSON of values, such as the config.json of a run; flags win",
     )
-    settable = [item for item in fields(defaults) if item.metadata["settable"]]
     groups: dict[str, argparse._ActionsContainer] = {"": parser}
-    for item in settable:
+    for item in fields(defaults):
         default, about = getattr(defaults, item.name), item.metadata
+        if not about["settable"]:
+            continue
         unit = f" [{about['unit']}]" if about["unit"] else ""
         choices = f"; one of {', '.join(about['choices'])}" if about["choices"] else ""
         shown = "empty" if default == "" else default
         if about["group"] not in groups:
             groups[about["group"]] = parser.add_argument_group(about["group"])
-        groups[about["group"]].add_argument(
+        flag = groups[about["group"]].add_argument(
             f"--{item.name}",
             type=_boolean if isinstance(default, bool) else type(default),
             default=default,
             metavar={str: "TEXT", bool: "BOOL"}.get(type(default), "N"),
             help=f"{about['help']}{choices}{unit} (default: {shown})".replace("%", "%%"),
         )
-    # Every flag takes a value. The word after one is that value, even where it starts with a dash:
-    # `mlflow run` writes what `MLproject` does not declare as `--name value`.
-    words, flags = iter(sys.argv[1:] if argv is None else argv), {f"--{f.name}" for f in settable}
-    joined = [
-        word if word not in flags or (value := next(words, None)) is None else f"{word}={value}"
-        for word in words
-    ]
-    values, unknown = parser.parse_known_args(joined)
-    if unknown:
-        name = unknown[0].lstrip("-").partition("=")[0]
-        near = difflib.get_close_matches(name, [item.name for item in settable], cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else "--help lists those there are"
-        parser.error(f"{unknown[0]}: there is no parameter {name!r}; {hint}")
+        if about["choices"]:
+            # What the Tab key offers; argparse's own `choices` would refuse in other words.
+            flag.completer = lambda offered=about["choices"], **_: offered  # type: ignore[attr-defined]
+
+
+def _read(parser: Parser, path: str, defaults: Configuration) -> dict[str, str]:
+    """Values of a YAML or JSON file, by field; refused like those of the command line."""
+    import yaml
+
     try:
-        return replace(defaults, **vars(values))
-    except ValueError as error:
-        parser.error(str(error))
+        found = yaml.safe_load(user_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        parser.error(f"{path} cannot be read as YAML or JSON: {error}")
+    if not isinstance(found, dict):
+        parser.error(f"{path} holds no values by name; write lines such as epochs: 30")
+    settable = {item.name: item.metadata["settable"] for item in fields(defaults)}
+    for name, value in found.items():
+        if name not in settable:
+            parser.error(f"{path}: there is no parameter {name!r}; {_nearest(name, settable)}")
+        if not settable[name] and value != (own := getattr(defaults, name)):
+            parser.error(f"{path} has the {name} {value!r}, and this is {own!r}; start that one")
+    return {
+        name: "" if found[name] is None else str(found[name]) for name in found if settable[name]
+    }
 
 
-def program() -> str:
-    """How this process was started, such as `python -m experiments.train`."""
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return f"python -m {spec.name.removesuffix('.__main__')}" if spec else sys.argv[0]
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name.lower(), known, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else "--help lists those there are"
 
 
 def run(main: Callable[[], object]) -> None:
@@ -165,16 +251,10 @@ def share_among(processes: int) -> None:
 
     if started_by_torchrun():
         return
-    module = getattr(sys.modules["__main__"].__spec__, "name", None)
-    if module is None:
-        raise ValueError(
-            f"processes={processes} needs an entry point that Python can start again; call it as"
-            " python -m experiments.train <recipe>, or start it with torchrun"
-        )
     # Without a number torchrun gives each one core, and says so at length.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cpus() // processes)))
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, *launcher, "-m", module, *sys.argv[1:]]
+    command = [sys.executable, *launcher, "-m", "experiments", *sys.argv[1:]]
     os.execv(sys.executable, command)  # noqa: S606 - our own interpreter and module
 
 
@@ -187,8 +267,6 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _boolean(text: str) -> bool:
-    """`mlflow run` has no flags without a value, so a boolean is spelled out."""
-    spelled = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if text.lower() not in spelled:
+    if text.lower() not in _BOOLEANS:
         raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
-    return spelled[text.lower()]
+    return _BOOLEANS[text.lower()]

@@ -1,15 +1,11 @@
-"""`mlflow run . -e history`: who became champion when, by whom and why."""
+"""`landmarks history`: who became champion when, by whom and why."""
 
-from experiments import cli
 from landmark_ml.config import HistoryConfig
+from landmark_ml.registry.history import tell_history
 
 
-def main() -> None:
+def main(config: HistoryConfig) -> None:
     """Print each entry; one in brackets came too late and changed nothing."""
-    config = cli.parse(HistoryConfig(), __doc__ or "")
-
-    from landmark_ml.registry.history import tell_history
-
     rows, repaired = tell_history(config)
     for note in repaired:
         print(f"repaired: {note}")
@@ -22,7 +18,3 @@ def main() -> None:
             print(f"      run {entry['run']}")
     if not rows:
         print("nothing has happened yet")
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -12,73 +12,24 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Sequence
-from dataclasses import Field, dataclass, fields
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from experiments import cli, recipes
-from landmark_ml.config import (
-    AppConfig,
-    ClusterConfig,
-    CompareConfig,
-    Configuration,
-    DataConfig,
-    EvaluateConfig,
-    HistoryConfig,
-    PromoteConfig,
-    RollbackConfig,
-    TagConfig,
-    TuneConfig,
-)
+from experiments.entry_points import ENTRY_POINTS
+from landmark_ml.config import Configuration
 from landmark_ml.inference.prediction import Prediction, answer_fields
 
 ROOT = Path(__file__).resolve().parents[1]
 _WRITTEN = "Written by `python -m experiments.mlproject` from {source}: change that, not this file."
 
 _HOW_TO_GIVE_ONE = (
-    'Give one to make as `PARAMS="-P name=value"`, to `mlflow run . --env-manager local -e <entry',
-    'point>` as `-P name=value`, to `python -m experiments.…` and `make app PARAMS="…"` as',
-    "`--name=value`. Booleans are `True` or `False`.",
+    "Give one as `make <entry point> name=value`, as `landmarks <entry point> --name value`, or as",
+    "`mlflow run . --env-manager local -e <entry point> -P name=value`. Booleans are `True` or",
+    "`False`. `--config run.yaml` reads values from a file, YAML or JSON; the `config.json` of a",
+    "run is one.",
 )
-
-
-@dataclass(frozen=True)
-class EntryPoint:
-    """What `mlflow run` starts: a module, its defaults, and the fields that people commonly set.
-
-    MLflow shows the common ones, and hands every other one on as it was typed.
-    """
-
-    command: str
-    defaults: Configuration
-    common: tuple[str, ...]
-
-
-_COMMON = ("data", "not_landmarks", "places", "seed", "device", "resume", "register")
-_HEAD, _PIXELS = ("epochs", *_COMMON), ("finetune_epochs", *_COMMON)
-ENTRY_POINTS = {
-    "transfer": EntryPoint("train transfer", recipes.transfer(), _HEAD),
-    "ensemble": EntryPoint("train ensemble", recipes.ensemble(), _HEAD),
-    "finetune": EntryPoint("train finetune", recipes.finetune(), _PIXELS),
-    "distill": EntryPoint("train distill", recipes.distill(), _PIXELS),
-    "scratch": EntryPoint("train scratch", recipes.scratch(), _PIXELS),
-    "data": EntryPoint("data", DataConfig(), ("data", "not_landmarks", "places")),
-    "tune": EntryPoint(
-        "tune", TuneConfig(), ("data", "space", "trials", "minutes", "study", "storage")
-    ),
-    "compare": EntryPoint("compare", CompareConfig(), ("experiment", "filter", "most")),
-    "evaluate": EntryPoint("evaluate", EvaluateConfig(), ("model", "data", "photos")),
-    "promote": EntryPoint("promote", PromoteConfig(), ("name", "candidates", "data", "reason")),
-    "rollback": EntryPoint("rollback", RollbackConfig(), ("name", "reason")),
-    "history": EntryPoint("history", HistoryConfig(), ("name",)),
-    "tag": EntryPoint(
-        "tag", TagConfig(), ("photos", "out", "model", "sidecars", "albums", "gallery")
-    ),
-    "cluster": EntryPoint(
-        "cluster", ClusterConfig(), ("photos", "out", "model", "workers", "address")
-    ),
-    "app": EntryPoint("app", AppConfig(), ("model", "host", "port")),
-}
 
 
 def mlproject() -> str:
@@ -95,7 +46,7 @@ def mlproject() -> str:
             default = json.dumps(value) if isinstance(value, str) else value
             lines.append(f"      {field}: {{type: {kind}, default: {default}}}")
         flags = [f"--{field}={{{field}}}" for field in entry.common]
-        command = " ".join([f"python -m experiments.{entry.command}", *flags])
+        command = " ".join([f"python -m experiments {name}", *flags])
         lines += [
             "    command: >-",
             *textwrap.wrap(command, 92, initial_indent="      ", subsequent_indent="      "),
@@ -196,7 +147,9 @@ def _type_in_words(kind: Any) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the files and name them."""
-    argparse.ArgumentParser(prog=cli.program(), description=__doc__).parse_args(argv)
+    argparse.ArgumentParser(prog="python -m experiments.mlproject", description=__doc__).parse_args(
+        argv
+    )
     answers = (ROOT / "docs/answers.md").read_text(encoding="utf-8")
     pages = {
         "MLproject": mlproject(),

@@ -1,30 +1,16 @@
-"""`mlflow run . -e promote`: judge challengers against the champion, and let the best take over."""
+"""`landmarks promote`: judge challengers against the champion, and let the best take over."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from experiments import cli
 from landmark_ml.config import PromoteConfig
-
-if TYPE_CHECKING:
-    from landmark_ml.registry.promote import PromotionResult
+from landmark_ml.registry.promote import PromotionResult, explain, run_promotion
 
 
-def main() -> None:
+def main(config: PromoteConfig) -> None:
     """Print the gates and who is champion; a refusal is an outcome, not a failure."""
-    config = cli.parse(PromoteConfig(), __doc__ or "")
-
-    with cli.importing():
-        from landmark_ml.registry.promote import run_promotion
-
     print_promotion(run_promotion(config))
 
 
 def print_promotion(result: PromotionResult) -> None:
     """Print what was repaired, each challenger's gates, the outcome, and where the receipt is."""
-    from landmark_ml.registry.promote import explain
-
     for note in result.repaired:
         print(f"repaired: {note}")
     for verdict in result.receipt.verdicts:
@@ -39,7 +25,3 @@ def print_promotion(result: PromotionResult) -> None:
         print(f"champion of {name} is now version {entry.champion} (history: {entry.number})")
     print(f"receipt  {result.page}")
     print(f"run      {result.location}")
-
-
-if __name__ == "__main__":
-    cli.run(main)

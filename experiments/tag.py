@@ -1,33 +1,28 @@
-"""`mlflow run . -e tag -P photos=<folder>`: a table of what a photo library shows."""
+"""`landmarks tag <folder>`: a table of what a photo library shows."""
 
 from __future__ import annotations
 
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from experiments import cli
 from landmark_ml.config import TagConfig
+from landmark_ml.inference.predictor import what_to_expect
+from serving.tagging import TagResult, run_tagging
+from serving.tagging.table import printable
 
 if TYPE_CHECKING:
     from serving.cluster import ClusterResult
-    from serving.tagging import TagResult
 
 MOST_SHOWN = 20
 
 
-def main() -> None:
+def main(config: TagConfig) -> None:
     """Tag the library and print what it holds; refused photos are no failure."""
-    config = cli.parse(TagConfig(), __doc__ or "")
-
-    from serving.tagging import run_tagging
-
     print_tagging(run_tagging(config))
 
 
 def print_tagging(result: TagResult) -> None:
     """Print the landmarks found, the photos that have no answer, and where the table is."""
-    from landmark_ml.inference.predictor import what_to_expect
-
     print_counts(result)
     print(f"to expect   {what_to_expect(result.expected)}")
     print(f"table       {result.out}/tags.parquet and tags.csv")
@@ -44,8 +39,6 @@ def print_tagging(result: TagResult) -> None:
 
 def print_counts(result: TagResult | ClusterResult) -> None:
     """Print the landmarks found, how fast photos were recognised, and what has no answer."""
-    from serving.tagging.table import printable
-
     for landmark, count in result.most_photographed()[:MOST_SHOWN]:
         print(f"{count:8,}  {landmark}")
     areas = "".join(f", of a {level} {count:,}" for level, count in sorted(result.areas.items()))
@@ -65,7 +58,3 @@ def print_counts(result: TagResult | ClusterResult) -> None:
         )
     if (more := len(result.unreadable) - MOST_SHOWN) > 0:
         print(f"not opened  and {more:,} more: the warnings above say which and why")
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -1,17 +1,12 @@
-"""`mlflow run . -e tune`: search for a better training configuration."""
+"""`landmarks tune`: search for a better training configuration."""
 
-from experiments import cli
 from experiments.train import interval
 from landmark_ml.config import TuneConfig
+from landmark_ml.tuning import run_tuning
 
 
-def main() -> None:
+def main(config: TuneConfig) -> None:
     """Search, and say what was found and how to train it again."""
-    config = cli.parse(TuneConfig(), __doc__ or "")
-
-    with cli.importing():
-        from landmark_ml.tuning import run_tuning
-
     result = run_tuning(config)
     counts = ", ".join(f"{count} {state}" for state, count in result.counts.items())
     winner = result.winner
@@ -24,7 +19,3 @@ def main() -> None:
     if winner.registered:
         print(f"registered  {winner.registered} version {winner.version} is the challenger")
     print(f"\nagain:\n  {result.command}")
-
-
-if __name__ == "__main__":
-    cli.run(main)

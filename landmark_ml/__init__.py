@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # MLflow reports how it is used unless this is set before it is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

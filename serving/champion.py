@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import shutil
 import tempfile
 import threading
@@ -99,8 +100,7 @@ class Champion:
             fix = ""
             # Not where the registry was not even reached.
             if isinstance(error, MlflowException) and is_not_there(error):
-                command = "mlflow run . --env-manager local -e transfer"
-                fix = f"; register one first: {command} -P register={self.name}"
+                fix = f"; register one first: make transfer model={shlex.quote(self.name)}"
             raise ValueError(
                 f"the champion of {self.name} cannot be loaded: {_reason(error)}{fix}"
             ) from error
@@ -166,7 +166,7 @@ def find_version(model: str) -> ModelVersion:
             raise
         raise ValueError(
             f"model={model} is not in the registry ({error.message}); make one with"
-            f' `make transfer MODEL="{name}"` or name another'
+            f" make transfer model={shlex.quote(name)}, or name another"
         ) from None
 
 

@@ -1,13 +1,9 @@
-"""`python -m serving.query photo.jpg`: ask the served model about photos and print its answers."""
+"""Ask the served model about a photo, and say its answer in words."""
 
 from __future__ import annotations
 
-import argparse
 import base64
 import ipaddress
-import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -16,7 +12,6 @@ import requests
 
 from landmark_ml.inference.prediction import Candidate, Prediction
 
-DEFAULT_URL = "http://127.0.0.1:5001"
 _TIMEOUT_SECONDS = 60
 
 
@@ -24,7 +19,7 @@ class QueryError(ValueError):
     """The server did not answer; the message says why and what to do."""
 
 
-def ask(photo: Path, url: str = DEFAULT_URL, params: dict[str, Any] | None = None) -> Prediction:
+def ask(photo: Path, url: str, params: dict[str, Any] | None = None) -> Prediction:
     """Send one photo to `mlflow models serve` and return its answer.
 
     Raises QueryError when the server is not there, refuses or answers with something else, OSError
@@ -91,29 +86,3 @@ def describe(photo: str, answer: Prediction) -> str:
 
 def _place(named: Prediction | Candidate) -> str:
     return ", ".join(part for part in (named["city"], named["country"]) if part)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Ask about every photo given; return 1 when one of them got no answer."""
-    parser = argparse.ArgumentParser(prog="python -m serving.query", description=__doc__)
-    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
-    parser.add_argument("--url", default=DEFAULT_URL, help="default: %(default)s")
-    parser.add_argument("--top_k", type=int, default=5, help="candidates shown (%(default)s)")
-    options = parser.parse_args(argv)
-    failed = False
-    for photo in options.photos:
-        try:
-            answer = ask(photo, options.url, {"top_k": options.top_k})
-        except (QueryError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            failed = True
-            continue
-        # A name that is not UTF-8 would be garbled by the terminal, so its odd bytes are escaped.
-        name = os.fsencode(photo).decode("utf-8", "backslashreplace")
-        print(describe(name, answer))
-        failed = failed or answer["error"] is not None
-    return int(failed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

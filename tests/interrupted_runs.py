@@ -22,7 +22,7 @@ QUICK: dict[str, Any] = {
     "finetune_learning_rate": 0.001,
     "mixup": 0.2,
     "ema_decay": 0.9,
-    "register": "",
+    "model": "",
 }
 """Fields of a configuration that trains in a blink, with everything on that draws at random."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import fields, replace
-from importlib.machinery import ModuleSpec
+from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -16,14 +18,16 @@ from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from sqlalchemy.exc import DatabaseError
 
 from experiments import cli
-from landmark_ml.config import DataConfig, TrainConfig, to_params
+from experiments.entry_points import ENTRY_POINTS
+from landmark_ml.config import DataConfig, TagConfig, TrainConfig, to_json, to_params
+from tests.source_tree import ROOT
 
 DEFAULTS = TrainConfig(recipe="mine", batch_size=77)
 FIELDS = [item.name for item in fields(TrainConfig) if item.metadata["settable"]]
 
 
 def parsed(*argv: str) -> TrainConfig:
-    return cli.parse(DEFAULTS, "what it does", argv)
+    return cli.parse(DEFAULTS, argv, "landmarks transfer", "what it does")
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
@@ -45,10 +49,10 @@ def test_flags_override_single_values() -> None:
 
 
 def test_other_configurations_have_flags_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.parse(DataConfig(), "", ["--seed=4"]) == DataConfig(seed=4)
+    assert cli.parse(DataConfig(), ["--seed=4"]) == DataConfig(seed=4)
     with pytest.raises(SystemExit):
-        cli.parse(DataConfig(), "", ["--epochs=4"])
-    assert "--epochs=4" in capsys.readouterr().err
+        cli.parse(DataConfig(), ["--epochs=4"])
+    assert "'epochs'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -65,7 +69,7 @@ def test_an_unknown_name_is_refused_in_one_line_with_the_nearest(
     given: list[str], nearest: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = refused(capsys, *given)
-    assert error.startswith(f"error: {given[0]}: there is no parameter ")
+    assert error.startswith("error: there is no parameter ")
     assert nearest in error
     assert error.count("\n") == 1
 
@@ -80,7 +84,7 @@ def test_the_word_after_a_flag_is_its_value(value: str) -> None:
 
 
 def test_a_flag_without_a_value_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "expected one argument" in refused(capsys, "--data")
+    assert "--data needs a value" in refused(capsys, "--data")
 
 
 @pytest.mark.parametrize(
@@ -155,18 +159,26 @@ def test_help_lists_every_field_with_its_default_and_choices(
         assert all(choice in line for choice in item.metadata["choices"])
 
 
-@pytest.mark.parametrize("module", ["experiments.train", "serving.cluster.__main__"])
-def test_help_names_the_command_that_was_typed(
-    module: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["~/Pictures", "--gallery", "--threshold", "0.5"],
+        ["--gallery", "~/Pictures", "--threshold=0.5"],
+        ["photos=~/Pictures", "gallery=yes", "threshold=0.5"],
+        ["--photos", "~/Pictures", "--threshold", ".5", "--gallery", "True"],
+    ],
+)
+def test_the_field_that_is_always_given_needs_no_name_and_a_boolean_no_value(
+    words: list[str],
 ) -> None:
-    spec = ModuleSpec(module, None)
-    monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec, raising=False)
+    config = cli.parse(TagConfig(), words, first="photos")
+    assert config == TagConfig(photos="~/Pictures", gallery=True, threshold=0.5)
+
+
+def test_a_value_in_several_words_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parsed("--help")
-    shown = capsys.readouterr().out
-    assert shown.startswith(
-        f"usage: python -m {module.removesuffix('.__main__')} [--NAME=VALUE ...]"
-    )
+        cli.parse(TagConfig(), ["my", "photos"], first="photos")
+    assert "photos: photos is given already; a value with" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -248,3 +260,85 @@ def test_threads_wait_briefly_unless_the_user_says_how(
     seen = []
     cli.run(lambda: seen.append(os.environ.get("GOMP_SPINCOUNT")))
     assert seen == [spins]
+
+
+def started(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, str]:
+    """Exit status of the command `landmarks`, and what it says."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["landmarks", *words])
+        with pytest.raises(SystemExit) as exited:
+            cli.main()
+    said = capsys.readouterr()
+    return exited.value.code, said.out + said.err
+
+
+def test_without_words_the_command_lists_its_entry_points(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, said = started(capsys)
+    assert status == 0
+    assert all(f"\n    {name} " in said for name in ENTRY_POINTS)
+
+
+def test_an_unknown_entry_point_is_refused_with_the_nearest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, said = started(capsys, "trasnfer", "photos")
+    assert status == 2
+    assert said.startswith("error: there is no entry point 'trasnfer'; did you mean transfer ")
+    assert said.count("\n") == 1
+
+
+def test_the_command_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert started(capsys, "--version") == (0, f"landmark-ml {project['version']}\n")
+
+
+def test_values_are_read_from_a_file_and_flags_win(tmp_path: Path) -> None:
+    run = tmp_path / "run.yaml"
+    run.write_text("epochs: 7\nlearning_rate: 1e-3\ndata: my photos\nplaces:\nmirror: yes\n")
+    config = parsed("--epochs=3", "--config", str(run))
+    assert (config.epochs, config.learning_rate, config.data) == (3, 0.001, "my photos")
+    assert (config.places, config.mirror) == ("", True)
+
+
+def test_the_logged_configuration_of_a_run_trains_it_again(tmp_path: Path) -> None:
+    logged = tmp_path / "config.json"
+    original = replace(DEFAULTS, learning_rate=1e-5, data="a 'quoted' folder", mirror=True)
+    logged.write_text(to_json(original))
+    assert parsed(f"--config={logged}") == original
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("epoch: 3", "there is no parameter 'epoch'; did you mean epochs "),
+        ("epochs: many", "argument --epochs: invalid int value: 'many'"),
+        ("recipe: scratch", "has the recipe 'scratch', and this is 'mine'; start that one"),
+        ("- 3", "holds no values by name"),
+        ("a: [", "cannot be read as YAML or JSON"),
+    ],
+)
+def test_a_file_of_values_is_checked_like_the_command_line(
+    content: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.yaml").write_text(content)
+    assert sentence in refused(capsys, f"--config={tmp_path / 'run.yaml'}")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("landmarks tra", {"transfer"}),
+        ("landmarks transfer --finetune_ep", {"--finetune_epochs"}),
+        ("landmarks transfer --framing ", {"squash", "crop"}),
+    ],
+)
+def test_the_tab_key_completes(typed: str, offered: set[str], tmp_path: Path) -> None:
+    given = {"_ARGCOMPLETE": "1", "COMP_LINE": typed, "COMP_POINT": str(len(typed))}
+    given |= {"_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "offered"), "_ARGCOMPLETE_IFS": "\n"}
+    subprocess.run(
+        [sys.executable, "-m", "experiments"], env={**os.environ, **given}, cwd=ROOT, check=True
+    )
+    words = (tmp_path / "offered").read_text().replace("=", "").split()
+    assert set(words) == offered

@@ -161,14 +161,14 @@ def test_training_nothing_and_training_on_noise_are_refused() -> None:
 def test_a_name_that_cannot_be_registered_is_refused_before_training(
     name: str, reason: str
 ) -> None:
-    sentence = re.escape(f"register is {name!r}, ") + ".*" + re.escape(reason)
+    sentence = re.escape(f"model is {name!r}, ") + ".*" + re.escape(reason)
     with pytest.raises(ValueError, match=sentence):
-        configured(register=name)
+        configured(model=name)
 
 
 @pytest.mark.parametrize("name", ["", "landmarks", "my photos", "main.ml.landmarks", "v1.2"])
 def test_a_name_that_can_be_registered_is_taken(name: str) -> None:
-    assert configured(register=name).register == name
+    assert configured(model=name).model == name
 
 
 def test_every_field_is_a_parameter_and_stands_in_the_json() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from pathlib import Path
 from shutil import which
 
 import pytest
+
+from experiments import cli
+from experiments.entry_points import ENTRY_POINTS
 
 ROOT = Path(__file__).resolve().parents[1]
 MAKE = which("make") or ""
@@ -17,7 +21,7 @@ pytestmark = pytest.mark.skipif(not MAKE, reason="make is not installed here")
 def planned(*arguments: str) -> str:
     """Commands that make would run."""
     done = subprocess.run(  # noqa: S603 - our own Makefile
-        [MAKE, "--dry-run", "--directory", str(ROOT), "PHOTOS=library", *arguments],
+        [MAKE, "--dry-run", "--no-print-directory", "--directory", str(ROOT), *arguments],
         capture_output=True,
         text=True,
         check=True,
@@ -25,33 +29,46 @@ def planned(*arguments: str) -> str:
     return done.stdout
 
 
+def words(*arguments: str) -> list[str]:
+    """Words of the command `landmarks` that make would run."""
+    return shlex.split(planned(*arguments).splitlines()[-1])[1:]
+
+
+@pytest.mark.parametrize("entry", ENTRY_POINTS)
+def test_make_hands_every_value_to_the_entry_point(entry: str) -> None:
+    assert words(entry) == [entry]
+    given = words(entry, "model=a model of my own", "port=8080", "TORCH=cpu", "PYTHON=python3.11")
+    assert given == [entry, "--model=a model of my own", "--port=8080"]
+
+
 @pytest.mark.parametrize(
-    ("target", "asked"),
-    [
-        ("transfer", '-P register="{model}"'),
-        ("ensemble", '-P register="{model}"'),
-        ("finetune", '-P register="{model}"'),
-        ("distill", '-P register="{model}"'),
-        ("scratch", '-P register="{model}"'),
-        ("tune", '-P register="{model}"'),
-        ("evaluate", '-P model="models:/{model}@champion"'),
-        ("promote", '-P name="{model}"'),
-        ("rollback", '-P name="{model}"'),
-        ("history", '-P name="{model}"'),
-        ("tag", '-P model="{model}"'),
-        ("cluster", '-P model="{model}"'),
-        ("serve", '"models:/{model}@champion"'),
-        ("app", '--model="{model}"'),
-    ],
+    "value", ['it\'s $5 & "x" $$ `y` #1', "two  spaces", "", "-x", "a=b", "ü", "$(shell exit)", "*"]
 )
-@pytest.mark.parametrize("model", ["a-model-of-my-own", "a model of my own"])
-def test_make_uses_the_model_that_is_named(model: str, target: str, asked: str) -> None:
-    assert asked.format(model=model) in planned(target, f"MODEL={model}")
-    assert model not in planned(target)
+def test_values_reach_the_entry_point_as_they_were_typed(value: str) -> None:
+    assert words("rollback", f"reason={value}") == ["rollback", f"--reason={value}"]
 
 
-def test_another_model_than_the_champion_can_be_served() -> None:
-    assert '-m "models:/landmarks/3"' in planned("serve", "MODEL_URI=models:/landmarks/3")
+def test_values_of_the_environment_are_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("data", "photos")
+    assert words("transfer", "epochs=3") == ["transfer", "--epochs=3"]
+
+
+def test_an_old_name_in_capitals_is_refused_with_the_new_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    entry, *given = words("tag", "PHOTOS=library")
+    with pytest.raises(SystemExit) as exited:
+        cli.parse(ENTRY_POINTS[entry].defaults, given)
+    assert exited.value.code == 2
+    assert "no parameter 'PHOTOS'; did you mean photos" in capsys.readouterr().err
+
+
+def test_help_lists_every_entry_point() -> None:
+    done = subprocess.run(  # noqa: S603 - our own Makefile
+        [MAKE, "--directory", str(ROOT), "help"], capture_output=True, text=True, check=True
+    )
+    listed = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("  make ")}
+    assert set(ENTRY_POINTS) < listed
 
 
 def test_photos_for_the_notebooks_are_found_from_where_make_was_called(tmp_path: Path) -> None:

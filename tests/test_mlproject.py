@@ -19,7 +19,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from experiments import cli, mlproject, recipes
-from experiments.mlproject import ENTRY_POINTS, ROOT
+from experiments.entry_points import ENTRY_POINTS
+from experiments.mlproject import ROOT
 from landmark_ml.config import Configuration, DataConfig, TrainConfig
 from tests import source_tree
 
@@ -61,10 +62,9 @@ def run_command(name: str, given: dict[str, str]) -> list[str]:
 
 
 def parse_command(name: str, given: dict[str, str]) -> Configuration:
-    start = f"experiments.{ENTRY_POINTS[name].command}".split()
-    words = run_command(name, given)
-    assert words[: len(start)] == start
-    return cli.parse(ENTRY_POINTS[name].defaults, "", words[len(start) :])
+    module, entry, *words = run_command(name, given)
+    assert (module, entry) == ("experiments", name)
+    return cli.parse(ENTRY_POINTS[name].defaults, words, first=ENTRY_POINTS[name].common[0])
 
 
 def test_the_written_files_are_fresh() -> None:
@@ -183,8 +183,8 @@ def test_numbers_arrive_as_numbers() -> None:
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)
-def test_every_command_starts_a_module_that_exists(name: str) -> None:
-    assert importlib.util.find_spec(run_command(name, {})[0]) is not None
+def test_every_entry_point_has_a_module(name: str) -> None:
+    assert importlib.util.find_spec(f"experiments.{ENTRY_POINTS[name].module}") is not None
 
 
 def test_conda_environment_and_package_need_the_same() -> None:

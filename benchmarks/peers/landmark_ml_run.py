@@ -36,4 +36,4 @@ def _config(task: Task, cache: Path) -> TrainConfig:
     recipe = recipes.transfer()
     if task.recipe == "scratch":
         recipe = replace(recipes.scratch(), finetune_epochs=task.epochs)
-    return replace(recipe, data=str(task.data), cache_dir=str(cache), register="")
+    return replace(recipe, data=str(task.data), cache_dir=str(cache), model="")

@@ -54,7 +54,7 @@ def _mlflow(photo: bytes) -> bytes:
 _MLFLOW = "mlflow models serve -m models:/MODEL@champion --env-manager local -h 127.0.0.1 -p PORT"
 SERVERS = {
     "our app": Server(
-        ("-m", "experiments.app", "--model", "MODEL", "--port", "PORT"),
+        ("-m", "experiments", "app", "--model", "MODEL", "--port", "PORT"),
         "/api/tag",
         "/readyz",
         "image/jpeg",

@@ -19,8 +19,11 @@ from landmark_ml.config.models import (
     EvaluateConfig,
     HistoryConfig,
     PromoteConfig,
+    QueryConfig,
     RollbackConfig,
+    ServeConfig,
     TagConfig,
+    UiConfig,
 )
 from landmark_ml.config.training import LOCAL_TO_A_WORKER, DataConfig, TrainConfig, TuneConfig
 
@@ -35,10 +38,13 @@ __all__ = [
     "EvaluateConfig",
     "HistoryConfig",
     "PromoteConfig",
+    "QueryConfig",
     "RollbackConfig",
+    "ServeConfig",
     "TagConfig",
     "TrainConfig",
     "TuneConfig",
+    "UiConfig",
     "to_json",
     "to_params",
     "user_path",

@@ -18,14 +18,14 @@ from landmark_ml.config.fields import (
 )
 from landmark_ml.config.training import DataConfig
 
+_ANSWERING = "registered model whose champion answers, or `name/3`, `name@alias`"
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(DataConfig):
     """A model and the photos to judge it on."""
 
-    model: str = option(
-        "models:/landmarks@champion", "model to judge, such as `models:/landmarks/7`"
-    )
+    model: str = option("landmarks", _ANSWERING)
     photos: str = option(
         "test",
         "the test photos of the model's own run, or all photos it did not learn from",
@@ -58,7 +58,7 @@ class CompareConfig(Configuration):
 class PromoteConfig(DataConfig):
     """Which versions are judged on which photos, and the gates they have to pass."""
 
-    name: str = option("landmarks", "registered model whose champion may be replaced")
+    model: str = option("landmarks", "registered model whose champion may be replaced")
     candidates: str = option(
         "newest",
         "`newest`, `newest:3`, `experiment:NAME` (its best three), a version number or a URI",
@@ -101,7 +101,7 @@ class PromoteConfig(DataConfig):
 class RollbackConfig(Configuration):
     """Which model goes back to its champion before, and why."""
 
-    name: str = option("landmarks", "registered model whose champion goes back")
+    model: str = option("landmarks", "registered model whose champion goes back")
     reason: str = option("", "why; written to the history, and required", at_most_1000_characters)
 
 
@@ -109,7 +109,33 @@ class RollbackConfig(Configuration):
 class HistoryConfig(Configuration):
     """Which model's history to print."""
 
-    name: str = option("landmarks", "registered model whose alias history is printed")
+    model: str = option("landmarks", "registered model whose alias history is printed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig(Configuration):
+    """Which model MLflow serves, and where."""
+
+    model: str = option("landmarks", f"{_ANSWERING}, or any address that MLflow knows")
+    host: str = option("127.0.0.1", "address to listen on")
+    port: int = option(5001, "port to listen on", PORT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryConfig(Configuration):
+    """Which photo to ask about, and whom."""
+
+    photo: str = option("", "photo to ask about")
+    url: str = option("http://127.0.0.1:5001", "address of the server that `serve` started")
+    top_k: int = option(5, "candidates shown", POSITIVE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UiConfig(Configuration):
+    """Where the MLflow UI listens."""
+
+    host: str = option("127.0.0.1", "address to listen on")
+    port: int = option(5000, "port to listen on", PORT)
 
 
 _MIB = 1024 * 1024
@@ -150,9 +176,7 @@ class AppConfig(Configuration):
 class _AnswerConfig(Configuration):
     """What the tagger and the cluster share."""
 
-    model: str = option(
-        "landmarks", "registered model whose champion answers, or `name/3`, `name@alias`"
-    )
+    model: str = option("landmarks", _ANSWERING)
     threshold: float = option(
         -1.0,
         "`landmark_score` from which a photo shows a landmark; -1: the model's own",

@@ -197,8 +197,8 @@ class TrainConfig(DataConfig):
     resume: str = _run(
         "", "id of an interrupted run to continue, or `auto`: the last with the same parameters"
     )
-    register: str = _run(
-        "landmarks", "registered model to add the version to; empty: none", registrable
+    model: str = _run(
+        "landmarks", "registered model that gets the version; empty: none", registrable
     )
 
     def __post_init__(self) -> None:
@@ -241,7 +241,7 @@ class TrainConfig(DataConfig):
 
 
 LOCAL_TO_A_WORKER = (
-    *("study", "storage", "trials", "minutes", "heartbeat", "register", "resume"),
+    *("study", "storage", "trials", "minutes", "heartbeat", "model", "resume"),
     *("data", "not_landmarks", "places", "cache_dir", "udacity50_url", "device", "threads"),
 )
 """Fields in which the workers of one study may differ; the photos themselves must be the same."""

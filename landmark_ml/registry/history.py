@@ -41,6 +41,7 @@ import getpass
 import logging
 import math
 import os
+import shlex
 import socket
 import time
 import uuid
@@ -341,7 +342,7 @@ class AliasHistory:
                 raise
             raise ValueError(
                 f"there is no registered model {self.name!r}; train one of this name:"
-                f" mlflow run . --env-manager local -e transfer -P register={self.name}"
+                f" make transfer model={shlex.quote(self.name)}"
             ) from None
 
     def _model_created(self) -> str:
@@ -439,15 +440,17 @@ def roll_back(config: RollbackConfig) -> tuple[int, Entry, list[str]]:
     at the same moment.
     """
     if not config.reason.strip():
-        raise ValueError("reason is empty; say why, for those who read the history: -P reason=…")
+        raise ValueError(
+            "reason is empty; say why, for those who read the history: reason='tags the sea'"
+        )
     tracking.connect()
-    history = AliasHistory(config.name)
+    history = AliasHistory(config.model)
     head, repaired = history.reconcile()
     former = history.last_existing(head.former)
     if not former:
         raise ValueError(
-            f"{config.name} has no champion before version {head.champion} to go back to; see"
-            f" mlflow run . --env-manager local -e history -P name={config.name}"
+            f"{config.model} has no champion before version {head.champion} to go back to; see"
+            f" make history model={shlex.quote(config.model)}"
         )
     return head.champion, history.move("rollback", former, head, config.reason), repaired
 
@@ -459,7 +462,7 @@ def tell_history(config: HistoryConfig) -> tuple[list[dict[str, str]], list[str]
     is no such registered model.
     """
     tracking.connect()
-    history = AliasHistory(config.name)
+    history = AliasHistory(config.model)
     _, repaired = history.reconcile()
     entries = history.entries()
     moves = {move.number for move in counted(entries)}

@@ -142,12 +142,12 @@ def run_promotion(config: PromoteConfig) -> PromotionResult:
     Raises ValueError when there is nothing to judge, ConflictError when the champion was moved
     meanwhile: the receipt is then logged, and nothing has changed.
     """
-    with tracking.start_run(config, f"promote-{config.name}", {"kind": "promote"}) as run:
-        history = AliasHistory(config.name)
+    with tracking.start_run(config, f"promote-{config.model}", {"kind": "promote"}) as run:
+        history = AliasHistory(config.model)
         since, repaired = history.reconcile()
         entries = history.entries()
         back = rolled_back(counted(entries))
-        candidates = find_candidates(config.name, config.candidates, since.champion, back)
+        candidates = find_candidates(config.model, config.candidates, since.champion, back)
         dataset = open_dataset(config)
         run.log_manifest(dataset)
         receipt = _judge(candidates, since.champion, entries, dataset, config, run)
@@ -181,7 +181,7 @@ def _judge(
     gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
     versions = list(candidates)
     if champion:
-        versions.insert(0, mlflow.MlflowClient().get_model_version(config.name, str(champion)))
+        versions.insert(0, mlflow.MlflowClient().get_model_version(config.model, str(champion)))
     judged = [
         judge_version(version, dataset, gazetteer, config.threads)
         for version in tqdm(versions, desc="judge", unit="version", delay=1)
@@ -210,7 +210,7 @@ def _judge(
         default=None,
     )
     return Receipt(
-        name=config.name,
+        name=config.model,
         at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         run_id=run.run_id,
         data=dataset.name,

@@ -157,7 +157,7 @@ def describe_groups(dataset: Dataset, grouping: str) -> str:
     if grouping == "none":
         return f"{' '.join(told)} With grouping=none they may be in several splits."
     return (
-        f"{' '.join(told)} Each stays in one split. Training with `-P grouping=none` shows what"
+        f"{' '.join(told)} Each stays in one split. Training with `grouping=none` shows what"
         " top-1 would be if it did not."
     )
 

@@ -112,19 +112,27 @@ class LoggedModel:
     run_id: str | None
 
 
-def fetch_model(uri: str, scratch: Path) -> LoggedModel:
-    """Copy the files of a model such as `models:/landmarks/7` into an existing folder.
+def model_uri(model: str) -> str:
+    """Address for MLflow of `name` (its champion), `name/3`, `name@alias`; any other stays."""
+    if ":/" in model:
+        return model
+    return f"models:/{model}" if set("/@") & set(model) else f"models:/{model}@champion"
+
+
+def fetch_model(model: str, scratch: Path) -> LoggedModel:
+    """Copy the files of a model such as `landmarks/7` into an existing folder.
 
     Raises ValueError when there is no such model.
     """
+    uri = model_uri(model)
     try:
         folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(scratch))
         # Read from the copy: by now the alias may name another model.
         info = mlflow.models.get_model_info(folder)
     except (MlflowException, OSError) as error:
         raise ValueError(
-            f"model {uri!r} cannot be read from {shown_tracking_uri()} ({error}); give one"
-            " like models:/landmarks/7 or models:/landmarks@champion"
+            f"model {model!r} cannot be read from {shown_tracking_uri()} ({error}); give one"
+            " like landmarks, landmarks/7 or landmarks@challenger"
         ) from None
     return LoggedModel(uri, Path(folder), info.model_id, info.run_id)
 
@@ -177,7 +185,7 @@ def _find_runs(experiment: str, search: str, most: int, order: Order) -> list[Lo
         met = f" that meets {search!r}" if search else ""
         raise ValueError(
             f"experiment {experiment!r} holds no finished run with test metrics{met};"
-            " train first: mlflow run . --env-manager local -e transfer"
+            " train first: make transfer"
         )
     return found
 

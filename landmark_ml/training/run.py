@@ -153,8 +153,8 @@ def run_training(
         report = reporting.log_report(run, judged, dataset, config, logged.model_id, facts)
 
         registered = None
-        if config.register:
-            registered = nominate(logged, config.register, report.version_tags, report.card)
+        if config.model:
+            registered = nominate(logged, config.model, report.version_tags, report.card)
         seconds = time.perf_counter() - saver.started
         run.log_metrics({"train_seconds": seconds})
         return TrainResult(

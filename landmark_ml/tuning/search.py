@@ -181,13 +181,13 @@ def conclude(config: TuneConfig, study: Study, parent: StudyRun) -> Winner:
     parent.set_tags({"best_run": tested.info.run_id})
     parent.mark("RUNNING" if running(study) else "FINISHED")
     model = tested.outputs.model_outputs[-1]  # type: ignore[union-attr]
-    version = version_of_run(chosen.register, tested.info.run_id) if chosen.register else 0
+    version = version_of_run(chosen.model, tested.info.run_id) if chosen.model else 0
     return Winner(
         number,
         tested.info.run_id,
         f"models:/{model.model_id}",
         metrics,
-        chosen.register if version else "",
+        chosen.model if version else "",
         version,
     )
 
@@ -227,18 +227,18 @@ def winning_config(config: TuneConfig, study: Study) -> TrainConfig:
     Raises StudyError when no trial was completed.
     """
     values = suggest_config(FixedTrial(best_trial(study).params), config)
-    return replace(values, refit=config.refit, register=config.register)
+    return replace(values, refit=config.refit, model=config.model)
 
 
 def reproduce(config: TrainConfig) -> str:
     """Command that trains a configuration again."""
     default = asdict(TrainConfig())
     flags = [
-        f"-P {name}={shlex.quote(str(value))}"
+        f"{name}={shlex.quote(str(value))}"
         for name, value in asdict(config).items()
         if value != default[name]
     ]
-    return " ".join(["mlflow run . --env-manager local -e transfer", *flags])
+    return " ".join(["make transfer", *flags])
 
 
 def log_report(config: TuneConfig, study: Study, parent: StudyRun, command: str) -> None:

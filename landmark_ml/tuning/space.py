@@ -78,7 +78,7 @@ def suggest_config(trial: BaseTrial, base: TuneConfig) -> TrainConfig:
             "views": trial.suggest_int("views", 1, max(2, base.views)),
         }
     # A trial is judged on its validation photos, so it must never train on them.
-    return replace(base.training(), **values, refit=False, resume="", register="")
+    return replace(base.training(), **values, refit=False, resume="", model="")
 
 
 def starting_params(base: TuneConfig) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def run_cluster_tagging(config: ClusterConfig) -> ClusterResult:
     or a worker cannot go on.
     """
     if not config.photos:
-        raise ValueError("photos is empty; name a folder or an address: --photos=s3://bucket/path")
+        raise ValueError("photos is empty; name a folder or an address: photos=s3://bucket/path")
     with tracking.start_run(config, "cluster", {"kind": "tag"}) as run:
         workers = RayWorkers(config.workers, config.cpus, config.address)
         # The workers need neither MLflow nor its database.

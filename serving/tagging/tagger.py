@@ -74,7 +74,7 @@ def run_tagging(config: TagConfig) -> TagResult:
     are asked for and `out/albums` holds other files.
     """
     if not config.photos:
-        raise ValueError("photos is empty; name the folder of your photos: --photos=<folder>")
+        raise ValueError("photos is empty; name the folder of your photos: photos=<folder>")
     out = user_path(config.out)
     library = Library(user_path(config.photos), skip=frozenset([out.resolve()]))
     if config.albums == "links" and not config.dry_run:

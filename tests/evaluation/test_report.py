@@ -136,5 +136,5 @@ def test_the_terminal_says_the_same(
 
 
 def test_a_model_that_is_not_there_is_named(tracking_uri: str, root: Path) -> None:
-    with pytest.raises(ValueError, match=r"model 'models:/nothing/1' cannot be read"):
-        run_evaluation(EvaluateConfig(data=str(root), model="models:/nothing/1"))
+    with pytest.raises(ValueError, match=r"model 'nothing/1' cannot be read"):
+        run_evaluation(EvaluateConfig(data=str(root), model="nothing/1"))

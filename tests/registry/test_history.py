@@ -316,7 +316,7 @@ def test_an_entry_says_who_when_and_why_and_is_readable_in_the_registry(
 
 
 def test_a_missing_model_is_reported_with_how_to_train_one(client: MlflowClient) -> None:
-    with pytest.raises(ValueError, match=r"no registered model 'absent'.*register=absent"):
+    with pytest.raises(ValueError, match=r"no registered model 'absent'.*transfer model=absent"):
         AliasHistory("absent", client).reconcile()
 
 

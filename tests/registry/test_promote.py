@@ -100,7 +100,7 @@ def test_versions_are_judged_on_the_threads_of_the_promotion(
         return judged(int(version.version), answers(COUNT // 2, COUNT))
 
     monkeypatch.setattr(promoting, "judge_version", judge)
-    run_promotion(PromoteConfig(name=name, candidates="2", threads=3))
+    run_promotion(PromoteConfig(model=name, candidates="2", threads=3))
     assert given == [3, 3]
 
 
@@ -109,7 +109,7 @@ def test_a_better_version_takes_over_with_a_receipt_in_three_places(
 ) -> None:
     client = mlflow.MlflowClient()
     client.update_model_version(name, "2", "# Card")
-    result = run_promotion(PromoteConfig(name=name, candidates="2", reason="it is time"))
+    result = run_promotion(PromoteConfig(model=name, candidates="2", reason="it is time"))
     assert standing(name) == (2, 1)
     assert result.entry is not None
     run_id = result.receipt.run_id
@@ -135,13 +135,13 @@ def test_the_reason_counts_only_photos_that_were_judged(
         return judged(int(version.version), [int(version.version) == 2] * 50, learned=COUNT - 50)
 
     monkeypatch.setattr(promoting, "judge_version", judge)
-    entry = run_promotion(PromoteConfig(name=name, candidates="2")).entry
+    entry = run_promotion(PromoteConfig(model=name, candidates="2")).entry
     assert entry is not None
     assert entry.reason == "top-1 1.0000 on 50 test photos"
 
 
 def test_a_worse_version_is_refused_and_that_is_written_down(name: str) -> None:
-    result = run_promotion(PromoteConfig(name=name, candidates="3"))
+    result = run_promotion(PromoteConfig(model=name, candidates="3"))
     assert (result.entry, standing(name)) == (None, (1, 0))
     assert mlflow.MlflowClient().get_model_version(name, "3").tags["promotion"] == "refused"
     refusal = AliasHistory(name).entries()[-1]
@@ -156,7 +156,7 @@ def test_a_new_receipt_replaces_the_old_one_on_the_version(name: str) -> None:
     for note in ("", "\n\nSeen by the editors: fine."):
         written = client.get_model_version(name, "3").description or ""
         client.update_model_version(name, "3", written + note)
-        run_promotion(PromoteConfig(name=name, candidates="3"))
+        run_promotion(PromoteConfig(model=name, candidates="3"))
     description = client.get_model_version(name, "3").description
     assert description is not None
     assert description.count("### Promotion: refused") == 1
@@ -168,7 +168,7 @@ def test_a_new_receipt_replaces_the_old_one_on_the_version(name: str) -> None:
 def test_a_long_card_makes_room_for_the_receipt(name: str) -> None:
     client = mlflow.MlflowClient()
     client.update_model_version(name, "3", "word " * 999)
-    run_promotion(PromoteConfig(name=name, candidates="3"))
+    run_promotion(PromoteConfig(model=name, candidates="3"))
     description = client.get_model_version(name, "3").description
     assert description is not None
     assert description.startswith("word word")
@@ -177,7 +177,7 @@ def test_a_long_card_makes_room_for_the_receipt(name: str) -> None:
 
 
 def test_the_best_of_several_that_pass_becomes_champion(name: str) -> None:
-    result = run_promotion(PromoteConfig(name=name, candidates="newest:3"))
+    result = run_promotion(PromoteConfig(model=name, candidates="newest:3"))
     assert [verdict.judged.version for verdict in result.receipt.verdicts] == [4, 3, 2]
     assert [verdict.passed for verdict in result.receipt.verdicts] == [True, False, True]
     assert standing(name) == (4, 1)
@@ -187,17 +187,17 @@ def test_the_best_of_several_that_pass_becomes_champion(name: str) -> None:
 
 def test_a_version_that_was_rolled_back_is_judged_again_only_when_it_is_named(name: str) -> None:
     crown(AliasHistory(name), 4)
-    roll_back(RollbackConfig(name=name, reason="tags the sea"))
-    result = run_promotion(PromoteConfig(name=name, candidates="newest"))
+    roll_back(RollbackConfig(model=name, reason="tags the sea"))
+    result = run_promotion(PromoteConfig(model=name, candidates="newest"))
     assert [verdict.judged.version for verdict in result.receipt.verdicts] == [3]
     with pytest.raises(ValueError, match="judged only when named: 4"):
         find_candidates(name, "9", 1, frozenset({4}))
-    assert run_promotion(PromoteConfig(name=name, candidates="4")).receipt.winner == 4
+    assert run_promotion(PromoteConfig(model=name, candidates="4")).receipt.winner == 4
 
 
 def test_an_older_version_is_not_judged_when_nothing_is_newer_than_the_champion(name: str) -> None:
     client = mlflow.MlflowClient()
-    run_promotion(PromoteConfig(name=name))
+    run_promotion(PromoteConfig(model=name))
     receipt = client.get_model_version(name, "4").tags["promotion.receipt"]
     for wanted, champion, back, why in (
         ("newest", 4, (), r"the champion is the newest version \(4\); train another, or name one"),
@@ -207,7 +207,7 @@ def test_an_older_version_is_not_judged_when_nothing_is_newer_than_the_champion(
         with pytest.raises(ValueError, match=why):
             find_candidates(name, wanted, champion, frozenset(back))
     with pytest.raises(ValueError, match=r"candidates=<version>"):
-        run_promotion(PromoteConfig(name=name))
+        run_promotion(PromoteConfig(model=name))
     assert "promotion" not in client.get_model_version(name, "3").tags
     assert client.get_model_version(name, "4").tags["promotion.receipt"] == receipt
     assert [int(one.version) for one in find_candidates(name, "newest:2", 4)] == [3, 2]
@@ -224,7 +224,7 @@ def test_a_champion_that_moves_meanwhile_stops_the_promotion(
 
     monkeypatch.setattr(promoting, "note_on_version", note_late)
     with pytest.raises(ConflictError, match="Version 4 was promoted"):
-        run_promotion(PromoteConfig(name=name, candidates="2"))
+        run_promotion(PromoteConfig(model=name, candidates="2"))
     assert standing(name) == (4, 1)
 
 
@@ -303,26 +303,24 @@ def test_of_many_versions_no_more_are_fetched_than_are_judged(
 
 def test_a_candidate_can_be_named_by_its_alias(name: str) -> None:
     AliasHistory(name).set_challenger(3)
-    found = run_promotion(PromoteConfig(name=name, candidates=f"models:/{name}@challenger"))
+    found = run_promotion(PromoteConfig(model=name, candidates=f"models:/{name}@challenger"))
     assert found.receipt.verdicts[0].judged.version == 3
 
 
 def test_two_rollbacks_and_the_history_of_them(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     crown(AliasHistory(name), 2, 3)
-    monkeypatch.setattr("sys.argv", ["rollback", f"--name={name}", "--reason=it tagged cats"])
-    rollback.main()
+    rollback.main(RollbackConfig(model=name, reason="it tagged cats"))
     assert f"champion of {name} was version 3 and is now version 2" in capsys.readouterr().out
-    roll_back(RollbackConfig(name=name, reason="still cats"))
+    roll_back(RollbackConfig(model=name, reason="still cats"))
     assert standing(name) == (1, 0)
     with pytest.raises(ValueError, match="no champion before version 1 to go back to"):
-        roll_back(RollbackConfig(name=name, reason="once more"))
-    monkeypatch.setattr("sys.argv", ["history", f"--name={name}"])
-    history.main()
+        roll_back(RollbackConfig(model=name, reason="once more"))
+    history.main(HistoryConfig(model=name))
     printed = capsys.readouterr().out
     assert "it tagged cats" in printed
-    rows, _ = tell_history(HistoryConfig(name=name))
+    rows, _ = tell_history(HistoryConfig(model=name))
     expected = ["register 1", "promote 2", "promote 3", "rollback 2", "rollback 1"]
     assert [row["what"] for row in rows] == expected
 
@@ -420,7 +418,7 @@ def test_what_was_compared_and_what_was_not_checked_is_said() -> None:
 
 def test_the_same_test_photos_decide_at_an_ever_smaller_alpha(name: str) -> None:
     def alpha(candidates: str) -> float:
-        receipt = run_promotion(PromoteConfig(name=name, candidates=candidates)).receipt
+        receipt = run_promotion(PromoteConfig(model=name, candidates=candidates)).receipt
         spending = receipt.verdicts[0].spending
         assert spending is not None
         written = json.loads(mlflow.artifacts.load_text(f"runs:/{receipt.run_id}/receipt.json"))

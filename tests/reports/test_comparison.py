@@ -336,7 +336,7 @@ def test_runs_that_were_not_read_are_mentioned_wherever_the_outcome_is_shown(
     assert "more evaluated runs" not in capsys.readouterr().out
 
 
-def test_the_entry_point_compares_what_its_flags_say(
+def test_the_entry_point_prints_the_report(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], result: ComparisonResult
 ) -> None:
     asked: list[CompareConfig] = []
@@ -345,10 +345,10 @@ def test_the_entry_point_compares_what_its_flags_say(
         asked.append(config)
         return result
 
-    monkeypatch.setattr("landmark_ml.reports.comparison.run_comparison", answer)
-    monkeypatch.setattr("sys.argv", ["compare", "--experiment=photos", "--most=3"])
-    entry_point.main()
-    assert asked == [CompareConfig(experiment="photos", most=3)]
+    monkeypatch.setattr(entry_point, "run_comparison", answer)
+    config = CompareConfig(experiment="photos", most=3)
+    entry_point.main(config)
+    assert asked == [config]
     assert "report" in capsys.readouterr().out
 
 

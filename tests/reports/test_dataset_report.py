@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import mlflow
@@ -97,11 +96,11 @@ def test_the_entry_point_prints_a_summary(
         asked.append(config)
         return result
 
-    monkeypatch.setattr("landmark_ml.reports.dataset_report.report_dataset", inspect)
-    monkeypatch.setattr(sys, "argv", ["data", "--data=photos", "--places=", "--seed=3"])
-    data.main()
+    monkeypatch.setattr(data, "report_dataset", inspect)
+    config = DataConfig(data="photos", seed=3)
+    data.main(config)
     printed = capsys.readouterr().out
-    assert asked == [DataConfig(data="photos", places="", seed=3)]
+    assert asked == [config]
     assert f"photos: 2 classes, {len(result.dataset.train)} train" in printed
     assert "Groups of near-duplicates: 0, with 0 photos." in printed
     assert "- Unreadable files: 1 (" in printed

@@ -201,7 +201,9 @@ def test_after_close_the_alias_is_no_longer_followed(
 
 def test_without_a_champion_it_does_not_start(tracking_uri: str) -> None:
     champion = Champion("never-registered")
-    with pytest.raises(match=r"never-registered cannot be loaded.*register=never-registered$"):
+    with pytest.raises(
+        match=r"never-registered cannot be loaded.*transfer model=never-registered$"
+    ):
         champion.start()
     with pytest.raises(match="call start first"):
         _ = champion.current

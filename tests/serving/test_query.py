@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
+from experiments.query import main
+from landmark_ml.config import QueryConfig
 from landmark_ml.inference.prediction import Area, Candidate, Prediction, answer, refused
-from serving.query import main
 
 TOWER = Candidate(
     landmark="Eiffel Tower",
@@ -90,7 +91,7 @@ def test_a_landmark_is_shown_with_its_place(
     server: Answers, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.set(answer([TOWER, NOWHERE], 0.95, 0.5, None))
-    assert main([str(photo), "--url", f"{server.url}/", "--top_k", "2"]) == 0
+    assert main(QueryConfig(photo=str(photo), url=f"{server.url}/", top_k=2)) == 0
     shown = capsys.readouterr()
     assert shown.out.splitlines() == [
         str(photo),
@@ -116,8 +117,10 @@ def test_a_photo_for_this_machine_goes_to_no_proxy(
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     server.set(answer([TOWER], 0.95, 0.5, None))
-    assert main([str(photo), "--url", server.url]) == 0
-    assert main([str(photo), "--url", server.url.replace("127.0.0.1", "localhost")]) == 0
+    assert main(QueryConfig(photo=str(photo), url=server.url)) == 0
+    assert (
+        main(QueryConfig(photo=str(photo), url=server.url.replace("127.0.0.1", "localhost"))) == 0
+    )
 
 
 def test_an_uncertain_landmark_is_shown_as_its_city(
@@ -125,7 +128,7 @@ def test_an_uncertain_landmark_is_shown_as_its_city(
 ) -> None:
     area = Area("city", 0.7, "Marseille", "France", 43.3, 5.4, ("marseille",))
     server.set(answer([TOWER], 0.95, 0.5, None, area))
-    assert main([str(photo), "--url", server.url]) == 0
+    assert main(QueryConfig(photo=str(photo), url=server.url)) == 0
     assert capsys.readouterr().out.splitlines()[1:5] == [
         "  landmark    not sure which",
         "  place       Marseille, France  (70.0%)",
@@ -138,30 +141,27 @@ def test_no_landmark_is_no_failure(
     server: Answers, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.set(answer([TOWER], 0.125, 0.5, (12.0, 34.0)))
-    assert main([str(photo), "--url", server.url]) == 0
+    assert main(QueryConfig(photo=str(photo), url=server.url)) == 0
     shown = capsys.readouterr().out
     assert "none that I know (score 12.5%)" in shown
     assert "12.0000, 34.0000  (from exif)" in shown
     assert "tags" not in shown
 
 
-def test_a_refused_photo_is_a_failure_and_the_next_is_asked(
+def test_a_refused_photo_is_a_failure(
     server: Answers, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.set(refused("truncated", "pixels are missing: copy it again"))
-    assert main([str(photo), str(photo), "--url", server.url]) == 1
+    assert main(QueryConfig(photo=str(photo), url=server.url)) == 1
     line = "  no answer   truncated: pixels are missing: copy it again"
-    assert capsys.readouterr().out.splitlines() == [str(photo), line] * 2
+    assert capsys.readouterr().out.splitlines() == [str(photo), line]
 
 
-def test_a_missing_photo_does_not_stop_the_next(
-    server: Answers, photo: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    server.set(answer([TOWER], 0.95, 0.5, None))
-    assert main([str(photo.with_name("nowhere.jpg")), str(photo), "--url", server.url]) == 1
-    shown = capsys.readouterr()
-    assert "nowhere.jpg" in shown.err
-    assert "Eiffel Tower" in shown.out
+def test_a_missing_photo_is_named(server: Answers, photo: Path) -> None:
+    with pytest.raises(OSError, match=r"nowhere\.jpg"):
+        main(QueryConfig(photo=str(photo.with_name("nowhere.jpg")), url=server.url))
+    with pytest.raises(ValueError, match=r"name one: photo=photo\.jpg"):
+        main(QueryConfig(url=server.url))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are text here")
@@ -170,31 +170,26 @@ def test_a_name_that_is_no_text_is_shown_all_the_same(
 ) -> None:
     odd = photo.rename(photo.with_name(os.fsdecode(b"odd\xff.jpg")))
     server.set(answer([TOWER], 0.95, 0.5, None))
-    assert main([str(odd), "--url", server.url]) == 0
+    assert main(QueryConfig(photo=str(odd), url=server.url)) == 0
     assert capfd.readouterr().out.splitlines()[0] == f"{photo.parent}/odd\\xff.jpg"
 
 
-def test_nobody_at_the_address(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nobody_at_the_address(photo: Path) -> None:
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as http:
         url = f"http://127.0.0.1:{http.server_port}"
-    assert main([str(photo), "--url", url]) == 1
-    expected = f"error: nothing answers at {url}; start the server with: make serve\n"
-    assert capsys.readouterr().err == expected
+    with pytest.raises(ValueError, match=f"^nothing answers at {url}; start .*: make serve$"):
+        main(QueryConfig(photo=str(photo), url=url))
 
 
-def test_an_invalid_address_is_reported(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(photo), "--url", "localhost"]) == 1
-    assert "check the address" in capsys.readouterr().err
+def test_an_invalid_address_is_reported(photo: Path) -> None:
+    with pytest.raises(ValueError, match="check the address"):
+        main(QueryConfig(photo=str(photo), url="localhost"))
 
 
-def test_the_reason_of_a_refusal_is_shown(
-    server: Answers, photo: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    server.status, server.body = 400, '{"message": "top_k is 0; give 1 or more"}'
-    assert main([str(photo), "--url", server.url, "--top_k", "0"]) == 1
-    shown = capsys.readouterr().err
-    assert "refused with status 400" in shown
-    assert "top_k is 0; give 1 or more" in shown
+def test_the_reason_of_a_refusal_is_shown(server: Answers, photo: Path) -> None:
+    server.status, server.body = 400, '{"message": "top_k is 9; give fewer"}'
+    with pytest.raises(ValueError, match=r"refused with status 400.*top_k is 9; give fewer"):
+        main(QueryConfig(photo=str(photo), url=server.url, top_k=9))
 
 
 @pytest.mark.parametrize(
@@ -208,11 +203,11 @@ def test_the_reason_of_a_refusal_is_shown(
     ],
 )
 def test_another_service_is_told_from_a_landmark_model(
-    body: str, server: Answers, photo: Path, capsys: pytest.CaptureFixture[str]
+    body: str, server: Answers, photo: Path
 ) -> None:
     server.body = body
-    assert main([str(photo), "--url", server.url]) == 1
-    assert "answered in another form than a landmark model" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="answered in another form than a landmark model"):
+        main(QueryConfig(photo=str(photo), url=server.url))
 
 
 @pytest.mark.skipif(which("curl") is None, reason="curl is not installed")

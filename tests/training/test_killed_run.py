@@ -44,7 +44,7 @@ class Workplace:
         flags = [f"--{name}={value}" for name, value in params.items()]
         with self.log(seed).open("a") as log:
             return subprocess.Popen(  # noqa: S603 - our own command
-                [sys.executable, "-m", "experiments.train", "transfer", *flags],
+                [sys.executable, "-m", "experiments", "transfer", *flags],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,

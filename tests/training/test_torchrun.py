@@ -59,7 +59,7 @@ class Workplace:
         flags = [f"--{name}={value}" for name, value in params.items()]
         with (self.folder / log).open("w") as file:
             process = subprocess.Popen(  # noqa: S603 - our own command
-                [sys.executable, *launcher, "-m", "experiments.train", "scratch", *flags],
+                [sys.executable, *launcher, "-m", "experiments", "scratch", *flags],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=file,
@@ -127,7 +127,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tracking_uri: str) -> Workpl
         start_resolution=0,
         finetune_epochs=EPOCHS,
         finetune_batch_size=16,
-        register="",
+        model="",
     )
     environment = os.environ | {"MLFLOW_TRACKING_URI": tracking_uri, "OMP_NUM_THREADS": "1"}
     return Workplace(folder, config, environment)

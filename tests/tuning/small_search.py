@@ -40,7 +40,7 @@ def small_search(folder: Path, **values: Any) -> TuneConfig:
         "epochs": 10,
         "trials": 4,
         "threads": 1,
-        "register": "",
+        "model": "",
     }
     return replace(TuneConfig(), **defaults | values)
 
@@ -51,7 +51,7 @@ def start_worker(config: TuneConfig, log: Path, **environment: str) -> subproces
     flags = [f"--{name}={value}" for name, value in params.items()]
     with log.open("a") as file:
         return subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-m", "experiments.tune", *flags],
+            [sys.executable, "-m", "experiments", "tune", *flags],
             cwd=ROOT,
             env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
             stdout=file,

@@ -32,19 +32,19 @@ def draw(base: TuneConfig, trials: int = 60) -> list[tuple[dict[str, Any], Any]]
 @pytest.mark.parametrize("base", [HEAD, FINETUNE], ids=["head", "finetune"])
 def test_the_search_starts_from_the_configuration_it_is_given(base: TuneConfig) -> None:
     started = suggest_config(FixedTrial(starting_params(base)), base)
-    assert started == replace(base.training(), refit=False, register="")
+    assert started == replace(base.training(), refit=False, model="")
 
 
 def test_values_outside_the_usual_ranges_can_be_started_from() -> None:
     base = TuneConfig(learning_rate=0.5, epochs=3, views=5, drop_rate=0.95, batch_size=77)
     started = suggest_config(FixedTrial(starting_params(base)), base)
-    assert started == replace(base.training(), refit=False, register="")
+    assert started == replace(base.training(), refit=False, model="")
 
 
 @pytest.mark.parametrize("base", [HEAD, FINETUNE], ids=["head", "finetune"])
 def test_a_trial_never_trains_on_what_judges_it(base: TuneConfig) -> None:
     assert not any(config.refit for _, config in draw(base))
-    assert not any(config.register for _, config in draw(base))
+    assert not any(config.model for _, config in draw(base))
 
 
 def test_strengths_of_mixing_are_asked_for_only_where_it_is_used() -> None:

@@ -149,7 +149,7 @@ def wait_for_the_test(config: TuneConfig, worker: subprocess.Popen[bytes], log: 
 
 
 def test_a_conclusion_that_was_killed_is_gone_on_with(tmp_path: Path, tracking_uri: str) -> None:
-    config = small_search(tmp_path, study="unconcluded", trials=2, register="unconcluded")
+    config = small_search(tmp_path, study="unconcluded", trials=2, model="unconcluded")
     log = tmp_path / "log"
     worker = start_worker(config, log)
     begun = wait_for_the_test(config, worker, log)
@@ -184,7 +184,7 @@ def test_four_workers_share_a_study_and_the_runs_in_postgresql(
     try:
         mlflow.create_experiment("landmarks", str(tmp_path / "artifacts"))
         config = replace(
-            small_search(tmp_path, study="cluster", trials=16, register="landmarks"),
+            small_search(tmp_path, study="cluster", trials=16, model="landmarks"),
             storage=storage,
         )
         log = tmp_path / "log"

@@ -39,7 +39,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, tracking_uri: str) -> TuneConfig:
     folder = tmp_path_factory.mktemp("search")
-    return small_search(folder, study="whole", trials=4, folds=2, register="tuned")
+    return small_search(folder, study="whole", trials=4, folds=2, model="tuned")
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ def test_a_study_of_something_else_is_refused(result: TuneResult, config: TuneCo
 
 
 def test_ctrl_c_leaves_the_trial_to_the_next_session(config: TuneConfig) -> None:
-    mine = replace(config, study="interrupted", trials=3, register="")
+    mine = replace(config, study="interrupted", trials=3, model="")
     run_trial = TrialRunner.run
     began = []
 
@@ -208,7 +208,7 @@ def test_ctrl_c_leaves_the_trial_to_the_next_session(config: TuneConfig) -> None
 
 
 def test_a_worker_that_was_taken_for_dead_loses_its_trial_and_goes_on(config: TuneConfig) -> None:
-    mine = replace(config, study="late", trials=2, folds=1, register="")
+    mine = replace(config, study="late", trials=2, folds=1, model="")
     run_trial = TrialRunner.run
 
     def sleep(self: TrialRunner, *arguments: object) -> object:
@@ -231,7 +231,7 @@ def test_a_worker_that_was_taken_for_dead_loses_its_trial_and_goes_on(config: Tu
 
 
 def test_two_objectives_give_a_front(config: TuneConfig) -> None:
-    mine = replace(config, study="front", objectives="top1,latency", trials=3, folds=1, register="")
+    mine = replace(config, study="front", objectives="top1,latency", trials=3, folds=1, model="")
     result = run_tuning(mine)
     front = pd.read_csv(io.StringIO(artifact(result, mine, "pareto_front.csv")))
     assert {"trial", "val/top1", "latency, ms"} <= set(front.columns)
@@ -249,7 +249,7 @@ def test_pruned_trials_are_finished_runs(config: TuneConfig) -> None:
         pruner="halving",
         trials=4,
         folds=1,
-        register="",
+        model="",
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trial, "should_prune", lambda self: self.number == 1)

@@ -122,7 +122,7 @@ class ScriptedRunner(TrialRunner):
 
 def test_every_trial_is_recorded_as_it_ended(tmp_path: Path, tracking_uri: str) -> None:
     storage = f"sqlite:///{tmp_path}/studies.db"
-    search = TuneConfig(study="ends", storage=storage, trials=3, register="")
+    search = TuneConfig(study="ends", storage=storage, trials=3, model="")
     failing = ScriptedRunner(0.5, RuntimeError("out of memory"), KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         join_study(search, [], failing).work()

@@ -28,7 +28,7 @@ LONGEST = 60.0
 @pytest.fixture
 def process(registered: str) -> Iterator[subprocess.Popen[str]]:
     options = ["--model", registered, "--port", "0"]
-    command = [sys.executable, "-m", "experiments.app", *options]
+    command = [sys.executable, "-m", "experiments", "app", *options]
     with subprocess.Popen(  # noqa: S603 - our own command
         command, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, text=True
     ) as started:
