@@ -24,16 +24,22 @@ from typing import NoReturn, TypeVar
 from experiments.entry_points import ENTRY_POINTS
 from landmark_ml import __version__
 from landmark_ml.config import Configuration, user_path, without_users
+from landmark_ml.console import Bar
 
 Config = TypeVar("Config", bound=Configuration)
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
-class _Masked(logging.Formatter):
-    """Log lines without the passwords that addresses hold, in tracebacks too."""
+class _Lines(logging.StreamHandler):  # type: ignore[type-arg]
+    """Plain log lines above the bars, without the passwords that addresses hold."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_users(super().format(record))
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        return level + without_users(logging.Formatter().format(record))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with Bar.external_write_mode(self.stream):
+            super().emit(record)
 
 
 class Parser(argparse.ArgumentParser):
@@ -184,14 +190,14 @@ def run(main: Callable[[], object]) -> None:
     """Call an entry point; a mistake of the user or an outage of MLflow ends as one sentence."""
     rank = int(os.environ.get("RANK", "0"))
     level = logging.ERROR if rank else logging.INFO
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Masked("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level, handlers=[handler])
+    logging.basicConfig(level=level, handlers=[_Lines()])
     sys.excepthook = lambda *raised: sys.stderr.write(
         without_users("".join(traceback.format_exception(*raised)))
     )
     for chatty in ("alembic", "mlflow", "onnx_ir", "onnxscript"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # MLflow sets its own level when it is imported.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     # MLflow warns of its own inference of schemas, which is not used here.
     warnings.filterwarnings("ignore", module=r"mlflow\.")
     # Its bar for every single file would drown ours.

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
-
+from landmark_ml.console import Bar, listed
 from landmark_ml.files import write_whole
 from landmark_ml.inference.runtime import usable_cpus
 
@@ -204,7 +203,7 @@ def parse_manifest(
 
         with ThreadPoolExecutor(threads or usable_cpus()) as pool:
             read = pool.map(hashed, photos)
-            checked = tqdm(read, total=len(photos), desc="checking photos", unit="photo")
+            checked = Bar(read, total=len(photos), desc="checking photos", unit=" photos")
             pairs = zip(photos, checked, strict=True)
             changed = [photo for photo, sha256 in pairs if sha256 != photo.sha256]
         _refuse(changed, f"have other content than {name} records")
@@ -236,8 +235,8 @@ def _rebuild(recorded: Any, root: Path) -> Dataset:
 
 def _refuse(photos: Sequence[Photo], what: str) -> None:
     if photos:
-        names = ", ".join(str(photo.path) for photo in photos[:5])
+        names = listed([photo.path for photo in photos], most=5)
         raise ValueError(
-            f"{len(photos)} photos {what}: {names}{', …' if len(photos) > 5 else ''}; bring them"
+            f"{len(photos)} photos {what}: {names}; bring them"
             " back, give the right root, or open the dataset again to write a new manifest"
         )

@@ -14,9 +14,10 @@ from pathlib import Path, PureWindowsPath
 import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ChunkedEncodingError, InvalidSchema, InvalidURL, MissingSchema
-from tqdm import tqdm
 from urllib3.exceptions import MaxRetryError
 from urllib3.util import Retry
+
+from landmark_ml.console import Bar
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def _save(response: requests.Response, start: int, part: Path, etag: Path) -> No
         # Only a strong ETag tells whether a later request would continue the same file.
         if not (validator := response.headers.get("ETag", "W/")).startswith("W/"):
             etag.write_text(validator, encoding="utf-8")
-    bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem)
+    bar = Bar(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem)
     with bar, part.open("ab") as file:
         for chunk in response.iter_content(_CHUNK):
             bar.update(file.write(chunk))
@@ -144,7 +145,7 @@ def unpack_zip(archive: Path, folder: Path) -> Path:
         try:
             with zipfile.ZipFile(archive) as source:
                 _check_entries(source.infolist(), archive)
-                for entry in tqdm(source.infolist(), desc="unpacking", unit="file"):
+                for entry in Bar(source.infolist(), desc="unpacking", unit=" files"):
                     source.extract(entry, unpacked)
         except _DAMAGE as error:
             with archive.open("rb") as file:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from landmark_ml.console import counted, listed
 from landmark_ml.data.dataset import NOT_A_LANDMARK, SPLITS, Split
 from landmark_ml.files import is_of_the_system
 from landmark_ml.geo.gazetteer import OWN_PLACES
@@ -150,8 +151,8 @@ def _class_folders(folder: Path) -> dict[str, Path]:
             raise ValueError(f"{same} and {path} both mean {name!r}: merge or rename one")
         found[name] = path
     if loose:
-        message = "%d files of %s are outside its class folders and are not used: %s"
-        logger.warning(message, len(loose), folder, ", ".join(loose[:3]))
+        message = "%s of %s outside its class folders, not used: %s"
+        logger.warning(message, counted(len(loose), "file"), folder, listed(loose))
     return found
 
 
@@ -159,7 +160,9 @@ def _list_class(folder: Path, label: int, given: Split | None) -> list[ListedFil
     found = list(_walk(folder))
     photos = [path for path in found if path.suffix.casefold() not in _SIDECARS | _VIDEOS]
     if len(photos) < len(found):
-        logger.info("%d files of %s are not photos: left out", len(found) - len(photos), folder)
+        logger.info(
+            "%s of %s no photos: left out", counted(len(found) - len(photos), "file"), folder
+        )
     if not photos:
         raise ValueError(f"{folder} holds no photos: add some, or remove the folder")
     return [ListedFile(path, label, given) for path in photos]

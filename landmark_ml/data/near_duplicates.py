@@ -27,8 +27,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from scipy.ndimage import uniform_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from tqdm import tqdm
 
+from landmark_ml.console import Bar, counted
 from landmark_ml.data.dataset import Photo, Split, UnreadablePhoto
 from landmark_ml.data.folders import ListedFile
 from landmark_ml.inference.photos import PhotoError, decode_photo, read_capture, read_photo
@@ -82,7 +82,7 @@ def read_and_group(
     # Decoding and hashing release the interpreter lock, so threads keep every core busy.
     with ThreadPoolExecutor(threads or usable_cpus()) as pool:
         reading = pool.map(partial(_read_file, visits=grouping == "visits"), files)
-        results = list(tqdm(reading, total=len(files), desc="reading photos", unit="photo"))
+        results = list(Bar(reading, total=len(files), desc="reading photos", unit=" photos"))
     unreadable = [result for result in results if isinstance(result, UnreadablePhoto)]
     read = [
         (result, file.given)
@@ -94,7 +94,8 @@ def read_and_group(
         groups = np.unique([photo.sha256 for photo in photos], return_inverse=True)[1].tolist()
     else:
         groups = group_near_duplicates(photos).tolist()
-    logger.info("%d photos look the same as another one", len(groups) - len(set(groups)))
+    if copies := len(groups) - len(set(groups)):
+        logger.info("%s of others, kept in one split with them", counted(copies, "near-duplicate"))
     grouped = [
         GroupedPhoto(photo, group, given)
         for (photo, given), group in zip(read, groups, strict=True)
@@ -264,7 +265,7 @@ def _near_hashes(
     words = np.ascontiguousarray(left.T)
     others = words if right is None else np.ascontiguousarray(right.T)
     block = max(1, BLOCK_PAIRS // others.shape[1])
-    for start in tqdm(range(0, len(left), block), desc="comparing photos", delay=2):
+    for start in Bar(range(0, len(left), block), desc="comparing photos"):
         first = start if right is None else 0
         rows, columns = words[:, start : start + block], others[:, first:]
         distance = np.zeros((rows.shape[1], columns.shape[1]), dtype=np.uint16)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections import Counter
 from pathlib import Path
 
 from filelock import FileLock
 
 from landmark_ml.config import DataConfig, user_path
+from landmark_ml.console import counted, listed
 from landmark_ml.data import postcards
 from landmark_ml.data.dataset import SPLITS, Dataset
 from landmark_ml.data.download import download, unpack_zip
@@ -53,9 +55,11 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
     photos, unreadable = read_and_group(files, config.threads, config.grouping)
     if unreadable:
         codes = dict(Counter(file.code for file in unreadable))
-        named = "; ".join(f"{file.path}: {file.code}, {file.reason}" for file in unreadable[:3])
+        named = listed(
+            [f"{bad.path}: {bad.code}, {bad.reason}" for bad in unreadable], between="; "
+        )
         message = spelled(
-            f"{len(unreadable)} of {len(files)} files are unreadable {codes}: {named}"
+            f"{len(unreadable)} of {len(files):,} files are unreadable {codes}: {named}"
         )
         if len(unreadable) > config.max_unreadable * len(files):
             raise ValueError(
@@ -81,18 +85,18 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
                     " conflicting or also in val or test; add photos or remove the class"
                 )
             if empty:
-                message = "%d classes have no %s photos, so they are trained and not measured: %s"
-                logger.warning(message, len(empty), split, ", ".join(empty))
+                message = "no %s photos, so trained and not measured: %s"
+                logger.warning(message, split, ", ".join(empty))
     first = folds[0]
-    counts = ", ".join(f"{len(first.split(split))} {split}" for split in SPLITS)
-    logger.info("%s: %d classes, %s photos", name, len(classes), counts)
+    counts = ", ".join(f"{len(first.split(split)):,} {split}" for split in SPLITS)
+    logger.info("%s: %s, %s photos", name, counted(len(classes), "landmark"), counts)
     for left_out, reason in (
         (first.leaked, "the same picture is in a given val or test folder"),
         (first.conflicting, "the same file has two labels"),
     ):
         if left_out:
-            paths = ", ".join(str(photo.path) for photo in left_out[:3])
-            logger.warning("%d photos are left out: %s: %s", len(left_out), reason, paths)
+            paths = spelled(listed([os.path.relpath(photo.path, root) for photo in left_out]))
+            logger.warning("%s left out, %s: %s", counted(len(left_out), "photo"), reason, paths)
     return folds
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
-from tqdm.auto import tqdm
 
 from landmark_ml.config import DataConfig
+from landmark_ml.console import Bar
 from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo, read_manifest
 from landmark_ml.data.near_duplicates import Learned
 from landmark_ml.data.opening import find_root, open_dataset
@@ -165,7 +165,7 @@ def measure_latency(model: ServedModel, photos: Sequence[Photo], most: int) -> d
         model.predict(frame)
         return time.perf_counter() - started
 
-    single = [1000 * seconds([file]) for file in tqdm(files, desc="latency", delay=1)]
+    single = [1000 * seconds([file]) for file in Bar(files, desc="latency")]
     batches = [files[at : at + _TIMED_BATCH] for at in range(0, len(files), _TIMED_BATCH)]
     batched = sum(map(seconds, batches))
     median = float(np.median(single))
@@ -369,7 +369,7 @@ def predict(
     index = {name: position for position, name in enumerate(names)}
     probabilities = np.zeros((len(photos), len(names)))
     answers: list[Answer] = []
-    with tqdm(total=len(photos), desc="evaluate", unit="photo", delay=1) as progress:
+    with Bar(total=len(photos), desc="evaluate", unit=" photos") as progress:
         for start in range(0, len(photos), _BATCH):
             chunk = photos[start : start + _BATCH]
             frame = pd.DataFrame({"image": [photo.path.read_bytes() for photo in chunk]})

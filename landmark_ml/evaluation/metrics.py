@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from tqdm.auto import tqdm
 
+from landmark_ml.console import Bar
 from landmark_ml.evaluation.robustness import CORRUPTIONS
 from landmark_ml.evaluation.significance import RESAMPLES, Interval, wilson_interval
 
@@ -436,7 +436,7 @@ def bootstrap_intervals(
     measures = {name: of for name in names if (of := METRICS[name].of) is not None}
     draws, photos = np.random.default_rng(seed), len(predictions.labels)
     values: dict[str, list[float]] = {name: [] for name in measures}
-    for _ in tqdm(range(resamples), desc="intervals", unit="resample", delay=1):
+    for _ in Bar(range(resamples), desc="intervals", unit=" resamples"):
         drawn = predictions.take(draws.integers(photos, size=photos))
         for name, of in measures.items():
             values[name].append(of(drawn))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageEnhance, ImageFilter
-from tqdm.auto import tqdm
 
+from landmark_ml.console import Bar
 from landmark_ml.data import Photo
 from landmark_ml.evaluation.significance import wilson_interval
 from landmark_ml.inference.photos import decode_photo
@@ -99,7 +99,7 @@ def measure_robustness(
     chosen = spread_over_labels(photos, most, seed)
     rows = []
     total = len(CORRUPTIONS) * len(chosen)
-    with tqdm(total=total, desc="corrupted photos", unit="photo", delay=1) as progress:
+    with Bar(total=total, desc="corrupted photos", unit=" photos") as progress:
         for name in CORRUPTIONS:
             right = 0
             for start in range(0, len(chosen), _BATCH):

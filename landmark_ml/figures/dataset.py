@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from landmark_ml.console import Bar
 from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo, Split
 from landmark_ml.figures.style import (
     BLUE,
@@ -204,7 +204,7 @@ def count_colours(
         )
     picks = np.random.default_rng(seed).permutation(len(photos))[:max_photos]
     histogram = np.zeros((3, 256))
-    for pick in tqdm(picks, desc="Counting colours", unit="photo", leave=False):
+    for pick in Bar(picks, desc="Counting colours", unit=" photos", leave=False):
         photo = decode_photo(photos[pick].path, min_side=STATISTICS_SIDE)
         histogram += np.reshape(photo.histogram(), (3, 256)) / (photo.width * photo.height)
     return histogram / len(picks), len(picks)

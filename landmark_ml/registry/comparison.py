@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
-from tqdm.auto import tqdm
 
+from landmark_ml.console import Bar
 from landmark_ml.data import NOT_A_LANDMARK
 from landmark_ml.evaluation.judge import Predictions
 from landmark_ml.evaluation.significance import differences_by_class
@@ -209,7 +209,7 @@ def earlier_test_photos(
             judged.setdefault(entry.receipt, set()).add((entry.version, before))
     again = {(version, champion) for version in challengers}
     found, counted = [], set()
-    for run_id, pairs in tqdm(judged.items(), desc="earlier promotions", unit="run", delay=1):
+    for run_id, pairs in Bar(judged.items(), desc="earlier promotions", unit=" runs"):
         photos = _test_photos(run_id)
         use = (photos, frozenset(pairs))
         if photos is None or (use not in counted and not (photos == test and pairs == again)):

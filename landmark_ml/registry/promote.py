@@ -14,9 +14,9 @@ from typing import Any
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
-from tqdm.auto import tqdm
 
 from landmark_ml.config import PromoteConfig
+from landmark_ml.console import Bar
 from landmark_ml.data import Dataset, split_digest
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.evaluation.metrics import (
@@ -184,7 +184,7 @@ def _judge(
         versions.insert(0, mlflow.MlflowClient().get_model_version(config.model, str(champion)))
     judged = [
         judge_version(version, dataset, gazetteer, config.threads)
-        for version in tqdm(versions, desc="judge", unit="version", delay=1)
+        for version in Bar(versions, desc="judge", unit=" versions")
     ]
     best = judged.pop(0) if champion else None
     test = frozenset(photo.sha256 for photo in dataset.test)

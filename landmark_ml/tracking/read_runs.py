@@ -15,8 +15,8 @@ import mlflow.models
 import pandas as pd
 from mlflow.entities import Run as LoggedRun
 from mlflow.exceptions import MlflowException
-from tqdm.auto import tqdm
 
+from landmark_ml.console import Bar
 from landmark_ml.data import MANIFEST
 from landmark_ml.tracking.errors import is_not_there, shown_tracking_uri
 
@@ -85,7 +85,7 @@ def read_evaluated_runs(
     found = _find_runs(experiment, search, most + 1, order)
     runs: list[EvaluatedRun] = []
     left_out: list[LeftOut] = []
-    for logged in tqdm(found[:most], desc="read runs", unit="run", delay=1):
+    for logged in Bar(found[:most], desc="read runs", unit=" runs"):
         try:
             runs.append(_read_run(logged))
         except (ValueError, OSError, MlflowException) as error:

@@ -26,9 +26,9 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from landmark_ml.config import TrainConfig, user_path
+from landmark_ml.console import Bar, counted
 from landmark_ml.data import Photo
 from landmark_ml.inference.photos import decode_photo
 from landmark_ml.inference.preprocessing import Preprocessing
@@ -198,7 +198,8 @@ def _in_threads(
     photos_each: int = 1,
 ) -> Iterator[Result]:
     """Results in order, with a bar that counts photos."""
-    bar = tqdm(total=len(items), desc=title, unit="photo", unit_scale=photos_each, delay=1)
+    scale = photos_each if photos_each > 1 else False
+    bar = Bar(total=len(items), desc=title, unit=" photos", unit_scale=scale)
     with ThreadPoolExecutor(workers) as pool, bar:
         for start in range(0, len(items), _AHEAD * workers):
             for result in pool.map(function, items[start : start + _AHEAD * workers]):
@@ -281,10 +282,10 @@ class RowCache:
             mapped = np.memmap(path, dtype, "c", shape=(total, *shape)).view(np.ndarray)
             os.utime(path)
         logger.info(
-            "%d of %d photos were new to %s, which holds %.0f MB",
-            len(missing),
-            len(photos),
-            path,
+            "%s of %s computed and kept in %s (%.0f MB)",
+            f"{len(missing):,}",
+            counted(len(photos), "photo"),
+            self.folder,
             path.stat().st_size / 1e6,
         )
         self._remove_unused(path)

@@ -18,9 +18,9 @@ from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm.auto import tqdm
 
 from landmark_ml.config import TrainConfig
+from landmark_ml.console import Bar
 from landmark_ml.networks.export import calibrated_loss
 from landmark_ml.training.batches import TensorBatches
 from landmark_ml.training.devices import (
@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 # Served models are calibrated, so the scale of the logits must not choose the epoch.
 _CRITERION = "val/calibrated_loss"
+_SHOWN = ("train/loss", _CRITERION, "val/top1")
 
 
 class TrainingError(ValueError):
@@ -74,7 +75,7 @@ def fit(
         state.restore(saved, train)
         done, best, best_weights = saved["done"], saved["best"], saved["best_state"]
     quiet = not state.phase
-    progress = tqdm(range(done, epochs), state.phase, unit="epoch", delay=2, disable=quiet)
+    progress = Bar(range(done, epochs), state.phase, unit=" epochs", disable=quiet or None)
     for epoch in progress:
         if config.patience and epoch - best["epoch"] > config.patience:
             logger.info("%s: nothing better since epoch %.0f", state.phase, best["epoch"])
@@ -89,10 +90,8 @@ def fit(
             _check_finite(metrics["val/loss"], state)
         if val is None or metrics.get(_CRITERION, math.inf) < best[_CRITERION]:
             best, best_weights = metrics, copy.deepcopy(state.averaged.state_dict())
-        shown = [f"{key} {metrics[key]:.3f}" for key in metrics if key.endswith(("loss", "top1"))]
-        progress.set_postfix_str(
-            ", ".join([*shown, f"{metrics['train/photos_per_second']:.0f} photos/s"])
-        )
+        shown = [f"{key} {metrics[key]:.3f}" for key in _SHOWN if key in metrics]
+        progress.set_postfix_str(", ".join(shown), refresh=False)
         if on_epoch_end is not None:
             on_epoch_end(metrics)
         if saves:
@@ -119,7 +118,7 @@ def train_one_epoch(
     started, photos = time.perf_counter(), 0
     losses = []
     quiet = not state.phase
-    bar = tqdm(batches, "  train", unit="batch", leave=False, delay=2, disable=quiet)
+    bar = Bar(batches, "  train", unit=" batches", leave=False, disable=quiet or None)
     for batch, labels in bar:
         inputs, targets = compute.send(batch), compute.send(labels)
         shares = None

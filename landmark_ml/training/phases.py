@@ -14,9 +14,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm.auto import tqdm
 
 from landmark_ml.config import TrainConfig, user_path
+from landmark_ml.console import Bar
 from landmark_ml.data import Dataset, Photo
 from landmark_ml.figures.dataset import augmented_batch
 from landmark_ml.inference.preprocessing import Preprocessing
@@ -214,7 +214,7 @@ def leave_landmarks_out(
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool, one_thread():
         answers = pool.map(ask, range(folds))
-        asked = list(tqdm(answers, "landmarks left out", folds, unit="head", delay=2))
+        asked = list(Bar(answers, "landmarks left out", folds, unit=" heads"))
     return LeftOut(
         **{kind: torch.cat([each[kind] for each in asked]) for kind in asked[0]},
         references=references,

@@ -14,6 +14,7 @@ import mlflow
 from mlflow.models.model import ModelInfo
 
 from landmark_ml.config import DataConfig, TrainConfig, user_path
+from landmark_ml.console import counted
 from landmark_ml.data import MANIFEST, Dataset, Split, manifest_digest, parse_manifest
 from landmark_ml.data.opening import find_root, open_dataset
 from landmark_ml.evaluation.judge import judge
@@ -117,6 +118,9 @@ def run_training(
         augmented = draw_training_photos(dataset, config, model.preprocessing)
         reporting.log_dataset_figures(run, dataset, model.preprocessing.resolution, augmented)
 
+        steps = {"on frozen features": config.epochs, "on pixels": config.finetune_epochs}
+        planned = [f"{counted(count, 'epoch')} {on}" for on, count in steps.items() if count]
+        logger.info("training %s: %s", config.backbone, ", then ".join(planned))
         history = History(run, on_epoch_end, saver.history)
         try:
             validation = train_network(model, dataset, config, compute, history.add, saver)
@@ -127,6 +131,7 @@ def run_training(
 
         logits, targets, classes = validation.logits, validation.targets, dataset.num_classes
         leave_out = validation.leave_out
+        logger.info("learning what is no landmark it knows, then exporting to ONNX")
         left_out = leave_out() if leave_out else LeftOut.of_validation(logits, targets, classes)
         rejection = fit_rejection(left_out, config)
         precision = compute.served_precision
@@ -148,6 +153,7 @@ def run_training(
             logged = log_model(folder, example, reporting.model_params(config, facts))
 
         # What is tested is the logged model, through its own predict.
+        logger.info("judging the logged model on %s", counted(len(dataset.test), "test photo"))
         served = load_served(logged.model_uri, config.threads)
         judged = judge(served, dataset.test, dataset.classes, gazetteer)
         report = reporting.log_report(run, judged, dataset, config, logged.model_id, facts)

@@ -19,9 +19,9 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from landmark_ml.config import TrainConfig, TuneConfig, user_path
+from landmark_ml.console import Bar
 from landmark_ml.data import Dataset, Photo
 from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.create import LandmarkNetwork, count_parameters, create_model
@@ -80,8 +80,7 @@ class Worker:
         the trial again and are raised.
         """
         deadline = time.monotonic() + 60 * (self.config.minutes or math.inf)
-        bar: tqdm[Any] = tqdm(total=self.config.trials or None, desc="tune", unit="trial")
-        with bar:
+        with Bar(total=self.config.trials or None, desc="tune", unit=" trials") as bar:
             while self._take_trial(deadline):
                 self._show(bar)
             self._show(bar)
@@ -170,7 +169,7 @@ class Worker:
             trial.set_user_attr(name, value)
         return metrics
 
-    def _show(self, bar: tqdm[Any]) -> None:
+    def _show(self, bar: Bar) -> None:
         """Show the progress of all workers, on the terminal and in the parent run."""
         done = len(started(self.study)) - len(running(self.study))
         with contextlib.suppress(StudyError):

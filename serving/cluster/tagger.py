@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Protocol
 
-from tqdm.auto import tqdm
-
 from landmark_ml.config import ClusterConfig
+from landmark_ml.console import Bar
 from landmark_ml.geo.gazetteer import Place
 from landmark_ml.inference.predictor import METADATA_FILE, Predictor
 from landmark_ml.inference.runtime import usable_cpus
@@ -119,7 +118,7 @@ def tag_photos(
     store = PartStore(open_folder(out, create=True))
     photos = open_photos(photos_at, out)
     with scratch_folder() as scratch, Listing(scratch / "photos.sqlite") as listing:
-        count = listing.fill(tqdm(photos.walk(), desc="looking", unit=" photos", delay=1))
+        count = listing.fill(Bar(photos.walk(), desc="looking", unit=" photos"))
         result.other_pictures, result.unreadable = photos.other_pictures, photos.unreadable
         written = store.indexes()
         if written and not count:
@@ -150,7 +149,7 @@ def tag_photos(
             unreadable=frozenset(map(printable, photos.unreadable)),
         )
         started = time.perf_counter()
-        with tqdm(total=count, desc="tagging", unit="photos", smoothing=0.05, delay=1) as bar:
+        with Bar(total=count, desc="tagging", unit=" photos", smoothing=0.05) as bar:
             for counts in workers.tag(job, network, parts()):
                 result.add(counts)
                 result.parts += 1

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from PIL import Image
-from tqdm.auto import tqdm
 
+from landmark_ml.console import Bar
 from landmark_ml.figures.html import render
 from landmark_ml.inference.photos import PhotoError, decode_photo
 from landmark_ml.inference.prediction import Prediction
@@ -73,7 +73,7 @@ def write_gallery(
     folder = result.out / GALLERY
     folder.mkdir(parents=True, exist_ok=True)
     with PhotoIndex(folder / _SCRATCH) as index:
-        answered = tqdm(photos, "gallery", result.photos, unit=" photos", delay=1, smoothing=0.05)
+        answered = Bar(photos, "gallery", result.photos, unit=" photos", smoothing=0.05)
         for photo, thumbnail in with_thumbnails(answered, root, folder / THUMBNAILS):
             section: Album | Unfiled = album_of(photo.answer, min_confidence) or Unfiled.UNPLACED
             if photo.answer["error"] is not None:

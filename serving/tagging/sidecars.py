@@ -18,9 +18,9 @@ from typing import NamedTuple
 from PIL import IptcImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
-from tqdm.auto import tqdm
 
 from landmark_ml.config import TagConfig, user_path
+from landmark_ml.console import Bar
 from landmark_ml.files import write_whole
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, read_at_most
 from landmark_ml.inference.prediction import Prediction
@@ -73,7 +73,7 @@ def write_sidecars(
     ):
         lines = csv.writer(file)
         lines.writerow(["photo", "sidecar", "action", "detail"])
-        for photo in tqdm(answers, desc="sidecars", unit=" photos", delay=1):
+        for photo in Bar(answers, desc="sidecars", unit=" photos"):
             folder = (root / photo.path).parent
             if not config.dry_run and folder not in swept:
                 swept.add(folder)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from tqdm.auto import tqdm
 
 from landmark_ml.config import TagConfig, user_path
+from landmark_ml.console import Bar
 from landmark_ml.tracking import run as tracking
 from serving.champion import Loaded, find_version, load_version
 from serving.tagging.gallery import write_gallery
@@ -108,7 +108,7 @@ def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResul
     asked = f"{loaded.label} {loaded.run_id} {threshold}"
     with Journal(out / JOURNAL) as journal:
         journal.bind(library.root.resolve())
-        found = journal.scan(tqdm(library.walk(), desc="looking", unit=" photos", delay=1))
+        found = journal.scan(Bar(library.walk(), desc="looking", unit=" photos"))
         if not found and not journal.is_new:
             raise ValueError(
                 f"photos={library.root} holds no photos, but did before; if its disk is not"
@@ -120,7 +120,7 @@ def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResul
         waiting = journal.count_waiting(asked)
         new = recognise(loaded.predictor, library.read, journal.waiting(asked), threshold)
         started = time.perf_counter()
-        with tqdm(total=waiting, desc="recognising", unit="photos", smoothing=0.05, delay=1) as bar:
+        with Bar(total=waiting, desc="recognising", unit=" photos", smoothing=0.05) as bar:
             for photo in itertools.chain.from_iterable(new):
                 error = photo.answer["error"]
                 ask_again = error is not None and may_change(error["code"])

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from landmark_ml.console import Bar, counted
 from landmark_ml.data.postcards.drawing import LANDMARKS, draw_postcard
 from landmark_ml.data.postcards.pen import pick
 
@@ -69,6 +69,7 @@ def write_postcards(
 
     if is_complete():
         return folder
+    logger.info("drawing %s into %s", counted(len(cards), "postcard"), folder)
     for found in folder.rglob("*"):
         name = found.relative_to(folder).as_posix()
         if found.is_file() and found.name[0] != "." and not POSTCARD_PATH.fullmatch(name):
@@ -80,7 +81,7 @@ def write_postcards(
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as workspace:
         fresh = Path(workspace, "fresh")
         fresh.mkdir()
-        for path, (shown, key) in tqdm(cards.items(), "drawing postcards", delay=1):
+        for path, (shown, key) in Bar(cards.items(), "drawing postcards"):
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
             picture = draw_postcard(shown, rng, pick(rng, SIZES))
             (fresh / path).parent.mkdir(parents=True, exist_ok=True)
@@ -91,5 +92,4 @@ def write_postcards(
             if folder.exists():
                 folder.rename(Path(workspace, "replaced"))
             fresh.rename(folder)
-    logger.info("%d postcards are in %s", len(cards), folder)
     return folder
