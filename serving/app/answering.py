@@ -22,7 +22,15 @@ from landmark_ml.config import AppConfig
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, check_bytes
 from landmark_ml.inference.predictor import Predictor, Scores
 from landmark_ml.inference.runtime import usable_cpus
-from serving.app.answers import Answers, Model, RunLinks, answer_photo, describe_model
+from serving.app.answers import (
+    Answers,
+    Landmarks,
+    Model,
+    RunLinks,
+    answer_photo,
+    describe_model,
+    known_landmarks,
+)
 from serving.champion import Champion, Loaded
 
 if TYPE_CHECKING:
@@ -68,6 +76,11 @@ class Answering:
         """Describe the version that answers now."""
         return self._describe(self._champion.current)
 
+    def landmarks(self) -> Landmarks:
+        """List what the version that answers now knows."""
+        loaded = self._champion.current
+        return Landmarks(model=self._describe(loaded), landmarks=known_landmarks(loaded))
+
     async def answer(self, request: Request, top_k: int, threshold: float | None) -> Answers:
         """Answer the photos of a request, all with one version.
 
@@ -81,8 +94,12 @@ class Answering:
             answer_photo(upload.name, loaded, item, top_k, threshold)
             for upload, item in zip(uploads, found, strict=True)
         ]
+        # By the model's own threshold: the page asks with 0 and applies the user's itself.
+        own = loaded.predictor.metadata.threshold
         outcomes = Counter(
-            answer["error"]["code"] if answer["error"] else answer["level"] or "none"
+            answer["error"]["code"]
+            if answer["error"]
+            else (answer["level"] if (answer["landmark_score"] or 0) >= own else None) or "none"
             for answer in answers
         )
         for outcome, count in outcomes.items():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import threading
 import time
 from collections.abc import Callable
+from operator import itemgetter
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -24,6 +26,7 @@ from mlflow.tracking import MlflowClient
 from pydantic import BaseModel, Field, create_model
 
 from landmark_ml.config import without_users
+from landmark_ml.data.postcards import LANDMARKS, draw_postcard
 from landmark_ml.geo.gazetteer import great_circle_km
 from landmark_ml.inference.prediction import Prediction, answer_fields
 
@@ -36,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 
 _DIGITS = 3
+
+SAMPLES = ("Leaning Tower of Pisa", "Sydney Opera House")
+"""Postcards that a model of postcards is offered to try."""
 
 
 class Model(TypedDict):
@@ -54,6 +60,27 @@ class Model(TypedDict):
     visible: Annotated[
         float, "side of the square it sees, as a share of the photo's short side; 1 for `squash`"
     ]
+    samples: Annotated[
+        int, "drawn postcards to try, from `/api/sample`; 0 where the model knows other landmarks"
+    ]
+
+
+class Landmark(TypedDict):
+    """One landmark that the model knows."""
+
+    landmark: Annotated[str, "its name"]
+    latitude: Annotated[float | None, "where it stands, in WGS84 degrees"]
+    longitude: Annotated[float | None, "as `latitude`"]
+    city: Annotated[str | None, "its city"]
+    country: Annotated[str | None, "its country"]
+    tags: Annotated[list[str], "its tags, general ones first"]
+
+
+class Landmarks(TypedDict):
+    """What the model knows."""
+
+    model: Annotated[Model, "the version that knows them"]
+    landmarks: Annotated[list[Landmark], "landmarks in the order of their names"]
 
 
 class PhotoAnswer(Prediction):
@@ -83,6 +110,19 @@ class Problem(TypedDict):
     detail: Annotated[str, "what is wrong and what to do"]
 
 
+class Health(TypedDict):
+    """The process runs."""
+
+    status: Annotated[str, "always `ok`"]
+
+
+class Readiness(Health):
+    """A model answers."""
+
+    version: Annotated[int, "version that answers"]
+    problem: Annotated[str | None, "why a newer champion could not be loaded, else null"]
+
+
 def describe_model(name: str, loaded: Loaded, run_url: str | None) -> Model:
     """Describe the version that answers."""
     metadata = loaded.predictor.metadata
@@ -96,7 +136,28 @@ def describe_model(name: str, loaded: Loaded, run_url: str | None) -> Model:
         threshold=metadata.threshold,
         framing=framing.framing,
         visible=framing.resolution / framing.resize if framing.framing == "crop" else 1.0,
+        # A model of real photos does not know drawn ones, even where it knows the same landmark.
+        samples=len(SAMPLES) if set(metadata.classes) == set(LANDMARKS) else 0,
     )
+
+
+def draw_sample(number: int) -> bytes:
+    """Draw a sample, counted from 1, as JPEG; training draws with other seeds."""
+    picture = draw_postcard(SAMPLES[number - 1], np.random.default_rng([number, 2024]))
+    jpeg = io.BytesIO()
+    picture.save(jpeg, "JPEG", quality=88)
+    return jpeg.getvalue()
+
+
+def known_landmarks(loaded: Loaded) -> list[Landmark]:
+    """List the landmarks that a version knows, with their places."""
+    metadata = loaded.predictor.metadata
+    known = []
+    for name, place in sorted(zip(metadata.names, metadata.places, strict=True), key=itemgetter(0)):
+        described: dict[str, Any] = dict.fromkeys(Landmark.__annotations__) | {"tags": []}
+        described |= {field: (place or {})[field] for field in described if field in (place or {})}
+        known.append(cast(Landmark, described | {"landmark": name}))
+    return known
 
 
 def answer_photo(

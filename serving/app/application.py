@@ -32,14 +32,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from landmark_ml.config import AppConfig
 from landmark_ml.inference.predictor import DEFAULT_TOP_K
 from serving.app.answering import Answering
-from serving.app.answers import Answers, Model, Problem, document
+from serving.app.answers import (
+    SAMPLES,
+    Answers,
+    Health,
+    Landmarks,
+    Model,
+    Problem,
+    Readiness,
+    document,
+    draw_sample,
+)
 from serving.champion import Champion
 
 logger = logging.getLogger(__name__)
-
-
-# FastAPI resolves the annotations of routes, so this is imported for real.
-
 
 _STATIC = Path(__file__).resolve().parents[1] / "static"
 _MAX_CANDIDATES = 50
@@ -67,6 +73,9 @@ _PROBLEMS: dict[int | str, str] = {
     408: "The upload took too long.",
     413: "Too many bytes or photos in one request.",
     503: "Busy; the header Retry-After says when to try again.",
+}
+_OUT_OF_RANGE: dict[int | str, dict[str, Any]] = {
+    422: {"description": "A parameter is out of its range."}
 }
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -122,7 +131,8 @@ def create_app(
         responses={
             status: {"model": document(Problem), "description": meaning}
             for status, meaning in _PROBLEMS.items()
-        },
+        }
+        | _OUT_OF_RANGE,
         openapi_extra=_UPLOAD,
         summary="Answer for one photo or several",
     )
@@ -141,6 +151,20 @@ def create_app(
     async def model() -> Response:
         return JSONResponse(answering.model())
 
+    async def landmarks() -> Response:
+        return JSONResponse(answering.landmarks())
+
+    @app.get(
+        "/api/sample",
+        response_class=_Jpeg,
+        responses=_OUT_OF_RANGE,
+        summary="A drawn postcard to try",
+    )
+    async def sample(
+        number: Annotated[int, Query(ge=1, le=len(SAMPLES), description="which one")] = 1,
+    ) -> Response:
+        return _Jpeg(draw_sample(number))
+
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
@@ -155,8 +179,19 @@ def create_app(
 
     described = {
         "/api/model": (model, document(Model), JSONResponse, "Which version answers"),
-        "/healthz": (healthz, None, JSONResponse, "Whether the process runs"),
-        "/readyz": (readyz, None, JSONResponse, "Which version answers; whether the next one can"),
+        "/api/landmarks": (
+            landmarks,
+            document(Landmarks),
+            JSONResponse,
+            "Which landmarks it knows",
+        ),
+        "/healthz": (healthz, document(Health), JSONResponse, "Whether the process runs"),
+        "/readyz": (
+            readyz,
+            document(Readiness),
+            JSONResponse,
+            "Which version answers; whether the next one can",
+        ),
         "/metrics": (counters, None, PlainTextResponse, "Counters for Prometheus"),
     }
     for path, (endpoint, answer, kind, summary) in described.items():
@@ -175,6 +210,10 @@ def create_app(
     paths = {route.path for route in app.routes if hasattr(route, "path")}
     app.add_middleware(Guard, hosts=config.hosts, token=token, metrics=metrics, paths=paths)
     return app
+
+
+class _Jpeg(Response):
+    media_type = "image/jpeg"
 
 
 async def _fail(_: Request, __: Exception) -> Response:

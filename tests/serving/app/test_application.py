@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import re
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from matplotlib.path import Path as Outline
+from PIL import Image
 from starlette.testclient import TestClient
 
 from landmark_ml.config import AppConfig
@@ -61,6 +63,7 @@ def test_several_photos_get_the_answers_of_the_predictor(app: App, predictor: Pr
         "threshold": 0.5,
         "framing": "squash",
         "visible": 1.0,
+        "samples": 0,
     }
 
 
@@ -77,6 +80,30 @@ def test_parameters_reach_the_predictor(app: App, predictor: Predictor) -> None:
     assert predictions(response.json()) == predictor.predict(PHOTOS[:1], top_k=1, threshold=1.0)
     for wrong in ({"top_k": 0}, {"top_k": 51}, {"threshold": 2}, {"threshold": "nan"}):
         assert app.client.post("/api/tag", params=wrong, files=form(PHOTOS[0])).status_code == 422
+
+
+def test_it_lists_the_landmarks_it_knows_with_their_places(app: App) -> None:
+    known = app.client.get("/api/landmarks").json()
+    assert known["model"]["version"] == 7
+    castle, tower, nowhere = known["landmarks"]
+    assert castle["landmark"] == "Château d'If"
+    assert tower == {
+        "landmark": "Eiffel Tower",
+        "latitude": 48.8584,
+        "longitude": 2.2945,
+        "city": "Paris",
+        "country": "France",
+        "tags": ["tower", "paris"],
+    }
+    assert nowhere["latitude"] is None
+    assert nowhere["tags"] == []
+
+
+def test_two_samples_are_drawn(app: App) -> None:
+    samples = [app.client.get(f"/api/sample?number={number}").content for number in (1, 2)]
+    assert [Image.open(io.BytesIO(sample)).format for sample in samples] == ["JPEG", "JPEG"]
+    assert samples[0] != samples[1]
+    assert app.client.get("/api/sample?number=3").status_code == 422
 
 
 def test_a_bad_photo_leaves_the_others_alone(app: App, predictor: Predictor) -> None:
@@ -391,7 +418,8 @@ def test_readiness_tells_strangers_no_address(app: App) -> None:
 
 def test_metrics_count_requests_and_what_photos_showed(app: App) -> None:
     files = [("photos", ("a.jpg", data)) for data in (colour_photo(RED), colour_photo(WHITE), b"x")]
-    app.client.post("/api/tag", files=files)
+    # As the page asks; photos are counted by the model's own threshold all the same.
+    app.client.post("/api/tag?threshold=0", files=files)
     app.client.get("/secret/holiday.jpg")
     lines = app.client.get("/metrics").text.splitlines()
     assert 'landmarks_requests_total{method="POST",path="/api/tag",status="200"} 1.0' in lines

@@ -29,8 +29,10 @@ COPY_IMAGE = """async (data) => {
 
 HOLD_UPLOADS = """() => {
   window.held = [];
-  const send = XMLHttpRequest.prototype.send;
-  XMLHttpRequest.prototype.send = function hold(file) { held.push(() => send.call(this, file)); };
+  const { fetch } = window;
+  window.fetch = (...request) => new Promise((resolve, reject) => {
+    held.push(() => fetch(...request).then(resolve, reject));
+  });
 }"""
 
 
@@ -94,16 +96,25 @@ def test_what_cannot_be_read_is_not_blamed_on_the_server(
     visit.page.evaluate("() => held.forEach((send) => send())")
     visit.answered()
     assert texts(visit.page, ".landmark") == ["No answer", "No answer", "Château d'If"]
-    for told in texts(visit.page, ".failed .place"):
+    for told in texts(visit.page, "[data-kind=error] .place"):
         assert told.startswith("This cannot be read. Is it a folder")
     # Chromium tells the console of every file that it cannot read.
     visit.complaints.clear()
 
 
-def test_a_server_that_is_gone_is_reported(visit: Visit, photos: Path) -> None:
-    visit.page.route("**/api/tag*", lambda route: route.abort())
-    visit.give(photos / "red.jpg")
-    assert texts(visit.page, ".place") == ["The server does not answer. Is it still running?"]
+def test_a_server_that_is_gone_is_reported_once_and_photos_wait(visit: Visit, photos: Path) -> None:
+    page = visit.page
+    page.route("**/api/tag*", lambda route: route.abort())
+    page.set_input_files("#choose", [str(photos / "red.jpg")] * 6)
+    page.get_by_role("alert").wait_for()
+    assert texts(page, "#reason") == ["The server does not answer. Is it still running?"]
+    page.wait_for_selector("#progress:has-text('6 waiting')")
+    assert set(texts(page, ".landmark")) == {"Waiting…"}
+    page.unroute("**/api/tag*")
+    page.get_by_role("button", name="Try again").click()
+    visit.answered()
+    page.wait_for_selector("#progress:has-text('6 answered')")
+    assert not page.is_visible("#away")
     visit.complaints.clear()
 
 

@@ -56,28 +56,27 @@ def test_a_wrong_token_is_reported(wrong: str, visit: Visit) -> None:
     assert not refused.is_visible()
 
 
-def test_the_model_is_named_again_after_another_sign_in(visit: Visit, photos: Path) -> None:
+def test_photos_wait_for_another_token(visit: Visit, photos: Path) -> None:
     sign_in(visit, "sesame")
     visit.page.wait_for_selector("#model:has-text('version 7')")
     # As from a server that was started again with another token.
     visit.page.route("**/api/tag*", lambda route: route.fulfill(status=401, json={}), times=1)
-    visit.give(photos / "red.jpg")
-    assert visit.page.is_visible("#sign-in")
+    visit.page.set_input_files("#choose", [str(photos / "red.jpg")])
+    visit.page.wait_for_selector("#sign-in")
     assert visit.page.inner_text("#model") == ""
     sign_in(visit, "sesame")
     visit.page.wait_for_selector("#model:has-text('version 7')")
+    visit.answered()
+    assert texts(visit.page, ".landmark") == ["Eiffel Tower"]
 
 
-def test_photos_without_a_token_got_no_answer(visit: Visit, photos: Path) -> None:
-    progress = visit.page.locator("#progress")
-    visit.give(photos / "red.jpg", photos / "green.jpg")
-    assert progress.inner_text() == "2 photos got no answer"
+def test_photos_wait_for_the_first_token(visit: Visit, photos: Path) -> None:
+    given = [str(photos / name) for name in ("red.jpg", "green.jpg", "notes.jpg")]
+    visit.page.set_input_files("#choose", given)
+    visit.page.wait_for_selector("#progress:has-text('3 waiting')")
     sign_in(visit, "sesame")
-    visit.page.wait_for_selector("#model:has-text('version 7')")
-    visit.give(photos / "red.jpg", photos / "notes.jpg")
-    assert progress.inner_text() == "2 photos answered, 1 could not be read, 2 got no answer"
-    visit.page.click("#again")
-    assert progress.inner_text() == ""
+    visit.answered()
+    visit.page.wait_for_selector("#progress:has-text('2 answered, 1 could not be read')")
 
 
 def test_a_photo_refused_before_the_token_was_given_is_sent_again(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 WAIT_MS = 60_000
 
@@ -36,8 +36,15 @@ class Visit:
 
     def answered(self) -> None:
         """Wait for the answers of photos that were given."""
-        self.page.wait_for_selector(".card")
+        self.page.wait_for_selector(".card", state="attached")
         self.page.wait_for_selector(".card[aria-busy]", state="detached")
+
+    def open(self, name: str) -> Locator:
+        """Open the card of a photo, if it is not open, and give it."""
+        card = self.page.locator(".card", has_text=name)
+        if card.locator(".face").get_attribute("aria-expanded") == "false":
+            card.locator(".face").click()
+        return card
 
 
 def texts(page: Page, selector: str) -> list[str]:
