@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from landmark_ml.config import TagConfig
+from landmark_ml.console import counted
 from landmark_ml.inference.predictor import what_to_expect
 from serving.tagging import TagResult, run_tagging
 from serving.tagging.table import printable
@@ -17,8 +18,8 @@ MOST_SHOWN = 20
 
 
 def main(config: TagConfig) -> None:
-    """Tag the library and print what it holds; refused photos are no failure."""
-    print_tagging(run_tagging(config))
+    """Tag the library and print what it holds; single photos that are refused are no failure."""
+    run_tagging(config, print_tagging)
 
 
 def print_tagging(result: TagResult) -> None:
@@ -30,8 +31,12 @@ def print_tagging(result: TagResult) -> None:
         counts = ", ".join(f"{count:,} {action}" for action, count in result.sidecars.items())
         dry = " if this were no dry run" if result.dry_run else ""
         print(f"sidecars    {counts}{dry}: see {result.out}/sidecars.csv")
+    for (folder, reason), count in result.refusals.most_common(MOST_SHOWN):
+        print(f"not written {counted(count, 'sidecar')} in {folder}: {reason}")
+    if (more := len(result.refusals) - MOST_SHOWN) > 0:
+        print(f"not written and {more:,} more: sidecars.csv says where and why")
     if result.in_albums:
-        print(f"albums      {result.in_albums:,} photos: see {result.out}/albums.csv")
+        print(f"albums      {counted(result.in_albums, 'photo')}: see {result.out}/albums.csv")
     if result.gallery:
         print(f"gallery     open {result.gallery} in a browser")
     print(f"run         {result.location}")
@@ -51,7 +56,9 @@ def print_counts(result: TagResult | ClusterResult) -> None:
     if (more := result.refused.total() - len(result.examples)) > 0:
         print(f"no answer   and {more:,} more: error_code in the table says which and why")
     for suffix, count in sorted(result.other_pictures.items()):
-        print(f"not read    {count:,} files *{suffix}; export them as JPEG to have them tagged")
+        print(
+            f"not read    {counted(count, f'*{suffix} file')}; export as JPEG to have them tagged"
+        )
     for folder, reason in islice(result.unreadable.items(), MOST_SHOWN):
         print(
             f"not opened  {printable(folder)}: {reason}; the table keeps what it has of its photos"

@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Protocol
@@ -29,7 +29,7 @@ from serving.cluster.storage import (
     open_folder,
     open_photos,
 )
-from serving.tagging.library import PhotoLocations, may_change, read_places, recognise
+from serving.tagging.library import PhotoLocations, may_change, no_photos, read_places, recognise
 from serving.tagging.table import Counts, RunCounts, printable, table_row
 
 _VERSION = 1
@@ -79,12 +79,14 @@ class Workers(Protocol):
         """Yield the counts of each part when it is finished."""
 
 
-def run_cluster_tagging(config: ClusterConfig) -> ClusterResult:
-    """Tag photos on a Ray cluster and record the counts in an MLflow run.
+def run_cluster_tagging(
+    config: ClusterConfig, show: Callable[[ClusterResult], object] = lambda _: None
+) -> ClusterResult:
+    """Tag photos on a Ray cluster, record the counts in an MLflow run, and show them.
 
     The run holds the parameters, addresses included, but no photo's name or position. Raises
-    ValueError when photos, model or cluster are not there, OSError when the table cannot be written
-    or a worker cannot go on.
+    ValueError when photos, model or cluster are not there or no photo could be read, OSError when
+    the table cannot be written or a worker cannot go on.
     """
     if not config.photos:
         raise ValueError("photos is empty; name a folder or an address: photos=s3://bucket/path")
@@ -96,6 +98,9 @@ def run_cluster_tagging(config: ClusterConfig) -> ClusterResult:
             network = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
         result = tag_photos(config, f"{version.name}/{version.version}", network, workers)
         result.record(run, "the table stays where `out` says")
+        show(result)
+        if failure := result.failure():
+            raise ValueError(failure)
     return result
 
 
@@ -105,7 +110,7 @@ def tag_photos(
     """Bring the table up to date with the photos that are there now.
 
     model: registered version, such as `landmarks/3`; network: files of its exported network. Raises
-    ValueError when there are no photos, but there were before.
+    ValueError when there are no photos.
     """
     # Absolute, because a worker starts in another folder than this process.
     photos_at, out = (str(local_folder(place) or place) for place in (config.photos, config.out))
@@ -121,12 +126,15 @@ def tag_photos(
         count = listing.fill(Bar(photos.walk(), desc="looking", unit=" photos"))
         result.other_pictures, result.unreadable = photos.other_pictures, photos.unreadable
         written = store.indexes()
-        if written and not count:
-            raise ValueError(
-                f"photos={photos_at} holds no photos, but did before; its disk may not be mounted,"
-                " or the address may be another. If they are gone for good, remove the parts in"
-                f" {out} or give another out"
-            )
+        if not count:
+            reason = no_photos(photos.other_pictures, photos.unreadable)
+            if written:
+                reason = (
+                    "holds no photos, but did before; its disk may not be mounted, or the address"
+                    " may be another. If they are gone for good, remove the parts in"
+                    f" {out} or give another out"
+                )
+            raise ValueError(f"photos={photos_at} {reason}")
         bits = store.fix_bits(bits_for(count, config.part_photos), photos_at)
 
         def parts() -> Iterator[Part]:

@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from landmark_ml.config import user_path
+from landmark_ml.console import listed
 from landmark_ml.files import is_of_the_system
 from landmark_ml.geo.gazetteer import Gazetteer, Place
 from landmark_ml.geo.reverse_geocode import KnownNames, KnownPlace, Location, Towns
@@ -152,6 +153,17 @@ class Library:
         if within not in self.unreadable:
             logger.warning("%s cannot be opened and is left out: %s", path, error)
             self.unreadable[within] = error.strerror or str(error)
+
+
+def no_photos(other_pictures: Mapping[str, int], unreadable: Mapping[Path, str]) -> str:
+    """What a library without photos holds instead, and what to do; see `Library`."""
+    if unreadable:
+        folders = [f"{folder}: {reason}" for folder, reason in unreadable.items()]
+        return f"gave no photos, because folders could not be opened: {listed(folders)}"
+    others = listed([f"{count:,} *{suffix}" for suffix, count in sorted(other_pictures.items())])
+    if others:
+        return f"holds no photos that can be read, but {others}; export those as JPEG"
+    return "holds no photos; name the folder of your photos"
 
 
 CANNOT_BE_READ = "cannot_be_read"

@@ -63,9 +63,13 @@ def write_sidecars(
     *,
     model: str,
     country_codes: Mapping[str, str],
-) -> Counter[str]:
-    """Update the sidecar of every photo, list the changes in `sidecars.csv`, count the actions."""
+) -> tuple[Counter[str], Counter[tuple[str, str]]]:
+    """Update the sidecar of every photo and list the changes in `sidecars.csv`.
+
+    Returns the number of sidecars by action, and of those refused by folder and reason.
+    """
     done: Counter[str] = Counter()
+    refusals: Counter[tuple[str, str]] = Counter()
     swept: set[Path] = set()
     with (
         file_of_out(user_path(config.out) / SIDECARS_CSV) as path,
@@ -98,10 +102,12 @@ def write_sidecars(
             if change is None:
                 continue
             done[change.action] += 1
+            if change.action == "refused":
+                refusals[printable(change.sidecar.parent), change.detail] += 1
             if change.action != "kept":
                 sidecar = printable(change.sidecar.relative_to(root))
                 lines.writerow([printable(photo.path), sidecar, change.action, change.detail])
-    return done
+    return done, refusals
 
 
 def update_sidecar(
@@ -139,7 +145,10 @@ def update_sidecar(
             # own: another tagger, with another `out`, may write the same sidecar.
             target = sidecar.resolve()
             write_whole(target, after, f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    except (XmpError, PhotoError, OSError) as error:
+    except OSError as error:
+        # Without the number, and the scratch file that nobody asked for.
+        return SidecarChange(sidecar, "refused", error.strerror or str(error))
+    except (XmpError, PhotoError) as error:
         return SidecarChange(sidecar, "refused", str(error))
     action = "created" if before is None else "changed"
     return SidecarChange(sidecar, action, ", ".join(tags.lists[SUBJECT]))

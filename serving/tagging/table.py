@@ -181,6 +181,13 @@ class RunCounts(Counts):
             "tag/seconds": self.seconds,
         }
 
+    def failure(self) -> str:
+        """Why the run is no success, and what to do; empty when it is one."""
+        if self.photos > self.refused.total():
+            return ""
+        codes = ", ".join(f"{code} {count:,}" for code, count in self.refused.most_common())
+        return f"no photo could be read ({codes}); the reasons stand above and in the table"
+
     def record(self, run: Run, table: str) -> None:
         """Log the counts to an MLflow run. table: a clause that says where the table is."""
         run.log_metrics(self.metrics())

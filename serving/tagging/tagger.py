@@ -6,14 +6,14 @@ import contextlib
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from landmark_ml.config import TagConfig, user_path
-from landmark_ml.console import Bar
+from landmark_ml.console import Bar, counted
 from landmark_ml.tracking import run as tracking
 from serving.champion import Loaded, find_version, load_version
 from serving.tagging.gallery import write_gallery
@@ -23,6 +23,7 @@ from serving.tagging.library import (
     PhotoLocations,
     Tagged,
     may_change,
+    no_photos,
     read_places,
     recognise,
 )
@@ -46,15 +47,26 @@ class TagResult(RunCounts):
     """What a library holds and what was done about it.
 
     expected: what the model tags, see `inference.predictor.what_to_expect`. sidecars: number by
-    action, or in a dry run what it would be; gallery: its first page.
+    action, or in a dry run what it would be; refusals: number of those refused by folder and
+    reason; gallery: its first page.
     """
 
     out: Path
     expected: dict[str, float]
     sidecars: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
     dry_run: bool = False
     in_albums: int = 0
     gallery: Path | None = None
+
+    def failure(self) -> str:
+        """What was asked for and could not be done, and what to do; empty when all was."""
+        if (failure := super().failure()) or not self.refusals:
+            return failure
+        return (
+            f"{counted(self.refusals.total(), 'sidecar')} could not be written, for the reasons"
+            " above; mend those and tag again: only what is missing is written"
+        )
 
     def metrics(self) -> dict[str, float]:
         """Counts for the MLflow run."""
@@ -66,12 +78,15 @@ class TagResult(RunCounts):
         }
 
 
-def run_tagging(config: TagConfig) -> TagResult:
-    """Tag a library and record the counts in an MLflow run.
+def run_tagging(
+    config: TagConfig, show: Callable[[TagResult], object] = lambda _: None
+) -> TagResult:
+    """Tag a library, record the counts in an MLflow run, and show them.
 
     The run holds the parameters, folders included, but no photo's name or position. Raises
     ValueError when the folder or the model is not there, another process tags to `out`, or links
-    are asked for and `out/albums` holds other files.
+    are asked for and `out/albums` holds other files; once all is shown, also when no photo could be
+    read or a sidecar was refused.
     """
     if not config.photos:
         raise ValueError("photos is empty; name the folder of your photos: photos=<folder>")
@@ -90,6 +105,9 @@ def run_tagging(config: TagConfig) -> TagResult:
         run = held.enter_context(tracking.start_run(config, "tag", {"kind": "tag"}))
         result = tag_library(library, load_version(find_version(config.model)), config)
         result.record(run, f"the table ({PARQUET}, {CSV}) stays on the machine that made it")
+        show(result)
+        if failure := result.failure():
+            raise ValueError(failure)
     return result
 
 
@@ -97,7 +115,7 @@ def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResul
     """Recognise the photos that have no answer yet, then write table, sidecars, albums, gallery.
 
     A photo is recognised again when its file changed, or when another model version or threshold is
-    asked for. Raises ValueError when the library is empty but was not before, or when `out` holds
+    asked for. Raises ValueError when the library is empty, or when `out` holds
     the table of another library.
     """
     out = user_path(config.out)
@@ -109,12 +127,14 @@ def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResul
     with Journal(out / JOURNAL) as journal:
         journal.bind(library.root.resolve())
         found = journal.scan(Bar(library.walk(), desc="looking", unit=" photos"))
-        if not found and not journal.is_new:
-            raise ValueError(
-                f"photos={library.root} holds no photos, but did before; if its disk is not"
-                " mounted, mount it and start again. If they are gone for good, remove"
-                f" {out / JOURNAL}"
-            )
+        if not found:
+            reason = no_photos(library.other_pictures, library.unreadable)
+            if not journal.is_new:
+                reason = (
+                    "holds no photos, but did before; if its disk is not mounted, mount it and"
+                    f" start again. If they are gone for good, remove {out / JOURNAL}"
+                )
+            raise ValueError(f"photos={library.root} {reason}")
         result.photos = found + journal.keep(library.unreadable, asked)
         result.other_pictures, result.unreadable = library.other_pictures, library.unreadable
         waiting = journal.count_waiting(asked)
@@ -137,7 +157,7 @@ def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResul
 
         write_tables(result.counted(table_row(photo, result.model) for photo in answers()), out)
         if config.sidecars != "none":
-            result.sidecars = write_sidecars(
+            result.sidecars, result.refusals = write_sidecars(
                 answers(),
                 library.root,
                 config,

@@ -273,8 +273,9 @@ def test_what_lies_in_out_is_no_photo(config: ClusterConfig, recognised: Any, ph
 def test_no_photos_make_no_parts(config: ClusterConfig, recognised: Any, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     empty = replace(config, photos=str(tmp_path / "none"))
-    assert recognised(empty) == 0
-    assert list(files(empty)) == ["_layout.json"]
+    with pytest.raises(ValueError, match="holds no photos; name the folder of your photos"):
+        recognised(empty)
+    assert not files(empty)
 
 
 def test_photos_must_be_named_and_be_there(config: ClusterConfig, recognised: Any) -> None:

@@ -342,7 +342,7 @@ def test_a_photo_that_cannot_be_read_today_keeps_what_was_said_of_it(
 
     def write(found: Prediction) -> dict[str, int]:
         tagged = [Tagged(Path(photo.name), found)]
-        return write_sidecars(tagged, photo.parent, config, model="m/1", country_codes=CODES)
+        return write_sidecars(tagged, photo.parent, config, model="m/1", country_codes=CODES)[0]
 
     assert write(answer) == {"created": 1}
     before = photo.with_name("tower.jpg.xmp").read_bytes()

@@ -171,8 +171,12 @@ def test_an_empty_library_has_an_empty_table(
 ) -> None:
     (tmp_path / "none").mkdir()
     empty = TagConfig(photos=str(tmp_path / "none"), out=config.out)
-    assert run(empty, loaded).photos == 0
-    assert parquet(empty) == {}
+    for _ in range(2):
+        with pytest.raises(ValueError, match="holds no photos; name the folder of your photos"):
+            run(empty, loaded)
+    (tmp_path / "none" / "1.CR2").write_bytes(b"raw")
+    with pytest.raises(ValueError, match=r"no photos that can be read, but 1 \*\.cr2; export"):
+        run(empty, loaded)
 
 
 def test_a_library_whose_photos_are_all_gone_at_once_is_refused(

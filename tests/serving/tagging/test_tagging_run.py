@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -13,8 +15,9 @@ from filelock import FileLock
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from experiments import tag
+from experiments import cli, tag
 from landmark_ml.config import TagConfig
+from landmark_ml.files import write_whole
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from serving.champion import find_version, load_version
 from serving.tagging import run_tagging
@@ -79,8 +82,44 @@ def test_the_run_holds_counts(
     said = capsys.readouterr().out
     assert "7, of a landmark 4" in said
     assert "empty.png: empty:" in said
-    assert "1 files *.cr2" in said
+    assert "1 *.cr2 file;" in said
     assert found.info.run_id in said
+
+
+def test_a_folder_that_may_not_be_written_to_fails_the_run_in_words(
+    config: TagConfig,
+    registered: str,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def read_only(path: Path, content: bytes, scratch_name: str) -> None:
+        if path.parent.name == "paris":
+            raise PermissionError(errno.EPERM, "Operation not permitted", scratch_name)
+        write_whole(path, content, scratch_name)
+
+    monkeypatch.setattr("serving.tagging.sidecars.write_whole", read_only)
+    asked = replace(config, model=registered, sidecars="photo.jpg.xmp")
+    monkeypatch.setattr(sys, "argv", ["landmarks"])
+    with pytest.raises(SystemExit, match=r"^error: 2 sidecars could not be written.*tag again"):
+        cli.run(lambda: tag.main(asked))
+    said = capsys.readouterr().out
+    assert f"not written 2 sidecars in {photos}/2024/paris: Operation not permitted" in said
+    listed = (Path(config.out) / "sidecars.csv").read_text(encoding="utf-8")
+    assert "tower.jpg.xmp,refused,Operation not permitted" in listed
+    assert last_run().info.status == "FAILED"
+    monkeypatch.undo()
+    assert run_tagging(asked).sidecars["created"] == 2
+
+
+def test_a_library_in_which_nothing_can_be_read_fails_the_run(
+    config: TagConfig, registered: str, tmp_path: Path
+) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "empty.jpg").touch()
+    with pytest.raises(ValueError, match=r"no photo could be read \(empty 1\)"):
+        run_tagging(replace(config, model=registered, photos=str(tmp_path / "bad")))
+    assert len(parquet(config)) == 1
 
 
 def test_the_model_may_be_named_in_three_ways(registered: str) -> None:
