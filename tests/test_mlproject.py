@@ -84,26 +84,24 @@ def test_the_fields_of_an_answer_are_laid_between_their_markers() -> None:
     assert "old" not in page
 
 
-def test_commands_to_copy_need_no_conda() -> None:
-    commands = texts_with("mlflow run . ")
-    assert len(commands) >= 5
-    assert not [text for text in commands if "--env-manager" not in text]
-
-
 def parameters_given(text: str) -> list[tuple[str, str]]:
-    """Entry point, or "" where none is named, and parameter of every `-P name=` of a page."""
-    found = []
-    for line in text.replace("\\\n", " ").splitlines():
-        for span in re.split(r"(?=\bmake [a-z]|\bmlflow run )", line):
-            named = re.match(r"make ([a-z]+)|mlflow run \. [^`]*?-e ([a-z]+)", span)
-            entry = next((name for name in named.groups() if name), "") if named else ""
-            found += [(entry, name) for name in re.findall(r"-P ([a-z_]+)=", span)]
-    return found
+    """Entry point and parameter of every `make` and `landmarks` command of a page."""
+    commands = re.findall(r"\b(?:make|landmarks) ([a-z]+)([^`#\n]*)", text.replace("\\\n", " "))
+    return [
+        (entry, name)
+        for entry, values in commands
+        if entry in ENTRY_POINTS
+        for name in re.findall(r" (?:--)?([a-z_]+)(?==)| --([a-z_]+)", values)
+        for name in name
+        if name
+    ]
 
 
 def test_the_documents_use_parameters_that_exist() -> None:
-    known = {entry: {field.name for field in settable(entry)} for entry in ENTRY_POINTS}
-    anywhere = set().union(*known.values())
+    known = {
+        entry: {"config", "json", *(field.name for field in settable(entry))}
+        for entry in ENTRY_POINTS
+    }
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/*.md")]
     given = [
         (page.name, entry, name)
@@ -111,9 +109,7 @@ def test_the_documents_use_parameters_that_exist() -> None:
         for entry, name in parameters_given(page.read_text(encoding="utf-8"))
     ]
     assert len({entry for _, entry, _ in given}) >= 6
-    # `name` stands for any.
-    wrong = [one for one in given if one[2] != "name" and one[2] not in known.get(one[1], anywhere)]
-    assert not wrong
+    assert not [one for one in given if one[2] not in known[one[1]]]
 
 
 def test_nothing_is_installed_from_an_index_that_does_not_have_it() -> None:
