@@ -200,6 +200,8 @@ def run(main: Callable[[], object]) -> None:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     # MLflow warns of its own inference of schemas, which is not used here.
     warnings.filterwarnings("ignore", module=r"mlflow\.")
+    # It would print addresses of runs between our lines, and into a JSON document.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # Its bar for every single file would drown ours.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # Threads of libgomp wait for one another by spinning, milliseconds long; beside other work they

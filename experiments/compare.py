@@ -1,5 +1,8 @@
 """`landmarks compare`: the finished runs of an experiment side by side."""
 
+import json
+from dataclasses import asdict
+
 from landmark_ml.config import CompareConfig
 from landmark_ml.reports.comparison import (
     ComparisonResult,
@@ -12,7 +15,25 @@ from landmark_ml.reports.comparison import (
 
 def main(config: CompareConfig) -> None:
     """Print the table and what it shows, and log both as a report."""
-    print_comparison(run_comparison(config))
+    result = run_comparison(config)
+    if config.json:
+        print(to_json(result))
+    else:
+        print_comparison(result)
+
+
+def to_json(result: ComparisonResult) -> str:
+    """What `print_comparison` prints; a number that was not recorded is null."""
+    comparison = result.comparison
+    content = {
+        "runs": json.loads(comparison_table(comparison).to_json(orient="records")),
+        "verdict": verdict(comparison),
+        "left_out": [asdict(run) for run in comparison.left_out],
+        "caution": comparison.caution,
+        "report": result.report,
+        "run_id": result.run_id,
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False)
 
 
 def print_comparison(result: ComparisonResult) -> None:

@@ -1,12 +1,34 @@
 """`landmarks evaluate`: judge a registered model on photos it was not trained on."""
 
+import json
+
+import pandas as pd
+
 from landmark_ml.config import EvaluateConfig
 from landmark_ml.evaluation.report import EvaluationResult, run_evaluation, summary_table
 
 
 def main(config: EvaluateConfig) -> None:
     """Ask the model, measure, log, and print what came of it."""
-    print_evaluation(run_evaluation(config))
+    result = run_evaluation(config)
+    if config.json:
+        print(to_json(result))
+    else:
+        print_evaluation(result)
+
+
+def to_json(result: EvaluationResult) -> str:
+    """Every metric, which photos they are of, and where page and run are; NaN is null."""
+    content = {
+        "model": result.model,
+        "data": result.photos.dataset.name,
+        "metrics": json.loads(pd.Series(result.report.metrics).to_json(double_precision=15)),
+        "left_out": result.photos.left_out,
+        "not_known": result.photos.unchecked,
+        "page": result.page,
+        "run_id": result.run_id,
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False)
 
 
 def print_evaluation(result: EvaluationResult) -> None:

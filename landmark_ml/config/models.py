@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from landmark_ml.config.fields import (
     BELOW_ONE,
@@ -21,6 +22,9 @@ from landmark_ml.config.training import DataConfig
 _ANSWERING = "registered model whose champion answers, or `name/3`, `name@alias`"
 
 
+_as_json = partial(option, False, "print one JSON document and nothing else")
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(DataConfig):
     """A model and the photos to judge it on."""
@@ -35,6 +39,7 @@ class EvaluateConfig(DataConfig):
         200, "landmark photos to judge under each corruption; 0: skip", unit="photos"
     )
     resamples: int = option(1000, "resamples of the bootstrap intervals", POSITIVE)
+    json: bool = _as_json()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +57,7 @@ class CompareConfig(Configuration):
         ("newest", "best"),
     )
     seed: int = option(0, "seed of the bootstrap")
+    json: bool = _as_json()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +116,7 @@ class HistoryConfig(Configuration):
     """Which model's history to print."""
 
     model: str = option("landmarks", "registered model whose alias history is printed")
+    json: bool = _as_json()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +135,7 @@ class QueryConfig(Configuration):
     photo: str = option("", "photo to ask about")
     url: str = option("http://127.0.0.1:5001", "address of the server that `serve` started")
     top_k: int = option(5, "candidates shown", POSITIVE)
+    json: bool = _as_json()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,6 +133,8 @@ def test_the_terminal_says_the_same(
     assert "top-1 " in printed
     assert "0.960 (" in printed
     assert result.run_id in printed
+    said = json.loads(evaluate.to_json(result))
+    assert said["metrics"]["top1"] == result.report.metrics["top1"]
 
 
 def test_a_model_that_is_not_there_is_named(tracking_uri: str, root: Path) -> None:

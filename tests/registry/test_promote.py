@@ -320,6 +320,9 @@ def test_two_rollbacks_and_the_history_of_them(
     history.main(HistoryConfig(model=name))
     printed = capsys.readouterr().out
     assert "it tagged cats" in printed
+    history.main(HistoryConfig(model=name, json=True))
+    told = json.loads(capsys.readouterr().out)
+    assert [entry["champion"] for entry in told] == ["1", "2", "3", "2", "1"]
     rows, _ = tell_history(HistoryConfig(model=name))
     expected = ["register 1", "promote 2", "promote 3", "rollback 2", "rollback 1"]
     assert [row["what"] for row in rows] == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import math
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -350,6 +351,10 @@ def test_the_entry_point_prints_the_report(
     entry_point.main(config)
     assert asked == [config]
     assert "report" in capsys.readouterr().out
+    entry_point.main(CompareConfig(json=True))
+    printed = json.loads(capsys.readouterr().out)
+    assert [run["rank"] for run in printed["runs"]] == [*range(1, len(printed["runs"]) + 1)]
+    assert printed["report"] == result.report
 
 
 def test_a_comparison_that_fails_ends_as_failed(tracking_uri: str) -> None:

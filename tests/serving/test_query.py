@@ -109,6 +109,15 @@ def test_a_landmark_is_shown_with_its_place(
     assert [base64.b64decode(image) for image in sent["inputs"]] == [photo.read_bytes()]
 
 
+def test_the_answer_is_printed_as_json(
+    server: Answers, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = answer([TOWER, NOWHERE], 0.95, 0.5, None)
+    server.set(found)
+    assert main(QueryConfig(photo=str(photo), url=server.url, json=True)) == 0
+    assert json.loads(capsys.readouterr().out) == found
+
+
 def test_a_photo_for_this_machine_goes_to_no_proxy(
     server: Answers, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
