@@ -182,7 +182,7 @@ def _read(parser: Parser, path: str, defaults: Configuration) -> dict[str, str]:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name.lower(), known, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), known, n=2, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else "--help lists those there are"
 
 

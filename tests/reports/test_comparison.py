@@ -289,6 +289,7 @@ def test_the_run_says_what_it_is(result: ComparisonResult) -> None:
     assert run.data.params == {
         "experiment": EXPERIMENT,
         "filter": "",
+        "json": "False",
         "most": "20",
         "order": "newest",
         "seed": "0",
