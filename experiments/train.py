@@ -1,5 +1,6 @@
 """`landmarks transfer`, `ensemble`, `finetune`, `distill` or `scratch`: train a model."""
 
+import os
 import shlex
 
 from experiments.cli import share_among
@@ -13,34 +14,41 @@ def main(config: TrainConfig) -> None:
     share_among(config.processes)
     result = train_together(config)
     if result is not None:
-        print_result(result)
+        print_result(config, result)
 
 
-def print_result(result: TrainResult) -> None:
+def print_result(config: TrainConfig, result: TrainResult) -> None:
     """Print test metrics with intervals, where the run is, and what to do next."""
     print(f"\ntest top-1  {interval(result.metrics, 'top1')}")
     print(f"test top-3  {interval(result.metrics, 'top3')}")
     print(f"to expect   {what_to_expect(result.expected)}")
     print(f"time        {result.seconds:.0f} s")
     print(f"run         {result.location}")
-    serve = f"make serve model={result.model_uri}   serve this model on 127.0.0.1"
-    promote = ""
-    if (version := result.registered) is not None:
+    version = result.registered
+    name = result.model_uri if version is None else version.name
+    model = "" if name == "landmarks" else f" model={shlex.quote(name)}"
+    following = {"make ui": "open MLflow, where the address above shows the run"}
+    if version is not None:
         state = "is now the champion" if version.is_champion else "is now the challenger"
-        print(f"registered  {version.name} version {version.version} {state}: {version.reason}")
-        model = "" if version.name == "landmarks" else f" model={shlex.quote(version.name)}"
-        if version.is_champion:
-            serve = f"make serve{model:<18} serve the champion on 127.0.0.1"
-        else:
-            values = f"candidates={version.version} data=<the same>"
-            promote = f"make promote{model} {values}   judge it against the champion"
+        print(f"registered  {name} version {version.version} {state}: {version.reason}")
+        if not version.is_champion:
+            data = shlex.quote(config.data)
+            promote = f"make promote{model} candidates={version.version} data={data}"
+            following = {promote: "judge it against the champion"} | following
+            model = f" model={result.model_uri}"
+    photo = shlex.quote(os.path.relpath(result.example))
+    following |= {
+        f"make serve{model}": "serve it on 127.0.0.1",
+        f"make query photo={photo}": "ask it, in another terminal",
+    }
+    if config.data == "postcards":
+        following[f"make {config.recipe} data=<folder> model=photos"] = "learn your own photos"
+    elif version is not None and version.is_champion:
+        following[f"make tag photos=<folder>{model}"] = "tag a photo library"
     print("\nnext:")
-    if promote:
-        print(f"  {promote}")
-    print("  make ui                      see the run, its figures and the model in MLflow")
-    print(f"  {serve}")
-    print("  make query photo=photo.jpg   ask it about a photo")
-    print("  make transfer data=<folder> model=photos   use your own photos")
+    width = max(map(len, following))
+    for command, what in following.items():
+        print(f"  {command:<{width}}  {what}")
 
 
 def interval(metrics: dict[str, float], name: str) -> str:

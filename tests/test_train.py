@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from experiments import cli, train
+from experiments.recipes import RECIPES
 from landmark_ml.registry.register import Registered
 from landmark_ml.training.run import TrainResult
 
@@ -22,23 +25,38 @@ METRICS = {
 }
 
 
-def printed(capsys: pytest.CaptureFixture[str], registered: Registered | None) -> str:
-    train.print_result(TrainResult("id", "run 'x'", METRICS, {}, "models:/m-1", registered, 12.0))
+def printed(
+    capsys: pytest.CaptureFixture[str], registered: Registered | None, data: str = "postcards"
+) -> str:
+    photo = Path("photos/test/Eiffel Tower/1.jpg").resolve()
+    result = TrainResult("id", "run 'x'", METRICS, {}, "models:/m-1", registered, 12.0, photo)
+    train.print_result(replace(RECIPES["scratch"](), data=data), result)
     return capsys.readouterr().out
 
 
-def test_a_champion_is_served_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
-    said = printed(capsys, Registered("my photos", 1, True, "the first version"))
-    assert "make serve model='my photos'" in said
-    assert "make serve   " in printed(capsys, Registered("landmarks", 1, True, "the first version"))
+def test_a_champion_is_served_by_its_name_and_asked_about_a_test_photo(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = printed(capsys, Registered("my photos", 1, True, "the first version"), data="photos")
+    assert "make serve model='my photos'  " in said
+    assert "make query photo='photos/test/Eiffel Tower/1.jpg'  " in said
+    assert "make tag photos=<folder> model='my photos'" in said
+    assert "your own photos" not in said
+
+
+def test_after_the_postcards_come_your_own_photos(capsys: pytest.CaptureFixture[str]) -> None:
+    said = printed(capsys, Registered("landmarks", 1, True, "the first version"))
+    assert "make serve   " in said
+    assert "make scratch data=<folder> model=photos" in said
+    assert "make tag" not in said
 
 
 def test_a_challenger_is_served_on_the_port_that_is_asked(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    said = printed(capsys, Registered("photos", 2, False, "version 1 is the champion"))
+    said = printed(capsys, Registered("photos", 2, False, "version 1 is the champion"), "my data")
     assert "make serve model=models:/m-1" in said
-    assert "make promote model=photos candidates=2 data=" in said
+    assert "make promote model=photos candidates=2 data='my data'  " in said
 
 
 def test_a_model_that_is_not_registered_can_be_served(capsys: pytest.CaptureFixture[str]) -> None:

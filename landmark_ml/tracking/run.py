@@ -27,7 +27,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
-from landmark_ml.config import Configuration, to_json, to_params, without_users
+from landmark_ml.config import Configuration, UiConfig, to_json, to_params, without_users
 from landmark_ml.data import MANIFEST, Dataset, Split, label_name, split_digest, write_manifest
 from landmark_ml.files import write_whole
 from landmark_ml.tracking.errors import (
@@ -124,9 +124,16 @@ class Run:
 
     @property
     def location(self) -> str:
-        """How a person finds the run: experiment, run name and id."""
-        name = mlflow.get_run(self.run_id).info.run_name
-        return f"experiment {self.experiment!r}, run {name!r} ({self.run_id})"
+        """How a person finds the run: its page in the MLflow UI.
+
+        Without the type, MLflow opens its view for language models, which hides figures.
+        """
+        uri, info = mlflow.get_tracking_uri(), mlflow.get_run(self.run_id).info
+        server = f"http://{UiConfig.host}:{UiConfig.port}"
+        if uri.startswith("http"):
+            server = without_users(uri.rstrip("/"))
+        page = f"#/experiments/{info.experiment_id}/runs/{self.run_id}"
+        return f"{server}/{page}?workflowType=machine_learning"
 
 
 def connect() -> None:

@@ -68,7 +68,8 @@ logger = logging.getLogger(__name__)
 class TrainResult:
     """What a run gave: test metrics by name (`test/top1` …) and where to find the rest.
 
-    expected: which photos the model tags, see `inference.predictor.what_to_expect`.
+    expected: which photos the model tags, see `inference.predictor.what_to_expect`. example: a test
+    photo to ask it about.
     """
 
     run_id: str
@@ -78,6 +79,7 @@ class TrainResult:
     model_uri: str
     registered: Registered | None
     seconds: float
+    example: Path
 
 
 def run_training(
@@ -171,6 +173,7 @@ def run_training(
             logged.model_uri,
             registered,
             seconds,
+            dataset.landmarks("test")[0].path,
         )
 
 
