@@ -134,7 +134,7 @@ function showThreshold() {
   find("#threshold-row").hidden = own === undefined;
   const shown = threshold ?? own ?? 0;
   const slider = find("#threshold");
-  if (document.activeElement !== slider || threshold === null) slider.value = shown;
+  slider.value = shown;
   find("#limit").textContent = `${Math.round(shown * 100)}%`;
   slider.setAttribute("aria-valuetext", find("#limit").textContent);
   find("#own").hidden = threshold === null;

@@ -16,6 +16,8 @@ export async function loadOutline(path) {
 // Show pins and what lies around them. Each has latitude, longitude, title, and may have kind,
 // marked (stands out) and choose (called at a click).
 export function drawMap(map, pins, label) {
+  // Those that stand out are drawn last, above the others.
+  pins.sort((one, other) => Boolean(one.marked) - Boolean(other.marked));
   const points = pins.map((pin) => [pin.longitude + 180, 90 - Math.min(Math.max(pin.latitude, -57), 83)]);
   const { left, top, width, height } = frame(points);
   const unit = width / WORLD.width;
