@@ -1,4 +1,4 @@
-"""`python -m benchmarks.before --tree <folder> -- -m experiments.train transfer --data=<folder>`.
+"""`python -m benchmarks.before --tree <folder> -- -m experiments transfer --data=<folder>`.
 
 Runs one command of Python by this code and by the code in another folder, in turn, and prints how
 long each takes. Every run gets an empty folder to work in, with a database and a cache of its own,
