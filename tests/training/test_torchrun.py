@@ -152,7 +152,7 @@ def test_one_run_is_logged_and_only_the_first_process_speaks(
     assert mlflow.get_run(shared).data.tags["processes"] == "2"
     said = place.said("shared.log")
     assert said.count("test top-1") == 1
-    assert said.count("12 classes,") == 1
+    assert said.count("12 landmarks,") == 1
     assert place.checkpoints() == []
 
 
