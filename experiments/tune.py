@@ -11,7 +11,9 @@ def main(config: TuneConfig) -> None:
     counts = ", ".join(f"{count} {state}" for state, count in result.counts.items())
     winner = result.winner
     print(f"\nstudy       {result.study}: {counts}")
-    print(f"best        val top-1 {result.best_top1:.4f} in trial {winner.trial}")
+    print(f"best        val top-1 {result.best_top1:.3f} in trial {winner.trial}")
+    if not winner.trial:
+        print("            no trial was better than the first, the configuration you have")
     for name, value in result.params.items():
         print(f"            {name} {value}")
     print(f"test top-1  {interval(winner.metrics, 'top1')}")

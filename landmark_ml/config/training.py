@@ -267,7 +267,11 @@ class TuneConfig(TrainConfig):
     keep: str = option("", "parameters of the space to leave as they are, such as `framing,views`")
     trials: int = option(200, "trials of the study, over all workers; 0: no limit", unit="trials")
     minutes: float = option(0.0, "when this worker starts no more trials; 0: no limit", unit="min")
-    objectives: str = option("top1", "what to optimise", ("top1", "top1,latency", "top1,size"))
+    objectives: str = option(
+        "loss",
+        "what to optimise: the calibrated validation loss, or top-1, alone or beside a cost",
+        ("loss", "top1", "loss,latency", "loss,size", "top1,latency", "top1,size"),
+    )
     pruner: str = option(
         "auto",
         "what ends hopeless trials; auto: hyperband if fine-tuning for one objective",
@@ -297,7 +301,7 @@ class TuneConfig(TrainConfig):
         if self.pruner in ("hyperband", "halving") and "," in self.objectives:
             raise ValueError(
                 f"pruner {self.pruner!r} cannot weigh two objectives; give pruner none, or"
-                " objectives top1"
+                " objectives loss or top1"
             )
         if self.processes > 1:
             raise ValueError(
@@ -319,4 +323,4 @@ class TuneConfig(TrainConfig):
         """Name of the pruner, `auto` resolved."""
         if self.pruner != "auto":
             return self.pruner
-        return "hyperband" if self.space == "finetune" and self.objectives == "top1" else "none"
+        return "hyperband" if self.space == "finetune" and "," not in self.objectives else "none"

@@ -64,7 +64,12 @@ from landmark_ml.tuning.worker import TrialRunner, Worker
 logger = logging.getLogger(__name__)
 
 _PARENT, _WORKERS = "parent_run", "workers"
-_CAPTIONS = {"top1": "val/top1", "latency": "latency, ms", "size": "size, MB"}
+_CAPTIONS = {
+    "loss": "val/calibrated_loss",
+    "top1": "val/top1",
+    "latency": "latency, ms",
+    "size": "size, MB",
+}
 _SLICES_PER_ROW = 4
 
 
@@ -128,7 +133,7 @@ def run_tuning(config: TuneConfig) -> TuneResult:
         name,
         tracking.Run(parent.run_id).location,
         summary(study),
-        best.values[0],
+        best.user_attrs["val/top1"],
         dict(best.params),
         reproduce(winning_config(config, study)),
         winner,
@@ -250,7 +255,8 @@ def log_report(config: TuneConfig, study: Study, parent: StudyRun, command: str)
     objectives = [_CAPTIONS[name] for name in config.objectives.split(",")]
     states = summary(study)
     counts = ", ".join(f"{number} {state}" for state, number in states.items())
-    headline = f"{counts}; best val/top1 {best.values[0]:.4f} in trial {best.number}"
+    top1 = best.user_attrs["val/top1"]
+    headline = f"{counts}; best val/top1 {top1:.3f} in trial {best.number}"
     texts = {
         "study.html": study_page(study, objectives, headline),
         "trials.csv": study.trials_dataframe().to_csv(index=False),
@@ -264,7 +270,7 @@ def log_report(config: TuneConfig, study: Study, parent: StudyRun, command: str)
         texts["pareto_front.csv"] = pd.DataFrame(front).to_csv(index=False)
     for path, text in texts.items():
         mlflow.MlflowClient().log_text(parent.run_id, text, path)
-    totals = {"tune/best_top1": best.values[0], "tune/trials": float(count)}
+    totals = {"tune/best_top1": top1, "tune/trials": float(count)}
     parent.log(totals | {f"tune/{state}": float(n) for state, n in states.items()}, count)
     values = {name: str(value) for name, value in best.params.items()}
     parent.set_best_params(values)

@@ -220,12 +220,15 @@ def open_study(config: TuneConfig, storage: BaseStorage, worker: int) -> Study:
             constant_liar=True,
         )
         sampler = PartialFixedSampler(kept, sampler) if kept else sampler
-        others = config.objectives.count(",")
+        goals = [
+            StudyDirection.MAXIMIZE if name == "top1" else StudyDirection.MINIMIZE
+            for name in config.objectives.split(",")
+        ]
         try:
             return optuna.create_study(
                 storage=storage,
                 study_name=config.study,
-                directions=[StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * others],
+                directions=goals,
                 sampler=sampler,
                 pruner=pruner,
                 load_if_exists=True,
@@ -326,7 +329,7 @@ def summary(study: Study) -> dict[str, int]:
 
 
 def best_trial(study: Study) -> FrozenTrial:
-    """Trial with the highest val/top1, and among equals the lowest val/calibrated_loss.
+    """Trial that is best at the first objective, and among equals the lowest val/calibrated_loss.
 
     Raises StudyError when no trial was completed.
     """
@@ -335,4 +338,7 @@ def best_trial(study: Study) -> FrozenTrial:
         failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
         why = failed[-1].user_attrs.get("error", "it was interrupted") if failed else "none began"
         raise StudyError(f"study {study.study_name!r} has no completed trial; the last one: {why}")
-    return max(done, key=lambda trial: (trial.values[0], -trial.user_attrs["val/calibrated_loss"]))
+    sign = 1 if study.directions[0] == StudyDirection.MAXIMIZE else -1
+    return max(
+        done, key=lambda trial: (sign * trial.values[0], -trial.user_attrs["val/calibrated_loss"])
+    )

@@ -60,7 +60,12 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
 _TIMED = 30
 _BYTES_PER_WEIGHT = 2
-_OBJECTIVES = {"top1": "val/top1", "latency": "latency_ms", "size": "size_mb"}
+_OBJECTIVES = {
+    "loss": "val/calibrated_loss",
+    "top1": "val/top1",
+    "latency": "latency_ms",
+    "size": "size_mb",
+}
 
 
 @dataclass
@@ -145,7 +150,7 @@ class Worker:
 
     def _train(self, trial: Trial, config: TrainConfig, run: TrialRun) -> dict[str, float]:
         """Train a configuration; metrics by name, those of the objectives among them."""
-        phase = 0
+        phase, first = 0, _OBJECTIVES[self.config.objectives.split(",")[0]]
         # The head phase before a fine-tuning says little about how the fine-tuning will end.
         last_phase = 1 + bool(self.config.epochs and self.config.finetune_epochs)
 
@@ -155,8 +160,8 @@ class Worker:
             epoch = int(metrics["epoch"])
             phase += epoch == 0
             prunable = self.config.prunes() != "none" and phase == last_phase
-            if prunable and "val/top1" in metrics:
-                trial.report(metrics["val/top1"], epoch)
+            if prunable and first in metrics:
+                trial.report(metrics[first], epoch)
                 if trial.should_prune():
                     raise TrialPruned(f"after epoch {epoch}")
 
@@ -174,9 +179,10 @@ class Worker:
         done = len(started(self.study)) - len(running(self.study))
         with contextlib.suppress(StudyError):
             best = best_trial(self.study)
-            bar.set_postfix_str(f"best top-1 {best.values[0]:.4f} (trial {best.number})")
+            top1 = best.user_attrs["val/top1"]
+            bar.set_postfix_str(f"best val top-1 {top1:.3f} (trial {best.number})", refresh=False)
             if done > bar.n:
-                progress = {"tune/best_top1": best.values[0], "tune/trials": float(done)}
+                progress = {"tune/best_top1": top1, "tune/trials": float(done)}
                 self.parent.log(progress, step=done)
         bar.update(done - bar.n)
 

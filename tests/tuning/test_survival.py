@@ -85,7 +85,7 @@ def check_trials(config: TuneConfig, count: int) -> None:
     assert [int(run.data.tags["trial"]) for run in children] == list(range(len(children)))
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics["tune/complete"] == count
-    best = max(trial.values[0] for trial in done)
+    best = min(done, key=lambda trial: trial.values[0]).user_attrs["val/top1"]
     assert parent.data.metrics["tune/best_top1"] == best
 
 

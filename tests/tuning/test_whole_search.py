@@ -98,7 +98,10 @@ def test_the_parent_sums_up(result: TuneResult, config: TuneConfig) -> None:
     study = load_study(config)
     parent = parent_of(study)
     assert parent.info.status == "FINISHED"
-    best = max(trial.values[0] for trial in study.trials if trial.values)
+    done = [trial for trial in study.trials if trial.values]
+    lowest = min(done, key=lambda trial: trial.values[0])
+    assert result.winner.trial == lowest.number
+    best = lowest.user_attrs["val/top1"]
     assert parent.data.metrics["tune/best_top1"] == best == result.best_top1
     assert parent.data.metrics["tune/trials"] == 4
     assert parent.data.tags["best_trial"] == str(result.winner.trial)

@@ -18,6 +18,7 @@ from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.training import run as training
 from landmark_ml.training.devices import Compute, choose_compute, random_state
 from landmark_ml.tuning import join_study, worker
+from landmark_ml.tuning.study import best_trial
 from landmark_ml.tuning.worker import TrialRunner
 from tests.tuning.small_search import children_of, parent_of, small_search
 
@@ -118,6 +119,32 @@ class ScriptedRunner(TrialRunner):
         if isinstance(outcome, BaseException):
             raise outcome
         return {"val/top1": outcome, "val/calibrated_loss": 0.5}
+
+
+@pytest.mark.parametrize(("objectives", "best"), [("loss", 1), ("top1", 2)])
+def test_the_loss_tells_trials_apart_whose_top1_is_the_same(
+    objectives: str, best: int, tmp_path: Path, tracking_uri: str
+) -> None:
+    outcomes = [(1.0, 0.2), (1.0, 0.1), (1.0 + (objectives == "top1"), 0.3)]
+
+    class Measured(TrialRunner):
+        def __init__(self) -> None:
+            """Needs no photos."""
+
+        def run(self, *_: object) -> dict[str, float]:
+            top1, loss = outcomes.pop(0)
+            return {"val/top1": top1, "val/calibrated_loss": loss}
+
+    search = TuneConfig(
+        study=objectives,
+        storage=f"sqlite:///{tmp_path}/studies.db",
+        objectives=objectives,
+        trials=3,
+        model="",
+    )
+    searching = join_study(search, [], Measured())
+    searching.work()
+    assert best_trial(searching.study).number == best
 
 
 def test_every_trial_is_recorded_as_it_ended(tmp_path: Path, tracking_uri: str) -> None:
