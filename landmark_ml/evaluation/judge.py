@@ -23,6 +23,7 @@ from landmark_ml.data.opening import find_root, open_dataset
 from landmark_ml.evaluation.metrics import measure
 from landmark_ml.evaluation.model_process import ServedProcess
 from landmark_ml.evaluation.robustness import measure_robustness
+from landmark_ml.evaluation.significance import wilson_interval
 from landmark_ml.geo.gazetteer import Gazetteer, Place, great_circle_km
 
 Answer = Mapping[str, Any]
@@ -341,16 +342,27 @@ class Predictions:
         )
 
     def per_class(self) -> pd.DataFrame:
-        """Columns landmark, photos, precision, recall, f1: a row a class, over landmark photos."""
-        shows = self.shows_landmark
+        """A row a class, over landmark photos: landmark, photos, precision, recall, f1, answers.
+
+        Precision and recall also with the ends of their 95% intervals, as `recall_low` …; answers:
+        photos answered with it.
+        """
+        shows, size = self.shows_landmark, len(self.classes)
+        labels, best = self.labels[shows], self.best[shows]
         precision, recall, f1, photos = precision_recall_fscore_support(
-            self.labels[shows],
-            self.best[shows],
-            labels=range(len(self.classes)),
-            zero_division=0.0,
+            labels, best, labels=range(size), zero_division=0.0
         )
-        scores = {"photos": photos, "precision": precision, "recall": recall, "f1": f1}
-        return pd.DataFrame({"landmark": list(self.classes), **scores})
+        answers = np.bincount(best, minlength=size)
+        right = np.bincount(labels[labels == best], minlength=size)
+        columns = {"photos": photos, "precision": precision, "recall": recall, "f1": f1}
+        table = pd.DataFrame({"landmark": list(self.classes), **columns, "answers": answers})
+        for score, counts in (("recall", photos), ("precision", answers)):
+            ends = [
+                wilson_interval(*pair) if pair[1] else (0.0, 1.0)
+                for pair in zip(right.tolist(), counts.tolist(), strict=True)
+            ]
+            table[f"{score}_low"], table[f"{score}_high"] = zip(*ends, strict=True)
+        return table
 
 
 def predict(

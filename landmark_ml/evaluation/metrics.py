@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
@@ -76,6 +77,21 @@ def _calibration_errors(confidence: Floats, correct: Bools, counts: Floats) -> F
     return errors
 
 
+def calibration_bins(confidence: Floats, correct: Bools) -> pd.DataFrame:
+    """Columns photos, confidence, accuracy, low, high: a row for each equal-width bin.
+
+    confidence, accuracy: means; low, high: 95% interval of accuracy. NaN in a bin without photos.
+    """
+    bins = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
+    rows = []
+    for index in range(_CALIBRATION_BINS):
+        within = bins == index
+        photos, right = int(within.sum()), int(correct[within].sum())
+        low, high = wilson_interval(right, photos) if photos else (math.nan, math.nan)
+        rows.append((photos, _mean(confidence[within]), _mean(correct[within]), low, high))
+    return pd.DataFrame(rows, columns=["photos", "confidence", "accuracy", "low", "high"])
+
+
 def global_average_precision(confidence: Floats, correct: Bools, landmarks: int) -> float:
     """Micro average precision over all answers, those on photos of no landmark included.
 
@@ -103,16 +119,17 @@ def _precision_sums(confidence: Floats, correct: Bools, counts: Floats) -> Float
 
 
 def risk_coverage(
-    confidence: Floats, correct: Bools
+    confidence: Floats, correct: Bools, shows_landmark: Bools
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Share of photos answered, and share of those answers wrong, as the confidence asked falls.
+    """Share of landmark photos answered, and of all answers wrong, as the confidence asked falls.
 
-    Both [N], from the most confident answer alone to all of them. Source: Geifman and El-Yaniv,
-    Selective Classification for Deep Neural Networks, NeurIPS 2017.
+    Arguments and results are [N] over photos with and without a landmark, the results from the most
+    confident answer alone to all of them. Source: Geifman and El-Yaniv, Selective Classification
+    for Deep Neural Networks, NeurIPS 2017.
     """
-    counts = np.arange(1, len(confidence) + 1)
-    wrong = ~correct[np.argsort(-confidence, kind="stable")]
-    return counts / len(counts), np.cumsum(wrong) / counts
+    order = np.argsort(-confidence, kind="stable")
+    wrong = np.cumsum(~correct[order]) / np.arange(1, len(order) + 1)
+    return np.cumsum(shows_landmark[order]) / max(1, shows_landmark.sum()), wrong
 
 
 def auroc(landmark_scores: Floats, other_scores: Floats) -> float:
@@ -154,7 +171,7 @@ def _macro_f1(p: Predictions) -> float:
 
 def _coverage(risk: float) -> Callable[[Predictions], float]:
     def coverage(p: Predictions) -> float:
-        covered, wrong = risk_coverage(p.confidence, p.correct)
+        covered, wrong = risk_coverage(p.confidence, p.correct, p.shows_landmark)
         within = covered[wrong <= risk]
         return float(within.max()) if len(within) else 0.0
 
@@ -235,14 +252,14 @@ METRICS: dict[str, Metric] = {
         "AURC",
         "area under the risk-coverage curve: share of wrong answers among the most confident,"
         " averaged over all shares of photos answered",
-        lambda p: _mean(risk_coverage(p.confidence, p.correct)[1]),
+        lambda p: _mean(risk_coverage(p.confidence, p.correct, p.shows_landmark)[1]),
         lower=True,
         detail=True,
     ),
     **{
         f"coverage_at_{risk}_percent_risk": Metric(
             f"coverage at {risk}% risk",
-            f"photos that can be answered, the most confident first, with {risk}% wrong answers",
+            f"landmark photos answered, the most confident first, with {risk}% wrong answers",
             _coverage(risk / 100),
             _SHARE,
             detail=True,

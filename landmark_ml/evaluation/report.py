@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,16 +13,23 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from landmark_ml.config import EvaluateConfig
-from landmark_ml.data import split_digest
-from landmark_ml.evaluation.judge import HeldOutPhotos, JudgeOptions, Report, choose_photos, judge
-from landmark_ml.evaluation.metrics import LOCATION_LIMITS_KM, METRICS, risk_coverage, shown
+from landmark_ml.data import NOT_A_LANDMARK, split_digest
+from landmark_ml.evaluation.judge import (
+    HeldOutPhotos,
+    JudgeOptions,
+    Predictions,
+    Report,
+    choose_photos,
+    judge,
+)
+from landmark_ml.evaluation.metrics import METRICS, Metric, calibration_bins, risk_coverage, shown
 from landmark_ml.evaluation.model_process import open_served
 from landmark_ml.figures.html import Picture, render
 from landmark_ml.figures.results import (
+    NONE,
     Answer,
     answer_gallery,
     confusion_matrix,
-    location_error,
     per_class_table,
     rejection_curve,
     reliability_diagram,
@@ -35,6 +43,27 @@ from landmark_ml.tracking.read_runs import fetch_manifest, fetch_model
 
 PAGE, METRICS_FILE = "evaluation.html", "evaluation.json"
 _SHOWN_ANSWERS = 12
+_GROUPS = {
+    "top1": "How often it is right",
+    "gap": "What its confidence means",
+    "auroc": "Photos it should not tag",
+    "landmark_level": "How finely it answers",
+    "within_1_km": "Where it places photos",
+    "top1_clean": "Damaged photos",
+    "ms_per_photo": "Speed and memory",
+    "photos": "What it was judged on",
+}
+"""Headings of the page's table, each by the first metric below it."""
+_HEADINGS = {
+    "answers": "What it answers",
+    "worst_mistakes": "Its worst mistakes",
+    "confusion_matrix": "What it takes for what",
+    "per_class": "Landmarks with mistakes",
+    "reliability": "Does its confidence mean what it says?",
+    "risk_coverage": "How much can be answered with few mistakes?",
+    "rejection_curve": "What another threshold would tag",
+    "robustness": "Damaged photos",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +113,7 @@ def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
         run.log_table(report.predictions.per_class(), "per_class")
         if not report.corruptions.empty:
             run.log_table(report.corruptions, "corruptions")
-        figures = report_figures(report)
+        figures = report_figures(report, config.seed)
         for name, figure in figures.items():
             run.log_figure(figure, name)
         facts = {
@@ -100,20 +129,9 @@ def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
         run.set_tags(facts)
         content = {**facts, "metrics": report.metrics}
         run.log_text(json.dumps(content, indent=1, ensure_ascii=False), METRICS_FILE)
-        rows = summary_table(report)
-        page = render(
-            PAGE,
-            facts=facts,
-            metrics=report.metrics,
-            rows=rows,
-            meanings=[metric for name, metric in METRICS.items() if name in report.metrics],
-            pictures=[
-                Picture.of(name.replace("_", " ").capitalize(), figure)
-                for name, figure in figures.items()
-            ],
-        )
+        page = evaluation_page(report, figures, facts)
         run.log_text(page, PAGE)
-        lines = [f"| {name} | {value} |" for name, value in rows]
+        lines = [f"| {name} | {value} |" for name, value in summary_table(report)]
         table = "\n".join(["| measure | value (95% interval) |", "|---|---|", *lines])
         run.describe(f"### {model.uri} on {photos.dataset.name}\n\n{table}")
         return EvaluationResult(
@@ -127,50 +145,78 @@ def summary_table(report: Report) -> list[tuple[str, str]]:
     return [(METRICS[name].caption, shown(found, name)) for name in METRICS if name in found]
 
 
-def report_figures(report: Report) -> dict[str, Figure]:
-    """Every figure that the photos allow, by name, in the order of the page."""
+def evaluation_page(report: Report, figures: dict[str, Figure], facts: Mapping[str, str]) -> str:
+    """HTML of what was measured, in groups, and of the figures; nothing is fetched.
+
+    facts: what was judged, of the tags that `run_evaluation` sets; `model` and `data` at least.
+    """
+    groups: dict[str, list[tuple[Metric, str, str]]] = {}
+    title = ""
+    for name, metric in METRICS.items():
+        title = _GROUPS.get(name, title)
+        if name in report.metrics:
+            value, _, interval = shown(report.metrics, name).partition(" (")
+            groups.setdefault(title, []).append((metric, value, interval.rstrip(")")))
+    return render(
+        PAGE,
+        facts=facts,
+        metrics=report.metrics,
+        groups=groups,
+        pictures=[Picture.of(_HEADINGS[name], figure) for name, figure in figures.items()],
+    )
+
+
+def report_figures(report: Report, seed: int = 0) -> dict[str, Figure]:
+    """Every figure that the photos allow, by name, in the order of the page.
+
+    seed: chooses the photos of `answers`.
+    """
     found, classes = report.predictions, report.predictions.per_class()
-    shows = found.shows_landmark
-    labels, best = found.labels[shows], found.best[shows]
+    shows, answers = found.shows_landmark, answers_of(found)
+    rng = np.random.default_rng(seed)
+    landmarks, others = (rng.permutation(np.flatnonzero(kind)) for kind in (shows, ~shows))
+    chosen = [*landmarks[: _SHOWN_ANSWERS - bool(len(others))], *others[:1]]
+    mistakes = [answer for answer in answers if answer.named and not answer.correct]
+    named = np.array([answer.named for answer in answers])
+    bins = calibration_bins(found.confidence[shows], found.correct[shows])
+    coverage, risk = risk_coverage(found.confidence, found.correct, shows)
     drawn = {
-        "reliability": reliability_diagram(
-            found.confidence[shows], found.correct[shows], ece=report.metrics["ece"]
+        "answers": answer_gallery([answers[row] for row in chosen], seed=seed),
+        "worst_mistakes": worst_mistakes(mistakes, photos=len(answers)),
+        "confusion_matrix": confusion_matrix(
+            found.labels, np.where(named, found.best, NOT_A_LANDMARK), found.classes
         ),
-        "risk_coverage": risk_coverage_curve(*risk_coverage(found.confidence, found.correct)),
+        "per_class": per_class_table(classes[classes["photos"] > 0]),
+        "reliability": reliability_diagram(bins, ece=report.metrics["ece"]),
+        "risk_coverage": risk_coverage_curve(coverage, risk),
     }
-    if not np.isnan(found.kilometres).all():
-        drawn["location_error"] = location_error(found.kilometres, LOCATION_LIMITS_KM)
-    if not report.corruptions.empty:
-        drawn["robustness"] = robustness_bars(report.corruptions)
-    scores, others = found.landmark_scores, dict[str, NDArray[np.float64]]()
+    scores, apart = found.landmark_scores, dict[str, NDArray[np.float64]]()
     asked = [found]
     if found.unseen is not None:
-        others["landmarks never learned"] = found.unseen.landmark_scores
+        apart["landmarks never learned"] = found.unseen.landmark_scores
         asked.append(found.unseen)
     if not shows.all():
-        others["photos of no landmark"] = scores[~shows]
-    if others:
+        apart["photos of no landmark"] = scores[~shows]
+    if apart:
         # Answers do not hold the threshold; the lowest score that was accepted takes its place.
         accepted = np.concatenate([one.landmark_scores[one.accepted] for one in asked])
         threshold = float(accepted.min(initial=np.inf))
-        drawn["rejection_curve"] = rejection_curve(scores[shows], others, threshold)
-    drawn["confusion_matrix"] = confusion_matrix(labels, best, found.classes)
-    drawn["per_class"] = per_class_table(classes[classes["photos"] > 0])
-    answers = []
-    for row in np.flatnonzero(shows).tolist():
-        first = found.answers[row]["candidates"][0]
-        answers.append(
-            Answer(
-                path=found.photos[row].path,
-                label=found.classes[found.labels[row]],
-                landmark=found.classes[found.best[row]],
-                confidence=float(found.confidence[row]),
-                where=", ".join(filter(None, (first.get("city"), first.get("country")))),
-            )
-        )
-    mistakes = [answer for answer in answers if not answer.correct]
-    drawn["worst_mistakes"] = worst_mistakes(mistakes, photos=len(labels))
-    first_of_label = dict(reversed([(answer.label, answer) for answer in answers]))
-    some = [first_of_label[name] for name in found.classes if name in first_of_label]
-    drawn["answers"] = answer_gallery(some[:_SHOWN_ANSWERS])
+        drawn["rejection_curve"] = rejection_curve(scores[shows], apart, threshold)
+    if not report.corruptions.empty:
+        drawn["robustness"] = robustness_bars(report.corruptions)
     return drawn
+
+
+def answers_of(found: Predictions) -> list[Answer]:
+    """Each answer as figures show it, in the order of the photos."""
+    answers = []
+    for row, answer in enumerate(found.answers):
+        first, level = answer["candidates"][0], found.levels[row] or "landmark"
+        named = bool(found.accepted[row]) and level == "landmark"
+        said = found.classes[found.best[row]] if named else answer.get(level)
+        place = ", ".join(filter(None, (first.get("city"), first.get("country"))))
+        label, sure = found.labels[row], float(found.confidence[row])
+        shows = found.classes[label] if label != NOT_A_LANDMARK else ""
+        path = found.photos[row].path
+        answers.append(Answer(path, shows, said or NONE, named, sure, place))
+    return answers

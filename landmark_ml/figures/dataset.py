@@ -1,4 +1,4 @@
-"""Figures of a dataset: samples, counts, sizes, colours, and photos as training sees them."""
+"""Figures of a dataset: samples, counts, sizes, colours, and photos as training augments them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ from landmark_ml.figures.style import (
     GREY,
     INK,
     MOST_ROWS,
-    ORANGE,
     ROW_HEIGHT,
     SHOWN_ROWS,
     SKY,
     VERMILION,
     Thumbnail,
     add_legend,
-    in_rows,
     load_thumbnail,
     name_ticks,
     new_figure,
@@ -38,13 +36,12 @@ from landmark_ml.inference.photos import decode_photo
 
 FEW_PHOTOS = 20
 """A class with fewer training photos than this is marked: too few to learn and to judge."""
-MOST_TILES = 32
-SPLIT_COLORS: dict[Split, str] = {"train": BLUE, "val": SKY, "test": ORANGE}
+SPLIT_COLORS: dict[Split, str] = {"train": BLUE, "val": SKY, "test": GREY}
 WIDE_RANGE = 4
 """Sides that differ by more than this factor are drawn on logarithmic axes."""
 STATISTICS_SIDE = 96
 """Pixels of the short side at which colours are counted: plenty for a histogram, and quick."""
-CHANNELS = (("red", VERMILION), ("green", GREEN), ("blue", BLUE))
+CHANNELS = (("red", "#C8352B"), ("green", GREEN), ("blue", BLUE))
 
 
 def sample_grid(
@@ -95,7 +92,7 @@ def class_counts(dataset: Dataset) -> Figure:
     few = int(np.sum(counts["train"] < FEW_PHOTOS))
     notes = [f"Every landmark has at least {FEW_PHOTOS} training photos"]
     if few:
-        notes = [f"Names in red: {few} with fewer than {FEW_PHOTOS} training photos"]
+        notes = [f"Names in orange: {few} with fewer than {FEW_PHOTOS} training photos"]
     others = {split: len(dataset.distractors(split)) for split in SPLIT_COLORS}
     if any(others.values()):
         parts = ", ".join(f"{split} {count:,}" for split, count in others.items())
@@ -122,20 +119,21 @@ def class_counts(dataset: Dataset) -> Figure:
     return figure
 
 
-def augmented_batch(
-    pixels: NDArray[np.uint8], titles: Sequence[str], how: str = "augmented"
+def augmented_photos(
+    served: NDArray[np.uint8], names: Sequence[str], views: Sequence[NDArray[np.uint8]], how: str
 ) -> Figure:
-    """Show photos as training sees them; pixels uint8 [N, H, W, 3], one title a photo.
+    """Show photos as they are served, and in the rows below as training augments them.
 
-    how: what the title says was done to them.
+    Pixels uint8 [N, H, W, 3], views in a resolution of their own; how: a few words for the title.
     """
-    pairs = list(zip(pixels, titles, strict=True))[:MOST_TILES]
-    tiles = [Thumbnail(photo, ((title, INK),)) for photo, title in pairs]
-    size = f"{pixels.shape[2]} x {pixels.shape[1]} px"
+    rows = [[Thumbnail(one, ((name, INK),)) for one, name in zip(served, names, strict=True)]]
+    rows += [[Thumbnail(photo) for photo in view] for view in views]
+    height, width = views[0].shape[1:3]
     return thumbnail_grid(
-        in_rows(tiles, 6),
-        title=f"Training photos as the network sees them, {how}: {len(tiles)} of {len(pixels)},"
-        f" {size}",
+        rows,
+        title=f"Training photos as training sees them: {how}",
+        caption=f"Top row: as served. Below: as trained on, {width} x {height} px.",
+        row_names=("served", *["training"] * len(views)),
     )
 
 

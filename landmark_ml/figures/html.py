@@ -15,13 +15,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_REM_PER_INCH = 6.4
+
+
 @dataclass(frozen=True)
 class Picture:
-    """A figure ready to be embedded: its heading, its alternative text, and its PNG as base64."""
+    """A figure ready to be embedded: its heading, its alternative text, and its PNG as base64.
+
+    width: that it is shown at, in rem, so that type has one size on the page.
+    """
 
     heading: str
     alternative: str
     data: str
+    width: float
 
     @classmethod
     def of(cls, heading: str, figure: Figure) -> Picture:
@@ -29,7 +36,8 @@ class Picture:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png")
         data = base64.b64encode(buffer.getvalue()).decode("ascii")
-        return cls(heading, figure.get_suptitle().replace("\n", " "), data)
+        width = _REM_PER_INCH * figure.get_figwidth()
+        return cls(heading, figure.get_suptitle().replace("\n", " "), data, width)
 
 
 def render(template: str, made: datetime | None = None, **values: Any) -> str:

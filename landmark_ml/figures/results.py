@@ -18,7 +18,6 @@ from sklearn.metrics import confusion_matrix as count_pairs
 from landmark_ml.figures.style import (
     BLUE,
     FAINT,
-    GREEN,
     GREY,
     INK,
     MOST_ROWS,
@@ -32,8 +31,8 @@ from landmark_ml.figures.style import (
     SMALL_SIZE,
     TEXT_SIZE,
     VERMILION,
-    add_legend,
     in_rows,
+    label_lines,
     load_thumbnail,
     name_ticks,
     new_figure,
@@ -48,15 +47,22 @@ from landmark_ml.figures.style import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from landmark_ml.config import TrainConfig
+
 MOST_MARKED_EPOCHS = 40
 PHASE_EPOCH = "phase_epoch"
 """Key of a row of the history: its epoch counted from the beginning of its phase."""
-SCORES = {"recall": BLUE, "precision": SKY, "f1": GREY}
+CRITERIA = {
+    "val/calibrated_loss": (1, "the calibrated loss"),
+    "val/top1": (-1, "top-1"),
+    "val/loss": (1, "the loss"),
+}
+"""What chooses the epoch, the first that was measured; its sign where lower is better, its name."""
+NONE = "no landmark"
 RISK = 0.05
-NEAREST_KM = 0.1
-"""Errors below this are drawn at it: the scale is logarithmic."""
 RIGHT = LinearSegmentedColormap.from_list("right", ["#F4F8FB", "#CFE2F0"])
 WRONG = LinearSegmentedColormap.from_list("wrong", [PAPER, "#F5B78A", VERMILION, "#7A2E00"])
+UNNAMED = LinearSegmentedColormap.from_list("unnamed", [PAPER, "#C9CDD1", MUTED])
 # The same scale in every figure, so that two runs compare by eye; the root lifts rare mistakes.
 SHARE = PowerNorm(0.5, vmin=0, vmax=1)
 SMALLEST_CELL, LARGEST_CELL = 0.17, 0.6
@@ -65,17 +71,19 @@ SMALLEST_COUNT = 5.5
 """Points; counts that would print smaller are left to the colour."""
 CALIBRATED = 0.005
 """A smaller gap between mean confidence and accuracy counts as calibrated."""
-FEW_ANSWERS = 10
 MOST_MISTAKES = 20
 
 
-def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Draw losses and validation accuracies over the epochs, with the best epoch marked.
+def learning_curves(
+    history: Sequence[Mapping[str, float]], config: TrainConfig | None = None
+) -> Figure:
+    """Draw losses and validation accuracies over the epochs, with the chosen epoch marked.
 
     A row holds `epoch` and any of `train/loss`, `val/loss`, `val/calibrated_loss`, `val/top1`,
-    `val/top3`; lines pass over the epochs that lack their key. Best is the lowest
+    `val/top3`; lines pass over the epochs that lack their key. Chosen is the lowest
     `val/calibrated_loss`, whose weights training keeps, else the highest `val/top1`, else the
     lowest `val/loss`. `phase_epoch` is 0 where a phase begins: the last one keeps its own best.
+    config: explains a training loss above the validation loss.
     """
 
     def series(key: str) -> NDArray[np.float64]:
@@ -84,25 +92,31 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     epochs = np.array([row.get("epoch", index) for index, row in enumerate(history)], dtype=float)
     begins = [index for index, row in enumerate(history) if row.get(PHASE_EPOCH) == 0]
     begin = begins[-1] if begins else 0
-    best = None
-    for key, sign in (("val/calibrated_loss", 1), ("val/top1", -1), ("val/loss", 1)):
+    best, chooses = None, ""
+    for key, (sign, criterion) in CRITERIA.items():
         values = sign * series(key)[begin:]
         if best is None and np.isfinite(values).any():
-            best = begin + int(np.nanargmin(values))
+            best, chooses = begin + int(np.nanargmin(values)), criterion
     count = f"{len(epochs)} epoch" + ("s" if len(epochs) > 1 else "")
     count += f", the last {len(epochs) - begin} on pixels" if begin else ""
-    if best is None:
-        title = f"{count}, nothing measured on validation photos"
-    else:
+    title, note = f"{count}, nothing measured on validation photos", ""
+    if best is not None:
         top1, loss_then = series("val/top1")[best], series("val/loss")[best]
         score = f"top-1 {top1:.3f}" if np.isfinite(top1) else f"loss {loss_then:.3f}"
-        title = f"Best validation {score} at epoch {epochs[best]:.0f} ({count})"
-    figure = new_figure(title, height=3.9)
+        title = f"Validation {score} at epoch {epochs[best]:.0f}, chosen by {chooses} ({count})"
+        note = f"Ring: the epoch whose weights are kept, because {chooses} is best there."
+        if config and series("train/loss")[best] > loss_then:
+            note += f" Training loss lies higher: it includes {_only_in_training(config)}."
+    figure = new_figure(title, height=3.9, caption=note)
     loss, accuracy = figure.subplots(1, 2)
-    losses = {"train": (series("train/loss"), GREY), "validation": (series("val/loss"), BLUE)}
-    _draw_curves(loss, epochs, losses, best)
+    losses = {
+        "training": (series("train/loss"), GREY),
+        "validation": (series("val/loss"), SKY),
+        "validation, calibrated": (series("val/calibrated_loss"), BLUE),
+    }
     accuracies = {"top-1": (series("val/top1"), BLUE), "top-3": (series("val/top3"), SKY)}
-    _draw_curves(accuracy, epochs, accuracies, best)
+    for axes, lines in ((loss, losses), (accuracy, accuracies)):
+        _draw_curves(axes, epochs, lines, best, begin)
     style_axes(loss, title="Loss", xlabel="epoch", ylabel="cross-entropy (nats)")
     style_axes(
         accuracy, title="Validation accuracy", xlabel="epoch", ylabel="share of photos right"
@@ -110,11 +124,24 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     return figure
 
 
+def _only_in_training(config: TrainConfig) -> str:
+    parts = {
+        "the teacher's soft answers": config.teacher,
+        f"label smoothing {config.label_smoothing:g}": config.label_smoothing,
+        f"dropout {config.drop_rate:g}": config.drop_rate,
+        "augmented crops": config.finetune_epochs,
+        "mixed photos": config.mixup or config.cutmix,
+    }
+    said = [part for part, used in parts.items() if used]
+    return ", ".join(said) or "epochs in which the network still learned"
+
+
 def _draw_curves(
     axes: Axes,
     epochs: NDArray[np.float64],
     lines: Mapping[str, tuple[NDArray[np.float64], str]],
     best: int | None,
+    begin: int,
 ) -> None:
     drawn = {name: line for name, line in lines.items() if np.isfinite(line[0]).any()}
     if not drawn:
@@ -123,44 +150,56 @@ def _draw_curves(
     marker = "o" if len(epochs) <= MOST_MARKED_EPOCHS else ""
     for name, (values, color) in drawn.items():
         measured = np.isfinite(values)
-        look: dict[str, Any] = {"color": color, "marker": marker, "markersize": 3.5, "label": name}
+        look: dict[str, Any] = {"color": color, "marker": marker, "markersize": 3, "label": name}
         axes.plot(epochs[measured], values[measured], **look)
+    curves = list(axes.lines)
+    if begin:
+        axes.axvline(epochs[begin] - 0.5, color=GREY, linewidth=0.8, linestyle=":")
     if best is not None:
-        axes.axvline(epochs[best], color=GREEN, linestyle="--", linewidth=1, label="best epoch")
+        chosen = next(v for name, (v, _) in reversed(drawn.items()) if name != "top-3")
+        ring: dict[str, Any] = {"markersize": 9, "markeredgecolor": INK, "markerfacecolor": "none"}
+        axes.plot(epochs[[best]], chosen[[best]], "o", label="chosen epoch", **ring)
     pad = 0.03 * (epochs[-1] - epochs[0]) or 0.5
     axes.set_xlim(epochs[0] - pad, epochs[-1] + pad)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    add_legend(axes)
+    label_lines(axes, curves)
 
 
 def per_class_table(table: pd.DataFrame) -> Figure:
-    """Draw recall, precision and F1 of each landmark as bars, the lowest recall on top.
+    """Draw recall and precision with their 95% intervals, for landmarks with a mistake.
 
-    Columns: `landmark`, `photos`, `recall`, `precision`, `f1`. With more than `MOST_ROWS` rows
-    only the lowest are drawn. Each landmark has photos: else it has no recall.
+    Columns: `landmark`, `photos`, `answers`, and `recall`, `precision` with their `_low` and
+    `_high`. The lowest recall is on top; of more than `MOST_ROWS` rows only the lowest are drawn.
     """
-    ordered = table.sort_values(["recall", "f1"], kind="stable")
-    drawn = ordered if len(ordered) <= MOST_ROWS else ordered.head(SHOWN_ROWS)
-    lowest = ordered.iloc[0]
-    figure = new_figure(
-        f"Recall by landmark: mean {table['recall'].mean():.2f}, lowest {lowest['recall']:.2f}"
-        f" ({lowest['landmark']}), n = {table['photos'].sum():,}",
-        height=max(2.0, len(drawn) * ROW_HEIGHT + 1.3),
-        caption="Number of photos in brackets."
-        + (f" Shown: the {len(drawn)} lowest of {len(table)}." if len(drawn) < len(table) else ""),
-    )
-    panels = figure.subplots(1, 3, sharey=True)
-    for axes, (score, color) in zip(panels, SCORES.items(), strict=True):
-        values = drawn[score].to_numpy(dtype=float)
-        bars = axes.barh(np.arange(len(values)), values, height=0.72, color=color)
-        labels = axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=SMALL_SIZE - 0.5, color=INK)
-        for label in labels:
-            # Within the axes, so the layout need not measure it.
-            label.set_in_layout(False)
-        style_axes(axes, title=score.capitalize(), grid="x")
+    ordered = table.sort_values(["recall", "precision"], kind="stable")
+    faulty = ordered[(ordered["recall"] < 1) | (ordered["precision"] < 1)]
+    drawn = faulty if len(faulty) <= MOST_ROWS else faulty.head(SHOWN_ROWS)
+    lowest, perfect = ordered.iloc[0], len(table) - len(faulty)
+    title = f"All {len(table)} landmarks recognised in every photo"
+    if len(faulty):
+        title = (
+            f"Lowest recall {lowest['recall']:.2f} ({lowest['landmark']}), mean"
+            f" {table['recall'].mean():.2f}; no mistake on {perfect} of {len(table)} landmarks"
+        )
+    note = f"Lines: 95% interval. In brackets: test photos. n = {table['photos'].sum():,}."
+    if len(drawn) < len(faulty):
+        note += f" Shown: the {len(drawn)} lowest of {len(faulty)} with a mistake."
+    elif perfect:
+        note += " Landmarks without a mistake are not drawn."
+    figure = new_figure(title, height=max(2.0, len(drawn) * ROW_HEIGHT + 1.3), caption=note)
+    if drawn.empty:
+        say(figure.add_subplot(), "no mistake")
+        return figure
+    panels = figure.subplots(1, 2, sharey=True)
+    texts = {"recall": "Recall: its photos recognised", "precision": "Precision: its answers right"}
+    for axes, (score, text) in zip(panels, texts.items(), strict=True):
+        rows = np.arange(len(drawn))
+        axes.hlines(rows, drawn[f"{score}_low"], drawn[f"{score}_high"], color=PALE_BLUE, lw=4)
+        axes.plot(drawn[score], rows, "o", color=BLUE, markersize=4.5)
+        style_axes(axes, title=text, grid="x")
         axes.tick_params(axis="y", length=0)
-        axes.set_xlim(0, 1.18)
-        axes.set_xticks([0, 0.5, 1])
+        axes.set_xlim(-0.02, 1.02)
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     pairs = zip(drawn["landmark"], drawn["photos"], strict=True)
     name_ticks(panels[0].yaxis, [f"{shorten(str(name))} ({photos})" for name, photos in pairs])
     panels[0].set_ylim(len(drawn) - 0.4, -0.6)
@@ -170,45 +209,56 @@ def per_class_table(table: pd.DataFrame) -> Figure:
 def confusion_matrix(
     labels: NDArray[np.int64], predictions: NDArray[np.int64], classes: Sequence[str]
 ) -> Figure:
-    """Draw which landmark was taken for which; int arrays [N] of indices into `classes`.
+    """Draw what was taken for what; int arrays [N] of indices into `classes`, -1 for no landmark.
 
-    Colour is the share of the true landmark's photos, the number in a cell their count, and the
-    most frequent confusions are listed below. With more than `MOST_ROWS` classes only those with
-    the most mistakes are drawn.
+    Only landmarks with a mistake are drawn, the most confused first and no landmark last. Colour is
+    the share of the true landmark's photos, the number in a cell their count, and the most frequent
+    confusions are listed below. Of more than `MOST_ROWS` those with the most mistakes are drawn.
     """
-    counts = count_pairs(labels, predictions, labels=np.arange(len(classes)))
+    names, none = [*classes, NONE], len(classes)
+    counts = count_pairs(labels, predictions, labels=[*range(none), -1])
     wrong = counts - np.diag(np.diag(counts))
-    shown = np.arange(len(classes))
-    if len(classes) > MOST_ROWS:
-        mistakes = wrong.sum(axis=0) + wrong.sum(axis=1)
-        shown = np.sort(np.argsort(-mistakes, kind="stable")[:SHOWN_ROWS])
+    rejected = wrong[:, none].copy()
+    wrong[:, none] = 0
+    between = wrong[:none, :none]
+    confused = between.sum(axis=0) + between.sum(axis=1)
+    taken, kept = wrong[none, :none], rejected[:none]
+    order = np.lexsort((-kept - taken, -confused))
+    faulty = order[(confused + kept + taken)[order] > 0]
+    shown = faulty[:SHOWN_ROWS] if len(faulty) > MOST_ROWS else faulty
+    photos, others = int(counts[:none].sum()), int(counts[none].sum())
+    title = (
+        f"{between.sum():,} of {photos:,} landmark photos taken for another landmark,"
+        f" {kept.sum():,} for none"
+    )
+    title += f"; {taken.sum():,} of {others:,} other photos for a landmark" if others else ""
+    if not len(faulty):
+        figure = new_figure(f"No confusions on {photos + others:,} photos", height=1.4)
+        say(figure.add_subplot(), "every answer was right")
+        return figure
+    if others or kept.sum():
+        shown = np.append(shown, none)
     cell = float(np.clip(8.4 / len(shown), SMALLEST_CELL, LARGEST_CELL))
     name_size = min(TEXT_SIZE, max(SMALL_SIZE - 0.5, cell * 72 * 0.7))
-    names_width = max(
-        text_inches(f"{shorten(classes[i])} (999)", name_size) for i in shown.tolist()
-    )
+    names_width = max(text_inches(f"{shorten(names[i])} (999)", name_size) for i in shown.tolist())
     side = cell * len(shown)
     true, predicted = np.nonzero(wrong)
     times = wrong[true, predicted]
     order = np.lexsort((-times / counts.sum(axis=1)[true], -times))[:LISTED]
     confusions = [
-        f"{shorten(classes[t])} → {shorten(classes[p])}  {wrong[t, p]} of {counts[t].sum()}"
+        f"{shorten(names[t])} → {shorten(names[p])}  {wrong[t, p]} of {counts[t].sum()}"
         for t, p in zip(true[order], predicted[order], strict=True)
     ]
     below = 0.35 + 0.19 * -(-len(confusions) // 2) if confusions else 0
-    photos, mistaken = int(counts.sum()), int(wrong.sum())
-    title = f"No confusions: all {photos:,} photos recognised"
-    if mistaken:
-        title = (
-            f"{mistaken:,} of {photos:,} photos taken for another landmark "
-            f"(top-1 {1 - mistaken / photos:.3f})"
-        )
     note = (
         "Numbers, where they fit, count photos. Colour is the share of the true landmark's photos"
-        " (n in brackets): blue where recognised, orange to brown where mistaken."
+        " (n in brackets): blue where right, orange to brown where mistaken, grey where the model"
+        " names no landmark."
     )
-    if len(shown) < len(classes):
-        note = f"Shown: the {len(shown)} of {len(classes)} landmarks with the most mistakes. {note}"
+    if len(faulty) < none:
+        note += f" Not drawn: {none - len(faulty)} landmarks without a mistake."
+    if len(shown) < len(faulty):
+        note += f" Shown: the {SHOWN_ROWS} of {none} landmarks with the most mistakes."
     figure = new_figure(
         title,
         width=max(6.5, side + names_width + 1.3),
@@ -217,7 +267,7 @@ def confusion_matrix(
     )
     heights = (side + names_width, below) if confusions else (side + names_width,)
     panels = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    _draw_matrix(panels[0], counts, shown, classes, cell, name_size)
+    _draw_matrix(panels[0], counts, shown, names, cell, name_size)
     if confusions:
         heading = "Most frequent confusions (true → predicted, photos of the true landmark)"
         style_axes(panels[1], title=heading, grid="none")
@@ -241,12 +291,14 @@ def _draw_matrix(
     part = counts[np.ix_(shown, shown)]
     share = part / np.maximum(photos, 1)[:, None]
     diagonal = np.eye(len(shown), dtype=bool)
+    unnamed = ~diagonal & (shown == len(classes) - 1)[None]
     axes.imshow(np.ma.masked_array(share, ~diagonal), cmap=RIGHT, vmin=0, vmax=1)
-    axes.imshow(np.ma.masked_array(share, diagonal), cmap=WRONG, norm=SHARE)
+    axes.imshow(np.ma.masked_array(share, diagonal | unnamed), cmap=WRONG, norm=SHARE)
+    axes.imshow(np.ma.masked_array(share, ~unnamed), cmap=UNNAMED, norm=SHARE)
     digits = max(len(str(part.max())), 2)
     count_size = min(TEXT_SIZE, 0.85 * cell * 72 / (0.62 * digits))
     for row, column in np.argwhere(part) if count_size >= SMALLEST_COUNT else ():
-        dark = row != column and share[row, column] > 0.35
+        dark = row != column and share[row, column] > (0.6 if unnamed[row, column] else 0.35)
         axes.text(
             column,
             row,
@@ -268,76 +320,75 @@ def _draw_matrix(
     axes.spines[:].set_visible(False)
 
 
-def reliability_diagram(
-    confidence: NDArray[np.float64],
-    correct: NDArray[np.bool_],
-    *,
-    ece: float,
-    num_bins: int = 15,
-) -> Figure:
-    """Draw accuracy against confidence in equal-width bins, with the photos a bin below.
+def reliability_diagram(bins: pd.DataFrame, *, ece: float) -> Figure:
+    """Draw accuracy with its 95% interval against confidence, with the photos a bin below.
 
-    `confidence` float [N] in 0 to 1, `correct` bool [N], as in Guo et al., "On Calibration of
-    Modern Neural Networks" (2017).
+    bins: the table of `metrics.calibration_bins`, as in Guo et al., "On Calibration of Modern
+    Neural Networks" (2017).
     """
-    right = correct.astype(float)
-    gap = float(confidence.mean() - right.mean())
+    filled = bins[bins["photos"] > 0]
+    photos = int(filled["photos"].sum())
+    confidence, accuracy = (
+        float(np.average(filled[name], weights=filled["photos"]))
+        for name in ("confidence", "accuracy")
+    )
+    gap = confidence - accuracy
     title = "Calibrated on average"
     if abs(gap) >= CALIBRATED:
         title = f"Too {'confident' if gap > 0 else 'cautious'} by {abs(gap):.3f}"
     figure = new_figure(
-        f"{title} (ECE {ece:.3f}, n = {confidence.size:,})",
+        f"{title} (ECE {ece:.3f}, n = {photos:,})",
         width=6.5,
-        height=6.0,
-        caption=f"Mean confidence {confidence.mean():.3f}, accuracy {right.mean():.3f}. "
-        f"Pale bars stand on fewer than {FEW_ANSWERS} photos.",
+        height=5.4,
+        caption=f"Mean confidence {confidence:.3f}, accuracy {accuracy:.3f}. Dots: share of right"
+        " answers among those of about that confidence; lines: 95% interval; no dot: no answer."
+        " Dotted: perfectly calibrated.",
     )
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
-    counts = np.bincount(bins, minlength=num_bins)
-    filled, width = np.flatnonzero(counts), 1 / num_bins
-    accuracy = np.bincount(bins, right, num_bins)[filled] / counts[filled]
-    mean = np.bincount(bins, confidence, num_bins)[filled] / counts[filled]
-    for few, shade, label in ((False, BLUE, "accuracy"), (True, PALE_BLUE, "")):
-        some = (counts[filled] < FEW_ANSWERS) == few
-        left, height = filled[some] * width, accuracy[some]
-        above.bar(left, height, width=0.9 * width, align="edge", color=shade, label=label)
-    dash = {"color": VERMILION, "markersize": 14, "markeredgewidth": 2}
-    above.plot(mean, mean, "_", label="mean confidence", **dash)
-    line = {"color": GREY, "linewidth": 0.9, "linestyle": ":"}
-    above.plot([0, 1], [0, 1], label="perfectly calibrated", **line)
-    above.set_ylim(0, 1.02)
-    add_legend(above)
-    below.bar((np.arange(num_bins) + 0.5) * width, counts, width=0.9 * width, color=GREY)
-    style_axes(above, ylabel="share of answers right")
+    above.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=":")
+    above.vlines(filled["confidence"], filled["low"], filled["high"], color=PALE_BLUE, lw=4)
+    above.plot(filled["confidence"], filled["accuracy"], "o", color=BLUE, markersize=5)
+    above.set_ylim(-0.02, 1.02)
+    width = 1 / len(bins)
+    bars = below.bar((bins.index + 0.5) * width, bins["photos"], width=0.9 * width, color=GREY)
+    counts = [str(count) if count else "" for count in bins["photos"]]
+    below.bar_label(bars, counts, padding=1, fontsize=SMALL_SIZE - 0.5, color=MUTED)
+    style_axes(above, ylabel="share of answers right", grid="both")
     style_axes(below, xlabel="confidence", ylabel="photos")
     above.tick_params(labelbottom=False)
     below.set_xlim(0, 1)
-    below.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    below.margins(y=0.25)
+    below.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
     return figure
 
 
 def risk_coverage_curve(coverage: NDArray[np.float64], risk: NDArray[np.float64]) -> Figure:
-    """Draw the share of wrong answers against the share of photos answered, most confident first.
+    """Draw the share of wrong answers against the landmark photos answered, most confident first.
 
     Both float [N], over all N photos, as `evaluation.metrics.risk_coverage` gives them.
     """
     within = coverage[risk <= RISK]
     most = float(within.max()) if len(within) else 0.0
     figure = new_figure(
-        f"At {RISK:.0%} wrong answers {most:.1%} of {len(risk):,} photos are answered",
+        f"At {RISK:.0%} wrong answers {most:.1%} of landmark photos are answered",
         width=6.5,
-        caption="Photos of no landmark count as wrong when they are answered with one.",
+        caption=f"Over {len(risk):,} photos, the most confident first. A landmark answered to a"
+        " photo of none counts as wrong.",
     )
     axes = figure.add_subplot()
     axes.plot(coverage, risk, color=BLUE, linewidth=1.6)
     axes.axhline(RISK, color=GREY, linewidth=0.9, linestyle=":")
-    axes.plot([most], [RISK], "o", color=VERMILION, markersize=5)
-    style_axes(axes, xlabel="share of photos answered", ylabel="share of those wrong", grid="both")
+    axes.plot([most], [RISK], "o", color=BLUE, markersize=5)
+    style_axes(
+        axes,
+        xlabel="share of landmark photos answered",
+        ylabel="share of answers wrong",
+        grid="both",
+    )
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_xlim(0, 1)
-    axes.set_ylim(bottom=0)
+    axes.set_xlim(0, 1.01)
+    axes.set_ylim(0, max(4 * RISK, 1.05 * risk[coverage < 0.99].max(initial=0)))
     return figure
 
 
@@ -352,16 +403,19 @@ def rejection_curve(
     kept = float(np.mean(landmarks >= threshold))
     said = [f"{np.mean(scores >= threshold):.1%} of {name}" for name, scores in others.items()]
     figure = new_figure(
-        f"At the threshold, {kept:.1%} of known landmarks are tagged, and {' and '.join(said)}",
-        width=6.5,
+        f"Tagged at the threshold: {kept:.1%} of known landmarks, {', '.join(said)}",
+        width=7.5,
+        caption="Dots: at the model's own threshold. A lower one tags more of both.",
     )
     axes = figure.add_subplot()
     thresholds = np.sort(landmarks)[::-1]
     shares = np.arange(1, len(landmarks) + 1) / len(landmarks)
-    for (name, scores), color in zip(others.items(), (ORANGE, BLUE), strict=False):
+    curves = []
+    # From the last, so that photos of no landmark have one colour in all figures.
+    for (name, scores), color in zip(reversed(others.items()), (BLUE, ORANGE), strict=False):
         tagged = 1 - np.searchsorted(np.sort(scores), thresholds) / len(scores)
-        axes.plot(shares, tagged, color=color, label=f"{name} (n = {len(scores):,})")
-        axes.plot([kept], [np.mean(scores >= threshold)], "o", color=color, markersize=5)
+        curves += axes.plot(shares, tagged, color=color, label=f"{name}\n(n = {len(scores):,})")
+        axes.plot([kept], [np.mean(scores >= threshold)], "o", color=color, markersize=6)
     style_axes(
         axes, xlabel="share of known landmarks tagged", ylabel="share of the others", grid="both"
     )
@@ -370,39 +424,7 @@ def rejection_curve(
     axes.xaxis.set_major_locator(MultipleLocator(0.05))
     axes.set_xlim(min(0.8, kept - 0.02), 1)
     axes.set_ylim(bottom=0)
-    add_legend(axes)
-    return figure
-
-
-def location_error(kilometres: NDArray[np.float64], limits: Sequence[int]) -> Figure:
-    """Draw the share of photos placed within a distance, of those whose place is known.
-
-    kilometres: float [N] from the answered to the true place, one known at least; infinite where
-    none was answered, NaN where the true one is unknown. limits: distances that are marked, in km.
-    """
-    known = kilometres[~np.isnan(kilometres)]
-    placed = np.sort(known[np.isfinite(known)])
-    figure = new_figure(
-        f"{(known <= 25).mean():.1%} of {len(known):,} landmark photos are placed within 25 km",
-        width=6.5,
-        caption=f"Photos without coordinates: {len(known) - len(placed):,}."
-        " Great-circle distance to where the landmark stands.",
-    )
-    axes = figure.add_subplot()
-    if not len(placed):
-        say(axes, "no photo got coordinates")
-        return figure
-    heights = np.arange(1, len(placed) + 1) / len(known)
-    axes.step(np.maximum(placed, NEAREST_KM), heights, where="post", color=BLUE, linewidth=1.6)
-    axes.set_xscale("log")
-    axes.set_xlim(NEAREST_KM, 20_000)
-    axes.set_ylim(0, 1.02)
-    for limit in limits:
-        axes.axvline(limit, color=GREY, linewidth=0.8, linestyle=":")
-        label = f"{limit} km\n{(known <= limit).mean():.1%}"
-        write(axes, label, (limit, 0.03), offset=(3, 0), place_in="data", color=MUTED)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    style_axes(axes, xlabel="distance (km, log scale)", ylabel="share of photos")
+    label_lines(axes, curves, apart=0.12)
     return figure
 
 
@@ -424,7 +446,8 @@ def robustness_bars(corruptions: pd.DataFrame) -> Figure:
         else "No corruption lowers accuracy",
         width=6.5,
         height=3.8,
-        caption=f"The same {int(order['photos'][0]):,} photos each. Bars: 95% interval.",
+        caption=f"The same {int(order['photos'][0]):,} photos each. Lines: 95% interval. Dotted:"
+        " clean.",
     )
     axes = figure.add_subplot()
     colors = [GREY if name == "clean" else BLUE for name in order["corruption"]]
@@ -439,59 +462,68 @@ def robustness_bars(corruptions: pd.DataFrame) -> Figure:
 
 @dataclass(frozen=True)
 class Answer:
-    """Answer of a model to one photo: label is what it shows, confidence is from 0 to 1.
+    """Answer of a model to one photo.
 
-    where: city and country of the answer, empty when unknown.
+    label: what it shows, empty for no landmark. said: what the answer names; named: whether that is
+    a landmark, not a city or nothing. confidence: of its best landmark, from 0 to 1. where: city
+    and country of the answer, empty when unknown.
     """
 
     path: Path
     label: str
-    landmark: str
+    said: str
+    named: bool
     confidence: float
     where: str = ""
 
     @property
     def correct(self) -> bool:
-        """Whether the answer is what the photo shows."""
-        return self.landmark == self.label
+        """Whether the answer names the landmark that the photo shows."""
+        return self.named and self.said == self.label
 
 
-def answer_gallery(answers: Sequence[Answer]) -> Figure:
-    """Photos with the landmark, confidence and place that were answered."""
-    tiles = [
-        load_thumbnail(
-            answer.path,
-            (answer.landmark, BLUE if answer.correct else VERMILION),
-            (f"{answer.confidence:.0%}  {answer.where}", GREY),
-        )
-        for answer in answers
-    ]
+def answer_gallery(answers: Sequence[Answer], *, seed: int) -> Figure:
+    """Random photos with what was answered; seed: with which they were chosen."""
+    tiles = []
+    for answer in answers:
+        color = BLUE if answer.correct else VERMILION if answer.named else GREY
+        below = f"is {answer.label or NONE}"
+        if answer.correct:
+            below = f"{answer.confidence:.0%}  {answer.where}"
+        tiles.append(load_thumbnail(answer.path, (answer.said, color), (below, MUTED)))
+    landmarks = [answer for answer in answers if answer.label]
     right = sum(answer.correct for answer in answers)
+    title = f"{right} of {len(landmarks)} landmark photos recognised"
+    if others := len(answers) - len(landmarks):
+        tagged = sum(answer.named for answer in answers if not answer.label)
+        title += f"; {tagged} of {others} without a landmark taken for one"
     return thumbnail_grid(
         in_rows(tiles, 6),
-        title=f"{right} of {len(answers)} test photos recognised, one photo a landmark",
-        caption="Above each photo the answer: blue when it is right, red when it is wrong.",
+        title=title,
+        caption="Above each photo the answer: blue where right, orange where wrong, grey where it"
+        f" names no landmark. Test photos drawn at random (seed {seed}).",
         empty="no test photos",
     )
 
 
 def worst_mistakes(mistakes: Sequence[Answer], *, photos: int) -> Figure:
-    """The most confident wrong answers; `photos` is how many were judged."""
+    """The most confident answers with a wrong landmark; `photos` is how many were judged."""
     worst = sorted(mistakes, key=lambda mistake: -mistake.confidence)[:MOST_MISTAKES]
     tiles = [
         load_thumbnail(
             mistake.path,
-            (f"is {mistake.label}", BLUE),
-            (f"{mistake.confidence:.2f} {mistake.landmark}", VERMILION),
+            (mistake.path.name, MUTED),
+            (f"said {mistake.confidence:.0%} {mistake.said}", VERMILION),
+            (f"is {mistake.label or NONE}", BLUE),
         )
         for mistake in worst
     ]
-    noun = "mistake" if len(mistakes) == 1 else "mistakes"
+    noun = "wrong landmark" if len(mistakes) == 1 else "wrong landmarks"
     first = f"The {len(worst)} most confident of " if len(worst) < len(mistakes) else ""
-    note = "Blue: the true landmark. Red: the predicted one, with its confidence."
+    note = "Orange: the answer and its confidence. Blue: what the photo shows."
     return thumbnail_grid(
         in_rows(tiles, 5),
         title=f"{first}{len(mistakes) or 'No'} {noun} on {photos:,} photos",
         caption=note if mistakes else "",
-        empty="every photo was recognised",
+        empty="no photo was taken for a landmark that it does not show",
     )

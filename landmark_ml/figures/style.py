@@ -20,6 +20,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -135,6 +136,18 @@ def add_legend(axes: Axes) -> None:
         fontsize=SMALL_SIZE,
         labelcolor=INK,
     )
+
+
+def label_lines(axes: Axes, lines: Sequence[Line2D], apart: float = 0.06) -> None:
+    """Write each line's label at its right end; apart: of the height, where ends lie together."""
+    low, high = axes.get_ylim()
+    taken = -apart
+    for end, line in sorted(
+        ((float(np.asarray(line.get_ydata())[-1]), line) for line in lines), key=lambda e: e[0]
+    ):
+        taken = max((end - low) / (high - low), taken + apart)
+        look = {"color": line.get_color(), "va": "center"}
+        write(axes, str(line.get_label()), (1, taken), offset=(5, 0), **look)
 
 
 def name_ticks(

@@ -24,7 +24,7 @@ from landmark_ml.networks.create import create_preprocessing
 from landmark_ml.reports.training_report import log_dataset_figures
 from landmark_ml.tracking import run as tracking
 
-DrawTrainingPhotos = Callable[[Dataset, TrainConfig, Preprocessing], Figure]
+DrawTrainingPhotos = Callable[[Dataset, TrainConfig, Preprocessing], Figure | None]
 
 Problem = Literal[
     "refused", "unreadable", "conflicting", "leaked", "repeated", "small", "unmeasured", "place"

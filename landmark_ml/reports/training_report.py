@@ -81,8 +81,10 @@ def model_params(config: TrainConfig, facts: NetworkFacts) -> dict[str, str]:
     }
 
 
-def log_dataset_figures(run: Run, dataset: Dataset, resolution: int, augmented: Figure) -> None:
-    """Samples, counts, sizes and colours of a dataset, and its photos as training sees them.
+def log_dataset_figures(
+    run: Run, dataset: Dataset, resolution: int, augmented: Figure | None
+) -> None:
+    """Samples, counts, sizes and colours of a dataset, and its photos as training augments them.
 
     resolution: side of the square that the network sees, in pixels.
     """
@@ -90,7 +92,8 @@ def log_dataset_figures(run: Run, dataset: Dataset, resolution: int, augmented: 
     run.log_figure(class_counts(dataset), "data_class_counts")
     run.log_figure(image_sizes(dataset, target=resolution), "data_image_sizes")
     run.log_figure(channel_statistics(dataset), "data_channels")
-    run.log_figure(augmented, "data_augmented")
+    if augmented is not None:
+        run.log_figure(augmented, "data_augmented")
 
 
 def log_report(
@@ -139,7 +142,7 @@ def model_card(config: TrainConfig, dataset: Dataset, facts: NetworkFacts, repor
     weakest = table[table["photos"] > 0].nsmallest(5, "recall")
     rows = "\n".join(
         f"| {landmark} | {photos} | {precision:.2f} | {recall:.2f} |"
-        for landmark, photos, precision, recall, _ in weakest.itertuples(index=False)
+        for landmark, photos, precision, recall, *_ in weakest.itertuples(index=False)
     )
     splits = ", ".join(f"{len(dataset.landmarks(s))} {s}" for s in SPLITS)
     tagged = "\n".join(

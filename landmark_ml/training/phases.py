@@ -18,7 +18,7 @@ from torch.nn import functional
 from landmark_ml.config import TrainConfig, user_path
 from landmark_ml.console import Bar
 from landmark_ml.data import Dataset, Photo
-from landmark_ml.figures.dataset import augmented_batch
+from landmark_ml.figures.dataset import augmented_photos
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import (
     LandmarkNetwork,
@@ -403,32 +403,39 @@ class ByteDropout(nn.Module):
 
 
 SHOWN_PHOTOS = 6
-SHOWN_VIEWS = 4
+SHOWN_VIEWS = 3
 
 
 def draw_training_photos(
     dataset: Dataset, config: TrainConfig, preprocessing: Preprocessing
-) -> Figure:
-    """Show a few training photos, one a column, each as several epochs would see it.
+) -> Figure | None:
+    """Show a few training photos, one a column: as served, and below as training augments them.
 
-    Fine-tuning draws new crops each epoch; a head learns on the same few views in all of them.
+    Fine-tuning draws new crops each epoch; a head learns on the same few views in all of them. None
+    where training sees photos as they are served.
     """
     photos = dataset.landmarks("train")
     rng = np.random.default_rng(config.seed)
     chosen = [photos[i] for i in rng.permutation(len(photos))[:SHOWN_PHOTOS]]
-    titles = [dataset.classes[photo.label] for photo in chosen]
+    names = [dataset.classes[photo.label] for photo in chosen]
+    served = np.stack([preprocessing.read(photo.path) for photo in chosen])
     if config.finetune_epochs:
         augment, squares, aspects = load_augmented(chosen, config, preprocessing)
         generator = torch.Generator().manual_seed(config.seed)
         repeated = torch.arange(len(chosen)).repeat(SHOWN_VIEWS)
         crops = augment(squares[repeated], aspects[repeated], generator)
         drawn = crops.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-        return augmented_batch(drawn, titles * SHOWN_VIEWS)
-    shown = min(config.views, SHOWN_VIEWS)
+        views = drawn.reshape(SHOWN_VIEWS, len(chosen), *drawn.shape[1:])
+        return augmented_photos(served, names, list(views), "new random crops in every epoch")
+    if config.views == 1:
+        return None
     pixels = [
-        view_pixels(preprocessing.decode(photo.path), preprocessing, view, photo.sha256)
-        for view in range(shown)
-        for photo in chosen
+        np.stack(
+            [
+                view_pixels(preprocessing.decode(photo.path), preprocessing, view, photo.sha256)
+                for photo in chosen
+            ]
+        )
+        for view in range(1, min(config.views, SHOWN_VIEWS + 1))
     ]
-    how = "not augmented" if config.views == 1 else f"in {config.views} views"
-    return augmented_batch(np.stack(pixels), titles * shown, how)
+    return augmented_photos(served, names, pixels, f"{config.views} views, the same in every epoch")

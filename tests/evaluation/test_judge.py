@@ -288,6 +288,9 @@ def test_classes_are_counted_over_landmark_photos_only(photos: tuple[Photo, ...]
     assert table["precision"].tolist() == [1.0, 0.0, 0.0, 1.0]
     assert table["recall"].tolist() == [0.5, 0.0, 0.0, 1.0]
     assert table["f1"].tolist() == pytest.approx([2 / 3, 0.0, 0.0, 1.0])
+    # One of two, and of a landmark without photos nothing is known.
+    assert table["recall_low"].tolist()[:2] == pytest.approx([0.095, 0], abs=0.001)
+    assert table["recall_high"].tolist()[:2] == pytest.approx([0.905, 1], abs=0.001)
 
 
 def test_the_table_of_answers_has_a_row_a_photo(photos: tuple[Photo, ...]) -> None:

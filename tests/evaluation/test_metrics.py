@@ -159,9 +159,12 @@ def test_what_is_not_defined_is_nan() -> None:
 
 def test_risk_falls_where_only_confident_answers_are_given() -> None:
     coverage, risk = metrics.risk_coverage(
-        np.array([0.2, 0.9, 0.6, 0.4]), np.array([False, True, True, False])
+        np.array([0.2, 0.9, 0.6, 0.4]),
+        np.array([False, True, True, False]),
+        np.array([True, True, True, False]),
     )
-    assert coverage.tolist() == [0.25, 0.5, 0.75, 1]
+    # Of the three landmark photos; the everyday photo is a wrong answer.
+    assert coverage.tolist() == pytest.approx([1 / 3, 2 / 3, 2 / 3, 1])
     assert risk.tolist() == pytest.approx([0, 0, 1 / 3, 1 / 2])
 
 

@@ -92,7 +92,7 @@ def test_the_curve_counts_the_same_photos_as_the_metrics(result: EvaluationResul
     assert says(figure, "12.5% of landmarks never learned")
     none = replace(found, accepted=np.zeros_like(found.accepted))
     figure = report_figures(replace(result.report, predictions=none))["rejection_curve"]
-    assert says(figure, "0.0% of known landmarks are tagged")
+    assert says(figure, "Tagged at the threshold: 0.0% of known landmarks")
 
 
 def test_page_figures_and_tables_are_in_the_run(result: EvaluationResult) -> None:
@@ -105,7 +105,6 @@ def test_page_figures_and_tables_are_in_the_run(result: EvaluationResult) -> Non
     assert figures == {
         "answers",
         "confusion_matrix",
-        "location_error",
         "per_class",
         "rejection_curve",
         "reliability",
@@ -116,6 +115,8 @@ def test_page_figures_and_tables_are_in_the_run(result: EvaluationResult) -> Non
     assert text.count("data:image/png;base64,") == len(figures)
     assert "0.960" in text
     assert "is not known" in text
+    assert text.index("How often it is right") < text.index("Speed and memory")
+    assert "Landmark photos answered right" in text
     content: dict[str, Any] = json.loads(
         mlflow.artifacts.load_text(f"runs:/{result.run_id}/evaluation.json")
     )

@@ -12,7 +12,7 @@ from PIL import Image
 
 from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo
 from landmark_ml.figures.dataset import (
-    augmented_batch,
+    augmented_photos,
     channel_statistics,
     class_counts,
     count_colours,
@@ -156,17 +156,15 @@ def test_channels_of_no_photos_are_refused(tmp_path: Path) -> None:
         count_colours(_dataset(tmp_path, 1, [_photo(tmp_path, NOT_A_LANDMARK)]))
 
 
-def test_augmented_batch_shows_pixels_under_their_titles() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
-    figure = augmented_batch(pixels, [f"Título {index}" for index in range(5)])
+def test_augmented_photos_stand_below_those_that_are_served() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 8, 8, 3), dtype=np.uint8)
+    served, *views = pixels
+    names = [f"Título {index}" for index in range(5)]
+    figure = augmented_photos(served, names, views, "new random crops")
     (axes,) = figure.axes
-    assert len(axes.images) == 5
-    np.testing.assert_array_equal(axes.images[4].get_array(), pixels[4])
-    assert axes.texts[4].get_text() == "Título 4"
+    assert len(axes.images) == 20
+    np.testing.assert_array_equal(axes.images[4].get_array(), served[4])
+    np.testing.assert_array_equal(axes.images[5].get_array(), views[0][0])
+    assert says(figure, "Título 4")
+    assert says(figure, "as trained on, 8 x 8 px")
     draw(figure)
-
-
-def test_augmented_batch_caps_a_large_batch_and_says_so() -> None:
-    figure = augmented_batch(np.zeros((40, 4, 4, 3), dtype=np.uint8), ["a"] * 40)
-    assert len(figure.axes[0].images) == 32
-    assert says(figure, "32 of 40")

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import io
 import math
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_rgba
+from matplotlib.collections import LineCollection
 from PIL import Image
 
-from landmark_ml.evaluation.metrics import risk_coverage
+from landmark_ml.config import TrainConfig
+from landmark_ml.evaluation.metrics import calibration_bins, risk_coverage
 from landmark_ml.figures.results import (
+    Answer,
+    answer_gallery,
     confusion_matrix,
     learning_curves,
-    location_error,
     per_class_table,
     rejection_curve,
     reliability_diagram,
     risk_coverage_curve,
     robustness_bars,
+    worst_mistakes,
 )
-from landmark_ml.figures.style import DPI, MOST_ROWS, PALE_BLUE, SHOWN_ROWS
+from landmark_ml.figures.style import BLUE, DPI, GREY, MOST_ROWS, SHOWN_ROWS, VERMILION
 from tests.figures.figure_reading import bars, draw, says
 
 
@@ -43,10 +47,10 @@ def _history(epochs: int) -> list[dict[str, float]]:
 
 def test_curves_name_and_mark_the_best_epoch() -> None:
     figure = learning_curves(_history(6))
-    assert says(figure, "Best validation top-1 0.900 at epoch 3 (6 epochs)")
+    assert says(figure, "Validation top-1 0.900 at epoch 3, chosen by top-1 (6 epochs)")
     for axes in figure.axes:
-        marks = [line for line in axes.lines if line.get_label() == "best epoch"]
-        assert [np.asarray(mark.get_xdata()).tolist() for mark in marks] == [[3, 3]]
+        marks = [line for line in axes.lines if line.get_label() == "chosen epoch"]
+        assert [np.asarray(mark.get_xdata()).tolist() for mark in marks] == [[3]]
         assert len(axes.lines) == 3
 
 
@@ -77,7 +81,7 @@ def test_best_epoch_falls_to_the_lowest_loss_without_accuracies() -> None:
     history: list[dict[str, float]] = [
         {"epoch": e, "val/loss": loss} for e, loss in enumerate([1.0, 0.4, math.nan, 0.7])
     ]
-    assert says(learning_curves(history), "Best validation loss 0.400 at epoch 1")
+    assert says(learning_curves(history), "Validation loss 0.400 at epoch 1, chosen by the loss")
 
 
 def test_the_epoch_whose_weights_were_kept_is_marked() -> None:
@@ -85,7 +89,19 @@ def test_the_epoch_whose_weights_were_kept_is_marked() -> None:
         {"epoch": e, "val/calibrated_loss": loss, "val/top1": top1}
         for e, (loss, top1) in enumerate([(0.9, 0.8), (0.4, 0.7), (0.5, 0.9)])
     ]
-    assert says(learning_curves(history), "Best validation top-1 0.700 at epoch 1")
+    figure = learning_curves(history)
+    assert says(figure, "Validation top-1 0.700 at epoch 1, chosen by the calibrated loss")
+    ring = next(line for line in figure.axes[0].lines if line.get_label() == "chosen epoch")
+    assert np.asarray(ring.get_xydata()).tolist() == [[1, 0.4]]
+    assert says(figure, "validation, calibrated")
+
+
+def test_a_training_loss_above_the_validation_loss_is_explained() -> None:
+    rows = [{"epoch": 0.0, "train/loss": 1.3, "val/loss": 0.7, "val/top1": 0.9}]
+    config = TrainConfig(label_smoothing=0.2, drop_rate=0.3, finetune_epochs=1)
+    figure = learning_curves(rows, config)
+    assert says(figure, "includes label smoothing 0.2, dropout 0.3, augmented crops.")
+    assert not says(learning_curves([{**rows[0], "train/loss": 0.1}], config), "Training loss")
 
 
 def test_of_two_phases_the_epoch_that_the_last_one_kept_is_marked() -> None:
@@ -94,7 +110,7 @@ def test_of_two_phases_the_epoch_that_the_last_one_kept_is_marked() -> None:
         {"epoch": e, "phase_epoch": of_phase, "val/calibrated_loss": loss, "val/top1": 0.1 * e}
         for e, (loss, of_phase) in enumerate(calibrated)
     ]
-    sentence = "Best validation top-1 0.300 at epoch 3 (5 epochs, the last 3 on pixels)"
+    sentence = "at epoch 3, chosen by the calibrated loss (5 epochs, the last 3 on pixels)"
     assert says(learning_curves(history), sentence)
 
 
@@ -104,42 +120,48 @@ def _table(rows: int) -> pd.DataFrame:
         {
             "landmark": [f"Landmark {index}" for index in range(rows)],
             "photos": 7,
-            "precision": 0.5,
+            "precision": 1.0,
             "recall": recall,
-            "f1": 0.6,
+            "recall_low": recall / 2,
+            "recall_high": 1.0,
+            "precision_low": 0.6,
+            "precision_high": 1.0,
         }
     )
 
 
-def test_table_is_sorted_by_recall_with_a_bar_a_score() -> None:
+def test_table_is_sorted_by_recall_without_what_is_perfect() -> None:
     figure = per_class_table(_table(50))
     names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     assert names[0] == "Landmark 49 (7)"
-    assert len(names) == 50
-    widths = [bar.get_width() for bar in bars(figure.axes[0])]
-    assert widths == sorted(widths)
-    assert [len(axes.patches) for axes in figure.axes] == [50, 50, 50]
-    assert says(figure, "lowest 0.10 (Landmark 49), n = 350")
+    assert len(names) == 49
+    assert "Landmark 0 (7)" not in names
+    recall = np.asarray(figure.axes[0].lines[0].get_xdata()).tolist()
+    assert recall == sorted(recall)
+    assert says(figure, "Lowest recall 0.10 (Landmark 49), mean 0.55; no mistake on 1 of 50")
+
+
+def test_recall_has_its_interval() -> None:
+    (lines,) = per_class_table(_table(3)).axes[0].collections
+    assert isinstance(lines, LineCollection)
+    ends = [segment[:, 0].tolist() for segment in lines.get_segments()]
+    assert ends == [[0.05, 1.0], pytest.approx([0.275, 1.0])]
 
 
 def test_table_of_many_rows_keeps_the_lowest() -> None:
-    figure = per_class_table(_table(MOST_ROWS + 1))
-    assert len(figure.axes[0].patches) == SHOWN_ROWS
+    figure = per_class_table(_table(MOST_ROWS + 2))
+    assert len(np.asarray(figure.axes[0].lines[0].get_xdata())) == SHOWN_ROWS
     assert says(figure, f"the {SHOWN_ROWS} lowest of {MOST_ROWS + 1}")
+    assert says(per_class_table(_table(1)), "All 1 landmarks recognised")
 
 
 def test_risk_and_coverage_are_drawn_with_what_5_percent_risk_allows() -> None:
     confidence = np.linspace(1, 0, 100)
-    figure = risk_coverage_curve(*risk_coverage(confidence, np.arange(100) < 57))
-    assert "60.0% of 100 photos" in figure.get_suptitle()
+    # The last 20 photos show no landmark.
+    shows = np.arange(100) < 80
+    figure = risk_coverage_curve(*risk_coverage(confidence, np.arange(100) < 57, shows))
+    assert "75.0% of landmark photos" in figure.get_suptitle()
     assert np.size(figure.axes[0].get_lines()[0].get_xdata()) == 100
-
-
-def test_location_error_counts_those_without_coordinates() -> None:
-    figure = location_error(np.array([0.0, 3.0, 4000.0, np.inf, np.nan]), (1, 25))
-    assert figure.get_suptitle().startswith("50.0% of 4 landmark photos")
-    assert "Photos without coordinates: 1." in figure.get_supxlabel()
-    assert location_error(np.array([np.inf]), (1, 25)).axes
 
 
 def test_the_worst_corruption_is_named() -> None:
@@ -169,33 +191,53 @@ def test_figures_leave_the_global_plotting_state_alone() -> None:
 
 
 def test_matrix_counts_pairs_and_lists_the_worst_confusion_first() -> None:
-    classes = ["Alai Minar", "Charminar", "Petra"]
-    labels = np.array([0] * 6 + [1] * 4 + [2] * 4)
-    predictions = np.array([0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2])
+    classes = ["Petra", "Alai Minar", "Charminar"]
+    labels = np.array([1] * 6 + [2] * 4 + [0] * 4)
+    predictions = np.array([1, 1, 1, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0])
     figure = confusion_matrix(labels, predictions, classes)
-    assert says(figure, "4 of 14 photos")
+    assert says(figure, "4 of 14 landmark photos taken for another landmark, 0 for none")
     assert says(figure, "1.  Alai Minar → Charminar  3 of 6")
     assert says(figure, "2.  Charminar → Petra  1 of 4")
+    shown = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert shown == ["Charminar (4)", "Alai Minar (6)", "Petra (4)"]
     cells = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
-    assert cells == {(0, 0): "3", (1, 0): "3", (1, 1): "3", (2, 1): "1", (2, 2): "4"}
+    assert cells == {(0, 0): "3", (2, 0): "1", (0, 1): "3", (1, 1): "3", (2, 2): "4"}
+
+
+def test_matrix_has_a_row_and_a_column_of_no_landmark() -> None:
+    # "b" is rejected twice, one everyday photo is taken for "a", and "c" has no mistake.
+    labels, predictions = np.array([0, 1, 1, 2, -1, -1]), np.array([0, -1, -1, 2, 0, -1])
+    figure = confusion_matrix(labels, predictions, ["a", "b", "c"])
+    axes = figure.axes[0]
+    names = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert names == ["b (2)", "a (1)", "no landmark (2)"]
+    cells = {text.get_position(): text.get_text() for text in axes.texts}
+    assert cells == {(1, 1): "1", (2, 0): "2", (1, 2): "1", (2, 2): "1"}
+    sentence = "0 of 4 landmark photos taken for another landmark, 2 for none; 1 of 2 other photos"
+    assert says(figure, sentence)
+    assert says(figure, "Not drawn: 1 landmarks without a mistake.")
 
 
 def test_matrix_colours_mistakes_apart_from_the_diagonal() -> None:
-    figure = confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), ["a", "b"])
+    figure = confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, -1]), ["a", "b"])
     arrays: list[np.ma.MaskedArray[Any, Any]] = [
         np.ma.array(image.get_array()) for image in figure.axes[0].images
     ]
     drawn: list[object] = [array.filled(-1).tolist() for array in arrays]
-    assert drawn == [[[0.5, -1], [-1, 1]], [[-1, 0.5], [0, -1]]]
+    right, wrong, unnamed = drawn
+    # "b" comes first: it has as many confusions, and one photo more that is not named.
+    assert right == [[0, -1, -1], [-1, 0.5, -1], [-1, -1, 0]]
+    assert wrong == [[-1, 0, -1], [0.5, -1, -1], [0, 0, -1]]
+    assert unnamed == [[-1, -1, 1], [-1, -1, 0], [-1, -1, -1]]
 
 
 def test_matrix_without_mistakes_says_so_and_lists_none() -> None:
-    figure = confusion_matrix(np.array([0, 1]), np.array([0, 1]), ["a", "b"])
-    assert says(figure, "No confusions")
+    figure = confusion_matrix(np.array([0, 1, -1]), np.array([0, 1, -1]), ["a", "b"])
+    assert says(figure, "No confusions on 3 photos")
     assert not says(figure, "→")
 
 
-@pytest.mark.parametrize("count", [1, 2, 50])
+@pytest.mark.parametrize("count", [2, 50])
 def test_matrix_names_every_class_on_both_axes(count: int) -> None:
     labels = np.arange(count)
     names = [f"Landmark {index}" for index in range(count)]
@@ -208,24 +250,25 @@ def test_matrix_names_every_class_on_both_axes(count: int) -> None:
 def test_matrix_of_many_classes_keeps_the_most_confused_and_says_so() -> None:
     labels = np.repeat(np.arange(500), 2)
     predictions = labels.copy()
-    predictions[[400, 401]] = 499
+    predictions[[400, 401, 402]] = 499
+    predictions[600:900] = 0
     figure = confusion_matrix(labels, predictions, [f"Landmark {i}" for i in range(500)])
     shown = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
     assert len(shown) == SHOWN_ROWS
-    assert {"Landmark 200", "Landmark 499"} <= set(shown)
+    assert shown[:2] == ["Landmark 0", "Landmark 499"]
     assert says(figure, f"the {SHOWN_ROWS} of 500 landmarks with the most mistakes")
 
 
 def test_matrix_leaves_large_counts_to_the_colour_when_cells_are_small() -> None:
     labels = np.concatenate([np.arange(60), np.zeros(20_000, dtype=int)])
-    figure = confusion_matrix(labels, labels, [str(index) for index in range(60)])
+    figure = confusion_matrix(labels, 59 - labels, [str(index) for index in range(60)])
     assert not figure.axes[0].texts
 
 
 def test_longer_lists_of_classes_give_larger_matrices() -> None:
     def width(classes: int) -> float:
         labels = np.arange(classes)
-        return float(confusion_matrix(labels, labels, ["x"] * classes).get_figwidth())
+        return float(confusion_matrix(labels, labels[::-1], ["x"] * classes).get_figwidth())
 
     assert width(50) < width(60)
 
@@ -237,23 +280,49 @@ def test_names_with_accents_and_dollars_are_drawn_as_they_are() -> None:
     draw(figure)
 
 
-def test_reliability_bars_are_accuracies_with_their_counts_below() -> None:
-    confidence = np.array([0.15] * 20 + [1.0] * 4)
-    correct = np.array([True] * 5 + [False] * 15 + [True] * 4)
-    figure = reliability_diagram(confidence, correct, ece=0.0833, num_bins=10)
+def test_no_answer_and_no_right_answer_are_told_apart() -> None:
+    confidence = np.array([0.11] * 20 + [0.5] * 4 + [1.0] * 4)
+    correct = np.array([True] * 5 + [False] * 19 + [True] * 4)
+    figure = reliability_diagram(calibration_bins(confidence, correct), ece=0.0833)
     above, below = figure.axes
-    heights = {round(bar.get_x(), 2): bar.get_height() for bar in bars(above)}
-    assert heights == pytest.approx({0.1: 0.25, 0.9: 1.0})
+    dots = np.asarray(above.lines[1].get_xydata())
+    np.testing.assert_allclose(dots, [[0.11, 0.25], [0.5, 0], [1, 1]])
+    (intervals,) = above.collections
+    assert isinstance(intervals, LineCollection)
+    # Four of four and none of four say little: their Wilson intervals are wide.
+    ends = [segment[:, 1].tolist() for segment in intervals.get_segments()]
+    assert ends[1] == pytest.approx([0, 0.49], abs=0.005)
+    assert ends[2] == pytest.approx([0.51, 1], abs=0.005)
     counts = [bar.get_height() for bar in bars(below)]
-    assert counts == [0, 20, 0, 0, 0, 0, 0, 0, 0, 4]
-    pale = [bar.get_facecolor() == to_rgba(PALE_BLUE) for bar in bars(above)]
-    assert pale == [False, True]
-    assert says(figure, "Too cautious by 0.083 (ECE 0.083, n = 24)")
+    assert [(index, count) for index, count in enumerate(counts) if count] == [
+        (1, 20),
+        (7, 4),
+        (14, 4),
+    ]
+    assert says(figure, "Too cautious by 0.029 (ECE 0.083, n = 28)")
 
 
 def test_a_small_gap_between_confidence_and_accuracy_counts_as_calibrated() -> None:
-    figure = reliability_diagram(np.array([0.5, 0.5]), np.array([True, False]), ece=0.0)
-    assert says(figure, "Calibrated on average (ECE 0.000, n = 2)")
+    bins = calibration_bins(np.array([0.5, 0.5]), np.array([True, False]))
+    assert says(reliability_diagram(bins, ece=0.0), "Calibrated on average (ECE 0.000, n = 2)")
+
+
+def test_a_rejected_answer_is_grey_and_not_recognised(tmp_path: Path) -> None:
+    def answer(label: str, said: str, *, named: bool = True) -> Answer:
+        path = tmp_path / f"{label or 'none'}.png"
+        Image.new("RGB", (8, 8)).save(path)
+        return Answer(path, label, said, named, 0.5, "Paris, France")
+
+    right, wrong = answer("Petra", "Petra"), answer("Alhambra", "Petra")
+    rejected = answer("Petra", "no landmark", named=False)
+    everyday = answer("", "no landmark", named=False)
+    figure = answer_gallery([right, wrong, rejected, everyday], seed=3)
+    assert says(figure, "1 of 3 landmark photos recognised; 0 of 1 without a landmark taken for")
+    said = [text for text in figure.axes[0].texts if text.get_text() in ("Petra", "no landmark")]
+    assert [text.get_color() for text in said] == [BLUE, VERMILION, GREY, GREY]
+    mistakes = worst_mistakes([wrong], photos=4)
+    for words in ("Alhambra.png", "said 50% Petra", "is Alhambra", "1 wrong landmark on 4 photos"):
+        assert says(mistakes, words)
 
 
 def test_rejection_states_what_the_threshold_does() -> None:
@@ -261,10 +330,10 @@ def test_rejection_states_what_the_threshold_does() -> None:
     figure = rejection_curve(
         np.array([0.5, 0.9, 0.9, 0.2]), {"unseen": unseen, "everyday": everyday}, 0.5
     )
-    text = "75.0% of known landmarks are tagged, and 75.0% of unseen and 25.0% of everyday"
+    text = "75.0% of known landmarks, 75.0% of unseen, 25.0% of everyday"
     assert says(figure, text)
     (axes,) = figure.axes
-    curve, mark = axes.lines[0], axes.lines[1]
+    curve, mark = axes.lines[2], axes.lines[3]
     # At the scores of the known photos, from the highest down.
     assert np.asarray(curve.get_xdata()).tolist() == [0.25, 0.5, 0.75, 1.0]
     assert np.asarray(curve.get_ydata()).tolist() == [0.25, 0.25, 0.75, 0.75]
@@ -274,5 +343,5 @@ def test_rejection_states_what_the_threshold_does() -> None:
 
 def test_rejection_draws_equal_scores() -> None:
     figure = rejection_curve(np.array([0.5] * 3), {"everyday": np.array([0.5] * 2)}, 0.5)
-    assert says(figure, "100.0% of known landmarks are tagged, and 100.0% of everyday")
+    assert says(figure, "100.0% of known landmarks, 100.0% of everyday")
     draw(figure)

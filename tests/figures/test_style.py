@@ -17,38 +17,41 @@ from tests.figures.figure_reading import draw, says, texts
 def _mistake(folder: Path, index: int) -> Answer:
     path = folder / f"{index}.png"
     Image.new("RGB", (40 + index, 30), (index, 90, 90)).save(path)
-    return Answer(path, f"True {index}", f"Said {index}", index / 100)
+    return Answer(path, f"True {index}", f"Said {index}", named=True, confidence=index / 100)
 
 
 def test_mistakes_show_the_most_confident_first(tmp_path: Path) -> None:
     figure = worst_mistakes([_mistake(tmp_path, index) for index in range(25)], photos=300)
-    assert says(figure, "The 20 most confident of 25 mistakes on 300 photos")
+    assert says(figure, "The 20 most confident of 25 wrong landmarks on 300 photos")
     (axes,) = figure.axes
     assert len(axes.images) == 20
-    assert [text.get_text() for text in axes.texts[:2]] == ["0.24 Said 24", "is True 24"]
+    lines = ["is True 24", "said 24% Said 24", "24.png"]
+    assert [text.get_text() for text in axes.texts[:3]] == lines
 
 
 def test_one_mistake_is_worded_as_one(tmp_path: Path) -> None:
-    assert "1 mistake on 9 photos" in texts(worst_mistakes([_mistake(tmp_path, 3)], photos=9))
+    figure = worst_mistakes([_mistake(tmp_path, 3)], photos=9)
+    assert says(figure, "1 wrong landmark on 9 photos")
 
 
 def test_no_mistakes_is_said() -> None:
     figure = worst_mistakes([], photos=522)
-    assert says(figure, "No mistakes on 522 photos")
+    assert says(figure, "No wrong landmarks on 522 photos")
     draw(figure)
 
 
 def test_a_photo_that_went_missing_leaves_a_cell_that_says_so(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
-    mistakes = [Answer(tmp_path / name, "a", "b", 0.5) for name in ("bad.jpg", "gone.jpg")]
+    files = [tmp_path / name for name in ("bad.jpg", "gone.jpg")]
+    mistakes = [Answer(file, "a", "b", named=True, confidence=0.5) for file in files]
     figure = worst_mistakes(mistakes, photos=9)
     assert texts(figure).count("cannot be read") == 2
 
 
 def test_answers_are_shown_with_their_place(tmp_path: Path) -> None:
-    answers = [_mistake(tmp_path, 1), Answer(tmp_path / "1.png", "Petra", "Petra", 0.9, "Jordan")]
-    figure = answer_gallery(answers)
-    assert says(figure, "1 of 2 test photos recognised")
+    right = Answer(tmp_path / "1.png", "Petra", "Petra", named=True, confidence=0.9, where="Jordan")
+    figure = answer_gallery([_mistake(tmp_path, 1), right], seed=0)
+    assert says(figure, "1 of 2 landmark photos recognised")
     assert {"Said 1", "Petra", "90%  Jordan"} <= set(texts(figure))
 
 
