@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ from landmark_ml.figures.style import (
     GREEN,
     GREY,
     INK,
+    MUTED,
     ORANGE,
     PAPER,
     ROW_HEIGHT,
@@ -24,11 +25,14 @@ from landmark_ml.figures.style import (
     SMALL_SIZE,
     VERMILION,
     add_legend,
+    in_rows,
+    load_thumbnail,
     name_ticks,
     new_figure,
     say,
     shorten,
     style_axes,
+    thumbnail_grid,
     write,
 )
 
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from landmark_ml.evaluation.significance import PairedDifference
+    from landmark_ml.figures.results import Answer
 
 COSTS = {"ms_per_photo": ("latency", "latency (ms)"), "artifact_mb": ("size", "artifact (MB)")}
 """Column of the table, its name in the title and on the axis."""
@@ -44,6 +49,7 @@ DASHES = ("-", "--", ":", "-.")
 WIDE_SPREAD = 8.0
 """A cost that spreads over more than this factor is drawn on a logarithmic axis."""
 MOST_CLASSES = 40
+MOST_PHOTOS = 12
 LONGEST_MODEL = 40
 LONGEST_RUN = 48
 
@@ -181,6 +187,33 @@ def class_wins(table: pd.DataFrame, first: str, second: str) -> Figure:
     axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
     add_legend(axes)
     return figure
+
+
+def photos_of_one(mistakes: Sequence[Answer], right: str, wrong: str) -> Figure:
+    """Show photos that the model `right` recognises and `wrong` does not; its answers to them.
+
+    Of more than `MOST_PHOTOS` those are shown on which it was most confident.
+    """
+    ordered = sorted(mistakes, key=lambda mistake: -mistake.confidence)[:MOST_PHOTOS]
+    tiles = [
+        load_thumbnail(
+            one.path,
+            (one.path.name, MUTED),
+            (f"is {one.label}", BLUE),
+            (f"said {one.confidence:.0%} {one.said}", VERMILION),
+        )
+        for one in ordered
+    ]
+    photos = f"{len(mistakes):,} photo{'' if len(mistakes) == 1 else 's'}"
+    note = f"Blue: what the photo shows. Orange: what {wrong} says."
+    if len(ordered) < len(mistakes):
+        note += f" Shown: the {len(ordered)} on which {wrong} is most confident."
+    return thumbnail_grid(
+        in_rows(tiles, 6),
+        title=f"{photos} that only {right} recognises",
+        caption=note if tiles else "",
+        empty="none",
+    )
 
 
 def bootstrap_difference(paired: PairedDifference) -> Figure:

@@ -412,7 +412,7 @@ def rejection_curve(
     shares = np.arange(1, len(landmarks) + 1) / len(landmarks)
     curves = []
     # From the last, so that photos of no landmark have one colour in all figures.
-    for (name, scores), color in zip(reversed(others.items()), (BLUE, ORANGE), strict=False):
+    for (name, scores), color in zip([*others.items()][::-1], (BLUE, ORANGE), strict=False):
         tagged = 1 - np.searchsorted(np.sort(scores), thresholds) / len(scores)
         curves += axes.plot(shares, tagged, color=color, label=f"{name}\n(n = {len(scores):,})")
         axes.plot([kept], [np.mean(scores >= threshold)], "o", color=color, markersize=6)

@@ -36,7 +36,7 @@ class Comparison:
     same photo; their `unseen` are those of landmarks that neither knows, None without any. new: the
     challenger's on photos of landmarks that it alone knows, None without any. added, removed:
     landmarks that only the challenger, only the champion knows. photos: sha256 of those of shared
-    landmarks, on which the test of top-1 decides.
+    landmarks, on which the test of top-1 decides. The challenger's answers keep their photos.
     """
 
     challenger: Predictions
@@ -62,7 +62,7 @@ class Comparison:
             apart = [challenger.unseen.take(neither[0]), champion.unseen.take(neither[1])]
         paired = [challenger.photos[row] for row in both[0]]
         return cls(
-            challenger=replace(challenger.take(both[0]), unseen=apart[0]),
+            challenger=replace(challenger.take(both[0]), unseen=apart[0], photos=tuple(paired)),
             champion=replace(champion.take(both[1]), unseen=apart[1]),
             new=challenger.take(new[0]) if new.size else None,
             added=tuple(sorted(set(challenger.classes) - set(champion.classes))),

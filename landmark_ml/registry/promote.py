@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import mlflow
+import numpy as np
 from mlflow.entities.model_registry import ModelVersion
 
 from landmark_ml.config import PromoteConfig
@@ -21,14 +22,15 @@ from landmark_ml.data import Dataset, split_digest
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.evaluation.metrics import (
     METRICS,
+    calibration_bins,
     expected_calibration_error,
     measure,
     shown,
     summary_names,
 )
-from landmark_ml.figures.comparison import class_wins
+from landmark_ml.figures.comparison import class_wins, photos_of_one
 from landmark_ml.figures.html import Picture, render
-from landmark_ml.figures.results import reliability_diagram
+from landmark_ml.figures.results import Answer, reliability_diagram
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.registry.candidates import Judged, find_candidates, judge_version
 from landmark_ml.registry.comparison import (
@@ -41,6 +43,7 @@ from landmark_ml.registry.comparison import (
 from landmark_ml.registry.gates import GateResult, check_gates, check_requirements
 from landmark_ml.registry.history import AliasHistory, Entry, counted, rolled_back
 from landmark_ml.tracking import run as tracking
+from landmark_ml.tracking.read_runs import differing_params, logged_params
 from landmark_ml.tracking.run import Run
 
 PAGE = "receipt.html"
@@ -339,10 +342,21 @@ def to_html(receipt: Receipt) -> str:
             (METRICS[name].caption, shown(now, name), shown(before, name))
             for name in summary_names(now)
         ]
-        pictures = list(_pictures(verdict))
+        sides = side_names(verdict, receipt)
+        pictures = list(_pictures(verdict, sides))
+        runs = [verdict.judged.run_id, receipt.champion.run_id if receipt.champion else ""]
+        differing = differing_params([logged_params(run) for run in runs]) if all(runs) else {}
         explained = explain(verdict, receipt)
         sections.append(
-            {"verdict": verdict, "rows": rows, "pictures": pictures, "explained": explained}
+            {
+                "verdict": verdict,
+                "sides": sides,
+                "runs": list(filter(None, runs)),
+                "differing": differing,
+                "rows": rows,
+                "pictures": pictures,
+                "explained": explained,
+            }
         )
     meanings = [METRICS[name] for name in summary_names(measured)]
     return render("receipt.html", receipt=receipt, sections=sections, meanings=meanings)
@@ -374,17 +388,34 @@ def to_markdown(receipt: Receipt, verdict: Verdict) -> str:
     )
 
 
-def _pictures(verdict: Verdict) -> Iterator[Picture]:
-    answers = {"challenger": verdict.judged.predictions}
+def side_names(verdict: Verdict, receipt: Receipt) -> tuple[str, str]:
+    """What the challenger and what the champion is called, everywhere on the page."""
+    champion = f"version {receipt.champion.version} (champion)" if receipt.champion else ""
+    return f"version {verdict.judged.version}", champion
+
+
+def _pictures(verdict: Verdict, sides: tuple[str, str]) -> Iterator[Picture]:
+    answers = [verdict.judged.predictions] if verdict.judged.predictions else []
     if comparison := verdict.comparison:
-        wins = class_wins(comparison.by_landmark(), "the challenger", "the champion")
-        yield Picture.of("Landmark by landmark", wins)
-        answers = {"challenger": comparison.challenger, "champion": comparison.champion}
-    for who, found in answers.items():
-        if found and found.shows_landmark.any():
+        answers = [comparison.challenger, comparison.champion]
+        yield Picture.of("Landmark by landmark", class_wins(comparison.by_landmark(), *sides))
+        for heading, right, wrong in (("Photos won", 0, 1), ("Photos lost", 1, 0)):
+            rows = np.flatnonzero(answers[right].correct & ~answers[wrong].correct).tolist()
+            mistakes = [
+                Answer(
+                    path=comparison.challenger.photos[row].path,
+                    label=answers[wrong].classes[answers[wrong].labels[row]],
+                    said=answers[wrong].classes[answers[wrong].best[row]],
+                    named=True,
+                    confidence=float(answers[wrong].confidence[row]),
+                )
+                for row in rows
+            ]
+            yield Picture.of(heading, photos_of_one(mistakes, sides[right], sides[wrong]))
+    for who, found in zip(sides, answers, strict=False):
+        if found.shows_landmark.any():
             shows = found.shows_landmark
             confidence, correct = found.confidence[shows], found.correct[shows]
             ece = expected_calibration_error(confidence, correct)
-            yield Picture.of(
-                f"Calibration of the {who}", reliability_diagram(confidence, correct, ece=ece)
-            )
+            drawn = reliability_diagram(calibration_bins(confidence, correct), ece=ece)
+            yield Picture.of(f"Calibration of {who}", drawn)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -36,7 +36,7 @@ class EvaluatedRun:
 
     started: milliseconds since 1970. metrics: by name, such as `test/top1`. curve: columns epoch,
     minutes since the run started, and val/top1. answers: columns sha256, label and correct, a row
-    for each test photo of a landmark.
+    for each test photo of a landmark. params: as logged.
     """
 
     run_id: str
@@ -51,6 +51,7 @@ class EvaluatedRun:
     artifact_bytes: float
     curve: pd.DataFrame
     answers: pd.DataFrame
+    params: Mapping[str, str] = field(default_factory=dict)
 
     def metric(self, name: str) -> float:
         """Value of a metric, NaN when the run did not measure it."""
@@ -160,6 +161,23 @@ def fetch_manifest(run_id: str | None, scratch: Path) -> Path | None:
     )
 
 
+def logged_params(run_id: str) -> dict[str, str]:
+    """Parameters of a run; empty when MLflow has no such run."""
+    try:
+        return dict(mlflow.get_run(run_id).data.params) if run_id else {}
+    except MlflowException as error:
+        if not is_not_there(error):
+            raise
+        return {}
+
+
+def differing_params(runs: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """Parameters in which runs differ: the values in the order of the runs, empty where not set."""
+    names = sorted({name for params in runs for name in params})
+    values = {name: [params.get(name, "") for params in runs] for name in names}
+    return {name: found for name, found in values.items() if len(set(found)) > 1}
+
+
 def _find_runs(experiment: str, search: str, most: int, order: Order) -> list[LoggedRun]:
     if mlflow.get_experiment_by_name(experiment) is None:
         known = sorted(known.name for known in mlflow.search_experiments())
@@ -224,4 +242,5 @@ def _read_run(logged: LoggedRun) -> EvaluatedRun:
         artifact_bytes=float(tags.get("artifact_bytes", math.nan)),
         curve=curve,
         answers=answers[answers["label"] != ""].reset_index(drop=True),
+        params=logged.data.params,
     )
