@@ -70,6 +70,7 @@ _CAPTIONS = {
     "latency": "latency, ms",
     "size": "size, MB",
 }
+_FEWEST_FOR_IMPORTANCE = 30
 _SLICES_PER_ROW = 4
 
 
@@ -290,7 +291,7 @@ def study_page(study: Study, objectives: Sequence[str], headline: str) -> str:
     sections = []
     for title, text, figure in _figures(study, objectives):
         figure.update_layout(title=None, template="plotly_white", margin={"t": 20})
-        body = figure.to_html(full_html=False, include_plotlyjs=False)
+        body = figure.to_html(full_html=False, include_plotlyjs=False, config={"responsive": True})
         sections.append({"title": title, "text": text, "figure": body})
     return render(
         "study.html",
@@ -326,7 +327,7 @@ def _figures(study: Study, objectives: Sequence[str]) -> Iterator[tuple[str, str
             shared["target"] = target
         history = plots.plot_optimization_history(study, **shared)
         yield f"Optimisation history: {objective}", "each trial, and the best so far", history
-        if len({target(trial) for trial in done}) > 1:
+        if len(done) >= _FEWEST_FOR_IMPORTANCE and len({target(trial) for trial in done}) > 1:
             importances = plots.plot_param_importances(
                 study,
                 evaluator=FanovaImportanceEvaluator(seed=0),

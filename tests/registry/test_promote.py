@@ -457,7 +457,7 @@ def test_the_page_shows_gates_metrics_and_figures_and_fetches_nothing(page: str)
     assert page.count("data:image/png;base64,") == 5
     assert "<h2>Photos won</h2>" in page
     assert "<h2>Photos lost</h2>" in page
-    assert "Calibration of version 2" in page
+    assert "Calibration of version 3" in page
     assert "(champion)" in page
     assert "✗ failed" in page
     assert "http" not in page.replace("http-equiv", "")
