@@ -1,5 +1,7 @@
 """`landmarks data`: look at a dataset and learn what is wrong with it before training."""
 
+import shlex
+
 from experiments import recipes
 from landmark_ml.config import DataConfig
 from landmark_ml.reports.dataset_report import report_dataset
@@ -14,4 +16,5 @@ def main(config: DataConfig) -> None:
     print(f"run  {result.location}")
     print("\nnext:")
     print("  make ui   see the figures and the issues in MLflow")
-    print("  make transfer data=<folder> model=photos   train on it")
+    own = "" if config.data == "postcards" else f" data={shlex.quote(config.data)} model=photos"
+    print(f"  make transfer{own}   train on it")
