@@ -112,6 +112,8 @@ class Workplace:
                     Image.fromarray(pixels).save(root / f"{label}{number}.png")
         (folder / "scratch").mkdir()
         mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+        # The one that MLflow made keeps its artifacts in the folder of the caller.
+        self.run(lambda: mlflow.MlflowClient().rename_experiment("0", "made by MLflow"))
         self.run(lambda: mlflow.create_experiment(DEFAULT_EXPERIMENT, str(folder / "artifacts")))
         self.commands: dict[str, Callable[[int], object]] = {
             "train": lambda seed: self.train(seed, resume="auto"),

@@ -47,12 +47,26 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2; the usage of fifty flags would bury the reason."""
-        self.exit(2, f"error: {message}\n")
+        sys.stderr.write(f"error: {message}\n")
+        raise SystemExit(2) from ValueError(message)
 
 
 def landmarks() -> None:
     """Run the command `landmarks`, which is `python -m experiments` too."""
-    run(main)
+    error = ""
+    try:
+        run(main)
+    except SystemExit as ended:
+        error = str(ended.__cause__ or ended.code or "")
+        raise
+    except Exception as failed:
+        error = repr(failed)
+        raise
+    finally:
+        if "MLFLOW_RUN_ID" in os.environ and os.environ.get("RANK", "0") == "0":
+            from landmark_ml.tracking.run import settle_launched
+
+            settle_launched(error)
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ def open_sandbox(per_class: int = 16, not_landmarks: int = 48, test_per_class: i
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.chdir(folder)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
-    os.environ["MLFLOW_EXPERIMENT_NAME"] = "landmarks"
+    os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     os.environ.pop("MLFLOW_RUN_ID", None)
     return photos or write_postcards(

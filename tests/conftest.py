@@ -77,6 +77,8 @@ def tracking_uri(tmp_path_factory: TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         mlflow.set_tracking_uri(uri)
+        # The one that MLflow made keeps its artifacts in the folder of the tests' caller.
+        mlflow.MlflowClient().rename_experiment("0", "made by MLflow")
         mlflow.create_experiment(DEFAULT_EXPERIMENT, str(folder / "artifacts"))
         yield uri
         mlflow.set_tracking_uri(before)

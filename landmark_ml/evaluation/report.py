@@ -1,4 +1,4 @@
-"""An evaluation as people read it: a short table, every figure and a page, in a run of its own."""
+"""An evaluation as people read it: a short table, every figure and a page, logged to a run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from mlflow.data.pandas_dataset import PandasDataset
 from numpy.typing import NDArray
 
 from landmark_ml.config import EvaluateConfig
@@ -22,7 +23,14 @@ from landmark_ml.evaluation.judge import (
     choose_photos,
     judge,
 )
-from landmark_ml.evaluation.metrics import METRICS, Metric, calibration_bins, risk_coverage, shown
+from landmark_ml.evaluation.metrics import (
+    METRICS,
+    Metric,
+    calibration_bins,
+    risk_coverage,
+    shown,
+    summary_names,
+)
 from landmark_ml.evaluation.model_process import open_served
 from landmark_ml.figures.html import Picture, render
 from landmark_ml.figures.results import (
@@ -39,9 +47,10 @@ from landmark_ml.figures.results import (
 )
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.tracking import run as tracking
-from landmark_ml.tracking.read_runs import fetch_manifest, fetch_model
+from landmark_ml.tracking.read_runs import EVALUATION, fetch_manifest, fetch_model
+from landmark_ml.tracking.run import Run
 
-PAGE, METRICS_FILE = "evaluation.html", "evaluation.json"
+PAGE = "evaluation.html"
 _SHOWN_ANSWERS = 12
 _GROUPS = {
     "top1": "How often it is right",
@@ -79,17 +88,13 @@ class EvaluationResult:
 
 
 def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
-    """Judge the configured model on the configured photos, as a run of its own.
+    """Judge the configured model on the configured photos; the outcome is a run of its own.
 
     Raises ValueError for a model or a dataset that is not there, and when no photo is left that
-    the model was not trained on.
+    the model was not trained on: then there is no run.
     """
-    name = f"evaluate-{config.model.removeprefix('models:/').replace('/', '-')}"
-    tags = {"kind": "evaluate", "model": config.model}
-    with (
-        tracking.start_run(config, name, tags) as run,
-        tempfile.TemporaryDirectory() as folder,
-    ):
+    tracking.connect()
+    with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         model = fetch_model(config.model, scratch)
         photos = choose_photos(
@@ -105,17 +110,9 @@ def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
         )
         with open_served(model.folder, scratch, config.threads) as asked:
             report = judge(asked, photos.photos, photos.dataset.classes, gazetteer, options)
-        judged = replace(photos.dataset, train=(), val=(), test=photos.photos)
-        logged = run.log_dataset(judged, "test")
-        metrics = {f"eval/{name}": value for name, value in report.metrics.items()}
-        run.log_metrics(metrics, model_id=model.model_id, dataset=logged)
-        run.log_table(report.predictions.table(), "answers")
-        run.log_table(report.predictions.per_class(), "per_class")
-        if not report.corruptions.empty:
-            run.log_table(report.corruptions, "corruptions")
-        figures = report_figures(report, config.seed)
-        for name, figure in figures.items():
-            run.log_figure(figure, name)
+    judged = replace(photos.dataset, train=(), val=(), test=photos.photos)
+    name = f"evaluate-{model.uri.removeprefix('models:/').replace('/', '-')}-{judged.name}"
+    with tracking.start_run(config, name, {"kind": "evaluate"}) as run:
         facts = {
             "model": model.uri,
             "model_id": model.model_id or "",
@@ -127,16 +124,42 @@ def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
             "not_known": photos.unchecked,
         }
         run.set_tags(facts)
-        content = {**facts, "metrics": report.metrics}
-        run.log_text(json.dumps(content, indent=1, ensure_ascii=False), METRICS_FILE)
-        page = evaluation_page(report, figures, facts)
-        run.log_text(page, PAGE)
+        log_judged(run, "eval", report, facts, run.log_dataset(judged, "test"), config.seed)
+        run.log_table(report.predictions.table(), "answers")
+        if not report.corruptions.empty:
+            run.log_table(report.corruptions, "corruptions")
         lines = [f"| {name} | {value} |" for name, value in summary_table(report)]
         table = "\n".join(["| measure | value (95% interval) |", "|---|---|", *lines])
         run.describe(f"### {model.uri} on {photos.dataset.name}\n\n{table}")
         return EvaluationResult(
-            run.run_id, run.location, run.artifact_uri(PAGE), config.model, photos, report
+            run.run_id, run.location, run.artifact_uri(PAGE), model.uri, photos, report
         )
+
+
+def log_judged(
+    run: Run,
+    prefix: str,
+    report: Report,
+    facts: Mapping[str, str],
+    photos: PandasDataset,
+    seed: int = 0,
+) -> None:
+    """Log a report to a run: metrics linked to model and photos, per_class.csv, figures, the page.
+
+    prefix: of the metrics' names. Those of cards and receipts become metrics of MLflow, which
+    draws a chart for each; `evaluation.json` holds all of them with intervals and counts, after
+    the facts about model and photos. seed: chooses the photos of the figure of answers.
+    """
+    metrics = {f"{prefix}/{name}": report.metrics[name] for name in summary_names(report.metrics)}
+    run.log_metrics(metrics, model_id=facts["model_id"] or None, dataset=photos)
+    run.log_text(
+        json.dumps({**facts, "metrics": report.metrics}, indent=1, ensure_ascii=False), EVALUATION
+    )
+    run.log_table(report.predictions.per_class(), "per_class")
+    figures = report_figures(report, seed)
+    for name, figure in figures.items():
+        run.log_figure(figure, name)
+    run.log_text(evaluation_page(report, figures, facts), PAGE)
 
 
 def summary_table(report: Report) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from landmark_ml.evaluation.significance import (
     PairedDifference,
     compare_paired,
     differences_by_class,
+    wilson_interval,
 )
 from landmark_ml.figures.comparison import (
     accuracy_tradeoffs,
@@ -73,18 +74,20 @@ class ComparisonResult:
 
 
 def run_comparison(config: CompareConfig) -> ComparisonResult:
-    """Read the runs, compare those judged on the same photos, and log the outcome.
+    """Read the runs, compare those judged on the same photos, and log the outcome to a run.
 
-    Raises ValueError when the experiment does not exist or holds nothing to show.
+    Raises ValueError when the experiment does not exist or holds nothing to show: then there is no
+    run.
     """
-    with tracking.start_run(config, "compare", {"kind": "compare"}) as run:
-        experiment = config.experiment or run.experiment
-        # The configuration allows no other order.
-        order = cast(Order, config.order)
-        read = read_evaluated_runs(experiment, config.filter, config.most, order)
-        comparison = compare_runs(
-            experiment, read.runs, read.left_out, seed=config.seed, caution=read.caution
-        )
+    tracking.connect()
+    experiment = config.experiment or tracking.current_experiment()
+    # The configuration allows no other order.
+    order = cast(Order, config.order)
+    read = read_evaluated_runs(experiment, config.filter, config.most, order)
+    comparison = compare_runs(
+        experiment, read.runs, read.left_out, seed=config.seed, caution=read.caution
+    )
+    with tracking.start_run(config, f"compare-{experiment}", {"kind": "compare"}) as run:
         run.log_table(comparison_table(comparison), "comparison")
         run.log_text(render_report(comparison), REPORT)
         run.set_tags({"test_digest": comparison.test_digest})
@@ -94,8 +97,6 @@ def run_comparison(config: CompareConfig) -> ComparisonResult:
             run.log_metrics(
                 {
                     "compare/difference": paired.difference,
-                    "compare/difference_low": paired.low,
-                    "compare/difference_high": paired.high,
                     "compare/share_first_ahead": paired.share_first_ahead,
                     "compare/mcnemar_p": paired.mcnemar_p,
                 }
@@ -167,11 +168,9 @@ def comparison_table(comparison: Comparison) -> pd.DataFrame:
     """One row a run, best first; shares as 0 to 1, `artifact_mb` in 10^6 bytes."""
     rows = []
     for rank, run in enumerate(comparison.runs, start=1):
-        metrics = {
-            f"{name}{end}": run.metric(f"test/{name}{end}")
-            for name in COMPARED
-            for end in (("", "_low", "_high") if name == "top1" else ("",))
-        }
+        right = run.answers["correct"]
+        low, high = wilson_interval(int(right.sum()), len(right))
+        interval = {"top1_low": low, "top1_high": high}
         rows.append(
             {
                 "rank": rank,
@@ -182,7 +181,8 @@ def comparison_table(comparison: Comparison) -> pd.DataFrame:
                 "parameters": run.parameters,
                 "macs": run.macs,
                 "train_minutes": run.metric("train_seconds") / 60,
-                **metrics,
+                **{name: run.metric(f"test/{name}") for name in COMPARED},
+                **interval,
                 "artifact_mb": run.artifact_bytes / 1e6,
             }
         )
@@ -227,7 +227,7 @@ def readable_table(table: pd.DataFrame) -> pd.DataFrame:
         ]
         if name == "top1":
             text["95% interval"] = [
-                f"{low:.3f} to {high:.3f}" if low <= high else "n/a"
+                f"{low:.3f} to {high:.3f}"
                 for low, high in zip(table["top1_low"], table["top1_high"], strict=True)
             ]
     return pd.DataFrame(text)

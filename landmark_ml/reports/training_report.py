@@ -13,7 +13,7 @@ from landmark_ml.config import TrainConfig
 from landmark_ml.data import SPLITS, Dataset, split_digest
 from landmark_ml.evaluation.judge import Report
 from landmark_ml.evaluation.metrics import METRICS, shown, summary_names
-from landmark_ml.evaluation.report import report_figures
+from landmark_ml.evaluation.report import log_judged
 from landmark_ml.figures.dataset import channel_statistics, class_counts, image_sizes, sample_grid
 from landmark_ml.figures.results import rejection_curve
 from landmark_ml.inference.predictor import METADATA_FILE, Metadata, what_to_expect
@@ -104,18 +104,22 @@ def log_report(
     model_id: str,
     facts: NetworkFacts,
 ) -> TrainingReport:
-    """Metrics linked to model and test photos, figures, tables and the model card."""
+    """What `evaluate` logs too, the answers, the curve of landmarks left out, the model card."""
     *_, test = [run.log_dataset(dataset, split) for split in SPLITS]
-    metrics = {f"test/{name}": value for name, value in report.metrics.items()}
-    run.log_metrics(metrics, model_id=model_id, dataset=test)
-    run.log_table(report.predictions.per_class(), "per_class")
+    digest, top1 = split_digest(dataset.test, dataset.classes), report.metrics["top1"]
+    judged = {
+        "model": f"models:/{model_id}",
+        "model_id": model_id,
+        "trained_by_run": run.run_id,
+        "data": dataset.name,
+        "split": "manifest",
+        "photos_digest": digest,
+        "left_out": "0",
+        "not_known": "",
+    }
+    log_judged(run, "test", report, judged, test, config.seed)
     run.log_table(report.predictions.table(), "test_answers")
-    for name, figure in report_figures(report).items():
-        run.log_figure(figure, name)
     rejection = facts.rejection
-    run.log_metrics({f"val/{kind}_tagged": value for kind, value in rejection.expected.items()})
-    if facts.f32_agreement is not None:
-        run.log_metrics({"val/f32_agreement": facts.f32_agreement})
     others = {name: rejection.scores[kind] for kind, name in _OTHERS.items()}
     if measured := {name: scores for name, scores in others.items() if len(scores)}:
         landmarks, threshold = rejection.scores["landmarks"], rejection.threshold
@@ -124,9 +128,9 @@ def log_report(
     card = model_card(config, dataset, facts, report)
     run.log_text(card, "model_card.md")
     run.describe(card)
-    digest, top1 = split_digest(dataset.test, dataset.classes), report.metrics["top1"]
     run.set_tags({"test_digest": digest, **facts.costs})
     tags = {"test_digest": digest, "top1": repr(top1), **model_params(config, facts)}
+    metrics = {f"test/{name}": value for name, value in report.metrics.items()}
     return TrainingReport(metrics, card, tags)
 
 

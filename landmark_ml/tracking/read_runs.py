@@ -26,6 +26,8 @@ Order = Literal["newest", "best"]
 _EVALUATED = (
     "attributes.status = 'FINISHED' and metrics.`test/top1` >= 0 and tags.test_digest != ''"
 )
+EVALUATION = "evaluation.json"
+"""Artifact of a run that judged a model: all metrics, with their intervals and counts."""
 _ANSWERS = "test_answers.csv"
 _ANSWER_COLUMNS = {"sha256": str, "label": str, "correct": bool}
 
@@ -105,7 +107,10 @@ def read_evaluated_runs(
 
 @dataclass(frozen=True)
 class LoggedModel:
-    """A copy of a model and where it comes from; model_id, run_id: None when MLflow has none."""
+    """A copy of a model and where it comes from; model_id, run_id: None when MLflow has none.
+
+    uri: names a version, also where an alias was asked for.
+    """
 
     uri: str
     folder: Path
@@ -127,8 +132,12 @@ def fetch_model(model: str, scratch: Path) -> LoggedModel:
     """
     uri = model_uri(model)
     try:
+        if "@" in uri:
+            # The version, before the alias names another.
+            name, _, alias = uri.removeprefix("models:/").partition("@")
+            version = mlflow.MlflowClient().get_model_version_by_alias(name, alias)
+            uri = f"models:/{name}/{version.version}"
         folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(scratch))
-        # Read from the copy: by now the alias may name another model.
         info = mlflow.models.get_model_info(folder)
     except (MlflowException, OSError) as error:
         raise ValueError(

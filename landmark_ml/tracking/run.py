@@ -22,9 +22,14 @@ import pandas as pd
 from alembic.util import CommandError
 from filelock import FileLock
 from mlflow.data.pandas_dataset import PandasDataset
-from mlflow.entities import LifecycleStage, RunStatus
+from mlflow.entities import LifecycleStage, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_PROJECT_ENTRY_POINT,
+    MLFLOW_RUN_NAME,
+    MLFLOW_RUN_NOTE,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from landmark_ml.config import Configuration, UiConfig, to_json, to_params, without_users
@@ -43,7 +48,8 @@ if TYPE_CHECKING:
 
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
-DEFAULT_EXPERIMENT = "landmarks"
+# Where `mlflow run` opens its runs too, which reads no project's wish.
+DEFAULT_EXPERIMENT = "Default"
 # Without this tag the MLflow UI opens the experiment in its view for language models.
 EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 
@@ -111,7 +117,7 @@ class Run:
 
     def describe(self, text: str) -> None:
         """Show Markdown at the top of the run's page."""
-        mlflow.set_tag("mlflow.note.content", text)
+        mlflow.set_tag(MLFLOW_RUN_NOTE, text)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags to search runs by."""
@@ -137,19 +143,30 @@ class Run:
 
 
 def connect() -> None:
-    """Point MLflow at the database that the environment names, by default one in this folder."""
+    """Point MLflow at the store that the environment names, by default a database in this folder.
+
+    A server is asked first. Raises ValueError when none answers within four seconds, when it wants
+    a login, or when the database is incomplete.
+    """
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(DEFAULT_TRACKING_URI)
     uri = mlflow.get_tracking_uri()
     if uri.startswith("sqlite:///"):
         make_database(Path(uri.removeprefix("sqlite:///").partition("?")[0]))
-    # Under `mlflow run` the run exists already and names its own experiment.
-    if os.environ.get("MLFLOW_RUN_ID"):
-        return
     try:
-        with short_waits(retries=3, timeout=30):
-            mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT))
+        if uri.startswith("http"):
+            with short_waits(timeout=4):
+                mlflow.MlflowClient().search_experiments(max_results=1)
+        # Under `mlflow run` the run exists already and names its own experiment.
+        if not os.environ.get("MLFLOW_RUN_ID"):
+            with short_waits(retries=3, timeout=30):
+                mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT))
     except MlflowException as error:
+        if error.error_code == "UNAUTHENTICATED":
+            raise ValueError(
+                f"the MLflow server at {shown_tracking_uri()} wants a login: give it in"
+                " MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            ) from error
         if not is_outage(error):
             raise
         raise ValueError(
@@ -165,6 +182,13 @@ def connect() -> None:
             f" ({str(error).splitlines()[0]}): remove it if it holds no runs yet, else restore a"
             " backup"
         ) from error
+
+
+def current_experiment() -> str:
+    """Name of the experiment in which runs open now."""
+    if launched := os.environ.get("MLFLOW_RUN_ID"):
+        return Run(launched).experiment
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT)
 
 
 def make_database(path: Path) -> None:
@@ -232,9 +256,9 @@ def start_run(
     """Open a run, log the configuration, and end the run with the status that fits.
 
     run_id: an unfinished run to continue, instead of a new one (or the one of `mlflow run`). A run
-    tagged with a parent opens in the experiment of its parent. An exception ends the run FAILED
-    with the reason as a tag, Ctrl-C ends it KILLED. A tracking server that stops answering is
-    waited for once, as long as MLflow waits; then the run stays open there.
+    tagged with a parent opens in the experiment of its parent. An exception ends the run FAILED,
+    Ctrl-C ends it KILLED, with the reason as a tag and in its description. A tracking server that
+    stops answering is waited for once, as long as MLflow waits; then the run stays open there.
     """
     connect()
     mlflow.enable_system_metrics_logging()  # type: ignore[no-untyped-call]
@@ -242,11 +266,12 @@ def start_run(
         client = mlflow.MlflowClient()
         continued = client.get_run(run_id)
         mlflow.set_experiment(experiment_id=continued.info.experiment_id)
-        if "error" in continued.data.tags:
-            client.delete_tag(run_id, "error")
+        for tag in {"error", MLFLOW_RUN_NOTE} & set(continued.data.tags):
+            client.delete_tag(run_id, tag)
         launched = os.environ.get("MLFLOW_RUN_ID")
         if launched and launched != run_id:
             client.set_tag(launched, "resumed_run", run_id)
+            client.set_tag(launched, MLFLOW_RUN_NAME, f"resumes-{continued.info.run_name}")
     elif MLFLOW_PARENT_RUN_ID in tags:
         parent = mlflow.get_run(tags[MLFLOW_PARENT_RUN_ID])
         mlflow.set_experiment(experiment_id=parent.info.experiment_id)
@@ -257,20 +282,19 @@ def start_run(
             # The tags come with the start: no run is ever seen without them.
             active = mlflow.start_run(run_id=run_id, tags=None if run_id else dict(tags))
         if not run_id:
-            mlflow.set_tag("mlflow.runName", run_name)
+            mlflow.set_tag(MLFLOW_RUN_NAME, run_name)
             mlflow.MlflowClient().set_experiment_tag(active.info.experiment_id, *EXPERIMENT_KIND)
             mlflow.log_params(missing_params(config, active))
             mlflow.log_text(to_json(config), "config.json")
         yield Run(active.info.run_id)
         status = RunStatus.FINISHED
-    except KeyboardInterrupt:
-        status = RunStatus.KILLED
-        raise
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, KeyboardInterrupt):
+            status, reason = RunStatus.KILLED, "interrupted by Ctrl-C or a signal"
         if active is not None:
-            reason = without_users(f"{type(error).__name__}: {error}")
             with contextlib.suppress(MlflowException), short_waits():
-                mlflow.set_tag("error", reason[:4000])
+                mlflow.set_tags(_failure(reason))
         if is_outage(error):
             there = f", where run {active.info.run_id} may stay open" if active else ""
             raise MlflowException(
@@ -288,13 +312,43 @@ def start_run(
                 mlflow.end_run(RunStatus.to_string(status))
 
 
+def settle_launched(error: str = "") -> None:
+    """Tidy up the run that `mlflow run` made, where a command opened none in it.
+
+    error: why the command failed, which the run then says; without one the run is deleted.
+    """
+    launched = os.environ.get("MLFLOW_RUN_ID")
+    if not launched:
+        return
+    with contextlib.suppress(MlflowException), short_waits():
+        client = mlflow.MlflowClient()
+        tags = client.get_run(launched).data.tags
+        # One that a command opened, or that tells of a resumed one, has tags of ours.
+        if not all(tag.startswith("mlflow.") for tag in tags):
+            return
+        if error:
+            named = {MLFLOW_RUN_NAME: tags[MLFLOW_PROJECT_ENTRY_POINT], **_failure(error)}
+            client.log_batch(launched, tags=[RunTag(*tag) for tag in named.items()])
+            client.set_terminated(launched, RunStatus.to_string(RunStatus.FAILED))
+        else:
+            # `mlflow run` cannot end a deleted run.
+            client.set_terminated(launched)
+            client.delete_run(launched)
+
+
+def _failure(reason: str) -> dict[str, str]:
+    """Tags of a run that did not finish."""
+    reason = without_users(reason)[:4000]
+    return {"error": reason, MLFLOW_RUN_NOTE: f"**Not finished:** {reason}"}
+
+
 def missing_params(config: Configuration, run: mlflow.entities.Run) -> dict[str, str]:
-    """Parameters that a run does not have yet.
+    """Parameters that a run does not have yet, those left empty apart.
 
     `mlflow run` has logged the flags as they were typed; a second spelling would raise.
     """
     known = run.data.params
-    return {name: value for name, value in to_params(config).items() if name not in known}
+    return {name: value for name, value in to_params(config).items() if value and name not in known}
 
 
 @contextlib.contextmanager

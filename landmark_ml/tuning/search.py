@@ -34,6 +34,7 @@ from landmark_ml.networks.create import check_known
 from landmark_ml.registry.register import register, version_of_run
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.errors import is_outage, short_waits
+from landmark_ml.tracking.read_runs import EVALUATION
 from landmark_ml.training.checkpoint import config_digest
 from landmark_ml.training.devices import choose_compute
 from landmark_ml.training.run import check_splits, run_training
@@ -182,8 +183,10 @@ def conclude(config: TuneConfig, study: Study, parent: StudyRun) -> Winner:
             tags=parent.test_tags(number),
         )
         tested = mlflow.get_run(result.run_id)
-    metrics = {k: v for k, v in tested.data.metrics.items() if k.startswith("test/")}
-    parent.log(metrics, len(started(study)))
+    logged = {k: v for k, v in tested.data.metrics.items() if k.startswith("test/")}
+    parent.log(logged, len(started(study)))
+    judged = mlflow.artifacts.load_dict(f"{tested.info.artifact_uri}/{EVALUATION}")["metrics"]
+    metrics = {f"test/{name}": value for name, value in judged.items()}
     parent.set_tags({"best_run": tested.info.run_id})
     parent.mark("RUNNING" if running(study) else "FINISHED")
     model = tested.outputs.model_outputs[-1]  # type: ignore[union-attr]

@@ -17,6 +17,7 @@ from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from landmark_ml.data import MANIFEST
 from landmark_ml.tracking.errors import shown_tracking_uri
 from landmark_ml.tracking.read_runs import fetch_manifest, fetch_model, read_evaluated_runs
+from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from tests.colour_artifact import log_artifact
 from tests.synthetic_runs import MINUTE, STARTED, log_run, make_answers, make_run
 
@@ -123,7 +124,7 @@ def test_a_run_whose_answers_are_gone_is_left_out() -> None:
 
 
 def test_an_unknown_experiment_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"no experiment 'nowhere' .* there are: .*landmarks"):
+    with pytest.raises(ValueError, match=r"no experiment 'nowhere' .* there are: .*Default"):
         read_evaluated_runs("nowhere")
 
 
@@ -158,7 +159,7 @@ def test_the_address_is_shown_without_its_password(
 def run_id(tracking_uri: str) -> str:
     """Run that recorded nothing yet."""
     client = mlflow.MlflowClient(tracking_uri)
-    experiment = client.get_experiment_by_name("landmarks")
+    experiment = client.get_experiment_by_name(DEFAULT_EXPERIMENT)
     assert experiment is not None
     return str(client.create_run(experiment.experiment_id).info.run_id)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -173,7 +175,7 @@ class Gone:
 def run_until(error: Exception | None, gone: Gone, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run whose server goes away, and which ends by an error, or by its next call."""
     with tracking.start_run(CONFIG, "name", {}) as run:
-        for name in ("log_metrics", "set_tag"):
+        for name in ("log_metrics", "set_tags"):
             monkeypatch.setattr(mlflow, name, gone)
         monkeypatch.setattr(mlflow.MlflowClient, "set_terminated", gone)
         if error is not None:
@@ -196,10 +198,115 @@ def test_an_outage_does_not_hide_what_ended_a_run(monkeypatch: pytest.MonkeyPatc
         run_until(OSError("disk full"), Gone(), monkeypatch)
 
 
-@pytest.mark.usefixtures("tracking_uri")
-def test_a_server_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = Gone()
-    monkeypatch.setattr(mlflow, "set_experiment", gone)
-    with pytest.raises(ValueError, match=r"no MLflow server answers at .*: start it, or name"):
+class Server(BaseHTTPRequestHandler):
+    """In place of MLflow's server: asks for a login, after a while."""
+
+    def do_POST(self) -> None:
+        time.sleep(0.5)
+        self.send_error(401)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Sets the port of the tracking server."""
+    before = mlflow.get_tracking_uri()
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+
+    def set_port(port: int) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        mlflow.set_tracking_uri(f"http://127.0.0.1:{port}")
+
+    yield set_port
+    mlflow.set_tracking_uri(before)
+
+
+@pytest.mark.parametrize("launched", [False, True])
+def test_a_server_that_never_answers_is_a_sentence_within_seconds(
+    at: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, *, launched: bool
+) -> None:
+    if launched:
+        monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        at(silent.getsockname()[1])
+        started = time.monotonic()
+        with pytest.raises(ValueError, match=r"no MLflow server answers at http://127.*: start it"):
+            tracking.connect()
+    assert time.monotonic() - started < 5
+
+
+def test_nothing_at_the_address_is_a_sentence_at_once(at: Callable[[int], None]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        at(closed.getsockname()[1])
+    started = time.monotonic()
+    with pytest.raises(ValueError, match="no MLflow server answers"):
         tracking.connect()
-    assert gone.retries == ["3"]
+    assert time.monotonic() - started < 2
+
+
+def test_a_slow_server_that_asks_for_a_login_says_so(at: Callable[[int], None]) -> None:
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        at(server.server_port)
+        with pytest.raises(ValueError, match=r"wants a login: give it in MLFLOW_TRACKING_USERNAME"):
+            tracking.connect()
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("tracking_uri")
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (OSError("disk full"), "FAILED", "OSError: disk full"),
+        (KeyboardInterrupt(), "KILLED", "interrupted by Ctrl-C or a signal"),
+    ],
+)
+def test_a_run_that_did_not_finish_says_why(error: BaseException, status: str, said: str) -> None:
+    def fail() -> None:
+        with tracking.start_run(CONFIG, "name", {"kind": "data"}):
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    found = mlflow.search_runs(
+        experiment_names=[tracking.DEFAULT_EXPERIMENT], output_format="list", max_results=1
+    )[0]
+    assert found.info.status == status
+    assert found.data.tags["error"] == said
+    assert said in found.data.tags["mlflow.note.content"]
+
+
+@pytest.fixture
+def launched(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run that `mlflow run` made for the command."""
+    client = mlflow.MlflowClient(tracking_uri)
+    experiment = client.get_experiment_by_name(tracking.DEFAULT_EXPERIMENT)
+    assert experiment is not None
+    tags = {"mlflow.project.entryPoint": "history"}
+    run_id = client.create_run(experiment.experiment_id, tags=tags).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    return str(run_id)
+
+
+def test_a_command_without_a_run_of_its_own_leaves_none(launched: str) -> None:
+    tracking.settle_launched()
+    info = mlflow.get_run(launched).info
+    assert (info.lifecycle_stage, info.status) == ("deleted", "FINISHED")
+
+
+def test_a_command_that_fails_before_its_run_says_why_in_that_of_mlflow(launched: str) -> None:
+    tracking.settle_launched("there is no parameter 'epoch'")
+    run = mlflow.get_run(launched)
+    assert (run.info.run_name, run.info.status) == ("history", "FAILED")
+    assert "no parameter 'epoch'" in run.data.tags["mlflow.note.content"]
+
+
+def test_a_run_that_a_command_opened_stays_as_it_is(launched: str) -> None:
+    with tracking.start_run(CONFIG, "mine", {"kind": "data"}):
+        pass
+    tracking.settle_launched()
+    run = mlflow.get_run(launched)
+    assert (run.info.run_name, run.info.lifecycle_stage) == ("mine", "active")
+    assert "" not in run.data.params.values()

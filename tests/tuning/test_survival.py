@@ -181,6 +181,7 @@ def test_four_workers_share_a_study_and_the_runs_in_postgresql(
     storage = postgres.create_database("studies")
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(runs)
+    where = {"MLFLOW_TRACKING_URI": runs, "MLFLOW_EXPERIMENT_NAME": "landmarks"}
     try:
         mlflow.create_experiment("landmarks", str(tmp_path / "artifacts"))
         config = replace(
@@ -188,7 +189,7 @@ def test_four_workers_share_a_study_and_the_runs_in_postgresql(
             storage=storage,
         )
         log = tmp_path / "log"
-        workers = [start_worker(config, log, MLFLOW_TRACKING_URI=runs) for _ in range(4)]
+        workers = [start_worker(config, log, **where) for _ in range(4)]
         finish(workers, log)
         check_trials(config, 16)
         client = mlflow.MlflowClient()
