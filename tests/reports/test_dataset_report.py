@@ -104,7 +104,7 @@ def test_the_entry_point_prints_a_summary(
     assert f"photos: 2 classes, {len(result.dataset.train)} train" in printed
     assert "Groups of near-duplicates: 0, with 0 photos." in printed
     assert "- Unreadable files: 1 (" in printed
-    assert "run 'data-photos'" in printed
+    assert f"/runs/{result.run_id}?workflowType=machine_learning" in printed
 
 
 def write_sound(root: Path) -> Path:
