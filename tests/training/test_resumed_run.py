@@ -115,7 +115,7 @@ def test_auto_starts_a_run_when_there_is_none_to_resume(
 
 def test_ctrl_c_ends_a_run_as_killed_with_what_it_has(interrupted: Interrupted) -> None:
     assert interrupted.run.info.status == "KILLED"
-    assert "error" not in interrupted.run.data.tags
+    assert interrupted.run.data.tags["error"] == "interrupted by Ctrl-C or a signal"
     assert "figures/learning_curves.png" in interrupted.artifacts
     assert interrupted.checkpoints == ["epoch-000000", "epoch-000001"]
 
