@@ -315,7 +315,8 @@ def start_run(
 def settle_launched(error: str = "") -> None:
     """Tidy up the run that `mlflow run` made, where a command opened none in it.
 
-    error: why the command failed, which the run then says; without one the run is deleted.
+    It is named after the entry point and ends. error: why the command failed, which the run says.
+    `mlflow run` fails itself where the run was deleted, so that one without results stays.
     """
     launched = os.environ.get("MLFLOW_RUN_ID")
     if not launched:
@@ -326,14 +327,11 @@ def settle_launched(error: str = "") -> None:
         # One that a command opened, or that tells of a resumed one, has tags of ours.
         if not all(tag.startswith("mlflow.") for tag in tags):
             return
-        if error:
-            named = {MLFLOW_RUN_NAME: tags[MLFLOW_PROJECT_ENTRY_POINT], **_failure(error)}
-            client.log_batch(launched, tags=[RunTag(*tag) for tag in named.items()])
-            client.set_terminated(launched, RunStatus.to_string(RunStatus.FAILED))
-        else:
-            # `mlflow run` cannot end a deleted run.
-            client.set_terminated(launched)
-            client.delete_run(launched)
+        named = {MLFLOW_RUN_NAME: tags[MLFLOW_PROJECT_ENTRY_POINT]}
+        named |= _failure(error) if error else {}
+        client.log_batch(launched, tags=[RunTag(*tag) for tag in named.items()])
+        status = RunStatus.FAILED if error else RunStatus.FINISHED
+        client.set_terminated(launched, RunStatus.to_string(status))
 
 
 def _failure(reason: str) -> dict[str, str]:

@@ -290,10 +290,11 @@ def launched(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(run_id)
 
 
-def test_a_command_without_a_run_of_its_own_leaves_none(launched: str) -> None:
+def test_a_command_without_a_run_of_its_own_names_that_of_mlflow(launched: str) -> None:
     tracking.settle_launched()
     info = mlflow.get_run(launched).info
-    assert (info.lifecycle_stage, info.status) == ("deleted", "FINISHED")
+    # A deleted one would make `mlflow run` fail.
+    assert (info.run_name, info.status, info.lifecycle_stage) == ("history", "FINISHED", "active")
 
 
 def test_a_command_that_fails_before_its_run_says_why_in_that_of_mlflow(launched: str) -> None:
