@@ -198,8 +198,8 @@ def test_the_log_says_what_was_decoded_and_how_large_it_is(
     load(store, Decoder(), 1)
     with caplog.at_level(logging.INFO):
         load(store, Decoder(), 1, 2, 3)
-    assert "2 of 3 photos were new" in caplog.text
-    assert "way.rgb, which holds 0 MB" in caplog.text
+    assert "2 of 3 photos computed and kept in" in caplog.text
+    assert "(0 MB)" in caplog.text
 
 
 def test_a_full_folder_loses_the_files_not_used_for_longest(

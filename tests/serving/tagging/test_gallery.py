@@ -27,7 +27,7 @@ from serving.tagging.gallery import (
 from serving.tagging.library import Library, Tagged
 from serving.tagging.table import Album
 from serving.tagging.tagger import TagResult, tag_library
-from tests.colour_artifact import GREEN, RED, colour_photo, gps_exif
+from tests.colour_artifact import GREEN, RED, WHITE, colour_photo, gps_exif
 from tests.serving.tagging.areas import CITY
 from tests.serving.tagging.areas import TOWER as TOWER_ANSWER
 from tests.serving.tagging.gallery_pages import Read, gallery, read_gallery, thumbs
@@ -169,6 +169,7 @@ def test_pages_hold_no_script_and_ask_nobody(
 def test_a_library_of_that_name_is_shown_as_text(loaded: Loaded, tmp_path: Path) -> None:
     library = tmp_path / "<script>alert(1)"
     library.mkdir()
+    (library / "nothing.jpg").write_bytes(colour_photo(WHITE))
     config = TagConfig(photos=str(library), out=str(tmp_path / "out"), gallery=True)
     assert run(config, loaded).gallery is not None
     (index,) = read_gallery(gallery(config))
