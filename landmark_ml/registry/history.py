@@ -422,8 +422,8 @@ class AliasHistory:
         try:
             self._client.create_registered_model(
                 history_name(self.name),
-                description=f"Append-only history of `{self.name}`: version n is entry n. Written"
-                " by promote, rollback and training; do not edit it.",
+                description=f"Alias history of `{self.name}`; it holds no model. Version n is"
+                " entry n. Written by promote, rollback and training; do not edit it.",
             )
         except MlflowException as error:
             # Two processes may create it at once.

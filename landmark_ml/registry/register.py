@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -123,13 +124,16 @@ def register(
     name: str,
     tags: Mapping[str, str],
     card: str,
+    about: str,
     *,
     only_challenger: bool = False,
 ) -> Registered:
     """Add a version of `name`: the champion where there is none, else the challenger.
 
     Training never replaces a champion: that takes a promotion, with evidence and a receipt.
-    only_challenger: do not make it champion even where there is none.
+    card: description of the version. about: what it recognises, in a sentence, for the description
+    of a registered model without one. only_challenger: do not make it
+    champion even where there is none.
     """
     client, history = mlflow.MlflowClient(), AliasHistory(name)
     # A run that was interrupted and continues may have its version already, perhaps no card.
@@ -139,6 +143,13 @@ def register(
         version = int(created.version)
     if not client.get_model_version(name, str(version)).description:
         client.update_model_version(name, str(version), description=card)
+    if not client.get_registered_model(name).description:
+        client.update_registered_model(
+            name,
+            description=f"{about} Version {version} learned this; the description of each version"
+            " says what that one knows.\n\nServe the champion with"
+            f" `landmarks serve model={shlex.quote(name)}`.",
+        )
     head, repaired = history.reconcile()
     for note in repaired:
         logger.warning(note)

@@ -27,9 +27,13 @@ _SHARES = (0.98, 0.95, 0.92, 0.9, 0.87, 0.8)
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """Test metrics (`test/top1` …), the model card, and the tags of a registered version."""
+    """Test metrics (`test/top1` …), and what registers the model: its card and tags.
+
+    about: what it recognises, in a sentence.
+    """
 
     metrics: dict[str, float]
+    about: str
     card: str
     version_tags: dict[str, str]
 
@@ -131,7 +135,7 @@ def log_report(
     run.set_tags({"test_digest": digest, **facts.costs})
     tags = {"test_digest": digest, "top1": repr(top1), **model_params(config, facts)}
     metrics = {f"test/{name}": value for name, value in report.metrics.items()}
-    return TrainingReport(metrics, card, tags)
+    return TrainingReport(metrics, _about(dataset), card, tags)
 
 
 def model_card(config: TrainConfig, dataset: Dataset, facts: NetworkFacts, report: Report) -> str:
@@ -155,8 +159,7 @@ def model_card(config: TrainConfig, dataset: Dataset, facts: NetworkFacts, repor
     )
     return f"""### {config.backbone}, recipe {config.recipe}
 
-Recognises {dataset.num_classes} landmarks of `{dataset.name}` in a photo and gives back where it\
- was taken and which tags suit it.
+{_about(dataset)}
 
 | on the test photos ({counted}) | value (95% interval) |
 |---|---|
@@ -188,6 +191,13 @@ Recognises {dataset.num_classes} landmarks of `{dataset.name}` in a photo and gi
 **Limits.** It knows only these landmarks. Confidence is calibrated on photos like those it was\
  trained on.
 """
+
+
+def _about(dataset: Dataset) -> str:
+    return (
+        f"Recognises {dataset.num_classes} landmarks of `{dataset.name}` in a photo and gives back"
+        " where it was taken and which tags suit it."
+    )
 
 
 def _precision(facts: NetworkFacts) -> str:

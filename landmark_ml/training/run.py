@@ -59,7 +59,7 @@ from landmark_ml.training.phases import (
     train_head,
 )
 
-Nominate = Callable[[ModelInfo, str, Mapping[str, str], str], Registered]
+Nominate = Callable[[ModelInfo, str, Mapping[str, str], str, str], Registered]
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +162,9 @@ def run_training(
 
         registered = None
         if config.model:
-            registered = nominate(logged, config.model, report.version_tags, report.card)
+            registered = nominate(
+                logged, config.model, report.version_tags, report.card, report.about
+            )
         seconds = time.perf_counter() - saver.started
         run.log_metrics({"train_seconds": seconds})
         return TrainResult(

@@ -11,7 +11,7 @@ import pytest
 from mlflow.models.model import ModelInfo
 
 from landmark_ml.inference.prediction import Prediction
-from landmark_ml.registry.history import CHALLENGER, CHAMPION, AliasHistory
+from landmark_ml.registry.history import CHALLENGER, CHAMPION, AliasHistory, history_name
 from landmark_ml.registry.register import (
     Registered,
     load_served,
@@ -47,7 +47,8 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def add(model: ModelInfo, name: str, top1: str, digest: str = "these photos") -> Registered:
-    return register(model, name, {"top1": top1, "test_digest": digest}, f"# Card of {top1}")
+    tags = {"top1": top1, "test_digest": digest}
+    return register(model, name, tags, f"# Card of {top1}", f"Recognises 3 colours at {top1}.")
 
 
 def aliases(name: str) -> dict[str, int]:
@@ -99,7 +100,7 @@ def test_a_run_that_goes_on_after_it_was_registered_has_one_version(
         assert add(second, name, "0.75").version == 2
     assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}
     assert [entry.version for entry in AliasHistory(name).entries()] == [1]
-    promoted = register(model, name, {}, "# Card", only_challenger=True)
+    promoted = register(model, name, {}, "# Card", "", only_challenger=True)
     assert (promoted.version, promoted.is_champion) == (1, True)
     assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}
 
@@ -110,6 +111,23 @@ def test_a_version_carries_its_receipt(model: ModelInfo, name: str) -> None:
     assert found.tags == {"top1": "0.5", "test_digest": "these photos"}
     assert found.description == "# Card of 0.5"
     assert found.run_id == model.run_id
+
+
+def test_a_registered_model_says_what_it_recognises_and_how_to_serve_it(
+    model: ModelInfo, second: ModelInfo
+) -> None:
+    name, client = "my colours", mlflow.MlflowClient()
+    add(model, name, "0.5")
+    said = client.get_registered_model(name).description
+    assert said.startswith("Recognises 3 colours at 0.5. Version 1 learned this;")
+    assert "`landmarks serve model='my colours'`" in said
+    history = client.get_registered_model(history_name(name)).description
+    assert history.startswith("Alias history of `my colours`; it holds no model.")
+    add(second, name, "0.75")
+    assert client.get_registered_model(name).description == said
+    client.update_registered_model(name, "What a person wrote.")
+    add(second, name, "0.75")
+    assert client.get_registered_model(name).description == "What a person wrote."
 
 
 def test_requirements_are_those_installed_here() -> None:
