@@ -67,6 +67,10 @@ CHALLENGER = "challenger"
 MOST_FORMER = 100
 """How many rollbacks in a row are possible: an entry lists this many earlier champions."""
 
+LONGEST_DESCRIPTION = 5000
+ROLLED_BACK = "rolled_back"
+"""Tag of a version that was rolled back and not promoted since: when, ISO 8601, UTC."""
+
 Kind = Literal["register", "promote", "rollback", "observe", "refuse"]
 """`observe`: something else moved the alias; `refuse`: a promotion that was turned down."""
 
@@ -452,7 +456,16 @@ def roll_back(config: RollbackConfig) -> tuple[int, Entry, list[str]]:
             f"{config.model} has no champion before version {head.champion} to go back to; see"
             f" make history model={shlex.quote(config.model)}"
         )
-    return head.champion, history.move("rollback", former, head, config.reason), repaired
+    entry = history.move("rollback", former, head, config.reason)
+    if head.champion:
+        client, number = patient(MlflowClient()), str(head.champion)
+        client.set_model_version_tag(config.model, number, ROLLED_BACK, entry.at)
+        reason = " ".join(config.reason.split())
+        line = f"**Rolled back** to version {former}, {entry.at}: {reason}"
+        card = client.get_model_version(config.model, number).description or ""
+        text = f"{line}\n\n{card}"[:LONGEST_DESCRIPTION]
+        client.update_model_version(config.model, number, text)
+    return head.champion, entry, repaired
 
 
 def tell_history(config: HistoryConfig) -> tuple[list[dict[str, str]], list[str]]:

@@ -41,7 +41,14 @@ from landmark_ml.registry.comparison import (
     listed,
 )
 from landmark_ml.registry.gates import GateResult, check_gates, check_requirements
-from landmark_ml.registry.history import AliasHistory, Entry, counted, rolled_back
+from landmark_ml.registry.history import (
+    LONGEST_DESCRIPTION,
+    ROLLED_BACK,
+    AliasHistory,
+    Entry,
+    counted,
+    rolled_back,
+)
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.read_runs import differing_params, logged_params
 from landmark_ml.tracking.run import Run
@@ -52,7 +59,6 @@ _SCHEMA_VERSION = 2
 _RECEIPT = re.compile(
     r"\s*^### Promotion: [^\n]*\s+Against [^\n]*\s+\| gate [^\n]*(?:\n\|[^\n]*)*", re.MULTILINE
 )
-_LONGEST_DESCRIPTION = 5000
 _LONGEST_REASON = 1000
 
 
@@ -167,6 +173,9 @@ def run_promotion(config: PromoteConfig) -> PromotionResult:
             said = f"top-1 {found['top1']:.4f} on {found['photos']:.0f} test photos"
             reason = config.reason or said
             entry = history.move("promote", receipt.winner, since, reason, run.run_id)
+            if receipt.winner in back:
+                client, number = mlflow.MlflowClient(), str(receipt.winner)
+                client.delete_model_version_tag(config.model, number, ROLLED_BACK)
         run.set_tags({"outcome": "passed" if entry else "refused", "winner": str(receipt.winner)})
         sections = [to_markdown(receipt, verdict) for verdict in receipt.verdicts]
         run.describe("\n\n".join([receipt.conclusion, *sections]))
@@ -286,8 +295,8 @@ def note_on_version(receipt: Receipt, verdict: Verdict) -> None:
     # The new receipt replaces the old one; what a person wrote around it stays.
     card = _RECEIPT.sub("", client.get_model_version(receipt.name, number).description or "")
     section = "\n\n" + to_markdown(receipt, verdict)
-    text = card.rstrip()[: _LONGEST_DESCRIPTION - len(section)] + section
-    client.update_model_version(receipt.name, number, text[:_LONGEST_DESCRIPTION])
+    text = card.rstrip()[: LONGEST_DESCRIPTION - len(section)] + section
+    client.update_model_version(receipt.name, number, text[:LONGEST_DESCRIPTION])
 
 
 def to_json(receipt: Receipt) -> str:

@@ -42,7 +42,7 @@ from tests.registry.judged_versions import (
     unloadable,
     verdict,
 )
-from tests.registry.registered_models import aliases, crown, make_versions
+from tests.registry.registered_models import Killed, aliases, crown, make_versions
 
 COUNT = 200
 RIGHT = {1: 160, 2: 190, 3: 150, 4: 196}
@@ -326,6 +326,35 @@ def test_two_rollbacks_and_the_history_of_them(
     rows, _ = tell_history(HistoryConfig(model=name))
     expected = ["register 1", "promote 2", "promote 3", "rollback 2", "rollback 1"]
     assert [row["what"] for row in rows] == expected
+
+
+def test_a_version_says_that_it_was_rolled_back_until_it_is_promoted_again(name: str) -> None:
+    client = mlflow.MlflowClient()
+    client.update_model_version(name, "4", "# Card")
+    crown(AliasHistory(name), 4)
+    _, entry, _ = roll_back(RollbackConfig(model=name, reason="it tagged\ncats"))
+    line = f"**Rolled back** to version 1, {entry.at}: it tagged cats"
+    version = client.get_model_version(name, "4")
+    assert (version.tags["rolled_back"], version.description) == (entry.at, f"{line}\n\n# Card")
+    assert "rolled_back" not in client.get_model_version(name, "1").tags
+    run_promotion(PromoteConfig(model=name, candidates="4"))
+    version = client.get_model_version(name, "4")
+    assert "rolled_back" not in version.tags
+    assert version.description is not None
+    assert version.description.startswith(line)
+
+
+def test_a_rollback_killed_before_it_wrote_on_the_version_is_done(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise Killed
+
+    crown(AliasHistory(name), 4)
+    monkeypatch.setattr(mlflow.MlflowClient, "set_model_version_tag", die)
+    with pytest.raises(Killed):
+        roll_back(RollbackConfig(model=name, reason="it tagged cats"))
+    assert (standing(name), AliasHistory(name).reconcile()[1]) == ((1, 0), [])
 
 
 def test_a_rollback_without_a_reason_is_refused() -> None:
