@@ -12,7 +12,7 @@ WITH_ENGINES := $(VENV)/.with_engines
 # TORCH=cpu takes PyTorch's CPU-only build; empty takes the one of the package index.
 TORCH ?=
 # Every other name=value of the command line goes to the entry point, in quotes and unexpanded.
-OWN := PYTHON TORCH LANDMARKS_DATA
+OWN := PYTHON VENV TORCH LANDMARKS_DATA
 GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 VALUES = $(foreach name,$(sort $(filter-out $(OWN),$(GIVEN))),'--$(name)=$(subst ','\'',$(value $(name)))')
 # uv takes minutes less than pip; pip where uv cannot be had.

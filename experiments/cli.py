@@ -10,6 +10,7 @@ import importlib
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 import traceback
@@ -57,7 +58,8 @@ def landmarks() -> None:
     try:
         run(main)
     except SystemExit as ended:
-        error = str(ended.__cause__ or ended.code or "")
+        code = f"ended with status {ended.code}" if isinstance(ended.code, int) else ended.code
+        error = str(ended.__cause__ or (code if ended.code else ""))
         raise
     except Exception as failed:
         error = repr(failed)
@@ -195,9 +197,16 @@ def _read(parser: Parser, path: str, defaults: Configuration) -> dict[str, str]:
     }
 
 
+def repeated(config: Configuration, defaults: Configuration) -> str:
+    """What to add to a command for the same values: ` data=photos seed=1`, nothing for defaults."""
+    values = [(item.name, getattr(config, item.name)) for item in fields(defaults)]
+    changed = [(name, value) for name, value in values if value != getattr(defaults, name)]
+    return "".join(f" {name}={shlex.quote(str(value))}" for name, value in changed)
+
+
 def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name.lower(), known, n=2, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else "--help lists those there are"
+    near = difflib.get_close_matches(str(name).lower(), known, n=2, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else "see --help"
 
 
 def run(main: Callable[[], object]) -> None:

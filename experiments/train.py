@@ -3,8 +3,8 @@
 import os
 import shlex
 
-from experiments.cli import share_among
-from landmark_ml.config import TrainConfig
+from experiments.cli import repeated, share_among
+from landmark_ml.config import DataConfig, TrainConfig
 from landmark_ml.inference.predictor import what_to_expect
 from landmark_ml.training.run import TrainResult, train_together
 
@@ -32,8 +32,8 @@ def print_result(config: TrainConfig, result: TrainResult) -> None:
         state = "is now the champion" if version.is_champion else "is now the challenger"
         print(f"registered  {name} version {version.version} {state}: {version.reason}")
         if not version.is_champion:
-            data = shlex.quote(config.data)
-            promote = f"make promote{model} candidates={version.version} data={data}"
+            data = repeated(config, DataConfig())
+            promote = f"make promote{model} candidates={version.version}{data}"
             following = {promote: "judge it against the champion"} | following
             model = f" model={result.model_uri}"
     photo = shlex.quote(os.path.relpath(result.example))

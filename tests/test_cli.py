@@ -61,7 +61,7 @@ def test_other_configurations_have_flags_of_their_own(capsys: pytest.CaptureFixt
         (["--epoch=3"], "did you mean epochs "),
         (["--finetune_epoch", "-3"], "did you mean finetune_epochs"),
         (["--learning-rate=1"], "did you mean learning_rate"),
-        (["--qqqqqq=1"], "--help lists"),
+        (["--qqqqqq=1"], "see --help"),
         (["stray"], "'stray'"),
     ],
 )

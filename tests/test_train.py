@@ -56,7 +56,7 @@ def test_a_challenger_is_served_on_the_port_that_is_asked(
 ) -> None:
     said = printed(capsys, Registered("photos", 2, False, "version 1 is the champion"), "my data")
     assert "make serve model=models:/m-1" in said
-    assert "make promote model=photos candidates=2 data='my data'  " in said
+    assert "make promote model=photos candidates=2 data='my data' val_fraction=0.08  " in said
 
 
 def test_a_model_that_is_not_registered_can_be_served(capsys: pytest.CaptureFixture[str]) -> None:

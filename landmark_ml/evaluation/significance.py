@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -71,8 +71,8 @@ class PairedDifference:
     """Top-1 of a first model minus that of a second on the same photos.
 
     `only_first` and `only_second` count the photos that one gets right and the other wrong. `low`
-    and `high` are the 95% percentile interval of `resampled`, float [resamples];
-    `share_first_ahead` is the share of resamples that favour the first, a tie counting half.
+    and `high` are the 95% interval of a bootstrap; `share_first_ahead` is the share of resamples
+    that favour the first, a tie counting half.
     `mcnemar_p` is the exact two-sided p of no difference.
     """
 
@@ -84,7 +84,6 @@ class PairedDifference:
     high: float
     share_first_ahead: float
     mcnemar_p: float
-    resampled: NDArray[np.float64] = field(repr=False, compare=False)
 
     @property
     def is_clear(self) -> bool:
@@ -122,7 +121,6 @@ def compare_paired(
         high=high,
         share_first_ahead=float((resampled > 0).mean() + (resampled == 0).mean() / 2),
         mcnemar_p=float(binomtest(only_first, disagreements).pvalue) if disagreements else 1.0,
-        resampled=resampled,
     )
 
 

@@ -39,7 +39,6 @@ from landmark_ml.figures.style import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from landmark_ml.evaluation.significance import PairedDifference
     from landmark_ml.figures.results import Answer
 
 COSTS = {"ms_per_photo": ("latency", "latency (ms)"), "artifact_mb": ("size", "artifact (MB)")}
@@ -214,27 +213,6 @@ def photos_of_one(mistakes: Sequence[Answer], right: str, wrong: str) -> Figure:
         caption=note if tiles else "",
         empty="none",
     )
-
-
-def bootstrap_difference(paired: PairedDifference) -> Figure:
-    """Draw resampled top-1 of model #1 minus that of #2, and its interval."""
-    resampled = paired.resampled
-    figure = new_figure(
-        f"#1 is ahead in {paired.share_first_ahead:.1%} of resamples:"
-        f" {paired.difference:+.3f} top-1 (95% {paired.low:+.3f} to {paired.high:+.3f})",
-        height=3.2,
-        caption=f"{resampled.size:,} resamples of the test photos with replacement, both models on"
-        " the same ones. Band: 95% interval. Line at 0: no difference.",
-    )
-    axes = figure.add_subplot()
-    values, counts = np.unique(resampled, return_counts=True)
-    width = np.diff(values).min() if len(values) > 1 else 0.01
-    colors = [BLUE if value > 0 else VERMILION if value < 0 else GREY for value in values]
-    axes.bar(values, counts / resampled.size, width=width, color=colors)
-    axes.axvspan(paired.low, paired.high, color=INK, alpha=0.07, linewidth=0)
-    axes.axvline(0, color=INK, linewidth=1.2)
-    style_axes(axes, xlabel="difference in top-1", ylabel="share of resamples")
-    return figure
 
 
 def _draw_tradeoff(

@@ -1,4 +1,4 @@
-"""Figures of a dataset: samples, counts, sizes, colours, and photos as training augments them."""
+"""Figures of a dataset: samples, counts, sizes, and photos as training augments them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from landmark_ml.console import Bar
 from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo, Split
 from landmark_ml.figures.style import (
     BLUE,
-    GREEN,
     GREY,
     INK,
     MOST_ROWS,
@@ -32,16 +30,12 @@ from landmark_ml.figures.style import (
     thumbnail_grid,
     write,
 )
-from landmark_ml.inference.photos import decode_photo
 
 FEW_PHOTOS = 20
 """A class with fewer training photos than this is marked: too few to learn and to judge."""
 SPLIT_COLORS: dict[Split, str] = {"train": BLUE, "val": SKY, "test": GREY}
 WIDE_RANGE = 4
 """Sides that differ by more than this factor are drawn on logarithmic axes."""
-STATISTICS_SIDE = 96
-"""Pixels of the short side at which colours are counted: plenty for a histogram, and quick."""
-CHANNELS = (("red", "#C8352B"), ("green", GREEN), ("blue", BLUE))
 
 
 def sample_grid(
@@ -184,59 +178,4 @@ def image_sizes(dataset: Dataset, *, target: int) -> Figure:
     style_axes(beside, xlabel="photos", grid="none")
     above.tick_params(which="both", labelbottom=False)
     beside.tick_params(which="both", labelleft=False)
-    return figure
-
-
-def count_colours(
-    dataset: Dataset, *, max_photos: int = 500, seed: int = 0
-) -> tuple[NDArray[np.float64], int]:
-    """Share of pixels at each uint8 value, float64 [3, 256], and how many photos were measured.
-
-    Up to `max_photos` random training photos of landmarks, each counting the same. Raises
-    ValueError without such photos, and `PhotoError` when one cannot be read.
-    """
-    photos = dataset.landmarks("train")
-    if not photos:
-        raise ValueError(
-            f"{dataset.name} holds 0 training photos of landmarks to measure colours on: add some"
-        )
-    picks = np.random.default_rng(seed).permutation(len(photos))[:max_photos]
-    histogram = np.zeros((3, 256))
-    for pick in Bar(picks, desc="Counting colours", unit=" photos", leave=False):
-        photo = decode_photo(photos[pick].path, min_side=STATISTICS_SIDE)
-        histogram += np.reshape(photo.histogram(), (3, 256)) / (photo.width * photo.height)
-    return histogram / len(picks), len(picks)
-
-
-def channel_statistics(dataset: Dataset) -> Figure:
-    """Histogram of each colour channel with its mean and standard deviation, both from 0 to 1.
-
-    Raises as `count_colours` does.
-    """
-    histogram, photos = count_colours(dataset)
-    values = np.arange(256) / 255
-    means = histogram @ values
-    stds = np.sqrt(np.maximum(histogram @ values**2 - means**2, 0))
-    said = (" / ".join(f"{value:.3f}" for value in numbers) for numbers in (means, stds))
-    figure = new_figure(
-        "Colour of {}: mean {}, std {} (n = {:,})".format(dataset.name, *said, photos),
-        height=3.2,
-        caption="Training photos of landmarks, each counting the same. Dark line: mean; "
-        "band: one standard deviation to either side.",
-    )
-    panels = figure.subplots(1, 3, sharey=True)
-    for index, (name, color) in enumerate(CHANNELS):
-        axes, middle, spread = panels[index], means[index], stds[index]
-        axes.fill_between(
-            values, histogram[index], color=color, alpha=0.75, linewidth=0, step="mid"
-        )
-        axes.axvspan(middle - spread, middle + spread, color=INK, alpha=0.06, linewidth=0)
-        axes.axvline(middle, color=INK, linewidth=1.2)
-        axes.set_xlim(0, 1)
-        style_axes(
-            axes, title=name, xlabel="value (0 to 1)", ylabel="" if index else "share of pixels"
-        )
-        # The spike of pure white (skies, white grounds) would flatten everything else.
-        axes.set_ylim(0, 1.15 * histogram[:, 2:-2].max())
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     return figure

@@ -25,8 +25,6 @@ from landmark_ml.evaluation.significance import differences_by_class
 from landmark_ml.registry.history import Entry
 from landmark_ml.tracking.read_runs import fetch_manifest
 
-_MOST_LISTED = 10
-
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -91,12 +89,6 @@ def _in_common(first: Predictions | None, second: Predictions | None) -> NDArray
     asked = enumerate(first.photos) if first else ()
     pairs = [(row, places[photo.path]) for row, photo in asked if photo.path in places]
     return np.array(pairs, dtype=np.intp).reshape(-1, 2).T
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return ", ".join(names[:_MOST_LISTED]) + more
 
 
 @dataclass(frozen=True)

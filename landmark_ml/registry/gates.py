@@ -24,6 +24,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from landmark_ml.config import PromoteConfig
+from landmark_ml.console import listed
 from landmark_ml.data import MANIFEST
 from landmark_ml.evaluation.metrics import METRICS, compare_gap_and_ece, shown
 from landmark_ml.evaluation.significance import Interval, compare_shares, wilson_interval
@@ -33,7 +34,6 @@ from landmark_ml.registry.comparison import (
     fewest_photos,
     fewest_wins,
     least_margin,
-    listed,
 )
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _compare(
         return
     yield _top1(comparison, limits, alpha)
     if comparison.removed:
-        named = f"no longer knows {listed(comparison.removed)}"
+        named = f"no longer knows {listed(comparison.removed, 10)}"
         asked = "every landmark of the champion, or allow_removed=True"
         yield _gate("landmarks kept", limits.allow_removed, named, asked)
     if comparison.added:
@@ -155,7 +155,7 @@ def _compare(
     if shows.any():
         losses = class_losses(comparison)
         worse = [loss for loss in losses if loss.p < limits.class_alpha]
-        named = listed([f"{loss.landmark} (p = {loss.p:.2g})" for loss in worse]) or "none"
+        named = listed([f"{loss.landmark} (p = {loss.p:.2g})" for loss in worse], 10) or "none"
         if losses and not worse:
             named += f"; nearest {losses[0].landmark}, p = {losses[0].p:.2g}"
         asked = f"no landmark with corrected p below {limits.class_alpha:g}"
@@ -218,7 +218,7 @@ def _new_landmarks(comparison: Comparison, limits: PromoteConfig) -> Iterator[Ga
         yield GateResult(name, "skipped", "min_new_found is 0", asked)
     elif new is None:
         measured = (
-            f"no test photo of {listed(comparison.added)}; add photos of them, or pass"
+            f"no test photo of {listed(comparison.added, 10)}; add photos of them, or pass"
             " min_new_found=0"
         )
         yield GateResult(name, "not checked", measured, asked)
@@ -231,7 +231,7 @@ def _new_landmarks(comparison: Comparison, limits: PromoteConfig) -> Iterator[Ga
             some = found[labels == worst]
             measured += f", fewest of {new.classes[worst]} ({some.sum()} of {len(some)})"
         if untested := sorted(set(comparison.added) - tested):
-            measured += f"; no test photo of {listed(untested)}"
+            measured += f"; no test photo of {listed(untested, 10)}"
         yield _gate(name, found.mean() >= limits.min_new_found, measured, asked)
     added = [number for number, name in enumerate(now.classes) if name in comparison.added]
     shows = now.shows_landmark

@@ -17,7 +17,7 @@ import numpy as np
 from mlflow.entities.model_registry import ModelVersion
 
 from landmark_ml.config import PromoteConfig
-from landmark_ml.console import Bar
+from landmark_ml.console import Bar, listed
 from landmark_ml.data import Dataset, split_digest
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.evaluation.metrics import (
@@ -38,7 +38,6 @@ from landmark_ml.registry.comparison import (
     Spending,
     class_losses,
     earlier_test_photos,
-    listed,
 )
 from landmark_ml.registry.gates import GateResult, check_gates, check_requirements
 from landmark_ml.registry.history import (
@@ -251,7 +250,7 @@ def explain(verdict: Verdict, receipt: Receipt) -> list[str]:
             (comparison.removed, "Known to the champion alone"),
         ):
             if names:
-                lines.append(f"{what}: {listed(names)}.")
+                lines.append(f"{what}: {listed(names, 10)}.")
     for who, judged in (("challenger", verdict.judged), ("champion", champion)):
         if judged is None:
             continue

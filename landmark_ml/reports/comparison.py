@@ -20,7 +20,6 @@ from landmark_ml.evaluation.significance import (
 )
 from landmark_ml.figures.comparison import (
     accuracy_tradeoffs,
-    bootstrap_difference,
     class_wins,
     overlaid_curves,
 )
@@ -273,7 +272,6 @@ def render_report(comparison: Comparison, made: datetime | None = None) -> str:
     }
     if comparison.pair is not None:
         pair = comparison.pair
-        drawn["The best two: paired bootstrap"] = bootstrap_difference(pair.difference)
         drawn["The best two: landmark by landmark"] = class_wins(pair.classes, "#1", "#2")
     return render(
         REPORT,

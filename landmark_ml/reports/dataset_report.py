@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from landmark_ml.config import DataConfig, TrainConfig
+from landmark_ml.config import DataConfig, TrainConfig, user_path
 from landmark_ml.data import SPLITS, Dataset, Photo, label_name
 from landmark_ml.data.near_duplicates import group_near_duplicates
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.figures.dataset import FEW_PHOTOS
 from landmark_ml.files import spelled
 from landmark_ml.geo.gazetteer import Gazetteer
-from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import create_preprocessing
 from landmark_ml.reports.training_report import log_dataset_figures
 from landmark_ml.tracking import run as tracking
-
-DrawTrainingPhotos = Callable[[Dataset, TrainConfig, Preprocessing], Figure | None]
 
 Problem = Literal[
     "refused", "unreadable", "conflicting", "leaked", "repeated", "small", "unmeasured", "place"
@@ -102,24 +98,21 @@ class DatasetReport:
     issues: DataIssues
 
 
-def report_dataset(
-    config: DataConfig, training: TrainConfig, draw_training_photos: DrawTrainingPhotos
-) -> DatasetReport:
+def report_dataset(config: DataConfig, training: TrainConfig) -> DatasetReport:
     """Log figures, inputs, manifest and issues of a dataset to a run.
 
-    training: whose resolution and augmentation the figures show; draw_training_photos: draws
-    those, as `training.preview` does. Any share of unreadable files is reported, not refused.
+    training: whose resolution the figures show. Any share of unreadable files is reported, not
+    refused.
     Raises ValueError for a dataset that cannot be opened.
     """
-    name = f"data-{Path(config.data).name}"
+    name = f"data-{user_path(config.data).resolve().name}"
     with tracking.start_run(config, name, {"kind": "data"}) as run:
         dataset = open_dataset(replace(config, max_unreadable=1.0))
         for split in SPLITS:
             run.log_dataset(dataset, split)
         run.log_manifest(dataset)
         preprocessing = create_preprocessing(training)
-        augmented = draw_training_photos(dataset, training, preprocessing)
-        log_dataset_figures(run, dataset, preprocessing.resolution, augmented)
+        log_dataset_figures(run, dataset, preprocessing.resolution)
         gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
         issues = find_issues(dataset, gazetteer, config.max_unreadable)
         # The name that the table has in runs already logged.

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
-# Where `mlflow run` opens its runs too, which reads no project's wish.
+# Where a bare `mlflow run` opens its runs too; a project cannot choose another.
 DEFAULT_EXPERIMENT = "Default"
 # Without this tag the MLflow UI opens the experiment in its view for language models.
 EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
@@ -325,9 +325,10 @@ def settle_launched(error: str = "") -> None:
         client = mlflow.MlflowClient()
         tags = client.get_run(launched).data.tags
         # One that a command opened, or that tells of a resumed one, has tags of ours.
-        if not all(tag.startswith("mlflow.") for tag in tags):
+        entry_point = tags.get(MLFLOW_PROJECT_ENTRY_POINT)
+        if not entry_point or not all(tag.startswith("mlflow.") for tag in tags):
             return
-        named = {MLFLOW_RUN_NAME: tags[MLFLOW_PROJECT_ENTRY_POINT]}
+        named = {MLFLOW_RUN_NAME: entry_point}
         named |= _failure(error) if error else {}
         client.log_batch(launched, tags=[RunTag(*tag) for tag in named.items()])
         status = RunStatus.FAILED if error else RunStatus.FINISHED

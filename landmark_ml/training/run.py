@@ -269,7 +269,7 @@ def open_run(
         if run_id:
             # Before the run is touched: another process may be training it.
             checkpoints = held.enter_context(hold_run(cache, run_id))
-        name = f"{config.recipe}-{config.backbone}-{Path(config.data).name}"
+        name = f"{config.recipe}-{config.backbone}-{user_path(config.data).resolve().name}"
         run = held.enter_context(tracking.start_run(config, name, tags, run_id))
         if not run_id:
             checkpoints = held.enter_context(hold_run(cache, run.run_id))

@@ -60,17 +60,11 @@ from landmark_ml.tuning.study import (
     study_lock,
     summary,
 )
-from landmark_ml.tuning.worker import TrialRunner, Worker
+from landmark_ml.tuning.worker import OBJECTIVES, TrialRunner, Worker
 
 logger = logging.getLogger(__name__)
 
 _PARENT, _WORKERS = "parent_run", "workers"
-_CAPTIONS = {
-    "loss": "val/calibrated_loss",
-    "top1": "val/top1",
-    "latency": "latency, ms",
-    "size": "size, MB",
-}
 _FEWEST_FOR_IMPORTANCE = 30
 _SLICES_PER_ROW = 4
 
@@ -256,11 +250,14 @@ def log_report(config: TuneConfig, study: Study, parent: StudyRun, command: str)
     Raises StudyError when no trial was completed.
     """
     best, count = best_trial(study), len(started(study))
-    objectives = [_CAPTIONS[name] for name in config.objectives.split(",")]
+    objectives = [OBJECTIVES[name] for name in config.objectives.split(",")]
     states = summary(study)
     counts = ", ".join(f"{number} {state}" for state, number in states.items())
     top1 = best.user_attrs["val/top1"]
-    headline = f"{counts}; best val/top1 {top1:.3f} in trial {best.number}"
+    value = best.values[0]
+    headline = (
+        f"{counts}; best {objectives[0]} {value:.4f} (val/top1 {top1:.3f}) in trial {best.number}"
+    )
     texts = {
         "study.html": study_page(study, objectives, headline),
         "trials.csv": study.trials_dataframe().to_csv(index=False),
@@ -274,7 +271,7 @@ def log_report(config: TuneConfig, study: Study, parent: StudyRun, command: str)
         texts["pareto_front.csv"] = pd.DataFrame(front).to_csv(index=False)
     for path, text in texts.items():
         mlflow.MlflowClient().log_text(parent.run_id, text, path)
-    totals = {"tune/best_top1": top1, "tune/trials": float(count)}
+    totals = {"tune/best_top1": top1, "tune/best_value": value, "tune/trials": float(count)}
     parent.log(totals | {f"tune/{state}": float(n) for state, n in states.items()}, count)
     values = {name: str(value) for name, value in best.params.items()}
     parent.set_best_params(values)

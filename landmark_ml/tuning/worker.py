@@ -60,12 +60,13 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
 _TIMED = 30
 _BYTES_PER_WEIGHT = 2
-_OBJECTIVES = {
+OBJECTIVES = {
     "loss": "val/calibrated_loss",
     "top1": "val/top1",
     "latency": "latency_ms",
     "size": "size_mb",
 }
+"""What a study can search for, and the metric that says it."""
 
 
 @dataclass
@@ -120,7 +121,7 @@ class Worker:
             trial.set_user_attr(RUN_ID, run.run_id)
             metrics = self._train(trial, config, run)
             state = TrialState.COMPLETE
-            values = [metrics[_OBJECTIVES[name]] for name in self.config.objectives.split(",")]
+            values = [metrics[OBJECTIVES[name]] for name in self.config.objectives.split(",")]
             run.end("complete", metrics)
         except TrialPruned:
             state = TrialState.PRUNED
@@ -150,7 +151,7 @@ class Worker:
 
     def _train(self, trial: Trial, config: TrainConfig, run: TrialRun) -> dict[str, float]:
         """Train a configuration; metrics by name, those of the objectives among them."""
-        phase, first = 0, _OBJECTIVES[self.config.objectives.split(",")[0]]
+        phase, first = 0, OBJECTIVES[self.config.objectives.split(",")[0]]
         # The head phase before a fine-tuning says little about how the fine-tuning will end.
         last_phase = 1 + bool(self.config.epochs and self.config.finetune_epochs)
 

@@ -65,7 +65,7 @@ class TagResult(RunCounts):
             return failure
         return (
             f"{counted(self.refusals.total(), 'sidecar')} could not be written, for the reasons"
-            " above; mend those and tag again: only what is missing is written"
+            " above; fix those and tag again: only what is missing is written"
         )
 
     def metrics(self) -> dict[str, float]:

@@ -36,7 +36,6 @@ def test_the_interval_is_that_of_resampled_photos() -> None:
     drawn = (first.astype(int) - second)[draws].mean(axis=1)
     low, high = np.quantile(drawn, (0.025, 0.975))
     assert (pair.low, pair.high) == pytest.approx((low, high), abs=0.011)
-    assert pair.resampled.std() == pytest.approx(drawn.std(), rel=0.03)
     ahead = (drawn > 0).mean() + (drawn == 0).mean() / 2
     assert pair.share_first_ahead == pytest.approx(ahead, abs=0.005)
     assert pair.is_clear
@@ -65,13 +64,6 @@ def test_few_disagreements_are_no_evidence(won: int, clear: bool) -> None:
     pair = compare_paired(first, second)
     assert pair.low > 0
     assert pair.is_clear == clear
-
-
-def test_the_seed_decides_the_resamples() -> None:
-    first, second = answers(70, 15, 5, 10)
-    same = compare_paired(first, second, seed=1).resampled
-    assert np.array_equal(same, compare_paired(first, second, seed=1).resampled)
-    assert not np.array_equal(same, compare_paired(first, second, seed=2).resampled)
 
 
 @pytest.mark.parametrize(("only_first", "only_second"), [(15, 5), (5, 15), (1, 0), (6, 6), (0, 9)])

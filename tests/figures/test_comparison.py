@@ -11,11 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from numpy.typing import NDArray
 
-from landmark_ml.evaluation.significance import PairedDifference
 from landmark_ml.figures.comparison import (
     MOST_CLASSES,
     accuracy_tradeoffs,
-    bootstrap_difference,
     class_wins,
     overlaid_curves,
     pareto_front,
@@ -151,43 +149,4 @@ def test_of_models_that_answer_alike_the_figure_says_so() -> None:
     figure = class_wins(make_classes([0, 0], [0, 0]), "#1", "#2")
     assert says(figure, "both recognise the same photos")
     assert not bars(figure.axes[0])
-    draw(figure)
-
-
-def make_paired(
-    resampled: list[float], interval: tuple[float, float], difference: float, ahead: float
-) -> PairedDifference:
-    return PairedDifference(
-        photos=40,
-        only_first=1,
-        only_second=1,
-        difference=difference,
-        low=interval[0],
-        high=interval[1],
-        share_first_ahead=ahead,
-        mcnemar_p=1.0,
-        resampled=np.array(resampled),
-    )
-
-
-def test_the_bootstrap_shows_shares_interval_and_zero() -> None:
-    paired = make_paired([-0.1, 0.0, 0.1, 0.1], (-0.1, 0.1), difference=0.025, ahead=0.625)
-    figure = bootstrap_difference(paired)
-    (axes,) = figure.axes
-    heights = {round(bar.get_x() + bar.get_width() / 2, 3): bar.get_height() for bar in bars(axes)}
-    assert heights.items() >= {-0.1: 0.25, 0.1: 0.5}.items()
-    assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines] == [[0, 0]]
-    assert says(figure, "#1 is ahead in 62.5% of resamples: +0.025 top-1 (95% -0.100 to +0.100)")
-    assert any("4 resamples" in text for text in texts(figure))
-
-
-def test_no_difference_at_all_is_drawn() -> None:
-    figure = bootstrap_difference(make_paired([0.0] * 10, (0, 0), difference=0, ahead=0.5))
-    (axes,) = figure.axes
-    (bar, *band) = bars(axes)
-    assert bar.get_height() == 1
-    assert bar.get_width() > 0
-    assert bar.get_x() + bar.get_width() / 2 == pytest.approx(0)
-    assert [patch.get_width() for patch in band] == [0]
-    assert says(figure, "#1 is ahead in 50.0% of resamples: +0.000 top-1 (95% +0.000 to +0.000)")
     draw(figure)

@@ -13,9 +13,7 @@ from PIL import Image
 from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo
 from landmark_ml.figures.dataset import (
     augmented_photos,
-    channel_statistics,
     class_counts,
-    count_colours,
     image_sizes,
     sample_grid,
 )
@@ -120,40 +118,6 @@ def test_sizes_of_equal_photos_are_drawn(tmp_path: Path) -> None:
     figure = image_sizes(_dataset(tmp_path, 1, [_photo(tmp_path, 0)] * 3), target=224)
     assert says(figure, "Median photo 64 x 48 px (n = 3); short side under 224 px: 100.0%")
     draw(figure)
-
-
-def test_channels_measure_each_photo_alike_and_landmarks_only(tmp_path: Path) -> None:
-    photos = [
-        _drawn(tmp_path, 0, (255, 0, 51)),
-        _drawn(tmp_path, 0, (0, 0, 51)),
-        _drawn(tmp_path, NOT_A_LANDMARK, (9, 9, 9)),
-    ]
-    dataset = _dataset(tmp_path, 1, photos)
-    histogram, measured = count_colours(dataset)
-    assert measured == 2
-    assert [np.flatnonzero(shares).tolist() for shares in histogram] == [[0, 255], [0], [51]]
-    assert histogram[histogram > 0].tolist() == [0.5, 0.5, 1, 1]
-    assert says(channel_statistics(dataset), "mean 0.500 / 0.000 / 0.200, std 0.500 / 0.000 / 0.0")
-
-
-def test_channels_measure_at_most_as_many_photos_as_asked(tmp_path: Path) -> None:
-    photos = [_drawn(tmp_path, 0, (level, 0, 0)) for level in (0, 100, 200)]
-    dataset = _dataset(tmp_path, 1, photos)
-    (first, measured), (again, _) = (count_colours(dataset, max_photos=2) for _ in range(2))
-    assert measured == 2
-    np.testing.assert_array_equal(first, again)
-
-
-def test_channel_figure_states_the_numbers(tmp_path: Path) -> None:
-    dataset = _dataset(tmp_path, 1, [_drawn(tmp_path, 0, (255, 0, 51))])
-    figure = channel_statistics(dataset)
-    assert len(figure.axes) == 3
-    assert says(figure, "mean 1.000 / 0.000 / 0.200, std 0.000 / 0.000 / 0.000 (n = 1)")
-
-
-def test_channels_of_no_photos_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="0 training photos"):
-        count_colours(_dataset(tmp_path, 1, [_photo(tmp_path, NOT_A_LANDMARK)]))
 
 
 def test_augmented_photos_stand_below_those_that_are_served() -> None:

@@ -19,7 +19,6 @@ from landmark_ml.registry.comparison import (
     fewest_wins,
     holm,
     least_margin,
-    listed,
 )
 from landmark_ml.registry.history import Entry
 from tests.registry.judged_versions import CLASSES, none, predictions, together
@@ -80,13 +79,6 @@ def test_the_fewest_photos_are_those_with_which_the_test_can_pass() -> None:
     agreed = np.ones(81, dtype=bool)
     assert least_margin(81, 0.01) == pytest.approx(compare_shares(agreed, agreed, alpha=0.01).high)
     assert fewest_photos(least_margin(81, 0.01) + 1e-6, 0.01) == 81
-
-
-def test_many_names_are_cut_short() -> None:
-    assert listed(["a", "b"]) == "a, b"
-    assert (
-        listed([str(number) for number in range(13)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 3 more"
-    )
 
 
 PHOTOS = frozenset("abcdefghij")

@@ -220,7 +220,7 @@ def test_the_page_says_what_was_compared_and_what_was_not(page: Page) -> None:
 
 def test_the_figures_are_pictures_with_words(page: Page) -> None:
     images = page.images()
-    assert len(images) == 4
+    assert len(images) == 3
     for image in images:
         data = (image["src"] or "").removeprefix("data:image/png;base64,")
         picture = Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
