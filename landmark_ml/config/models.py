@@ -29,7 +29,9 @@ _as_json = partial(option, False, "print one JSON document and nothing else")
 class EvaluateConfig(DataConfig):
     """A model and the photos to judge it on."""
 
-    model: str = option("landmarks", _ANSWERING)
+    model: str = option(
+        "landmarks", "model to judge: a registered one (its champion), `name/3` or `name@alias`"
+    )
     photos: str = option(
         "test",
         "the test photos of the model's own run, or all photos it did not learn from",
