@@ -353,13 +353,15 @@ def to_html(receipt: Receipt) -> str:
         sides = side_names(verdict, receipt)
         pictures = list(_pictures(verdict, sides))
         runs = [verdict.judged.run_id, receipt.champion.run_id if receipt.champion else ""]
-        differing = differing_params([logged_params(run) for run in runs]) if all(runs) else {}
+        params = {run: logged_params(run) for run in runs if run}
+        differing = differing_params(list(params.values())) if all(runs) else {}
         explained = explain(verdict, receipt)
         sections.append(
             {
                 "verdict": verdict,
                 "sides": sides,
-                "runs": list(filter(None, runs)),
+                # A run that is gone has no page.
+                "runs": [(run, Run(run).location if params[run] else "") for run in params],
                 "differing": differing,
                 "rows": rows,
                 "pictures": pictures,

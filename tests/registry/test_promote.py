@@ -513,6 +513,16 @@ def test_the_page_of_a_model_that_could_not_be_judged_says_why() -> None:
     assert "it needs pickle" in page
 
 
+def test_the_page_links_the_training_runs_that_are_still_there(tracking_uri: str) -> None:
+    with mlflow.start_run() as run:
+        mlflow.log_param("epochs", 3)
+    there = replace(judged(2, predictions([True] * 20)), run_id=run.info.run_id)
+    page = to_html(receipt(there, champion=judged(1, predictions([True] * 20)), winner=0))
+    assert f"/runs/{run.info.run_id}?workflowType=machine_learning" in page
+    assert "<code>run1</code>" in page
+    assert "/runs/run1" not in page
+
+
 def test_markdown_has_a_row_for_each_gate(accepted: Receipt) -> None:
     verdict = accepted.verdict(2)
     text = to_markdown(accepted, verdict)
