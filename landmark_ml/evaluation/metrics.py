@@ -271,6 +271,7 @@ METRICS: dict[str, Metric] = {
         "how well the landmark score tells landmark photos from photos of no landmark",
         _against(auroc),
         interval="bootstrap",
+        column=True,
     ),
     "fpr_at_95_recall": Metric(
         "no landmark, kept at 95% recall",
@@ -308,6 +309,7 @@ METRICS: dict[str, Metric] = {
         _SHARE,
         lower=True,
         interval="bootstrap",
+        column=True,
     ),
     "unseen_tagged": Metric(
         "unseen landmarks tagged",

@@ -25,7 +25,13 @@ from landmark_ml.figures.comparison import (
 )
 from landmark_ml.figures.html import Picture, render
 from landmark_ml.tracking import run as tracking
-from landmark_ml.tracking.read_runs import EvaluatedRun, LeftOut, Order, read_evaluated_runs
+from landmark_ml.tracking.read_runs import (
+    EvaluatedRun,
+    LeftOut,
+    Order,
+    differing_params,
+    read_evaluated_runs,
+)
 
 REPORT = "comparison.html"
 COMPARED = [name for name, metric in METRICS.items() if metric.column]
@@ -278,6 +284,8 @@ def render_report(comparison: Comparison, made: datetime | None = None) -> str:
         made,
         comparison=comparison,
         verdict=verdict(comparison),
+        differing=differing_params([run.params for run in comparison.runs]),
+        pages=[tracking.page_of(run.run_id, run.experiment_id) for run in comparison.runs],
         rows=readable_table(table).to_dict(orient="records"),
         headings=[column.heading for column in COLUMNS.values()],
         meanings=[METRICS[name] for name in COMPARED],

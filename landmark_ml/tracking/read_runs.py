@@ -54,6 +54,7 @@ class EvaluatedRun:
     curve: pd.DataFrame
     answers: pd.DataFrame
     params: Mapping[str, str] = field(default_factory=dict)
+    experiment_id: str = "0"
 
     def metric(self, name: str) -> float:
         """Value of a metric, NaN when the run did not measure it."""
@@ -240,6 +241,7 @@ def _read_run(logged: LoggedRun) -> EvaluatedRun:
     )
     return EvaluatedRun(
         run_id=info.run_id,
+        experiment_id=info.experiment_id,
         name=info.run_name or info.run_id,
         recipe=tags.get("recipe", ""),
         backbone=tags.get("backbone", ""),

@@ -130,16 +130,20 @@ class Run:
 
     @property
     def location(self) -> str:
-        """How a person finds the run: its page in the MLflow UI.
+        """How a person finds the run: its page in the MLflow UI."""
+        return page_of(self.run_id, mlflow.get_run(self.run_id).info.experiment_id)
 
-        Without the type, MLflow opens its view for language models, which hides figures.
-        """
-        uri, info = mlflow.get_tracking_uri(), mlflow.get_run(self.run_id).info
-        server = f"http://{UiConfig.host}:{UiConfig.port}"
-        if uri.startswith("http"):
-            server = without_users(uri.rstrip("/"))
-        page = f"#/experiments/{info.experiment_id}/runs/{self.run_id}"
-        return f"{server}/{page}?workflowType=machine_learning"
+
+def page_of(run_id: str, experiment_id: str) -> str:
+    """Address of a run's page in the MLflow UI.
+
+    Without the type, MLflow opens its view for language models, which hides figures.
+    """
+    uri = mlflow.get_tracking_uri()
+    server = f"http://{UiConfig.host}:{UiConfig.port}"
+    if uri.startswith("http"):
+        server = without_users(uri.rstrip("/"))
+    return f"{server}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
 
 
 def connect() -> None:

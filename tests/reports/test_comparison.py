@@ -185,14 +185,17 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page() -> Page:
-    runs = [make_run("good", GOOD), make_run(HOSTILE, FAIR)]
+    runs = [
+        make_run("good", GOOD, params={"epochs": "30", "seed": "0"}, experiment_id="7"),
+        make_run(HOSTILE, FAIR, params={"epochs": "9", "seed": "0"}),
+    ]
     left_out = [LeftOut("strange <i>", "id7", "judged on other test photos")]
     made = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
     return Page(render_report(compare_runs("landmarks", runs, left_out), made))
 
 
 def test_the_page_fetches_nothing(page: Page) -> None:
-    assert not {"script", "link", "iframe", "object", "a"} & {tag for tag, _ in page.tags}
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
     sources = [value for _, attributes in page.tags for value in (attributes.get("src"),) if value]
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert "url(" not in page.text
@@ -200,6 +203,18 @@ def test_the_page_fetches_nothing(page: Page) -> None:
     assert "http" not in page.text
     policies = [attributes.get("content") or "" for tag, attributes in page.tags if tag == "meta"]
     assert any("default-src 'none'" in policy for policy in policies)
+
+
+def test_a_run_links_to_its_page_in_mlflow(page: Page) -> None:
+    first, _ = [attributes["href"] or "" for tag, attributes in page.tags if tag == "a"]
+    run_id = make_run("good", GOOD).run_id
+    assert first.endswith(f"#/experiments/7/runs/{run_id}?workflowType=machine_learning")
+
+
+def test_only_parameters_that_differ_are_shown(page: Page) -> None:
+    said = " ".join(page.text.split())
+    assert "Parameters that differ parameter #1 #2 epochs 30 9 " in said
+    assert "seed" not in said
 
 
 def test_names_are_text_not_markup(page: Page) -> None:
