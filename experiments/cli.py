@@ -10,7 +10,6 @@ import importlib
 import logging
 import os
 import re
-import shlex
 import signal
 import sys
 import traceback
@@ -186,6 +185,8 @@ def _read(parser: Parser, path: str, defaults: Configuration) -> dict[str, str]:
         parser.error(f"{path} cannot be read as YAML or JSON: {error}")
     if not isinstance(found, dict):
         parser.error(f"{path} holds no values by name; write lines such as epochs: 30")
+    # YAML reads a name such as `on` as another type.
+    found = {str(name): value for name, value in found.items()}
     settable = {item.name: item.metadata["settable"] for item in fields(defaults)}
     for name, value in found.items():
         if name not in settable:
@@ -193,19 +194,12 @@ def _read(parser: Parser, path: str, defaults: Configuration) -> dict[str, str]:
         if not settable[name] and value != (own := getattr(defaults, name)):
             parser.error(f"{path} has the {name} {value!r}, and this is {own!r}; start that one")
     return {
-        name: "" if found[name] is None else str(found[name]) for name in found if settable[name]
+        name: "" if value is None else str(value) for name, value in found.items() if settable[name]
     }
 
 
-def repeated(config: Configuration, defaults: Configuration) -> str:
-    """What to add to a command for the same values: ` data=photos seed=1`, nothing for defaults."""
-    values = [(item.name, getattr(config, item.name)) for item in fields(defaults)]
-    changed = [(name, value) for name, value in values if value != getattr(defaults, name)]
-    return "".join(f" {name}={shlex.quote(str(value))}" for name, value in changed)
-
-
 def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(name).lower(), known, n=2, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), known, n=2, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else "see --help"
 
 

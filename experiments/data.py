@@ -1,8 +1,7 @@
 """`landmarks data`: look at a dataset and learn what is wrong with it before training."""
 
 from experiments import recipes
-from experiments.cli import repeated
-from landmark_ml.config import DataConfig
+from landmark_ml.config import DataConfig, repeated
 from landmark_ml.reports.dataset_report import report_dataset
 
 

@@ -14,7 +14,7 @@ def main(config: QueryConfig) -> int:
     answer = ask(user_path(config.photo), config.url, {"top_k": config.top_k})
     if config.json:
         print(json.dumps(answer, indent=1, ensure_ascii=False))
-        return int(answer["error"] is not None)
-    # A name that is not UTF-8 would be garbled by the terminal, so its odd bytes are escaped.
-    print(describe(os.fsencode(config.photo).decode("utf-8", "backslashreplace"), answer))
+    else:
+        # A name that is not UTF-8 would be garbled by the terminal, so its odd bytes are escaped.
+        print(describe(os.fsencode(config.photo).decode("utf-8", "backslashreplace"), answer))
     return int(answer["error"] is not None)

@@ -3,8 +3,8 @@
 import os
 import shlex
 
-from experiments.cli import repeated, share_among
-from landmark_ml.config import DataConfig, TrainConfig
+from experiments.cli import share_among
+from landmark_ml.config import DataConfig, TrainConfig, repeated
 from landmark_ml.inference.predictor import what_to_expect
 from landmark_ml.training.run import TrainResult, train_together
 

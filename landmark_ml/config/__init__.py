@@ -7,6 +7,7 @@ from them.
 from landmark_ml.config.fields import (
     HISTORY_SUFFIX,
     Configuration,
+    repeated,
     to_json,
     to_params,
     user_path,
@@ -45,6 +46,7 @@ __all__ = [
     "TrainConfig",
     "TuneConfig",
     "UiConfig",
+    "repeated",
     "to_json",
     "to_params",
     "user_path",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -91,6 +92,13 @@ class Configuration:
 def to_params(config: Configuration) -> dict[str, str]:
     """Every field as MLflow records it."""
     return {name: str(value) for name, value in asdict(config).items()}
+
+
+def repeated(config: Configuration, defaults: Configuration) -> str:
+    """What to add to a command for the same values: ` data=photos seed=1`, nothing for defaults."""
+    values = [(item.name, getattr(config, item.name)) for item in fields(defaults)]
+    changed = [(name, value) for name, value in values if value != getattr(defaults, name)]
+    return "".join(f" {name}={shlex.quote(str(value))}" for name, value in changed)
 
 
 def to_json(config: Configuration) -> str:

@@ -20,8 +20,6 @@ from landmark_ml.config.fields import (
 from landmark_ml.config.training import DataConfig
 
 _ANSWERING = "registered model whose champion answers, or `name/3`, `name@alias`"
-
-
 _as_json = partial(option, False, "print one JSON document and nothing else")
 
 

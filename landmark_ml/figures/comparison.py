@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from landmark_ml.console import counted
 from landmark_ml.figures.style import (
     BLUE,
     GREEN,
@@ -203,13 +204,12 @@ def photos_of_one(mistakes: Sequence[Answer], right: str, wrong: str) -> Figure:
         )
         for one in ordered
     ]
-    photos = f"{len(mistakes):,} photo{'' if len(mistakes) == 1 else 's'}"
     note = f"Blue: what the photo shows. Orange: what {wrong} says."
     if len(ordered) < len(mistakes):
         note += f" Shown: the {len(ordered)} on which {wrong} is most confident."
     return thumbnail_grid(
         in_rows(tiles, 6),
-        title=f"{photos} that only {right} recognises",
+        title=f"{counted(len(mistakes), 'photo')} that only {right} recognises",
         caption=note if tiles else "",
         empty="none",
     )

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix as count_pairs
 
+from landmark_ml.console import counted
 from landmark_ml.figures.style import (
     BLUE,
     FAINT,
@@ -97,7 +98,7 @@ def learning_curves(
         values = sign * series(key)[begin:]
         if best is None and np.isfinite(values).any():
             best, chooses = begin + int(np.nanargmin(values)), criterion
-    count = f"{len(epochs)} epoch" + ("s" if len(epochs) > 1 else "")
+    count = counted(len(epochs), "epoch")
     count += f", the last {len(epochs) - begin} on pixels" if begin else ""
     title, note = f"{count}, nothing measured on validation photos", ""
     if best is not None:
@@ -372,8 +373,8 @@ def risk_coverage_curve(coverage: NDArray[np.float64], risk: NDArray[np.float64]
     figure = new_figure(
         f"At {RISK:.0%} wrong answers {most:.1%} of landmark photos are answered",
         width=6.5,
-        caption=f"Over {len(risk):,} photos, the most confident first. A landmark answered to a"
-        " photo of none counts as wrong.",
+        caption=f"Over {len(risk):,} photos, the most confident first. Naming a landmark counts"
+        " as wrong where the photo shows none.",
     )
     axes = figure.add_subplot()
     axes.plot(coverage, risk, color=BLUE, linewidth=1.6)

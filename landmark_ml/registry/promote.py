@@ -49,7 +49,7 @@ from landmark_ml.registry.history import (
     rolled_back,
 )
 from landmark_ml.tracking import run as tracking
-from landmark_ml.tracking.read_runs import differing_params, logged_params
+from landmark_ml.tracking.read_runs import differing_params, find_run
 from landmark_ml.tracking.run import Run
 
 PAGE = "receipt.html"
@@ -352,17 +352,20 @@ def to_html(receipt: Receipt) -> str:
         ]
         sides = side_names(verdict, receipt)
         pictures = list(_pictures(verdict, sides))
-        runs = [verdict.judged.run_id, receipt.champion.run_id if receipt.champion else ""]
-        params = {run: logged_params(run) for run in runs if run}
-        differing = differing_params(list(params.values())) if all(runs) else {}
+        ids = [verdict.judged.run_id, receipt.champion.run_id if receipt.champion else ""]
+        runs = {run_id: find_run(run_id) for run_id in ids if run_id}
+        params = [run.data.params if run else {} for run in runs.values()]
         explained = explain(verdict, receipt)
         sections.append(
             {
                 "verdict": verdict,
                 "sides": sides,
                 # A run that is gone has no page.
-                "runs": [(run, Run(run).location if params[run] else "") for run in params],
-                "differing": differing,
+                "runs": [
+                    (run_id, tracking.page_of(run_id, run.info.experiment_id) if run else "")
+                    for run_id, run in runs.items()
+                ],
+                "differing": differing_params(params) if all(ids) else {},
                 "rows": rows,
                 "pictures": pictures,
                 "explained": explained,

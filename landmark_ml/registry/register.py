@@ -132,8 +132,8 @@ def register(
 
     Training never replaces a champion: that takes a promotion, with evidence and a receipt.
     card: description of the version. about: what it recognises, in a sentence, for the description
-    of a registered model without one. only_challenger: do not make it
-    champion even where there is none.
+    of a registered model without one. only_challenger: do not make it champion even where there is
+    none.
     """
     client, history = mlflow.MlflowClient(), AliasHistory(name)
     # A run that was interrupted and continues may have its version already, perhaps no card.

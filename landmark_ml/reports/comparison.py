@@ -285,6 +285,7 @@ def render_report(comparison: Comparison, made: datetime | None = None) -> str:
         comparison=comparison,
         verdict=verdict(comparison),
         differing=differing_params([run.params for run in comparison.runs]),
+        ranks=[f"#{rank}" for rank in table["rank"]],
         pages=[tracking.page_of(run.run_id, run.experiment_id) for run in comparison.runs],
         rows=readable_table(table).to_dict(orient="records"),
         headings=[column.heading for column in COLUMNS.values()],

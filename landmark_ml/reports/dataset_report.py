@@ -102,8 +102,7 @@ def report_dataset(config: DataConfig, training: TrainConfig) -> DatasetReport:
     """Log figures, inputs, manifest and issues of a dataset to a run.
 
     training: whose resolution the figures show. Any share of unreadable files is reported, not
-    refused.
-    Raises ValueError for a dataset that cannot be opened.
+    refused. Raises ValueError for a dataset that cannot be opened.
     """
     name = f"data-{user_path(config.data).resolve().name}"
     with tracking.start_run(config, name, {"kind": "data"}) as run:

@@ -171,14 +171,14 @@ def fetch_manifest(run_id: str | None, scratch: Path) -> Path | None:
     )
 
 
-def logged_params(run_id: str) -> dict[str, str]:
-    """Parameters of a run; empty when MLflow has no such run."""
+def find_run(run_id: str) -> LoggedRun | None:
+    """A run; None when MLflow has no such run."""
     try:
-        return dict(mlflow.get_run(run_id).data.params) if run_id else {}
+        return mlflow.get_run(run_id)
     except MlflowException as error:
         if not is_not_there(error):
             raise
-        return {}
+        return None
 
 
 def differing_params(runs: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:

@@ -317,10 +317,10 @@ def start_run(
 
 
 def settle_launched(error: str = "") -> None:
-    """Tidy up the run that `mlflow run` made, where a command opened none in it.
+    """Name and end the run that `mlflow run` made, if the command did not use it.
 
-    It is named after the entry point and ends. error: why the command failed, which the run says.
-    `mlflow run` fails itself where the run was deleted, so that one without results stays.
+    It is named after the entry point. error: why the command failed; the run says it. The run stays
+    even without results: `mlflow run` itself fails when it was deleted.
     """
     launched = os.environ.get("MLFLOW_RUN_ID")
     if not launched:
@@ -328,7 +328,7 @@ def settle_launched(error: str = "") -> None:
     with contextlib.suppress(MlflowException), short_waits():
         client = mlflow.MlflowClient()
         tags = client.get_run(launched).data.tags
-        # One that a command opened, or that tells of a resumed one, has tags of ours.
+        # A run that the command used, or that points to a resumed one, has tags of ours.
         entry_point = tags.get(MLFLOW_PROJECT_ENTRY_POINT)
         if not entry_point or not all(tag.startswith("mlflow.") for tag in tags):
             return

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -25,7 +24,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
-from landmark_ml.config import TrainConfig, TuneConfig, user_path
+from landmark_ml.config import TrainConfig, TuneConfig, repeated, user_path
 from landmark_ml.data import Dataset
 from landmark_ml.data.opening import open_folds
 from landmark_ml.figures.html import render
@@ -235,13 +234,7 @@ def winning_config(config: TuneConfig, study: Study) -> TrainConfig:
 
 def reproduce(config: TrainConfig) -> str:
     """Command that trains a configuration again."""
-    default = asdict(TrainConfig())
-    flags = [
-        f"{name}={shlex.quote(str(value))}"
-        for name, value in asdict(config).items()
-        if value != default[name]
-    ]
-    return " ".join(["make transfer", *flags])
+    return f"make transfer{repeated(config, TrainConfig())}"
 
 
 def log_report(config: TuneConfig, study: Study, parent: StudyRun, command: str) -> None:

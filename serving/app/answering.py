@@ -26,6 +26,7 @@ from serving.app.answers import (
     Answers,
     Landmarks,
     Model,
+    PhotoAnswer,
     RunLinks,
     answer_photo,
     describe_model,
@@ -96,12 +97,13 @@ class Answering:
         ]
         # By the model's own threshold: the page asks with 0 and applies the user's itself.
         own = loaded.predictor.metadata.threshold
-        outcomes = Counter(
-            answer["error"]["code"]
-            if answer["error"]
-            else (answer["level"] if (answer["landmark_score"] or 0) >= own else None) or "none"
-            for answer in answers
-        )
+
+        def told(answer: PhotoAnswer) -> str:
+            if answer["error"]:
+                return answer["error"]["code"]
+            return (answer["level"] or "none") if (answer["landmark_score"] or 0) >= own else "none"
+
+        outcomes = Counter(map(told, answers))
         for outcome, count in outcomes.items():
             self._metrics.photos.labels(outcome).inc(count)
         facts: dict[str, Any] = request.scope.get("state", {}).get("log", {})

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import mlflow
 import pytest
@@ -21,6 +21,10 @@ from serving.app import create_app
 from serving.app.server import server_config
 from serving.champion import ALIAS, Champion, Loaded
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo, gps_exif, log_artifact
+from tests.serving.app.visit import Visit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @dataclass
@@ -156,3 +160,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_bytes(data)
     Image.new("RGB", (400, 300), RED).save(folder / "red.tiff")
     return folder
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    made = Visit(browser, address)
+    yield made
+    made.context.close()
+    assert made.complaints == []
+    assert made.foreign == []

@@ -21,15 +21,6 @@ if TYPE_CHECKING:
 pytestmark = IN_A_BROWSER
 
 
-@pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    made = Visit(browser, address)
-    yield made
-    made.context.close()
-    assert made.complaints == []
-    assert made.foreign == []
-
-
 def test_a_photo_gets_its_answer(visit: Visit, photos: Path) -> None:
     visit.page.wait_for_selector("#model:has-text('Answered by landmarks version 7')")
     visit.give(photos / "red.jpg")

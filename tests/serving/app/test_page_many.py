@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,15 +26,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytestmark = IN_A_BROWSER
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    made = Visit(browser, address)
-    yield made
-    made.context.close()
-    assert made.complaints == []
-    assert made.foreign == []
 
 
 @pytest.fixture(scope="module")
