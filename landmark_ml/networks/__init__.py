@@ -1,4 +1,4 @@
-"""Networks from backbone to exported graph: create, freeze, calibrate, export.
+"""Networks from backbone to exported graph: create, freeze, heads, calibrate, export.
 
 `training` takes from here a module to train, and turns a trained one into a portable artifact.
 """

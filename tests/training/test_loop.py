@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from landmark_ml.config import TrainConfig
 from landmark_ml.networks.create import create_model
+from landmark_ml.networks.heads import Head
 from landmark_ml.training.batches import TensorBatches
 from landmark_ml.training.loop import (
     ExactMuon,
@@ -23,7 +24,6 @@ from landmark_ml.training.loop import (
     judge_logits,
     predict_logits,
 )
-from landmark_ml.training.phases import Head
 from tests.tiny_networks import CPU, SIDE, fit_on_pixels, small_config, tiny_model
 
 CONFIG = small_config(finetune_epochs=6, finetune_learning_rate=0.05)

@@ -1,0 +1,103 @@
+"""Heads on cached features: standardised, dropped out, folded into one linear layer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from landmark_ml.networks.heads import ByteDropout, Head
+
+
+def uneven_features(count: int = 64) -> Tensor:
+    """Features of very different scale and offset, one of which never fires."""
+    noise = torch.randn(count, 6, generator=torch.Generator().manual_seed(0))
+    scale = torch.tensor([0.1, 1.0, 10.0, 3.0, 0.5, 0.0])
+    return noise * scale + torch.tensor([5.0, -2.0, 30.0, 0.0, 1.0, 0.0])
+
+
+def trained_head(features: Tensor, drop_rate: float = 0.5) -> Head:
+    head = Head(features, 4, drop_rate)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        nn.init.normal_(head.classifier.weight)
+        nn.init.normal_(head.classifier.bias)
+    return head
+
+
+def test_the_folded_layer_gives_the_same_logits_on_raw_features() -> None:
+    features = uneven_features()
+    head = trained_head(features).eval()
+    linear = nn.Linear(6, 4)
+    head.fold_into(linear)
+    assert torch.allclose(linear(features), head(features), atol=1e-4)
+
+
+def test_features_are_standardised() -> None:
+    features = uneven_features()
+    head = Head(features, 2, 0.0)
+    scaled = (features - head.mean) / head.scale
+    assert torch.allclose(scaled.mean(dim=0), torch.zeros(6), atol=1e-4)
+    assert torch.allclose(scaled.std(dim=0)[:5], torch.ones(5), atol=1e-3)
+
+
+def test_a_constant_feature_does_no_harm() -> None:
+    features = uneven_features()
+    head = trained_head(features).eval()
+    changed = features.clone()
+    changed[:, 5] = 1e-3
+    assert torch.allclose(head(changed), head(features), atol=0.01)
+
+
+def test_a_new_head_prefers_no_class() -> None:
+    features = uneven_features()
+    assert torch.equal(Head(features, 4, 0.0)(features), torch.zeros(64, 4))
+
+
+def test_dropout_acts_in_training_only() -> None:
+    features = uneven_features()
+    head = trained_head(features)
+    assert not torch.equal(head.train()(features), head(features))
+    assert torch.equal(head.eval()(features), head(features))
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
+def test_as_much_is_dropped_as_asked_and_the_mean_stays(rate: float) -> None:
+    torch.manual_seed(0)
+    dropped = ByteDropout(rate).train()(torch.ones(301, 203))
+    assert float((dropped == 0).float().mean()) == pytest.approx(rate, abs=0.01)
+    assert float(dropped.mean()) == pytest.approx(1.0, abs=0.02)
+    # Neither rows nor columns go together.
+    assert float(dropped.mean(dim=0).std()) < 0.15 / (1 - rate)
+    assert float(dropped.mean(dim=1).std()) < 0.15 / (1 - rate)
+
+
+def test_the_seed_decides_what_is_dropped() -> None:
+    layer, ones = ByteDropout(0.5).train(), torch.ones(40)
+    torch.manual_seed(3)
+    first, other = layer(ones), layer(ones)
+    torch.manual_seed(3)
+    assert torch.equal(layer(ones), first)
+    assert not torch.equal(first, other)
+
+
+def test_nothing_is_dropped_outside_training_or_at_a_rate_of_0() -> None:
+    values = torch.arange(10.0)
+    assert ByteDropout(0.5).eval()(values) is values
+    assert ByteDropout(0.0).train()(values) is values
+
+
+@pytest.mark.parametrize("rate", [0.998, 0.9981, 0.9999])
+def test_the_highest_rates_keep_a_little(rate: float) -> None:
+    torch.manual_seed(0)
+    dropped = ByteDropout(rate).train()(torch.ones(301, 203))
+    assert float((dropped == 0).float().mean()) == pytest.approx(255 / 256, abs=0.001)
+    assert float(dropped.mean()) == pytest.approx(1.0, abs=0.2)
+
+
+def test_gradients_flow_through_what_is_kept() -> None:
+    values = torch.ones(64, requires_grad=True)
+    dropped = ByteDropout(0.5).train()(values)
+    dropped.sum().backward()
+    assert values.grad is not None
+    assert torch.equal(values.grad, dropped.detach())
