@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
@@ -56,10 +57,20 @@ _LEAST_DETAIL = 1.5
 # and copies, 4,268 of the 4,270 pairs found with unrounded detail are found, and no other.
 _DETAIL_STEP = 0.5
 _LARGEST_STEP = 7
+# Chosen on made-up hashes that are alike as those of photos are, with copies of them.
+ORDERS = 256
+"""Orders that hashes are sorted in; each may bring pairs together that no other did."""
+WINDOW = 32
+"""Hashes after it in an order that each one is compared with."""
+ALL_PAIRS = 1 << 14
+"""Hashes up to which every pair is compared, which is no slower there."""
 BLOCK_PAIRS = 1 << 18
 """Pairs of hashes compared at once: bounds the memory, and fits the processor's cache."""
 CHECKED_PAIRS = 1 << 14
 """Pairs of thumbnails compared at once."""
+_CELLS = np.arange(256) // [[16], [1]] % 16 - 8
+_PRODUCTS = np.einsum("ca,cb->ab", _CELLS, _CELLS).astype(np.int16).ravel()
+"""Of two bytes, each two cells of detail in steps: the sum of the products of their cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,24 +178,32 @@ def group_near_duplicates(photos: Sequence[Photo]) -> NDArray[np.int64]:
     """Give each photo the number of its group of same or nearly same photos: shape (photos,).
 
     Photos of one group are joined by a chain of pairs with the same content, or with near hashes
-    and agreeing detail.
+    and agreeing detail. Each photo has its fingerprint.
     """
-    if not photos:
-        return np.zeros(0, dtype=np.int64)
-    count, prints = len(photos), _stack(photos)
-    contents = np.array([photo.sha256 for photo in photos])
-    _, first, codes = np.unique(contents, return_index=True, return_inverse=True)
-    found = [_pairs(np.arange(count), first[codes])]
+    return _group([photo.sha256 for photo in photos], _stack(photos))
+
+
+def _group(contents: Sequence[str], prints: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Groups of photos by their sha256 and fingerprints, (photos, 320)."""
+    count = len(contents)
+    groups = np.unique(np.array(contents, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
+    if not count:
+        return groups
+
+    def join(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+        apart = pairs[groups[pairs[:, 0]] != groups[pairs[:, 1]]]
+        joined = groups[_agreeing(prints, apart)]
+        edges = coo_array((np.ones(len(joined), dtype=np.int8), joined.T), shape=(count, count))
+        return connected_components(edges, directed=False)[1].astype(np.int64)[groups]
+
     # Photos with equal hashes are compared with the first of them only.
-    every = _hashes(prints)
-    hashes, first, codes = np.unique(every, axis=0, return_index=True, return_inverse=True)
-    equal = _pairs(np.arange(count), first[codes.ravel()])
-    found.append(_agreeing(prints, prints, equal[equal[:, 0] != equal[:, 1]]))
-    found += [_agreeing(prints, prints, first[pairs]) for pairs in _near_hashes(hashes)]
-    left, right = np.concatenate(found).T
-    graph = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(count, count))
-    _, groups = connected_components(graph, directed=False)
-    return np.asarray(groups, dtype=np.int64)
+    hashes, first, codes = np.unique(
+        _hashes(prints), axis=0, return_index=True, return_inverse=True
+    )
+    groups = join(np.stack([np.arange(count), first[codes.ravel()]], axis=1))
+    for pairs in _near_hashes(hashes):
+        groups = join(first[pairs])
+    return groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,14 +248,13 @@ class Learned:
         return cls(contents, stacked, checks_copies)
 
     def photos_learned(self, photos: Sequence[Photo]) -> NDArray[np.bool_]:
-        """Whether each photo is one that was learned, or nearly the same: shape (photos,)."""
+        """Whether each photo is in a group with one that was learned: shape (photos,)."""
         learned = np.array([photo.sha256 in self.contents for photo in photos], dtype=bool)
-        known = [photo for photo in photos if photo.fingerprint]
-        if known and len(self.prints):
-            asked = np.flatnonzero([bool(photo.fingerprint) for photo in photos])
-            prints = _stack(known)
-            for pairs in _near_hashes(_hashes(prints), _hashes(self.prints)):
-                learned[asked[_agreeing(prints, self.prints, pairs)[:, 0]]] = True
+        asked = [row for row, photo in enumerate(photos) if photo.fingerprint]
+        known = [photos[row] for row in asked]
+        contents = [photo.sha256 for photo in known] + [""] * len(self.prints)
+        groups = _group(contents, np.concatenate([_stack(known), self.prints]))
+        learned[asked] |= np.isin(groups[: len(asked)], groups[len(asked) :])
         return learned
 
     def leave_out(self, photos: Sequence[Photo]) -> tuple[Photo, ...]:
@@ -255,48 +273,57 @@ def _hashes(prints: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(prints[:, :_HASH_BYTES]).view(np.uint64)
 
 
-def _near_hashes(
-    left: NDArray[np.uint64], right: NDArray[np.uint64] | None = None
-) -> Iterator[NDArray[np.int64]]:
-    """Yield pairs of hashes within MAX_DISTANCE, shape (n, 2), a block of rows of left at a time.
+def _near_hashes(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
+    """Yield pairs (i, j) of different hashes, (n, 4), within MAX_DISTANCE; some more than once.
 
-    Without right, pairs i < j within left.
+    Hashes are sorted by some of their bits, in another random order each time, and each is compared
+    with the WINDOW hashes after it: near ones soon share the leading bits. So the work grows with
+    the hashes and not with their pairs, however many of them are alike. Method: Charikar,
+    "Similarity Estimation Techniques from Rounding Algorithms" (2002), section 5.
     """
-    words = np.ascontiguousarray(left.T)
-    others = words if right is None else np.ascontiguousarray(right.T)
-    block = max(1, BLOCK_PAIRS // others.shape[1])
-    for start in Bar(range(0, len(left), block), desc="comparing photos"):
-        first = start if right is None else 0
-        rows, columns = words[:, start : start + block], others[:, first:]
-        distance = np.zeros((rows.shape[1], columns.shape[1]), dtype=np.uint16)
-        for word, other in zip(rows, columns, strict=True):
-            distance += np.bitwise_count(word[:, None] ^ other)
-        i, j = np.nonzero(distance <= MAX_DISTANCE)
-        if right is None:
-            i, j = i[i < j], j[i < j]
-        yield _pairs(i + start, j + first)
+    count, chance = len(hashes), np.random.default_rng(0)
+    orders, window = (ORDERS, WINDOW) if count > ALL_PAIRS else (1, count)
+    # Neighbouring cells are alike. Shuffled, leading bits tell more.
+    bits = np.unpackbits(hashes.view(np.uint8), axis=1)
+    words = _hashes(np.packbits(bits[:, chance.permutation(bits.shape[1])], axis=1)).T.copy()
+    del bits
+    low = np.uint64((1 << count.bit_length()) - 1)
+    drawn = [(chance.integers(1, 64, 4), chance.integers(0, 4, 64)) for _ in range(orders)]
+
+    def near(turns: NDArray[np.int64], sources: NDArray[np.int64]) -> NDArray[np.int64]:
+        # Each bit of the key comes from one of the four words, each turned by a number of its own.
+        key = np.zeros(count, dtype=np.uint64)
+        for word, turn, number in zip(words, turns.astype(np.uint64), range(4), strict=True):
+            mask = np.packbits(sources == number).view(np.uint64)[0]
+            key |= (word << turn | word >> (np.uint64(64) - turn)) & mask
+        order = (np.sort(key & ~low | np.arange(count, dtype=np.uint64)) & low).astype(np.int64)
+        ordered = np.pad(words[:, order], ((0, 0), (0, window)))
+        found, start = [np.zeros((0, 2), dtype=np.int64)], 0
+        while start < count - 1:
+            width = min(window, count - 1 - start)
+            stop = min(count, start + max(1, BLOCK_PAIRS // width))
+            distance = np.zeros((stop - start, width), dtype=np.uint16)
+            for word in ordered:
+                after = sliding_window_view(word[start + 1 : stop + width], width)
+                distance += np.bitwise_count(word[start:stop, None] ^ after)
+            row, column = np.divmod(np.flatnonzero(distance <= MAX_DISTANCE), width)
+            i, j = row + start, row + start + 1 + column
+            found.append(order[np.stack([i[j < count], j[j < count]], axis=1)])
+            start = stop
+        return np.concatenate(found)
+
+    threads = usable_cpus()
+    with ThreadPoolExecutor(threads) as pool:
+        for first in Bar(range(0, orders, threads), desc="comparing photos"):
+            yield from pool.map(near, *zip(*drawn[first : first + threads], strict=True))
 
 
-def _agreeing(
-    left: NDArray[np.uint8], right: NDArray[np.uint8], pairs: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Those pairs of a left and a right fingerprint whose detail correlates enough."""
+def _agreeing(prints: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those pairs of fingerprints whose detail correlates enough."""
     agreeing = np.zeros(len(pairs), dtype=bool)
     for start in range(0, len(pairs), CHECKED_PAIRS):
-        chunk = pairs[start : start + CHECKED_PAIRS]
-        details = _detail(left[chunk[:, 0]]), _detail(right[chunk[:, 1]])
-        agreeing[start : start + CHECKED_PAIRS] = (
-            np.einsum("nc,nc->n", *details) >= MIN_AGREEMENT * details[0].shape[1]
-        )
+        left, right = (prints[row, _HASH_BYTES:] for row in pairs[start : start + CHECKED_PAIRS].T)
+        products = _PRODUCTS[left.astype(np.uint16) << 8 | right].sum(axis=1, dtype=np.int32)
+        least = MIN_AGREEMENT * 2 * left.shape[1] / _DETAIL_STEP**2
+        agreeing[start : start + CHECKED_PAIRS] = products >= least
     return pairs[agreeing]
-
-
-def _detail(prints: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Detail of fingerprints, (n, 576), of standard deviation 1; smaller in empty pictures."""
-    packed = prints[:, _HASH_BYTES:]
-    levels = np.stack([packed >> 4, packed & 15], axis=2).reshape(len(prints), -1)
-    return (levels.astype(np.float32) - 8) * np.float32(_DETAIL_STEP)
-
-
-def _pairs(left: NDArray[np.integer], right: NDArray[np.integer]) -> NDArray[np.int64]:
-    return np.stack([left, right], axis=1).astype(np.int64)

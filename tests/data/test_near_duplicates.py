@@ -6,17 +6,22 @@ import builtins
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from landmark_ml.data import Dataset, Photo, near_duplicates, write_manifest
 from landmark_ml.data.folders import ListedFile
 from landmark_ml.data.near_duplicates import (
+    FINGERPRINT_BYTES,
+    MAX_DISTANCE,
+    MIN_AGREEMENT,
     Learned,
     fingerprint,
     group_near_duplicates,
@@ -105,13 +110,65 @@ def test_one_shading_does_not_make_two_pictures_one() -> None:
     assert first != second
 
 
-def test_blocks_do_not_change_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = [random_picture(seed % 15, (80 + seed, 90)) for seed in range(45)]
-    whole = groups_of(pictures)
-    monkeypatch.setattr(near_duplicates, "BLOCK_PAIRS", 100)
+def planted_prints(chance: np.random.Generator, count: int, planted: int) -> NDArray[np.uint8]:
+    """Random fingerprints, and copies of the first of them with up to MAX_DISTANCE bits changed."""
+    prints = chance.integers(0, 256, (count, FINGERPRINT_BYTES), dtype=np.uint8)
+    copies = prints[:planted].copy()
+    for row, distance in zip(copies, chance.integers(0, MAX_DISTANCE + 1, planted), strict=True):
+        changed = np.zeros(256, dtype=np.uint8)
+        changed[chance.permutation(256)[:distance]] = 1
+        row[:32] ^= np.packbits(changed)
+    return np.concatenate([prints, copies])
+
+
+def groups_of_every_pair(prints: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The groups by comparing every pair, one photo at a time."""
+    bits, groups = np.unpackbits(prints[:, :32], axis=1), np.arange(len(prints))
+    levels = np.stack([prints[:, 32:] >> 4, prints[:, 32:] & 15], axis=2).reshape(len(prints), -1)
+    detail = (levels.astype(np.float32) - 8) / 2
+    for row in range(len(prints)):
+        near = np.flatnonzero((bits != bits[row]).sum(axis=1) <= MAX_DISTANCE)
+        agreeing = near[(detail[near] * detail[row]).mean(axis=1) >= MIN_AGREEMENT]
+        groups[np.isin(groups, groups[agreeing])] = groups[row]
+    return groups
+
+
+def photos_with(prints: NDArray[np.uint8]) -> list[Photo]:
+    return [Photo(Path(), 0, str(row), 9, 9, bytes(each)) for row, each in enumerate(prints)]
+
+
+def assert_same_groups(prints: NDArray[np.uint8]) -> None:
+    found, every = group_near_duplicates(photos_with(prints)), groups_of_every_pair(prints)
+    assert len(set(found)) == len(set(every)) == len(set(zip(found, every, strict=True)))
+
+
+@pytest.mark.parametrize("all_pairs", [0, near_duplicates.ALL_PAIRS])
+def test_the_groups_are_those_of_comparing_every_pair(
+    monkeypatch: pytest.MonkeyPatch, all_pairs: int
+) -> None:
+    monkeypatch.setattr(near_duplicates, "ALL_PAIRS", all_pairs)
+    monkeypatch.setattr(near_duplicates, "BLOCK_PAIRS", 20_000)
     monkeypatch.setattr(near_duplicates, "CHECKED_PAIRS", 7)
-    assert groups_of(pictures) == whole
-    assert len(set(whole)) == 15
+    assert_same_groups(planted_prints(np.random.default_rng(0), count=1000, planted=200))
+
+
+def test_copies_are_found_among_many_pictures_of_near_hashes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prints = planted_prints(np.random.default_rng(1), count=800, planted=100)
+    prints[:, :28] = 0
+    monkeypatch.setattr(near_duplicates, "ALL_PAIRS", 0)
+    assert_same_groups(prints)
+
+
+@pytest.mark.skipif("LANDMARKS50" not in os.environ, reason="LANDMARKS50 names no folder")
+def test_the_groups_of_landmarks50_are_those_of_comparing_every_pair(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paths = sorted(Path(os.environ["LANDMARKS50"]).glob("*/*/*.jpg"))
+    photos = [item.photo for item in read_and_group([ListedFile(p, 0, None) for p in paths])[0]]
+    monkeypatch.setattr(near_duplicates, "ALL_PAIRS", 0)
+    assert_same_groups(np.array([list(photo.fingerprint) for photo in photos], dtype=np.uint8))
 
 
 def test_no_photos_make_no_groups() -> None:
