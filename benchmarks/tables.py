@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -33,6 +34,20 @@ def write_json(path: Path, findings: dict[str, Any]) -> None:
     """Write findings where later runs, or a person, can compare them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(findings, indent=1) + "\n", encoding="utf-8")
+
+
+def resident_peak_mb() -> float:
+    """The most resident memory of this process so far, in 10^6 bytes.
+
+    From Linux alone: what getrusage tells there is also that of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        raise ValueError(f"{status} is not there: peak memory is measured on Linux alone")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
+    if found is None:
+        raise ValueError(f"{status} tells no VmHWM")
+    return int(found[1]) * 1024 / 1e6
 
 
 def _version(package: str) -> str | None:

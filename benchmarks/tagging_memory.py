@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -17,13 +16,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.tables import resident_peak_mb
 from landmark_ml.config import TagConfig
 from landmark_ml.tracking import run as tracking
 from serving.champion import Loaded, find_version, load_version
 from serving.tagging.library import Library
 from serving.tagging.tagger import tag_library
-
-_STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True)
@@ -77,19 +75,6 @@ def tag_and_measure(loaded: Loaded, photos: Path, out: Path) -> Peak:
     before, started = resident_peak_mb(), time.perf_counter()
     result = tag_library(Library(photos), loaded, config)
     return Peak(result.photos, time.perf_counter() - started, before, resident_peak_mb())
-
-
-def resident_peak_mb() -> float:
-    """The most resident memory of this process so far, in 10^6 bytes.
-
-    From Linux alone: what getrusage tells there is also that of the process that started this one.
-    """
-    if not _STATUS.exists():
-        raise ValueError(f"{_STATUS} is not there: peak memory is measured on Linux alone")
-    found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text(encoding="ascii"))
-    if found is None:
-        raise ValueError(f"{_STATUS} tells no VmHWM")
-    return int(found[1]) * 1024 / 1e6
 
 
 def main(argv: Sequence[str]) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from benchmarks.tables import resident_peak_mb
 from benchmarks.tagging import Speed, main, memory_table, report, speeds
-from benchmarks.tagging_memory import Peak, linked, resident_peak_mb
+from benchmarks.tagging_memory import Peak, linked
 from landmark_ml.inference.predictor import Predictor
 from serving.champion import Loaded
 from serving.tagging.library import Library

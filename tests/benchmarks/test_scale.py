@@ -1,0 +1,31 @@
+"""The benchmark of scale takes made-up photos all the way and tells how the seconds grow."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import scale
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is measured on Linux alone")
+def test_every_part_is_measured_at_each_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scale, "OUT", tmp_path / "scale.json")
+    monkeypatch.setattr(scale, "PHOTOS_A_LANDMARK", 20)
+    monkeypatch.setattr(scale, "SHARES", (0.5, 1.0))
+    rows = scale.report(["--scan"], 240).splitlines()
+    assert "120 photos | 240 photos" in rows[0]
+    assert rows[0].endswith("slope |")
+    parts = [row.split(" | ")[0].strip("| ") for row in rows[2:]]
+    assert parts[1:4] == ["read photos", "near-duplicates", "splits"]
+    assert parts[-1] == "all"
+    assert scale.OUT.is_file()
+
+
+def test_slope_is_the_power_of_the_size() -> None:
+    assert scale.slope([1, 10, 100], [2, 20, 200]) == pytest.approx(1)
+    assert scale.slope([1, 10, 100], [1, 100, 10000]) == pytest.approx(2)
