@@ -14,6 +14,7 @@ from landmark_ml.config.fields import (
     UNIT,
     Configuration,
     no_password,
+    number,
     option,
     registrable,
 )
@@ -26,6 +27,9 @@ _finetune = partial(option, group="Fine-tuning on pixels")
 _augment = partial(option, group="Augmentation")
 _rejection = partial(option, group="Photos that are not tagged")
 _run = partial(option, group="Run")
+
+AUTO_STAGES = -1
+"""Value of `feature_stages` that lets the backbone decide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +99,17 @@ class TrainConfig(DataConfig):
         False, "answer with the mean over a photo and its mirror image, when served too"
     )
     feature_stages: int = _network(
-        3, "earlier stages, from the output, whose maps the classifier sees too", unit="stages"
+        AUTO_STAGES,
+        "earlier stages, from the output, whose maps the classifier sees too; -1: 3 of a"
+        " convolutional backbone, none of a transformer",
+        number("of 0 or more, or -1", lambda value: value >= AUTO_STAGES),
+        unit="stages",
     )
     pooling: str = _network(
-        "statistics",
-        "what the classifier sees of each map: its mean, or its deviation too",
-        ("average", "statistics"),
+        "auto",
+        "what the classifier sees of each map: its mean, or its deviation too; auto: `statistics`"
+        " of a convolutional backbone, `average` of a transformer, and its class token",
+        ("auto", "average", "statistics"),
     )
     members: int = _network(
         1,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import importlib.util
 import logging
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Self
@@ -108,24 +111,10 @@ def create_model(config: TrainConfig, num_outputs: int) -> LandmarkNetwork:
     what the configuration asks, WeightsError where its weights cannot be had.
     """
     preprocessing = create_preprocessing(config)
-    networks = [_create_one(config) for _ in range(config.members)]
+    networks = [_create_one(config, preprocessing.resolution) for _ in range(config.members)]
     network = AveragedNetworks(networks) if len(networks) > 1 else networks[0]
-    network.reset_classifier(num_outputs)  # type: ignore[operator]
-    model = LandmarkNetwork(network, preprocessing, config.mirror)
-    # Refused now, because it would fail only after the photos were read.
-    own = "resolution 0 for the backbone's own"
-    maps, features = check_takes(model, config.backbone, preprocessing.resolution, own)
-    if features.shape != (1, model.classifier.in_features):
-        raise ValueError(
-            f"backbone {config.backbone!r} gives features of shape {tuple(features.shape)} where"
-            f" its classifier takes {model.classifier.in_features}; choose another backbone"
-        )
-    if config.mirror and (maps.ndim != 4 or maps.shape[1] != features.shape[1]):
-        raise ValueError(
-            f"backbone {config.backbone!r} gives maps of shape {tuple(maps.shape)}, which cannot"
-            " be mirrored; give mirror False, or a backbone whose features are averaged maps"
-        )
-    return model
+    network.reset_classifier(num_outputs)
+    return LandmarkNetwork(network, preprocessing, config.mirror)
 
 
 def create_preprocessing(config: TrainConfig) -> Preprocessing:
@@ -147,17 +136,17 @@ def create_preprocessing(config: TrainConfig) -> Preprocessing:
     )
 
 
-def _create_one(config: TrainConfig) -> nn.Module:
+def _create_one(config: TrainConfig, side: int) -> JoinedNetwork:
     """Network of one backbone, or of several side by side under one classifier."""
     parts = []
-    for name in config.backbone.split("+"):
-        network: nn.Module = timm.create_model(name, drop_rate=config.drop_rate)
-        load_weights(network, name, config.weights)
-        parts.append(network)
-    statistics = config.pooling == "statistics"
-    if len(parts) == 1 and not config.feature_stages and not statistics:
-        return parts[0]
-    return JoinedNetwork(parts, config.drop_rate, config.feature_stages, statistics=statistics)
+    with _refusing(config.backbone, side, "resolution 0 for the backbone's own"):
+        for place, name in enumerate(config.backbone.split("+")):
+            # Such as transformers: they are built for one size.
+            fixed = timm.get_pretrained_cfg(name).fixed_input_size
+            network = timm.create_model(name, **({"img_size": side} if fixed else {}))
+            load_weights(network, name, config.weights, place)
+            parts.append(network)
+        return JoinedNetwork(parts, side, config.drop_rate, config.feature_stages, config.pooling)
 
 
 def check_known(backbone: str) -> None:
@@ -181,17 +170,19 @@ def check_known(backbone: str) -> None:
 
 
 @torch.no_grad()
-def check_takes(
-    model: LandmarkNetwork, backbone: str, side: int, instead: str
-) -> tuple[Tensor, Tensor]:
-    """Feature maps and features of a black photo; ValueError if the network cannot take its side.
+def check_takes(model: LandmarkNetwork, backbone: str, side: int, instead: str) -> None:
+    """Raise ValueError if the network cannot take photos of a side.
 
     instead: what the message tells the user to give.
     """
-    pixels = torch.zeros(1, 3, side, side, dtype=torch.uint8)
+    with _refusing(backbone, side, instead):
+        model.eval().features(torch.zeros(1, 3, side, side, dtype=torch.uint8))
+
+
+@contextlib.contextmanager
+def _refusing(backbone: str, side: int, instead: str) -> Iterator[None]:
     try:
-        maps = model.eval().feature_maps(pixels)
-        return maps, model.pool(maps)
+        yield
     # timm's networks assert their input size, or fail in a convolution.
     except (AssertionError, RuntimeError) as error:
         raise ValueError(
@@ -260,18 +251,19 @@ class WeightsError(ValueError):
     """No usable pretrained weights; the message names every way to provide them."""
 
 
-def load_weights(network: nn.Module, backbone: str, weights: str) -> None:
+def load_weights(network: nn.Module, backbone: str, weights: str, place: int = 0) -> None:
     """Load weights into a timm network, classifier included.
 
     weights: `pretrained` (an installed package, else timm's hub), `random` (left as initialised)
-    or the path of a .pth or .safetensors file with a state dict.
+    or the path of a .pth or .safetensors file with a state dict: of this network, or of one of our
+    runs, where it stood at this place among the joined.
 
     Raises WeightsError when nothing provides them or a file does not fit the network.
     """
     if weights == "random":
         return
     if weights != "pretrained":
-        _load_file(network, user_path(weights))
+        _load_file(network, user_path(weights), place)
         return
     # timm's names may end in a tag of their weights; the packages hold those of ImageNet-1k.
     package = PACKAGED_WEIGHTS.get(backbone.removesuffix(".in1k"))
@@ -297,7 +289,7 @@ def load_weights(network: nn.Module, backbone: str, weights: str) -> None:
     reason, cause = "timm has no pretrained weights of it", None
     if config is not None and config.has_weights:
         try:
-            load_pretrained(network)
+            load_pretrained(network, filter_fn=_conversion(network))
             return
         # The hub client raises a dozen unrelated types when the network is off.
         except Exception as error:
@@ -341,9 +333,18 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return dict(state.get("state_dict", state))
 
 
-def _load_file(network: nn.Module, path: Path) -> None:
+def _conversion(network: nn.Module) -> Callable[..., dict[str, Tensor]] | None:
+    """What timm does to the weights of an architecture: other names, another input size."""
+    return getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+
+
+def _load_file(network: nn.Module, path: Path, place: int) -> None:
     """Load what fits; only the classifier may be missing or of another size."""
-    state, own = _read_state(path), network.state_dict()
+    saved, own, prefix = _read_state(path), network.state_dict(), f"networks.{place}."
+    ours = {k.removeprefix(prefix): t for k, t in saved.items() if k.startswith(prefix)}
+    state, convert = ours or saved, _conversion(network)
+    if convert is not None:
+        state = convert(state, network)
     fits = {name: t for name, t in state.items() if name in own and own[name].shape == t.shape}
     head = network.get_classifier()  # type: ignore[operator]
     classifier = next(name for name, module in network.named_modules() if module is head)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,8 +12,12 @@ from timm.models import group_modules, group_parameters
 from torch import Tensor, nn
 from torch.nn import functional
 
+from landmark_ml.config.training import AUTO_STAGES
+
 # Added to every variance: the deviation of a constant map would have no gradient.
 _SMALLEST_VARIANCE = 1e-6
+# Of a convolutional network; measured in experiments/tried.md.
+_BEST_STAGES = 3
 
 
 class SideBySide(nn.Module):
@@ -53,16 +59,16 @@ class SideBySide(nn.Module):
 
 
 class JoinedNetwork(SideBySide):
-    """Stacks the feature maps of several networks, and of their earlier stages, for one classifier.
+    """Stacks the feature maps of one or several networks, and of their stages, for one classifier.
 
     An ensemble (Hansen and Salamon, Neural network ensembles, PAMI 1990) that is trained and served
-    as one network: [N, 3, H, W] to maps [N, sum of channels, h, w] to logits. stages: how many
-    earlier stages of each network are stacked too, counted from the output and pooled to the size
-    of the last maps; they hold detail that tells landmarks apart and ImageNet's classes do not need
-    (Evci et al., Head2Toe, ICML 2022). statistics: after each map comes one whose mean is the map's
-    standard deviation over the photo (as Snyder et al., Deep neural network embeddings, Interspeech
-    2017, pool sounds), so all features are still plain averages of maps. Input size and
-    normalisation are those of the first network. Raises ValueError for networks that do not stack.
+    as one network: [N, 3, H, W] to maps [N, sum of channels, h, w] to logits. All features are
+    plain averages of these maps: what a network pools in another way, such as a class token, is
+    the same at every place. Input size and normalisation are those of the first network; maps are
+    averaged down to the size of the smallest.
+
+    stages, pooling: `feature_stages` and `pooling` of the configuration. side: of the photos, in
+    pixels. Raises ValueError for networks that do not stack.
     """
 
     listed = "networks"
@@ -70,21 +76,27 @@ class JoinedNetwork(SideBySide):
     def __init__(
         self,
         networks: Sequence[nn.Module],
+        side: int,
         drop_rate: float = 0.0,
-        stages: int = 0,
-        *,
-        statistics: bool = False,
+        stages: int = AUTO_STAGES,
+        pooling: str = "auto",
     ) -> None:
         super().__init__()
         first: dict[str, Any] = dict(networks[0].pretrained_cfg)  # type: ignore[arg-type]
-        self.pretrained_cfg = first
-        self.statistics = statistics
-        _check_stackable(networks, first, stages, statistics=statistics)
         for network in networks:
+            for name in ("mean", "std"):
+                other = network.pretrained_cfg[name]  # type: ignore[index]
+                if other != first[name]:
+                    raise ValueError(
+                        f"joined backbones were trained with {name} {first[name]} and {other};"
+                        " join those of one normalisation"
+                    )
             network.reset_classifier(0)  # type: ignore[operator]
+        self.pretrained_cfg = first
         self.networks = nn.ModuleList(networks)
-        self.indices = [_earlier_stages(network, stages) for network in networks]
-        example = _example(first["input_size"])
+        # Not zeros, which every layer maps to the same.
+        example = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+        self.readings = [_Reading.of(network, example, stages, pooling) for network in networks]
         with torch.no_grad():
             self.num_features = self.eval().forward_features(example).shape[1]
         self.train()
@@ -103,23 +115,17 @@ class JoinedNetwork(SideBySide):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Stacked feature maps [N, num_features, h, w]."""
-        stacked = []
-        for network, indices in zip(self.networks, self.indices, strict=True):
-            if indices:
-                last, earlier = network.forward_intermediates(x, indices=indices)  # type: ignore[operator]
-            else:
-                last, earlier = network.forward_features(x), []  # type: ignore[operator]
-            # Only earlier maps are larger; pooling the last, the widest, would only copy it.
-            stacked += self._kinds(last)
-            for maps in earlier:
-                for kind in self._kinds(maps):
-                    stacked.append(
-                        functional.adaptive_avg_pool2d(kind, (last.shape[2], last.shape[3]))
-                    )
-        return torch.cat(stacked, dim=1)
-
-    def _kinds(self, maps: Tensor) -> list[Tensor]:
-        return [maps, spread_maps(maps)] if self.statistics else [maps]
+        read = zip(self.networks, self.readings, strict=True)
+        stacked = [maps for network, reading in read for maps in reading.maps(network, x)]
+        height, width = (min(maps.shape[axis] for maps in stacked) for axis in (2, 3))
+        # Pooling maps of this size would only copy them.
+        same = [
+            maps
+            if maps.shape[2:] == (height, width)
+            else functional.adaptive_avg_pool2d(maps, (height, width))
+            for maps in stacked
+        ]
+        return torch.cat(same, dim=1) if len(same) > 1 else same[0]
 
     def forward_head(self, maps: Tensor, pre_logits: bool = False) -> Tensor:
         """Logits of stacked maps, or with pre_logits what the classifier sees."""
@@ -127,48 +133,69 @@ class JoinedNetwork(SideBySide):
         return pooled if pre_logits else self.classifier(pooled)
 
 
-@torch.no_grad()
-def _check_stackable(
-    networks: Sequence[nn.Module], first: dict[str, Any], stages: int, *, statistics: bool
-) -> None:
-    """Refuse networks of other normalisation, with more than average pooling, or other strides."""
-    shapes = []
-    for network in networks:
-        config: dict[str, Any] = dict(network.pretrained_cfg)  # type: ignore[arg-type]
-        for name in ("mean", "std"):
-            if config[name] != first[name]:
-                raise ValueError(
-                    f"joined backbones were trained with {name} {first[name]} and {config[name]};"
-                    " join those of one normalisation"
-                )
-        maps = network.eval().forward_features(_example(first["input_size"]))  # type: ignore[operator]
-        pooled = network.forward_head(maps, pre_logits=True)  # type: ignore[operator]
-        # Tokens have no places, channels may come last, and a layer behind the average widens it.
-        shaped = maps.ndim == 4 and pooled.shape == maps.shape[:2]
-        if not shaped or not torch.allclose(pooled, maps.mean(dim=(2, 3)), atol=1e-4):
-            raise ValueError(_not_only_averages(network, len(networks), stages, statistics))
-        shapes.append(tuple(maps.shape))
-    if len({shape[2:] for shape in shapes}) > 1:
-        raise ValueError(
-            f"joined backbones give maps of shapes {shapes}, which do not stack; join networks"
-            " of one stride"
-        )
+@dataclass(frozen=True)
+class _Reading:
+    """Which maps of a network are stacked: the last, and what else the classifier sees.
+
+    stages: indices of earlier stages; they hold detail that tells landmarks apart and ImageNet's
+    classes do not need (Evci et al., Head2Toe, ICML 2022). spread: after each map comes one whose
+    mean is the map's standard deviation over the photo (as Snyder et al., Deep neural network
+    embeddings, Interspeech 2017, pool sounds). extra: `pooled` for what the network itself pools,
+    where that is more than the average of the last maps; else `token` for a class token (Oquab et
+    al., DINOv2, TMLR 2024, join it with the mean of the patches too).
+    """
+
+    stages: tuple[int, ...]
+    spread: bool
+    extra: str
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, network: nn.Module, example: Tensor, stages: int, pooling: str) -> _Reading:
+        """What `stages` and `pooling` mean for a network; `auto` looks at how it is built."""
+        raw = network.eval().forward_features(example)  # type: ignore[operator]
+        last, pooled = _places(network, raw), network.forward_head(raw, pre_logits=True)  # type: ignore[operator]
+        means, extra = last.mean(dim=(2, 3)), ""
+        if pooled.shape != means.shape or not torch.allclose(pooled, means, atol=1e-4):
+            extra = "pooled"
+        elif getattr(network, "cls_token", None) is not None:
+            extra = "token"
+        # A transformer's blocks all see the whole photo: its last one sums them up.
+        convolutional = raw.ndim == 4
+        earlier: list[int] = []
+        if stages and (stages != AUTO_STAGES or convolutional):
+            earlier = _earlier_stages(network, example, last, stages)
+        spread = pooling == "statistics" or (pooling == "auto" and convolutional)
+        return cls(tuple(earlier), spread, extra)
+
+    def maps(self, network: nn.Module, x: Tensor) -> Iterator[Tensor]:
+        """Maps [N, channels, h, w] of normalised photos."""
+        if self.stages:
+            raw, earlier = network.forward_intermediates(x, indices=list(self.stages))  # type: ignore[operator]
+        else:
+            raw, earlier = network.forward_features(x), []  # type: ignore[operator]
+        last = _places(network, raw)
+        for maps in (last, *earlier):
+            yield maps
+            if self.spread:
+                yield spread_maps(maps)
+        if self.extra:
+            own = raw[:, 0]
+            if self.extra == "pooled":
+                own = network.forward_head(raw, pre_logits=True)  # type: ignore[operator]
+            yield own[:, :, None, None].expand(-1, -1, *last.shape[2:])
 
 
-def _not_only_averages(network: nn.Module, count: int, stages: int, statistics: bool) -> str:
-    name = type(network).__name__
-    more = f"a {name} does more between its maps and its classifier than to average"
-    if count > 1:
-        return f"{more}; join networks that only average, as the efficientnets do"
-    instead = {}
-    if stages:
-        instead[f"feature_stages is {stages}"] = "feature_stages 0"
-    if statistics:
-        instead["pooling is statistics"] = "pooling average"
-    return (
-        f"{', '.join(instead)} and {more}; give {' and '.join(instead.values())}, or a backbone"
-        " that only averages, as the efficientnets do"
-    )
+def _places(network: nn.Module, features: Tensor) -> Tensor:
+    """Features of a timm network as maps [N, C, h, w]; they may be tokens or end in channels."""
+    if features.ndim == 4:
+        last = getattr(network, "output_fmt", "NCHW") == "NHWC"
+        return features.permute(0, 3, 1, 2) if last else features
+    count, channels = features.shape[1:]
+    # Photos are square; tokens of no place, such as a class token, come first.
+    prefix = getattr(network, "num_prefix_tokens", count - math.isqrt(count) ** 2)
+    side = math.isqrt(count - prefix)
+    return features[:, prefix:].transpose(1, 2).reshape(-1, channels, side, side)
 
 
 def spread_maps(maps: Tensor) -> Tensor:
@@ -178,19 +205,17 @@ def spread_maps(maps: Tensor) -> Tensor:
     return squares / (squares.mean(dim=(2, 3), keepdim=True) + _SMALLEST_VARIANCE).sqrt()
 
 
-@torch.no_grad()
-def _earlier_stages(network: nn.Module, stages: int) -> list[int]:
+def _earlier_stages(network: nn.Module, example: Tensor, last: Tensor, stages: int) -> list[int]:
     """Indices of the last stages before the one whose maps the network ends with."""
-    if not stages:
-        return []
     name = type(network).__name__
     if not hasattr(network, "forward_intermediates"):
+        if stages == AUTO_STAGES:
+            return []
         raise ValueError(
             f"a {name} does not return the maps of its stages; give feature_stages 0, or a backbone"
             " that does, as most of timm's do"
         )
-    config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
-    last, maps = network.eval().forward_intermediates(_example(config["input_size"]))  # type: ignore[operator]
+    _, maps = network.forward_intermediates(example)  # type: ignore[operator]
     earlier = [
         index
         for index, seen in enumerate(maps)
@@ -201,12 +226,7 @@ def _earlier_stages(network: nn.Module, stages: int) -> list[int]:
             f"feature_stages is {stages} and a {name} has {len(earlier)} stages before its last"
             " maps; give at most that many"
         )
-    return earlier[-stages:]
-
-
-def _example(input_size: tuple[int, int, int]) -> Tensor:
-    # Not zeros, which every layer maps to the same.
-    return torch.randn(1, *input_size, generator=torch.Generator().manual_seed(0))
+    return earlier[-(_BEST_STAGES if stages == AUTO_STAGES else stages) :]
 
 
 class AveragedNetworks(SideBySide):

@@ -80,14 +80,15 @@ class LandmarkCNN(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.drop = nn.Dropout(drop_rate)
-        self.classifier = nn.Linear(self.num_features, num_classes)
+        self.classifier: nn.Module = nn.Linear(self.num_features, num_classes)
 
-    def get_classifier(self) -> nn.Linear:
+    def get_classifier(self) -> nn.Module:
         return self.classifier
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Put a new classifier of `num_classes` in place of the last layer."""
-        self.classifier = nn.Linear(self.num_features, num_classes)
+        """Put a new classifier of `num_classes` in place of the last layer; 0: none."""
+        new = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        self.classifier = new
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:  # noqa: ARG002 - timm's
         """Groups of layers from the input to the output, for learning rates that differ."""

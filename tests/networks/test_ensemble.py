@@ -150,20 +150,41 @@ def test_the_last_stages_of_every_network_learn() -> None:
 def test_networks_that_do_not_stack_are_refused() -> None:
     with pytest.raises(ValueError, match="were trained with mean"):
         joined("test_efficientnet+test_resnet")
-    with pytest.raises(ValueError, match="a ConvNeXt does more between"):
-        joined("test_resnet+test_convnext")
     with pytest.raises(ValueError, match="'nonsense' is unknown"):
         joined("test_efficientnet+nonsense")
 
 
+# Wider behind the average, channels last, a norm behind the average, a class token.
 @pytest.mark.parametrize(
     "backbone", ["mobilenetv3_small_050", "test_mambaout", "test_convnext", "test_vit"]
 )
-def test_earlier_stages_of_a_network_that_does_not_only_average_are_refused(backbone: str) -> None:
-    # Wider behind the average, channels last, a norm behind the average, no places.
-    sentence = r"^feature_stages is 3 and a \w+ does more between .*; give feature_stages 0, or"
-    with pytest.raises(ValueError, match=sentence):
-        joined(backbone, stages=3, resolution=160)
+def test_what_a_network_pools_in_its_own_way_stands_behind_its_averaged_maps(backbone: str) -> None:
+    model = joined(backbone, resolution=64)
+    network, pixels = part(model), torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    raw = network.forward_features(model.normalize(pixels))
+    own = network.forward_head(raw, pre_logits=True)
+    features = model.features(pixels)
+    assert torch.allclose(features[:, -own.shape[1] :], own, atol=1e-5)
+    assert features.shape[1] == model.classifier.in_features > own.shape[1]
+    # So it has places to look at, whatever the network is.
+    assert torch.allclose(model.feature_maps(pixels).mean(dim=(2, 3)), features, atol=1e-5)
+
+
+def test_a_class_token_is_seen_where_the_network_pools_only_the_patches() -> None:
+    model = joined("vit_tiny_patch16_dinov3_qkvb", resolution=32)
+    pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    tokens = part(model).forward_features(model.normalize(pixels))
+    expected = torch.cat([tokens[:, 5:].mean(dim=1), tokens[:, 0]], dim=1)
+    assert torch.allclose(model.features(pixels), expected, atol=1e-5)
+
+
+def test_a_convolutional_network_and_a_transformer_stand_side_by_side() -> None:
+    config = small_config("test_resnet+test_vit3", resolution=64)
+    model = create_model(replace(config, feature_stages=-1, pooling="auto"), 3).eval()
+    alone = joined("test_resnet", stages=3, resolution=64, pooling="statistics")
+    # Of the transformer the patches' mean and the class token.
+    assert model.classifier.in_features == alone.classifier.in_features + 2 * 96
+    assert model.feature_maps(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape[2:] == (2, 2)
 
 
 def _parts() -> tuple[str, ...]:
@@ -209,15 +230,6 @@ def test_statistics_of_a_photo_of_one_color_can_be_learned_from() -> None:
     assert torch.equal(spread, torch.zeros_like(maps))
     (gradient,) = torch.autograd.grad(spread.sum(), maps)
     assert gradient.isfinite().all()
-
-
-def test_statistics_of_a_network_that_does_not_only_average_are_refused() -> None:
-    sentence = "pooling is statistics and a ConvNeXt does more .*; give pooling average, or"
-    with pytest.raises(ValueError, match=f"^{sentence}"):
-        joined("test_convnext", pooling="statistics")
-    both = "^feature_stages is 1, pooling is statistics and .* feature_stages 0 and pooling average"
-    with pytest.raises(ValueError, match=both):
-        joined("test_convnext", stages=1, pooling="statistics")
 
 
 def test_a_last_stage_that_is_the_end_of_the_network_is_not_stacked_twice() -> None:

@@ -271,7 +271,9 @@ def test_layer_decay_gives_smaller_rates_to_earlier_layers(warmup_epochs: float)
     for step in range(2):
         state.scheduler.step_update(step)
         rates = rates_by_parameter(model, state.optimizer)
-        stem, head = rates["network.conv_stem.weight"], rates["network.classifier.weight"]
+        stem, head = (
+            rates[f"network.{name}.weight"] for name in ("networks.0.conv_stem", "classifier")
+        )
         blocks = [rate for name, rate in rates.items() if ".blocks." in name]
         assert stem < min(blocks) < max(blocks) < head
         assert min(blocks) == pytest.approx(stem * 2)
