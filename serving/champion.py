@@ -5,43 +5,43 @@ from __future__ import annotations
 import contextlib
 import logging
 import shlex
-import shutil
 import tempfile
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow.artifacts
-from filelock import FileLock
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from landmark_ml.inference.predictor import METADATA_FILE, Predictor
 from landmark_ml.tracking.errors import is_not_there
+from landmark_ml.tracking.read_runs import find_run
+from landmark_ml.tracking.run import page_of
 
 logger = logging.getLogger(__name__)
 
 ALIAS = "champion"
 _MODEL_FOLDER = "artifacts"
-_SCRATCH = "landmark-ml-"
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A registered version, loaded: it answers. run_id: the run that made it.
+    """A registered version, loaded: it answers.
 
-    Take it once per request, so that the whole request is answered by one version even if the
-    alias moves meanwhile.
+    run_id: the run that made it. run_url: its page in the MLflow UI, None where there is none. Take
+    it once per request, so that the whole request is answered by one version even if the alias
+    moves meanwhile.
     """
 
     predictor: Predictor
     name: str
     version: int
     run_id: str
+    run_url: str | None = None
 
     @property
     def label(self) -> str:
@@ -170,16 +170,19 @@ def find_version(model: str) -> ModelVersion:
         ) from None
 
 
-def load_version(version: ModelVersion, threads: int = 0) -> Loaded:
+def load_version(version: ModelVersion, threads: int = 0, ui: str = "") -> Loaded:
     """Load a registered version into memory; nothing of it stays on the disk.
 
     It answers with the code of this project, also where the version was registered by an older
-    one. threads: cores to use; 0: all of them. Raises as `exported_network` does.
+    one. threads: cores to use; 0: all of them. ui: where `page_of` finds the run. Raises as
+    `exported_network` does.
     """
     with exported_network(version) as folder:
         predictor = Predictor.load(folder, threads=threads)
     predictor.warm_up()
-    return Loaded(predictor, version.name, int(version.version), version.run_id or "")
+    run = find_run(version.run_id) if version.run_id else None
+    page = page_of(run.info.run_id, run.info.experiment_id, ui) if run else None
+    return Loaded(predictor, version.name, int(version.version), version.run_id or "", page)
 
 
 @contextlib.contextmanager
@@ -189,9 +192,9 @@ def exported_network(version: ModelVersion) -> Iterator[Path]:
     Raises ValueError when the version is not a model of this project, OSError or MlflowException
     when it cannot be read.
     """
-    with scratch_folder() as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         uri = f"models:/{version.name}/{version.version}"
-        folder = mlflow.artifacts.download_artifacts(uri, dst_path=str(scratch))
+        folder = mlflow.artifacts.download_artifacts(uri, dst_path=scratch)
         found = sorted(Path(folder, _MODEL_FOLDER).glob(f"*/{METADATA_FILE}"))
         if len(found) != 1:
             raise ValueError(
@@ -199,31 +202,6 @@ def exported_network(version: ModelVersion) -> Iterator[Path]:
                 " and should hold one; register a model that this project trained"
             )
         yield found[0].parent
-
-
-@contextlib.contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Make a temporary folder for the block, and remove those that killed processes left.
-
-    A process locks the name before it makes the folder, so one that nobody locks is left over.
-    """
-    parent = Path(tempfile.gettempdir())
-    for left in parent.glob(f"{_SCRATCH}*.lock"):
-        # Locked, or another user's.
-        with contextlib.suppress(OSError), FileLock(left, timeout=0):
-            shutil.rmtree(left.with_suffix(""), ignore_errors=True)
-            left.unlink()
-    folder = parent / f"{_SCRATCH}{uuid.uuid4().hex}"
-    lock = Path(f"{folder}.lock")
-    with FileLock(lock):
-        folder.mkdir(mode=0o700)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            # Windows removes no open file; the lock removes it there.
-            with contextlib.suppress(OSError):
-                lock.unlink()
 
 
 def _reason(error: Exception) -> str:

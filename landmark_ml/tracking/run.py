@@ -134,15 +134,15 @@ class Run:
         return page_of(self.run_id, mlflow.get_run(self.run_id).info.experiment_id)
 
 
-def page_of(run_id: str, experiment_id: str) -> str:
-    """Address of a run's page in the MLflow UI.
+def page_of(run_id: str, experiment_id: str, ui: str = "") -> str:
+    """Address of a run's page in the MLflow UI, without a password.
 
-    Without the type, MLflow opens its view for language models, which hides figures.
+    ui: address of the UI; empty: the tracking server's, or where `make ui` shows a database.
     """
-    uri = mlflow.get_tracking_uri()
-    server = f"http://{UiConfig.host}:{UiConfig.port}"
-    if uri.startswith("http"):
-        server = without_users(uri.rstrip("/"))
+    tracking = mlflow.get_tracking_uri()
+    local = f"http://{UiConfig.host}:{UiConfig.port}"
+    server = without_users(ui or (tracking if tracking.startswith("http") else local)).rstrip("/")
+    # Without the type, MLflow opens its view for language models, which hides figures.
     return f"{server}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
 
 

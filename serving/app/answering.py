@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from python_multipart import MultipartParser
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from landmark_ml.config import AppConfig
-from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, check_bytes
+from landmark_ml.inference.photos import PhotoError
 from landmark_ml.inference.predictor import Predictor, Scores
 from landmark_ml.inference.runtime import usable_cpus
 from serving.app.answers import (
@@ -27,12 +22,11 @@ from serving.app.answers import (
     Landmarks,
     Model,
     PhotoAnswer,
-    RunLinks,
     answer_photo,
     describe_model,
     known_landmarks,
 )
-from serving.champion import Champion, Loaded
+from serving.champion import Champion
 
 if TYPE_CHECKING:
     from serving.app.application import Metrics
@@ -48,19 +42,10 @@ _CLIENT_GONE = 499
 class Answering:
     """Answers each request with the version that is champion when its photos have arrived."""
 
-    def __init__(
-        self,
-        champion: Champion,
-        config: AppConfig,
-        metrics: Metrics,
-        run_url: Callable[[str], str],
-    ) -> None:
+    def __init__(self, champion: Champion, config: AppConfig, metrics: Metrics) -> None:
         self._champion = champion
         self._config = config
         self._metrics = metrics
-        self._links = RunLinks(run_url)
-        # Looked up now, so that the first answer already has it.
-        self._links.get(champion.current.run_id)
         self._memory = Memory(config.max_memory)
         # One more than cores, so that a photo is decoded while the network computes the others.
         workers = (config.threads or usable_cpus()) + 1
@@ -75,12 +60,12 @@ class Answering:
 
     def model(self) -> Model:
         """Describe the version that answers now."""
-        return self._describe(self._champion.current)
+        return describe_model(self._champion.current)
 
     def landmarks(self) -> Landmarks:
         """List what the version that answers now knows."""
         loaded = self._champion.current
-        return Landmarks(model=self._describe(loaded), landmarks=known_landmarks(loaded))
+        return Landmarks(model=describe_model(loaded), landmarks=known_landmarks(loaded))
 
     async def answer(self, request: Request, top_k: int, threshold: float | None) -> Answers:
         """Answer the photos of a request, all with one version.
@@ -90,7 +75,7 @@ class Answering:
         with self._memory.share() as hold:
             uploads = await self._read(request, hold)
             loaded = self._champion.current
-            found = await self._score(loaded.predictor, uploads)
+            found = await self._score(loaded.predictor, [upload.photo for upload in uploads])
         answers = [
             answer_photo(upload.name, loaded, item, top_k, threshold)
             for upload, item in zip(uploads, found, strict=True)
@@ -108,10 +93,10 @@ class Answering:
             self._metrics.photos.labels(outcome).inc(count)
         facts: dict[str, Any] = request.scope.get("state", {}).get("log", {})
         facts.update(photos=len(answers), outcomes=dict(outcomes), version=loaded.version)
-        return Answers(model=self._describe(loaded), photos=answers)
+        return Answers(model=describe_model(loaded), photos=answers)
 
     def close(self) -> None:
-        """Stop; photos in progress do not delay it beyond STOP_SECONDS."""
+        """Stop, and wait for photos in progress no longer than STOP_SECONDS."""
         self._queue.close(STOP_SECONDS)
 
     async def _read(self, request: Request, hold: Callable[[int], None]) -> list[Upload]:
@@ -128,112 +113,53 @@ class Answering:
             # Nobody reads this answer; it is for the log and the counters.
             raise HTTPException(_CLIENT_GONE, "the client went away") from None
 
-    async def _score(self, predictor: Predictor, uploads: Sequence[Upload]) -> list[Found]:
-        photos = [upload.take() for upload in uploads if not upload.too_large]
+    async def _score(self, predictor: Predictor, photos: Sequence[bytes]) -> list[Found]:
         jobs = self._queue.submit(predictor, photos)
         try:
             async with asyncio.timeout(self._config.timeout):
-                found = iter([await asyncio.wrap_future(job) for job in jobs])
+                return [await asyncio.wrap_future(job) for job in jobs]
         except TimeoutError:
             raise TooBusyError(f"the answer took over {self._config.timeout:g} s") from None
         finally:
             for job in jobs:
                 job.cancel()
-        results: list[Found] = []
-        for upload in uploads:
-            try:
-                check_bytes(upload.size)
-                results.append(next(found))
-            except PhotoError as error:
-                results.append(error)
-        return results
-
-    def _describe(self, loaded: Loaded) -> Model:
-        return describe_model(self._config.model, loaded, self._links.get(loaded.run_id))
-
-
-@dataclass
-class _Job:
-    predictor: Predictor
-    photo: bytes
-    found: Future[Found] = field(default_factory=Future)
 
 
 class AnswerQueue:
     """Scores photos one by one on `workers` threads, in the order they came."""
 
     def __init__(self, workers: int, max_waiting: int) -> None:
-        self._waiting: deque[_Job] = deque()
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="answer")
         self._max_waiting = max_waiting
-        self._changed = threading.Condition()
-        self._closed = False
-        self._workers = [
-            threading.Thread(target=self._work, name=f"answer-{number}", daemon=True)
-            for number in range(workers)
-        ]
-        for worker in self._workers:
-            worker.start()
+        self._jobs: set[Future[Found]] = set()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return sum(not (job.running() or job.done()) for job in tuple(self._jobs))
 
     def submit(self, predictor: Predictor, photos: Sequence[bytes]) -> list[Future[Found]]:
         """Queue photos and give a future for each; cancel the futures that nobody waits for.
 
         Raises TooBusyError when they do not all fit into the queue.
         """
-        jobs = [_Job(predictor, photo) for photo in photos]
-        with self._changed:
-            waiting = len(self._waiting)
-            # An empty queue takes any request, or one with many photos would never be answered.
-            if self._closed or (waiting and waiting + len(jobs) > self._max_waiting):
-                raise TooBusyError(f"{waiting} photos are waiting already")
-            self._waiting.extend(jobs)
-            self._changed.notify(len(jobs))
-        return [job.found for job in jobs]
+        waiting = len(self)
+        # An empty queue takes any request, or one with many photos would never be answered.
+        if waiting and waiting + len(photos) > self._max_waiting:
+            raise TooBusyError(f"{waiting} photos are waiting already")
+        jobs = [self._pool.submit(_score_one, predictor, photo) for photo in photos]
+        self._jobs.update(jobs)
+        for job in jobs:
+            job.add_done_callback(self._jobs.discard)
+        return jobs
 
     def close(self, seconds: float) -> None:
-        """Cancel the photos that wait, and give the threads this many seconds to end.
+        """Cancel the photos that wait, and give those in progress this many seconds to end."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        wait(tuple(self._jobs), seconds)
 
-        A photo that takes longer ends with the process.
-        """
-        end = time.monotonic() + seconds
-        with self._changed:
-            self._closed = True
-            for job in self._waiting:
-                job.found.cancel()
-            self._changed.notify_all()
-        for worker in self._workers:
-            worker.join(max(0.0, end - time.monotonic()))
 
-    def _work(self) -> None:
-        while job := self._take():
-            self._answer(job)
-            # Frees photo and answer while the thread waits. Everything else that holds them is a
-            # local variable of a method that has ended.
-            del job
-
-    def _answer(self, job: _Job) -> None:
-        try:
-            (found,) = job.predictor.score([job.photo])
-        # The error belongs to those who wait, and the thread must go on.
-        except Exception as error:
-            job.found.set_exception(error)
-        else:
-            job.found.set_result(found)
-
-    def _take(self) -> _Job | None:
-        """Wait for a job that somebody waits for; None when the queue is closed and empty."""
-        with self._changed:
-            while True:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                if not self._waiting:
-                    return None
-                job = self._waiting.popleft()
-                if job.found.set_running_or_notify_cancel():
-                    return job
-                # As in `_work`.
-                del job
+def _score_one(predictor: Predictor, photo: bytes) -> Found:
+    (found,) = predictor.score([photo])
+    return found
 
 
 RETRY_SECONDS = 2
@@ -275,152 +201,67 @@ class Memory:
             self.held -= held
 
 
-@dataclass
-class Upload:
-    """One photo, under the name the client gave it. Bytes over the photo limit are not kept."""
+class Upload(NamedTuple):
+    """One photo, under the name the client gave it."""
 
-    name: str | None = None
-    parts: list[bytes] = field(default_factory=list)
-    size: int = 0
-
-    def add(self, data: bytes) -> None:
-        """Add bytes as they arrive, and drop them all once there are too many."""
-        self.size += len(data)
-        if self.too_large:
-            self.parts = []
-        elif data:
-            self.parts.append(data)
-
-    @property
-    def too_large(self) -> bool:
-        """Whether it has more bytes than a photo may have."""
-        return self.size > DEFAULT_LIMITS.max_bytes
-
-    def take(self) -> bytes:
-        """Give the photo's bytes away; they are not kept here, so memory holds them only once."""
-        parts, self.parts = self.parts, []
-        return b"".join(parts)
+    name: str | None
+    photo: bytes
 
 
 async def read_uploads(
     request: Request, max_body: int, max_photos: int, hold: Callable[[int], None]
 ) -> list[Upload]:
-    """Read the photos of a multipart form, or the body as one photo.
+    """Read the files of a multipart form, whatever their fields are called, or the body as a photo.
 
-    hold: called with the size of each part as it arrives. Raises HTTPException: 413 for too
-    many bytes or photos, 400 for a form that cannot be read, and whatever `hold` raises.
+    hold: called with the size of each part as it arrives. A field that is not a file is refused:
+    parameters belong in the address, and one sent here would silently have no effect. Raises
+    HTTPException: 413 for too many bytes or photos, 400 for a form that cannot be read, and
+    whatever `hold` raises.
     """
-    reason = f"the request has more than {max_body:,} bytes; send fewer or smaller photos"
+
     # With this header the server closes the connection instead of reading what still arrives.
-    too_large = HTTPException(413, reason, {"Connection": "close"})
+    def refusal(status: int, reason: str) -> HTTPException:
+        return HTTPException(status, reason, {"Connection": "close"})
+
+    reason = f"the request has more than {max_body:,} bytes; send fewer or smaller photos"
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > max_body:
-        raise too_large
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
-    form, body = None, Upload()
-    if kind == b"multipart/form-data":
-        form = _Form(options.get(b"boundary", b""), max_photos)
-    feed = form.feed if form else body.add
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > max_body:
-            raise too_large
-        hold(len(chunk))
-        feed(chunk)
-    if not form and not body.size:
-        raise HTTPException(400, "the request has no photo; send one as the body, or a form")
-    return form.end() if form else [body]
+        raise refusal(413, reason)
 
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > max_body:
+                raise refusal(413, reason)
+            hold(len(chunk))
+            yield chunk
 
-class _Form:
-    """Files of a multipart form, whatever their fields are called.
-
-    A field that is not a file is refused. Parameters belong in the address, and a parameter sent
-    here would silently have no effect.
-    """
-
-    def __init__(self, boundary: bytes, max_photos: int) -> None:
-        if not boundary:
-            raise HTTPException(400, "the form has no boundary; send it as multipart/form-data")
-        self._uploads: list[Upload] = []
-        self._max_photos = max_photos
-        self._header, self._value = b"", b""
-        self._field: bytes | None = None
-        self._complete = False
-        with _refuse_unreadable():
-            self._parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._begin,
-                    "on_header_field": self._header_field,
-                    "on_header_value": self._header_value,
-                    "on_header_end": self._header_end,
-                    "on_headers_finished": self._headers_end,
-                    "on_part_data": self._data,
-                    "on_end": self._end,
-                },
-            )
-
-    def feed(self, chunk: bytes) -> None:
-        with _refuse_unreadable():
-            self._parser.write(chunk)
-
-    def end(self) -> list[Upload]:
-        if not self._complete:
-            raise HTTPException(400, "the form is cut short; send it again")
-        if not self._uploads:
-            raise HTTPException(400, "the form has no files; add at least one photo")
-        return self._uploads
-
-    def _begin(self) -> None:
-        if len(self._uploads) == self._max_photos:
-            raise HTTPException(
-                413,
-                f"the form has more than {self._max_photos} photos; send fewer at a time",
-                {"Connection": "close"},
-            )
-        self._uploads.append(Upload())
-        self._field = b""
-
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _header_end(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            options = parse_options_header(self._value)[1]
-            self._uploads[-1].name = _text(options.get(b"filename", b"")) or None
-            # Browsers send an empty name where no file was chosen, old clients only `filename*`.
-            is_file = b"filename" in options or b"filename*" in self._value
-            self._field = None if is_file else options.get(b"name", b"")
-        self._header, self._value = b"", b""
-
-    def _headers_end(self) -> None:
-        if self._field is not None:
-            reason = (
-                f"the field {_text(self._field)!r} of the form is not a file; send photos as files"
-                " and parameters in the address, such as /api/tag?top_k=3"
-            )
-            raise HTTPException(400, reason, {"Connection": "close"})
-
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        self._uploads[-1].add(data[start:end])
-
-    def _end(self) -> None:
-        self._complete = True
-
-
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "replace")[:_MAX_NAME]
-
-
-@contextlib.contextmanager
-def _refuse_unreadable() -> Iterator[None]:
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        body = b"".join([chunk async for chunk in chunks()])
+        if not body:
+            raise refusal(400, "the request has no photo; send one as the body, or a form")
+        return [Upload(None, body)]
+    parser = MultiPartParser(request.headers, chunks(), max_files=max_photos, max_fields=1)
+    # Photos stay in memory, which `hold` counts, and never reach the disk.
+    parser.spool_max_size = max_body
     try:
-        yield
-    except FormParserError as error:
-        reason = f"the form cannot be read ({error}); send it again"
-        raise HTTPException(400, reason) from None
+        form = await parser.parse()
+    except MultiPartException as error:
+        if "Too many files" in error.message:
+            reason = f"the form has more than {max_photos} photos; send fewer at a time"
+            raise refusal(413, reason) from None
+        raise refusal(400, f"the form cannot be read: {error.message} Send it again.") from None
+    uploads = []
+    for field, file in form.multi_items():
+        if isinstance(file, str):
+            raise refusal(
+                400,
+                f"the field {field[:_MAX_NAME]!r} of the form is not a file; send photos as files"
+                " and parameters in the address, such as /api/tag?top_k=3",
+            )
+        uploads.append(Upload((file.filename or "")[:_MAX_NAME] or None, await file.read()))
+        await file.close()
+    if not uploads:
+        raise refusal(400, "the form has no files; add at least one photo")
+    return uploads

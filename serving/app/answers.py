@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
-import math
-import threading
-import time
-from collections.abc import Callable
 from operator import itemgetter
 from typing import (
     TYPE_CHECKING,
@@ -20,12 +15,9 @@ from typing import (
     is_typeddict,
 )
 
-import mlflow
 import numpy as np
-from mlflow.tracking import MlflowClient
 from pydantic import BaseModel, Field, create_model
 
-from landmark_ml.config import without_users
 from landmark_ml.data.postcards import LANDMARKS, draw_postcard
 from landmark_ml.geo.gazetteer import great_circle_km
 from landmark_ml.inference.prediction import Prediction, answer_fields
@@ -34,9 +26,6 @@ if TYPE_CHECKING:
     from landmark_ml.inference.photos import PhotoError
     from landmark_ml.inference.predictor import Scores
     from serving.champion import Loaded
-
-logger = logging.getLogger(__name__)
-
 
 _DIGITS = 3
 
@@ -50,7 +39,7 @@ class Model(TypedDict):
     name: Annotated[str, "registered model"]
     version: Annotated[int, "its version"]
     run_id: Annotated[str, "MLflow run that made the version"]
-    run_url: Annotated[str | None, "page of that run in the MLflow UI; null until it is found"]
+    run_url: Annotated[str | None, "page of that run in the MLflow UI; null where there is none"]
     landmarks: Annotated[int, "number of landmarks it knows"]
     threshold: Annotated[float, "lowest `landmark_score` of a landmark"]
     framing: Annotated[
@@ -123,15 +112,15 @@ class Readiness(Health):
     problem: Annotated[str | None, "why a newer champion could not be loaded, else null"]
 
 
-def describe_model(name: str, loaded: Loaded, run_url: str | None) -> Model:
+def describe_model(loaded: Loaded) -> Model:
     """Describe the version that answers."""
     metadata = loaded.predictor.metadata
     framing = metadata.preprocessing
     return Model(
-        name=name,
+        name=loaded.name,
         version=loaded.version,
         run_id=loaded.run_id,
-        run_url=run_url,
+        run_url=loaded.run_url,
         landmarks=len(metadata.classes),
         threshold=metadata.threshold,
         framing=framing.framing,
@@ -205,51 +194,3 @@ def document(answer_type: Any) -> type[BaseModel]:
         answer_type.__name__, __doc__=answer_type.__doc__, **fields
     )
     return made
-
-
-LOCAL_UI = "http://127.0.0.1:5000"
-"""Where `make ui` shows a tracking database that has no server."""
-RETRY_SECONDS = 60.0
-"""Pause after a look-up that failed."""
-
-
-def run_link(run_id: str, ui: str = "") -> str:
-    """Address of a run's page in the UI given, or else on the tracking server, without a password.
-
-    Raises MlflowException when the tracking server does not know the run or does not answer.
-    """
-    tracking = mlflow.get_tracking_uri()
-    base = ui or (tracking if tracking.startswith(("http://", "https://")) else LOCAL_UI)
-    run = MlflowClient().get_run(run_id)
-    return f"{without_users(base).rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run_id}"
-
-
-class RunLinks:
-    """Links by run id, looked up in the background: the tracking server may be slow or away.
-
-    find: looks one up or raises, however long that takes.
-    """
-
-    def __init__(self, find: Callable[[str], str], retry_seconds: float = RETRY_SECONDS) -> None:
-        self._find = find
-        self._retry_seconds = retry_seconds
-        self._links: dict[str, str] = {}
-        self._not_before: dict[str, float] = {}
-
-    def get(self, run_id: str) -> str | None:
-        """The link, or None until it is found; never waits. Call it from one thread only."""
-        if run_id not in self._links and time.monotonic() >= self._not_before.get(run_id, 0.0):
-            self._not_before[run_id] = math.inf
-            # A daemon, because MLflow may keep the thread for minutes after the app should end.
-            threading.Thread(
-                target=self._look_up, args=(run_id,), name="run-link", daemon=True
-            ).start()
-        return self._links.get(run_id)
-
-    def _look_up(self, run_id: str) -> None:
-        try:
-            self._links[run_id] = self._find(run_id)
-        # Whatever went wrong, it is tried again later.
-        except Exception as error:
-            logger.warning("no link to run %s: %r", run_id, error)
-        self._not_before[run_id] = time.monotonic() + self._retry_seconds

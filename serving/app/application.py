@@ -95,20 +95,13 @@ OTHER = "other"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
-def create_app(
-    champion: Champion,
-    config: AppConfig,
-    *,
-    run_url: Callable[[str], str],
-    token: str = "",
-) -> FastAPI:
+def create_app(champion: Champion, config: AppConfig, *, token: str = "") -> FastAPI:
     """Build the ASGI application that answers with a champion that was started.
 
-    run_url: gives the link to a run by its id, or raises. token: what /api and /metrics require;
-    empty: none.
+    token: what /api and /metrics require; empty: none.
     """
     metrics = Metrics()
-    answering = Answering(champion, config, metrics, run_url)
+    answering = Answering(champion, config, metrics)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -17,7 +17,6 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from landmark_ml.config import AppConfig
-from serving.app.answers import run_link
 from serving.app.application import create_app
 from serving.champion import Champion, load_version
 
@@ -49,7 +48,7 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
     token = configured_token()
     if config.host not in _LOOPBACK and not token:
         logger.warning("anyone who reaches %s may ask; set %s", config.host, TOKEN_VARIABLE)
-    load = partial(load_version, threads=config.threads)
+    load = partial(load_version, threads=config.threads, ui=config.mlflow_ui)
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
         listener = socket.create_server((config.host, config.port), family=family)
@@ -61,8 +60,7 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
             " --port"
         ) from error
     with listener, Champion(config.model, config.poll, load) as champion:
-        run_url = partial(run_link, ui=config.mlflow_ui)
-        app = create_app(champion, config, run_url=run_url, token=token)
+        app = create_app(champion, config, token=token)
         started(f"http://{shown_host(config)}:{listener.getsockname()[1]}")
         options = server_config(app, timeout_graceful_shutdown=round(config.timeout))
         uvicorn.Server(options).run(sockets=[listener])

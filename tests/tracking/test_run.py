@@ -311,3 +311,19 @@ def test_a_run_that_a_command_opened_stays_as_it_is(launched: str) -> None:
     run = mlflow.get_run(launched)
     assert (run.info.run_name, run.info.lifecycle_stage) == ("mine", "active")
     assert "" not in run.data.params.values()
+
+
+@pytest.mark.parametrize(
+    ("store", "ui", "server"),
+    [
+        ("https://me:sesame@mlflow.example:8443/ml/", "", "https://mlflow.example:8443/ml"),
+        ("https://mlflow.example", "https://me:ses@me@ui.example", "https://ui.example"),
+        ("sqlite:////tmp/mlflow.db", "", "http://127.0.0.1:5000"),
+    ],
+)
+def test_the_page_of_a_run_is_named_without_a_password(
+    store: str, ui: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: store)
+    page = f"{server}/#/experiments/3/runs/abc?workflowType=machine_learning"
+    assert tracking.page_of("abc", "3", ui) == page

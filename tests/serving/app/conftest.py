@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -41,50 +41,26 @@ class App:
 
     client: TestClient
     versions: Versions
-    asked_runs: list[str] = field(default_factory=list)
-
-    def linked_model(self) -> dict[str, Any]:
-        """Who answers, once the link to its run is found beside the requests."""
-        end = time.monotonic() + 10
-        while True:
-            model: dict[str, Any] = self.client.get("/api/model").json()
-            if model["run_url"] or time.monotonic() > end:
-                return model
-            time.sleep(0.005)
 
 
 class StartApp(Protocol):
     """Start an app whose configuration differs in some fields."""
 
-    def __call__(
-        self, *, token: str = "", run_url: Callable[[str], str] | None = None, **changes: Any
-    ) -> App: ...
+    def __call__(self, *, token: str = "", **changes: Any) -> App: ...
 
 
 @pytest.fixture
 def start_app(predictor: Predictor) -> Iterator[StartApp]:
     running = []
 
-    def start(
-        *, token: str = "", run_url: Callable[[str], str] | None = None, **changes: Any
-    ) -> App:
-        versions = Versions(Loaded(predictor, "landmarks", 7, "abc"))
-        asked: list[str] = []
-
-        def known_url(run_id: str) -> str:
-            asked.append(run_id)
-            return f"http://mlflow.test/{run_id}"
-
-        made = create_app(
-            cast("Champion", versions),
-            AppConfig(threads=2, **changes),
-            run_url=run_url or known_url,
-            token=token,
-        )
+    def start(*, token: str = "", **changes: Any) -> App:
+        versions = Versions(Loaded(predictor, "landmarks", 7, "abc", "http://mlflow.test/abc"))
+        config = AppConfig(threads=2, **changes)
+        made = create_app(cast("Champion", versions), config, token=token)
         client = TestClient(made, base_url="http://localhost:8000")
         client.__enter__()
         running.append(client)
-        return App(client, versions, asked)
+        return App(client, versions)
 
     yield start
     for client in running:
@@ -101,19 +77,10 @@ def serve(predictor: Predictor) -> Iterator[Callable[..., str]]:
     """Start an app on a port, for a browser; gives its address."""
     servers = []
 
-    def start(
-        token: str = "",
-        run_url: Callable[[str], str] = lambda _: "http://localhost/run",
-        versions: Versions | None = None,
-        **changes: Any,
-    ) -> str:
-        versions = versions or Versions(Loaded(predictor, "landmarks", 7, "abc"))
-        app = create_app(
-            cast("Champion", versions),
-            AppConfig(**changes),
-            run_url=run_url,
-            token=token,
-        )
+    def start(token: str = "", versions: Versions | None = None, **changes: Any) -> str:
+        loaded = Loaded(predictor, "landmarks", 7, "abc", "http://localhost/run")
+        followed = cast("Champion", versions or Versions(loaded))
+        app = create_app(followed, AppConfig(**changes), token=token)
         server = uvicorn.Server(server_config(app, port=0))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()

@@ -7,7 +7,6 @@ import json
 import re
 import threading
 import time
-import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ import pytest
 
 from landmark_ml.inference.photos import PhotoError
 from landmark_ml.inference.predictor import Predictor
-from serving.app.answering import AnswerQueue, TooBusyError, Upload
+from serving.app.answering import AnswerQueue, TooBusyError
 from tests.colour_artifact import RED, colour_photo
 from tests.serving.app.conftest import App, StartApp
 from tests.serving.app.slow_client import slow_upload
@@ -231,7 +230,7 @@ def test_more_photos_than_may_wait_are_asked_to_try_again(
 @pytest.mark.parametrize(
     ("content", "kind", "words"),
     [
-        (b"--x\r\n", "multipart/form-data", "no boundary"),
+        (b"--x\r\n", "multipart/form-data", "Missing boundary"),
         (b"--x--\r\n", "multipart/form-data; boundary=x", "no files"),
         (b"--x\r\nhello", "multipart/form-data; boundary=x", "form"),
         (b"garbage", "multipart/form-data; boundary=x", "cannot be read"),
@@ -250,7 +249,7 @@ def test_a_form_that_makes_no_sense_is_the_clients_error(
     ("headers", "words"),
     [
         ('form-data; name="top_k"', r"'top_k' of the form is not a file.*/api/tag\?top_k=3"),
-        ("form-data", "not a file"),
+        ("form-data", "cannot be read.*name"),
     ],
 )
 def test_a_field_of_a_form_is_no_photo(headers: str, words: str, app: App) -> None:
@@ -267,18 +266,3 @@ def test_a_file_input_left_empty_is_an_empty_photo(app: App) -> None:
     kind = "multipart/form-data; boundary=x"
     answers = app.client.post("/api/tag", content=part, headers={"Content-Type": kind}).json()
     assert answers["photos"][0]["error"]["code"] == "empty"
-
-
-def test_a_photo_is_held_once() -> None:
-    piece, count = 1 << 20, 16
-    tracemalloc.start()
-    try:
-        upload = Upload()
-        for number in range(count):
-            upload.add(bytes([number]) * piece)
-        photo = upload.take()
-        held, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert photo == b"".join(bytes([number]) * piece for number in range(count))
-    assert held < 1.5 * count * piece

@@ -48,7 +48,6 @@ def predictions(answers: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_several_photos_get_the_answers_of_the_predictor(app: App, predictor: Predictor) -> None:
-    app.linked_model()
     response = app.client.post("/api/tag", files=form(*PHOTOS))
     assert response.status_code == 200
     answers = response.json()
@@ -179,12 +178,11 @@ def test_an_answer_that_takes_too_long_asks_to_try_again(
 
 def test_a_new_version_answers_the_next_request(app: App) -> None:
     first = app.client.post("/api/tag", content=PHOTOS[0]).json()["model"]
-    app.versions.current = replace(app.versions.current, version=8, run_id="def")
+    app.versions.current = replace(app.versions.current, version=8, run_id="def", run_url=None)
     second = app.client.post("/api/tag", content=PHOTOS[0]).json()["model"]
     assert (first["version"], second["version"]) == (7, 8)
-    model = app.linked_model()
-    assert model == {**second, "run_url": "http://mlflow.test/def"}
-    assert app.asked_runs == ["abc", "def"]
+    assert (first["run_url"], second["run_url"]) == ("http://mlflow.test/abc", None)
+    assert app.client.get("/api/model").json() == second
 
 
 def test_the_description_names_every_field(app: App) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -192,27 +190,6 @@ def test_the_api_page_describes_every_call(visit: Visit, address: str) -> None:
     # Every type that is named leads to its description.
     for target in visit.page.locator("#api table a").all():
         assert visit.page.locator(str(target.get_attribute("href"))).count() == 1
-
-
-def test_a_link_that_is_found_late_is_shown(
-    browser: Browser, serve: Callable[..., str], photos: Path
-) -> None:
-    back = threading.Event()
-
-    def run_url(_: str) -> str:
-        back.wait(60)
-        return "http://localhost/run"
-
-    address = serve(run_url=run_url)
-    visit = Visit(browser, address)
-    visit.page.wait_for_selector("#model:has-text('version 7')")
-    assert visit.page.locator("#model a").count() == 0
-    back.set()
-    while not visit.page.request.get(f"{address}/api/model").json()["run_url"]:
-        time.sleep(0.02)
-    visit.give(photos / "red.jpg")
-    assert texts(visit.page, "#model a") == ["its run in MLflow"]
-    visit.context.close()
 
 
 def test_an_answer_keeps_what_its_own_model_saw(

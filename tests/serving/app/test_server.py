@@ -123,8 +123,8 @@ def test_one_thread_more_than_the_cores_asked_for_answers_the_photos(
 
     monkeypatch.setattr(uvicorn.Server, "run", run)
     serve(AppConfig(model=registered, port=0, threads=1), lambda _: None)
-    answering = [name for name in at_work if name.startswith("answer-")]
-    assert sorted(answering) == ["answer-0", "answer-1"]
+    answering = [name for name in at_work if name.startswith("answer_")]
+    assert sorted(answering) == ["answer_0", "answer_1"]
 
 
 LONGEST = 30.0

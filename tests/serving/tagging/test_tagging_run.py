@@ -126,7 +126,10 @@ def test_the_model_may_be_named_in_three_ways(registered: str) -> None:
     for model in (registered, f"{registered}@champion", f"{registered}/1"):
         found = find_version(model)
         assert (found.name, int(found.version)) == (registered, 1)
-    assert load_version(found).label == f"{registered}/1"
+    loaded = load_version(found, ui="https://me:sesame@mlflow.example/ml/")
+    assert loaded.label == f"{registered}/1"
+    assert f"/runs/{loaded.run_id}?" in str(loaded.run_url)
+    assert str(loaded.run_url).startswith("https://mlflow.example/ml/#/experiments/")
 
 
 @pytest.mark.parametrize("model", ["unheard_of", "unheard_of/3", "tagged_with@second"])
