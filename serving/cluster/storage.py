@@ -34,7 +34,7 @@ from pyarrow.fs import (
 
 from landmark_ml.config import user_path
 from landmark_ml.files import is_of_the_system
-from serving.tagging.journal import ScratchDatabase
+from serving.tagging.journal import Database
 from serving.tagging.library import MAX_READ_BYTES, OTHER_PICTURES, PHOTO_SUFFIXES, Found, Library
 from serving.tagging.table import SCHEMA
 
@@ -159,12 +159,12 @@ class Part:
     photos: tuple[Found, ...]
 
 
-class Listing(ScratchDatabase):
-    """The photos to tag, in a scratch file because millions of them may not fit into memory."""
+class Listing(Database):
+    """The photos to tag, in a temporary file because millions of them may not fit into memory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self) -> None:
         super().__init__(
-            path, "CREATE TABLE photos (hash INTEGER, path BLOB, size INTEGER, mtime_ns INTEGER)"
+            None, "CREATE TABLE photos (hash INTEGER, path BLOB, size INTEGER, mtime_ns INTEGER)"
         )
 
     def fill(self, photos: Iterable[Found]) -> int:

@@ -7,10 +7,11 @@ import hashlib
 import itertools
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 from landmark_ml.config import ClusterConfig
@@ -19,7 +20,7 @@ from landmark_ml.geo.gazetteer import Place
 from landmark_ml.inference.predictor import METADATA_FILE, Predictor
 from landmark_ml.inference.runtime import usable_cpus
 from landmark_ml.tracking import run as tracking
-from serving.champion import exported_network, find_version, scratch_folder
+from serving.champion import exported_network, find_version
 from serving.cluster.storage import (
     Listing,
     Part,
@@ -122,7 +123,7 @@ def tag_photos(
     result = ClusterResult(out=out, model=model)
     store = PartStore(open_folder(out, create=True))
     photos = open_photos(photos_at, out)
-    with scratch_folder() as scratch, Listing(scratch / "photos.sqlite") as listing:
+    with Listing() as listing:
         count = listing.fill(Bar(photos.walk(), desc="looking", unit=" photos"))
         result.other_pictures, result.unreadable = photos.other_pictures, photos.unreadable
         written = store.indexes()
@@ -171,10 +172,10 @@ class PartTagger:
 
     def __init__(self, job: Job, network: Mapping[str, bytes]) -> None:
         self._job = job
-        with scratch_folder() as scratch:
+        with tempfile.TemporaryDirectory() as folder:
             for name, content in network.items():
-                (scratch / name).write_bytes(content)
-            self._predictor = Predictor.load(scratch, threads=job.cpus)
+                Path(folder, name).write_bytes(content)
+            self._predictor = Predictor.load(Path(folder), threads=job.cpus)
         self._photos = open_photos(job.photos, job.out)
         self._store = PartStore(open_folder(job.out))
         self._locations = PhotoLocations(self._predictor, job.places)

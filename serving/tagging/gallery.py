@@ -25,7 +25,7 @@ from landmark_ml.figures.html import render
 from landmark_ml.inference.photos import PhotoError, decode_photo
 from landmark_ml.inference.prediction import Prediction
 from landmark_ml.inference.runtime import usable_cpus
-from serving.tagging.journal import ScratchDatabase
+from serving.tagging.journal import Database
 from serving.tagging.library import Tagged, in_order
 from serving.tagging.table import Album, album_of, file_of_out, has_place, is_confident, printable
 
@@ -37,7 +37,6 @@ logger = logging.getLogger(__name__)
 
 GALLERY, INDEX, PAGES, THUMBNAILS = "gallery", "index.html", "albums", "thumbs"
 PHOTOS_ON_A_PAGE = 120
-_SCRATCH = ".shelf.sqlite"
 _MAX_NAME = 60
 PAGE_NAME = re.compile(r"(?:unplaced|refused|(?:[a-z0-9]+-)*[0-9a-f]{10})(?:-\d+)?\.html")
 
@@ -72,7 +71,7 @@ def write_gallery(
     """
     folder = result.out / GALLERY
     folder.mkdir(parents=True, exist_ok=True)
-    with PhotoIndex(folder / _SCRATCH) as index:
+    with PhotoIndex() as index:
         answered = Bar(photos, "gallery", result.photos, unit=" photos", smoothing=0.05)
         for photo, thumbnail in with_thumbnails(answered, root, folder / THUMBNAILS):
             section: Album | Unfiled = album_of(photo.answer, min_confidence) or Unfiled.UNPLACED
@@ -292,15 +291,15 @@ class Entry:
         return self.album.names[-1].casefold(), self.album.names
 
 
-class PhotoIndex(ScratchDatabase):
+class PhotoIndex(Database):
     """Photos by album, as they are added; memory grows with the albums, not with the photos.
 
     An album within a city makes the city's album, and that the country's. `unfiled` counts photos
-    without an album. The file is removed at the end; `entries` are all albums.
+    without an album; `entries` are all albums.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, *_TABLES.split(";"))
+    def __init__(self) -> None:
+        super().__init__(None, *_TABLES.split(";"))
         self.unfiled: dict[Unfiled, int] = {}
         self._sections: dict[Album | Unfiled, int] = {}
         self.entries: dict[Album, Entry] = {}

@@ -16,12 +16,6 @@ from serving.tagging.library import Found, Tagged
 logger = logging.getLogger(__name__)
 
 
-_VERSION = 1
-"""Version of what is recorded, kept as the file's `user_version`; 0 was before versions counted.
-
-Raise it when the answers' fields change, and forget the outdated answers in `_upgrade`.
-"""
-
 _TABLES = (
     """
     CREATE TABLE IF NOT EXISTS photos (
@@ -42,11 +36,6 @@ ON CONFLICT (path) DO UPDATE SET
     asked = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns THEN asked END,
     size = excluded.size, mtime_ns = excluded.mtime_ns, scan = excluded.scan
 """
-# Answers recorded before there were levels.
-_FORGET_OUTDATED = """
-UPDATE photos SET asked = NULL, answer = NULL
-WHERE answer IS NOT NULL AND json_type(answer, '$.level') IS NULL
-"""
 _KEEP = """
 UPDATE photos SET scan = :scan WHERE scan = :scan - 1 AND asked IS :asked AND answer IS NOT NULL
 AND (path = :path OR path > :below AND path < :beyond)
@@ -65,15 +54,17 @@ ORDER BY path LIMIT 1000
 class Database:
     """An SQLite file, opened or created, without implicit transactions.
 
-    SQLite's errors name no file. At the end of a block they become an OSError, or for a damaged
-    file a ValueError, that does.
+    path: None keeps what does not fit into memory in a temporary file that nobody else sees and
+    that goes with the process. SQLite's errors name no file. At the end of a block they become an
+    OSError, or for a damaged file a ValueError, that does.
     """
 
-    def __init__(self, path: Path, *statements: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
+    def __init__(self, path: Path | None, *statements: str) -> None:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path or Path("a file in the temporary folder")
         try:
-            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db = sqlite3.connect(path or "", isolation_level=None)
             for statement in statements:
                 self._db.execute(statement)
         except sqlite3.Error as error:
@@ -104,36 +95,17 @@ class Database:
         )
 
 
-class ScratchDatabase(Database):
-    """SQLite file for data of one process that does not fit into memory; removed at the end."""
-
-    def __init__(self, path: Path, *schema: str) -> None:
-        path.unlink(missing_ok=True)
-        # Nobody reads it after a crash, so it need not survive one.
-        super().__init__(path, "PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", *schema)
-
-    def __exit__(self, *raised: Any) -> None:
-        try:
-            super().__exit__(*raised)
-        finally:
-            self._path.unlink(missing_ok=True)
-
-
 class Journal(Database):
     """The photos of one library in an SQLite file, for one process at a time.
 
     All that was recorded survives a killed process; a power cut may take the last moments. Only a
-    few rows are in memory. Answers of older versions that lack a field of today's are forgotten,
-    so that they are asked for again.
-
-    Raises ValueError for a file that is not a journal, is damaged or is a newer version's; OSError
-    where the disk is full or cannot be written.
+    few rows are in memory. Raises ValueError for a file that is not a journal or is damaged,
+    OSError where the disk is full or cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", *_TABLES)
         try:
-            self._upgrade()
             self._scan = 1 + (self._one("SELECT max(CAST(scan AS INTEGER)) FROM photos") or 0)
         except BaseException as error:
             self.__exit__(None, error, None)
@@ -219,24 +191,6 @@ class Journal(Database):
             except (ValueError, KeyError, TypeError) as error:
                 raise self._damaged(f"the answer for {path}: {error!r}") from None
             yield Tagged(path, cast("Prediction", answer))
-
-    def _upgrade(self) -> None:
-        version = self._one("PRAGMA user_version") or 0
-        if version > _VERSION:
-            raise ValueError(
-                f"{self._path} was written by a newer version of the tagger ({version}, this one"
-                f" writes {_VERSION}); update landmark-ml or give another out"
-            )
-        if version == _VERSION:
-            return
-        self._db.execute("BEGIN")
-        outdated = self._db.execute(_FORGET_OUTDATED).rowcount
-        self._db.execute(f"PRAGMA user_version = {_VERSION}")
-        self._db.execute("COMMIT")
-        if outdated:
-            logger.warning(
-                "%s is of an older version: %d photos are recognised again", self._path, outdated
-            )
 
     def _pages(self, query: str, **values: object) -> Iterator[tuple[Any, ...]]:
         """Rows that start with their path, page by page: rows may be written in between."""

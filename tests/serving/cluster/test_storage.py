@@ -29,14 +29,14 @@ from tests.serving.cluster.one_process import OneProcess
 PHOTOS = [Found(Path(f"{number % 7}/{number}.jpg"), number, 2 * number) for number in range(1000)]
 
 
-def parts(photos: list[Found], bits: int, folder: Path) -> list[Part]:
-    with Listing(folder / f"{len(list(folder.iterdir()))}.sqlite") as listing:
+def parts(photos: list[Found], bits: int) -> list[Part]:
+    with Listing() as listing:
         assert listing.fill(photos) == len(photos)
         return list(listing.parts(bits))
 
 
-def test_every_photo_is_in_one_part_in_order(tmp_path: Path) -> None:
-    made = parts(PHOTOS, 4, tmp_path)
+def test_every_photo_is_in_one_part_in_order() -> None:
+    made = parts(PHOTOS, 4)
     assert [part.index for part in made] == list(range(16))
     found = [photo for part in made for photo in part.photos]
     assert sorted(found, key=lambda photo: photo.size) == PHOTOS
@@ -46,19 +46,19 @@ def test_every_photo_is_in_one_part_in_order(tmp_path: Path) -> None:
         assert 30 <= len(paths) <= 100
 
 
-def test_a_photo_stays_in_its_part_when_others_come_or_go(tmp_path: Path) -> None:
+def test_a_photo_stays_in_its_part_when_others_come_or_go() -> None:
     def part_of(photos: list[Found]) -> dict[Path, int]:
-        made = parts(photos, 4, tmp_path)
+        made = parts(photos, 4)
         return {photo.path: part.index for part in made for photo in part.photos}
 
     few, many = part_of(PHOTOS[::-3]), part_of(PHOTOS)
     assert few.items() <= many.items()
 
 
-def test_one_part_holds_all(tmp_path: Path) -> None:
-    (part,) = parts(PHOTOS, 0, tmp_path)
+def test_one_part_holds_all() -> None:
+    (part,) = parts(PHOTOS, 0)
     assert (part.index, len(part.photos)) == (0, 1000)
-    assert parts([], 3, tmp_path) == []
+    assert parts([], 3) == []
 
 
 @pytest.mark.parametrize(

@@ -348,8 +348,8 @@ def test_an_album_is_in_its_city_and_its_country() -> None:
     assert around(Album(None, "Atlantis", "Temple")) == [Album(None, "Atlantis", None)]
 
 
-def test_photos_count_in_all_albums_around_theirs(tmp_path: Path) -> None:
-    with PhotoIndex(tmp_path / "index.sqlite") as index:
+def test_photos_count_in_all_albums_around_theirs() -> None:
+    with PhotoIndex() as index:
         for number, (album, confidence, thumbnail) in enumerate(
             [
                 (TOWER, 0.8, "a"),

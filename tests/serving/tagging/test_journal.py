@@ -1,4 +1,4 @@
-"""The journal's file over time: of an older version, of a newer one, and what is no journal."""
+"""The journal's file over time: a library that moved, a full disk, and what is no journal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import TagConfig
@@ -16,9 +15,6 @@ from serving.champion import Loaded
 from serving.tagging.journal import Journal
 from serving.tagging.library import Found, Library
 from serving.tagging.tagger import JOURNAL, TagResult, tag_library
-
-NO_PHOTOS = 7
-WITHOUT_LEVEL = "UPDATE photos SET answer = json_remove(answer, '$.level') WHERE path < ?"
 
 
 @pytest.fixture
@@ -34,35 +30,6 @@ def change(config: TagConfig, *statements: str, **values: object) -> None:
     with closing(sqlite3.connect(Path(config.out) / JOURNAL)) as journal, journal:
         for statement in statements:
             journal.execute(statement, tuple(values.values()) if "?" in statement else ())
-
-
-def test_answers_without_a_level_are_asked_for_again(
-    config: TagConfig, loaded: Loaded, caplog: pytest.LogCaptureFixture
-) -> None:
-    run(config, loaded)
-    rows = pq.read_table(Path(config.out) / "tags.parquet").to_pylist()
-    # As the version before this one left it: no number, and the oldest answers without a level.
-    change(config, "PRAGMA user_version = 0", WITHOUT_LEVEL, path=b"2024")
-    assert run(config, loaded).recognised == 3
-    assert "3 photos are recognised again" in caplog.text
-    assert pq.read_table(Path(config.out) / "tags.parquet").to_pylist() == rows
-    assert run(config, loaded).recognised == 0
-
-
-def test_a_journal_that_lacks_nothing_is_only_given_its_number(
-    config: TagConfig, loaded: Loaded, caplog: pytest.LogCaptureFixture
-) -> None:
-    run(config, loaded)
-    change(config, "PRAGMA user_version = 0")
-    assert run(config, loaded).recognised == 0
-    assert "older version" not in caplog.text
-
-
-def test_a_journal_of_a_newer_version_is_left_alone(config: TagConfig, loaded: Loaded) -> None:
-    run(config, loaded)
-    change(config, "PRAGMA user_version = 99")
-    with pytest.raises(ValueError, match=r"newer version .*99.*update landmark-ml"):
-        run(config, loaded)
 
 
 def test_another_library_does_not_take_the_place_of_the_first(
