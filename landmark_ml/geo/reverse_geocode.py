@@ -14,15 +14,14 @@ import gzip
 import json
 import math
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.spatial import KDTree
 
-from landmark_ml.geo.gazetteer import chord_to_km, great_circle_km, km_to_chord
+from landmark_ml.geo.gazetteer import Place, chord_to_km, great_circle_km, km_to_chord
 from landmark_ml.inference.prediction import unit_vectors
 
 MAX_KM_TO_TOWN, MAX_KM_TO_COUNTRY, MAX_KM_TO_KNOWN = 50.0, 370.0, 1.0
@@ -42,57 +41,28 @@ class Location(NamedTuple):
     country_code: str | None
 
 
-@dataclass(frozen=True)
-class KnownPlace:
-    """A position whose city and country are given. They win within a kilometre of it."""
-
-    latitude: float
-    longitude: float
-    location: Location
-
-
-class KnownNames:
-    """What known places call countries and cities; the first place that names one counts."""
-
-    def __init__(self, known: Iterable[KnownPlace]) -> None:
-        self._countries: dict[str, str] = {}
-        self._cities: dict[tuple[str, str], list[KnownPlace]] = {}
-        for place in known:
-            city, country, code = place.location
-            if code and country:
-                self._countries.setdefault(code, country)
-            if code and city:
-                self._cities.setdefault((code, _plain(city)), []).append(place)
-
-    def country(self, code: str, otherwise: str | None) -> str | None:
-        """Name of the country with a code."""
-        return self._countries.get(code, otherwise)
-
-    def city(self, town: dict[str, Any]) -> str:
-        """Name of a town, in the spelling of a known place nearby if one has the same name."""
-        name: str = town["city"]
-        position = town["latitude"], town["longitude"]
-        for place in self._cities.get((town["country_code"], _plain(name)), ()):
-            km = great_circle_km(position, (place.latitude, place.longitude))
-            if km <= _MAX_KM_TO_NAMESAKE:
-                return place.location.city or name
-        return name
-
-
 class Towns:
-    """All populated places, searched on the sphere; `known` places come before them.
+    """All populated places, searched on the sphere; `known` places win within a kilometre of them.
 
-    names: what to call countries and cities that known places also name.
+    named: places whose names for countries and cities are used, the first that names one; None:
+    those of `known`.
     """
 
-    def __init__(self, known: Iterable[KnownPlace] = (), names: KnownNames | None = None) -> None:
-        self._known = list(known)
-        self._names = names or KnownNames(self._known)
+    def __init__(self, known: Sequence[Place] = (), named: Iterable[Place] | None = None) -> None:
+        self._known = known
         self._known_tree = (
-            KDTree(unit_vectors([(place.latitude, place.longitude) for place in self._known]))
-            if self._known
+            KDTree(unit_vectors([(place.latitude, place.longitude) for place in known]))
+            if known
             else None
         )
+        self._country_names: dict[str, str] = {}
+        self._named_cities: dict[tuple[str, str], list[Place]] = {}
+        for place in known if named is None else named:
+            if place.country_code and place.country:
+                self._country_names.setdefault(place.country_code, place.country)
+            if place.country_code and place.city:
+                key = place.country_code, _plain(place.city)
+                self._named_cities.setdefault(key, []).append(place)
         self._rows, self._tree, self._countries = _geonames()
 
     def find(self, latitude: float, longitude: float) -> Location:
@@ -107,13 +77,14 @@ class Towns:
         if self._known_tree is not None:
             chord, index = self._known_tree.query(point)
             if chord_to_km(float(chord)) <= MAX_KM_TO_KNOWN:
-                return self._known[index].location
+                place = self._known[int(index)]
+                return Location(place.city, place.country, place.country_code)
         chord, index = self._tree.query(point)
         nearest, km = self._rows[index], chord_to_km(float(chord))
         if km > MAX_KM_TO_COUNTRY:
             return Location(None, None, None)
         code = nearest["country_code"]
-        country = self._names.country(code, self._countries.get(code))
+        country = self._country_names.get(code, self._countries.get(code))
         if km > MAX_KM_TO_TOWN:
             return Location(None, country, code)
         town, strongest = nearest, 0.0
@@ -124,7 +95,17 @@ class Towns:
             attraction = row["population"] / max(km, 0.1) ** 2
             if row["country_code"] == code and km <= reach and attraction > strongest:
                 town, strongest = row, attraction
-        return Location(self._names.city(town), country, code)
+        return Location(self._city_name(town), country, code)
+
+    def _city_name(self, town: dict[str, Any]) -> str:
+        """Name of a town, in the spelling of a named place nearby if one has the same name."""
+        name: str = town["city"]
+        position = town["latitude"], town["longitude"]
+        for place in self._named_cities.get((town["country_code"], _plain(name)), ()):
+            km = great_circle_km(position, (place.latitude, place.longitude))
+            if km <= _MAX_KM_TO_NAMESAKE:
+                return place.city or name
+        return name
 
 
 @functools.cache

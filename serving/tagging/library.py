@@ -17,7 +17,7 @@ from landmark_ml.config import user_path
 from landmark_ml.console import listed
 from landmark_ml.files import is_of_the_system
 from landmark_ml.geo.gazetteer import Gazetteer, Place
-from landmark_ml.geo.reverse_geocode import KnownNames, KnownPlace, Location, Towns
+from landmark_ml.geo.reverse_geocode import Towns
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, read_at_most
 from landmark_ml.inference.prediction import Prediction, refused
 from landmark_ml.inference.predictor import Predictor
@@ -257,27 +257,19 @@ class PhotoLocations:
 
     def __init__(self, predictor: Predictor, places: Iterable[Place] = ()) -> None:
         # A place of coordinates alone says less than the towns do.
-        models = [
-            KnownPlace(
-                place["latitude"],
-                place["longitude"],
-                Location(place["city"], place["country"], place["country_code"]),
-            )
-            for place in predictor.metadata.places
-            if place is not None and place["country"]
-        ]
-        given = [_known(place) for place in places if place.country]
-        self._known = given + models
-        self._names = KnownNames([*models, *given, *map(_known, Gazetteer.load().places())])
+        models = [Place(**place) for place in predictor.metadata.places if place]
+        given = [place for place in places if place.country]
+        self._known = given + [place for place in models if place.country]
+        self._named = [*models, *given, *Gazetteer.load().places()]
         self.country_codes = {
-            known.location.country: known.location.country_code
+            known.country: known.country_code
             for known in self._known
-            if known.location.country and known.location.country_code
+            if known.country and known.country_code
         }
 
     @functools.cached_property
     def _towns(self) -> Towns:
-        return Towns(self._known, self._names)
+        return Towns(self._known, self._named)
 
     def apply(self, answers: Iterable[Tagged]) -> Iterator[Tagged]:
         """Yield answers, with city and country of the photo's own position where it has one."""
@@ -291,8 +283,3 @@ class PhotoLocations:
             if found.country and found.country_code:
                 self.country_codes.setdefault(found.country, found.country_code)
             yield Tagged(photo.path, {**answer, "city": found.city, "country": found.country})
-
-
-def _known(place: Place) -> KnownPlace:
-    location = Location(place.city, place.country, place.country_code)
-    return KnownPlace(place.latitude, place.longitude, location)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from landmark_ml.geo.reverse_geocode import KnownNames, KnownPlace, Location, Towns
+from landmark_ml.geo.gazetteer import Place
+from landmark_ml.geo.reverse_geocode import Location, Towns
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +48,14 @@ def test_there_is_no_city_in_the_desert_and_no_country_at_sea(towns: Towns) -> N
 
 
 def test_a_known_place_wins_nearby() -> None:
-    own = Location("Our village", "France", "FR")
-    towns = Towns([KnownPlace(48.8584, 2.2945, own)])
-    assert towns.find(48.859, 2.295) == own
+    towns = named(48.8584, 2.2945, "Our village", "France", "FR")
+    assert towns.find(48.859, 2.295) == ("Our village", "France", "FR")
     assert towns.find(48.87, 2.33).city == "Paris"
 
 
 def named(latitude: float, longitude: float, city: str, country: str, code: str) -> Towns:
     """Towns that know the names of one place."""
-    return Towns([KnownPlace(latitude, longitude, Location(city, country, code))])
+    return Towns([Place("A landmark", city, country, code, latitude, longitude)])
 
 
 def test_a_country_is_called_as_known_places_call_it(towns: Towns) -> None:
@@ -66,8 +66,8 @@ def test_a_country_is_called_as_known_places_call_it(towns: Towns) -> None:
 
 
 def test_the_first_that_names_a_country_counts() -> None:
-    places = [KnownPlace(0, 0, Location(None, name, "KR")) for name in ("Korea", "South Korea")]
-    assert Towns(names=KnownNames(places)).find(35.18, 129.07).country == "Korea"
+    places = [Place("A landmark", None, name, "KR", 0, 0) for name in ("Korea", "South Korea")]
+    assert Towns(named=places).find(35.18, 129.07).country == "Korea"
 
 
 @pytest.mark.parametrize(
