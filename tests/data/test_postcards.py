@@ -113,23 +113,6 @@ def test_a_second_call_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("quick")
-def test_other_parameters_replace_the_folder(tmp_path: Path) -> None:
-    folder = write_postcards(tmp_path / "cards", **SMALL)
-    write_postcards(folder, per_class=1, not_landmarks=0, test_per_class=0)
-    assert len(_contents(folder)) == 12
-    assert [p.name for p in tmp_path.iterdir()] == ["cards"]
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_folder_that_lost_a_picture_is_drawn_again(tmp_path: Path) -> None:
-    folder = write_postcards(tmp_path / "cards", **SMALL)
-    before = _contents(folder)
-    next((folder / "train").rglob("*.jpg")).unlink()
-    write_postcards(folder, **SMALL)
-    assert _contents(folder) == before
-
-
-@pytest.mark.usefixtures("quick")
 def test_an_interruption_leaves_no_folder_and_the_next_call_completes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,47 +122,6 @@ def test_an_interruption_leaves_no_folder_and_the_next_call_completes(
             write_postcards(tmp_path / "cards", **SMALL)
     assert list(tmp_path.iterdir()) == []
     assert len(_contents(write_postcards(tmp_path / "cards", **SMALL))) == 39
-
-
-@pytest.mark.usefixtures("quick")
-def test_an_interrupted_replacement_leaves_the_old_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = write_postcards(tmp_path / "cards", per_class=1, not_landmarks=0, test_per_class=0)
-    before = _contents(folder)
-    monkeypatch.setattr(postcards, "draw_postcard", _interrupt_after(4))
-    with pytest.raises(KeyboardInterrupt):
-        write_postcards(folder, **SMALL)
-    assert _contents(folder) == before
-    assert [p.name for p in tmp_path.iterdir()] == ["cards"]
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_damaged_marker_means_drawing_again(tmp_path: Path) -> None:
-    folder = write_postcards(tmp_path / "cards", per_class=1, not_landmarks=0, test_per_class=0)
-    (folder / postcards.MARKER).write_bytes(b"\xff{")
-    next(folder.rglob("*.jpg")).write_bytes(b"")
-    write_postcards(folder, per_class=1, not_landmarks=0, test_per_class=0)
-    assert all(_contents(folder).values())
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_folder_that_lost_its_marker_is_drawn_again(tmp_path: Path) -> None:
-    folder = write_postcards(tmp_path / "cards", **SMALL)
-    (folder / postcards.MARKER).unlink()
-    write_postcards(folder, per_class=1, not_landmarks=0, test_per_class=0)
-    assert len(_contents(folder)) == 12
-
-
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("name", ["train/00.Big_Ben/holiday.jpg", "notes.txt"])
-def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path, name: str) -> None:
-    folder = write_postcards(tmp_path / "cards", **SMALL)
-    (folder / name).write_bytes(b"mine")
-    with pytest.raises(ValueError, match=f"{name} in it is not a postcard"):
-        write_postcards(folder, per_class=1)
-    assert (folder / name).read_bytes() == b"mine"
-    assert len(_contents(folder)) >= 39
 
 
 def test_a_folder_another_process_completed_meanwhile_is_kept(
@@ -193,11 +135,6 @@ def test_a_folder_another_process_completed_meanwhile_is_kept(
 
     monkeypatch.setattr(postcards, "draw_postcard", race)
     assert (write_postcards(tmp_path / "cards", **SMALL) / ".theirs").exists()
-
-
-def test_a_negative_count_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="per_class is -1"):
-        write_postcards(tmp_path / "cards", per_class=-1)
 
 
 def _blank(*_: object) -> Image.Image:
