@@ -39,7 +39,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import logging
-import math
 import os
 import shlex
 import socket
@@ -81,7 +80,7 @@ _SENTENCES: dict[str, str] = {
     "observe": "The alias champion was moved outside this history, to {champion}.",
     "refuse": "Version {version} was refused.",
 }
-_NEWEST, _ALL = 20, 1000
+_MOST_ENTRIES = 10_000
 _MARK = "moving."
 _FORGET_SECONDS = 600.0
 
@@ -132,20 +131,18 @@ def history_name(name: str) -> str:
     return name + HISTORY_SUFFIX
 
 
-def counted(entries: Sequence[Entry], known: int = 0) -> list[Entry]:
+def counted(entries: Sequence[Entry]) -> list[Entry]:
     """Moves that changed the champion, of entries in order.
 
     A move counts when it is based on the last one that counted. If its base was deleted from the
-    registry it counts too: its writer saw what can no longer be read. known: number of a move that
-    counts although the entries before it are not given.
+    registry it counts too: its writer saw what can no longer be read.
     """
     numbers = {entry.number for entry in entries}
     moves: list[Entry] = []
     for entry in entries:
         last = moves[-1].number if moves else 0
         base_deleted = entry.based_on > last and entry.based_on not in numbers
-        follows = entry.is_move and (entry.based_on == last or base_deleted)
-        if follows or entry.number == known:
+        if entry.is_move and (entry.based_on == last or base_deleted):
             moves.append(entry)
     return moves
 
@@ -244,26 +241,18 @@ class AliasHistory:
 
     def entries(self) -> list[Entry]:
         """All entries, the oldest first; those deleted from the registry are missing."""
-        return list(self._newest_first(_ALL))[::-1]
-
-    def moves(self, since: int | None = None) -> list[Entry]:
-        """Moves that count, the oldest first, from one that is known to count on.
-
-        since: number of that move, 0: read the whole history. None: the move that the newest entry
-        is based on, which counted when that entry was written. So the last move is always among
-        them, and only the end of a long history is read.
-        """
-        read: list[Entry] = []
-        for entry in self._newest_first(_NEWEST):
-            since = entry.based_on if since is None else since
-            read.append(entry)
-            if entry.number == since:
-                break
-        return counted(read[::-1], since or 0)
+        found = self._client.search_model_versions(
+            f"name = '{history_name(self.name)}'",
+            order_by=["version_number DESC"],
+            max_results=_MOST_ENTRIES,
+        )
+        read = [entry for version in reversed(found) if (entry := _from_version(version))]
+        # The first histories did not carry the creation time.
+        return [entry for entry in read if entry.model_created in ("", self._model_created())]
 
     def head(self) -> Entry:
         """The last move that counts, `NO_MOVE` where there is none."""
-        return next(reversed(self.moves()), NO_MOVE)
+        return next(reversed(counted(self.entries())), NO_MOVE)
 
     def append(self, entry: Entry) -> Entry:
         """Sign an entry, write it and return it with its number; it need not count."""
@@ -293,13 +282,13 @@ class AliasHistory:
     def _append_and_follow(self, entry: Entry) -> Entry:
         with self._mark():
             written = self.append(entry)
-            if all(move.token != written.token for move in self.moves(entry.based_on)):
+            if all(move.token != written.token for move in counted(self.entries())):
                 raise self._conflict(entry)
             self._follow()
         return written
 
     def _conflict(self, entry: Entry) -> ConflictError:
-        moves = self.moves(entry.based_on)
+        moves = counted(self.entries())
         first = [move for move in moves if move.number > entry.based_on]
         done = " ".join(f"{move.sentence} ({move.by}, {move.at})" for move in first)
         return ConflictError(
@@ -373,29 +362,6 @@ class AliasHistory:
             f"name = '{self.name}'", order_by=["version_number DESC"], max_results=1
         )
         return int(found[0].version) if found else 0
-
-    def _newest_first(self, page_size: int) -> Iterator[Entry]:
-        token: str | None = None
-        last = math.inf
-        while True:
-            page = self._client.search_model_versions(
-                f"name = '{history_name(self.name)}'",
-                order_by=["version_number DESC"],
-                max_results=page_size,
-                page_token=token,
-            )
-            for version in page:
-                # An entry appended meanwhile shifts one that was read into the next page.
-                if int(version.version) >= last:
-                    continue
-                last = int(version.version)
-                entry = _from_version(version)
-                # The first histories did not carry the creation time.
-                if entry and entry.model_created in ("", self._model_created()):
-                    yield entry
-            token = page.token
-            if not token:
-                return
 
     @contextlib.contextmanager
     def _mark(self) -> Iterator[None]:
