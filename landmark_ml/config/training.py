@@ -87,7 +87,9 @@ class TrainConfig(DataConfig):
         "tf_efficientnet_lite0", "timm model name, `landmark_cnn`, or several joined by `+`"
     )
     weights: str = _network(
-        "pretrained", "`pretrained`, `random`, or a local .pth/.safetensors file of the backbone"
+        "pretrained",
+        "`pretrained`, `random`, a local .pth/.safetensors file of the backbone, or what another"
+        " run learned: `runs:/ID` or `models:/landmarks@champion`",
     )
     resolution: int = _network(
         0, "side of the square the network sees; 0: that of the backbone", unit="px"

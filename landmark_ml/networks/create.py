@@ -8,13 +8,16 @@ import hashlib
 import importlib.util
 import logging
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Self
 
+import mlflow
 import timm
 import torch
+from mlflow.exceptions import MlflowException
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.data import resolve_data_config
@@ -247,6 +250,10 @@ PACKAGED_WEIGHTS = {
 }
 
 
+WEIGHTS_FILE = "weights.safetensors"
+"""Artifact of a run: the weights of its network under torch's names, classifier included."""
+
+
 class WeightsError(ValueError):
     """No usable pretrained weights; the message names every way to provide them."""
 
@@ -254,13 +261,17 @@ class WeightsError(ValueError):
 def load_weights(network: nn.Module, backbone: str, weights: str, place: int = 0) -> None:
     """Load weights into a timm network, classifier included.
 
-    weights: `pretrained` (an installed package, else timm's hub), `random` (left as initialised)
-    or the path of a .pth or .safetensors file with a state dict: of this network, or of one of our
-    runs, where it stood at this place among the joined.
+    weights: `pretrained` (an installed package, else timm's hub), `random` (left as initialised),
+    the path of a .pth or .safetensors file with a state dict, or a run or model of ours, such as
+    `runs:/ID` or `models:/landmarks@champion`, where it stood at this place among the joined.
 
-    Raises WeightsError when nothing provides them or a file does not fit the network.
+    Raises WeightsError when nothing provides them or they do not fit the network.
     """
     if weights == "random":
+        return
+    if weights.startswith(("runs:/", "models:/")):
+        with tempfile.TemporaryDirectory() as scratch:
+            _load_file(network, _fetch(weights, scratch), place)
         return
     if weights != "pretrained":
         _load_file(network, user_path(weights), place)
@@ -333,6 +344,24 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return dict(state.get("state_dict", state))
 
 
+def _fetch(address: str, scratch: str) -> Path:
+    """Copy the weights that a run logged into a folder."""
+    try:
+        run_id: str | None = address.removeprefix("runs:/")
+        if address.startswith("models:/"):
+            run_id = mlflow.models.get_model_info(address).run_id
+        return Path(
+            mlflow.artifacts.download_artifacts(
+                run_id=run_id, artifact_path=WEIGHTS_FILE, dst_path=scratch
+            )
+        )
+    except (MlflowException, OSError) as error:
+        raise WeightsError(
+            f"weights {address!r} cannot be read: {error}; give the address of a run or a model"
+            f" that logged {WEIGHTS_FILE}, such as models:/landmarks@champion"
+        ) from error
+
+
 def _conversion(network: nn.Module) -> Callable[..., dict[str, Tensor]] | None:
     """What timm does to the weights of an architecture: other names, another input size."""
     return getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
@@ -352,6 +381,6 @@ def _load_file(network: nn.Module, path: Path, place: int) -> None:
     if lacking:
         raise WeightsError(
             f"weights file {path} does not fit the network: {', '.join(lacking[:3])} missing or of"
-            " another shape; give the backbone the file was saved from"
+            " another shape; give the backbone that the weights are of"
         )
     network.load_state_dict(fits, strict=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import mlflow
 from mlflow.models.model import ModelInfo
+from safetensors.torch import save_model
 
 from landmark_ml.config import DataConfig, TrainConfig, user_path
 from landmark_ml.console import counted
@@ -20,7 +21,12 @@ from landmark_ml.data.opening import find_root, open_dataset
 from landmark_ml.evaluation.judge import judge
 from landmark_ml.figures.results import PHASE_EPOCH, learning_curves
 from landmark_ml.geo.gazetteer import Gazetteer
-from landmark_ml.networks.create import LandmarkNetwork, check_known, create_model
+from landmark_ml.networks.create import (
+    WEIGHTS_FILE,
+    LandmarkNetwork,
+    check_known,
+    create_model,
+)
 from landmark_ml.networks.export import calibrate, compare_precisions, export_network
 from landmark_ml.networks.rejection import LeftOut, fit_rejection
 from landmark_ml.registry.register import Registered, load_served, log_model, register
@@ -153,6 +159,9 @@ def run_training(
             facts = reporting.NetworkFacts.of(model, folder, rejection)
             example = dataset.landmarks("test")[0].path.read_bytes()
             logged = log_model(folder, example, reporting.model_params(config, facts))
+            weights = str(Path(scratch) / WEIGHTS_FILE)
+            save_model(model.network, weights)
+            mlflow.log_artifact(weights)
 
         # What is tested is the logged model, through its own predict.
         logger.info("judging the logged model on %s", counted(len(dataset.test), "test photo"))
