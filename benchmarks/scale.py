@@ -49,7 +49,9 @@ def scan(count: int, folder: Path) -> None:
     with measured("list folders"):
         classes, files = list_folder(root)
     with measured("read photos"):
-        photos = [item.photo for item in read_and_group(files, grouping="none")[0]]
+        photos = [item.photo for item in read_and_group(files, folder, grouping="none")[0]]
+    with measured("read them again"):
+        read_and_group(files, folder, grouping="none")
     with measured("near-duplicates"):
         groups = group_near_duplicates(photos).tolist()
     with measured("splits"):

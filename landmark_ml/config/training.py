@@ -36,12 +36,24 @@ AUTO_STAGES = -1
 class DataConfig(Configuration):
     """Which photos, and how they are split."""
 
-    data: str = _photos("postcards", "`postcards`, `udacity50` or a folder of class folders")
+    data: str = _photos(
+        "postcards",
+        "`postcards`, `udacity50`, a folder of class folders or a table, .csv or .parquet",
+    )
     not_landmarks: str = _photos(
         "", "folder of photos that show no landmark; empty: `not_landmarks/` in or beside the data"
     )
     places: str = _photos(
         "", "CSV of places that override the built-in gazetteer; empty: `places.csv` in the data"
+    )
+    min_photos: int = _photos(
+        1, "landmarks with fewer photos are left out", POSITIVE, unit="photos"
+    )
+    max_landmarks: int = _photos(
+        0, "take the landmarks with the most photos only; 0: all", unit="landmarks"
+    )
+    country: str = _photos(
+        "", "take the landmarks of one country only: its name or two-letter code"
     )
     val_fraction: float = _photos(
         0.15, "share of training photos to validate on; of `not_landmarks` always 15%", SHARE

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +33,7 @@ class Photo:
     width and height are those of the full-size upright photo, in pixels. fingerprint: what
     `near_duplicates` compares; empty in a dataset read from a manifest of schema version 1. visit:
     short hash of the camera and the day; empty when they are not known or photos are not grouped
-    by them.
+    by them. position: (latitude, longitude) in degrees where its EXIF or its table tells.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Photo:
     height: int
     fingerprint: bytes = field(default=b"", repr=False)
     visit: str = ""
+    position: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,11 @@ class Dataset:
         """Number of landmarks; distractors are not a class."""
         return len(self.classes)
 
+    @property
+    def photos(self) -> tuple[Photo, ...]:
+        """The photos of all splits."""
+        return (*self.train, *self.val, *self.test)
+
     def split(self, split: Split) -> tuple[Photo, ...]:
         """Every photo of a split, distractors included."""
         photos: tuple[Photo, ...] = getattr(self, split)
@@ -96,10 +103,22 @@ class Dataset:
         return {name: counts[label] for label, name in enumerate(self.classes)}
 
 
+def visit_of(camera: str, taken: datetime) -> str:
+    """Short hash of a camera and the day of a photo; empty where the clock was never set."""
+    # A camera whose clock was never set starts at a first of January.
+    if (taken.month, taken.day) == (1, 1):
+        return ""
+    # A visit may go on past midnight.
+    return short_hash([f"{camera} {(taken - timedelta(hours=_DAY_STARTS)).date()}"])
+
+
 def label_name(label: int, classes: Sequence[str]) -> str:
     """Class name of a label; empty for `NOT_A_LANDMARK`."""
     return "" if label == NOT_A_LANDMARK else classes[label]
 
+
+_DAY_STARTS = 4
+"""Hour at which the next visit starts, local time."""
 
 MANIFEST = "split_manifest.json"
 """Name of the manifest among the artifacts of a run."""
@@ -115,15 +134,16 @@ def split_digest(photos: Sequence[Photo], classes: Sequence[str]) -> str:
     Two evaluations with the same digest of their test photos were scored on the same questions.
     """
     rows = sorted(f"{photo.sha256}\t{label_name(photo.label, classes)}" for photo in photos)
-    return _digest([*classes, "", *rows])
+    return short_hash([*classes, "", *rows])
 
 
 def manifest_digest(dataset: Dataset) -> str:
     """Short hash over (content, label, split) of every assigned photo, and the class order."""
-    return _digest([split_digest(dataset.split(split), dataset.classes) for split in SPLITS])
+    return short_hash([split_digest(dataset.split(split), dataset.classes) for split in SPLITS])
 
 
-def _digest(rows: Sequence[str]) -> str:
+def short_hash(rows: Sequence[str]) -> str:
+    """Half of the sha256 of some lines, as 16 hexadecimal digits."""
     return hashlib.sha256("\n".join(rows).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 

@@ -18,15 +18,15 @@ from landmark_ml.geo.gazetteer import OWN_PLACES
 
 logger = logging.getLogger(__name__)
 
-_DISTRACTORS = "not_landmarks"
-_SPLIT_OF: dict[str, Split] = {
+DISTRACTORS = "not_landmarks"
+SPLIT_OF: dict[str, Split] = {
     "train": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
     "test": "test",
 }
-_LIKE_SPLITS = frozenset({*_SPLIT_OF, "training", "testing"})
+_LIKE_SPLITS = frozenset({*SPLIT_OF, "training", "testing"})
 _NUMBER = re.compile(r"^\d+\.\s*(?=\S)")
 # Videos, and what cameras, phones and tagging programs lay beside photos.
 _VIDEOS = frozenset({".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
@@ -35,11 +35,17 @@ _SIDECARS = frozenset({".aae", ".csv", ".html", ".json", ".md", ".txt", ".xml", 
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """A file of a class folder; given: the split its folder is in, None to assign one later."""
+    """A file of a class folder or table.
+
+    given: the split its folder or row says, None to assign one later. position, visit: as those of
+    `Photo`, where a table tells them.
+    """
 
     path: Path
     label: int
     given: Split | None
+    position: tuple[float, float] | None = None
+    visit: str = ""
 
 
 def class_name(folder: str) -> str:
@@ -48,14 +54,11 @@ def class_name(folder: str) -> str:
     return text.replace("_", " ").strip() or folder
 
 
-def list_folder(
-    root: Path, not_landmarks: Path | None = None
-) -> tuple[tuple[str, ...], list[ListedFile]]:
+def list_folder(root: Path) -> tuple[tuple[str, ...], list[ListedFile]]:
     """List a dataset folder: `train/<class>/…` with optional test and val, or `<class>/…` alone.
 
-    Returns the classes in label order and every file under them. Distractors come from
-    `not_landmarks` when given, else from `not_landmarks/` inside root or beside it. Raises
-    ValueError for a layout that no dataset can be made of.
+    Returns the classes in label order and every file under them. Raises ValueError for a layout
+    that no dataset can be made of.
     """
     given = _given_splits(root)
     train_root = given.get("train", root)
@@ -67,7 +70,7 @@ def list_folder(
             f"{train_root} holds {len(train)} class folders and at least 2 are needed;"
             f" expected train/<class>/photo.jpg or <class>/photo.jpg{hint}"
         )
-    classes = tuple(train)
+    labels = {name: label for label, name in enumerate(train)}
     files: list[ListedFile] = []
     for label, folder in enumerate(train.values()):
         files += _list_class(folder, label, None)
@@ -77,15 +80,15 @@ def list_folder(
         found = _class_folders(given[split])
         if not found:
             raise ValueError(f"{given[split]} holds no class folders: fill it or remove it")
-        unknown = [name for name in found if name not in classes]
+        unknown = [name for name in found if name not in labels]
         if unknown:
             raise ValueError(
                 f"{given[split]} holds classes that train lacks: {', '.join(unknown[:5])}"
                 f" ({len(unknown)} in all); add them to train or remove them"
             )
         for name, folder in found.items():
-            files += _list_class(folder, classes.index(name), split)
-    return classes, files + _list_distractors(root, not_landmarks)
+            files += _list_class(folder, labels[name], split)
+    return tuple(train), files
 
 
 def _given_splits(root: Path) -> dict[Split, Path]:
@@ -96,17 +99,17 @@ def _given_splits(root: Path) -> dict[Split, Path]:
         if plain not in _LIKE_SPLITS:
             continue
         # Where the file system ignores case, `Train` is `train`.
-        if plain not in _SPLIT_OF or not (root / plain).is_dir():
+        if plain not in SPLIT_OF or not (root / plain).is_dir():
             raise ValueError(
                 f"{path} looks like a split and not like a landmark: rename it to train, test or"
                 " val"
             )
-        if (path / _DISTRACTORS).is_dir():
+        if (path / DISTRACTORS).is_dir():
             raise ValueError(
-                f"{path / _DISTRACTORS} is not a class: move it to {root / _DISTRACTORS}, from"
+                f"{path / DISTRACTORS} is not a class: move it to {root / DISTRACTORS}, from"
                 " where its photos are assigned to all splits"
             )
-        other = given.setdefault(_SPLIT_OF[plain], path)
+        other = given.setdefault(SPLIT_OF[plain], path)
         if other != path:
             raise ValueError(f"{root} holds {other.name} and {path.name}: keep one of them")
     if given and "train" not in given:
@@ -115,15 +118,19 @@ def _given_splits(root: Path) -> dict[Split, Path]:
     return given
 
 
-def _list_distractors(root: Path, given: Path | None) -> list[ListedFile]:
-    candidates = [given] if given else [root / _DISTRACTORS, root.parent / _DISTRACTORS]
+def list_distractors(root: Path, given: Path | None) -> list[ListedFile]:
+    """List the photos of no landmark: those of `given`, else of `not_landmarks/` in or beside root.
+
+    Raises ValueError for a given folder that is not there.
+    """
+    candidates = [given] if given else [root / DISTRACTORS, root.parent / DISTRACTORS]
     folder = next((place for place in candidates if place.is_dir()), None)
     if folder:
         logger.info("photos without a landmark are taken from %s", folder)
         return _list_class(folder, NOT_A_LANDMARK, None)
     if given:
         raise ValueError(f"not_landmarks {given} is not a folder: give one that exists")
-    logger.info("no %s folder inside or beside %s", _DISTRACTORS, root)
+    logger.info("no %s folder inside or beside %s", DISTRACTORS, root)
     return []
 
 
@@ -133,7 +140,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     spelled: dict[str, Path] = {}
     loose = []
     for path in sorted(folder.iterdir(), key=lambda path: unicodedata.normalize("NFC", path.name)):
-        if is_of_the_system(path.name) or path.name in (_DISTRACTORS, OWN_PLACES):
+        if is_of_the_system(path.name) or path.name in (DISTRACTORS, OWN_PLACES):
             continue
         if not path.is_dir():
             loose.append(path.name)

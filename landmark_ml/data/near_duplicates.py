@@ -1,4 +1,4 @@
-"""Read every photo of a dataset once, group those that are the same picture, find those learned.
+"""Group the photos that are the same picture, and find those that a model has learned.
 
 One picture is the same bytes, re-encoded, resized or retouched. It is found in two steps, for
 precision at the size of a whole dataset: a difference hash names candidate pairs, then the fine
@@ -9,54 +9,31 @@ saved twice, and two empty skies, which have none, are never taken for one pictu
 from __future__ import annotations
 
 import base64
-import hashlib
-import io
 import json
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
-from scipy.ndimage import uniform_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from landmark_ml.console import Bar, counted
 from landmark_ml.data.dataset import Photo, Split, UnreadablePhoto
 from landmark_ml.data.folders import ListedFile
-from landmark_ml.inference.photos import PhotoError, decode_photo, read_capture, read_photo
+from landmark_ml.data.scanning import DETAIL_STEP, FINGERPRINT_BYTES, HASH_BYTES, read_photos
 from landmark_ml.inference.runtime import usable_cpus
 
 logger = logging.getLogger(__name__)
-
-_DECODED_PIXELS = 64
-"""Least short side to decode a photo at, in pixels: plenty for a fingerprint."""
-
-_DAY_STARTS = 4
-"""Hour at which the next visit starts, local time."""
 
 # Chosen by eye on web photos of 50 landmarks and on copies made of them: pairs within both bounds
 # are one picture; a copy cropped by 3 % on each side, or by 5 % on one, stays within them.
 MAX_DISTANCE = 56
 MIN_AGREEMENT = 0.5
-FINGERPRINT_BYTES = 320
-_HASH_BYTES = 32
-_THUMBNAIL_SIDE = 32
-_DETAIL_CELLS = 9
-_LEAST_DETAIL = 1.5
-"""Detail, as a standard deviation in grey levels, below which a picture counts as empty."""
-# Detail is kept in 4 bits a cell, in steps of half its standard deviation. On the same web photos
-# and copies, 4,268 of the 4,270 pairs found with unrounded detail are found, and no other.
-_DETAIL_STEP = 0.5
-_LARGEST_STEP = 7
 # Chosen on made-up hashes that are alike as those of photos are, with copies of them.
 ORDERS = 256
 """Orders that hashes are sorted in; each may bring pairs together that no other did."""
@@ -83,20 +60,17 @@ class GroupedPhoto:
 
 
 def read_and_group(
-    files: Sequence[ListedFile], threads: int = 0, grouping: str = "visits"
+    files: Sequence[ListedFile], cache: Path, threads: int = 0, grouping: str = "visits"
 ) -> tuple[list[GroupedPhoto], list[UnreadablePhoto]]:
-    """Decode every file, on all cores or `threads`, and group the same pictures; order is kept.
+    """Read every file as `read_photos` does, and group the same pictures; order is kept.
 
-    grouping: `visits` also notes the visit of each photo, with `none` only photos of the same bytes
+    grouping: `visits` also keeps the visit of each photo, with `none` only photos of the same bytes
     are one group.
     """
-    # Decoding and hashing release the interpreter lock, so threads keep every core busy.
-    with ThreadPoolExecutor(threads or usable_cpus()) as pool:
-        reading = pool.map(partial(_read_file, visits=grouping == "visits"), files)
-        results = list(Bar(reading, total=len(files), desc="reading photos", unit=" photos"))
+    results = read_photos(files, cache, threads)
     unreadable = [result for result in results if isinstance(result, UnreadablePhoto)]
     read = [
-        (result, file.given)
+        (result if grouping == "visits" else replace(result, visit=""), file.given)
         for file, result in zip(files, results, strict=True)
         if not isinstance(result, UnreadablePhoto)
     ]
@@ -112,66 +86,6 @@ def read_and_group(
         for (photo, given), group in zip(read, groups, strict=True)
     ]
     return grouped, unreadable
-
-
-def _read_file(file: ListedFile, visits: bool) -> Photo | UnreadablePhoto:
-    try:
-        data = read_photo(file.path)
-        picture = decode_photo(data, min_side=_DECODED_PIXELS)
-    except PhotoError as error:
-        return UnreadablePhoto(file.path, error.code, error.reason)
-    except OSError as error:
-        return UnreadablePhoto(file.path, "unreadable", error.strerror or str(error))
-    width, height = picture.size
-    # A JPEG may have been decoded at a reduced scale; its header has the full size.
-    if data.startswith(b"\xff\xd8\xff"):
-        stored = JpegImageFile(io.BytesIO(data)).size
-        # The decoded picture is upright; the stored one may lie on its side.
-        turned = (width - height) * (stored[0] - stored[1]) < 0
-        width, height = stored[::-1] if turned else stored
-    content = hashlib.sha256(data).hexdigest()
-    visit = _visit(data) if visits else ""
-    return Photo(file.path, file.label, content, width, height, fingerprint(picture), visit)
-
-
-def _visit(data: bytes) -> str:
-    """Short hash of a photo's camera and day; empty when its EXIF does not tell both."""
-    captured = read_capture(data)
-    if captured is None:
-        return ""
-    camera, taken = captured
-    # A camera whose clock was never set starts at a first of January.
-    if (taken.month, taken.day) == (1, 1):
-        return ""
-    # A visit may go on past midnight.
-    day = (taken - timedelta(hours=_DAY_STARTS)).date()
-    return hashlib.sha256(f"{camera} {day}".encode()).hexdigest()[:16]
-
-
-def fingerprint(image: Image.Image) -> bytes:
-    """Compute what brightness, size and encoding of a picture hardly change, in 320 bytes.
-
-    256 bits of difference hash: 128 say whether a cell is brighter than the one to its left, 128
-    than the one above. Then the detail of a thumbnail without its border and broad shading, 24 x 24
-    cells of 4 bits. Method of the hash: Krawetz, "Kind of Like That" (2013).
-    """
-    grey = image.convert("L")
-    across, down = (
-        np.asarray(grey.convert("F").resize(size, Image.Resampling.BOX), dtype=np.float32)
-        for size in ((9, 16), (16, 9))
-    )
-    brighter = [(across[:, 1:] > across[:, :-1]).ravel(), (down[1:] > down[:-1]).ravel()]
-    thumbnail = grey.resize((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE), Image.Resampling.BOX)
-    detail = np.asarray(thumbnail, dtype=np.float32)
-    detail = detail - uniform_filter(detail, _DETAIL_CELLS)
-    # Near the border the mean is one-sided, and would leave shading in.
-    border = _DETAIL_CELLS // 2
-    detail = detail[border:-border, border:-border].ravel()
-    detail = detail - detail.mean()
-    steps = np.rint(detail / (_DETAIL_STEP * max(detail.std(), _LEAST_DETAIL)))
-    levels = (steps.clip(-_LARGEST_STEP, _LARGEST_STEP) + 8).astype(np.uint8)
-    packed = levels[::2] << 4 | levels[1::2]
-    return np.packbits(np.concatenate(brighter)).tobytes() + bytes(packed)
 
 
 def group_near_duplicates(photos: Sequence[Photo]) -> NDArray[np.int64]:
@@ -270,7 +184,7 @@ def _stack(photos: Sequence[Photo]) -> NDArray[np.uint8]:
 
 
 def _hashes(prints: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    return np.ascontiguousarray(prints[:, :_HASH_BYTES]).view(np.uint64)
+    return np.ascontiguousarray(prints[:, :HASH_BYTES]).view(np.uint64)
 
 
 def _near_hashes(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
@@ -322,8 +236,8 @@ def _agreeing(prints: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np
     """Those pairs of fingerprints whose detail correlates enough."""
     agreeing = np.zeros(len(pairs), dtype=bool)
     for start in range(0, len(pairs), CHECKED_PAIRS):
-        left, right = (prints[row, _HASH_BYTES:] for row in pairs[start : start + CHECKED_PAIRS].T)
+        left, right = (prints[row, HASH_BYTES:] for row in pairs[start : start + CHECKED_PAIRS].T)
         products = _PRODUCTS[left.astype(np.uint16) << 8 | right].sum(axis=1, dtype=np.int32)
-        least = MIN_AGREEMENT * 2 * left.shape[1] / _DETAIL_STEP**2
+        least = MIN_AGREEMENT * 2 * left.shape[1] / DETAIL_STEP**2
         agreeing[start : start + CHECKED_PAIRS] = products >= least
     return pairs[agreeing]

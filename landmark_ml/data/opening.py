@@ -1,4 +1,4 @@
-"""Open a dataset by name or folder: find it, read its photos, group copies, assign splits."""
+"""Open a dataset by name, folder or table: read and group its photos, assign splits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock
@@ -13,11 +14,13 @@ from filelock import FileLock
 from landmark_ml.config import DataConfig, user_path
 from landmark_ml.console import counted, listed
 from landmark_ml.data import postcards
-from landmark_ml.data.dataset import SPLITS, Dataset
+from landmark_ml.data.dataset import NOT_A_LANDMARK, SPLITS, Dataset
 from landmark_ml.data.download import download, unpack_zip
-from landmark_ml.data.folders import list_folder
+from landmark_ml.data.folders import ListedFile, list_distractors, list_folder
 from landmark_ml.data.near_duplicates import read_and_group
+from landmark_ml.data.places import place_landmarks
 from landmark_ml.data.splits import Fractions, split_again, split_photos
+from landmark_ml.data.tables import GLDV2_CATEGORIES, list_gldv2, list_table
 from landmark_ml.files import spelled
 
 logger = logging.getLogger(__name__)
@@ -28,7 +31,7 @@ UDACITY50 = {"train": (50, 4996), "test": (50, 1250)}
 
 
 def open_dataset(config: DataConfig) -> Dataset:
-    """Open `postcards`, `udacity50` or a folder of class folders, whichever `config.data` names.
+    """Open `postcards`, `udacity50`, a folder or a table of photos, whichever `config.data` names.
 
     Raises ValueError for an unknown name, a layout without two classes, too many unreadable
     photos or a class left without training photos.
@@ -43,8 +46,7 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
     of data with a folder val/, which leaves nothing to assign.
     """
     name, root = find_root(config)
-    given_distractors = config.not_landmarks and user_path(config.not_landmarks).resolve()
-    classes, files = list_folder(root, given_distractors or None)
+    classes, files = _choose_landmarks(*_list_files(config, root), root, config)
     given = {file.given for file in files}
     if count > 1 and "val" in given:
         raise ValueError(f"folds is {count} and {root} brings its own val/; give folds=1")
@@ -52,7 +54,9 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
         val=0.0 if "val" in given else config.val_fraction,
         test=0.0 if "test" in given else config.test_fraction,
     )
-    photos, unreadable = read_and_group(files, config.threads, config.grouping)
+    photos, unreadable = read_and_group(
+        files, user_path(config.cache_dir), config.threads, config.grouping
+    )
     if unreadable:
         codes = dict(Counter(file.code for file in unreadable))
         named = listed(
@@ -100,10 +104,55 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
     return folds
 
 
+def _list_files(config: DataConfig, root: Path) -> tuple[tuple[str, ...], list[ListedFile]]:
+    """Classes and files of a dataset, photos of no landmark too."""
+    if (table := user_path(config.data)).is_file():
+        classes, files = list_table(table)
+    elif (root / GLDV2_CATEGORIES).is_file():
+        classes, files = list_gldv2(root)
+    else:
+        classes, files = list_folder(root)
+    given = config.not_landmarks and user_path(config.not_landmarks).resolve()
+    return classes, files + list_distractors(root, given or None)
+
+
+def _choose_landmarks(
+    classes: tuple[str, ...], files: list[ListedFile], root: Path, config: DataConfig
+) -> tuple[tuple[str, ...], list[ListedFile]]:
+    """The landmarks of `country` with `min_photos`, at most `max_landmarks`, and their files."""
+    counts = Counter(file.label for file in files)
+    chosen = [label for label in range(len(classes)) if counts[label] >= config.min_photos]
+    if config.country:
+        gazetteer = place_landmarks(root, classes, files, config.places)
+        places = [(label, gazetteer.find(classes[label])) for label in chosen]
+        wanted = config.country.casefold()
+        chosen = [
+            label
+            for label, place in places
+            if place and wanted in (f"{place.country}".casefold(), f"{place.country_code}".lower())
+        ]
+    if config.max_landmarks:
+        most = sorted(chosen, key=lambda label: (-counts[label], label))
+        chosen = sorted(most[: config.max_landmarks])
+    if len(chosen) < 2:
+        raise ValueError(
+            f"{root} has {counted(len(chosen), 'landmark')} with min_photos {config.min_photos},"
+            f" max_landmarks {config.max_landmarks} and country {config.country!r}, and at least 2"
+            f" are needed; it holds {len(classes):,}"
+        )
+    if len(chosen) < len(classes):
+        logger.info("%s of %s chosen", f"{len(chosen):,}", counted(len(classes), "landmark"))
+    labels = {label: number for number, label in enumerate(chosen)}
+    labels[NOT_A_LANDMARK] = NOT_A_LANDMARK
+    kept = [replace(file, label=labels[file.label]) for file in files if file.label in labels]
+    return tuple(classes[label] for label in chosen), kept
+
+
 def find_root(config: DataConfig) -> tuple[str, Path]:
     """Name and absolute folder of a dataset; drawn or downloaded into `cache_dir` when missing.
 
-    Raises ValueError when data is neither a known name nor a folder, or the download fails.
+    The root of a table is the folder it lies in. Raises ValueError when data is neither a known
+    name nor a folder or table, or the download fails.
     """
     data, cache_dir = config.data, user_path(config.cache_dir).resolve()
     if data == "postcards":
@@ -116,10 +165,13 @@ def find_root(config: DataConfig) -> tuple[str, Path]:
     root = user_path(data).resolve()
     if data and root.is_dir():
         return root.name, root
-    what = "is a file, not a folder" if root.is_file() else "does not exist"
+    if root.suffix.casefold() in (".csv", ".parquet") and root.is_file():
+        return root.stem, root.parent
+    what = "is a file of another kind" if root.is_file() else "does not exist"
     raise ValueError(
-        f"data {data!r} is not a known dataset and the folder {root} {what}; give 'postcards'"
-        " (drawn here), 'udacity50' (downloaded) or a folder with train/<class>/… or <class>/…"
+        f"data {data!r} is not a known dataset and {root} {what}; give 'postcards' (drawn here),"
+        " 'udacity50' (downloaded), a folder with train/<class>/… or <class>/…, or a table of"
+        " photos, .csv or .parquet"
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from landmark_ml.config import EvaluateConfig
 from landmark_ml.data import NOT_A_LANDMARK, split_digest
+from landmark_ml.data.places import open_gazetteer
 from landmark_ml.evaluation.judge import (
     HeldOutPhotos,
     JudgeOptions,
@@ -45,7 +46,6 @@ from landmark_ml.figures.results import (
     robustness_bars,
     worst_mistakes,
 )
-from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.read_runs import EVALUATION, fetch_manifest, fetch_model
 from landmark_ml.tracking.run import Run
@@ -100,7 +100,7 @@ def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
         photos = choose_photos(
             config, fetch_manifest(model.run_id, scratch), every=config.photos == "all"
         )
-        gazetteer = Gazetteer.of_dataset(photos.dataset.root, config.places)
+        gazetteer = open_gazetteer(photos.dataset, config.places)
         options = JudgeOptions(
             unseen_apart=True,
             resamples=config.resamples,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 import math
 import re
 import unicodedata
@@ -16,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark_ml.config import user_path
 from landmark_ml.inference.prediction import unit_vectors
 
 EARTH_RADIUS_KM = 6371.0088
@@ -90,8 +88,6 @@ OWN_PLACES = "places.csv"
 REQUIRED_COLUMNS = ("landmark", "latitude", "longitude")
 OPTIONAL_COLUMNS = ("name", "aliases", "city", "country", "country_code", "tags")
 
-logger = logging.getLogger(__name__)
-
 _CLASS_NUMBER = re.compile(r"\s*\d+\s*[._-]")
 _SPACED_CLASS_NUMBER = re.compile(r"\s*\d+\s")
 # Letters that Unicode does not decompose into a base letter and an accent (0131: dotless i).
@@ -109,7 +105,6 @@ class Gazetteer:
 
     def __init__(self, places: dict[str, Place]) -> None:
         self._places = {spelling_key(label): place for label, place in places.items()}
-        self._missing: set[str] = set()
 
     @classmethod
     def load(cls, extra: Path | None = None) -> Gazetteer:
@@ -125,32 +120,22 @@ class Gazetteer:
             places |= parse_gazetteer(extra.read_bytes(), str(extra))
         return cls(places)
 
-    @classmethod
-    def of_dataset(cls, root: Path, given: str = "") -> Gazetteer:
-        """Load the built-in places, and over them the CSV given, or else the dataset's own."""
-        own = root / OWN_PLACES
-        return cls.load(user_path(given) if given else own if own.is_file() else None)
+    def add(self, label: str, place: Place) -> None:
+        """Give a label a place of its own."""
+        self._places[spelling_key(label)] = place
 
     def places(self) -> list[Place]:
         """Every place once, however many spellings its landmark has."""
         return list(dict.fromkeys(self._places.values()))
 
     def find(self, landmark: str) -> Place | None:
-        """Find the place of a class label or folder name; None, with one warning, if unknown.
+        """Find the place of a class label or folder name; None if unknown.
 
         Case, accents, punctuation, underscores and a leading class number make no difference.
         """
-        key = spelling_key(landmark)
-        place = self._places.get(key)
+        place = self._places.get(spelling_key(landmark))
         if place is None and (number := _SPACED_CLASS_NUMBER.match(landmark)):
             place = self._places.get(spelling_key(landmark[number.end() :]))
-        if place is None and key not in self._missing:
-            self._missing.add(key)
-            logger.warning(
-                "No place is known for the landmark %r: its photos get no location and no tags. "
-                "Add a row for it to the dataset's places.csv.",
-                landmark,
-            )
         return place
 
     def shown_names(self, classes: Sequence[str]) -> list[str]:

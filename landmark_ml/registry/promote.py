@@ -20,6 +20,7 @@ from landmark_ml.config import PromoteConfig
 from landmark_ml.console import Bar, listed
 from landmark_ml.data import Dataset, split_digest
 from landmark_ml.data.opening import open_dataset
+from landmark_ml.data.places import open_gazetteer
 from landmark_ml.evaluation.metrics import (
     METRICS,
     calibration_bins,
@@ -31,7 +32,6 @@ from landmark_ml.evaluation.metrics import (
 from landmark_ml.figures.comparison import class_wins, photos_of_one
 from landmark_ml.figures.html import Picture, render
 from landmark_ml.figures.results import Answer, reliability_diagram
-from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.registry.candidates import Judged, find_candidates, judge_version
 from landmark_ml.registry.comparison import (
     Comparison,
@@ -189,7 +189,7 @@ def _judge(
     config: PromoteConfig,
     run: Run,
 ) -> Receipt:
-    gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
+    gazetteer = open_gazetteer(dataset, config.places)
     versions = list(candidates)
     if champion:
         versions.insert(0, mlflow.MlflowClient().get_model_version(config.model, str(champion)))

@@ -15,6 +15,7 @@ from landmark_ml.config import DataConfig, TrainConfig, user_path
 from landmark_ml.data import SPLITS, Dataset, Photo, label_name
 from landmark_ml.data.near_duplicates import group_near_duplicates
 from landmark_ml.data.opening import open_dataset
+from landmark_ml.data.places import open_gazetteer
 from landmark_ml.figures.dataset import FEW_PHOTOS
 from landmark_ml.files import spelled
 from landmark_ml.geo.gazetteer import Gazetteer
@@ -112,7 +113,7 @@ def report_dataset(config: DataConfig, training: TrainConfig) -> DatasetReport:
         run.log_manifest(dataset)
         preprocessing = create_preprocessing(training)
         log_dataset_figures(run, dataset, preprocessing.resolution)
-        gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
+        gazetteer = open_gazetteer(dataset, config.places)
         issues = find_issues(dataset, gazetteer, config.max_unreadable)
         # The name that the table has in runs already logged.
         run.log_table(issues.table(), "findings")

@@ -18,9 +18,9 @@ from landmark_ml.config import DataConfig, TrainConfig, user_path
 from landmark_ml.console import counted
 from landmark_ml.data import MANIFEST, Dataset, Split, manifest_digest, parse_manifest
 from landmark_ml.data.opening import find_root, open_dataset
+from landmark_ml.data.places import open_gazetteer
 from landmark_ml.evaluation.judge import judge
 from landmark_ml.figures.results import PHASE_EPOCH, learning_curves
-from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.create import (
     WEIGHTS_FILE,
     LandmarkNetwork,
@@ -116,7 +116,7 @@ def run_training(
         dataset = open_photos(config, processes, recorded)
         check_splits(dataset)
         # Read now: a mistake in a file of places must not cost a training.
-        gazetteer = Gazetteer.of_dataset(dataset.root, config.places)
+        gazetteer = open_gazetteer(dataset, config.places)
         saver = open_saver(checkpoints, manifest_digest(dataset), began)
         run.log_manifest(dataset)
         run.set_tags({"processes": str(processes.count)})

@@ -27,8 +27,8 @@ from plotly.offline import get_plotlyjs
 from landmark_ml.config import TrainConfig, TuneConfig, repeated, user_path
 from landmark_ml.data import Dataset
 from landmark_ml.data.opening import open_folds
+from landmark_ml.data.places import open_gazetteer
 from landmark_ml.figures.html import render
-from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.networks.create import check_known
 from landmark_ml.registry.register import register, version_of_run
 from landmark_ml.tracking import run as tracking
@@ -115,7 +115,7 @@ def run_tuning(config: TuneConfig) -> TuneResult:
     folds = open_folds(config, config.folds)
     for fold in folds:
         check_splits(fold)
-    Gazetteer.of_dataset(folds[0].root, config.places)
+    open_gazetteer(folds[0], config.places)
     worker = join_study(config, folds, TrialRunner(folds, compute))
     study, parent = worker.study, worker.parent
     logger.info("study %s; continue it with study=%s", name, name)

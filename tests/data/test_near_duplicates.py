@@ -19,14 +19,13 @@ from PIL import Image, ImageEnhance
 from landmark_ml.data import Dataset, Photo, near_duplicates, write_manifest
 from landmark_ml.data.folders import ListedFile
 from landmark_ml.data.near_duplicates import (
-    FINGERPRINT_BYTES,
     MAX_DISTANCE,
     MIN_AGREEMENT,
     Learned,
-    fingerprint,
     group_near_duplicates,
     read_and_group,
 )
+from landmark_ml.data.scanning import FINGERPRINT_BYTES, fingerprint
 from landmark_ml.inference.photos import DEFAULT_LIMITS
 from tests.photo_folders import random_picture, write_photo
 
@@ -163,10 +162,11 @@ def test_copies_are_found_among_many_pictures_of_near_hashes(
 
 @pytest.mark.skipif("LANDMARKS50" not in os.environ, reason="LANDMARKS50 names no folder")
 def test_the_groups_of_landmarks50_are_those_of_comparing_every_pair(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     paths = sorted(Path(os.environ["LANDMARKS50"]).glob("*/*/*.jpg"))
-    photos = [item.photo for item in read_and_group([ListedFile(p, 0, None) for p in paths])[0]]
+    files = [ListedFile(path, 0, None) for path in paths]
+    photos = [item.photo for item in read_and_group(files, tmp_path)[0]]
     monkeypatch.setattr(near_duplicates, "ALL_PAIRS", 0)
     assert_same_groups(np.array([list(photo.fingerprint) for photo in photos], dtype=np.uint8))
 
@@ -236,7 +236,7 @@ def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with monkeypatch.context() as patch:
         patch.setattr(builtins, "open", count)
         patch.setattr(io, "open", count)
-        photos, _ = read_and_group([ListedFile(path, 0, None)], threads=1)
+        photos, _ = read_and_group([ListedFile(path, 0, None)], tmp_path, threads=1)
     assert opened.count(path) == 1
     assert photos[0].photo.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -247,5 +247,5 @@ def test_empty_files_and_files_too_large_have_codes_of_their_own(tmp_path: Path)
     with huge.open("wb") as file:
         file.truncate(DEFAULT_LIMITS.max_bytes + 1)
     listed = [ListedFile(path, 0, None) for path in (empty, huge, tmp_path / "gone.jpg")]
-    _, unreadable = read_and_group(listed)
+    _, unreadable = read_and_group(listed, tmp_path)
     assert [file.code for file in unreadable] == ["empty", "too_many_bytes", "unreadable"]

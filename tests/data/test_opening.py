@@ -28,6 +28,11 @@ from tests.photo_folders import (
 )
 
 
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Two classes of ten photos, one split."""
@@ -239,17 +244,17 @@ def test_a_visit_is_a_day_that_ends_after_midnight(
     tmp_path: Path, first: str, second: str, together: bool
 ) -> None:
     paths = [write_snapshot(tmp_path / f"{n}.jpg", n, t) for n, t in enumerate((first, second))]
-    photos, _ = read_and_group([ListedFile(path, 0, None) for path in paths])
+    photos, _ = read_and_group([ListedFile(path, 0, None) for path in paths], tmp_path / "cache")
     one, other = (item.photo.visit for item in photos)
     assert (one == other != "") == together
 
 
-def test_with_grouping_none_copies_may_part(root: Path) -> None:
+def test_with_grouping_none_copies_may_part(root: Path, tmp_path: Path) -> None:
     with Image.open(root / "3.Stonehenge" / "20.jpg") as picture:
         picture.resize((90, 75)).save(root / "3.Stonehenge" / "copy.png")
     files = [ListedFile(path, 0, None) for path in sorted((root / "3.Stonehenge").iterdir())]
-    assert len({item.group for item in read_and_group(files)[0]}) == 10
-    assert len({item.group for item in read_and_group(files, grouping="none")[0]}) == 11
+    assert len({item.group for item in read_and_group(files, tmp_path)[0]}) == 10
+    assert len({item.group for item in read_and_group(files, tmp_path, grouping="none")[0]}) == 11
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
 from importlib import resources
 from itertools import combinations
 from pathlib import Path
@@ -152,16 +151,6 @@ def test_known_neighbours_stand_as_far_apart_as_on_the_map(
 def test_find_sees_through_spelling(built_in: Gazetteer, name: str, spellings: str) -> None:
     places = [built_in.find(spelling) for spelling in spellings.split("|")]
     assert [place and place.name for place in places] == [name] * len(places)
-
-
-def test_a_label_not_found_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
-    gazetteer = Gazetteer.load()
-    with caplog.at_level(logging.WARNING, logger="landmark_ml.geo.gazetteer"):
-        for label in ["Garden Shed", "garden_shed", "Garden Shed", "Bus Stop", "Eiffel Tower"]:
-            assert (gazetteer.find(label) is None) == (label != "Eiffel Tower")
-    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
-    assert "'Garden Shed'" in caplog.text
-    assert "'Bus Stop'" in caplog.text
 
 
 def test_places_csv_adds_a_landmark_with_the_required_columns_only(tmp_path: Path) -> None:

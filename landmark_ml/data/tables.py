@@ -1,0 +1,152 @@
+"""Where the photos of a table lie: a CSV or Parquet file, or the files of Google Landmarks v2."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import unquote
+
+import numpy as np
+import pandas as pd
+
+from landmark_ml.console import counted, listed
+from landmark_ml.data.dataset import NOT_A_LANDMARK, short_hash, visit_of
+from landmark_ml.data.folders import DISTRACTORS, SPLIT_OF, ListedFile, class_name
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("path", "label", "split", "latitude", "longitude", "captured_at", "group")
+"""The first two are required."""
+GLDV2_CATEGORIES = "train_label_to_category.csv"
+"""The file that makes a folder one of Google Landmarks v2."""
+
+
+def list_table(table: Path) -> tuple[tuple[str, ...], list[ListedFile]]:
+    """List the photos of a CSV or Parquet file: `path,label`, optionally the other `COLUMNS`.
+
+    Paths are relative to the table's folder and stay in it. An empty label, or `not_landmarks`, is
+    a photo of no landmark. The split of a row counts as that of a folder does; rows of `train`, or
+    of none, are assigned where val or test is missing. Photos of one `group` are one visit, those
+    of one day (`captured_at`, local time) without a group too. Raises ValueError for a table that
+    is none, naming file, row and fix.
+    """
+    try:
+        if table.suffix.casefold() == ".parquet":
+            rows = pd.read_parquet(table)
+        else:
+            rows = pd.read_csv(table, dtype=str, encoding="utf-8-sig", keep_default_na=False)
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"{table} cannot be read as a table ({error}); give a Parquet file, or a CSV in UTF-8"
+            " with commas between the columns"
+        ) from error
+    wrong = [str(column) for column in rows.columns if column not in COLUMNS]
+    missing = [column for column in COLUMNS[:2] if column not in rows.columns]
+    if wrong or missing:
+        found = f"without {' and '.join(missing)}" if missing else f"with {listed(wrong)}"
+        raise ValueError(
+            f"{table} is a table {found} (columns: {', '.join(map(str, rows.columns))}); name its"
+            f" columns {', '.join(COLUMNS)}, of which path and label are required, with commas"
+            " between them"
+        )
+    return _list_rows(rows, table)
+
+
+def list_gldv2(root: Path) -> tuple[tuple[str, ...], list[ListedFile]]:
+    """List Google Landmarks v2 as its own tools leave it; photos that are not here are left out.
+
+    `train_clean.csv` (or else `train.csv`), `train_label_to_category.csv`, and photos like
+    `train/0/1/2/012….jpg`. Landmarks are called by their category on Wikimedia Commons, with their
+    number where two share it. Source: https://github.com/cvdfoundation/google-landmark.
+    """
+    names = pd.read_csv(root / GLDV2_CATEGORIES, dtype=str, index_col="landmark_id")["category"]
+    names = names.map(lambda category: class_name(unquote(category.rpartition("Category:")[2])))
+    shared = names.str.casefold().duplicated(keep=False)
+    names[shared] += " (" + names.index[shared] + ")"
+    if (clean := root / "train_clean.csv").is_file():
+        rows = pd.read_csv(clean, dtype=str).assign(id=lambda table: table["images"].str.split())
+        rows = rows.explode("id")
+    else:
+        clean = root / "train.csv"
+        rows = pd.read_csv(clean, dtype=str)
+    folder = "train/" if (root / "train").is_dir() else ""
+    here = {Path(name).stem for _, _, names in os.walk(root / folder) for name in names}
+    there = rows["id"].isin(here)
+    if not there.all():
+        logger.warning("%s of %s not in %s", counted(int((~there).sum()), "photo"), clean, root)
+    rows = rows[there]
+    ids = rows["id"].str
+    path = folder + ids[0] + "/" + ids[1] + "/" + ids[2] + "/" + rows["id"] + ".jpg"
+    label = rows["landmark_id"].map(names).fillna(rows["landmark_id"])
+    return _list_rows(pd.DataFrame({"path": path, "label": label}), clean)
+
+
+def _list_rows(rows: pd.DataFrame, table: Path) -> tuple[tuple[str, ...], list[ListedFile]]:
+    """List photos by rows of some of `COLUMNS`."""
+
+    def refuse(bad: pd.Series, reason: str) -> NoReturn:
+        at = int(np.flatnonzero(bad)[0])
+        raise ValueError(f"{table}, row {at + 1} of {len(rows):,}: {reason}")
+
+    def texts(column: str) -> pd.Series:
+        if column not in rows.columns:
+            return pd.Series("", index=rows.index, dtype=object)
+        return rows[column].fillna("").astype(str).str.strip()
+
+    def degrees(column: str, limit: int) -> pd.Series:
+        given = texts(column)
+        numbers = pd.to_numeric(given, errors="coerce")
+        bad = (given != "") & ~numbers.abs().le(limit)
+        if bad.any():
+            refuse(bad, f"{column} {given[bad].iloc[0]!r} is no number from -{limit} to {limit}")
+        return numbers
+
+    # Tables are written on Windows too.
+    written = texts("path").str.replace("\\", "/")
+    root = str(table.parent.resolve())
+    paths = written.map(lambda path: os.path.normpath(Path(root, path)))
+    outside = ~paths.str.startswith(root + os.sep)
+    if outside.any():
+        path = written[outside].iloc[0]
+        refuse(outside, f"path {path!r} is empty or leaves {root}; move the table above its photos")
+    splits = texts("split").str.casefold()
+    unknown = ~splits.isin(["", *SPLIT_OF])
+    if unknown.any():
+        refuse(unknown, f"split {splits[unknown].iloc[0]!r} is unknown; use train, val or test")
+    splits = splits.replace(SPLIT_OF)
+    if not {"val", "test"} <= set(splits):
+        splits = splits.replace("train", "")
+    captured = texts("captured_at").str[:19]
+    times = pd.to_datetime(captured, errors="coerce", format="ISO8601")
+    bad = (captured != "") & times.isna()
+    if bad.any():
+        refuse(bad, f"captured_at {captured[bad].iloc[0]!r} is no time; write 2023-07-14T10:11:12")
+    visits = [
+        short_hash([group]) if group else "" if pd.isna(taken) else visit_of("", taken)
+        for group, taken in zip(texts("group"), times, strict=True)
+    ]
+    positions = zip(degrees("latitude", 90), degrees("longitude", 180), strict=True)
+
+    labels = texts("label")
+    spelled: dict[str, str] = {}
+    names = {label: class_name(label) for label in sorted(set(labels))}
+    for label, name in names.items():
+        if (same := spelled.setdefault(name.casefold(), label)) != label:
+            raise ValueError(f"{table}: labels {same!r} and {label!r} mean the same; keep one")
+    landmarks = sorted(set(names.values()) - {"", class_name(DISTRACTORS)})
+    numbers = {name: number for number, name in enumerate(landmarks)}
+    return tuple(landmarks), [
+        ListedFile(
+            Path(path),
+            numbers.get(names[label], NOT_A_LANDMARK),
+            SPLIT_OF.get(split),
+            None if math.isnan(sum(position)) else position,
+            visit,
+        )
+        for path, label, split, position, visit in zip(
+            paths, labels, splits, positions, visits, strict=True
+        )
+    ]
