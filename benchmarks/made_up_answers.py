@@ -28,11 +28,12 @@ def made_up_report(top1: float, seed: int) -> Report:
     wrong = rng.permutation(TEST_PHOTOS)[round(top1 * TEST_PHOTOS) :]
     answered = labels.copy()
     answered[wrong] = (labels[wrong] + 1) % len(CLASSES)
-    rest = (1 - _CONFIDENCE) / (len(CLASSES) - 1)
-    probabilities = np.full((TEST_PHOTOS, len(CLASSES)), rest)
-    probabilities[np.arange(TEST_PHOTOS), answered] = _CONFIDENCE
-    answers = [{"landmark_score": _CONFIDENCE, "is_landmark": True}] * TEST_PHOTOS
+    fields = {"landmark_score": _CONFIDENCE, "is_landmark": True}
+    answers = [
+        fields | {"candidates": [{"landmark": CLASSES[best], "confidence": _CONFIDENCE}]}
+        for best in answered
+    ]
     places = [None] * len(CLASSES)
-    predictions = Predictions.of(photos, CLASSES, probabilities, answers, places)
+    predictions = Predictions.of(photos, CLASSES, CLASSES, answers, places)
     metrics = measure(predictions) | {"ms_per_photo": 5.0}
     return Report(metrics, predictions, pd.DataFrame())

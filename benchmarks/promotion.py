@@ -83,7 +83,6 @@ def made_up_models(
             Predictions(
                 photos=(),
                 classes=tuple(f"Landmark {number}" for number in range(_LANDMARKS)),
-                answers=(),
                 labels=labels,
                 best=best,
                 confidence=np.maximum(confidence, 1 / _LANDMARKS),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,7 +31,22 @@ Answer = Mapping[str, Any]
 logger = logging.getLogger(__name__)
 
 _EVERY_CANDIDATE = 1_000_000
+_TOP = 5
+"""Candidates asked for: all that top-5 needs, however many landmarks the model knows."""
 _BATCH, _TIMED_BATCH = 64, 32
+_KEPT: dict[str, Any] = {
+    "best": np.int64,
+    "confidence": float,
+    "rank": np.int64,
+    "landmark_scores": float,
+    "accepted": bool,
+    "kilometres": float,
+    "levels": str,
+    "level_right": bool,
+    "said": None,
+    "where": None,
+}
+"""What `Predictions` keeps of an answer, as arrays of these types or as it is."""
 
 
 @dataclass(frozen=True)
@@ -248,17 +263,17 @@ class Predictions:
 
     labels: int [N], indices into classes or `NOT_A_LANDMARK`. best, confidence: class with the
     highest probability, int [N], and that probability, float [N]. rank: int [N], how many classes
-    are more probable than the label; 0 where the answer is right. landmark_scores: float [N].
-    accepted: bool [N], answered with a landmark. kilometres: float [N], distance from the answered
-    to the true place; infinite where no place was answered, NaN where the true one is unknown.
-    levels: str [N], how finely the place was answered, empty from models without levels.
-    level_right: bool [N], whether the answer is right at that level. unseen: answers on photos of
-    landmarks that the model never learned.
+    are more probable than the label, 5 if it is not among the first five; 0 where the answer is
+    right. landmark_scores: float [N]. accepted: bool [N], answered with a landmark. kilometres:
+    float [N], distance from the answered to the true place; infinite where no place was answered,
+    NaN where one of the two is unknown. levels: str [N], how finely the place was answered, empty
+    from models without levels. level_right: bool [N], whether the answer is right at that level.
+    said, where: what the answer names, and city and country of its best candidate; empty if none.
+    unseen: answers on photos of landmarks that the model never learned.
     """
 
     photos: tuple[Photo, ...]
     classes: tuple[str, ...]
-    answers: tuple[Answer, ...]
     labels: NDArray[np.int64]
     best: NDArray[np.int64]
     confidence: NDArray[np.float64]
@@ -268,6 +283,8 @@ class Predictions:
     kilometres: NDArray[np.float64]
     levels: NDArray[np.str_]
     level_right: NDArray[np.bool_]
+    said: tuple[str, ...] = ()
+    where: tuple[str, ...] = ()
     unseen: Predictions | None = None
 
     @classmethod
@@ -275,32 +292,55 @@ class Predictions:
         cls,
         photos: Sequence[Photo],
         classes: Sequence[str],
-        probabilities: NDArray[np.float64],
-        answers: Sequence[Answer],
+        names: Sequence[str],
+        answers: Iterable[Answer],
         places: Sequence[Place | None],
     ) -> Predictions:
-        """Compare answers with the labels; probabilities: [N, classes], places: [classes]."""
-        labels = np.array([photo.label for photo in photos], dtype=np.int64)
-        best = probabilities.argmax(axis=1)
-        of_label = probabilities[np.arange(len(labels)), labels][:, None]
-        before = np.arange(len(classes)) < labels[:, None]
-        rank = ((probabilities > of_label) | ((probabilities == of_label) & before)).sum(axis=1)
-        true = [places[label] if label != NOT_A_LANDMARK else None for label in labels]
+        """Compare answers with the labels; names: the classes as answers spell them.
+
+        places: [classes]. Keeps a few numbers of each answer. Raises ValueError for a refused photo
+        and for a candidate that is none of the names.
+        """
+        index = {name: position for position, name in enumerate(names)}
+        rows = []
+        for photo, answer in zip(photos, answers, strict=True):
+            if answer.get("error") is not None:
+                raise ValueError(f"the model refused {photo.path}: {answer['error']['reason']}")
+            first, *_ = candidates = answer["candidates"]
+            ranked = [index.get(found["landmark"], NOT_A_LANDMARK) for found in candidates]
+            if NOT_A_LANDMARK in ranked:
+                unknown = candidates[ranked.index(NOT_A_LANDMARK)]["landmark"]
+                raise ValueError(
+                    f"the model answers {photo.path} with {unknown!r}, which is none of the"
+                    f" {len(names)} landmarks; evaluate it on the data it was trained for"
+                )
+            label, level = photo.label, answer.get("level") or ""
+            place = places[label] if label != NOT_A_LANDMARK else None
+            rows.append(
+                (
+                    ranked[0],
+                    first["confidence"],
+                    ranked.index(label) if label in ranked else len(ranked),
+                    answer["landmark_score"],
+                    answer["is_landmark"],
+                    _kilometres(answer, place),
+                    level,
+                    _level_right(answer, place, ranked[0] == label),
+                    answer.get(level or "landmark") or "",
+                    ", ".join(filter(None, (first.get("city"), first.get("country")))),
+                )
+            )
+        kept = pd.DataFrame(rows, columns=list(_KEPT))
+        arrays: dict[str, Any] = {
+            name: np.array(kept[name], dtype=kind) for name, kind in _KEPT.items() if kind
+        }
         return cls(
             photos=tuple(photos),
             classes=tuple(classes),
-            answers=tuple(answers),
-            labels=labels,
-            best=best,
-            confidence=probabilities.max(axis=1),
-            rank=np.where(labels == NOT_A_LANDMARK, len(classes), rank),
-            landmark_scores=np.array([row["landmark_score"] for row in answers], dtype=float),
-            accepted=np.array([row["is_landmark"] for row in answers], dtype=bool),
-            kilometres=np.array([_kilometres(*pair) for pair in zip(answers, true, strict=True)]),
-            levels=np.array([str(row.get("level", "")) for row in answers]),
-            level_right=np.array(
-                [_level_right(*row) for row in zip(answers, true, best == labels, strict=True)]
-            ),
+            labels=np.array([photo.label for photo in photos], dtype=np.int64),
+            said=tuple(kept["said"]),
+            where=tuple(kept["where"]),
+            **arrays,
         )
 
     @property
@@ -321,7 +361,7 @@ class Predictions:
         chosen: dict[str, Any] = {
             name: array[rows] for name, array in values.items() if isinstance(array, np.ndarray)
         }
-        return replace(self, photos=(), answers=(), **chosen)
+        return replace(self, photos=(), said=(), where=(), **chosen)
 
     def table(self) -> pd.DataFrame:
         """One row a photo: hash, class folder and file, label, prediction, confidence, scores."""
@@ -376,27 +416,18 @@ def predict(
     """
     if not photos:
         raise ValueError("there are 0 photos to evaluate on; give a split that has some")
-    index = {name: position for position, name in enumerate(names)}
-    probabilities = np.zeros((len(photos), len(names)))
-    answers: list[Answer] = []
-    with Bar(total=len(photos), desc="evaluate", unit=" photos") as progress:
-        for start in range(0, len(photos), _BATCH):
-            chunk = photos[start : start + _BATCH]
-            frame = pd.DataFrame({"image": [photo.path.read_bytes() for photo in chunk]})
-            answers += model.predict(frame, params={"top_k": len(names)}).to_dict(orient="records")
-            progress.update(len(chunk))
-    for row, answer, photo in zip(probabilities, answers, photos, strict=True):
-        if answer["error"] is not None:
-            raise ValueError(f"the model refused {photo.path}: {answer['error']['reason']}")
-        for candidate in answer["candidates"]:
-            if candidate["landmark"] not in index:
-                raise ValueError(
-                    f"the model answers {photo.path} with {candidate['landmark']!r}, which is none"
-                    f" of the {len(names)} landmarks; evaluate it on the data it was trained for"
-                )
-            row[index[candidate["landmark"]]] = candidate["confidence"]
+
+    def answers() -> Iterator[Answer]:
+        with Bar(total=len(photos), desc="evaluate", unit=" photos") as progress:
+            for start in range(0, len(photos), _BATCH):
+                chunk = photos[start : start + _BATCH]
+                frame = pd.DataFrame({"image": [photo.path.read_bytes() for photo in chunk]})
+                answered = model.predict(frame, params={"top_k": _TOP})
+                yield from answered.to_dict(orient="records")
+                progress.update(len(chunk))
+
     places = [gazetteer.find(landmark) for landmark in classes]
-    return Predictions.of(photos, classes, probabilities, answers, places)
+    return Predictions.of(photos, classes, names, answers(), places)
 
 
 def _kilometres(answer: Answer, place: Place | None) -> float:
@@ -408,12 +439,14 @@ def _kilometres(answer: Answer, place: Place | None) -> float:
     source = answer
     if answer.get("location_source") == "exif":
         # The photo's own position is not the model's. Its answer is the best candidate of what
-        # it named; a country alone is no place.
+        # it named, which is unknown if that is not among the first; a country alone is no place.
         level, candidates = answer.get("level", "landmark"), answer["candidates"]
         if level == "country":
             return math.inf
         if level == "city":
             candidates = [found for found in candidates if found["city"] == answer["city"]]
+        if not candidates:
+            return math.nan
         source = candidates[0]
     latitude, longitude = source.get("latitude"), source.get("longitude")
     if latitude is None or longitude is None:

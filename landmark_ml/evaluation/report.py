@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -195,17 +195,16 @@ def report_figures(report: Report, seed: int = 0) -> dict[str, Figure]:
     seed: chooses the photos of `answers`.
     """
     found, classes = report.predictions, report.predictions.per_class()
-    shows, answers = found.shows_landmark, answers_of(found)
+    shows, named = found.shows_landmark, names_landmark(found)
     rng = np.random.default_rng(seed)
     landmarks, others = (rng.permutation(np.flatnonzero(kind)) for kind in (shows, ~shows))
     chosen = [*landmarks[: _SHOWN_ANSWERS - bool(len(others))], *others[:1]]
-    mistakes = [answer for answer in answers if answer.named and not answer.correct]
-    named = np.array([answer.named for answer in answers])
+    mistakes = np.flatnonzero(named & ~found.correct)
     bins = calibration_bins(found.confidence[shows], found.correct[shows])
     coverage, risk = risk_coverage(found.confidence, found.correct, shows)
     drawn = {
-        "answers": answer_gallery([answers[row] for row in chosen], seed=seed),
-        "worst_mistakes": worst_mistakes(mistakes, photos=len(answers)),
+        "answers": answer_gallery(answers_of(found, chosen), seed=seed),
+        "worst_mistakes": worst_mistakes(answers_of(found, mistakes), photos=len(found.photos)),
         "confusion_matrix": confusion_matrix(
             found.labels, np.where(named, found.best, NOT_A_LANDMARK), found.classes
         ),
@@ -230,16 +229,23 @@ def report_figures(report: Report, seed: int = 0) -> dict[str, Figure]:
     return drawn
 
 
-def answers_of(found: Predictions) -> list[Answer]:
-    """Each answer as figures show it, in the order of the photos."""
-    answers = []
-    for row, answer in enumerate(found.answers):
-        first, level = answer["candidates"][0], found.levels[row] or "landmark"
-        named = bool(found.accepted[row]) and level == "landmark"
-        said = found.classes[found.best[row]] if named else answer.get(level)
-        place = ", ".join(filter(None, (first.get("city"), first.get("country"))))
-        label, sure = found.labels[row], float(found.confidence[row])
-        shows = found.classes[label] if label != NOT_A_LANDMARK else ""
-        path = found.photos[row].path
-        answers.append(Answer(path, shows, said or NONE, named, sure, place))
-    return answers
+def names_landmark(found: Predictions) -> NDArray[np.bool_]:
+    """Whether each answer names a landmark, not a city, a country or nothing: bool [N]."""
+    named: NDArray[np.bool_] = found.accepted & np.isin(found.levels, ("", "landmark"))
+    return named
+
+
+def answers_of(found: Predictions, rows: Iterable[int]) -> list[Answer]:
+    """Answers as figures show them."""
+    named, classes = names_landmark(found), [*found.classes, ""]
+    return [
+        Answer(
+            path=found.photos[row].path,
+            label=classes[found.labels[row]],
+            said=classes[found.best[row]] if named[row] else found.said[row] or NONE,
+            named=bool(named[row]),
+            confidence=float(found.confidence[row]),
+            where=found.where[row],
+        )
+        for row in rows
+    ]

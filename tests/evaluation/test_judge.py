@@ -213,7 +213,8 @@ class FakeModel:
                 "error": REFUSAL,
             }
         chances = [float(chance) for chance in image.decode().split()]
-        ranked = sorted(zip(chances, self.names, strict=True), reverse=True)[:top_k]
+        pairs = zip(chances, self.names, strict=True)
+        ranked = sorted(pairs, key=lambda pair: -pair[0])[:top_k]
         return {
             "candidates": [{"landmark": name, "confidence": chance} for chance, name in ranked],
             "landmark_score": ranked[0][0] * self.score,
@@ -252,6 +253,15 @@ def test_probabilities_are_put_in_their_places(photos: tuple[Photo, ...]) -> Non
     assert found.accepted.tolist() == [True, True, True, False, False]
     assert found.shows_landmark.tolist() == [True] * 4 + [False]
     assert found.landmark_scores == pytest.approx(found.confidence * 0.8)
+
+
+def test_a_model_of_many_landmarks_is_asked_for_the_first_five(tmp_path: Path) -> None:
+    names = tuple(f"Landmark {number}" for number in range(9))
+    chances = " ".join(str((9 - number) / 45) for number in range(9))
+    shown = [answered(tmp_path / f"{label}.jpg", chances, label) for label in (0, 4, 5, 8)]
+    found = predict(FakeModel(names=names), shown, names, names, Gazetteer({}))
+    assert found.rank.tolist() == [0, 4, 5, 5]
+    assert (measure(found)["top1"], measure(found)["top5"]) == (0.25, 0.5)
 
 
 def test_many_photos_are_asked_about_in_batches(photos: tuple[Photo, ...]) -> None:

@@ -18,6 +18,7 @@ from landmark_ml.registry.candidates import Judged
 from landmark_ml.registry.comparison import Comparison, Spending
 from landmark_ml.registry.gates import GateResult, check_gates
 from landmark_ml.registry.promote import Verdict
+from tests.evaluation.made_up_predictions import ranked
 
 CLASSES = ("Atomium", "Petra")
 
@@ -44,13 +45,13 @@ def predictions(
     ]
     wrong = [0 if label else 1 for label in labels]
     best = [label if right else no for label, right, no in zip(labels, correct, wrong, strict=True)]
-    probabilities = np.full((count, len(classes)), (1 - confidence) / (len(classes) - 1))
-    probabilities[np.arange(count), best] = confidence
-    said = [
-        {"landmark_score": confidence, "is_landmark": is_landmark}
-        for is_landmark in tagged or [True] * count
-    ]
-    return Predictions.of(photos, classes, probabilities, said, [None] * len(classes))
+    rest = (1 - confidence) / (len(classes) - 1)
+    said = []
+    for index, is_landmark in zip(best, tagged or [True] * count, strict=True):
+        probabilities = [confidence if place == index else rest for place in range(len(classes))]
+        fields = {"landmark_score": confidence, "is_landmark": is_landmark}
+        said.append(fields | {"candidates": ranked(probabilities, classes)})
+    return Predictions.of(photos, classes, classes, said, [None] * len(classes))
 
 
 def none(count: int, tagged: int = 0, first: int = 10_000) -> Predictions:
@@ -69,8 +70,11 @@ def together(*parts: Predictions, unseen: Predictions | None = None) -> Predicti
         if isinstance(value, np.ndarray)
     }
     photos = tuple(photo for part in parts for photo in part.photos)
-    answered = tuple(answer for part in parts for answer in part.answers)
-    return replace(parts[0], photos=photos, answers=answered, unseen=unseen, **arrays)
+    texts: dict[str, Any] = {
+        name: tuple(text for part in parts for text in getattr(part, name))
+        for name in ("said", "where")
+    }
+    return replace(parts[0], photos=photos, unseen=unseen, **texts, **arrays)
 
 
 def judged(version: int, correct: Sequence[bool] | Predictions, **facts: Any) -> Judged:
