@@ -192,19 +192,21 @@ class Areas:
     def __init__(self, places: Sequence[Place], min_confidence: float) -> None:
         self.min_confidence = min_confidence
         self._places = [place or {} for place in places]
-        self._cities = _groups([(p.get("city"), p.get("country")) for p in self._places])
-        self._countries = _groups([(p.get("country"),) for p in self._places])
+        cities = _groups([(p.get("city"), p.get("country")) for p in self._places])
+        countries = _groups([(p.get("country"),) for p in self._places])
+        self._levels: list[tuple[Level, list[NDArray[np.intp]], NDArray[np.intp]]] = [
+            ("city", *cities),
+            ("country", *countries),
+        ]
 
     def find(self, probabilities: Floats) -> Area | None:
         """Find the area to answer with for probabilities [classes]; None: the best landmark."""
         if probabilities.max() >= self.min_confidence:
             return None
-        levels: list[tuple[Level, list[NDArray[np.intp]]]]
-        levels = [("city", self._cities), ("country", self._countries)]
-        for level, groups in levels:
-            classes = max(groups, key=lambda classes: probabilities[classes].sum(), default=None)
-            if classes is not None and probabilities[classes].sum() >= self.min_confidence:
-                return self._describe(level, classes, probabilities)
+        for level, groups, group_of in self._levels:
+            sums = np.bincount(group_of, probabilities, len(groups) + 1)[:-1]
+            if sums.max(initial=0) >= self.min_confidence:
+                return self._describe(level, groups[int(sums.argmax())], probabilities)
         return None
 
     def _describe(self, level: Level, classes: NDArray[np.intp], probabilities: Floats) -> Area:
@@ -241,10 +243,19 @@ def unit_vectors(degrees: ArrayLike) -> NDArray[np.float64]:
     )
 
 
-def _groups(keys: Sequence[tuple[str | None, ...]]) -> list[NDArray[np.intp]]:
-    """Indices of the classes of each area with at least two; one alone is just the landmark."""
+def _groups(
+    keys: Sequence[tuple[str | None, ...]],
+) -> tuple[list[NDArray[np.intp]], NDArray[np.intp]]:
+    """Indices of the classes of each area with at least two; one alone is just the landmark.
+
+    And the number of each class's area [classes], that of no area being the last.
+    """
     classes: dict[tuple[str | None, ...], list[int]] = {}
     for index, key in enumerate(keys):
         if key[0] is not None:
             classes.setdefault(key, []).append(index)
-    return [np.array(found, dtype=np.intp) for found in classes.values() if len(found) > 1]
+    groups = [np.array(found, dtype=np.intp) for found in classes.values() if len(found) > 1]
+    group_of = np.full(len(keys), len(groups), dtype=np.intp)
+    for number, found in enumerate(groups):
+        group_of[found] = number
+    return groups, group_of

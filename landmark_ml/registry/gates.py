@@ -226,16 +226,17 @@ def _new_landmarks(comparison: Comparison, limits: PromoteConfig) -> Iterator[Ga
         found, labels = new.correct & new.accepted, new.labels
         measured = f"{found.sum()} of {len(found)} photos"
         tested = {new.classes[label] for label in labels}
-        worst = min(np.unique(labels), key=lambda label: found[labels == label].mean())
+        shares = np.bincount(labels, found) / np.maximum(np.bincount(labels), 1)
+        worst = min(np.unique(labels), key=lambda label: shares[label])
         if len(tested) > 1:
             some = found[labels == worst]
             measured += f", fewest of {new.classes[worst]} ({some.sum()} of {len(some)})"
         if untested := sorted(set(comparison.added) - tested):
             measured += f"; no test photo of {listed(untested, 10)}"
         yield _gate(name, found.mean() >= limits.min_new_found, measured, asked)
-    added = [number for number, name in enumerate(now.classes) if name in comparison.added]
+    is_added = np.isin(now.classes, comparison.added)
     shows = now.shows_landmark
-    taken = now.accepted & np.isin(now.best, added)
+    taken = now.accepted & is_added[now.best]
     count, photos = int(taken.sum()), len(taken)
     if not photos:
         return
