@@ -13,7 +13,6 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix as count_pairs
 
 from landmark_ml.console import counted
 from landmark_ml.figures.style import (
@@ -214,22 +213,29 @@ def confusion_matrix(
 
     Only landmarks with a mistake are drawn, the most confused first and no landmark last. Colour is
     the share of the true landmark's photos, the number in a cell their count, and the most frequent
-    confusions are listed below. Of more than `MOST_ROWS` those with the most mistakes are drawn.
+    confusions are listed below. At most `SHOWN_ROWS` are drawn.
     """
     names, none = [*classes, NONE], len(classes)
-    counts = count_pairs(labels, predictions, labels=[*range(none), -1])
-    wrong = counts - np.diag(np.diag(counts))
-    rejected = wrong[:, none].copy()
-    wrong[:, none] = 0
-    between = wrong[:none, :none]
-    confused = between.sum(axis=0) + between.sum(axis=1)
-    taken, kept = wrong[none, :none], rejected[:none]
+    asked, said = (np.where(found < 0, none, found) for found in (labels, predictions))
+    photos_of = np.bincount(asked, minlength=none + 1)
+    # Of the square of all landmarks only the cells that hold photos.
+    cells, times = np.unique(np.stack([asked, said]), axis=1, return_counts=True)
+    true, predicted = cells
+
+    def count(chosen: NDArray[np.bool_], of: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.bincount(of[chosen], times[chosen], none).astype(np.int64)
+
+    wrong = (true != predicted) & (predicted != none)
+    between = wrong & (true != none)
+    confused = count(between, true) + count(between, predicted)
+    taken = count(wrong & (true == none), predicted)
+    kept = count((predicted == none) & (true != none), true)
     order = np.lexsort((-kept - taken, -confused))
     faulty = order[(confused + kept + taken)[order] > 0]
-    shown = faulty[:SHOWN_ROWS] if len(faulty) > MOST_ROWS else faulty
-    photos, others = int(counts[:none].sum()), int(counts[none].sum())
+    shown = faulty[:SHOWN_ROWS]
+    photos, others = int(photos_of[:none].sum()), int(photos_of[none])
     title = (
-        f"{between.sum():,} of {photos:,} landmark photos taken for another landmark,"
+        f"{times[between].sum():,} of {photos:,} landmark photos taken for another landmark,"
         f" {kept.sum():,} for none"
     )
     title += f"; {taken.sum():,} of {others:,} other photos for a landmark" if others else ""
@@ -243,12 +249,11 @@ def confusion_matrix(
     name_size = min(TEXT_SIZE, max(SMALL_SIZE - 0.5, cell * 72 * 0.7))
     names_width = max(text_inches(f"{shorten(names[i])} (999)", name_size) for i in shown.tolist())
     side = cell * len(shown)
-    true, predicted = np.nonzero(wrong)
-    times = wrong[true, predicted]
-    order = np.lexsort((-times / counts.sum(axis=1)[true], -times))[:LISTED]
+    pairs = np.flatnonzero(wrong)
+    order = np.lexsort((-times[pairs] / photos_of[true[pairs]], -times[pairs]))[:LISTED]
     confusions = [
-        f"{shorten(names[t])} → {shorten(names[p])}  {wrong[t, p]} of {counts[t].sum()}"
-        for t, p in zip(true[order], predicted[order], strict=True)
+        f"{shorten(names[t])} → {shorten(names[p])}  {count} of {photos_of[t]}"
+        for t, p, count in zip(*cells[:, pairs[order]], times[pairs[order]], strict=True)
     ]
     below = 0.35 + 0.19 * -(-len(confusions) // 2) if confusions else 0
     note = (
@@ -258,7 +263,7 @@ def confusion_matrix(
     )
     if len(faulty) < none:
         note += f" Not drawn: {none - len(faulty)} landmarks without a mistake."
-    if len(shown) < len(faulty):
+    if len(faulty) > SHOWN_ROWS:
         note += f" Shown: the {SHOWN_ROWS} of {none} landmarks with the most mistakes."
     figure = new_figure(
         title,
@@ -268,7 +273,13 @@ def confusion_matrix(
     )
     heights = (side + names_width, below) if confusions else (side + names_width,)
     panels = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    _draw_matrix(panels[0], counts, shown, names, cell, name_size)
+    row_of = np.full(none + 1, -1)
+    row_of[shown] = np.arange(len(shown))
+    drawn = (row_of[cells] >= 0).all(axis=0)
+    part = np.zeros((len(shown), len(shown)), dtype=np.int64)
+    part[tuple(row_of[cells[:, drawn]])] = times[drawn]
+    drawn_names = [shorten(names[index]) for index in shown]
+    _draw_matrix(panels[0], part, photos_of[shown], shown == none, drawn_names, cell, name_size)
     if confusions:
         heading = "Most frequent confusions (true → predicted, photos of the true landmark)"
         style_axes(panels[1], title=heading, grid="none")
@@ -282,17 +293,16 @@ def confusion_matrix(
 
 def _draw_matrix(
     axes: Axes,
-    counts: NDArray[np.int64],
-    shown: NDArray[np.intp],
-    classes: Sequence[str],
+    part: NDArray[np.int64],
+    photos: NDArray[np.int64],
+    is_none: NDArray[np.bool_],
+    names: Sequence[str],
     cell: float,
     name_size: float,
 ) -> None:
-    photos = counts.sum(axis=1)[shown]
-    part = counts[np.ix_(shown, shown)]
     share = part / np.maximum(photos, 1)[:, None]
-    diagonal = np.eye(len(shown), dtype=bool)
-    unnamed = ~diagonal & (shown == len(classes) - 1)[None]
+    diagonal = np.eye(len(names), dtype=bool)
+    unnamed = ~diagonal & is_none[None]
     axes.imshow(np.ma.masked_array(share, ~diagonal), cmap=RIGHT, vmin=0, vmax=1)
     axes.imshow(np.ma.masked_array(share, diagonal | unnamed), cmap=WRONG, norm=SHARE)
     axes.imshow(np.ma.masked_array(share, ~unnamed), cmap=UNNAMED, norm=SHARE)
@@ -311,11 +321,10 @@ def _draw_matrix(
             in_layout=False,
         )
     style_axes(axes, xlabel="predicted landmark", ylabel="true landmark", grid="none")
-    names = [shorten(classes[index]) for index in shown]
     name_ticks(axes.xaxis, names, size=name_size, rotation=90)
     totals = [f"{n} ({c})" for n, c in zip(names, photos, strict=True)]
     name_ticks(axes.yaxis, totals, size=name_size)
-    edges = np.arange(len(shown) + 1) - 0.5
+    edges = np.arange(len(names) + 1) - 0.5
     for draw_lines in (axes.hlines, axes.vlines):
         draw_lines(edges, edges[0], edges[-1], color=FAINT, linewidth=0.5)
     axes.spines[:].set_visible(False)
