@@ -20,7 +20,7 @@ LANDMARKS = ("Atomium", "Petra")
 
 def make_answers(correct: Sequence[bool]) -> pd.DataFrame:
     """Right or wrong answers on as many photos, the landmarks taking turns."""
-    hashes = [hashlib.sha256(bytes([index])).hexdigest() for index in range(len(correct))]
+    hashes = [hashlib.sha256(str(index).encode()).hexdigest() for index in range(len(correct))]
     labels = [LANDMARKS[index % len(LANDMARKS)] for index in range(len(correct))]
     return pd.DataFrame({"sha256": hashes, "label": labels, "correct": list(correct)})
 

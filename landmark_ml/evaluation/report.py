@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -157,9 +157,9 @@ def log_judged(
     )
     run.log_table(report.predictions.per_class(), "per_class")
     figures = report_figures(report, seed)
-    for name, figure in figures.items():
-        run.log_figure(figure, name)
-    run.log_text(evaluation_page(report, figures, facts), PAGE)
+    logged = {name: run.log_figure(draw, name) for name, draw in figures.items()}
+    pictures = [Picture.of(_HEADINGS[name], figure) for name, figure in logged.items() if figure]
+    run.log_text(evaluation_page(report, pictures, facts), PAGE)
 
 
 def summary_table(report: Report) -> list[tuple[str, str]]:
@@ -168,8 +168,8 @@ def summary_table(report: Report) -> list[tuple[str, str]]:
     return [(METRICS[name].caption, shown(found, name)) for name in METRICS if name in found]
 
 
-def evaluation_page(report: Report, figures: dict[str, Figure], facts: Mapping[str, str]) -> str:
-    """HTML of what was measured, in groups, and of the figures; nothing is fetched.
+def evaluation_page(report: Report, pictures: list[Picture], facts: Mapping[str, str]) -> str:
+    """HTML of what was measured, in groups, and the pictures; nothing is fetched.
 
     facts: what was judged, of the tags that `run_evaluation` sets; `model` and `data` at least.
     """
@@ -185,32 +185,31 @@ def evaluation_page(report: Report, figures: dict[str, Figure], facts: Mapping[s
         facts=facts,
         metrics=report.metrics,
         groups=groups,
-        pictures=[Picture.of(_HEADINGS[name], figure) for name, figure in figures.items()],
+        pictures=pictures,
     )
 
 
-def report_figures(report: Report, seed: int = 0) -> dict[str, Figure]:
-    """Every figure that the photos allow, by name, in the order of the page.
+def report_figures(report: Report, seed: int = 0) -> dict[str, Callable[[], Figure]]:
+    """What draws every figure that the photos allow, by name, in the order of the page.
 
     seed: chooses the photos of `answers`.
     """
-    found, classes = report.predictions, report.predictions.per_class()
+    found, table = report.predictions, report.predictions.per_class()
     shows, named = found.shows_landmark, names_landmark(found)
     rng = np.random.default_rng(seed)
     landmarks, others = (rng.permutation(np.flatnonzero(kind)) for kind in (shows, ~shows))
     chosen = [*landmarks[: _SHOWN_ANSWERS - bool(len(others))], *others[:1]]
-    mistakes = np.flatnonzero(named & ~found.correct)
+    mistakes = answers_of(found, np.flatnonzero(named & ~found.correct))
     bins = calibration_bins(found.confidence[shows], found.correct[shows])
-    coverage, risk = risk_coverage(found.confidence, found.correct, shows)
-    drawn = {
-        "answers": answer_gallery(answers_of(found, chosen), seed=seed),
-        "worst_mistakes": worst_mistakes(answers_of(found, mistakes), photos=len(found.photos)),
-        "confusion_matrix": confusion_matrix(
-            found.labels, np.where(named, found.best, NOT_A_LANDMARK), found.classes
-        ),
-        "per_class": per_class_table(classes[classes["photos"] > 0]),
-        "reliability": reliability_diagram(bins, ece=report.metrics["ece"]),
-        "risk_coverage": risk_coverage_curve(coverage, risk),
+    curve = risk_coverage(found.confidence, found.correct, shows)
+    said = np.where(named, found.best, NOT_A_LANDMARK)
+    drawn: dict[str, Callable[[], Figure]] = {
+        "answers": lambda: answer_gallery(answers_of(found, chosen), seed=seed),
+        "worst_mistakes": lambda: worst_mistakes(mistakes, photos=len(found.photos)),
+        "confusion_matrix": lambda: confusion_matrix(found.labels, said, found.classes),
+        "per_class": lambda: per_class_table(table[table["photos"] > 0]),
+        "reliability": lambda: reliability_diagram(bins, ece=report.metrics["ece"]),
+        "risk_coverage": lambda: risk_coverage_curve(*curve),
     }
     scores, apart = found.landmark_scores, dict[str, NDArray[np.float64]]()
     asked = [found]
@@ -223,9 +222,9 @@ def report_figures(report: Report, seed: int = 0) -> dict[str, Figure]:
         # Answers do not hold the threshold; the lowest score that was accepted takes its place.
         accepted = np.concatenate([one.landmark_scores[one.accepted] for one in asked])
         threshold = float(accepted.min(initial=np.inf))
-        drawn["rejection_curve"] = rejection_curve(scores[shows], apart, threshold)
+        drawn["rejection_curve"] = lambda: rejection_curve(scores[shows], apart, threshold)
     if not report.corruptions.empty:
-        drawn["robustness"] = robustness_bars(report.corruptions)
+        drawn["robustness"] = lambda: robustness_bars(report.corruptions)
     return drawn
 
 

@@ -92,11 +92,11 @@ def log_dataset_figures(
 
     resolution: side of the square that the network sees, in pixels.
     """
-    run.log_figure(sample_grid(dataset), "data_samples")
-    run.log_figure(class_counts(dataset), "data_class_counts")
-    run.log_figure(image_sizes(dataset, target=resolution), "data_image_sizes")
+    run.log_figure(lambda: sample_grid(dataset), "data_samples")
+    run.log_figure(lambda: class_counts(dataset), "data_class_counts")
+    run.log_figure(lambda: image_sizes(dataset, target=resolution), "data_image_sizes")
     if augmented is not None:
-        run.log_figure(augmented, "data_augmented")
+        run.log_figure(lambda: augmented, "data_augmented")
 
 
 def log_report(
@@ -126,8 +126,9 @@ def log_report(
     others = {name: rejection.scores[kind] for kind, name in _OTHERS.items()}
     if measured := {name: scores for name, scores in others.items() if len(scores)}:
         landmarks, threshold = rejection.scores["landmarks"], rejection.threshold
-        figure = rejection_curve(landmarks, measured, threshold)
-        run.log_figure(figure, "rejection_curve_left_out")
+        run.log_figure(
+            lambda: rejection_curve(landmarks, measured, threshold), "rejection_curve_left_out"
+        )
     card = model_card(config, dataset, facts, report)
     run.log_text(card, "model_card.md")
     run.describe(card)

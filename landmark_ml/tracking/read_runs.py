@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ _EVALUATED = (
 )
 EVALUATION = "evaluation.json"
 """Artifact of a run that judged a model: all metrics, with their intervals and counts."""
-_ANSWERS = "test_answers.csv"
+_ANSWERS = "test_answers"
 _ANSWER_COLUMNS = {"sha256": str, "label": str, "correct": bool}
 
 
@@ -232,13 +232,7 @@ def _read_run(logged: LoggedRun) -> EvaluatedRun:
         },
         dtype=float,
     )
-    # A landmark may be called "NA" or "None"; an empty label is a photo of no landmark.
-    answers = pd.read_csv(
-        io.StringIO(mlflow.artifacts.load_text(f"{info.artifact_uri}/{_ANSWERS}")),
-        usecols=list(_ANSWER_COLUMNS),
-        dtype=_ANSWER_COLUMNS,
-        keep_default_na=False,
-    )
+    answers = _read_answers(info.run_id)
     return EvaluatedRun(
         run_id=info.run_id,
         experiment_id=info.experiment_id,
@@ -255,3 +249,19 @@ def _read_run(logged: LoggedRun) -> EvaluatedRun:
         answers=answers[answers["label"] != ""].reset_index(drop=True),
         params=logged.data.params,
     )
+
+
+def _read_answers(run_id: str) -> pd.DataFrame:
+    """The table that `Run.log_table` logged: CSV, of many photos Parquet."""
+    listed = {item.path for item in mlflow.MlflowClient().list_artifacts(run_id)}
+    kind = ".parquet" if f"{_ANSWERS}.parquet" in listed else ".csv"
+    with tempfile.TemporaryDirectory() as folder:
+        path = mlflow.artifacts.download_artifacts(
+            run_id=run_id, artifact_path=f"{_ANSWERS}{kind}", dst_path=folder
+        )
+        if kind == ".parquet":
+            return pd.read_parquet(path, columns=list(_ANSWER_COLUMNS))
+        # A landmark may be called "NA" or "None"; an empty label is a photo of no landmark.
+        return pd.read_csv(
+            path, usecols=list(_ANSWER_COLUMNS), dtype=_ANSWER_COLUMNS, keep_default_na=False
+        )

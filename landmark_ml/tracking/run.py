@@ -6,12 +6,13 @@ The workers of a search log their trials side by side, in `tuning.recording`.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -47,9 +48,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 # Where a bare `mlflow run` opens its runs too; a project cannot choose another.
 DEFAULT_EXPERIMENT = "Default"
+MOST_CSV_ROWS = 10_000
+"""Rows of a table that people still read in a browser or a spreadsheet."""
 # Without this tag the MLflow UI opens the experiment in its view for language models.
 EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 
@@ -99,13 +104,31 @@ class Run:
             write_manifest(dataset, path)
             mlflow.log_artifact(str(path))
 
-    def log_figure(self, figure: Figure, name: str) -> None:
-        """Log a figure as `figures/<name>.png`."""
-        mlflow.log_figure(figure, f"figures/{name}.png")
+    def log_figure(self, draw: Callable[[], Figure], name: str) -> Figure | None:
+        """Log a figure as `figures/<name>.png`; None, and why in the log, if it cannot be drawn.
+
+        A trained model must not be lost for a picture of it.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f"{name}.png")
+            try:
+                figure = draw()
+                figure.savefig(path)
+            except Exception:
+                logger.exception("the figure %s could not be drawn; the run goes on", name)
+                return None
+            mlflow.log_artifact(str(path), "figures")
+        return figure
 
     def log_table(self, table: pd.DataFrame, name: str) -> None:
-        """Log a table as `<name>.csv`."""
-        mlflow.log_text(table.to_csv(index=False), f"{name}.csv")
+        """Log a table as `<name>.csv`, one of more than 10,000 rows as `<name>.parquet`."""
+        if len(table) <= MOST_CSV_ROWS:
+            mlflow.log_text(table.to_csv(index=False), f"{name}.csv")
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f"{name}.parquet")
+            table.to_parquet(path, index=False)
+            mlflow.log_artifact(str(path))
 
     def log_text(self, text: str, path: str) -> None:
         """Log a text as an artifact."""

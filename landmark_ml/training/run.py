@@ -135,7 +135,7 @@ def run_training(
         finally:
             # An interrupted run shows what it has.
             if history.rows:
-                run.log_figure(learning_curves(history.rows, config), "learning_curves")
+                run.log_figure(lambda: learning_curves(history.rows, config), "learning_curves")
 
         logits, targets, classes = validation.logits, validation.targets, dataset.num_classes
         leave_out = validation.leave_out

@@ -95,10 +95,10 @@ def test_the_curve_counts_the_same_photos_as_the_metrics(result: EvaluationResul
     scores = np.linspace(0.1, 0.45, 8)
     unseen = replace(found.unseen, landmark_scores=scores, accepted=scores > 0.4)
     tagged = replace(found, unseen=unseen)
-    figure = report_figures(replace(result.report, predictions=tagged))["rejection_curve"]
+    figure = report_figures(replace(result.report, predictions=tagged))["rejection_curve"]()
     assert says(figure, "12.5% of landmarks never learned")
     none = replace(found, accepted=np.zeros_like(found.accepted))
-    figure = report_figures(replace(result.report, predictions=none))["rejection_curve"]
+    figure = report_figures(replace(result.report, predictions=none))["rejection_curve"]()
     assert says(figure, "Tagged at the threshold: 0.0% of known landmarks")
 
 

@@ -15,6 +15,7 @@ from mlflow.models.model import ModelInfo
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from landmark_ml.data import MANIFEST
+from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.errors import shown_tracking_uri
 from landmark_ml.tracking.read_runs import fetch_manifest, fetch_model, read_evaluated_runs
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
@@ -113,7 +114,7 @@ def test_a_run_with_unreadable_answers_is_left_out(answers: str) -> None:
     log_run(name, make_run("whole", CORRECT))
     read = read_evaluated_runs(name)
     assert (names(read.runs), names(read.left_out)) == (["whole"], ["damaged"])
-    assert "test_answers.csv cannot be read" in read.left_out[0].reason
+    assert "its test_answers cannot be read" in read.left_out[0].reason
 
 
 def test_a_run_whose_answers_are_gone_is_left_out() -> None:
@@ -121,6 +122,16 @@ def test_a_run_whose_answers_are_gone_is_left_out() -> None:
     Path(mlflow.get_run(run_id).info.artifact_uri, "test_answers.csv").unlink()
     read = read_evaluated_runs("gone")
     assert (read.runs, names(read.left_out)) == ((), ["gone"])
+
+
+def test_answers_to_many_photos_come_back_from_parquet() -> None:
+    logged = make_run("many", CORRECT * 2501)
+    run_id = log_run("many", logged)
+    Path(mlflow.get_run(run_id).info.artifact_uri, "test_answers.csv").unlink()
+    with mlflow.start_run(run_id=run_id):
+        tracking.Run(run_id).log_table(logged.answers, "test_answers")
+    (run,) = read_evaluated_runs("many").runs
+    pd.testing.assert_frame_equal(run.answers, logged.answers, check_dtype=False)
 
 
 def test_an_unknown_experiment_is_refused_with_those_there_are() -> None:

@@ -44,6 +44,20 @@ def hold(first: signal.Signals, second: signal.Signals, passed: list[int]) -> No
             passed.append(number)
 
 
+def test_a_figure_that_cannot_be_drawn_does_not_end_the_run(
+    tracking_uri: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def draw() -> NoReturn:
+        raise MemoryError("too many pixels")
+
+    with tracking.start_run(CONFIG, "undrawn", {}) as run:
+        assert run.log_figure(draw, "confusion_matrix") is None
+    assert mlflow.get_run(run.run_id).info.status == "FINISHED"
+    assert "confusion_matrix could not be drawn" in caplog.text
+    assert "too many pixels" in caplog.text
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_delivered_at_the_end(number: signal.Signals) -> None:
     passed: list[int] = []
