@@ -1,7 +1,10 @@
 """How seconds and memory grow with the photos: each part at a tenth, a third and the whole.
 
 `python -m benchmarks.scale --scan 200000`: made-up JPEGs through scanning, near-duplicates, splits
-and manifest. Each size runs in a process of its own, and each part tells the most memory that the
+and manifest. `python -m benchmarks.scale --photos 1000000 --landmarks 10000`: made-up features
+through store, head, calibration, export, judge, report and registration, by the functions of a
+training run and with its default network. It has no photos, so reading and embedding them is not in
+the time. Each size runs in a process of its own, and each part tells the most memory that the
 process held meanwhile. The slope is that of the seconds in log-log: 1 is linear.
 """
 
@@ -9,26 +12,61 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
+import pandas as pd
+import torch
+from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from benchmarks.tables import machine, resident_peak_mb, table, write_json
-from landmark_ml.data import read_manifest, write_manifest
+from landmark_ml.config import TrainConfig
+from landmark_ml.data import SPLITS, Photo, read_manifest, write_manifest
 from landmark_ml.data.dataset import MANIFEST, Dataset
 from landmark_ml.data.folders import list_folder
 from landmark_ml.data.near_duplicates import GroupedPhoto, group_near_duplicates, read_and_group
 from landmark_ml.data.splits import Fractions, split_photos
+from landmark_ml.evaluation.judge import Predictions, Report
+from landmark_ml.evaluation.metrics import measure
+from landmark_ml.geo.gazetteer import Gazetteer
+from landmark_ml.inference.predictor import (
+    LANDMARK_SCORE,
+    METADATA_FILE,
+    PROBABILITIES,
+    Metadata,
+    Predictor,
+    Scores,
+)
+from landmark_ml.inference.runtime import FEATURES, Runtime
+from landmark_ml.networks.create import LandmarkNetwork, create_model
+from landmark_ml.networks.export import add_classifier, calibrate, export_network
+from landmark_ml.networks.rejection import LeftOut, fit_rejection
+from landmark_ml.registry.register import load_served, log_model, register
+from landmark_ml.reports.training_report import NetworkFacts, log_report, model_params
+from landmark_ml.tracking import run as tracking
+from landmark_ml.training.batches import num_outputs
+from landmark_ml.training.cache import RowCache
+from landmark_ml.training.devices import Compute, choose_compute
+from landmark_ml.training.phases import train_head
 
 PHOTOS_A_LANDMARK = 100
+HIDDEN, SPREAD, NOISE = 64, 1.2, 1.0
+"""Dimensions in which landmarks differ, and deviations of photos there and in each feature."""
+ASKED = 64
 OUT = Path("build/benchmarks/scale.json")
 SHARES = (0.1, 1 / 3, 1.0)
 
@@ -83,6 +121,135 @@ def write_photos(count: int, root: Path) -> Path:
     return root
 
 
+def train(count: int, landmarks: int, folder: Path, epochs: int) -> None:
+    """Take made-up features the way of a training run on a frozen backbone."""
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
+    config = TrainConfig(cache_dir=str(folder), data=str(folder), epochs=epochs, refit=False)
+    write_photos(1, folder / "photo")
+    (photo,) = (folder / "photo").glob("*/*.jpg")
+    dataset = made_up_dataset(count, landmarks, photo)
+    compute, gazetteer = choose_compute("cpu", 0, precision="f32"), Gazetteer({})
+    model = create_model(config, num_outputs(dataset))
+    features = MadeUpFeatures(folder, landmarks)
+    # MLflow keeps artifacts of a database in the working folder.
+    with contextlib.chdir(folder), tracking.start_run(config, "scale", {}) as run:
+        with measured("features to the store"):
+            for split in SPLITS:
+                features(model, dataset.split(split), config, compute)
+        with measured("head"):
+            found = train_head(model, dataset, config, compute, features=features)
+        with measured("landmarks left out"):
+            left_out = found.leave_out() if found.leave_out else None
+        with measured("calibration"):
+            rejection = fit_rejection(
+                left_out or LeftOut.of_validation(found.logits, found.targets, landmarks), config
+            )
+            calibration = calibrate(found.logits, found.targets, landmarks, rejection)
+        with measured("export"):
+            artifact = export_network(
+                model,
+                calibration,
+                dataset.classes,
+                run.run_id,
+                gazetteer,
+                folder=folder / "artifact",
+                cache=folder,
+            )
+        with measured("log the model"):
+            facts = NetworkFacts.of(model, artifact, rejection)
+            logged = log_model(artifact, photo.read_bytes(), model_params(config, facts))
+        with measured("judge"):
+            rows = features(model, dataset.test, config, compute)
+            head = add_classifier(
+                identity(rows.shape[-1]), model.classifier, landmarks, calibration
+            )
+            served = Runtime.load(head.SerializeToString(), batch=ASKED)
+            predictor = Predictor(served, served, Metadata.read(artifact / METADATA_FILE))
+            judged = Predictions.of(
+                dataset.test,
+                dataset.classes,
+                predictor.metadata.names,
+                answers(predictor, rows),
+                [gazetteer.find(name) for name in dataset.classes],
+            )
+            report = Report(measure(judged) | {"ms_per_photo": 0.0}, judged, pd.DataFrame())
+        with measured("report"):
+            training = log_report(run, report, dataset, config, logged.model_id, facts)
+        with measured("register"):
+            register(logged, "landmarks", training.version_tags, training.card, training.about)
+        with measured("load and answer one photo"):
+            model_of_mlflow = load_served(logged.model_uri)
+            model_of_mlflow.predict(pd.DataFrame({"image": [photo.read_bytes()]}))
+    size = sum(path.stat().st_size for path in artifact.iterdir()) / 1e6
+    sys.stderr.write(f"top-1 {report.metrics['top1']:.3f}, artifact {size:,.0f} MB\n")
+
+
+def made_up_dataset(count: int, landmarks: int, path: Path) -> Dataset:
+    """As many photos of each landmark, all in one file, with hashes of their own."""
+    photos = [
+        Photo(path, number % landmarks, hashlib.sha256(str(number).encode()).hexdigest(), 96, 96)
+        for number in range(count)
+    ]
+    # Every landmark in every split.
+    test, val = (round(share * count) for share in (0.15, 0.3))
+    names = tuple(f"Landmark {number:06}" for number in range(landmarks))
+    root = path.parents[1]
+    return Dataset(
+        "made up", root, names, tuple(photos[val:]), tuple(photos[test:val]), tuple(photos[:test])
+    )
+
+
+@dataclass(frozen=True)
+class MadeUpFeatures:
+    """Features in the store of a training run: a direction for each landmark, and noise."""
+
+    folder: Path
+    landmarks: int
+
+    def __call__(
+        self, model: LandmarkNetwork, photos: Sequence[Photo], _: TrainConfig, __: Compute
+    ) -> Tensor:
+        """Features of photos as `compute_features` gives them."""
+        width = model.classifier.in_features
+        chance = np.random.default_rng(0)
+        centres = chance.standard_normal((self.landmarks, HIDDEN), dtype=np.float32)
+        mixed = chance.standard_normal((HIDDEN, width), dtype=np.float32) / HIDDEN**0.5
+
+        def rows(missing: Sequence[Photo]) -> Iterator[NDArray[np.float32]]:
+            for start in range(0, len(missing), 1024):
+                some = missing[start : start + 1024]
+                own = np.random.default_rng(int(some[0].sha256, 16))
+                within, noise = (
+                    own.standard_normal((len(some), size), dtype=np.float32)
+                    for size in (HIDDEN, width)
+                )
+                hidden = centres[[photo.label for photo in some]] + SPREAD * within
+                yield from hidden @ mixed + NOISE * noise
+
+        store = RowCache(self.folder / "features", ".f32")
+        found = store.load(photos, "made-up", (width,), np.float32, rows)
+        return found[torch.arange(len(photos))][None]
+
+
+def identity(width: int) -> onnx.ModelProto:
+    """A backbone whose features are what it is given."""
+    images, found = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", width])
+        for name in ("x", FEATURES)
+    )
+    node = onnx.helper.make_node("Identity", ["x"], [FEATURES])
+    graph = onnx.helper.make_graph([node], "identity", [images], [found])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+
+
+def answers(predictor: Predictor, features: Tensor) -> Iterator[dict[str, Any]]:
+    """The served answers to features, through the exported head."""
+    for block in torch.split(features[0], ASKED):
+        outputs = predictor.runtime.run(block.numpy())
+        for each in zip(outputs[PROBABILITIES], outputs[LANDMARK_SCORE].tolist(), strict=True):
+            yield dict(predictor.answer(Scores(*each, None), 5, predictor.metadata.threshold))
+
+
 def slope(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     """By which power of the size the seconds grow, by least squares in log-log."""
     return float(np.polyfit(np.log(sizes), np.log(np.maximum(seconds, 1e-3)), 1)[0])
@@ -120,15 +287,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print the table of the work that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scan", type=int, default=0, help="made-up JPEGs to scan")
+    parser.add_argument("--photos", type=int, default=0, help="made-up features to train on")
+    parser.add_argument("--landmarks", type=int, default=1000, help="landmarks of --photos")
+    parser.add_argument("--epochs", type=int, default=5, help="epochs of the head")
     parser.add_argument("--only", action="store_true", help="this size alone, in this process")
     given = parser.parse_args(argv)
-    if not given.scan:
-        parser.error("name the work, such as --scan 200000")
+    if not given.scan and not given.photos:
+        parser.error("name the work, such as --scan 200000 or --photos 50000 --landmarks 1000")
     if given.only:
         with tempfile.TemporaryDirectory() as folder:
-            scan(given.scan, Path(folder))
-    else:
+            if given.scan:
+                scan(given.scan, Path(folder))
+            else:
+                train(given.photos, given.landmarks, Path(folder), given.epochs)
+    elif given.scan:
         sys.stdout.write(report(["--scan"], given.scan) + "\n")
+    else:
+        fixed = [f"--landmarks={given.landmarks}", f"--epochs={given.epochs}", "--photos"]
+        sys.stdout.write(report(fixed, given.photos) + "\n")
 
 
 if __name__ == "__main__":
