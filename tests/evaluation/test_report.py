@@ -72,7 +72,8 @@ def test_everything_is_measured_and_linked_to_the_model(result: EvaluationResult
     assert every["photos_per_second"] > 0
     # 9 photos show the tower, one of them far away; "Nowhere" has no place and does not count.
     assert every["within_25_km"] == 16 / 17
-    assert all(name in every for name in [key.removeprefix("eval/") for key in found if "/" in key])
+    # A slow run also holds MLflow's metrics of the system.
+    assert {key.removeprefix("eval/") for key in found if key.startswith("eval/")} <= set(every)
     logged = mlflow.get_logged_model(run.data.tags["model_id"])
     assert {metric.key for metric in logged.metrics or ()} >= {"eval/top1", "eval/gap"}
     assert "trained on some of these photos" in run.data.tags["not_known"]
