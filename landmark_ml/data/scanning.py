@@ -143,7 +143,7 @@ def _read_file(path: Path) -> tuple[Any, ...] | UnreadablePhoto:
         width, height = stored[::-1] if turned else stored
     content = hashlib.sha256(data).hexdigest()
     captured = read_capture(data)
-    visit = visit_of(*captured) if captured else ""
+    visit = visit_of(*captured) if captured and captured[0] else ""
     latitude, longitude = read_location(data) or (None, None)
     return content, width, height, fingerprint(picture), visit, latitude, longitude
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -10,24 +11,26 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from importlib import resources
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from landmark_ml.console import Bar
 from landmark_ml.figures.html import render
-from landmark_ml.inference.photos import PhotoError, decode_photo
+from landmark_ml.inference.photos import PhotoError, decode_photo, read_capture, read_photo
 from landmark_ml.inference.prediction import Prediction
 from landmark_ml.inference.runtime import usable_cpus
 from serving.tagging.journal import Database
 from serving.tagging.library import Tagged, in_order
 from serving.tagging.table import Album, album_of, file_of_out, has_place, is_confident, printable
+from serving.world_map import Pin, world_map
 
 if TYPE_CHECKING:
     from serving.tagging.tagger import TagResult
@@ -73,11 +76,11 @@ def write_gallery(
     folder.mkdir(parents=True, exist_ok=True)
     with PhotoIndex() as index:
         answered = Bar(photos, "gallery", result.photos, unit=" photos", smoothing=0.05)
-        for photo, thumbnail in with_thumbnails(answered, root, folder / THUMBNAILS):
+        for photo, thumbnail, taken in with_thumbnails(answered, root, folder / THUMBNAILS):
             section: Album | Unfiled = album_of(photo.answer, min_confidence) or Unfiled.UNPLACED
             if photo.answer["error"] is not None:
                 section = Unfiled.REFUSED
-            index.add(section, photo, thumbnail)
+            index.add(section, photo, thumbnail, taken, min_confidence)
         pages = _Pages(folder, root, result, min_confidence)
         for entry in index.entries.values():
             pages.write_album(entry, index)
@@ -101,9 +104,13 @@ class _Pages:
         self._library = printable(Path(root.resolve().name or root))
         self._originals = originals_address(root, folder / PAGES)
         self.written: set[str] = set()
+        self._script = resources.files("landmark_ml").joinpath("templates/gallery.js").read_text()
+        digest = hashlib.sha256(self._script.encode()).digest()
+        # Nothing but this very script may run in a page.
+        self._allowed = f"'sha256-{base64.b64encode(digest).decode()}'"
 
     def write_album(self, entry: Entry, index: PhotoIndex) -> None:
-        """Write the pages of an album: the albums within it, then its photos."""
+        """Write the pages of an album: the albums within it on a map, then its photos."""
         self.write_photos(
             entry.album,
             index,
@@ -112,6 +119,10 @@ class _Pages:
             total=entry.photos,
             outer=[(outer.names[-1], page_name(outer)) for outer in reversed(around(entry.album))],
             tiles=[_tile(inner, thumbnails=f"../{THUMBNAILS}") for inner in sorted(entry.within)],
+            map=_map([inner for inner in entry.all_within() if inner is not entry]),
+            place=", ".join(part for part in (entry.album.city, entry.album.country) if part),
+            position=_degrees(entry.position) if entry.album.landmark else "",
+            tags=entry.tags,
         )
 
     def write_photos(
@@ -126,7 +137,10 @@ class _Pages:
                 make_card(*photo, self._originals, self._min_confidence)
                 for photo in islice(photos, PHOTOS_ON_A_PAGE)
             ]
-            values = {"own": own, "total": own, "note": "", "outer": [], "tiles": [], **head}
+            above = dict.fromkeys(
+                ("note", "outer", "tiles", "map", "place", "position", "tags"), ""
+            )
+            values = {**above, "own": own, "total": own, **head}
             values |= {"number": number, "names": names, "cards": cards}
             self._write(f"{PAGES}/{name}", "gallery_album.html", **values)
             self.written.add(name)
@@ -159,6 +173,7 @@ class _Pages:
             INDEX,
             "gallery_index.html",
             photos=self._result.photos,
+            map=_map([album for entry in top for album in entry.all_within()], pages=f"{PAGES}/"),
             sections=sections,
             unfiled=[
                 (_TITLES[kind], f"{PAGES}/{page_name(kind)}", index.unfiled[kind])
@@ -169,35 +184,60 @@ class _Pages:
         )
 
     def _write(self, name: str, template: str, **values: Any) -> None:
-        page = render(template, library=self._library, model=self._result.model, **values)
+        page = render(
+            template,
+            library=self._library,
+            model=self._result.model,
+            script=self._script,
+            allowed=self._allowed,
+            **values,
+        )
         with file_of_out(self._folder / name, flush=False) as path:
             path.write_text(page, encoding="utf-8")
 
 
+def _map(entries: Sequence[Entry], *, pages: str = "") -> str:
+    """Map of albums whose position is known; empty where that is none. pages: way to the pages."""
+    pins = [
+        Pin(entry.album.names[-1], *entry.position, f"{pages}{page_name(entry.album)}")
+        for entry in sorted(entries, key=lambda entry: -entry.photos)
+        if entry.position
+    ]
+    return world_map(pins, "Map of the albums", narrowest=25) if pins else ""
+
+
+def _degrees(position: tuple[float, float] | None) -> str:
+    return "{:.4f}, {:.4f}".format(*position) if position else ""
+
+
 def _tile(entry: Entry, *, thumbnails: str, pages: str = "") -> dict[str, Any]:
     """An album as other pages show it. thumbnails, pages: ways to these folders."""
+    years = sorted(entry.years)
     return {
         "name": entry.album.names[-1],
         "within": (entry.album.city or "") if entry.album.landmark else "",
         "photos": entry.photos,
+        "years": sorted({*years[:1], *years[-1:]}),
+        "words": " ".join([*entry.album.names, *years, *sorted(entry.words)]),
         "href": pages + page_name(entry.album),
         "cover": f"{thumbnails}/{entry.cover}" if entry.cover else None,
     }
 
 
 def make_card(
-    photo: Tagged, thumbnail: str | None, originals: str, min_confidence: float
+    photo: Tagged, thumbnail: str | None, taken: str, originals: str, min_confidence: float
 ) -> dict[str, Any]:
     """A photo on a page, as text still to be escaped; what is not known is empty.
 
-    An answer below `min_confidence` is shown as what the photo may be. originals: address of the
-    library; addresses are relative to the page.
+    An answer below `min_confidence` is shown as what the photo may be. taken: when, as text.
+    originals: address of the library; addresses are relative to the page.
     """
     path, answer = photo
     error, latitude, longitude = answer["error"], answer["latitude"], answer["longitude"]
     confident, placed = is_confident(answer, min_confidence), has_place(answer, min_confidence)
-    known = placed and latitude is not None and longitude is not None
-    at = (f"{latitude:.4f}", f"{longitude:.4f}") if known else ()
+    position = ""
+    if placed and latitude is not None and longitude is not None:
+        position = _degrees((latitude, longitude))
     place = [part for part in (answer["city"], answer["country"]) if part and placed]
     # As finely as the answer says. City and country of a photo with its own position are not those
     # that the model means.
@@ -221,8 +261,8 @@ def make_card(
         "confidence": answer["confidence"] if name else None,
         "place": ", ".join(place),
         "tags": tuple(answer["tags"] or ()) if confident else (),
-        "position": ", ".join(at),
-        "geo": f"geo:{','.join(at)}",
+        "position": position,
+        "taken": taken,
         "source": _SOURCES.get(answer["location_source"] or "", ""),
         "error": error["reason"] if error else "",
     }
@@ -260,8 +300,8 @@ def page_name(section: Album | Unfiled, number: int = 1) -> str:
 
 _TABLES = """
 CREATE TABLE photos (
-    section INTEGER NOT NULL, path BLOB NOT NULL, thumbnail TEXT, answer TEXT NOT NULL,
-    PRIMARY KEY (section, path)
+    section INTEGER NOT NULL, path BLOB NOT NULL, thumbnail TEXT, taken TEXT NOT NULL,
+    answer TEXT NOT NULL, PRIMARY KEY (section, path)
 ) WITHOUT ROWID;
 CREATE INDEX by_thumbnail ON photos (thumbnail);
 """
@@ -269,13 +309,21 @@ CREATE INDEX by_thumbnail ON photos (thumbnail);
 
 @dataclass
 class Entry:
-    """An album: its own photos, all photos with those of inner albums, its cover's thumbnail."""
+    """An album: its own photos, all photos with those of inner albums, its cover's thumbnail.
+
+    position: of its landmark, or of a photo in it, in degrees. tags: of all its own photos; words:
+    of any of them.
+    """
 
     album: Album
     own: int = 0
     photos: int = 0
     cover: str | None = None
     within: list[Entry] = field(default_factory=list)
+    position: tuple[float, float] | None = None
+    tags: tuple[str, ...] = ()
+    words: set[str] = field(default_factory=set)
+    years: set[str] = field(default_factory=set)
     _cover_confidence: float = -1.0
 
     def all_within(self) -> list[Entry]:
@@ -305,29 +353,52 @@ class PhotoIndex(Database):
         self.entries: dict[Album, Entry] = {}
         self._db.execute("BEGIN")
 
-    def add(self, section: Album | Unfiled, photo: Tagged, thumbnail: str | None) -> None:
+    def add(
+        self,
+        section: Album | Unfiled,
+        photo: Tagged,
+        thumbnail: str | None,
+        taken: str,
+        min_confidence: float,
+    ) -> None:
         """Add a photo; the one with the highest confidence is the cover, the first of equals."""
         number = self._sections.setdefault(section, len(self._sections))
         answer = json.dumps(photo.answer, ensure_ascii=False)
-        row = (number, os.fsencode(photo.path), thumbnail, answer)
-        self._db.execute("INSERT INTO photos VALUES (?, ?, ?, ?)", row)
+        row = (number, os.fsencode(photo.path), thumbnail, taken, answer)
+        self._db.execute("INSERT INTO photos VALUES (?, ?, ?, ?, ?)", row)
         if isinstance(section, Unfiled):
             self.unfiled[section] = self.unfiled.get(section, 0) + 1
             return
-        self._entry(section).own += 1
+        own = self._entry(section)
+        own.own += 1
+        tags = photo.answer["tags"] or [] if is_confident(photo.answer, min_confidence) else []
+        own.tags = tuple(tag for tag in tags if own.own == 1 or tag in own.tags)
+        own.words.update(tags)
+        found = photo.answer["candidates"]
+        place = found[0] if section.landmark and found else photo.answer
+        if place["latitude"] is not None and place["longitude"] is not None:
+            own.position = own.position or (place["latitude"], place["longitude"])
         is_landmark, confidence = photo.answer["is_landmark"], photo.answer["confidence"]
         confidence = (confidence or 0.0) if is_landmark else 0.0
         for entry in map(self._entry, (section, *around(section))):
             entry.photos += 1
+            entry.years.update([taken[:4]] if taken else [])
             if thumbnail is not None and confidence > entry._cover_confidence:
                 entry.cover, entry._cover_confidence = thumbnail, confidence
 
-    def photos(self, section: Album | Unfiled) -> Iterator[tuple[Tagged, str | None]]:
-        """Photos of a section in order of path, each with the name of its thumbnail."""
-        query = "SELECT path, thumbnail, answer FROM photos WHERE section = ? ORDER BY path"
-        for path, thumbnail, answer in self._db.execute(query, [self._sections.get(section)]):
+    def photos(self, section: Album | Unfiled) -> Iterator[tuple[Tagged, str | None, str]]:
+        """Photos of a section by time, each with the name of its thumbnail and when it was taken.
+
+        Those without a time come last, by path.
+        """
+        query = (
+            "SELECT path, thumbnail, taken, answer FROM photos WHERE section = ?"
+            " ORDER BY taken = '', taken, path"
+        )
+        found = self._db.execute(query, [self._sections.get(section)])
+        for path, thumbnail, taken, answer in found:
             photo = Tagged(Path(os.fsdecode(path)), cast("Prediction", json.loads(answer)))
-            yield photo, thumbnail
+            yield photo, thumbnail, taken
 
     def uses(self, thumbnail: str) -> bool:
         """Whether a photo has this thumbnail."""
@@ -360,21 +431,22 @@ _NAME = re.compile(r"[0-9a-f]{20}\.jpg")
 
 def with_thumbnails(
     photos: Iterable[Tagged], root: Path, folder: Path
-) -> Iterator[tuple[Tagged, str | None]]:
-    """Yield photos in their order, each with the name of its thumbnail in a folder.
+) -> Iterator[tuple[Tagged, str | None, str]]:
+    """Yield photos in their order, each with its thumbnail's name and when it was taken.
 
-    The name is None for a photo without an answer, and for one that is gone or unreadable now. A
-    photo that was changed since it was answered is shown as it is now.
+    The name is None for a photo without an answer, and for one that is gone or unreadable now. The
+    time is text such as `2019-06-01 10:11`, empty where the photo does not say. A photo that was
+    changed since it was answered is shown as it is now.
     """
 
-    def find_or_make(photo: Tagged) -> tuple[Tagged, str | None]:
+    def find_or_make(photo: Tagged) -> tuple[Tagged, str | None, str]:
         if photo.answer["error"] is not None:
-            return photo, None
+            return photo, None, ""
         source = root / photo.path
         try:
             state = source.stat()
             # Another name when the photo is changed.
-            identity = f"\0{state.st_size}\0{state.st_mtime_ns}\0{MAX_SIDE}".encode()
+            identity = f"\0{state.st_size}\0{state.st_mtime_ns}\0{MAX_SIDE} dated".encode()
             digest = hashlib.sha256(os.fsencode(photo.path) + identity).hexdigest()[:20]
             name = f"{digest[:2]}/{digest}.jpg"
             target = folder / name
@@ -382,25 +454,30 @@ def with_thumbnails(
             if not (target.is_file() and target.stat().st_size):
                 with file_of_out(target, flush=False) as path:
                     path.write_bytes(thumbnail(source))
+            captured = read_capture(target)
         except (PhotoError, OSError) as error:
             logger.warning("%s gets no thumbnail: %s", source, error)
-            return photo, None
-        return photo, name
+            return photo, None, ""
+        return photo, name, f"{captured[1]:%Y-%m-%d %H:%M}" if captured else ""
 
     return in_order(find_or_make, photos, usable_cpus(), name="thumb")
 
 
 def thumbnail(photo: Path) -> bytes:
-    """JPEG of a photo, upright, at most `MAX_SIDE` pixels wide and high, without EXIF.
+    """JPEG of a photo, upright, at most `MAX_SIDE` pixels wide and high; its EXIF: when, not where.
 
     Raises PhotoError or OSError for a photo that cannot be read.
     """
-    picture = decode_photo(photo, min_side=_MIN_SIDE)
+    data = read_photo(photo)
+    picture, exif = decode_photo(data, min_side=_MIN_SIDE, name=photo.name), Image.Exif()
+    if captured := read_capture(data):
+        time = f"{captured[1]:%Y:%m:%d %H:%M:%S}"
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = time
     profile = picture.info.get("icc_profile", b"")
     kept = profile[16:20] == b"RGB " and len(profile) <= _MAX_PROFILE_BYTES
     picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
     jpeg = io.BytesIO()
-    picture.save(jpeg, "JPEG", quality=_QUALITY, icc_profile=profile if kept else None)
+    picture.save(jpeg, "JPEG", quality=_QUALITY, icc_profile=profile if kept else None, exif=exif)
     return jpeg.getvalue()
 
 

@@ -238,10 +238,13 @@ class Album(NamedTuple):
 def album_of(answer: Prediction, min_confidence: float) -> Album | None:
     """Album of an answer; None when it belongs to none."""
     placed = has_place(answer, min_confidence)
+    landmark = answer["landmark"] if is_confident(answer, min_confidence) else None
+    # A landmark has one album, where it stands, wherever the photographer stood.
+    place = answer["candidates"][0] if landmark and answer["candidates"] else answer
     album = Album(
-        country=answer["country"] if placed else None,
-        city=answer["city"] if placed else None,
-        landmark=answer["landmark"] if is_confident(answer, min_confidence) else None,
+        country=place["country"] if placed else None,
+        city=place["city"] if placed else None,
+        landmark=landmark,
     )
     return album if album.names else None
 

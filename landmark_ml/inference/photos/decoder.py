@@ -119,9 +119,9 @@ def read_location(source: bytes | Path) -> tuple[float, float] | None:
 
 
 def read_capture(source: bytes | Path) -> tuple[str, datetime] | None:
-    """(camera, local time) of a photo's EXIF; None when it does not carry both, and for a TIFF.
+    """(camera, local time) of a photo's EXIF; None when it carries no time, and for a TIFF.
 
-    camera: make, model and serial number, as far as they are given.
+    camera: make, model and serial number, as far as they are given; empty without a model.
     Raises OSError when the file cannot be opened (missing, a folder, no permission).
     """
     image = _open_for_exif(source)
@@ -388,11 +388,13 @@ def _capture(image: Image.Image) -> tuple[str, datetime] | None:
         taken = datetime.strptime(
             str(details[ExifTags.Base.DateTimeOriginal]).strip("\0 "), "%Y:%m:%d %H:%M:%S"
         )
-        model = str(exif[ExifTags.Base.Model])
+        model = str(exif.get(ExifTags.Base.Model, ""))
     except Exception as error:
-        # As above; most photos from the web carry neither.
-        logger.debug("no camera and time in the EXIF: %r", error)
+        # As above; most photos from the web carry none.
+        logger.debug("no time in the EXIF: %r", error)
         return None
+    if not model:
+        return "", taken
     make = str(exif.get(ExifTags.Base.Make, ""))
     serial = str(details.get(ExifTags.Base.BodySerialNumber, ""))
     return " ".join(part.strip("\0 ") for part in (make, model, serial)), taken

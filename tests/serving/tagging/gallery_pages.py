@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from landmark_ml.config import TagConfig
 
-VOID = {"meta", "img", "rect", "link", "br"}
+VOID = {"meta", "img", "rect", "link", "br", "input"}
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Read(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self._open and data.strip():
+        if not {"style", "script"} & set(self._open) and data.strip():
             self.text.append(data.strip())
 
     def addresses(self, *names: str) -> list[str]:

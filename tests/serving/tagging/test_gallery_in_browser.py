@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import ExifTags, Image
 
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.predictor import Predictor
@@ -36,8 +37,12 @@ PAGES = [
 def folder(predictor: Predictor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("gallery")
     photos = write_library(root / "photos")
-    for name in ("<img src=x onerror=alert(1)>.jpg", f"{'very' * 40}long.jpg", "100% #1?.jpg"):
-        (photos / name).write_bytes(colour_photo(RED, (600, 800)))
+    names = ("<img src=x onerror=alert(1)>.jpg", f"{'very' * 40}long.jpg", "100% #1?.jpg")
+    for year, name in enumerate(names, 2020):
+        exif = Image.Exif()
+        taken = f"{year}:07:14 10:11:12"
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = taken
+        (photos / name).write_bytes(colour_photo(RED, (600, 800), exif=exif.tobytes()))
     config = TagConfig(photos=str(photos), out=str(root / "out"), gallery=True)
     tag_library(Library(photos), Loaded(predictor, "landmarks", 1, "abc"), config)
     return root / "out/gallery"
@@ -82,6 +87,28 @@ def test_all_pictures_are_seen_and_nobody_is_asked(
         assert (visit.complaints, visit.foreign) == ([], []), name
         light = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (light == "rgb(255, 255, 255)") == (scheme == "light")
+
+
+def test_albums_and_photos_are_searched_and_sorted(browser: Browser, folder: Path) -> None:
+    visit = Visit(browser, folder / "index.html")
+
+    def shown(what: str) -> list[str]:
+        found = visit.page.locator(f"{what}:visible").all_inner_texts()
+        return [text.strip() for text in found]
+
+    assert shown(".tiles strong") == ["Château d'If", "Eiffel Tower", "Nowhere"]
+    visit.page.fill("input", "paris 2021")
+    assert shown(".tiles strong") == ["Eiffel Tower"]
+    assert shown("h2") == ["France 6 photos"]
+    assert shown("output") == ["1 of 3"]
+    visit.page.get_by_role("link", name="Eiffel Tower").last.click()
+    years = ["2020-07-14 10:11", "2021-07-14 10:11", "2022-07-14 10:11"]
+    assert [text for text in shown(".file") if text in years] == years
+    visit.page.select_option("select", "newest")
+    assert [text for text in shown(".file") if text in years] == years[::-1]
+    visit.page.fill("input", "2022")
+    assert shown(".file")[0] == years[2]
+    assert visit.complaints == []
 
 
 def test_the_keyboard_leads_from_all_albums_to_a_photo(browser: Browser, folder: Path) -> None:
