@@ -54,11 +54,11 @@ def run(processes: Processes) -> list[dict[str, float]]:
     seed_everything(processes.rank)
     rows: list[dict[str, float]] = []
     order = torch.Generator().manual_seed(0)
-    train = TensorBatches(*colours(60, 1), 12, order, processes=processes)
-    # An odd number: the processes hold different numbers of validation photos.
-    val = TensorBatches(*colours(19, 2), 4, processes=processes)
     # Rounding to bfloat16, where a processor trains in it, depends on how a batch is parted.
     exact = replace(choose_compute("cpu", 1, processes), bf16=False)
+    train = TensorBatches(*colours(60, 1), 12, order, compute=exact)
+    # An odd number: the processes hold different numbers of validation photos.
+    val = TensorBatches(*colours(19, 2), 4, compute=exact)
     fit_on_pixels(Plain(), train, val, CONFIG, rows.append, compute=exact)
     return rows
 

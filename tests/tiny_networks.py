@@ -19,6 +19,7 @@ from landmark_ml.networks.create import LandmarkNetwork
 from landmark_ml.networks.export import trace_backbone
 from landmark_ml.networks.rejection import Rejection
 from landmark_ml.training.batches import TensorBatches
+from landmark_ml.training.cache import StoredRows
 from landmark_ml.training.devices import Compute
 from landmark_ml.training.loop import OnEpochEnd, finetune_state, fit
 
@@ -102,6 +103,11 @@ def fit_on_pixels(
     """What the fine-tuning phase does with batches of three classes."""
     state = finetune_state(model, config, compute, len(train))
     return fit(state, train, val, config, 3, on_epoch_end, saver)
+
+
+def stored(features: Tensor) -> list[StoredRows]:
+    """Features [views, N, F] as `compute_features` gives them."""
+    return [StoredRows.of(view, torch.arange(len(view))) for view in features]
 
 
 def random_pixels(count: int, seed: int = 0, side: int = SIDE) -> Tensor:

@@ -53,6 +53,7 @@ _SMALLEST_FP16 = 1024
 _LARGEST_ROUNDING = 1e-3
 _LARGEST_MIN_CONFIDENCE = 0.5
 _MOST_COMPARED = 200
+_PHOTOS_AT_ONCE = 1024
 _LOG_TEMPERATURES = (math.log(0.02), math.log(20.0))
 
 
@@ -116,11 +117,15 @@ def calibrated_loss(logits: Tensor, targets: Tensor) -> float:
     are calibrated, so neither should decide between two epochs. The loss stays above 0 where all
     answers are right: else the first such epoch would be kept, whatever came after it.
     """
-    scaled = logits.double() / math.exp(_best_log_temperature(logits, targets))
-    rivals = scaled - scaled.gather(1, targets[:, None])
-    odds = rivals.scatter(1, targets[:, None], -math.inf).logsumexp(dim=1)
+    temperature = math.exp(_best_log_temperature(logits, targets))
+    odds = []
+    parts = (torch.split(each, _PHOTOS_AT_ONCE) for each in (logits, targets))
+    for some, right in zip(*parts, strict=True):
+        scaled = some.double() / temperature
+        rivals = scaled - scaled.gather(1, right[:, None])
+        odds.append(rivals.scatter(1, right[:, None], -math.inf).logsumexp(dim=1))
     # log(1 + odds); torch's own cross-entropy rounds its smallest values to 0.
-    return float(functional.softplus(odds).mean())
+    return float(functional.softplus(torch.cat(odds)).mean())
 
 
 def choose_min_confidence(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> float:

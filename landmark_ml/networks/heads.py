@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from landmark_ml.networks.rejection import References
+from landmark_ml.networks.rejection import References, Rows, blocks
 
 _STEPS = 256
 
@@ -21,18 +21,18 @@ class Head(nn.Module):
 
     def __init__(
         self,
-        features: Tensor,
+        features: Rows,
         num_outputs: int,
         drop_rate: float,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.register_buffer("mean", features.mean(dim=0))
+        mean, deviation = moments(features)
+        self.register_buffer("mean", mean)
         # A constant feature has no scale; 1 leaves it at 0.
-        deviation = features.std(dim=0)
         self.register_buffer("scale", torch.where(deviation > 1e-6, deviation, 1.0))
         self.dropout = ByteDropout(drop_rate, generator)
-        self.classifier = nn.Linear(features.shape[1], num_outputs)
+        self.classifier = nn.Linear(len(mean), num_outputs)
         nn.init.zeros_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
 
@@ -49,10 +49,10 @@ class Head(nn.Module):
         found: Tensor = self(features)
         return found
 
-    def references(self, features: Tensor, targets: Tensor, num_classes: int) -> References:
+    def references(self, features: Rows, targets: Tensor, num_classes: int) -> References:
         """What photos are compared with, from the photos this head was trained on."""
-        logits, standardised = self.logits(features), (self.mean, self.scale)
-        return References.of(features, logits, targets, num_classes, standardised)
+        standardised = self.mean, self.scale
+        return References.of(features, targets, num_classes, standardised, self.logits)
 
     @torch.no_grad()
     def fold_into(self, linear: nn.Linear) -> None:
@@ -60,6 +60,22 @@ class Head(nn.Module):
         weight = self.classifier.weight / self.scale
         linear.weight.copy_(weight)
         linear.bias.copy_(self.classifier.bias - weight @ self.mean)
+
+
+def moments(rows: Rows) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [F] of rows [N, F], a block at a time.
+
+    Source: Chan, Golub and LeVeque, Updating formulae for computing sample variances, 1979.
+    """
+    count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+    for chosen, block in blocks(rows):
+        added, fresh = len(chosen), block.mean(dim=0)
+        moved = fresh - mean
+        inside = block.var(dim=0, correction=0) * added
+        squares = squares + inside + moved.square() * (count * added / (count + added))
+        mean = mean + moved * (added / (count + added))
+        count += added
+    return mean, (squares / max(count - 1, 1)).sqrt()
 
 
 class ByteDropout(nn.Module):

@@ -8,8 +8,9 @@ out, trains a head on the others and collects the signals of photos of both kind
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -29,6 +30,27 @@ TAIL = 4.0
 MOST_REFERENCES = 5_000
 FEWEST_EVERYDAY = 100
 """Everyday photos that can show a share of 1%, and teach a head how such photos look."""
+_BLOCK = 8192
+
+
+class Rows(Protocol):
+    """Rows [N, …] in memory or on disk; `rows[chosen]` gives some, int64 [B], as a tensor."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, chosen: Tensor, /) -> Tensor: ...
+
+
+def blocks(rows: Rows) -> Iterator[tuple[Tensor, Tensor]]:
+    """Which rows and the rows themselves, so many at a time that they fit into memory."""
+    for chosen in torch.split(torch.arange(len(rows)), _BLOCK):
+        yield chosen, rows[chosen]
+
+
+def spread(total: int, most: int) -> Tensor:
+    """At most so many of the numbers below total, evenly spread: int64."""
+    count = min(total, most)
+    return torch.arange(count) * total // max(count, 1)
 
 
 @dataclass(frozen=True)
@@ -48,26 +70,25 @@ class References:
     @classmethod
     def of(
         cls,
-        features: Tensor,
-        logits: Tensor,
+        features: Rows,
         targets: Tensor,
         num_classes: int,
         standardised: tuple[Tensor, Tensor],
+        answer: Callable[[Tensor], Tensor],
     ) -> References:
-        """From features [N, F], logits [N, outputs] and targets [N] of the training photos.
+        """From features [N, F] and targets [N] of the training photos.
 
-        standardised: mean and scale [F] of the features.
+        standardised: mean and scale [F] of the features. answer: gives the logits of features.
         """
         mean, scale = standardised
-        shows = targets < num_classes
-        # In place: features may fill gigabytes, and several heads come here at one time.
-        labels, standard = targets[shows], features[shows].sub_(mean).div_(scale)
-        sums = torch.zeros(num_classes, standard.shape[1]).index_add_(0, labels, standard)
+        sums = torch.zeros(num_classes, len(mean))
+        for chosen, block in blocks(features):
+            shows = targets[chosen] < num_classes
+            sums.index_add_(0, targets[chosen][shows], block[shows].sub_(mean).div_(scale))
         # Spread over the landmarks.
-        count = min(len(labels), MOST_REFERENCES)
-        some = torch.arange(count) * len(labels) // count
-        spread = labels.argsort(stable=True)[some]
-        directions = _directions(logits[shows][:, :num_classes])[spread]
+        ordered = targets.argsort(stable=True)[: int((targets < num_classes).sum())]
+        some = ordered[spread(len(ordered), MOST_REFERENCES)]
+        directions = _directions(answer(features[some])[:, :num_classes])
         return cls(directions, mean, scale, functional.normalize(sums, dim=1))
 
 

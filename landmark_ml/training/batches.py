@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo, Split
-from landmark_ml.training.devices import ALONE, Processes
+from landmark_ml.networks.rejection import Rows
+from landmark_ml.training.devices import ON_CPU, Compute
 
-if TYPE_CHECKING:
-    from landmark_ml.training.cache import StoredRows
+_AHEAD = 2
+"""Batches that are read while one is trained on."""
 
 
 def num_outputs(dataset: Dataset) -> int:
@@ -42,27 +44,28 @@ def targets_of(photos: Sequence[Photo], dataset: Dataset) -> Tensor:
 
 @dataclass
 class TensorBatches:
-    """Batches of inputs that are in memory or mapped from the disk.
+    """Batches on the device of compute, of inputs that are in memory or on disk.
 
-    inputs: [N, …]; targets: int64 [N] or probabilities [N, outputs]. generator: shuffles, and drops
-    the last uneven batch; None keeps the order and every photo. augment: turns the inputs and
-    aspects [B] of a batch into training inputs; needs a generator. progress: share of the training
-    done before this pass. processes: each takes its part of every shuffled batch of batch_size
-    photos, or every count-th photo of those in order. Raises ValueError when a batch cannot be
-    divided evenly.
+    The next batches are read while one is trained on. inputs: [N, …]; targets: int64 [N] or
+    probabilities [N, outputs]. generator: shuffles, and drops the last uneven batch; None keeps the
+    order and every photo. augment: turns the inputs and aspects [B] of a batch into training
+    inputs, on the device; needs a generator. progress: share of the training done before this pass.
+    Each of compute.processes takes its part of every shuffled batch of
+    batch_size photos, or every count-th photo of those in order. Raises ValueError when a batch
+    cannot be divided evenly.
     """
 
-    inputs: Tensor | StoredRows
+    inputs: Rows
     targets: Tensor
     batch_size: int
     generator: torch.Generator | None = None
     augment: Augmentation | None = None
     aspects: Tensor | None = None
     progress: float = 0.0
-    processes: Processes = ALONE
+    compute: Compute = ON_CPU
 
     def __post_init__(self) -> None:
-        total, count = len(self.inputs), self.processes.count
+        total, count = len(self.inputs), self.compute.processes.count
         if total != len(self.targets) or not total:
             raise ValueError(
                 f"{total} inputs and {len(self.targets)} targets: give one target for each of at"
@@ -89,34 +92,59 @@ class TensorBatches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         if self.generator is None:
-            for chosen in torch.split(self._in_order(), self._part_size):
-                yield self.inputs[chosen], self.targets[chosen]
+            in_order = torch.split(self._in_order(), self._part_size)
+            for _, inputs, targets in self._read(in_order):
+                yield inputs, targets
             return
-        order = torch.randperm(len(self.inputs), generator=self.generator)
-        for step in range(len(self)):
-            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
-            if self.processes.count > 1:
-                # From both ends, as mixup pairs a batch with its mirror.
-                half, rank = self._part_size // 2, self.processes.rank
-                start, mirrored = rank * half, self.batch_size - (rank + 1) * half
-                chosen = torch.cat([chosen[start:][:half], chosen[mirrored:][:half]])
-            inputs = self.inputs[chosen]
+        draws, processes = self.generator, self.compute.processes
+        for chosen, stored, targets in self._read(self._shuffled(draws)):
+            inputs = stored
             if self.augment is not None and self.aspects is not None:
-                draws = self.generator
-                if self.processes.count > 1:
+                if processes.count > 1:
                     # All draw the same seed for a batch, and each adds its rank.
-                    seed = int(torch.randint(2**62, (1,), generator=draws))
-                    draws = torch.Generator().manual_seed(seed + self.processes.rank)
-                inputs = self.augment(inputs, self.aspects[chosen], draws, self.progress)
-            yield inputs, self.targets[chosen]
+                    seed = int(torch.randint(2**62, (1,), generator=self.generator))
+                    draws = torch.Generator().manual_seed(seed + processes.rank)
+                inputs = self.augment(stored, self.aspects[chosen], draws, self.progress)
+            yield inputs, targets
+
+    def _shuffled(self, generator: torch.Generator) -> list[Tensor]:
+        """Which photos are in each batch of this process."""
+        processes, half = self.compute.processes, self._part_size // 2
+        order = torch.randperm(len(self.inputs), generator=generator)
+        batches = torch.split(order[: len(self) * self.batch_size], self.batch_size)
+        if processes.count == 1:
+            return list(batches)
+        # From both ends, as mixup pairs a batch with its mirror.
+        start, mirrored = processes.rank * half, self.batch_size - (processes.rank + 1) * half
+        return [torch.cat([each[start:][:half], each[mirrored:][:half]]) for each in batches]
+
+    def _read(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Which photos, their inputs and their targets, read ahead by a thread."""
+
+        def read(chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            inputs, targets = self.inputs[chosen], self.targets[chosen]
+            return chosen, self.compute.pin(inputs), self.compute.pin(targets)
+
+        def send(found: Future[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+            chosen, inputs, targets = found.result()
+            return chosen, self.compute.send(inputs), self.compute.send(targets)
+
+        ahead = deque[Future[tuple[Tensor, Tensor, Tensor]]]()
+        with ThreadPoolExecutor(1) as pool:
+            for batch in batches:
+                ahead.append(pool.submit(read, batch))
+                if len(ahead) > _AHEAD:
+                    yield send(ahead.popleft())
+            yield from map(send, ahead)
 
     @property
     def _part_size(self) -> int:
-        return max(1, self.batch_size // self.processes.count)
+        return max(1, self.batch_size // self.compute.processes.count)
 
     def _in_order(self) -> Tensor:
         """Every count-th photo, from this process's rank on."""
-        return torch.arange(len(self.inputs))[self.processes.rank :: self.processes.count]
+        processes = self.compute.processes
+        return torch.arange(len(self.inputs))[processes.rank :: processes.count]
 
 
 OVERSAMPLING = 1.3
@@ -185,7 +213,7 @@ def random_resized_crop(
     cos, sin = torch.cos(angle), torch.sin(angle)
     top = torch.stack([half_width * mirror * cos, -half_width * sin, across], dim=1)
     bottom = torch.stack([half_height * mirror * sin, half_height * cos, down], dim=1)
-    theta = torch.stack([top, bottom], dim=1)
+    theta = _placed(torch.stack([top, bottom], dim=1), photos)
     grid = functional.affine_grid(
         theta, [count, 3, options.size, options.size], align_corners=False
     )
@@ -199,7 +227,8 @@ def jitter_colors(images: Tensor, strength: float, generator: torch.Generator) -
 
     def factor(share: float = 1.0) -> Tensor:
         spread = min(strength * share, 0.99)
-        return _uniform(len(images), 1 - spread, 1 + spread, generator).view(-1, 1, 1, 1)
+        drawn = _uniform(len(images), 1 - spread, 1 + spread, generator)
+        return _placed(drawn.view(-1, 1, 1, 1), images)
 
     grey = images.mean(dim=1, keepdim=True)
     contrast, brightness, saturation = factor(), factor(), factor()
@@ -228,3 +257,10 @@ def erase_boxes(images: Tensor, probability: float, generator: torch.Generator) 
 
 def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
     return torch.empty(count).uniform_(low, high, generator=generator)
+
+
+def _placed(drawn: Tensor, images: Tensor) -> Tensor:
+    """What was drawn on the CPU, the same for every device, beside the images."""
+    if images.is_cuda:
+        drawn = drawn.pin_memory()
+    return drawn.to(images.device, non_blocking=True)

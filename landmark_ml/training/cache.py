@@ -13,11 +13,12 @@ import json
 import logging
 import math
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import PIL
@@ -35,6 +36,7 @@ from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.inference.runtime import FEATURES, Runtime
 from landmark_ml.networks.create import LandmarkNetwork
 from landmark_ml.networks.export import backbone_digest, trace_backbone
+from landmark_ml.networks.rejection import Rows
 from landmark_ml.training.devices import Compute
 
 PixelsToFeatures = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -46,6 +48,8 @@ Result = TypeVar("Result")
 
 PIXELS_VERSION = 3
 """Raise it when the way from photo bytes to pixels changes, so that nothing older is used."""
+IN_MEMORY = 10**9
+"""Bytes of all views up to which features are read into memory once."""
 LARGEST_FOLDER = 100 * 10**9
 """Bytes of cached rows in one folder, above which the files not used for longest are removed."""
 _SMALLEST_CROP = 0.5
@@ -62,8 +66,8 @@ class CacheError(ValueError):
 
 def compute_features(
     model: LandmarkNetwork, photos: Sequence[Photo], config: TrainConfig, compute: Compute
-) -> Tensor:
-    """Features of config.views views of each photo: float32 [views, N, num_features].
+) -> list[StoredRows]:
+    """Features of config.views views of each photo: for each view float32 [N, num_features].
 
     View 0 is the photo as it is served, view 1 its mirror image, later ones are random crops that
     depend on the photo's content alone. config.cache_dir keeps them.
@@ -75,7 +79,7 @@ def compute_features(
     rows = RowCache(cache / "features", ".f32")
     # Built only for photos that are not cached: tracing takes seconds.
     extractor = functools.cache(lambda: create_extractor(model, compute, cache))
-    found = torch.empty(config.views, len(photos), model.classifier.in_features)
+    shape, views = (model.classifier.in_features,), list[StoredRows]()
     for view in range(config.views):
 
         def extract(missing: Sequence[Photo], view: int = view) -> Iterator[NDArray[np.float32]]:
@@ -94,9 +98,11 @@ def compute_features(
 
         computed = f"{compute.device.type}-{compute.precision}-{PIXELS_VERSION}"
         key = f"{backbone}-{computed}-pillow{PIL.__version__}-{view}"
-        stored = rows.load(photos, key, tuple(found.shape[2:]), np.float32, extract)
-        found[view] = stored[torch.arange(len(photos))]
-    return found
+        views.append(rows.load(photos, key, shape, np.float32, extract))
+    if 4 * shape[0] * len(photos) * len(views) > IN_MEMORY:
+        return views
+    every = torch.arange(len(photos))
+    return [StoredRows.of(view[every], every) for view in views]
 
 
 def create_extractor(
@@ -122,7 +128,7 @@ def create_extractor(
         found: NDArray[np.float32] = features.float().cpu().numpy()
         return found
 
-    return run, 64, 4
+    return run, 64, torch.get_num_threads()
 
 
 def view_pixels(
@@ -144,7 +150,7 @@ def view_pixels(
 
 def load_squashed(
     photos: Sequence[Photo], side: int, cache: Path | None = None
-) -> tuple[Tensor | StoredRows, Tensor]:
+) -> tuple[Rows, Tensor]:
     """Whole photos squashed to squares, uint8 [N, 3, side, side], and their aspect ratios [N].
 
     cache: folder that keeps them; None holds them in memory.
@@ -161,7 +167,7 @@ def load_squashed(
 
 def load_served(
     photos: Sequence[Photo], preprocessing: Preprocessing, cache: Path | None = None
-) -> Tensor | StoredRows:
+) -> Rows:
     """Photos as the served model sees them: uint8 [N, 3, resolution, resolution]."""
     side = preprocessing.resolution
     constants = json.dumps(preprocessing.to_dict(), sort_keys=True)
@@ -175,7 +181,7 @@ def _load_pixels(
     read: Callable[[Photo], NDArray[np.uint8]],
     name: str,
     cache: Path | None,
-) -> Tensor | StoredRows:
+) -> Rows:
     def decode(photos: Sequence[Photo]) -> Iterator[NDArray[np.uint8]]:
         for picture in _in_threads(read, photos, torch.get_num_threads(), "decode"):
             yield picture.transpose(2, 0, 1)
@@ -209,17 +215,62 @@ def _in_threads(
 
 @dataclass(frozen=True)
 class StoredRows:
-    """Rows [N, …] of photos, read from the disk on demand."""
+    """Rows [N, …] of photos, in memory or in files; `rows[chosen]` copies some of them [B, …].
 
-    mapped: NDArray[Any]
-    places: NDArray[np.int64]
+    sources: tensors or files that hold the rows. places: int64 [N, 2], the source of each row and
+    its place there.
+    """
+
+    sources: tuple[Rows, ...]
+    places: Tensor
+
+    @classmethod
+    def of(cls, source: Rows, places: Tensor) -> StoredRows:
+        """The rows at some places, int64 [N], of one source."""
+        return cls((source,), torch.stack([torch.zeros_like(places), places], dim=1))
+
+    @classmethod
+    def joined(cls, views: Sequence[StoredRows]) -> StoredRows:
+        """The rows of several views, each of one source, one view after the other."""
+        places = torch.cat([view.places for view in views])
+        places[:, 0] = torch.arange(len(views)).repeat_interleave(len(views[0]))
+        return cls(tuple(view.sources[0] for view in views), places)
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, chosen: Tensor) -> Tensor:
-        """Some of the rows [B, …], as a copy in memory."""
-        return torch.from_numpy(self.mapped[self.places[chosen.numpy()]])
+        numbers, places = self.places[chosen].unbind(dim=1)
+        if len(self.sources) == 1:
+            return self.sources[0][places]
+        parts = [source[places[numbers == i]] for i, source in enumerate(self.sources)]
+        return torch.cat(parts)[numbers.argsort(stable=True).argsort()]
+
+    def subset(self, chosen: Tensor) -> StoredRows:
+        """Some of the rows, int64 [B], which stay where they are."""
+        return replace(self, places=self.places[chosen])
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """Rows of one shape in a file that is only appended to.
+
+    Read and not mapped: what was read does not stay in the memory of this process.
+    """
+
+    file: IO[bytes]
+    shape: tuple[int, ...]
+    dtype: type[np.generic]
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, places: Tensor) -> Tensor:
+        rows = np.empty((len(places), *self.shape), self.dtype)
+        for row, place in zip(rows, places.tolist(), strict=True):
+            os.preadv(self.file.fileno(), [row], place * row.nbytes)
+        return torch.from_numpy(rows)
 
 
 @dataclass(frozen=True)
@@ -228,7 +279,8 @@ class RowCache:
 
     The hashes are that of the photo and one of photo and row together. A row that is not what its
     line says (half written, damaged, of another photo) is computed again. Rows are only appended,
-    so what another process has mapped never changes.
+    so what another process reads never changes. Two sound files get one time; rows are read and
+    checked again when the times or sizes do not agree, as after a kill or a change by others.
     """
 
     folder: Path
@@ -253,11 +305,15 @@ class RowCache:
         size = np.dtype(dtype).itemsize * math.prod(shape)
         wanted = {photo.sha256: photo for photo in photos}
         with FileLock(self.folder / f"{key}.lock"):
-            path.touch()
-            index.touch()
+            for file in (path, index):
+                # Made where it is not there; touched, it would get another time.
+                file.open("ab").close()
             places = _sound_rows(path, index, wanted, size)
             missing = [photo for sha256, photo in wanted.items() if sha256 not in places]
             end = min(path.stat().st_size // size, index.stat().st_size // _LINE)
+            # What a killed process left half written.
+            os.truncate(path, end * size)
+            os.truncate(index, end * _LINE)
             # Not asked for nothing: it would still trace and compile the network.
             new = compute(missing) if missing else ()
             # Unbuffered, so that a row is in the file before the next is computed.
@@ -277,10 +333,11 @@ class RowCache:
                             " another cache_dir"
                         ) from error
                     places[photo.sha256] = place
-            # Copy on write: batches may be changed, the file may not.
-            total = max(places.values()) + 1
-            mapped = np.memmap(path, dtype, "c", shape=(total, *shape)).view(np.ndarray)
-            os.utime(path)
+            now = time.time_ns()
+            os.utime(path, ns=(now, now))
+            os.utime(index, ns=(now, now))
+            # Stays open, so that the rows can be read even if the file is removed.
+            source = FileRows(path.open("rb", 0), shape, dtype, max(places.values()) + 1)
         logger.info(
             "%s of %s computed and kept in %s (%.0f MB)",
             f"{len(missing):,}",
@@ -289,7 +346,7 @@ class RowCache:
             path.stat().st_size / 1e6,
         )
         self._remove_unused(path)
-        return StoredRows(mapped, np.array([places[photo.sha256] for photo in photos]))
+        return StoredRows.of(source, torch.tensor([places[photo.sha256] for photo in photos]))
 
     def _remove_unused(self, used: Path) -> None:
         """Remove the files not used for longest until the folder is small enough."""
@@ -299,7 +356,7 @@ class RowCache:
         for path in sorted(states, key=lambda path: states[path].st_mtime):
             if total <= LARGEST_FOLDER:
                 return
-            # An index without its rows counts for nothing; a process that mapped rows keeps them.
+            # An index without its rows counts for nothing; a process that reads rows keeps them.
             with contextlib.suppress(Timeout, OSError):
                 with FileLock(path.with_name(f"{path.stem}.lock"), timeout=0):
                     path.unlink()
@@ -312,19 +369,21 @@ def _sound_rows(path: Path, index: Path, wanted: Iterable[str], size: int) -> di
     lines = index.read_bytes()
     # Of two lines for a photo the later one counts.
     listed = {lines[start : start + 64]: start for start in range(0, len(lines), _LINE)}
-    places, damaged = {}, 0
+    found = {sha256: listed.get(sha256.encode()) for sha256 in wanted}
+    starts = {sha256: start for sha256, start in found.items() if start is not None}
+    count, half = divmod(len(lines), _LINE)
+    state = path.stat()
+    whole = not half and state.st_size == count * size
+    if whole and state.st_mtime_ns == index.stat().st_mtime_ns:
+        return {sha256: start // _LINE for sha256, start in starts.items()}
+    places = {}
     with path.open("rb") as rows:
-        for sha256 in wanted:
-            start = listed.get(sha256.encode())
-            if start is None:
-                continue
+        for sha256, start in Bar(starts.items(), "checking rows", unit=" rows"):
             rows.seek(start // _LINE * size)
             digest = _digest(sha256, rows.read(size)).encode()
             if lines[start + 65 : start + _LINE] == digest + b"\n":
                 places[sha256] = start // _LINE
-            else:
-                damaged += 1
-    if damaged:
+    if damaged := len(starts) - len(places):
         logger.warning("%s is damaged: %d rows of it are computed again", path, damaged)
     return places
 

@@ -141,6 +141,11 @@ class Compute:
         """Precision of the exported network, which runs on CPUs."""
         return "bf16" if self.bf16 and has_bf16() else "f32"
 
+    @property
+    def of_heads(self) -> Compute:
+        """Where heads learn from features: on the GPU or else the CPU, alone and in float32."""
+        return Compute(self.device, bf16=False) if self.device.type == "cuda" else ON_CPU
+
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
         """Let forward passes use the chosen precision."""
@@ -160,11 +165,18 @@ class Compute:
         """Module on the device, its convolution weights laid out channels last."""
         return module.to(device=self.device).to(memory_format=torch.channels_last)
 
+    def pin(self, tensor: Tensor) -> Tensor:
+        """Tensor in memory from which a GPU fetches it while it computes."""
+        return tensor.pin_memory() if self.device.type == "cuda" and tensor.is_cpu else tensor
+
     def send(self, tensor: Tensor) -> Tensor:
         """Batch on the device; images channels last, as the weights are."""
         if tensor.ndim == 4:
             return tensor.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         return tensor.to(self.device, non_blocking=True)
+
+
+ON_CPU = Compute(torch.device("cpu"), bf16=False)
 
 
 def choose_compute(

@@ -119,9 +119,8 @@ def train_one_epoch(
     losses = []
     quiet = not state.phase
     bar = Bar(batches, "  train", unit=" batches", leave=False, disable=quiet or None)
-    for batch, labels in bar:
-        inputs, targets = compute.send(batch), compute.send(labels)
-        shares = None
+    for batch in bar:
+        (inputs, targets), shares = batch, None
         if state.mixup is not None:
             # How much of each photo of the batch is in each input: [B, B] and columns of zeros.
             places = torch.arange(len(inputs), device=inputs.device)
@@ -184,12 +183,12 @@ def predict_logits(
     """
     model.eval()
     logits, targets = [], []
-    for batch, labels in batches:
+    for inputs, labels in batches:
         with compute.autocast():
-            logits.append((forward or model)(compute.send(batch)).float().cpu())
+            logits.append((forward or model)(inputs).float())
         targets.append(labels)
     gather = compute.processes.gather_rows
-    return gather(torch.cat(logits)), gather(torch.cat(targets))
+    return gather(torch.cat(logits).cpu()), gather(torch.cat(targets).cpu())
 
 
 def _check_finite(loss: float, state: TrainState) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,7 +30,7 @@ from landmark_ml.networks.create import (
     freeze_early_stages,
 )
 from landmark_ml.networks.heads import Head
-from landmark_ml.networks.rejection import LeftOut, References, signals
+from landmark_ml.networks.rejection import LeftOut, References, Rows, blocks, signals, spread
 from landmark_ml.training.batches import (
     OVERSAMPLING,
     Augmentation,
@@ -45,16 +47,23 @@ from landmark_ml.training.cache import (
     view_pixels,
 )
 from landmark_ml.training.checkpoint import RunSaver
-from landmark_ml.training.devices import Compute, one_thread
+from landmark_ml.training.devices import ON_CPU, Compute, one_thread
 from landmark_ml.training.loop import OnEpochEnd, finetune_state, fit, head_state, predict_logits
 
 _FOLDS = 5
+# Photos, over all heads, from which those are trained that landmarks are left out of; where it is
+# more, so many photos of each landmark.
+_MOST_LEARNED = 50_000
+_MOST_OF_EACH = 20
+_MOST_ASKED = 10_000
+# Logits of validation photos that are held and judged in every epoch: 268 MB.
+_MOST_LOGITS = 1 << 26
+_MOST_ON_ONE_THREAD = 1 << 20
 _FEWEST_LANDMARKS = 3
 
-ViewFeatures = Callable[[LandmarkNetwork, Sequence[Photo], TrainConfig, Compute], Tensor]
-
-# Heads are small: moving their batches to another device would cost more than it saves.
-_CPU = Compute(torch.device("cpu"), bf16=False)
+ViewFeatures = Callable[
+    [LandmarkNetwork, Sequence[Photo], TrainConfig, Compute], Sequence[StoredRows]
+]
 
 
 @dataclass(frozen=True)
@@ -87,19 +96,28 @@ def train_head(
     found = features(model, (*train_photos, *val_photos), config, compute)
     targets = targets_of((*train_photos, *val_photos), dataset)
     learned = targets if taught is None else taught
-    count, outputs, classes = len(train_photos), num_outputs(dataset), dataset.num_classes
+    outputs, classes = num_outputs(dataset), dataset.num_classes
+    count = len(train_photos)
+    fitted, held = torch.arange(count), count + validated(len(val_photos), outputs)
     # View 0 is the photo as it is served, so it chooses the epoch and calibrates.
-    val = TensorBatches(found[0, count:], targets[count:], config.batch_size)
-    # A step takes milliseconds; several threads would mostly wait for one another.
-    with one_thread():
-        rows, some = found[:, :count], learned[:count]
-        served, best = fit_head(rows, some, outputs, classes, config, val, on_epoch_end)
-        logits, _ = predict_logits(served, val, _CPU)
+    asked = found[0].subset(held)
+    val = TensorBatches(asked, targets[held], config.batch_size, compute=compute.of_heads)
+    with threads_for_head(found[0], outputs):
+        served, best = fit_head(
+            [view.subset(fitted) for view in found],
+            learned[fitted],
+            outputs,
+            classes,
+            config,
+            compute,
+            (val, on_epoch_end),
+        )
+        logits = torch.cat([served.logits(block) for _, block in blocks(asked)])
         again = replace(config, epochs=int(best["epoch"]) + 1)
         # Fine-tuning continues from this head and must not have seen the validation photos.
         if config.refit and not config.finetune_epochs:
-            count = len(targets)
-            served, _ = fit_head(found, learned, outputs, classes, again)
+            fitted = torch.arange(len(targets))
+            served, _ = fit_head(found, learned, outputs, classes, again, compute)
     served.fold_into(model.classifier)
 
     def leave_out() -> LeftOut:
@@ -108,37 +126,55 @@ def train_head(
             found,
             targets,
             learned,
-            served.references(found[0, :count], targets[:count], classes),
+            served.references(found[0].subset(fitted), targets[fitted], classes),
             again,
+            compute,
         )
 
     enough = dataset.num_classes >= _FEWEST_LANDMARKS
-    return Validation(logits, targets[len(train_photos) :], leave_out if enough else None)
+    return Validation(logits, targets[held], leave_out if enough else None)
+
+
+def validated(photos: int, outputs: int) -> Tensor:
+    """Which of the validation photos choose the epoch and calibrate: all, or evenly spread ones."""
+    return spread(photos, max(1, _MOST_LOGITS // outputs))
+
+
+def threads_for_head(features: StoredRows, outputs: int) -> AbstractContextManager[None]:
+    """One thread for a step of milliseconds, where several would mostly wait for one another."""
+    small = features[torch.zeros(1, dtype=torch.int64)].numel() * outputs <= _MOST_ON_ONE_THREAD
+    return one_thread() if small else contextlib.nullcontext()
 
 
 def fit_head(
-    features: Tensor,
+    features: Sequence[StoredRows],
     learned: Tensor,
     outputs: int,
     num_classes: int,
     config: TrainConfig,
-    val: TensorBatches | None = None,
-    on_epoch_end: OnEpochEnd | None = None,
+    compute: Compute,
+    watched: tuple[TensorBatches, OnEpochEnd | None] | None = None,
 ) -> tuple[Head, dict[str, float]]:
-    """A new head on features [views, N, F], and the metrics of the epoch that was kept.
+    """A new head on features [N, F] of each view, and the metrics of the epoch that was kept.
 
-    learned: targets int64 [N] or probabilities [N, outputs]. val: chooses the epoch; without it
-    the last is kept and no progress shown.
+    learned: targets int64 [N] or probabilities [N, outputs]. compute: a GPU of it is used, always
+    in float32; the head comes back to the CPU. watched: validation photos that choose the epoch,
+    and who gets the metrics of each; without them the last is kept and no progress shown.
     """
-    inputs = features.flatten(0, 1)
+    inputs = StoredRows.joined(features)
+    heads = compute.of_heads
     # Of its own, so that heads trained side by side do not draw from one another's.
-    generator = torch.Generator().manual_seed(config.seed)
-    head = Head(inputs, outputs, config.drop_rate, generator)
+    order = dropped = torch.Generator().manual_seed(config.seed)
+    if heads is not ON_CPU:
+        dropped = torch.Generator(heads.device).manual_seed(config.seed)
+    head = Head(inputs, outputs, config.drop_rate, dropped).to(heads.device)
     targets = learned.repeat(len(features), *[1] * (learned.ndim - 1))
-    batches = TensorBatches(inputs, targets, config.batch_size, generator)
-    phase = "" if val is None else "head"
-    state = head_state(head, config, _CPU, config.epochs, len(batches), phase)
-    return head, fit(state, batches, val, config, num_classes, on_epoch_end)
+    batches = TensorBatches(inputs, targets, config.batch_size, order, compute=heads)
+    val, on_epoch_end = watched or (None, None)
+    phase = "head" if watched else ""
+    state = head_state(head, config, heads, config.epochs, len(batches), phase)
+    found = fit(state, batches, val, config, num_classes, on_epoch_end)
+    return head.cpu(), found
 
 
 def ask_teacher(
@@ -166,29 +202,41 @@ def ask_teacher(
     train, val = photos_of("train", dataset), photos_of("val", dataset)
     targets, outputs, count = targets_of(train, dataset), num_outputs(dataset), len(train)
     found = features(create_model(teaching, outputs), (*train, *val), teaching, compute)
-    with one_thread():
-        head, _ = fit_head(found[:, :count], targets, outputs, dataset.num_classes, teaching)
-    return head.logits(found[0]).softmax(dim=1)
+    learned_from = [view.subset(torch.arange(count)) for view in found]
+    with threads_for_head(found[0], outputs):
+        head, _ = fit_head(learned_from, targets, outputs, dataset.num_classes, teaching, compute)
+    return torch.cat([head.logits(block).softmax(dim=1) for _, block in blocks(found[0])])
 
 
 def leave_landmarks_out(
     photos: Sequence[Photo],
-    features: Tensor,
+    features: Sequence[StoredRows],
     targets: Tensor,
     learned: Tensor,
     references: References,
     config: TrainConfig,
+    compute: Compute,
 ) -> LeftOut:
     """Signals of photos of known landmarks, of landmarks left out and of no landmark.
 
     Heads are trained, one a core, each without a part of the landmarks and without a part of the
-    other photos, and asked about both. features: [views, N, F]; targets: [N]. learned, references,
-    config: those of the served head, which learned the targets or probabilities [N, outputs].
+    other photos, and asked about both. Many photos need fewer heads, and so many that one head
+    would take long are thinned out. features: [N, F] of each view; targets: [N]. learned,
+    references, config: those of the served head, which learned the targets or probabilities
+    [N, outputs].
     """
     num_classes = len(references.centres)
+    ordered = targets.argsort(stable=True)
+    shown = ordered[: int((targets < num_classes).sum())]
+    most = max(_MOST_LEARNED, _MOST_OF_EACH * num_classes)
+    # All photos of no landmark, of which there are few.
+    used = torch.cat([shown[spread(len(shown), most)], ordered[len(shown) :]]).sort().values
+    features = [view.subset(used) for view in features]
+    targets, learned = targets[used], learned[used]
     # Few landmarks are left out one by one, so that each head knows nearly as many as the served.
     folds = num_classes if num_classes <= 2 * _FOLDS else _FOLDS
-    of_photo = divide_photos(photos, targets, folds)
+    heads = max(1, min(folds, _MOST_LEARNED // len(used)))
+    of_photo = divide_photos([photos[place] for place in used.tolist()], targets, folds)
     everyday = targets == num_classes
 
     def ask(fold: int) -> dict[str, Tensor]:
@@ -196,26 +244,30 @@ def leave_landmarks_out(
         position = torch.full((num_classes + 1,), -1)
         position[[*kept, num_classes]] = torch.arange(len(kept) + 1)
         labels = position[targets]
-        trained = (labels >= 0) & (of_photo != fold)
+        learns = (labels >= 0) & (of_photo != fold)
         outputs = len(kept) + bool(everyday.any())
+        trained = learns.nonzero().flatten()
         told = labels[trained]
         if learned.ndim > 1:
             columns = [*kept, num_classes][:outputs]
             told = functional.normalize(learned[trained][:, columns], p=1, dim=1)
-        rows = features[:, trained]
-        head, _ = fit_head(rows, told, outputs, len(kept), config)
+        rows = [view.subset(trained) for view in features]
+        head, _ = fit_head(rows, told, outputs, len(kept), config, compute)
         own = head.references(rows[0], labels[trained], len(kept))
-        known = (labels >= 0) & ~everyday & ~trained
-        kinds = {"known": known, "unseen": labels < 0, "everyday": everyday & ~trained}
+        known = (labels >= 0) & ~everyday & ~learns
+        kinds = {"known": known, "unseen": labels < 0, "everyday": everyday & ~learns}
         found = {}
-        for kind, chosen in kinds.items():
-            some = features[0, chosen]
-            found[kind] = signals(head.logits(some), len(kept), some, own)
+        for kind, asked in kinds.items():
+            chosen = asked.nonzero().flatten()
+            some = features[0].subset(chosen[spread(len(chosen), _MOST_ASKED)])
+            answers = [signals(head.logits(each), len(kept), each, own) for _, each in blocks(some)]
+            found[kind] = torch.cat(answers)
         return found
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool, one_thread():
-        answers = pool.map(ask, range(folds))
-        asked = list(Bar(answers, "landmarks left out", folds, unit=" heads"))
+    side_by_side = one_thread() if heads > 1 else threads_for_head(features[0], num_classes)
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool, side_by_side:
+        answers = pool.map(ask, range(heads))
+        asked = list(Bar(answers, "landmarks left out", heads, unit=" heads"))
     return LeftOut(
         **{kind: torch.cat([each[kind] for each in asked]) for kind in asked[0]},
         references=references,
@@ -277,6 +329,8 @@ def finetune(
     """
     processes, batch_size = compute.processes, config.finetune_batch_size
     train_photos, val_photos = photos_of("train", dataset), photos_of("val", dataset)
+    held = validated(len(val_photos), num_outputs(dataset)).tolist()
+    val_photos = tuple(val_photos[place] for place in held)
     cache = user_path(config.cache_dir)
     with processes.first_on_host():
         augmentation, squares, aspects = load_augmented(
@@ -287,10 +341,10 @@ def finetune(
     taught = processes.share(taught)
     learned = targets if taught is None else taught[: len(targets)]
     train = TensorBatches(
-        squares, learned, batch_size, order, augmentation, aspects, processes=processes
+        squares, learned, batch_size, order, augmentation, aspects, compute=compute
     )
     targets = targets_of(val_photos, dataset)
-    val = TensorBatches(val_pixels, targets, batch_size, processes=processes)
+    val = TensorBatches(val_pixels, targets, batch_size, compute=compute)
     freeze_early_stages(model, config.unfreeze)
     compute.place(model)
     state = finetune_state(model, config, compute, len(train))
@@ -307,7 +361,7 @@ def load_augmented(
     config: TrainConfig,
     preprocessing: Preprocessing,
     cache: Path | None = None,
-) -> tuple[Augmentation, Tensor | StoredRows, Tensor]:
+) -> tuple[Augmentation, Rows, Tensor]:
     """The configured augmentation and what it takes: squares uint8 [N, 3, side, side], aspects [N].
 
     cache: folder that keeps the squares; None holds them in memory.

@@ -18,7 +18,6 @@ from optuna import Study, Trial, TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
-from torch import Tensor
 
 from landmark_ml.config import TrainConfig, TuneConfig, user_path
 from landmark_ml.console import Bar
@@ -28,7 +27,7 @@ from landmark_ml.networks.create import LandmarkNetwork, count_parameters, creat
 from landmark_ml.networks.export import trace_backbone
 from landmark_ml.tracking.errors import short_waits
 from landmark_ml.training.batches import num_outputs
-from landmark_ml.training.cache import compute_features
+from landmark_ml.training.cache import StoredRows, compute_features
 from landmark_ml.training.devices import (
     Compute,
     random_state,
@@ -200,7 +199,7 @@ class TrialRunner:
     folds: Sequence[Dataset]
     compute: Compute
     _networks: dict[Any, tuple[LandmarkNetwork, dict[str, Any]]] = field(default_factory=dict)
-    _features: dict[Any, Tensor] = field(default_factory=dict)
+    _features: dict[Any, Sequence[StoredRows]] = field(default_factory=dict)
     _latencies: dict[Any, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -269,13 +268,13 @@ class TrialRunner:
         photos: Sequence[Photo],
         config: TrainConfig,
         compute: Compute,
-    ) -> Tensor:
-        """Features [views, N, F] of photos; takes the place of `compute_features` in training."""
+    ) -> list[StoredRows]:
+        """Features of each view of photos; takes the place of `compute_features` in training."""
         key = _network_key(config), config.views
         if key not in self._features:
             self._features[key] = compute_features(model, self._photos, config, compute)
         rows = torch.tensor([self._rows[photo.sha256] for photo in photos])
-        return self._features[key][:, rows]
+        return [view.subset(rows) for view in self._features[key]]
 
 
 def _network_key(config: TrainConfig) -> tuple[object, ...]:

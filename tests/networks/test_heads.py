@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from landmark_ml.networks import rejection
 from landmark_ml.networks.heads import ByteDropout, Head
 
 
@@ -39,6 +40,16 @@ def test_features_are_standardised() -> None:
     scaled = (features - head.mean) / head.scale
     assert torch.allclose(scaled.mean(dim=0), torch.zeros(6), atol=1e-4)
     assert torch.allclose(scaled.std(dim=0)[:5], torch.ones(5), atol=1e-3)
+
+
+def test_features_that_do_not_fit_into_memory_are_standardised_in_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    features = uneven_features()
+    monkeypatch.setattr(rejection, "_BLOCK", 7)
+    head = Head(features, 2, 0.0)
+    assert torch.allclose(head.mean, features.mean(dim=0), atol=1e-5)
+    assert torch.allclose(head.scale[:5], features.std(dim=0)[:5], rtol=1e-4)
 
 
 def test_a_constant_feature_does_no_harm() -> None:

@@ -136,8 +136,10 @@ def test_the_graph_scores_as_torch_does(num_outputs: int, everyday: int, tmp_pat
     with torch.no_grad():
         features = model.features(pixels.permute(0, 3, 1, 2))
         logits = model.classifier(features)
-    mean, scale = features.mean(dim=0), features.std(dim=0)
-    references = References.of(features[:20], logits[:20], torch.arange(20) % 3, 3, (mean, scale))
+        mean, scale = features.mean(dim=0), features.std(dim=0)
+        references = References.of(
+            features[:20], torch.arange(20) % 3, 3, (mean, scale), model.classifier
+        )
     asked = signals(logits, 3, features, references)
     # Ranked among other photos: rounding would move a photo past itself.
     others = asked[20:]

@@ -86,7 +86,6 @@ def test_the_same_content_under_two_names_is_one_row(store: RowCache) -> None:
 
 def test_pixels_stay_on_disk_and_a_batch_is_a_copy(store: RowCache) -> None:
     found = store.load(photos(1, 2, 3), "way", SHAPE, np.uint8, Decoder())
-    assert isinstance(found.mapped.base, np.memmap)
     batch = found[torch.tensor([2, 0])]
     assert [int(photo.unique()) for photo in batch] == [3, 1]
     batch.fill_(9)
@@ -144,6 +143,30 @@ def test_rows_that_are_not_what_was_computed_are_computed_again(
     assert f"{rows} is damaged: {len(decoder.decoded)} rows" in caplog.text
     assert load(store, decoder, 3, 2, 1) == [3, 2, 1]
     assert len(decoder.decoded) == (1 if which == "one byte" else 2)
+
+
+def test_rows_that_nobody_has_touched_are_not_read_again(store: RowCache) -> None:
+    load(store, Decoder(), 1, 2, 3)
+    rows, index = files(store)
+    times = rows.stat().st_mtime_ns
+    assert index.stat().st_mtime_ns == times
+    content = rows.read_bytes()
+    rows.write_bytes(bytes([9] * ROW) + content[ROW:])
+    os.utime(rows, ns=(times, times))
+    # Only its time could have told.
+    assert load(store, Decoder(), 1, 2, 3) == [9, 2, 3]
+    os.utime(rows)
+    assert load(store, Decoder(), 1, 2, 3) == [1, 2, 3]
+
+
+def test_rows_of_several_views_and_of_some_photos(store: RowCache) -> None:
+    views = [
+        store.load(photos(*numbers), str(view), SHAPE, np.uint8, Decoder())
+        for view, numbers in enumerate([(1, 2, 3), (4, 5, 6)])
+    ]
+    joined = StoredRows.joined([view.subset(torch.tensor([2, 0])) for view in views])
+    assert numbers_of(joined) == [3, 1, 6, 4]
+    assert [int(photo.unique()) for photo in joined[torch.tensor([3, 0, 2, 1])]] == [4, 3, 6, 1]
 
 
 def test_concurrent_callers_decode_every_photo_once(store: RowCache) -> None:
@@ -206,7 +229,7 @@ def test_a_full_folder_loses_the_files_not_used_for_longest(
     store: RowCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(store, Decoder(), 1, 2, key="oldest")
-    mapped = store.load(photos(1), "older", SHAPE, np.uint8, Decoder())
+    kept = store.load(photos(1), "older", SHAPE, np.uint8, Decoder())
     for age, key in ((300, "oldest"), (200, "older")):
         for path in (store.folder / f"{key}.rgb", store.folder / f"{key}.index"):
             os.utime(path, (path.stat().st_mtime - age,) * 2)
@@ -219,9 +242,9 @@ def test_a_full_folder_loses_the_files_not_used_for_longest(
     assert sorted(path.stem for path in store.folder.glob("*.rgb")) == ["older", "way"]
     monkeypatch.setattr(cache_module, "LARGEST_FOLDER", 1)
     load(store, decoder, 1, key="way")
-    # The file in use stays, and a removed file can still be read where it was mapped.
+    # The file in use stays, and a removed file can still be read by those who opened it.
     assert [path.stem for path in store.folder.glob("*.rgb")] == ["way"]
-    assert numbers_of(mapped) == [1]
+    assert numbers_of(kept) == [1]
     assert load(store, decoder, 1, 2, key="oldest") == [1, 2]
 
 

@@ -6,6 +6,7 @@ import io
 import os
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import nn
 from landmark_ml.training.batches import Augmentation, TensorBatches
 from landmark_ml.training.devices import (
     ALONE,
+    ON_CPU,
     Compute,
     Processes,
     ProcessLostError,
@@ -203,7 +205,8 @@ def batches_of(
 ) -> TensorBatches:
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     inputs = torch.arange(photos)
-    return TensorBatches(inputs, inputs, batch, generator, processes=Processes(rank, count, rank))
+    compute = replace(ON_CPU, processes=Processes(rank, count, rank))
+    return TensorBatches(inputs, inputs, batch, generator, compute=compute)
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -238,9 +241,9 @@ def test_rows_of_all_processes_come_back_in_order(monkeypatch: pytest.MonkeyPatc
 def augmented(rank: int, count: int) -> torch.Tensor:
     pixels = torch.randint(0, 256, (1, 3, 12, 12), dtype=torch.uint8).repeat(8, 1, 1, 1)
     order = torch.Generator().manual_seed(0)
-    processes = Processes(rank, count, rank)
+    compute = replace(ON_CPU, processes=Processes(rank, count, rank))
     batches = TensorBatches(
-        pixels, torch.arange(8), 8, order, Augmentation(8), torch.ones(8), processes=processes
+        pixels, torch.arange(8), 8, order, Augmentation(8), torch.ones(8), compute=compute
     )
     return next(iter(batches))[0]
 

@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from experiments.recipes import distill
 from landmark_ml.config import TrainConfig
 from landmark_ml.data import Dataset, Photo
 from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.training.batches import TensorBatches, num_outputs, photos_of, targets_of
+from landmark_ml.training.cache import StoredRows
 from landmark_ml.training.devices import Compute
 from landmark_ml.training.loop import part_way
 from landmark_ml.training.phases import ask_teacher, fit_head
 from landmark_ml.training.run import train_network
 from tests.colour_photos import colour_dataset
-from tests.tiny_networks import CPU, fit_on_pixels, lay_traced, small_config, tiny_model
+from tests.tiny_networks import CPU, fit_on_pixels, lay_traced, small_config, stored, tiny_model
 
 CONFIG = TrainConfig(teacher="test_efficientnet", teacher_resolution=32)
 
@@ -45,12 +46,12 @@ def _any_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def colours(
     _model: LandmarkNetwork, photos: Sequence[Photo], config: TrainConfig, _compute: Compute
-) -> Tensor:
-    """Features of a network that sees the colour a file is named after: [1, N, 4]."""
+) -> list[StoredRows]:
+    """Features of a network that sees the colour a file is named after: one view of [N, 4]."""
     assert config.resolution == CONFIG.teacher_resolution
     seen = [int(photo.path.stem.rpartition("-")[0]) for photo in photos]
     noise = torch.randn(len(photos), 4, generator=torch.Generator().manual_seed(0)) / 20
-    return (torch.eye(4)[seen] + noise)[None]
+    return stored((torch.eye(4)[seen] + noise)[None])
 
 
 def test_a_teacher_answers_about_every_photo(dataset: Dataset) -> None:
@@ -82,7 +83,7 @@ def test_a_head_learns_probabilities() -> None:
     features = torch.randn(1, 240, 6, generator=generator)
     told = (features[0] @ torch.randn(6, 3, generator=generator)).softmax(dim=1)
     config = TrainConfig(label_smoothing=0.0, learning_rate=0.1, weight_decay=0.0, batch_size=24)
-    head, _ = fit_head(features, told, 3, 3, config)
+    head, _ = fit_head(stored(features), told, 3, 3, config, CPU)
     assert float((head.logits(features[0]).softmax(dim=1) - told).abs().max()) < 0.05
 
 

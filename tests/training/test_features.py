@@ -59,7 +59,8 @@ def computed(
     photos: tuple[Photo, ...], cache: Path, views: int = 1, seed: int = 0
 ) -> NDArray[np.float32]:
     config = small_config(views=views, cache_dir=str(cache))
-    return compute_features(tiny_model(seed=seed), photos, config, CPU).numpy()
+    found = compute_features(tiny_model(seed=seed), photos, config, CPU)
+    return torch.stack([view[torch.arange(len(photos))] for view in found]).numpy()
 
 
 @pytest.fixture
@@ -287,7 +288,8 @@ def test_features_see_the_pixels_that_are_served(tmp_path: Path, cache: Path) ->
     network = tiny_model().network
     preprocessing = replace(tiny_preprocessing("crop"), resolution=34, resize=40)
     model = LandmarkNetwork(network, preprocessing)
-    found = compute_features(model, (photo,), small_config(cache_dir=str(cache)), CPU)[0].numpy()
+    (view,) = compute_features(model, (photo,), small_config(cache_dir=str(cache)), CPU)
+    found = view[torch.zeros(1, dtype=torch.int64)].numpy()
     pixels = torch.from_numpy(preprocessing.read(path)).permute(2, 0, 1)[None]
     with torch.no_grad():
         expected = model.eval().features(pixels).numpy()

@@ -20,7 +20,7 @@ from landmark_ml.data.opening import open_dataset
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.networks.rejection import fit_rejection
-from landmark_ml.training import phases
+from landmark_ml.training import cache, phases
 from landmark_ml.training.batches import num_outputs
 from landmark_ml.training.cache import load_served
 from landmark_ml.training.loop import TrainState
@@ -308,6 +308,41 @@ def test_a_landmark_left_out_is_asked_as_one_never_learned(
     rejection = fit_rejection(left_out, config)
     assert rejection.expected["landmarks"] >= config.min_known_tagged
     assert left_out.known[:, 0].mean() > left_out.unseen[:, 0].mean()
+
+
+def test_many_photos_are_thinned_out_for_the_landmarks_left_out(
+    mixed: Dataset, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("_MOST_LEARNED", 24), ("_MOST_OF_EACH", 8), ("_MOST_ASKED", 5)):
+        monkeypatch.setattr(phases, name, value)
+    _, validation, _ = head_trained(mixed, config)
+    assert validation.leave_out is not None
+    left_out = validation.leave_out()
+    # One head, asked about the one landmark of three that it never saw.
+    assert len(left_out.unseen) == 5
+    assert 0 < len(left_out.known) <= 5
+    assert len(left_out.everyday) > 0
+    assert left_out.known[:, 0].mean() > left_out.unseen[:, 0].mean()
+
+
+def test_of_many_validation_photos_evenly_spread_ones_choose_and_calibrate(
+    plain: Dataset, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phases, "_MOST_LOGITS", 6 * 3)
+    _, few, _ = head_trained(plain, config)
+    assert few.logits.shape == (6, 3)
+    assert few.targets.tolist() == [photo.label for photo in plain.val[::2]]
+    tuned = replace(config, finetune_epochs=1)
+    assert finetune(tiny_model(), plain, tuned, CPU).targets.tolist() == few.targets.tolist()
+
+
+def test_features_on_disk_train_the_head_that_those_in_memory_do(
+    plain: Dataset, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_memory, _, _ = head_trained(plain, replace(config, views=2))
+    monkeypatch.setattr(cache, "IN_MEMORY", 0)
+    on_disk, _, _ = head_trained(plain, replace(config, views=2))
+    assert torch.equal(on_disk.classifier.weight, in_memory.classifier.weight)
 
 
 @pytest.mark.usefixtures("threads_restored")

@@ -16,10 +16,12 @@ from landmark_ml.data import Photo
 from landmark_ml.data.opening import open_folds
 from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.training import run as training
+from landmark_ml.training.cache import StoredRows
 from landmark_ml.training.devices import Compute, choose_compute, random_state
 from landmark_ml.tuning import join_study, worker
 from landmark_ml.tuning.study import best_trial
 from landmark_ml.tuning.worker import TrialRunner
+from tests.tiny_networks import stored
 from tests.tuning.small_search import children_of, parent_of, small_search
 
 
@@ -44,10 +46,11 @@ def nothing(_: dict[str, float]) -> None:
 
 def features(
     model: LandmarkNetwork, photos: Sequence[Photo], config: TrainConfig, _: Compute
-) -> torch.Tensor:
+) -> list[StoredRows]:
     """In place of those of a traced network, which takes seconds to trace."""
     rng = torch.Generator().manual_seed(0)
-    return torch.rand(config.views, len(photos), model.classifier.in_features, generator=rng)
+    width = model.classifier.in_features
+    return stored(torch.rand(config.views, len(photos), width, generator=rng))
 
 
 def test_the_same_parameters_give_the_same_whatever_was_tried_before(
@@ -66,7 +69,7 @@ def test_a_teacher_of_the_same_backbone_keeps_features_of_its_own(
 ) -> None:
     widths = []
 
-    def computed(model: LandmarkNetwork, *of: Any) -> torch.Tensor:
+    def computed(model: LandmarkNetwork, *of: Any) -> list[StoredRows]:
         widths.append(model.classifier.in_features)
         return features(model, *of)
 
