@@ -178,6 +178,18 @@ class TrainConfig(DataConfig):
     patience: int = _finetune(
         0, "stop when val/calibrated_loss has not improved for so long; 0: never", unit="epochs"
     )
+    batch_parts: int = _finetune(
+        1,
+        "parts in which a batch is computed and its gradients added up, for batches that do not fit"
+        " into the memory of a GPU",
+        POSITIVE,
+    )
+    recompute: bool = _finetune(
+        False, "compute activations again for the gradients: less memory, a third more time"
+    )
+    torch_compile: bool = _finetune(
+        False, "compile the network with torch.compile; pays on GPUs in trainings of many minutes"
+    )
     val_interval: int = _finetune(
         1, "from one validation to the next; the last epoch always has one", POSITIVE, unit="epochs"
     )
@@ -211,8 +223,8 @@ class TrainConfig(DataConfig):
     precision: str = _run(
         "auto",
         "number format of the network, from features to answers; auto: bf16 where the processor has"
-        " instructions for it",
-        ("auto", "f32", "bf16"),
+        " instructions for it; fp16: for GPUs without bf16, served in f32",
+        ("auto", "f32", "bf16", "fp16"),
     )
     processes: int = _run(
         1, "processes on this machine that share the fine-tuning; torchrun's count wins", POSITIVE

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Self
+from typing import Any, Self
 
 import mlflow
 import timm
@@ -220,6 +220,34 @@ def freeze_early_stages(model: LandmarkNetwork, unfreeze: int) -> None:
         if name in frozen:
             parameter.requires_grad = False
     model.in_evaluation = frozen
+
+
+@contextlib.contextmanager
+def recomputing(model: LandmarkNetwork, backbone: str, *, enabled: bool) -> Iterator[None]:
+    """Let the network keep few activations and compute the others again for the gradients.
+
+    Source: Chen et al., Training deep nets with sublinear memory cost, 2016. Raises ValueError for
+    a network that cannot.
+    """
+    able: list[Any] = [
+        each for each in model.network.modules() if hasattr(each, "set_grad_checkpointing")
+    ]
+    if not enabled:
+        yield
+        return
+    try:
+        if not able:
+            raise AssertionError("it has no such setting")
+        for network in able:
+            network.set_grad_checkpointing()
+    except AssertionError as error:
+        raise ValueError(
+            f"backbone {backbone!r} cannot recompute its activations ({error}); give"
+            " recompute=False, and more batch_parts to save memory"
+        ) from error
+    yield
+    for network in able:
+        network.set_grad_checkpointing(False)
 
 
 def early_stages(model: LandmarkNetwork, unfreeze: int) -> set[str]:

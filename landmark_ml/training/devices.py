@@ -59,6 +59,15 @@ class Processes:
                 model, device_ids=[self.local_rank] if on_gpu else None, broadcast_buffers=False
             )
 
+    def keeping_gradients(
+        self, parallel: nn.Module, *, averaged: bool
+    ) -> contextlib.AbstractContextManager[None]:
+        """Add gradients to those that a network has, averaged over all processes or not yet."""
+        if averaged or self.count == 1:
+            return contextlib.nullcontext()
+        waiting: contextlib.AbstractContextManager[None] = parallel.no_sync()  # type: ignore[operator]
+        return waiting
+
     def average_statistics(self, *models: nn.Module) -> None:
         """Average the running means and variances of batch norms over all processes."""
         if self.count > 1:
@@ -124,17 +133,18 @@ ALONE = Processes()
 class Compute:
     """A device, its precision, and the processes that train the same network.
 
-    bf16: convolutions run in bfloat16; weights stay float32.
+    bf16, fp16: convolutions run in bfloat16 or float16; weights stay float32.
     """
 
     device: torch.device
     bf16: bool
     processes: Processes = ALONE
+    fp16: bool = False
 
     @property
     def precision(self) -> str:
-        """`bf16` or `f32`."""
-        return "bf16" if self.bf16 else "f32"
+        """`bf16`, `fp16` or `f32`."""
+        return "bf16" if self.bf16 else "fp16" if self.fp16 else "f32"
 
     @property
     def served_precision(self) -> str:
@@ -149,8 +159,9 @@ class Compute:
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
         """Let forward passes use the chosen precision."""
-        if self.bf16:
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        if self.bf16 or self.fp16:
+            dtype = torch.bfloat16 if self.bf16 else torch.float16
+            with torch.autocast(self.device.type, dtype=dtype):
                 yield
             return
         # Without TF32, with which cuDNN keeps 10 bits of the mantissa.
@@ -213,8 +224,16 @@ def choose_compute(
             f"precision is bf16, and the {chosen} of this machine has no bf16 instructions; give"
             " precision=f32, or auto, which takes bf16 where it pays"
         )
+    if precision == "fp16" and chosen != "cuda":
+        raise ValueError(
+            f"precision is fp16, in which GPUs alone train, and the device is {chosen}; give"
+            " precision=auto"
+        )
     own = f"cuda:{processes.local_rank}" if chosen == "cuda" else chosen
-    return Compute(torch.device(own), precision != "f32" and bf16_pays(chosen), processes)
+    # Photos of a batch are of one size: the fastest algorithms are looked up once.
+    torch.backends.cudnn.benchmark = chosen == "cuda"
+    bf16 = precision in ("auto", "bf16") and bf16_pays(chosen)
+    return Compute(torch.device(own), bf16, processes, fp16=precision == "fp16")
 
 
 @contextlib.contextmanager

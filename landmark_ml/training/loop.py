@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 # Served models are calibrated, so the scale of the logits must not choose the epoch.
 _CRITERION = "val/calibrated_loss"
+_CHECKED_STEPS = 100
 _SHOWN = ("train/loss", _CRITERION, "val/top1")
 
 
@@ -87,7 +88,8 @@ def fit(
         if val is not None and due:
             logits, targets = predict_logits(state.averaged, val, state.compute)
             metrics |= judge_logits(logits, targets, num_classes)
-            _check_finite(metrics["val/loss"], state)
+            judged = torch.tensor([metrics["val/loss"]])
+            _check_finite(judged, [metrics["learning_rate"]], state.step + 1)
         if val is None or metrics.get(_CRITERION, math.inf) < best[_CRITERION]:
             best, best_weights = metrics, copy.deepcopy(state.averaged.state_dict())
         shown = [f"{key} {metrics[key]:.3f}" for key in _SHOWN if key in metrics]
@@ -113,10 +115,10 @@ def train_one_epoch(
 
     Returns train/loss, train/photos_per_second and learning_rate.
     """
-    compute = state.compute
+    compute, processes, scaler = state.compute, state.compute.processes, state.scaler
     state.parallel.train()
     started, photos = time.perf_counter(), 0
-    losses = []
+    losses, rates = list[Tensor](), list[float]()
     quiet = not state.phase
     bar = Bar(batches, "  train", unit=" batches", leave=False, disable=quiet or None)
     for batch in bar:
@@ -125,29 +127,47 @@ def train_one_epoch(
             # How much of each photo of the batch is in each input: [B, B] and columns of zeros.
             places = torch.arange(len(inputs), device=inputs.device)
             inputs, shares = state.mixup(inputs.float(), places)
-        with compute.autocast():
-            logits = state.parallel(inputs).float()
-        if shares is not None:
-            if targets.ndim == 1:
-                targets = functional.one_hot(targets, logits.shape[1]).float()
-            targets = shares[:, : len(inputs)] @ targets
-        if logits.ndim > 2:
-            # Each network of an ensemble answers for itself: [N, outputs, networks].
-            targets = targets.unsqueeze(-1).expand(*targets.shape, logits.shape[-1])
-        loss = functional.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
-        losses.append(compute.processes.mean(loss.detach()))
-        _check_finite(float(losses[-1]), state)
         state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        rates.append(state.optimizer.param_groups[-1]["lr"])
+        losses.append(torch.zeros((), device=inputs.device))
+        for part in torch.arange(len(inputs)).chunk(state.parts):
+            some = slice(int(part[0]), int(part[-1]) + 1)
+            # Gradients of all processes are averaged once, after the last part.
+            whole = some.stop == len(inputs)
+            with processes.keeping_gradients(state.parallel, averaged=whole):
+                with compute.autocast():
+                    logits = state.parallel(inputs[some]).float()
+                told = targets[some]
+                if shares is not None:
+                    every = targets
+                    if targets.ndim == 1:
+                        every = functional.one_hot(targets, logits.shape[1]).float()
+                    told = shares[some, : len(inputs)] @ every
+                if logits.ndim > 2:
+                    # Each network of an ensemble answers for itself: [N, outputs, networks].
+                    told = told.unsqueeze(-1).expand(*told.shape, logits.shape[-1])
+                loss = functional.cross_entropy(
+                    logits, told, label_smoothing=config.label_smoothing
+                ) * (len(part) / len(inputs))
+                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            losses[-1] += loss.detach()
+        scaler.unscale_(state.optimizer)
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_grad)
-        state.optimizer.step()
+        scaler.step(state.optimizer)
+        scaler.update()
         state.step += 1
         state.scheduler.step_update(state.step)
         if state.ema is not None:
             state.ema.update(state.model, step=state.step)
-        photos += len(inputs) * compute.processes.count
+        photos += len(inputs) * processes.count
+        # Reading a loss waits for the GPU: not after every step.
+        if len(losses) % _CHECKED_STEPS == 0:
+            last = processes.mean(torch.stack(losses[-_CHECKED_STEPS:]))
+            _check_finite(last, rates[-_CHECKED_STEPS:], state.step)
+    found = processes.mean(torch.stack(losses))
+    _check_finite(found, rates, state.step)
     return {
-        "train/loss": float(torch.stack(losses).mean()),
+        "train/loss": float(found.mean()),
         "train/photos_per_second": photos / (time.perf_counter() - started),
         "learning_rate": state.optimizer.param_groups[-1]["lr"],
     }
@@ -191,13 +211,16 @@ def predict_logits(
     return gather(torch.cat(logits).cpu()), gather(torch.cat(targets).cpu())
 
 
-def _check_finite(loss: float, state: TrainState) -> None:
-    if not math.isfinite(loss):
-        rate = state.optimizer.param_groups[-1]["lr"]
-        raise TrainingError(
-            f"the loss is {loss} at step {state.step} with learning rate {rate:.3g};"
-            " lower the learning rate or clip_grad"
-        )
+def _check_finite(losses: Tensor, rates: Sequence[float], steps: int) -> None:
+    """Raise TrainingError for the first that is no number of the losses of the last of steps."""
+    for step, (loss, rate) in enumerate(
+        zip(losses.tolist(), rates, strict=True), steps - len(rates)
+    ):
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at step {step} with learning rate {rate:.3g};"
+                " lower the learning rate or clip_grad"
+            )
 
 
 @dataclass
@@ -206,8 +229,8 @@ class TrainState:
 
     phase: title of the progress bar, empty for none. epochs: length of the phase; val_interval:
     epochs between two validations. parallel: the network itself, or a wrapper that averages its
-    gradients over all processes. started: the weights before training, where those to keep lie
-    between them and the trained ones.
+    gradients over all processes. parts: of a batch, whose gradients are added up. started: the
+    weights before training, where those to keep lie between them and the trained ones.
     """
 
     phase: str
@@ -220,8 +243,15 @@ class TrainState:
     ema: ModelEmaV3 | None = None
     mixup: Mixup | None = None
     val_interval: int = 1
+    parts: int = 1
     started: dict[str, Tensor] | None = None
     step: int = 0
+
+    def __post_init__(self) -> None:
+        # Small gradients would be 0 in fp16: the loss is scaled up, and the gradients back.
+        self.scaler = torch.amp.GradScaler(
+            "cuda" if self.compute.device.type == "cuda" else "cpu", enabled=self.compute.fp16
+        )
 
     @property
     def averaged(self) -> nn.Module:
@@ -235,6 +265,7 @@ class TrainState:
             "optimizer": self.optimizer.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
             "started": self.started,
+            "scaler": self.scaler.state_dict(),
             "step": self.step,
             "order": None if train.generator is None else train.generator.get_state(),
             "random": self.compute.processes.gather(random_state()),
@@ -248,6 +279,8 @@ class TrainState:
             self.ema.load_state_dict(saved["ema"])
         # Those of the head: a resumed run does not train it again. An older version saved none.
         self.started = saved.get("started")
+        if self.compute.fp16:
+            self.scaler.load_state_dict(saved["scaler"])
         # The schedule depends on the step alone; the current rate came with the optimiser.
         self.step = saved["step"]
         if train.generator is not None:
@@ -289,6 +322,8 @@ def finetune_state(
     if config.optimizer == "muon":
         kind = Muon if compute.bf16 else ExactMuon
     optimizer = kind(groups, lr=config.finetune_learning_rate)  # type: ignore[call-arg]
+    if config.torch_compile:
+        parallel = torch.compile(parallel)  # type: ignore[assignment]
     ema = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
     mixup = None
     if config.mixup or config.cutmix:
@@ -305,6 +340,7 @@ def finetune_state(
     scheduler = _create_scheduler(optimizer, config.warmup_epochs, epochs, steps_per_epoch)
     state = TrainState("fine-tune", epochs, compute, model, parallel, optimizer, scheduler)
     state.ema, state.mixup, state.val_interval = ema, mixup, config.val_interval
+    state.parts = config.batch_parts
     if config.finetune_share < 1:
         state.started = copy.deepcopy(model.state_dict())
     return state

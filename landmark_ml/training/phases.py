@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from landmark_ml.config import TrainConfig, user_path
-from landmark_ml.console import Bar
+from landmark_ml.console import Bar, counted
 from landmark_ml.data import Dataset, Photo
 from landmark_ml.figures.dataset import augmented_photos
 from landmark_ml.inference.preprocessing import Preprocessing
@@ -28,6 +29,7 @@ from landmark_ml.networks.create import (
     create_model,
     early_stages,
     freeze_early_stages,
+    recomputing,
 )
 from landmark_ml.networks.heads import Head
 from landmark_ml.networks.rejection import LeftOut, References, Rows, blocks, signals, spread
@@ -49,6 +51,8 @@ from landmark_ml.training.cache import (
 from landmark_ml.training.checkpoint import RunSaver
 from landmark_ml.training.devices import ON_CPU, Compute, one_thread
 from landmark_ml.training.loop import OnEpochEnd, finetune_state, fit, head_state, predict_logits
+
+logger = logging.getLogger(__name__)
 
 _FOLDS = 5
 # Photos, over all heads, from which those are trained that landmarks are left out of; where it is
@@ -311,6 +315,8 @@ def check_finetuning(model: LandmarkNetwork, config: TrainConfig) -> None:
         if size:
             check_takes(model, config.backbone, size, f"another {name}")
     early_stages(model, config.unfreeze)
+    with recomputing(model, config.backbone, enabled=config.recompute):
+        pass
 
 
 def finetune(
@@ -348,7 +354,18 @@ def finetune(
     freeze_early_stages(model, config.unfreeze)
     compute.place(model)
     state = finetune_state(model, config, compute, len(train))
-    fit(state, train, val, config, dataset.num_classes, on_epoch_end, saver)
+    logger.info(
+        "fine-tuning %s, %s a step: %d on each of %d %s, in %s; peak learning rate %g",
+        counted(len(train_photos), "photo"),
+        train.batch_size,
+        train.batch_size // processes.count,
+        processes.count,
+        "GPUs" if compute.device.type == "cuda" else "processes",
+        compute.precision,
+        config.finetune_learning_rate,
+    )
+    with recomputing(model, config.backbone, enabled=config.recompute):
+        fit(state, train, val, config, dataset.num_classes, on_epoch_end, saver)
     # As it is served: bfloat16 ends where the features begin.
     features, targets = predict_logits(model, val, compute, model.features)
     with torch.no_grad():
