@@ -31,7 +31,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from benchmarks.tables import machine, resident_peak_mb, table, write_json
 from landmark_ml.config import TrainConfig
@@ -59,7 +58,7 @@ from landmark_ml.registry.register import load_served, log_model, register
 from landmark_ml.reports.training_report import NetworkFacts, log_report, model_params
 from landmark_ml.tracking import run as tracking
 from landmark_ml.training.batches import num_outputs
-from landmark_ml.training.cache import RowCache
+from landmark_ml.training.cache import RowCache, StoredRows
 from landmark_ml.training.devices import Compute, choose_compute
 from landmark_ml.training.phases import train_head
 
@@ -159,10 +158,9 @@ def train(count: int, landmarks: int, folder: Path, epochs: int) -> None:
             facts = NetworkFacts.of(model, artifact, rejection)
             logged = log_model(artifact, photo.read_bytes(), model_params(config, facts))
         with measured("judge"):
-            rows = features(model, dataset.test, config, compute)
-            head = add_classifier(
-                identity(rows.shape[-1]), model.classifier, landmarks, calibration
-            )
+            (rows,) = features(model, dataset.test, config, compute)
+            width = model.classifier.in_features
+            head = add_classifier(identity(width), model.classifier, landmarks, calibration)
             served = Runtime.load(head.SerializeToString(), batch=ASKED)
             predictor = Predictor(served, served, Metadata.read(artifact / METADATA_FILE))
             judged = Predictions.of(
@@ -208,7 +206,7 @@ class MadeUpFeatures:
 
     def __call__(
         self, model: LandmarkNetwork, photos: Sequence[Photo], _: TrainConfig, __: Compute
-    ) -> Tensor:
+    ) -> list[StoredRows]:
         """Features of photos as `compute_features` gives them."""
         width = model.classifier.in_features
         chance = np.random.default_rng(0)
@@ -227,8 +225,7 @@ class MadeUpFeatures:
                 yield from hidden @ mixed + NOISE * noise
 
         store = RowCache(self.folder / "features", ".f32")
-        found = store.load(photos, "made-up", (width,), np.float32, rows)
-        return found[torch.arange(len(photos))][None]
+        return [store.load(photos, "made-up", (width,), np.float32, rows)]
 
 
 def identity(width: int) -> onnx.ModelProto:
@@ -242,10 +239,10 @@ def identity(width: int) -> onnx.ModelProto:
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
 
 
-def answers(predictor: Predictor, features: Tensor) -> Iterator[dict[str, Any]]:
+def answers(predictor: Predictor, features: StoredRows) -> Iterator[dict[str, Any]]:
     """The served answers to features, through the exported head."""
-    for block in torch.split(features[0], ASKED):
-        outputs = predictor.runtime.run(block.numpy())
+    for chosen in torch.split(torch.arange(len(features)), ASKED):
+        outputs = predictor.runtime.run(features[chosen].numpy())
         for each in zip(outputs[PROBABILITIES], outputs[LANDMARK_SCORE].tolist(), strict=True):
             yield dict(predictor.answer(Scores(*each, None), 5, predictor.metadata.threshold))
 
