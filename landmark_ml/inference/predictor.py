@@ -37,7 +37,7 @@ METADATA_FILE = "metadata.json"
 INPUT_COLUMN = "image"
 """Column of photos that the served model takes."""
 PROBABILITIES, LANDMARK_SCORE = "probabilities", "landmark_score"
-ATTENTION = "attention"
+EMBEDDING, ATTENTION = "embedding", "attention"
 """Outputs of the network; `attention` is missing where the network cannot compute it."""
 
 DEFAULT_TOP_K = 5

@@ -33,6 +33,7 @@ from landmark_ml.files import write_whole
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.inference.predictor import (
     ATTENTION,
+    EMBEDDING,
     GRAPH_FILE,
     LANDMARK_SCORE,
     METADATA_FILE,
@@ -220,6 +221,7 @@ def add_classifier(
 ) -> onnx.ModelProto:
     """Graph from pixels to `probabilities` [N, classes], `landmark_score` [N] and `attention`.
 
+    And `embedding` [N, F], the features at unit length: photos that look alike lie near each other.
     A classifier with one output more than classes was trained with distractors: the probabilities
     then sum to 1 minus that of the background.
     """
@@ -228,6 +230,7 @@ def add_classifier(
         helper.make_node("Div", ["logits", "temperature"], ["scaled"]),
         helper.make_node("Softmax", ["scaled"], ["outputs"], axis=1),
         helper.make_node("Slice", ["outputs", "first", "last", "axis"], [PROBABILITIES]),
+        helper.make_node("LpNormalization", [FEATURES], [EMBEDDING], axis=1, p=2),
     ]
     constants = {
         "weight": classifier.weight.detach().cpu().numpy(),
@@ -247,6 +250,9 @@ def add_classifier(
         [
             helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["batch", num_classes]),
             helper.make_tensor_value_info(LANDMARK_SCORE, TensorProto.FLOAT, ["batch"]),
+            helper.make_tensor_value_info(
+                EMBEDDING, TensorProto.FLOAT, ["batch", classifier.in_features]
+            ),
         ]
     )
     if has_feature_maps(backbone):

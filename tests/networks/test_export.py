@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 from torch import nn
+from torch.nn import functional
 
 from landmark_ml.geo.gazetteer import Gazetteer, Place
 from landmark_ml.inference.predictor import Metadata
@@ -76,7 +77,7 @@ def test_the_graph_gives_the_calibrated_probabilities_of_torch(
         logits = tiny_model(num_outputs)(pixels.permute(0, 3, 1, 2))
     expected = (logits / CALIBRATION.temperature).softmax(dim=1)[:, :3].numpy()
     found = graph.run(pixels.numpy())
-    assert set(found) == {"probabilities", "landmark_score", "attention"}
+    assert set(found) == {"probabilities", "landmark_score", "embedding", "attention"}
     assert found["probabilities"].shape == (count, 3)
     assert np.allclose(found["probabilities"], expected, atol=1e-4)
     # The score of this calibration is the best probability before the temperature.
@@ -85,6 +86,14 @@ def test_the_graph_gives_the_calibrated_probabilities_of_torch(
     assert np.allclose(found["landmark_score"], score, atol=0.002)
     # The rest, up to 1, is the probability of the background.
     assert bool((found["probabilities"].sum(axis=1) < 0.999).all()) == (num_outputs == 4)
+
+
+def test_the_embedding_is_the_features_at_unit_length(cache: Path) -> None:
+    model, pixels = tiny_model(3), random_pixels(5)
+    found = Runtime.load(exported(3, cache) / "model.onnx").run(pixels.numpy())["embedding"]
+    with torch.no_grad():
+        expected = functional.normalize(model.features(pixels.permute(0, 3, 1, 2)), dim=1)
+    assert found == pytest.approx(expected.numpy(), abs=1e-4)
 
 
 @pytest.mark.parametrize("num_outputs", [3, 4], ids=["landmarks alone", "with background"])
@@ -108,7 +117,7 @@ def test_a_backbone_that_does_not_average_its_maps_has_no_attention(cache: Path)
         for names in (node.input, node.output):
             names[:] = ["unpooled" if name == FEATURE_MAPS else name for name in names]
     graph = add_classifier(backbone, tiny_model().classifier, 3, CALIBRATION)
-    assert [output.name for output in graph.graph.output] == ["probabilities", "landmark_score"]
+    assert "attention" not in {output.name for output in graph.graph.output}
 
 
 def test_metadata_says_what_the_graph_does_not(cache: Path) -> None:
