@@ -34,8 +34,8 @@ from PIL import Image
 
 from benchmarks.tables import machine, resident_peak_mb, table, write_json
 from landmark_ml.config import TrainConfig
-from landmark_ml.data import SPLITS, Photo, read_manifest, write_manifest
-from landmark_ml.data.dataset import MANIFEST, Dataset
+from landmark_ml.data import LARGE_MANIFEST, SPLITS, Photo, read_manifest, write_manifest
+from landmark_ml.data.dataset import Dataset
 from landmark_ml.data.folders import list_folder
 from landmark_ml.data.near_duplicates import GroupedPhoto, group_near_duplicates, read_and_group
 from landmark_ml.data.splits import Fractions, split_photos
@@ -96,9 +96,9 @@ def scan(count: int, folder: Path) -> None:
         splits = split_photos(grouped, Fractions(val=0.15, test=0.15), seed=0)
     dataset = Dataset("made up", root, classes, **splits._asdict())
     with measured("write manifest"):
-        write_manifest(dataset, folder / MANIFEST)
+        write_manifest(dataset, folder / LARGE_MANIFEST)
     with measured("read manifest"):
-        read_manifest(folder / MANIFEST, root)
+        read_manifest(folder / LARGE_MANIFEST, root)
 
 
 def write_photos(count: int, root: Path) -> Path:

@@ -5,7 +5,9 @@ open a dataset, and in `near_duplicates` what tells whether a model has learned 
 """
 
 from landmark_ml.data.dataset import (
+    LARGE_MANIFEST,
     MANIFEST,
+    MOST_JSON,
     NOT_A_LANDMARK,
     SPLITS,
     Dataset,
@@ -16,12 +18,15 @@ from landmark_ml.data.dataset import (
     manifest_digest,
     parse_manifest,
     read_manifest,
+    read_rows,
     split_digest,
     write_manifest,
 )
 
 __all__ = [
+    "LARGE_MANIFEST",
     "MANIFEST",
+    "MOST_JSON",
     "NOT_A_LANDMARK",
     "SPLITS",
     "Dataset",
@@ -32,6 +37,7 @@ __all__ = [
     "manifest_digest",
     "parse_manifest",
     "read_manifest",
+    "read_rows",
     "split_digest",
     "write_manifest",
 ]

@@ -14,8 +14,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from landmark_ml.console import Bar, listed
-from landmark_ml.files import write_whole
+from landmark_ml.files import whole_file, write_whole
 from landmark_ml.inference.runtime import usable_cpus
 
 NOT_A_LANDMARK = -1
@@ -120,12 +123,29 @@ def label_name(label: int, classes: Sequence[str]) -> str:
 _DAY_STARTS = 4
 """Hour at which the next visit starts, local time."""
 
-MANIFEST = "split_manifest.json"
-"""Name of the manifest among the artifacts of a run."""
+MANIFEST, LARGE_MANIFEST = "split_manifest.json", "split_manifest.parquet"
+"""Names of the manifest among the artifacts of a run, up to `MOST_JSON` photos and past them."""
+MOST_JSON = 10_000
 
-# Version 1 recorded neither fingerprints nor visits.
-_SCHEMA_VERSION = 2
+# Version 1 recorded neither fingerprints nor visits, version 2 no positions.
+_SCHEMA_VERSION = 3
 _RECORDED = (*SPLITS, "leaked", "conflicting")
+_FACTS = b"dataset"
+"""What a Parquet manifest's metadata calls all that is not a photo."""
+_COLUMNS = pa.schema(
+    {
+        "sha256": pa.string(),
+        "label": pa.string(),
+        "split": pa.string(),
+        "path": pa.binary(),  # a file name need not be UTF-8
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "visit": pa.string(),
+        "fingerprint": pa.binary(),
+        "latitude": pa.float64(),
+        "longitude": pa.float64(),
+    }
+)
 
 
 def split_digest(photos: Sequence[Photo], classes: Sequence[str]) -> str:
@@ -148,7 +168,7 @@ def short_hash(rows: Sequence[str]) -> str:
 
 
 def write_manifest(dataset: Dataset, path: Path) -> None:
-    """Write a dataset as one JSON file, one photo a line; the file is replaced whole.
+    """Write a dataset as Parquet or JSON, by the path's ending; the file is replaced whole.
 
     Paths are relative to the dataset's root, so the manifest stays valid when the root moves.
     """
@@ -156,36 +176,67 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
     def relative(photo: Photo | UnreadablePhoto) -> str:
         return Path(os.path.relpath(photo.path, dataset.root)).as_posix()
 
-    photos = [
-        {
-            "sha256": photo.sha256,
-            "label": label_name(photo.label, dataset.classes),
-            "split": split,
-            "path": relative(photo),
-            "width": photo.width,
-            "height": photo.height,
-            "visit": photo.visit,
-            "fingerprint": base64.b64encode(photo.fingerprint).decode(),
-        }
+    facts = {
+        "schema_version": _SCHEMA_VERSION,
+        "name": dataset.name,
+        "digest": manifest_digest(dataset),
+        "classes": dataset.classes,
+        "unreadable": [
+            {"path": relative(file), "code": file.code, "reason": file.reason}
+            for file in dataset.unreadable
+        ],
+    }
+    rows = [
+        (
+            photo.sha256,
+            label_name(photo.label, dataset.classes),
+            split,
+            relative(photo),
+            photo.width,
+            photo.height,
+            photo.visit,
+            photo.fingerprint,
+            *(photo.position or (None, None)),
+        )
         for split in _RECORDED
         for photo in getattr(dataset, split)
     ]
-    unreadable = [
-        {"path": relative(file), "code": file.code, "reason": file.reason}
-        for file in dataset.unreadable
+    if path.suffix == ".parquet":
+        values = dict(zip(_COLUMNS.names, zip(*rows, strict=True), strict=True))
+        values["path"] = [os.fsencode(file) for file in values["path"]]
+        table = pa.table(values, schema=_COLUMNS.with_metadata({_FACTS: json.dumps(facts)}))
+        with whole_file(path) as scratch:
+            pq.write_table(table, scratch, compression="zstd")
+        return
+    photos = [
+        dict(zip(_COLUMNS.names, row, strict=True))
+        | {"fingerprint": base64.b64encode(row[7]).decode()}
+        for row in rows
     ]
-    entries = [
-        f'"schema_version": {_SCHEMA_VERSION}',
-        f'"name": {json.dumps(dataset.name)}',
-        f'"digest": "{manifest_digest(dataset)}"',
-        f'"classes": {json.dumps(list(dataset.classes))}',
-    ]
-    for key, rows in (("photos", photos), ("unreadable", unreadable)):
-        lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-        entries.append(f'"{key}": [\n{lines}\n]')
-    text = "{\n" + ",\n".join(entries) + "\n}\n"
+    lines = ",\n".join(json.dumps(photo, ensure_ascii=False) for photo in photos)
+    text = f'{json.dumps(facts, ensure_ascii=False)[:-1]}, "photos": [\n{lines}\n]}}\n'
     # A file name that is not UTF-8 holds lone surrogates; JSON reads them back from backslashes.
     write_whole(path, text.encode("utf-8", "backslashreplace"))
+
+
+def read_rows(content: bytes, name: str) -> tuple[dict[str, Any], pa.Table]:
+    """What the content of a manifest, JSON or Parquet, says of the dataset and of each photo.
+
+    The table has the columns of a Parquet manifest. Raises ValueError, with the name, for content
+    that is no manifest.
+    """
+    try:
+        if content.startswith(b"PAR1"):
+            table = pq.read_table(pa.BufferReader(content))
+            return json.loads(table.schema.metadata[_FACTS]), table
+        facts = json.loads(content)
+        photos = facts.pop("photos")
+        for row in photos:
+            row["fingerprint"] = base64.b64decode(row.get("fingerprint", ""))
+            row["path"] = os.fsencode(row.get("path", ""))
+        return facts, pa.Table.from_pylist(photos, schema=_COLUMNS)
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        raise ValueError(f"{name} is not a manifest ({error!r})") from error
 
 
 def read_manifest(path: Path, root: Path, *, verify: bool = False, threads: int = 0) -> Dataset:
@@ -201,10 +252,10 @@ def parse_manifest(
     content: bytes, root: Path, *, name: str, verify: bool = False, threads: int = 0
 ) -> Dataset:
     """`read_manifest` of a manifest's content; name: what errors call it."""
+    facts, rows = read_rows(content, name)
     try:
-        recorded = json.loads(content)
-        dataset = _rebuild(recorded, root.resolve())
-        digest = recorded["digest"]
+        dataset = _rebuild(facts, rows, root.resolve())
+        digest = facts["digest"]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{name} is not a manifest of schema version {_SCHEMA_VERSION} ({error!r}):"
@@ -230,27 +281,28 @@ def parse_manifest(
     return dataset
 
 
-def _rebuild(recorded: Any, root: Path) -> Dataset:
-    if recorded["schema_version"] not in (1, _SCHEMA_VERSION):
-        raise ValueError(f"schema version {recorded['schema_version']}")
+def _rebuild(facts: dict[str, Any], rows: pa.Table, root: Path) -> Dataset:
+    if facts["schema_version"] not in range(1, _SCHEMA_VERSION + 1):
+        raise ValueError(f"schema version {facts['schema_version']}")
 
     def absolute(path: str) -> Path:
         return Path(os.path.normpath(root / path))
 
-    classes = tuple(recorded["classes"])
+    classes = tuple(facts["classes"])
     labels = {name: label for label, name in enumerate(classes)} | {"": NOT_A_LANDMARK}
     photos: dict[str, list[Photo]] = {split: [] for split in _RECORDED}
-    for row in recorded["photos"]:
-        path, label = absolute(row["path"]), labels[row["label"]]
-        known = base64.b64decode(row.get("fingerprint", "")), row.get("visit", "")
-        photo = Photo(path, label, row["sha256"], row["width"], row["height"], *known)
-        photos[row["split"]].append(photo)
+    for sha256, label, split, path, width, height, visit, prints, *position in zip(
+        *(column.to_pylist() for column in rows.columns), strict=True
+    ):
+        place = None if position[0] is None else (position[0], position[1])
+        where, known = absolute(os.fsdecode(path)), (prints, visit or "", place)
+        photos[split].append(Photo(where, labels[label], sha256, width, height, *known))
     unreadable = tuple(
         UnreadablePhoto(absolute(row["path"]), row["code"], row["reason"])
-        for row in recorded["unreadable"]
+        for row in facts["unreadable"]
     )
     splits = {split: tuple(rows) for split, rows in photos.items()}
-    return Dataset(recorded["name"], root, classes, unreadable=unreadable, **splits)
+    return Dataset(facts["name"], root, classes, unreadable=unreadable, **splits)
 
 
 def _refuse(photos: Sequence[Photo], what: str) -> None:

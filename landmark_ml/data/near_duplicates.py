@@ -8,8 +8,6 @@ saved twice, and two empty skies, which have none, are never taken for one pictu
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +15,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from landmark_ml.console import Bar, counted
-from landmark_ml.data.dataset import Photo, Split, UnreadablePhoto
+from landmark_ml.data.dataset import Photo, Split, UnreadablePhoto, read_rows
 from landmark_ml.data.folders import ListedFile
 from landmark_ml.data.scanning import DETAIL_STEP, FINGERPRINT_BYTES, HASH_BYTES, read_photos
 from landmark_ml.inference.runtime import usable_cpus
@@ -145,21 +145,20 @@ class Learned:
             )
             return None
         try:
-            photos = json.loads(manifest.read_bytes())["photos"]
-            rows = [row for row in photos if row["split"] in ("train", "val")]
-            contents = frozenset(row["sha256"] for row in rows)
-            prints = b"".join(base64.b64decode(row.get("fingerprint", "")) for row in rows)
-            stacked = np.frombuffer(prints, dtype=np.uint8).reshape(-1, FINGERPRINT_BYTES)
-        except (ValueError, KeyError, TypeError) as error:
-            logger.warning("the split manifest of the model's run is damaged: %r", error)
+            _, rows = read_rows(manifest.read_bytes(), manifest.name)
+        except ValueError as error:
+            logger.warning("the split manifest of the model's run is damaged: %s", error)
             return None
+        rows = rows.filter(pc.is_in(rows["split"], pa.array(["train", "val"])))
+        prints = b"".join(rows["fingerprint"].to_pylist())
+        stacked = np.frombuffer(prints, dtype=np.uint8).reshape(-1, FINGERPRINT_BYTES)
         checks_copies = len(stacked) == len(rows)
         if not checks_copies:
             logger.warning(
                 "the run of the model recorded no fingerprints: photos that it was trained on are"
                 " found by the same bytes only, near-duplicates of them are not"
             )
-        return cls(contents, stacked, checks_copies)
+        return cls(frozenset(rows["sha256"].to_pylist()), stacked, checks_copies)
 
     def photos_learned(self, photos: Sequence[Photo]) -> NDArray[np.bool_]:
         """Whether each photo is in a group with one that was learned: shape (photos,)."""

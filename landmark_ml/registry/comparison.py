@@ -6,7 +6,6 @@ alone knows stands apart. And the same test photos may have decided before, see 
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Collection, Sequence
@@ -15,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
 
 from landmark_ml.console import Bar
-from landmark_ml.data import NOT_A_LANDMARK
+from landmark_ml.data import NOT_A_LANDMARK, read_rows
 from landmark_ml.evaluation.judge import Predictions
 from landmark_ml.evaluation.significance import differences_by_class
 from landmark_ml.registry.history import Entry
@@ -216,7 +216,8 @@ def _test_photos(run_id: str) -> frozenset[str] | None:
         if manifest is None:
             return None
         try:
-            rows = json.loads(manifest.read_bytes())["photos"]
-            return frozenset(row["sha256"] for row in rows if row["split"] == "test")
-        except (ValueError, KeyError, TypeError):
+            _, rows = read_rows(manifest.read_bytes(), manifest.name)
+        except ValueError:
             return None
+        tested = rows.filter(pc.equal(rows["split"], "test"))
+        return frozenset(tested["sha256"].to_pylist())

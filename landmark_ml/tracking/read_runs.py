@@ -17,7 +17,7 @@ from mlflow.entities import Run as LoggedRun
 from mlflow.exceptions import MlflowException
 
 from landmark_ml.console import Bar
-from landmark_ml.data import MANIFEST
+from landmark_ml.data import LARGE_MANIFEST, MANIFEST
 from landmark_ml.tracking.errors import is_not_there, shown_tracking_uri
 
 Order = Literal["newest", "best"]
@@ -162,11 +162,12 @@ def fetch_manifest(run_id: str | None, scratch: Path) -> Path | None:
         if not is_not_there(error):
             raise
         return None
-    if MANIFEST not in logged:
+    name = next((name for name in (MANIFEST, LARGE_MANIFEST) if name in logged), None)
+    if name is None:
         return None
     return Path(
         mlflow.artifacts.download_artifacts(
-            run_id=run_id, artifact_path=MANIFEST, dst_path=str(scratch)
+            run_id=run_id, artifact_path=name, dst_path=str(scratch)
         )
     )
 

@@ -34,7 +34,16 @@ from mlflow.utils.mlflow_tags import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from landmark_ml.config import Configuration, UiConfig, to_json, to_params, without_users
-from landmark_ml.data import MANIFEST, Dataset, Split, label_name, split_digest, write_manifest
+from landmark_ml.data import (
+    LARGE_MANIFEST,
+    MANIFEST,
+    MOST_JSON,
+    Dataset,
+    Split,
+    label_name,
+    split_digest,
+    write_manifest,
+)
 from landmark_ml.files import write_whole
 from landmark_ml.tracking.errors import (
     is_not_there,
@@ -100,7 +109,8 @@ class Run:
     def log_manifest(self, dataset: Dataset) -> None:
         """Record which photo is in which split, so that later runs can use the same."""
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / MANIFEST
+            large = len(dataset.photos) > MOST_JSON
+            path = Path(folder) / (LARGE_MANIFEST if large else MANIFEST)
             write_manifest(dataset, path)
             mlflow.log_artifact(str(path))
 

@@ -21,7 +21,7 @@ def test_every_part_is_measured_at_each_size(
     assert "120 photos | 240 photos" in rows[0]
     assert rows[0].endswith("slope |")
     parts = [row.split(" | ")[0].strip("| ") for row in rows[2:]]
-    assert parts[1:4] == ["read photos", "near-duplicates", "splits"]
+    assert parts[1:5] == ["read photos", "read them again", "near-duplicates", "splits"]
     assert parts[-1] == "all"
     assert scale.OUT.is_file()
 

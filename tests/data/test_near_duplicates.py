@@ -175,8 +175,10 @@ def test_no_photos_make_no_groups() -> None:
     assert group_near_duplicates([]).shape == (0,)
 
 
-def manifest_of(folder: Path, train: Sequence[Photo], test: Sequence[Photo] = ()) -> Path:
-    path = folder / "manifest.json"
+def manifest_of(
+    folder: Path, train: Sequence[Photo], test: Sequence[Photo] = (), kind: str = "json"
+) -> Path:
+    path = folder / f"manifest.{kind}"
     dataset = Dataset("photos", folder, ("Tower",), tuple(train), val=(), test=tuple(test))
     write_manifest(dataset, path)
     return path
@@ -189,7 +191,7 @@ def test_a_copy_of_a_learned_photo_is_learned_and_no_other(
     monkeypatch.setattr(near_duplicates, "BLOCK_PAIRS", 100)
     pictures = [random_picture(seed, (400, 300)) for seed in range(20)]
     photos = photos_of(pictures)
-    learned = Learned.of(manifest_of(tmp_path, train=photos[:12], test=photos[12:]))
+    learned = Learned.of(manifest_of(tmp_path, photos[:12], photos[12:], kind="parquet"))
     assert learned
     assert learned.checks_copies
     # Copies have other bytes, so the picture alone tells.

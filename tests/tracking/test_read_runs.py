@@ -14,7 +14,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.model import ModelInfo
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
-from landmark_ml.data import MANIFEST
+from landmark_ml.config import DataConfig
+from landmark_ml.data import LARGE_MANIFEST, MANIFEST, Dataset, Photo, read_rows
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.errors import shown_tracking_uri
 from landmark_ml.tracking.read_runs import fetch_manifest, fetch_model, read_evaluated_runs
@@ -175,11 +176,27 @@ def run_id(tracking_uri: str) -> str:
     return str(client.create_run(experiment.experiment_id).info.run_id)
 
 
-def test_the_manifest_of_a_run_is_copied(run_id: str, tmp_path: Path) -> None:
-    mlflow.MlflowClient().log_text(run_id, "{}", MANIFEST)
+@pytest.mark.parametrize("name", [MANIFEST, LARGE_MANIFEST])
+def test_the_manifest_of_a_run_is_copied(run_id: str, tmp_path: Path, name: str) -> None:
+    mlflow.MlflowClient().log_text(run_id, "{}", name)
     found = fetch_manifest(run_id, tmp_path)
     assert found is not None
     assert found.read_text(encoding="utf-8") == "{}"
+
+
+@pytest.mark.parametrize("most_json", [1, 2])
+def test_the_manifest_of_many_photos_is_parquet(
+    tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_json: int
+) -> None:
+    assert tracking_uri
+    monkeypatch.setattr(tracking, "MOST_JSON", most_json)
+    photos = tuple(Photo(tmp_path / f"{n}.jpg", 0, str(n), 9, 9) for n in range(2))
+    with tracking.start_run(DataConfig(), "photos", {"kind": "data"}) as run:
+        run.log_manifest(Dataset("photos", tmp_path, ("Mill",), photos, (), ()))
+    found = fetch_manifest(run.run_id, tmp_path)
+    assert found is not None
+    assert found.suffix == (".json" if most_json == 2 else ".parquet")
+    assert read_rows(found.read_bytes(), "it")[1]["sha256"].to_pylist() == ["0", "1"]
 
 
 def test_a_run_without_one_and_an_unknown_run_have_none(run_id: str, tmp_path: Path) -> None:
