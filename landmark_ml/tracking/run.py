@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import signal
 import tempfile
 import threading
@@ -20,7 +19,6 @@ from typing import TYPE_CHECKING
 
 import mlflow
 import pandas as pd
-from alembic.util import CommandError
 from filelock import FileLock
 from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.entities import LifecycleStage, RunStatus, RunTag
@@ -31,7 +29,6 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_RUN_NAME,
     MLFLOW_RUN_NOTE,
 )
-from sqlalchemy.exc import SQLAlchemyError
 
 from landmark_ml.config import Configuration, UiConfig, to_json, to_params, without_users
 from landmark_ml.data import (
@@ -45,13 +42,8 @@ from landmark_ml.data import (
     write_manifest,
 )
 from landmark_ml.files import write_whole
-from landmark_ml.tracking.errors import (
-    is_not_there,
-    is_outage,
-    short_waits,
-    shown_tracking_uri,
-)
-from landmark_ml.tracking.read_runs import fetch_manifest
+from landmark_ml.tracking.errors import is_outage, short_waits, shown_tracking_uri
+from landmark_ml.tracking.read_runs import fetch_manifest, find_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -182,8 +174,8 @@ def page_of(run_id: str, experiment_id: str, ui: str = "") -> str:
 def connect() -> None:
     """Point MLflow at the store that the environment names, by default a database in this folder.
 
-    A server is asked first. Raises ValueError when none answers within four seconds, when it wants
-    a login, or when the database is incomplete.
+    A server is asked first. Raises ValueError when none answers within four seconds, or when it
+    wants a login.
     """
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(DEFAULT_TRACKING_URI)
@@ -209,15 +201,6 @@ def connect() -> None:
         raise ValueError(
             f"no MLflow server answers at {shown_tracking_uri()}: start it, or name another in"
             " MLFLOW_TRACKING_URI"
-        ) from error
-    except (CommandError, SQLAlchemyError) as error:
-        # MLflow repeats the migration of an incomplete database and fails at tables that exist.
-        if not re.search("duplicate column|already exists|no such|expected to match", str(error)):
-            raise
-        raise ValueError(
-            f"{shown_tracking_uri()} is incomplete, as after a kill while MLflow made it"
-            f" ({str(error).splitlines()[0]}): remove it if it holds no runs yet, else restore a"
-            " backup"
         ) from error
 
 
@@ -262,12 +245,9 @@ def unfinished_runs(config_digest: str) -> list[str]:
 def check_unfinished(resume: str, config_digest: str) -> None:
     """Raise ValueError if a run does not exist, has finished, or was started with other values."""
     connect()
-    try:
-        run = mlflow.get_run(resume)
-    except MlflowException as error:
-        if not is_not_there(error):
-            raise
-        raise ValueError(f"resume={resume}: there is no such run; see the MLflow UI") from None
+    run = find_run(resume)
+    if run is None:
+        raise ValueError(f"resume={resume}: there is no such run; see the MLflow UI")
     if run.info.lifecycle_stage == LifecycleStage.DELETED:
         raise ValueError(f"resume={resume}: this run was deleted; restore it in the MLflow UI")
     if run.info.status == RunStatus.to_string(RunStatus.FINISHED):

@@ -17,7 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from landmark_ml.config import TrainConfig, TuneConfig, to_json, to_params
 from landmark_ml.tracking import run as tracking
-from landmark_ml.tracking.errors import is_not_there
+from landmark_ml.tracking.read_runs import find_run
 from landmark_ml.training.checkpoint import began_here
 
 logger = logging.getLogger(__name__)
@@ -170,26 +170,18 @@ def open_study_run(config: TuneConfig, known: str | None) -> StudyRun:
     """Parent run of the study that the configuration names.
 
     known: id of the parent run of a study that began before. A new study takes the run that
-    `mlflow run` opened for this process, or a new one. Raises ValueError when a known run is not in
-    this MLflow.
+    `mlflow run` opened for this process, or a new one. Raises ValueError when a known run is gone.
     """
     client = mlflow.MlflowClient()
     # Taken out of the environment, so that later runs of this process are new ones.
     launched = os.environ.pop("MLFLOW_RUN_ID", None)
     if known is not None:
-        try:
-            deleted = client.get_run(known).info.lifecycle_stage == LifecycleStage.DELETED
-        except MlflowException as error:
-            if not is_not_there(error):
-                raise
+        run = find_run(known)
+        if run is None or run.info.lifecycle_stage == LifecycleStage.DELETED:
             raise ValueError(
                 f"study {config.study!r} is recorded in run {known}, which this MLflow does not"
-                " have; give all workers the same MLFLOW_TRACKING_URI, or start a new study"
-            ) from None
-        if deleted:
-            raise ValueError(
-                f"study {config.study!r} is recorded in run {known}, which was deleted; restore it"
-                " in the MLflow UI, or start a new study"
+                " have or which was deleted; give all workers the same MLFLOW_TRACKING_URI,"
+                " restore the run in the MLflow UI, or start a new study"
             )
         if launched and launched != known:
             client.set_tag(launched, "resumed_run", known)

@@ -49,8 +49,6 @@ OUTAGES = (StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
 PATIENCE_SECONDS = 120.0
 _SQLITE = "sqlite:///"
 _SQLITE_LOCK_SECONDS = 60.0
-_POSTGRESQL_PORT = 5432
-_THIS_HOST = ("localhost", "127.0.0.1", "::1")
 _SERVER_FULL = ("too many clients", "connection slots", "too many connections")
 # A worker holds the lock for about 20 ms to claim a trial. If dozens of workers ask for the lock
 # more often than this, they slow down the one that has it.
@@ -70,7 +68,7 @@ def storage_url(storage: str, tracking_uri: str) -> str:
         is_file = tracking_uri.startswith(_SQLITE)
         beside = Path(tracking_uri.removeprefix(_SQLITE)) if is_file else Path()
         return f"{_SQLITE}{beside.parent / 'studies.db'}"
-    if _database(storage) == _database(tracking_uri):
+    if without_users(storage) == without_users(tracking_uri):
         raise ValueError(
             f"storage is the database of MLflow, {without_users(storage)}; both need a table of the"
             " same name: give the study a database of its own on the same server"
@@ -180,21 +178,6 @@ def reason(outage: Exception) -> str:
     return str(outage.__cause__ or outage).strip().splitlines()[0]
 
 
-def _database(url: str) -> tuple[str, ...]:
-    """The database behind an address, however it is spelled: a file, or server, port and name."""
-    try:
-        parsed = sqlalchemy.engine.make_url(url)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        return (url,)
-    kind = parsed.get_backend_name()
-    if kind == "sqlite":
-        return kind, str(Path(parsed.database or "").resolve())
-    host = (parsed.host or "localhost").lower()
-    name = parsed.database or parsed.username or ""
-    port = parsed.port or _POSTGRESQL_PORT
-    return kind, "localhost" if host in _THIS_HOST else host, str(port), name
-
-
 def open_study(config: TuneConfig, storage: BaseStorage, worker: int) -> Study:
     """Open the study that the configuration names, or create it.
 
@@ -248,19 +231,11 @@ def check_same_search(study: Study, config: TuneConfig, folds: Sequence[Dataset]
     if known is None:
         study.set_user_attr("searched", searched)
         return
-    # A study from before a field was added searched with the field's default.
-    known = {name: getattr(type(config), name) for name in chosen} | known
     searched = json.loads(json.dumps(searched))
-    gone = [f"{name} {value!r}" for name, value in known.items() if name not in searched]
-    if gone:
-        raise StudyError(
-            f"study {study.study_name!r} was started by another version of this project, with"
-            f" {', '.join(gone)}, which this version does not have; start a study with another"
-            " name, or continue this one with that version"
-        )
-    differ = [name for name in sorted(searched) if known[name] != searched[name]]
+    names = sorted(known.keys() | searched.keys())
+    differ = [name for name in names if known.get(name) != searched.get(name)]
     if differ:
-        then = ["the photos" if n == "photos" else f"{n} {known[n]!r}" for n in differ]
+        then = ["the photos" if n == "photos" else f"{n} {known.get(n)!r}" for n in differ]
         raise StudyError(
             f"study {study.study_name!r} was started with {', '.join(then)}; give the same again,"
             " or another name"
