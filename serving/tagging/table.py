@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import io
 import os
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -258,7 +258,8 @@ def write_albums(
     """
     folder, count = out / ALBUMS, 0
     if links:
-        remove_links(folder)
+        refuse_foreign_files(folder)
+        shutil.rmtree(folder, ignore_errors=True)
     with (
         file_of_out(out / ALBUMS_CSV) as path,
         path.open("w", encoding="utf-8", newline="") as file,
@@ -280,33 +281,14 @@ def write_albums(
 
 def refuse_foreign_files(folder: Path) -> None:
     """Raise ValueError when a folder of links holds anything but our links and hidden files."""
-    found = [] if folder.is_dir() or not folder.exists() else [folder]
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not is_of_the_system(name)]
-        links = [name for name in folders if Path(parent, name).is_symlink()]
-        names = [*links, *(name for name in files if not is_of_the_system(name))]
-        found += [path for path in (Path(parent, name) for name in names) if not _is_ours(path)]
-    if found:
-        raise ValueError(
-            f"{found[0]} is no link that the tagger made, and {folder} may hold nothing else;"
-            " move it elsewhere or give another out"
-        )
-
-
-def remove_links(folder: Path) -> None:
-    """Remove our links from a folder, and the subfolders that are then empty.
-
-    Raises ValueError and removes nothing when something else is there.
-    """
-    refuse_foreign_files(folder)
-    for parent, folders, files in os.walk(folder, topdown=False):
-        for path in (Path(parent, name) for name in (*folders, *files)):
-            if _is_ours(path):
-                path.unlink()
-        if Path(parent) != folder:
-            # A folder with a hidden file in it stays.
-            with contextlib.suppress(OSError):
-                Path(parent).rmdir()
+    for path in [folder, *folder.rglob("*")] if folder.exists() else []:
+        hidden = any(map(is_of_the_system, path.relative_to(folder).parts))
+        is_folder = path.is_dir() and not path.is_symlink()
+        if not (hidden or is_folder or _is_ours(path)):
+            raise ValueError(
+                f"{path} is no link that the tagger made, and {folder} may hold nothing else;"
+                " move it elsewhere or give another out"
+            )
 
 
 def link_name(path: Path) -> str:
