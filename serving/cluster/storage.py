@@ -144,7 +144,7 @@ PART_SCHEMA = SCHEMA.append(pa.field("size", pa.int64())).append(pa.field("mtime
 """The tagger's row, and the size and time of change that the photo had when it was read."""
 
 # Readers of Parquet folders ignore names that start with an underscore.
-_LAYOUT, _VERSION = "_layout.json", 1
+_LAYOUT = "_layout.json"
 _SCRATCH, _STALE = "_scratch-", timedelta(days=1)
 _PART = re.compile(r"part-(\d{6,})\.parquet")
 _ASKED = b"landmark_ml.asked"
@@ -207,30 +207,24 @@ class PartStore:
     def fix_bits(self, wanted: int, photos: str) -> int:
         """How many bits of the hash assign a photo to its part; the first run fixes it.
 
-        photos: where they are. Raises ValueError when the parts are of other photos or of a newer
-        version, or when the layout file is damaged.
+        photos: where they are. Raises ValueError when the parts are of other photos, or when the
+        layout file is damaged.
         """
         try:
             with self._system.open_input_stream(_LAYOUT) as stream:
                 content = stream.read()
         except FileNotFoundError:
-            layout = {"version": _VERSION, "bits": wanted, "photos": photos}
+            layout = {"bits": wanted, "photos": photos}
             self._write(_LAYOUT, json.dumps(layout).encode())
             return wanted
         try:
             layout = json.loads(content)
-            version = layout["version"]
-            # A newer version may write the rest in another way.
-            bits = int(layout["bits"]) if version == _VERSION else 0
-            # The first layouts did not name the photos.
-            before = layout.get("photos", photos)
+            bits, before = int(layout["bits"]), layout["photos"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{_LAYOUT} in out is damaged ({error!r}), so which part holds a photo's row is"
                 " unknown; give another out"
             ) from None
-        if version != _VERSION:
-            raise ValueError(f"out was written by another version ({version}); give a new one")
         if before != photos:
             raise ValueError(
                 f"photos={photos}, but out holds the table of {before}; give out a folder of its"

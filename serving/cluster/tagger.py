@@ -128,13 +128,8 @@ def tag_photos(
         result.other_pictures, result.unreadable = photos.other_pictures, photos.unreadable
         written = store.indexes()
         if not count:
-            reason = no_photos(photos.other_pictures, photos.unreadable)
-            if written:
-                reason = (
-                    "holds no photos, but did before; its disk may not be mounted, or the address"
-                    " may be another. If they are gone for good, remove the parts in"
-                    f" {out} or give another out"
-                )
+            gone = f"the parts in {out} or give another out" if written else ""
+            reason = no_photos(photos.other_pictures, photos.unreadable, gone)
             raise ValueError(f"photos={photos_at} {reason}")
         bits = store.fix_bits(bits_for(count, config.part_photos), photos_at)
 
@@ -259,31 +254,27 @@ class RayWorkers:
             )
             files = ray.put(dict(network))
             actors = [worker.remote(job, files) for _ in first]
+            # Only a worker that has started gets a part; one may wait for its cores for hours.
             doing = {actor.started.remote(): actor for actor in actors}
-
-            def finished() -> tuple[Any, Counts | None]:
+            waiting, in_work = itertools.chain(first, remaining), 0
+            part = next(waiting, None)
+            while part or in_work:
                 (done,), _ = ray.wait(list(doing))
+                actor = doing.pop(done)
                 try:
-                    return doing.pop(done), ray.get(done)
+                    counts = ray.get(done)
                 except ray.exceptions.RayError as error:
                     cause = getattr(error, "cause", None) or error
                     raise OSError(
                         f"a worker could not go on: {cause}; what is finished stays, start it again"
                     ) from error
-
-            in_work = 0
-            for part in itertools.chain(first, remaining):
-                actor, counts = finished()
                 if counts is not None:
                     in_work -= 1
                     yield counts
-                doing[actor.tag.remote(part)] = actor
-                in_work += 1
-            while in_work:
-                _, counts = finished()
-                if counts is not None:
-                    in_work -= 1
-                    yield counts
+                if part:
+                    doing[actor.tag.remote(part)] = actor
+                    in_work += 1
+                    part = next(waiting, None)
 
     @contextlib.contextmanager
     def joined(self) -> Iterator[Any]:

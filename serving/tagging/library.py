@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 from landmark_ml.config import user_path
 from landmark_ml.console import listed
 from landmark_ml.files import is_of_the_system
-from landmark_ml.geo.gazetteer import Gazetteer, Place
+from landmark_ml.geo.gazetteer import Gazetteer, Place, parse_gazetteer
 from landmark_ml.geo.reverse_geocode import Towns
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, read_at_most
 from landmark_ml.inference.prediction import Prediction, refused
@@ -155,8 +155,18 @@ class Library:
             self.unreadable[within] = error.strerror or str(error)
 
 
-def no_photos(other_pictures: Mapping[str, int], unreadable: Mapping[Path, str]) -> str:
-    """What a library without photos holds instead, and what to do; see `Library`."""
+def no_photos(
+    other_pictures: Mapping[str, int], unreadable: Mapping[Path, str], known: str = ""
+) -> str:
+    """What a library without photos holds instead, and what to do; see `Library`.
+
+    known: what to remove if photos that it held before are gone for good; empty: it held none.
+    """
+    if known:
+        return (
+            "holds no photos, but did before; if its disk is not mounted, mount it and start again."
+            f" If they are gone for good, remove {known}"
+        )
     if unreadable:
         folders = [f"{folder}: {reason}" for folder, reason in unreadable.items()]
         return f"gave no photos, because folders could not be opened: {listed(folders)}"
@@ -242,8 +252,8 @@ def read_places(places: str) -> list[Place]:
     """
     if not places:
         return []
-    built_in = set(Gazetteer.load().places())
-    return sorted(Gazetteer.load(user_path(places)).places(), key=built_in.__contains__)
+    own = user_path(places)
+    return [*parse_gazetteer(own.read_bytes(), str(own)).values(), *Gazetteer.load().places()]
 
 
 class PhotoLocations:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -147,13 +147,6 @@ class Counts:
         """Landmarks and their number of photos, most first, ties by name."""
         return sorted(self.landmarks.items(), key=lambda item: (-item[1], item[0]))
 
-    def landmarks_csv(self) -> str:
-        """Photos of each landmark as CSV."""
-        text = io.StringIO()
-        lines = csv.writer(text, lineterminator="\n")
-        lines.writerows([("landmark", "photos"), *self.most_photographed()])
-        return text.getvalue()
-
 
 @dataclass(kw_only=True)
 class RunCounts(Counts):
@@ -192,7 +185,8 @@ class RunCounts(Counts):
         """Log the counts to an MLflow run. table: a clause that says where the table is."""
         run.log_metrics(self.metrics())
         run.set_tags({"model": self.model})
-        run.log_text(self.landmarks_csv(), "landmarks.csv")
+        landmarks = pd.DataFrame(self.most_photographed(), columns=["landmark", "photos"])
+        run.log_table(landmarks, "landmarks")
         run.describe(
             f"{self.photos} photos, {self.landmarks.total()} of them of {len(self.landmarks)}"
             f" landmarks; {table}."

@@ -128,12 +128,8 @@ def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResul
         journal.bind(library.root.resolve())
         found = journal.scan(Bar(library.walk(), desc="looking", unit=" photos"))
         if not found:
-            reason = no_photos(library.other_pictures, library.unreadable)
-            if not journal.is_new:
-                reason = (
-                    "holds no photos, but did before; if its disk is not mounted, mount it and"
-                    f" start again. If they are gone for good, remove {out / JOURNAL}"
-                )
+            gone = "" if journal.is_new else str(out / JOURNAL)
+            reason = no_photos(library.other_pictures, library.unreadable, gone)
             raise ValueError(f"photos={library.root} {reason}")
         result.photos = found + journal.keep(library.unreadable, asked)
         result.other_pictures, result.unreadable = library.other_pictures, library.unreadable

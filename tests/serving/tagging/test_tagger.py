@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from landmark_ml.inference.predictor import Predictor
 from serving.champion import Loaded
 from serving.tagging import TagResult, tagger
 from serving.tagging.library import Library
-from serving.tagging.table import CSV, Counts
+from serving.tagging.table import CSV
 from tests.colour_artifact import BLUE, GREEN, RED, TOWER, colour_photo
 from tests.heic_stand_in import HEIC, with_plugin, without_plugin
 from tests.serving.tagging.tables import parquet
@@ -242,15 +241,6 @@ def test_what_is_written_into_the_library_is_no_photo_of_it(
     (photos / "tags/thumbnail.jpg").write_bytes(colour_photo(RED))
     library = Library(photos, skip=frozenset([photos / "tags"]))
     assert tagger.tag_library(library, loaded, inside).photos == NO_PHOTOS
-
-
-def test_a_landmark_with_a_comma_in_its_name_stays_one_value() -> None:
-    counts = Counts(landmarks=Counter({'Great Mosque, "Djenné"': 2, "Tower": 1}))
-    assert list(csv.reader(counts.landmarks_csv().splitlines())) == [
-        ["landmark", "photos"],
-        ['Great Mosque, "Djenné"', "2"],
-        ["Tower", "1"],
-    ]
 
 
 def test_what_a_killed_run_left_beside_the_photos_and_in_out_is_gone(
