@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import mlflow.artifacts
@@ -17,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from landmark_ml.inference.predictor import METADATA_FILE, Predictor
-from landmark_ml.tracking.errors import is_not_there
+from landmark_ml.tracking.errors import find, is_not_there
 from landmark_ml.tracking.read_runs import find_run
 from landmark_ml.tracking.run import page_of
 
@@ -64,8 +65,6 @@ class Champion:
         poll_seconds: float = 2.0,
         load: Callable[[ModelVersion], Loaded] | None = None,
     ) -> None:
-        if poll_seconds <= 0:
-            raise ValueError(f"poll_seconds is {poll_seconds}; give a number above 0")
         self.name = name
         self._poll_seconds = poll_seconds
         self._load = load or load_version
@@ -92,8 +91,6 @@ class Champion:
 
         Raises ValueError when there is none or it cannot be loaded.
         """
-        if self._watcher is not None:
-            raise RuntimeError(f"the champion of {self.name} is watched already")
         try:
             self._follow()
         except (MlflowException, OSError, ValueError) as error:
@@ -156,18 +153,17 @@ def find_version(model: str) -> ModelVersion:
     """
     client = MlflowClient()
     name, slash, number = model.partition("/")
-    try:
-        if slash:
-            return client.get_model_version(name, number)
+    look_up = partial(client.get_model_version, name, number)
+    if not slash:
         name, _, alias = model.partition("@")
-        return client.get_model_version_by_alias(name, alias or ALIAS)
-    except MlflowException as error:
-        if not is_not_there(error):
-            raise
+        look_up = partial(client.get_model_version_by_alias, name, alias or ALIAS)
+    version = find(look_up)
+    if version is None:
         raise ValueError(
-            f"model={model} is not in the registry ({error.message}); make one with"
+            f"model={model} is not in the registry; make one with"
             f" make transfer model={shlex.quote(name)}, or name another"
-        ) from None
+        )
+    return version
 
 
 def load_version(version: ModelVersion, threads: int = 0, ui: str = "") -> Loaded:

@@ -19,13 +19,13 @@ from landmark_ml.data.near_duplicates import Learned
 from landmark_ml.evaluation.judge import JudgeOptions, Predictions, Report, judge
 from landmark_ml.evaluation.model_process import open_served
 from landmark_ml.geo.gazetteer import Gazetteer
-from landmark_ml.tracking.errors import is_not_there
+from landmark_ml.tracking.errors import find
 from landmark_ml.tracking.read_runs import fetch_manifest
 
 logger = logging.getLogger(__name__)
 
 _BEST_OF_EXPERIMENT = 3
-_RUNS_AT_ONCE = 50
+_MOST_RUNS = 10_000
 _MOST_LISTED = 20
 _PICKLES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".bin"})
 _PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in (2, 3, 4, 5))
@@ -44,15 +44,7 @@ def find_candidates(
     kind, _, value = wanted.partition(":")
     others = rolled_back | {champion}
     if wanted == "newest":
-        found = _newest(name, 1, others)
-        if champion and (not found or int(found[0].version) < champion):
-            newer = ", ".join(str(number) for number in sorted(rolled_back) if number > champion)
-            why = f"the champion is the newest version ({champion})"
-            if newer:
-                why = f"the versions newer than champion {champion} were rolled back: {newer}"
-            raise ValueError(
-                f"candidates=newest: {why}; train another, or name one with candidates=<version>"
-            )
+        found = [one for one in _newest(name, 1, others) if int(one.version) > champion]
     elif kind == "newest" and re.fullmatch(r"[1-9]\d*", value):
         found = _newest(name, int(value), others)
     elif kind == "experiment" and value:
@@ -67,10 +59,12 @@ def find_candidates(
     if len(listed) > _MOST_LISTED:
         numbers.append("older ones")
     back = ", ".join(map(str, sorted(rolled_back)))
+    what = "newer version than" if wanted == "newest" else "such version beside"
     raise ValueError(
-        f"candidates={wanted}: {name} has no such version beside the champion, version"
-        f" {champion or 'none'}; there are: {', '.join(map(str, numbers[::-1])) or 'none'}"
+        f"candidates={wanted}: {name} has no {what} the champion, version {champion or 'none'};"
+        f" there are: {', '.join(map(str, numbers[::-1])) or 'none'}"
         + (f" (rolled back, so judged only when named: {back})" if back else "")
+        + "; train another, or name one with candidates=<version>"
     )
 
 
@@ -186,29 +180,19 @@ def _best_of(experiment: str, name: str, others: frozenset[int]) -> list[ModelVe
     known = client.get_experiment_by_name(experiment)
     if known is None:
         raise ValueError(f"candidates=experiment:{experiment}: there is no such experiment")
-    found: list[ModelVersion] = []
-    token: str | None = None
-    # Only as many runs are read as it takes, the best first.
-    while len(found) < _BEST_OF_EXPERIMENT:
-        runs = client.search_runs(
-            [known.experiment_id],
-            "metrics.`val/top1` >= 0",
-            order_by=["metrics.`val/top1` DESC"],
-            max_results=_RUNS_AT_ONCE,
-            page_token=token,
-        )
-        run_ids = [run.info.run_id for run in runs]
-        if run_ids:
-            listed = ", ".join(f"'{run_id}'" for run_id in run_ids)
-            versions = mlflow.search_model_versions(
-                filter_string=f"name = '{name}' and run_id IN ({listed})"
-            )
-            versions = [version for version in versions if int(version.version) not in others]
-            found += sorted(versions, key=lambda version: run_ids.index(version.run_id or ""))
-        token = runs.token
-        if not token:
-            break
-    return found[:_BEST_OF_EXPERIMENT]
+    runs = client.search_runs(
+        [known.experiment_id],
+        "metrics.`val/top1` >= 0",
+        order_by=["metrics.`val/top1` DESC"],
+        max_results=_MOST_RUNS,
+    )
+    place = {run.info.run_id: number for number, run in enumerate(runs)}
+    made = [
+        version
+        for version in mlflow.search_model_versions(filter_string=f"name = '{name}'")
+        if version.run_id in place and int(version.version) not in others
+    ]
+    return sorted(made, key=lambda version: place[version.run_id or ""])[:_BEST_OF_EXPERIMENT]
 
 
 def _named(name: str, wanted: str) -> ModelVersion | None:
@@ -221,13 +205,9 @@ def _named(name: str, wanted: str) -> ModelVersion | None:
             f" URI such as models:/{name}/7 or models:/{name}@challenger"
         )
     client, alias = mlflow.MlflowClient(), match["alias"]
-    try:
-        if alias:
-            return client.get_model_version_by_alias(name, alias)
-        return client.get_model_version(name, str(int(match["number"])))
-    except MlflowException as error:
-        if not is_not_there(error):
-            raise
-        if alias:
-            raise ValueError(f"candidates={wanted}: {name} has no alias {alias!r}") from None
-        return None
+    if not alias:
+        return find(lambda: client.get_model_version(name, str(int(match["number"]))))
+    version = find(lambda: client.get_model_version_by_alias(name, alias))
+    if version is None:
+        raise ValueError(f"candidates={wanted}: {name} has no alias {alias!r}")
+    return version

@@ -47,6 +47,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal, cast
 
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -56,7 +57,7 @@ from mlflow.tracking import MlflowClient
 
 from landmark_ml.config import HISTORY_SUFFIX, HistoryConfig, RollbackConfig
 from landmark_ml.tracking import run as tracking
-from landmark_ml.tracking.errors import is_not_there, patient
+from landmark_ml.tracking.errors import find, patient
 
 logger = logging.getLogger(__name__)
 
@@ -230,12 +231,7 @@ class AliasHistory:
     def last_existing(self, versions: Sequence[int]) -> int:
         """The last of some versions that was not deleted, 0 for none."""
         for version in reversed(versions):
-            try:
-                self._client.get_model_version(self.name, str(version))
-            except MlflowException as error:
-                if not is_not_there(error):
-                    raise
-            else:
+            if find(partial(self._client.get_model_version, self.name, str(version))):
                 return version
         return 0
 
@@ -328,15 +324,13 @@ class AliasHistory:
         return []
 
     def _registered_model(self) -> RegisteredModel:
-        try:
-            return self._client.get_registered_model(self.name)
-        except MlflowException as error:
-            if not is_not_there(error):
-                raise
+        model = find(lambda: self._client.get_registered_model(self.name))
+        if model is None:
             raise ValueError(
                 f"there is no registered model {self.name!r}; train one of this name:"
                 f" make transfer model={shlex.quote(self.name)}"
-            ) from None
+            )
+        return model
 
     def _model_created(self) -> str:
         if not self._created:
@@ -382,13 +376,10 @@ class AliasHistory:
 
     def _marks(self) -> dict[str, float]:
         """Marks and when they were set, in seconds since 1970; creates the history if need be."""
-        try:
-            tags = self._client.get_registered_model(history_name(self.name)).tags
-        except MlflowException as error:
-            if not is_not_there(error):
-                raise
-        else:
-            return {key: float(at) for key, at in tags.items() if key.startswith(_MARK)}
+        history = find(lambda: self._client.get_registered_model(history_name(self.name)))
+        if history:
+            marks = history.tags.items()
+            return {key: float(at) for key, at in marks if key.startswith(_MARK)}
         try:
             self._client.create_registered_model(
                 history_name(self.name),

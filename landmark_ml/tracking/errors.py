@@ -27,6 +27,16 @@ def is_not_there(error: MlflowException) -> bool:
     return error.error_code in _NOT_THERE
 
 
+def find(look_up: Callable[[], T]) -> T | None:
+    """What a call of MLflow finds; None when MLflow holds no such thing."""
+    try:
+        return look_up()
+    except MlflowException as error:
+        if not is_not_there(error):
+            raise
+        return None
+
+
 def is_outage(error: BaseException) -> bool:
     """Whether a tracking server did not answer, however often MLflow asked."""
     signs = ("failed with exception", "failed with timeout exception")

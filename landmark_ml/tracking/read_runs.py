@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 
 from landmark_ml.console import Bar
 from landmark_ml.data import LARGE_MANIFEST, MANIFEST
-from landmark_ml.tracking.errors import is_not_there, shown_tracking_uri
+from landmark_ml.tracking.errors import find, shown_tracking_uri
 
 Order = Literal["newest", "best"]
 """Which runs come first; best: by the test top-1 that they logged."""
@@ -156,13 +156,9 @@ def fetch_manifest(run_id: str | None, scratch: Path) -> Path | None:
     """
     if not run_id:
         return None
-    try:
-        logged = {item.path for item in mlflow.MlflowClient().list_artifacts(run_id)}
-    except MlflowException as error:
-        if not is_not_there(error):
-            raise
-        return None
-    name = next((name for name in (MANIFEST, LARGE_MANIFEST) if name in logged), None)
+    logged = find(lambda: mlflow.MlflowClient().list_artifacts(run_id)) or ()
+    names = {item.path for item in logged}
+    name = next((name for name in (MANIFEST, LARGE_MANIFEST) if name in names), None)
     if name is None:
         return None
     return Path(
@@ -174,12 +170,7 @@ def fetch_manifest(run_id: str | None, scratch: Path) -> Path | None:
 
 def find_run(run_id: str) -> LoggedRun | None:
     """A run; None when MLflow has no such run."""
-    try:
-        return mlflow.get_run(run_id)
-    except MlflowException as error:
-        if not is_not_there(error):
-            raise
-        return None
+    return find(lambda: mlflow.get_run(run_id))
 
 
 def differing_params(runs: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:

@@ -141,9 +141,13 @@ def create_app(champion: Champion, config: AppConfig, *, token: str = "") -> Fas
     ) -> Response:
         return JSONResponse(await answering.answer(request, top_k, threshold))
 
+    @app.get("/api/model", response_model=document(Model), summary="Which version answers")
     async def model() -> Response:
         return JSONResponse(answering.model())
 
+    @app.get(
+        "/api/landmarks", response_model=document(Landmarks), summary="Which landmarks it knows"
+    )
     async def landmarks() -> Response:
         return JSONResponse(answering.landmarks())
 
@@ -158,41 +162,29 @@ def create_app(champion: Champion, config: AppConfig, *, token: str = "") -> Fas
     ) -> Response:
         return _Jpeg(draw_sample(number))
 
+    @app.get("/healthz", response_model=document(Health), summary="Whether the process runs")
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
+    @app.get(
+        "/readyz",
+        response_model=document(Readiness),
+        summary="Which version answers; whether the next one can",
+    )
     async def readyz() -> Response:
         # Anyone may ask here, and MLflow's messages may hold addresses with passwords.
         problem = "the next champion cannot be loaded; the log says why"
         answer = {"status": "ok", "version": champion.current.version}
         return JSONResponse({**answer, "problem": problem if champion.problem else None})
 
+    @app.get("/metrics", response_class=PlainTextResponse, summary="Counters for Prometheus")
     async def counters() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    described = {
-        "/api/model": (model, document(Model), JSONResponse, "Which version answers"),
-        "/api/landmarks": (
-            landmarks,
-            document(Landmarks),
-            JSONResponse,
-            "Which landmarks it knows",
-        ),
-        "/healthz": (healthz, document(Health), JSONResponse, "Whether the process runs"),
-        "/readyz": (
-            readyz,
-            document(Readiness),
-            JSONResponse,
-            "Which version answers; whether the next one can",
-        ),
-        "/metrics": (counters, None, PlainTextResponse, "Counters for Prometheus"),
-    }
-    for path, (endpoint, answer, kind, summary) in described.items():
-        app.add_api_route(
-            path, endpoint, response_model=answer, response_class=kind, summary=summary
-        )
-        # A second route, so that the description of the API lists GET alone.
-        app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
+    for endpoint in (model, landmarks, healthz, readyz, counters):
+        # A route of its own, so that the description of the API lists GET alone.
+        where = app.url_path_for(endpoint.__name__)
+        app.add_api_route(where, endpoint, methods=["HEAD"], include_in_schema=False)
     for path, name in (("/", "index.html"), ("/docs", "docs.html")):
 
         async def page(_: Request, file: Path = _STATIC / name) -> Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import re
@@ -28,13 +27,8 @@ _SENDABLE = re.compile(r"[!-~]+")
 
 MAX_HEAD_BYTES = 65_536
 IDLE_SECONDS = 30
+# Half of the files that a process may have open; the others are for photos and the registry.
 MAX_CONNECTIONS = 512
-with contextlib.suppress(ImportError):  # on Windows, which has no such limit
-    import resource
-
-    # The other half of the descriptors is for files and the registry.
-    if (descriptors := resource.getrlimit(resource.RLIMIT_NOFILE)[0]) > 0:
-        MAX_CONNECTIONS = min(MAX_CONNECTIONS, descriptors // 2)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
 

@@ -218,19 +218,8 @@ def test_a_registry_that_is_away_is_not_taken_for_an_empty_one(
         Champion("landmarks").start()
 
 
-def test_it_is_started_once(watch: Callable[..., Champion]) -> None:
-    champion = watch()
-    with pytest.raises(RuntimeError, match="watched already"):
-        champion.start()
-
-
 def test_training_and_serving_mean_the_same_alias() -> None:
     assert ALIAS == CHAMPION
-
-
-def test_polling_without_a_pause_is_refused() -> None:
-    with pytest.raises(ValueError, match="poll_seconds is 0; give a number above 0"):
-        Champion("landmarks", poll_seconds=0)
 
 
 def test_a_model_of_another_make_is_refused(tracking_uri: str, tmp_path: object) -> None:
