@@ -22,6 +22,7 @@ from types import FrameType
 from typing import NoReturn, TypeVar
 
 from experiments.entry_points import ENTRY_POINTS
+from experiments.recipes import RECIPES
 from landmark_ml import __version__
 from landmark_ml.config import Configuration, user_path, without_users
 from landmark_ml.console import Bar
@@ -92,7 +93,8 @@ def main() -> None:
     entry = ENTRY_POINTS[name]
     config = parse(entry.defaults, words, f"landmarks {name}", entry.about, entry.common[0])
     with importing():
-        module = importlib.import_module(f"experiments.{entry.module}")
+        file = "train" if name in RECIPES else name
+        module = importlib.import_module(f"experiments.{file}")
     sys.exit(module.main(config))
 
 

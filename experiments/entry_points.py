@@ -4,115 +4,84 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from experiments.recipes import RECIPES
-from landmark_ml.config import (
-    AppConfig,
-    ClusterConfig,
-    CompareConfig,
-    Configuration,
-    DataConfig,
-    EvaluateConfig,
-    HistoryConfig,
-    PromoteConfig,
-    QueryConfig,
-    RollbackConfig,
-    ServeConfig,
-    TagConfig,
-    TrainConfig,
-    TuneConfig,
-    UiConfig,
-)
+from landmark_ml import config
 
 
 @dataclass(frozen=True)
 class EntryPoint:
-    """What a command starts: `main` of a module in `experiments`, which takes the configuration.
+    """What a command starts: `main` of its module in `experiments`, which takes the configuration.
 
     common: fields that people set, the first also without its name. MLflow's UI shows these; it
     hands on every other one as well.
     """
 
-    module: str
     about: str
-    defaults: Configuration
+    defaults: config.Configuration
     common: tuple[str, ...]
 
 
 _TRAINED = ("not_landmarks", "places", "seed", "device", "resume", "model")
 
 
-def _training(recipe: Callable[[], TrainConfig]) -> EntryPoint:
-    config = recipe()
-    epochs = "finetune_epochs" if config.finetune_epochs else "epochs"
-    return EntryPoint("train", recipe.__doc__ or "", config, ("data", epochs, *_TRAINED))
+def _training(recipe: Callable[[], config.TrainConfig]) -> EntryPoint:
+    defaults = recipe()
+    epochs = "finetune_epochs" if defaults.finetune_epochs else "epochs"
+    return EntryPoint(recipe.__doc__ or "", defaults, ("data", epochs, *_TRAINED))
 
 
 ENTRY_POINTS = {
     **{name: _training(recipe) for name, recipe in RECIPES.items()},
     "data": EntryPoint(
-        "data",
         "Look at a dataset and learn what is wrong with it before training.",
-        DataConfig(),
+        config.DataConfig(),
         ("data", "not_landmarks", "places"),
     ),
     "tune": EntryPoint(
-        "tune",
         "Search for a better training configuration.",
-        TuneConfig(),
+        config.TuneConfig(),
         ("data", "space", "trials", "minutes", "study", "storage", "model"),
     ),
     "compare": EntryPoint(
-        "compare",
         "Set the finished runs of an experiment side by side.",
-        CompareConfig(),
+        config.CompareConfig(),
         ("experiment", "filter", "most"),
     ),
     "evaluate": EntryPoint(
-        "evaluate",
         "Judge a registered model on photos it was not trained on.",
-        EvaluateConfig(),
+        config.EvaluateConfig(),
         ("model", "data", "photos"),
     ),
     "promote": EntryPoint(
-        "promote",
         "Judge challengers against the champion; the best that passes takes over.",
-        PromoteConfig(),
+        config.PromoteConfig(),
         ("model", "candidates", "data", "reason"),
     ),
     "rollback": EntryPoint(
-        "rollback",
-        "Make the champion before champion again.",
-        RollbackConfig(),
-        ("model", "reason"),
+        "Make the champion before champion again.", config.RollbackConfig(), ("model", "reason")
     ),
     "history": EntryPoint(
-        "history", "Who became champion when, by whom and why.", HistoryConfig(), ("model",)
+        "Who became champion when, by whom and why.", config.HistoryConfig(), ("model",)
     ),
     "serve": EntryPoint(
-        "serve",
-        "Serve a model with MLflow, until Ctrl-C.",
-        ServeConfig(),
-        ("model", "host", "port"),
+        "Serve a model with MLflow, until Ctrl-C.", config.ServeConfig(), ("model", "host", "port")
     ),
     "query": EntryPoint(
-        "query", "Ask the served model about a photo.", QueryConfig(), ("photo", "url", "top_k")
+        "Ask the served model about a photo.", config.QueryConfig(), ("photo", "url", "top_k")
     ),
     "tag": EntryPoint(
-        "tag",
         "Tag a photo library: a table, sidecars, albums and a gallery.",
-        TagConfig(),
+        config.TagConfig(),
         ("photos", "out", "model", "sidecars", "albums", "gallery"),
     ),
     "cluster": EntryPoint(
-        "cluster",
         "Tag photos with Ray, here or on a cluster.",
-        ClusterConfig(),
+        config.ClusterConfig(),
         ("photos", "out", "model", "workers", "address"),
     ),
     "app": EntryPoint(
-        "app",
         "Open the web app, a page and an HTTP API, until Ctrl-C.",
-        AppConfig(),
+        config.AppConfig(),
         ("model", "host", "port"),
     ),
-    "ui": EntryPoint("ui", "Open the MLflow UI, until Ctrl-C.", UiConfig(), ("host", "port")),
+    "ui": EntryPoint("Open the MLflow UI, until Ctrl-C.", config.UiConfig(), ("host", "port")),
 }

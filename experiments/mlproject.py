@@ -6,12 +6,10 @@ that each is written down once.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import textwrap
 import tomllib
-from collections.abc import Sequence
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -145,11 +143,8 @@ def _type_in_words(kind: Any) -> str:
     return f"({', '.join(field.name for field in answer_fields(kind))})"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Write the files and name them."""
-    argparse.ArgumentParser(prog="python -m experiments.mlproject", description=__doc__).parse_args(
-        argv
-    )
     answers = (ROOT / "docs/answers.md").read_text(encoding="utf-8")
     pages = {
         "MLproject": mlproject(),

@@ -1,16 +1,15 @@
 """`landmarks promote`: judge challengers against the champion, and let the best take over."""
 
 from landmark_ml.config import PromoteConfig
-from landmark_ml.registry.promote import PromotionResult, explain, run_promotion
+from landmark_ml.registry.promote import explain, run_promotion
 
 
 def main(config: PromoteConfig) -> None:
-    """Print the gates and who is champion; a refusal is an outcome, not a failure."""
-    print_promotion(run_promotion(config))
+    """Print what was repaired, each challenger's gates, the outcome, and where the receipt is.
 
-
-def print_promotion(result: PromotionResult) -> None:
-    """Print what was repaired, each challenger's gates, the outcome, and where the receipt is."""
+    A refusal is an outcome, not a failure.
+    """
+    result = run_promotion(config)
     for note in result.repaired:
         print(f"repaired: {note}")
     for verdict in result.receipt.verdicts:
