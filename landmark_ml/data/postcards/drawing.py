@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 
@@ -130,16 +129,8 @@ def _photograph(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
         matrix = (cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y)
         affine, bilinear = Image.Transform.AFFINE, Image.Resampling.BILINEAR
         picture = picture.transform(picture.size, affine, matrix, bilinear)
-    kind = rng.uniform()
-    if kind < 0.2:
+    if rng.uniform() < 0.28:
         picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.5, 1.8))))
-    elif kind < 0.28:
-        kernel = np.zeros((5, 5))
-        if rng.uniform() < 0.7:
-            kernel[2, :] = 1
-        else:
-            np.fill_diagonal(kernel, 1)
-        picture = picture.filter(ImageFilter.Kernel((5, 5), kernel.ravel().tolist()))
     film = rng.uniform()
     if film < 0.1:
         picture = Image.merge("RGB", [picture.convert("L")] * 3)
@@ -319,10 +310,10 @@ Canvas = tuple[ImageDraw.ImageDraw, int, int]
 
 
 def _draw_foreground(picture: Image.Image, light: Light, rng: np.random.Generator) -> None:
-    """Draw none to three things in front of the subject."""
+    """Draw none to three trees or groups of people in front of the subject."""
     canvas = (ImageDraw.Draw(picture), *picture.size)
     for _ in range(int(rng.choice((0, 1, 2, 3), p=(0.25, 0.4, 0.25, 0.1)))):
-        pick(rng, OCCLUDERS)(canvas, light, rng)
+        pick(rng, (_tree, _people))(canvas, light, rng)
 
 
 def _tree(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
@@ -339,19 +330,6 @@ def _tree(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
         draw.circle(centre, tall * 0.1, fill=light.on(leaf, float(np.clip(dx, -1, 1))))
 
 
-def _branch(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
-    draw, width, height = canvas
-    start = 0 if rng.uniform() < 0.5 else width
-    end, drop = width * rng.uniform(0.3, 0.7), height * rng.uniform(0.05, 0.3)
-    leaf = light.on(pick(rng, LEAVES))
-    draw.line((start, drop * 0.3, end, drop), fill=light.on(BARK), width=max(2, height // 90))
-    for share in rng.uniform(0, 1, 34):
-        x = start + (end - start) * share + rng.normal(0, height * 0.03)
-        y = drop * (0.3 + 0.7 * share) + rng.normal(0, height * 0.05)
-        size = height * rng.uniform(0.012, 0.03)
-        draw.ellipse((x - size * 1.6, y - size, x + size * 1.6, y + size), fill=leaf)
-
-
 def _person(draw: ImageDraw.ImageDraw, x: float, foot: float, tall: float, colour: Colour) -> None:
     trousers = mix(colour, (20, 20, 30), 0.6)
     for left, right in ((-0.08, -0.01), (0.01, 0.08)):
@@ -364,51 +342,10 @@ def _person(draw: ImageDraw.ImageDraw, x: float, foot: float, tall: float, colou
 
 def _people(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
     draw, width, height = canvas
-    for _ in range(int(rng.integers(1, 5))):
+    for _ in range(int(rng.integers(1, 13))):
         tall = height * rng.uniform(0.12, 0.42)
         colour = light.on(pick(rng, CLOTHES))
         _person(draw, rng.uniform(0, width), height * rng.uniform(0.92, 1.08), tall, colour)
-
-
-def _crowd(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
-    draw, width, height = canvas
-    tall = height * rng.uniform(0.16, 0.4)
-    for x in np.linspace(0, width, int(rng.integers(7, 14))):
-        colour = light.on(pick(rng, CLOTHES))
-        foot = height + tall * rng.uniform(0.15, 0.6)
-        _person(draw, x + rng.normal(0, width * 0.02), foot, tall, colour)
-
-
-def _lamp(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
-    draw, width, height = canvas
-    x, top = rng.uniform(0, 1) * width, height * rng.uniform(0.2, 0.6)
-    colour, thick, arm = light.on((52, 54, 58)), max(2, round(height * 0.008)), height * 0.03
-    draw.line((x, top, x, height), fill=colour, width=thick)
-    glass = (255, 226, 150) if light.night else light.on((220, 220, 210))
-    draw.circle((x, top), height * 0.022, fill=glass)
-    draw.line((x - arm, top + arm, x + arm, top + arm), fill=colour, width=thick)
-
-
-def _railing(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
-    draw, width, height = canvas
-    top, colour = height * rng.uniform(0.8, 0.92), light.on((66, 66, 68))
-    draw.line((0, top, width, top), fill=colour, width=max(2, height // 70))
-    for x in np.arange(0, width, width * rng.uniform(0.03, 0.08)):
-        draw.line((x, top, x, height), fill=colour, width=max(2, height // 110))
-
-
-def _birds(canvas: Canvas, light: Light, rng: np.random.Generator) -> None:
-    draw, width, height = canvas
-    for x, y in rng.uniform(0.05, 0.95, (int(rng.integers(2, 8)), 2)):
-        size, px, py = height * rng.uniform(0.01, 0.03), x * width, y * height * 0.6
-        wings = [(px - size, py - size * 0.5), (px, py), (px + size, py - size * 0.5)]
-        draw.line(wings, fill=light.on((40, 42, 48)), width=2)
-
-
-OCCLUDERS: tuple[Callable[[Canvas, Light, np.random.Generator], None], ...] = (
-    *(_tree, _tree, _branch, _people, _people),
-    *(_crowd, _lamp, _railing, _birds),
-)
 
 
 def _draw_fog(picture: Image.Image, light: Light, rng: np.random.Generator) -> None:
