@@ -99,7 +99,9 @@ class PromoteConfig(DataConfig):
         False, "let a challenger pass that no longer knows some of the champion's landmarks"
     )
     max_ms: float = option(150.0, "largest median latency of one photo here", POSITIVE, unit="ms")
-    max_mb: float = option(100.0, "largest size of the logged model", POSITIVE, unit="MB")
+    max_mb: float = option(
+        0.0, "largest size of the logged model; 0: 100 MB, and 20 kB for each landmark", unit="MB"
+    )
     check_requirements: bool = option(True, "gate: pip can install the model's requirements")
 
 

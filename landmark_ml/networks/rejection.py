@@ -27,7 +27,8 @@ OF_LOGITS = 4
 """Signals that are weighed; those after them say whether features look like a landmark's at all."""
 TAIL = 4.0
 """Only the strangest quarter of the features can lower a score."""
-MOST_REFERENCES = 5_000
+MOST_REFERENCES, _MOST_LOGITS = 5_000, 5_000_000
+"""Photos to compare with, and logits of them: more would make a model of many landmarks slow."""
 FEWEST_EVERYDAY = 100
 """Everyday photos that can show a share of 1%, and teach a head how such photos look."""
 _BLOCK = 8192
@@ -87,7 +88,8 @@ class References:
             sums.index_add_(0, targets[chosen][shows], block[shows].sub_(mean).div_(scale))
         # Spread over the landmarks.
         ordered = targets.argsort(stable=True)[: int((targets < num_classes).sum())]
-        some = ordered[spread(len(ordered), MOST_REFERENCES)]
+        most = max(1, min(MOST_REFERENCES, _MOST_LOGITS // num_classes))
+        some = ordered[spread(len(ordered), most)]
         directions = _directions(answer(features[some])[:, :num_classes])
         return cls(directions, mean, scale, functional.normalize(sums, dim=1))
 

@@ -128,6 +128,15 @@ def test_where_no_landmark_was_left_out_the_probability_is_ranked() -> None:
     assert found.references is None
 
 
+@pytest.mark.parametrize(("landmarks", "photos"), [(10, 5000), (2000, 2500), (10_000, 500)])
+def test_the_more_landmarks_the_fewer_photos_are_compared_with(landmarks: int, photos: int) -> None:
+    features, targets = torch.randn(12_000, 2), torch.arange(12_000) % landmarks
+    weight = torch.randn(2, landmarks)
+    standardised = torch.zeros(2), torch.ones(2)
+    found = References.of(features, targets, landmarks, standardised, lambda some: some @ weight)
+    assert found.logits.shape == (photos, landmarks)
+
+
 @pytest.mark.parametrize("num_outputs", [3, 4], ids=["landmarks alone", "with background"])
 @pytest.mark.parametrize("everyday", [0, 100])
 def test_the_graph_scores_as_torch_does(num_outputs: int, everyday: int, tmp_path: Path) -> None:

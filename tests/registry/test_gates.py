@@ -244,7 +244,7 @@ def test_a_challenger_that_surely_ranks_worse_is_stopped() -> None:
     ("facts", "gate"),
     [
         ({"metrics": {"ms_per_photo": 151.0}}, "latency"),
-        ({"megabytes": 101.0}, "size"),
+        ({"megabytes": 100.1}, "size"),
         ({"pickles": ("model.pkl",)}, "loads without pickle"),
     ],
 )
@@ -252,6 +252,13 @@ def test_each_gate_stops_alone(facts: dict[str, object], gate: str) -> None:
     challenger = judged(2, answers(190, 200), **facts)
     assert stops(challenger) == [gate]
     assert outcomes(challenger)[gate].outcome == "failed"
+
+
+def test_a_model_of_more_landmarks_may_be_larger_unless_the_size_was_set() -> None:
+    many = tuple(f"Landmark {number}" for number in range(1000))
+    wide = judged(2, predictions(answers(190, 200), classes=many), megabytes=119.0)
+    assert stops(wide, None) == []
+    assert stops(wide, None, PromoteConfig(max_mb=100)) == ["size"]
 
 
 def test_without_a_manifest_the_gate_on_unseen_photos_is_not_passed() -> None:
