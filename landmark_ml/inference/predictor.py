@@ -135,8 +135,12 @@ class Predictor:
         """Turn the scores of one photo into its answer."""
         if isinstance(scores, PhotoError):
             return refused(scores.code, scores.reason)
-        candidates = []
-        for index in np.argsort(-scores.probabilities, kind="stable")[:top_k].tolist():
+        candidates, chances = [], scores.probabilities
+        # Only what may be among them is sorted: all of 10,000 landmarks would take 0.8 ms.
+        most = min(top_k, len(chances))
+        likely = np.flatnonzero(chances >= np.partition(chances, -most)[-most])
+        order = likely[np.argsort(-chances[likely], kind="stable")]
+        for index in order[:top_k].tolist():
             place = self.metadata.places[index] or {}
             candidates.append(
                 Candidate(
