@@ -1,7 +1,7 @@
 """A whole search: join or start the study, run its trials, then train and test the best one.
 
 It ends with a report in the parent run: tables, the command that trains the best configuration,
-and Optuna's figures on one HTML page that needs no network.
+and one HTML page with figures that needs no network.
 """
 
 from __future__ import annotations
@@ -18,22 +18,21 @@ import mlflow
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
-from optuna.importance import FanovaImportanceEvaluator
-from optuna.study import Study
-from optuna.trial import FixedTrial, FrozenTrial, TrialState
-from plotly.graph_objects import Figure
-from plotly.offline import get_plotlyjs
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.study import Study, StudyDirection
+from optuna.trial import FixedTrial, TrialState
 
 from landmark_ml.config import TrainConfig, TuneConfig, repeated, user_path
 from landmark_ml.data import Dataset
 from landmark_ml.data.opening import open_folds
 from landmark_ml.data.places import open_gazetteer
-from landmark_ml.figures.html import render
+from landmark_ml.figures.html import Picture, render
+from landmark_ml.figures.study import trials_figure
 from landmark_ml.networks.create import check_known
 from landmark_ml.registry.register import register, version_of_run
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.errors import is_outage, short_waits
-from landmark_ml.tracking.read_runs import EVALUATION
+from landmark_ml.tracking.read_runs import EVALUATION, differing_params
 from landmark_ml.training.checkpoint import config_digest
 from landmark_ml.training.devices import choose_compute
 from landmark_ml.training.run import check_splits, run_training
@@ -65,7 +64,7 @@ logger = logging.getLogger(__name__)
 
 _PARENT, _WORKERS = "parent_run", "workers"
 _FEWEST_FOR_IMPORTANCE = 30
-_SLICES_PER_ROW = 4
+_TRIALS_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,7 @@ def conclude(config: TuneConfig, study: Study, parent: StudyRun) -> Winner:
     """
     number, chosen = best_trial(study).number, winning_config(config, study)
     digest = config_digest(chosen)
-    log_report(config, study, parent, reproduce(chosen))
+    log_report(config, study, parent)
     tested = parent.find_test(number, digest, user_path(chosen.cache_dir))
     if tested is None or tested.info.status != "FINISHED":
         result = run_training(
@@ -181,10 +180,9 @@ def conclude(config: TuneConfig, study: Study, parent: StudyRun) -> Winner:
     judged = mlflow.artifacts.load_dict(f"{tested.info.artifact_uri}/{EVALUATION}")["metrics"]
     metrics = {f"test/{name}": value for name, value in judged.items()}
     parent.set_tags({"best_run": tested.info.run_id})
-    parent.mark("RUNNING" if running(study) else "FINISHED")
     model = tested.outputs.model_outputs[-1]  # type: ignore[union-attr]
     version = version_of_run(chosen.model, tested.info.run_id) if chosen.model else 0
-    return Winner(
+    winner = Winner(
         number,
         tested.info.run_id,
         f"models:/{model.model_id}",
@@ -192,6 +190,9 @@ def conclude(config: TuneConfig, study: Study, parent: StudyRun) -> Winner:
         chosen.model if version else "",
         version,
     )
+    log_report(config, study, parent, winner)
+    parent.mark("RUNNING" if running(study) else "FINISHED")
+    return winner
 
 
 @contextlib.contextmanager
@@ -208,7 +209,7 @@ def closing(config: TuneConfig, study: Study, parent: StudyRun) -> Iterator[None
         with short_waits(retries=0 if lost else 3, timeout=30):
             try:
                 others = bool(running(study))
-                log_report(config, study, parent, reproduce(winning_config(config, study)))
+                log_report(config, study, parent)
             except StudyError:
                 logger.debug("no trial to report")
             except (*OUTAGES, MlflowException) as outage:
@@ -237,35 +238,38 @@ def reproduce(config: TrainConfig) -> str:
     return f"make transfer{repeated(config, TrainConfig())}"
 
 
-def log_report(config: TuneConfig, study: Study, parent: StudyRun, command: str) -> None:
-    """Log what the trials showed so far. command: trains the best configuration again.
+def log_report(
+    config: TuneConfig, study: Study, parent: StudyRun, winner: Winner | None = None
+) -> None:
+    """Log what the trials showed so far, and the tested winner where there is one.
 
     Raises StudyError when no trial was completed.
     """
     best, count = best_trial(study), len(started(study))
-    objectives = [OBJECTIVES[name] for name in config.objectives.split(",")]
-    states = summary(study)
-    counts = ", ".join(f"{number} {state}" for state, number in states.items())
+    command = reproduce(winning_config(config, study))
+    names = [OBJECTIVES[name] for name in config.objectives.split(",")]
+    counts = ", ".join(f"{number} {state}" for state, number in summary(study).items())
     top1 = best.user_attrs["val/top1"]
-    value = best.values[0]
     headline = (
-        f"{counts}; best {objectives[0]} {value:.4f} (val/top1 {top1:.3f}) in trial {best.number}"
+        f"{counts}; best {names[0]} {best.values[0]:.4f} (val/top1 {top1:.3f})"
+        f" in trial {best.number}"
     )
     texts = {
-        "study.html": study_page(study, objectives, headline),
+        "study.html": study_page(study, names, f"{headline}.", command, winner),
         "trials.csv": study.trials_dataframe().to_csv(index=False),
         "reproduce.sh": command + "\n",
     }
-    if len(objectives) > 1:
+    if len(names) > 1:
         front = [
-            {"trial": t.number, **dict(zip(objectives, t.values, strict=True)), **t.params}
+            {"trial": t.number, **dict(zip(names, t.values, strict=True)), **t.params}
             for t in study.best_trials
         ]
         texts["pareto_front.csv"] = pd.DataFrame(front).to_csv(index=False)
     for path, text in texts.items():
         mlflow.MlflowClient().log_text(parent.run_id, text, path)
-    totals = {"tune/best_top1": top1, "tune/best_value": value, "tune/trials": float(count)}
-    parent.log(totals | {f"tune/{state}": float(n) for state, n in states.items()}, count)
+    totals = {"tune/best_top1": top1, "tune/best_value": best.values[0], "tune/trials": count}
+    totals |= {f"tune/{state}": number for state, number in summary(study).items()}
+    parent.log({name: float(value) for name, value in totals.items()}, count)
     values = {name: str(value) for name, value in best.params.items()}
     parent.set_best_params(values)
     rows = "\n".join(f"| `{name}` | {value} |" for name, value in values.items())
@@ -276,71 +280,60 @@ def log_report(config: TuneConfig, study: Study, parent: StudyRun, command: str)
     parent.set_tags({BEST_TRIAL: str(best.number), MLFLOW_RUN_NOTE: note})
 
 
-def study_page(study: Study, objectives: Sequence[str], headline: str) -> str:
-    """HTML page of a study: Pareto front, history, importance, parallel coordinates, slices.
+def study_page(
+    study: Study,
+    objectives: Sequence[str],
+    headline: str,
+    command: str,
+    winner: Winner | None = None,
+) -> str:
+    """HTML page of a study with a completed trial: the winner's test, the best trials, figures.
 
-    objectives: caption of each value, such as `val/top1`.
+    objectives: caption of each value, such as `val/top1`. winner: None while it is not tested.
     """
-    sections = []
-    for title, text, figure in _figures(study, objectives):
-        figure.update_layout(title=None, template="plotly_white", margin={"t": 20})
-        body = figure.to_html(full_html=False, include_plotlyjs=False, config={"responsive": True})
-        sections.append({"title": title, "text": text, "figure": body})
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    directions = [direction == StudyDirection.MINIMIZE for direction in study.directions]
+    best = study.best_trials if len(objectives) > 1 else done
+    best = sorted(best, key=lambda t: t.values[0] if directions[0] else -t.values[0])
+    shown = best[:_TRIALS_SHOWN]
+    reached = {t.number: dict(zip(objectives, t.values, strict=True)) for t in done}
+    numbers = [trial.number for trial in shown]
+    table = pd.DataFrame(
+        {"trial": t.number, "marked": t.number in numbers, **t.params, **reached[t.number]}
+        for t in done
+    )
+    names = sorted({name for trial in done for name in trial.params})
+    varied = [name for name in names if table[name].nunique() > 1]
+    figures = {}
+    for index, (objective, lower) in enumerate(zip(objectives, directions, strict=True)):
+        shares = {}
+        if len(done) >= _FEWEST_FOR_IMPORTANCE and table[objective].nunique() > 1:
+            shares = get_param_importances(
+                study,
+                evaluator=FanovaImportanceEvaluator(seed=0),
+                target=lambda trial, index=index: trial.values[index],
+            )
+        others = [name for name in objectives if name != objective]
+        figures[objective] = trials_figure(
+            table, objective, ["trial", *others, *varied], lower=lower, shares=shares
+        )
     return render(
         "study.html",
         name=study.study_name,
         headline=headline,
-        sections=sections,
-        plotly=get_plotlyjs(),
+        command=command,
+        winner=winner,
+        page=tracking.Run(winner.run_id).location if winner else "",
+        on_front=len(objectives) > 1,
+        trials=[f"#{number}" for number in numbers],
+        reached={name: [f"{reached[n][name]:.4g}" for n in numbers] for name in objectives},
+        params=differing_params([{k: _short(v) for k, v in t.params.items()} for t in shown]),
+        pictures=[Picture.of(name, figure) for name, figure in figures.items()],
     )
 
 
-def _figures(study: Study, objectives: Sequence[str]) -> Iterator[tuple[str, str, Figure]]:
-    """Title, caption and figure; figures that need more trials than there are are left out."""
-    # Imports matplotlib's pyplot, which only a report needs.
-    import optuna.visualization as plots  # noqa: PLC0415
-
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(objectives) > 1 and done:
-        front = plots.plot_pareto_front(study, target_names=list(objectives))
-        yield "Pareto front", "trials that no other trial beats in both objectives", front
-    seen: dict[str, set[Any]] = {}
-    for trial in done:
-        for name, value in trial.params.items():
-            seen.setdefault(name, set()).add(value)
-    varied = sorted(name for name, values in seen.items() if len(values) > 1)
-    for index, objective in enumerate(objectives if len(done) > 1 else ()):
-
-        def target(trial: FrozenTrial, index: int = index) -> float:
-            return float(trial.values[index])
-
-        # With a target, Optuna draws no line of the best and colours the best trials palest.
-        shared: dict[str, Any] = {"target_name": objective}
-        if len(objectives) > 1:
-            shared["target"] = target
-        history = plots.plot_optimization_history(study, **shared)
-        yield f"Optimisation history: {objective}", "each trial, and the best so far", history
-        if len(done) >= _FEWEST_FOR_IMPORTANCE and len({target(trial) for trial in done}) > 1:
-            importances = plots.plot_param_importances(
-                study,
-                evaluator=FanovaImportanceEvaluator(seed=0),
-                target=target,
-                target_name=objective,
-            )
-            text = "share of the variance that a parameter explains (fANOVA)"
-            yield f"Parameter importance: {objective}", text, importances
-        if varied:
-            lines = plots.plot_parallel_coordinate(study, params=varied, **shared)
-            yield f"Parallel coordinates: {objective}", "one line per trial", lines
-        for start in range(0, len(varied), _SLICES_PER_ROW):
-            row = varied[start : start + _SLICES_PER_ROW]
-            slices = plots.plot_slice(study, params=row, **shared)
-            yield (
-                f"Slices: {objective}",
-                "each parameter against the value; later is darker",
-                slices,
-            )
-    yield "Timeline", "when each trial ran and how it ended", plots.plot_timeline(study)
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _storage_url(config: TuneConfig) -> str:

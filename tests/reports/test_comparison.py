@@ -213,7 +213,7 @@ def test_a_run_links_to_its_page_in_mlflow(page: Page) -> None:
 
 def test_only_parameters_that_differ_are_shown(page: Page) -> None:
     said = " ".join(page.text.split())
-    assert "Parameters that differ parameter #1 #2 epochs 30 9 " in said
+    assert "Parameters that differ #1 #2 epochs 30 9 " in said
     assert "seed" not in said
 
 

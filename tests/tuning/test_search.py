@@ -18,7 +18,7 @@ from landmark_ml.config import TuneConfig
 from landmark_ml.geo.gazetteer import GazetteerError
 from landmark_ml.tuning import recording, run_tuning, search
 from landmark_ml.tuning.recording import StudyRun, TrialRun
-from landmark_ml.tuning.search import study_page
+from landmark_ml.tuning.search import Winner, study_page
 from landmark_ml.tuning.study import StudyError, open_storage
 from landmark_ml.tuning.worker import TrialRunner
 from tests.mlflow_out import fail
@@ -211,50 +211,50 @@ def test_an_outage_while_a_worker_joins_is_a_sentence(
 VALUES = (0.7, 0.9, 0.8)
 
 
-def _study(directions: int = 1) -> optuna.Study:
+def _page(directions: int = 1, winner: Winner | None = None) -> str:
     study = optuna.create_study(study_name="<heads>", directions=["maximize"] * directions)
     rate = optuna.distributions.FloatDistribution(0.0, 1.0)
     kind = optuna.distributions.CategoricalDistribution(["squash"])
     for value in VALUES:
-        params = {"drop_rate": value / 2, "framing": "squash"}
         study.add_trial(
             optuna.trial.create_trial(
-                params=params,
+                params={"drop_rate": value / 2, "framing": "squash"},
                 distributions={"drop_rate": rate, "framing": kind},
                 values=[value] * directions,
             )
         )
-    return study
+    names = ["val/top1", "size_mb"][:directions]
+    return study_page(study, names, "3 complete & one best", "make transfer drop_rate=0.45", winner)
 
 
-@pytest.fixture(scope="module")
-def page() -> str:
-    return study_page(_study(), ["val/top1"], "3 complete").split("</script>", 1)[1]
+def test_the_best_trials_stand_in_a_table_without_what_they_share() -> None:
+    page = _page()
+    table = page.split("<h2>The best trials</h2>")[1].split("</table>")[0]
+    assert re.findall("#[0-9]", table) == ["#1", "#2", "#0"]
+    assert re.findall("<td>([^<]*)", table) == ["0.9", "0.8", "0.7", "0.45", "0.4", "0.35"]
+    assert "framing" not in table
+    assert "make transfer drop_rate=0.45" in page
 
 
-def test_the_best_so_far_is_a_line(page: str) -> None:
-    best = re.search(r'"name":"Best Value".*?"y":\[([^]]*)\]', page)
-    assert best is not None
-    assert [float(value) for value in best[1].split(",")] == [0.7, 0.9, 0.9]
+def test_a_study_page_tells_the_test_of_the_winner() -> None:
+    assert "The winner is trained again and tested when all trials have ended." in _page()
+    metrics = {"top1": 0.95, "top1_low": 0.93, "top1_high": 0.966, "photos": 612.0}
+    metrics = {f"test/{name}": value for name, value in metrics.items()}
+    with mlflow.start_run() as run:
+        winner = Winner(1, run.info.run_id, "models:/m-1", metrics, "tuned", 3)
+    page = " ".join(_page(winner=winner).split())
+    assert "top-1 <strong>0.950</strong> (95% 0.930 to 0.966) on 612 test photos" in page
+    assert "as tuned version 3" in page
+    assert f"runs/{run.info.run_id}" in page
 
 
-def test_a_parameter_with_one_value_is_in_no_parallel_coordinates_or_slices(page: str) -> None:
-    for title in ("Parallel coordinates", "Slices"):
-        section = page.split(f"<h2>{title}", 1)[1].split("<h2>", 1)[0]
-        assert "drop_rate" in section
-        assert "framing" not in section
-
-
-def test_the_better_a_trial_the_darker_its_line(page: str) -> None:
-    section = page.split("<h2>Parallel coordinates", 1)[1].split("<h2>", 1)[0]
-    colours = re.findall(r'"line":\{"color":"rgb\(([\d.]+)', section)[: len(VALUES)]
-    red = dict(zip(VALUES, map(float, colours), strict=True))
-    assert red[0.9] < red[0.8] < red[0.7]
-
-
-def test_each_objective_has_its_figures_and_names_are_text() -> None:
-    page = study_page(_study(2), ["val/top1", "size"], "a & b").split("</script>", 1)[1]
+def test_each_objective_has_a_figure_and_the_page_has_no_script() -> None:
+    page = _page(2)
     assert "Study &lt;heads&gt;" in page
-    assert "a &amp; b" in page
-    for title in ("Pareto front", "Optimisation history: val/top1", "Slices: size", "Timeline"):
-        assert f"<h2>{title}</h2>" in page
+    assert "3 complete &amp; one best" in page
+    assert "<h2>Trials that no other beats in both objectives</h2>" in page
+    assert re.findall('alt="(Best [^"]*)"', page) == [
+        "Best val/top1 0.9 in trial 1",
+        "Best size_mb 0.9 in trial 1",
+    ]
+    assert "<script" not in page
