@@ -44,10 +44,10 @@ def trials_figure(
     the best. shares: of the variance that a parameter explains, for the titles.
     """
     values = table[objective]
-    best = values.idxmin() if lower else values.idxmax()
+    best = int(values.argmin() if lower else values.argmax())
     rows = -(-len(against) // _COLUMNS)
     figure = new_figure(
-        f"Best {objective} {values[best]:.4g} in trial {table['trial'][best]}",
+        f"Best {objective} {values.iloc[best]:.4g} in trial {table['trial'].iloc[best]}",
         height=rows * _PANEL_HEIGHT + 1,
         caption="Orange: the best trial. Blue: the trials of the table above.",
     )

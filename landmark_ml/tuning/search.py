@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import Study, StudyDirection
-from optuna.trial import FixedTrial, TrialState
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from landmark_ml.config import TrainConfig, TuneConfig, repeated, user_path
 from landmark_ml.data import Dataset
@@ -311,7 +311,7 @@ def study_page(
             shares = get_param_importances(
                 study,
                 evaluator=FanovaImportanceEvaluator(seed=0),
-                target=lambda trial, index=index: trial.values[index],
+                target=partial(_value, index),
             )
         others = [name for name in objectives if name != objective]
         figures[objective] = trials_figure(
@@ -330,6 +330,10 @@ def study_page(
         params=differing_params([{k: _short(v) for k, v in t.params.items()} for t in shown]),
         pictures=[Picture.of(name, figure) for name, figure in figures.items()],
     )
+
+
+def _value(index: int, trial: FrozenTrial) -> float:
+    return float(trial.values[index])
 
 
 def _short(value: Any) -> str:
