@@ -75,10 +75,9 @@ def read_and_group(
         if not isinstance(result, UnreadablePhoto)
     ]
     photos = [photo for photo, _ in read]
-    if grouping == "none":
-        groups = np.unique([photo.sha256 for photo in photos], return_inverse=True)[1].tolist()
-    else:
-        groups = group_near_duplicates(photos).tolist()
+    contents = [photo.sha256 for photo in photos]
+    none = grouping == "none"
+    groups = (_same_bytes(contents) if none else _group(contents, _stack(photos))).tolist()
     if copies := len(groups) - len(set(groups)):
         logger.info("%s of others, kept in one split with them", counted(copies, "near-duplicate"))
     grouped = [
@@ -97,16 +96,22 @@ def group_near_duplicates(photos: Sequence[Photo]) -> NDArray[np.int64]:
     return _group([photo.sha256 for photo in photos], _stack(photos))
 
 
+def _same_bytes(contents: Sequence[str]) -> NDArray[np.int64]:
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(each, len(numbers)) for each in contents], dtype=np.int64)
+
+
 def _group(contents: Sequence[str], prints: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Groups of photos by their sha256 and fingerprints, (photos, 320)."""
-    count = len(contents)
-    groups = np.unique(np.array(contents, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
+    count, groups = len(contents), _same_bytes(contents)
     if not count:
         return groups
 
     def join(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
         apart = pairs[groups[pairs[:, 0]] != groups[pairs[:, 1]]]
         joined = groups[_agreeing(prints, apart)]
+        if not len(joined):
+            return groups
         edges = coo_array((np.ones(len(joined), dtype=np.int8), joined.T), shape=(count, count))
         return connected_components(edges, directed=False)[1].astype(np.int64)[groups]
 
