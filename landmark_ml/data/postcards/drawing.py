@@ -16,7 +16,6 @@ LANDMARKS: tuple[str, ...] = tuple(SUBJECTS)
 """The twelve landmarks that postcards show, in the order of their class folders."""
 
 SUPERSAMPLING = 2
-SEPIA = np.array((1.08, 0.92, 0.7))
 
 
 def draw_postcard(
@@ -42,7 +41,6 @@ def draw_postcard(
     _draw_ground(picture, ground, view.horizon / SUPERSAMPLING, light, rng)
     picture = picture.resize(drawn, Image.Resampling.BILINEAR)
     _draw_distance(picture, view.horizon, light, rng)
-    _draw_ground_lines(picture, ground, view.horizon, light, rng)
     pen = Pen(drawn, view, light, rng)
     subject.draw(pen)
     _set_into(picture, subject, pen, in_water=ground == "water")
@@ -131,11 +129,9 @@ def _photograph(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
         picture = picture.transform(picture.size, affine, matrix, bilinear)
     if rng.uniform() < 0.28:
         picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.5, 1.8))))
-    film = rng.uniform()
-    if film < 0.1:
+    if rng.uniform() < 0.1:
         picture = Image.merge("RGB", [picture.convert("L")] * 3)
     gains = rng.normal(1.0, 0.05, 3) * np.exp(rng.normal(0, 0.13))
-    gains = gains * SEPIA if film < 0.05 else gains
     contrast = float(rng.uniform(0.78, 1.15))
     levels = ((np.arange(256) - 128.0) * contrast + 128.0)[None, :] * gains[:, None]
     picture = picture.point(np.clip(levels, 0, 255).ravel().astype(int).tolist())
@@ -275,26 +271,6 @@ def _draw_ground(
     patches = _noise_mask(rng, size, max(3, height // 40), 0.45, 0.33)
     ground.paste(mix(near, (20, 24, 24), 0.5), (0, 0), patches)
     picture.paste(ground, (0, top))
-
-
-def _draw_ground_lines(
-    picture: Image.Image, kind: str, horizon: float, light: Light, rng: np.random.Generator
-) -> None:
-    """Draw glints on water and joints in paving; leave other ground as it is."""
-    width, depth = picture.width, picture.height - horizon
-    if depth <= 0:
-        return
-    draw, base = ImageDraw.Draw(picture), light.on(GROUNDS[kind])
-    if kind == "water":
-        for x, y, bright in rng.uniform(0, 1, (60, 3)):
-            left, row = x * width, horizon + y * y * depth
-            right = left + width * (0.01 + 0.05 * y)
-            draw.line((left, row, right, row), fill=mix(base, light.horizon, bright), width=2)
-    elif kind == "plaza":
-        centre, colour = width * rng.uniform(0.2, 0.8), mix(base, (70, 66, 62), 0.25)
-        for i in range(-12, 13):
-            start, end = centre + i * width * 0.02, centre + i * width * 0.22
-            draw.line((start, horizon, end, picture.height), fill=colour, width=2)
 
 
 # What stands between the subject and the camera.
