@@ -21,24 +21,11 @@ EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth (IUGG R1)."""
 
 
-class PlaceError(ValueError):
-    """A value that no place can have: `column` names the field and `reason` says why."""
-
-    def __init__(self, column: str, reason: str) -> None:
-        super().__init__(column, reason)
-        self.column = column
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.column}: {self.reason}"
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a landmark stands, in WGS84 decimal degrees, and its tags, general ones first.
 
     `city`, `country` and `country_code` (ISO 3166-1 alpha-2) are None where none is known.
-    Raises `PlaceError` for a value out of range.
     """
 
     name: str
@@ -48,22 +35,6 @@ class Place:
     latitude: float
     longitude: float
     tags: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.name.strip():
-            raise PlaceError("name", "is empty; give the place a name")
-        for column, limit in (("latitude", 90), ("longitude", 180)):
-            if not -limit <= (degrees := getattr(self, column)) <= limit:
-                reason = f"{degrees} is outside -{limit} to {limit}; give WGS84 decimal degrees"
-                raise PlaceError(column, reason)
-        if self.country_code is not None and not re.fullmatch("[A-Z]{2}", self.country_code):
-            reason = f"{self.country_code!r} is not two capital letters; give ISO 3166-1 alpha-2"
-            raise PlaceError("country_code", reason)
-        for tag in self.tags:
-            if not tag.strip() or tag != tag.lower():
-                raise PlaceError("tags", f"{tag!r} is empty or not lower-case; write it lower-case")
-        if len(set(self.tags)) != len(self.tags):
-            raise PlaceError("tags", f"{self.tags} holds a tag twice; name each tag once")
 
 
 def great_circle_km(a: tuple[float, float], b: tuple[float, float]) -> float:
@@ -172,21 +143,27 @@ def parse_gazetteer(content: bytes, file: str) -> dict[str, Place]:
         return tuple(value.strip() for value in values.split(";") if value.strip())
 
     for line, row in _rows(content, file):
-        try:
-            if not spelling_key(row["landmark"]):
-                reason = f"{row['landmark']!r} holds no letter; give the class label"
-                raise PlaceError("landmark", reason)
-            place = Place(
-                name=row["name"] or row["landmark"],
-                city=row["city"] or None,
-                country=row["country"] or None,
-                country_code=row["country_code"] or None,
-                latitude=_degrees(row, "latitude"),
-                longitude=_degrees(row, "longitude"),
-                tags=listed(row["tags"]),
-            )
-        except PlaceError as error:
-            raise _file_error(file, line, error.column, error.reason) from error
+        if not spelling_key(row["landmark"]):
+            reason = f"{row['landmark']!r} holds no letter; give the class label"
+            raise _file_error(file, line, "landmark", reason)
+        if not re.fullmatch("([A-Z]{2})?", row["country_code"]):
+            reason = f"{row['country_code']!r} is not two capital letters; give ISO 3166-1 alpha-2"
+            raise _file_error(file, line, "country_code", reason)
+        position: list[float] = []
+        for column, limit in (("latitude", 90), ("longitude", 180)):
+            try:
+                position.append(float(row[column]))
+            except ValueError as error:
+                reason = f"{row[column]!r} is not a number; give decimal degrees with a point"
+                raise _file_error(file, line, column, reason) from error
+            if not -limit <= position[-1] <= limit:
+                reason = f"{row[column]} is outside -{limit} to {limit}; give WGS84 decimal degrees"
+                raise _file_error(file, line, column, reason)
+        name, city, country = row["name"] or row["landmark"], row["city"], row["country"]
+        tags = tuple(dict.fromkeys(listed(row["tags"].lower())))
+        latitude, longitude = position
+        code = row["country_code"] or None
+        place = Place(name, city or None, country or None, code, latitude, longitude, tags)
         labels = [("landmark", row["landmark"])]
         labels += [("aliases", alias) for alias in listed(row["aliases"])]
         for column, label in labels:
@@ -230,14 +207,6 @@ def _rows(content: bytes, file: str) -> Iterator[tuple[int, dict[str, str]]]:
             yield reader.line_num, dict.fromkeys(OPTIONAL_COLUMNS, "") | dict(row)
     except csv.Error as error:
         raise GazetteerError(f"{file}, line {reader.line_num}: {error}; fix the quotes") from error
-
-
-def _degrees(row: dict[str, str], column: str) -> float:
-    try:
-        return float(row[column])
-    except ValueError as error:
-        reason = f"{row[column]!r} is not a number; give decimal degrees with a decimal point"
-        raise PlaceError(column, reason) from error
 
 
 def _file_error(file: str, line: int, column: str, reason: str) -> GazetteerError:

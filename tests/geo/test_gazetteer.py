@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from landmark_ml.geo.gazetteer import Gazetteer, GazetteerError, Place, PlaceError, great_circle_km
+from landmark_ml.geo.gazetteer import Gazetteer, GazetteerError, Place, great_circle_km
 
 POSTCARDS = """Big Ben, Christ the Redeemer, Eiffel Tower, Golden Gate Bridge, Itsukushima Torii,
 Leaning Tower of Pisa, Parthenon, Pyramids of Giza, Statue of Liberty, Stonehenge,
@@ -188,7 +188,7 @@ def test_places_csv_replaces_the_built_in_place(tmp_path: Path) -> None:
 
 def test_byte_order_mark_quotes_and_windows_lines_are_read(tmp_path: Path) -> None:
     path = tmp_path / "places.csv"
-    text = '"Landmark",latitude,longitude,city,tags\r\nMill,1,2,"Bath, Somerset","a;b ; c;"\r\n'
+    text = '"Landmark",latitude,longitude,city,tags\r\nMill,1,2,"Bath, Somerset","a;B ; c;b"\r\n'
     path.write_bytes(text.encode("utf-8-sig"))
     place = Gazetteer.load(path).find("Mill")
     assert place is not None
@@ -215,8 +215,6 @@ def test_byte_order_mark_quotes_and_windows_lines_are_read(tmp_path: Path) -> No
         ([HEADER, "Old Mill,1,2", "Inn,1,2", "3.old_mill,3,4"], "4, column landmark", "line 2"),
         ([f"{HEADER},aliases", "Mill,1,2,", "Inn,1,2,Pub;Mill"], "3, column aliases", "line 2"),
         ([f"{HEADER},country_code", "Mill,1,2,UK!"], "2, column country_code", "UK!"),
-        ([f"{HEADER},tags", "Mill,1,2,Stone"], "2, column tags", "Stone"),
-        ([f"{HEADER},tags", "Mill,1,2,old;old"], "2, column tags", "twice"),
         ([HEADER, "Mill,1,2", '"Inn,1,2'], "3", "quotes"),
     ],
 )
@@ -235,14 +233,6 @@ def test_a_places_csv_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path.write_bytes(f"{HEADER}\nMüll,1,2\n".encode("latin-1"))
     with pytest.raises(GazetteerError, match=r"places\.csv, line 2: not UTF-8"):
         Gazetteer.load(path)
-
-
-def test_a_place_refuses_impossible_values() -> None:
-    with pytest.raises(PlaceError, match=r"latitude: -90\.1 is outside"):
-        Place("Mill", None, None, None, -90.1, 0)
-    with pytest.raises(PlaceError, match="name: is empty"):
-        Place(" ", None, None, None, 0, 0)
-    assert Place("Pole", None, None, None, -90, 180).tags == ()
 
 
 @pytest.mark.parametrize(
