@@ -242,7 +242,7 @@ async def read_uploads(
         if not body:
             raise refusal(400, "the request has no photo; send one as the body, or a form")
         return [Upload(None, body)]
-    parser = MultiPartParser(request.headers, chunks(), max_files=max_photos, max_fields=1)
+    parser = MultiPartParser(request.headers, chunks(), max_files=max_photos)
     # Photos stay in memory, which `hold` counts, and never reach the disk.
     parser.spool_max_size = max_body
     try:

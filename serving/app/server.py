@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -22,8 +21,6 @@ from serving.champion import Champion, load_version
 logger = logging.getLogger(__name__)
 
 TOKEN_VARIABLE = "LANDMARKS_TOKEN"  # noqa: S105 - the name of a variable
-# Characters that every client sends in a header as the same bytes.
-_SENDABLE = re.compile(r"[!-~]+")
 
 MAX_HEAD_BYTES = 65_536
 IDLE_SECONDS = 30
@@ -37,7 +34,7 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
     """Answer on the port until SIGINT or SIGTERM, then finish the requests that have begun.
 
     started: called with the address once a model answers. Raises ValueError when there is no
-    champion or the token cannot be sent, OSError when the port is taken.
+    champion or the token is blank, OSError when the port is taken.
     """
     token = configured_token()
     if config.host not in _LOOPBACK and not token:
@@ -63,7 +60,7 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
 def configured_token() -> str:
     """Read the token that clients must send from the environment; empty where none is set.
 
-    Raises ValueError when it is blank or no client could send it. The message does not hold it.
+    Raises ValueError when it is blank.
     """
     given = os.environ.get(TOKEN_VARIABLE)
     if given is None:
@@ -72,11 +69,6 @@ def configured_token() -> str:
     if not token:
         # It was set to protect the app, so do not start unprotected.
         raise ValueError(f"{TOKEN_VARIABLE} is set but blank; give it a token, or unset it")
-    if not _SENDABLE.fullmatch(token):
-        raise ValueError(
-            f"{TOKEN_VARIABLE} holds a blank or a character outside of printable ASCII, which no"
-            " client can send; use only ASCII letters, digits and signs"
-        )
     return token
 
 
@@ -87,6 +79,7 @@ def server_config(app: Any, **options: Any) -> uvicorn.Config:
         http=BoundedHttp,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         timeout_keep_alive=IDLE_SECONDS,
+        limit_concurrency=MAX_CONNECTIONS,
         ws="none",
         # Guard writes our own lines; uvicorn's would show whatever a stranger puts in a path.
         log_config=None,
@@ -97,15 +90,11 @@ def server_config(app: Any, **options: Any) -> uvicorn.Config:
 
 
 class BoundedHttp(H11Protocol):
-    """uvicorn's protocol, with limits on connections and on the time without a request.
+    """uvicorn's protocol, with a limit on the time without a request.
 
     After IDLE_SECONDS without a complete request head, or without the end of a body that came
     after its answer, the connection is closed. uvicorn itself limits only the time between
     requests.
-
-    Of more than MAX_CONNECTIONS, or of more than half as many from one address, the one that is
-    idle longest is closed; the new one if none is. uvicorn's `limit_concurrency` would answer 503
-    to everyone as long as a few clients hold connections open.
     """
 
     _timer: asyncio.TimerHandle | None = None
@@ -114,18 +103,6 @@ class BoundedHttp(H11Protocol):
         """Start the clock: no request has come yet."""
         super().connection_made(transport)
         self._watch()
-        opened = [
-            other
-            for other in self.connections
-            if isinstance(other, BoundedHttp) and not other.transport.is_closing()
-        ]
-        near = [other for other in opened if (other.client or "?")[0] == (self.client or "?")[0]]
-        for some, limit in ((opened, MAX_CONNECTIONS), (near, MAX_CONNECTIONS // 2)):
-            if len(some) > limit:
-                since = {other: other._timer.when() for other in some if other._timer}
-                since.pop(self, None)
-                min(since, key=since.__getitem__, default=self).transport.close()
-                break
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock."""

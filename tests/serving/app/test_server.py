@@ -19,7 +19,6 @@ from landmark_ml.config import AppConfig
 from serving.app import serve, server
 from serving.app.server import MAX_HEAD_BYTES, BoundedHttp
 from tests.colour_artifact import RED, colour_photo
-from tests.serving.app.slow_client import slow_upload
 
 ELSEWHERE = "192.0.2.1"
 """An address for documentation: no machine has it, so nothing listens there."""
@@ -216,46 +215,3 @@ def test_a_body_that_comes_after_the_answer_does_not_keep_the_connection(
     assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
     connection.sendall(b"5\r\nab")
     assert not answer(connection).startswith(b"HTTP/1.1")
-
-
-def is_open(connection: socket.socket) -> bool:
-    """Whether the app has not hung up, given a moment."""
-    connection.settimeout(0.2)
-    try:
-        return connection.recv(1) != b""
-    except TimeoutError:
-        return True
-
-
-def test_idle_connections_shut_nobody_out(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 12)
-    url = urlsplit(address)
-    with contextlib.ExitStack() as held:
-
-        def connect() -> socket.socket:
-            where = (url.hostname, url.port)
-            return held.enter_context(socket.create_connection(where, timeout=LONGEST))
-
-        # Its answer waits for the end of its body, so it is at work, if slowly.
-        busy = connect()
-        busy.sendall(b"POST /api/tag HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nab")
-        idle = [connect() for _ in range(8)]
-        last = connect()
-        last.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert last.recv(65536).startswith(b"HTTP/1.1 200 ")
-        # Half of twelve from one address: of the ten four idle ones are closed.
-        assert [is_open(connection) for connection in idle].count(True) == 4
-        assert is_open(busy)
-
-
-def test_with_every_connection_at_work_a_new_one_is_refused(
-    address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 4)
-    url = urlsplit(address)
-    with contextlib.ExitStack() as held:
-        for _ in range(2):
-            busy = held.enter_context(slow_upload(address, 1000))
-            busy.send(b"ab")
-        late = socket.create_connection((url.hostname, url.port), timeout=LONGEST)
-        assert not is_open(held.enter_context(late))
