@@ -6,7 +6,7 @@ import contextlib
 import os
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -90,6 +90,12 @@ class Processes:
         distributed.broadcast_object_list(held, src=0)
         shared: Value = held[0]
         return shared
+
+    def once_a_host(self, make: Callable[[], Value]) -> Value:
+        """What the first process of each host makes; the others have that of the very first."""
+        made = [make()] if self.local_rank == 0 else []
+        shared = self.share(made)
+        return (made or shared)[0]
 
     def gather(self, value: Value) -> list[Value]:
         """The values of all processes by rank, in every process."""

@@ -355,12 +355,11 @@ def finetune(
     compute.place(model)
     state = finetune_state(model, config, compute, len(train))
     logger.info(
-        "fine-tuning %s, %s a step: %d on each of %d %s, in %s; peak learning rate %g",
+        "fine-tuning on %s, %d a step and %d on each %s, in %s; peak learning rate %g",
         counted(len(train_photos), "photo"),
         train.batch_size,
         train.batch_size // processes.count,
-        processes.count,
-        "GPUs" if compute.device.type == "cuda" else "processes",
+        "GPU" if compute.device.type == "cuda" else "process",
         compute.precision,
         config.finetune_learning_rate,
     )

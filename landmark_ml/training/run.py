@@ -328,19 +328,20 @@ def find_unfinished(config: TrainConfig) -> str | None:
 def open_photos(config: DataConfig, processes: Processes, manifest: bytes | None = None) -> Dataset:
     """The photos in the splits that a manifest records, without one what the folder holds now.
 
-    All processes call this together and get the same photos. manifest: its content; that of the
-    first process counts. Raises ValueError for a dataset that cannot be opened, that lacks what the
-    manifest records, or that is not the same in every process.
+    All processes call this together and get the same photos; one of each host reads them, and all
+    hosts have them at the same path. manifest: its content; that of the first process counts.
+    Raises ValueError for a dataset that cannot be opened, that lacks what the manifest records, or
+    that is not the same on every host.
     """
     recorded = processes.share(manifest)
-    with processes.first_on_host():
+
+    def read() -> Dataset:
         if recorded is None:
-            dataset = open_dataset(config)
-        else:
-            _, root = find_root(config)
-            # The processes of a host read the same files: one of them checks their content.
-            check, threads = processes.local_rank == 0, config.threads
-            dataset = parse_manifest(recorded, root, name=MANIFEST, verify=check, threads=threads)
+            return open_dataset(config)
+        _, root = find_root(config)
+        return parse_manifest(recorded, root, name=MANIFEST, verify=True, threads=config.threads)
+
+    dataset = processes.once_a_host(read)
     processes.agree(manifest_digest(dataset), "photos and their splits")
     return dataset
 

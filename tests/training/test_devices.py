@@ -295,6 +295,16 @@ def test_a_broken_connection_is_a_lost_process(monkeypatch: pytest.MonkeyPatch) 
         raise broken
 
 
+def test_fp16_is_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match=r"fp16, in which GPUs alone train, .* is cpu"):
+        choose_compute("cpu", precision="fp16")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    compute = choose_compute("auto", precision="fp16")
+    assert compute == Compute(torch.device("cuda:0"), bf16=False, fp16=True)
+    assert (compute.precision, compute.served_precision) == ("fp16", "f32")
+    assert compute.of_heads == Compute(torch.device("cuda:0"), bf16=False)
+
+
 def _supports_bf16(including_emulation: bool = True) -> bool:
     """As on a GPU older than compute capability 8."""
     return including_emulation

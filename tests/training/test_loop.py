@@ -16,15 +16,23 @@ from torch import Tensor, nn
 from landmark_ml.config import TrainConfig
 from landmark_ml.networks.create import create_model
 from landmark_ml.networks.heads import Head
-from landmark_ml.training.batches import TensorBatches
+from landmark_ml.training.batches import Augmentation, TensorBatches
 from landmark_ml.training.loop import (
     ExactMuon,
     TrainingError,
     finetune_state,
     judge_logits,
     predict_logits,
+    train_one_epoch,
 )
-from tests.tiny_networks import CPU, SIDE, fit_on_pixels, small_config, tiny_model
+from tests.tiny_networks import (
+    CPU,
+    SIDE,
+    fit_on_pixels,
+    random_pixels,
+    small_config,
+    tiny_model,
+)
 
 CONFIG = small_config(finetune_epochs=6, finetune_learning_rate=0.05)
 
@@ -168,6 +176,51 @@ def test_every_way_of_training_moves_every_parameter(path: dict[str, float]) -> 
     assert math.isfinite(kept["val/loss"])
     still = [name for name, value in model.named_parameters() if torch.equal(value, before[name])]
     assert still == []
+
+
+@pytest.mark.parametrize("mixed", [{}, {"mixup": 0.4, "cutmix": 1.0}], ids=["plain", "mixed"])
+def test_the_gradients_of_the_parts_of_a_batch_are_those_of_the_batch(
+    mixed: dict[str, Any],
+) -> None:
+    trained = []
+    for parts in (1, 3):
+        np.random.seed(0)
+        torch.manual_seed(0)
+        linear = nn.Linear(3 * SIDE * SIDE, 3)
+        pixels = random_pixels(20).permute(0, 3, 1, 2) / 255
+        config = replace(CONFIG, finetune_learning_rate=0.01, batch_parts=parts, **mixed)
+        batches = shuffled(pixels, torch.arange(20) % 3)
+        fit_on_pixels(nn.Sequential(nn.Flatten(), linear), batches, None, config)
+        trained.append(linear.weight.detach())
+    assert torch.allclose(trained[0], trained[1], atol=1e-5)
+
+
+def test_no_step_waits_for_the_device() -> None:
+    """A meta tensor has no values: reading one fails, and here nothing does before the last."""
+    on_meta = replace(CPU, device=torch.device("meta"))
+    config = replace(CONFIG, mixup=0.4, cutmix=1.0, label_smoothing=0.1)
+    pixels = torch.randint(0, 256, (24, 3, SIDE + 4, SIDE + 4), dtype=torch.uint8)
+    order, augment = torch.Generator().manual_seed(0), Augmentation(SIDE, erasing=0.5)
+    batches = TensorBatches(
+        pixels, torch.arange(24) % 3, 4, order, augment, torch.ones(24), compute=on_meta
+    )
+    state = finetune_state(tiny_model().to("meta"), config, on_meta, len(batches))
+    with pytest.raises(RuntimeError, match="meta tensor"):
+        train_one_epoch(state, batches, config)
+    assert state.step == len(batches) == 6
+
+
+def test_a_network_is_compiled_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+
+    def compile_once(model: nn.Module) -> nn.Module:
+        compiled.append(model)
+        return model
+
+    monkeypatch.setattr(torch, "compile", compile_once)
+    for asked in (False, True):
+        fit_head(replace(CONFIG, finetune_epochs=1, torch_compile=asked), None)
+    assert [type(model) for model in compiled] == [Head]
 
 
 def test_mixing_leaves_the_stored_photos_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -181,11 +182,15 @@ def test_a_network_tuned_in_bf16_is_calibrated_on_bf16_features_and_a_classifier
     assert not torch.allclose(logits, exact, atol=1e-5)
 
 
-def test_fine_tuning_learns_the_photos(plain: Dataset, config: TrainConfig) -> None:
+def test_fine_tuning_learns_the_photos(
+    plain: Dataset, config: TrainConfig, caplog: pytest.LogCaptureFixture
+) -> None:
     torch.manual_seed(0)
     rows: list[dict[str, float]] = []
     longer = replace(config, finetune_epochs=8, finetune_learning_rate=0.05, layer_decay=1.0)
-    finetune(tiny_model(), plain, longer, CPU, rows.append)
+    with caplog.at_level(logging.INFO):
+        finetune(tiny_model(), plain, longer, CPU, rows.append)
+    assert "4 a step and 4 on each process, in f32; peak learning rate 0.05" in caplog.text
     assert max(row["val/top1"] for row in rows) == 1.0
 
 
@@ -242,6 +247,31 @@ def test_crops_that_begin_larger_than_they_end_are_refused() -> None:
 def test_more_stages_than_there_are_are_refused() -> None:
     with pytest.raises(ValueError, match=r"unfreeze is 50 and the network has"):
         checked(backbone="test_efficientnet", unfreeze=50)
+
+
+def test_activations_computed_again_give_the_same_network(
+    plain: Dataset, config: TrainConfig
+) -> None:
+    trained = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        tuned = replace(
+            config,
+            backbone="test_resnet",
+            weights="random",
+            resolution=32,
+            finetune_epochs=1,
+            feature_stages=0,
+            pooling="average",
+            recompute=recompute,
+        )
+        model = create_model(tuned, 3)
+        finetune(model, plain, tuned, CPU)
+        trained.append(model.classifier.weight.detach())
+        assert not any(getattr(each, "grad_checkpointing", False) for each in model.modules())
+    assert torch.allclose(trained[0], trained[1], atol=1e-5)
+    with pytest.raises(ValueError, match="'landmark_cnn' cannot recompute its activations"):
+        checked(backbone="landmark_cnn", recompute=True)
 
 
 def test_what_can_be_trained_is_left_as_it_was() -> None:

@@ -25,9 +25,11 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def manifest(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """Content of a manifest that the first process shares with those of this test."""
-    write_manifest(open_dataset(DataConfig(data=str(root))), tmp_path / "manifest.json")
+    dataset = open_dataset(DataConfig(data=str(root)))
+    write_manifest(dataset, tmp_path / "manifest.json")
     content = (tmp_path / "manifest.json").read_bytes()
-    monkeypatch.setattr(Processes, "share", lambda *_: content)
+    shared = iter([content, [dataset]])
+    monkeypatch.setattr(Processes, "share", lambda *_: next(shared))
     monkeypatch.setattr(Processes, "gather", lambda *_: [])
     return content
 
@@ -45,6 +47,17 @@ def test_a_host_whose_photos_have_other_content_is_refused(root: Path) -> None:
     write_photo(root / "3.Stonehenge" / "20.jpg", seed=77)
     with pytest.raises(ValueError, match=r"other content .*20\.jpg|20\.jpg.* other content"):
         open_photos(DataConfig(data=str(root)), ON_ANOTHER_HOST)
+
+
+def test_the_photos_of_a_host_are_read_once(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = open_dataset(DataConfig(data=str(root)))
+    shared = iter([None, [dataset]])
+    monkeypatch.setattr(Processes, "share", lambda *_: next(shared))
+    monkeypatch.setattr(Processes, "gather", lambda *_: [])
+    nowhere = DataConfig(data=str(tmp_path / "nothing is here"))
+    assert open_photos(nowhere, FOLLOWER) == dataset
 
 
 def test_without_a_manifest_the_folder_is_opened(root: Path) -> None:
