@@ -61,16 +61,6 @@ def test_two_landmarks_differ_under_the_same_seed() -> None:
     assert _draw("Eiffel Tower", 3).tobytes() != _draw("Big Ben", 3).tobytes()
 
 
-def test_an_unknown_landmark_is_refused_with_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"'Atlantis'.*Big Ben.*Taj Mahal"):
-        _draw("Atlantis", 0)
-
-
-def test_a_size_too_small_to_draw_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\(31, 200\).*32"):
-        _draw("Big Ben", 0, (31, 200))
-
-
 @pytest.mark.usefixtures("quick")
 def test_the_folder_holds_numbered_classes_and_scenes_without_a_landmark(
     tmp_path: Path,
