@@ -6,7 +6,7 @@ and PIL.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ _RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
     "lanczos": Image.Resampling.LANCZOS,
 }
-FRAMINGS = ("squash", "crop")
 
 
 @dataclass(frozen=True)
@@ -41,33 +40,15 @@ class Preprocessing:
     std: tuple[float, float, float]
 
     def __post_init__(self) -> None:
-        if not 1 <= self.resolution <= self.resize:
-            raise ValueError(
-                f"resolution {self.resolution} must be from 1 to resize {self.resize} pixels"
-            )
-        if self.framing not in FRAMINGS:
-            raise ValueError(f"framing {self.framing!r}; choose one of {', '.join(FRAMINGS)}")
         if self.interpolation not in _RESAMPLING:
             raise ValueError(
                 f"interpolation {self.interpolation!r}; choose one of {', '.join(_RESAMPLING)}"
             )
-        if not all(value > 0 for value in self.std):
-            raise ValueError(f"std {self.std} must be above 0 in every channel")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
-        """Read the constants of an artifact's metadata. Raises ValueError when one is missing."""
-        missing = [item.name for item in fields(cls) if item.name not in values]
-        if missing:
-            raise ValueError(f"preprocessing lacks {', '.join(missing)}; export the model again")
-        return cls(
-            resolution=int(values["resolution"]),
-            resize=int(values["resize"]),
-            framing=str(values["framing"]),
-            interpolation=str(values["interpolation"]),
-            mean=_triple(values["mean"]),
-            std=_triple(values["std"]),
-        )
+        """Read the constants of an artifact's metadata."""
+        return cls(**values | {"mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
     def to_dict(self) -> dict[str, Any]:
         """The constants as values for JSON."""
@@ -99,8 +80,3 @@ class Preprocessing:
         Raises PhotoError for a photo that is refused.
         """
         return self.pixels(self.decode(source))
-
-
-def _triple(values: Any) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
