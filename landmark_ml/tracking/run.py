@@ -23,6 +23,7 @@ from filelock import FileLock
 from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.entities import LifecycleStage, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.models import infer_signature
 from mlflow.utils.mlflow_tags import (
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_PROJECT_ENTRY_POINT,
@@ -95,6 +96,8 @@ class Run:
             name=f"{dataset.name}-{split}",
             digest=split_digest(photos, dataset.classes),
         )
+        # Else MLflow looks at every value: half a minute for a million photos.
+        logged.schema = infer_signature(frame.head(1)).inputs
         mlflow.log_input(logged, context=split)
         return logged
 

@@ -58,6 +58,9 @@ def test_the_run_is_finished_and_says_what_was_found(result: DatasetReport) -> N
         "photos-val",
         "photos-test",
     ]
+    logged = run.inputs.dataset_inputs[0].dataset
+    assert '"name": "landmark"' in str(logged.schema)
+    assert '"num_rows"' in str(logged.profile)
 
 
 def test_the_figures_are_pictures_of_the_dataset(result: DatasetReport) -> None:
