@@ -27,8 +27,8 @@ OF_LOGITS = 4
 """Signals that are weighed; those after them say whether features look like a landmark's at all."""
 TAIL = 4.0
 """Only the strangest quarter of the features can lower a score."""
-MOST_REFERENCES, _MOST_LOGITS = 5_000, 5_000_000
-"""Photos to compare with, and logits of them: more would make a model of many landmarks slow."""
+MOST_REFERENCES, _MOST_LOGITS, _MOST_CENTRES = 5_000, 5_000_000, 2_000
+"""Photos to compare with, logits of them, and landmarks: more would make a model large and slow."""
 FEWEST_EVERYDAY = 100
 """Everyday photos that can show a share of 1%, and teach a head how such photos look."""
 _BLOCK = 8192
@@ -60,7 +60,7 @@ class References:
 
     logits: [R, landmarks], the centred logits of training photos at unit length. mean, scale:
     [F], by which features are standardised. centres: [landmarks, F], the mean standardised features
-    of each landmark at unit length.
+    of each landmark at unit length, of more than 2,000 landmarks those of 2,000.
     """
 
     logits: Tensor
@@ -91,7 +91,8 @@ class References:
         most = max(1, min(MOST_REFERENCES, _MOST_LOGITS // num_classes))
         some = ordered[spread(len(ordered), most)]
         directions = _directions(answer(features[some])[:, :num_classes])
-        return cls(directions, mean, scale, functional.normalize(sums, dim=1))
+        centres = functional.normalize(sums[spread(num_classes, _MOST_CENTRES)], dim=1)
+        return cls(directions, mean, scale, centres)
 
 
 def signals(

@@ -229,7 +229,7 @@ def leave_landmarks_out(
     references, config: those of the served head, which learned the targets or probabilities
     [N, outputs].
     """
-    num_classes = len(references.centres)
+    num_classes = references.logits.shape[1]
     ordered = targets.argsort(stable=True)
     shown = ordered[: int((targets < num_classes).sum())]
     most = max(_MOST_LEARNED, _MOST_OF_EACH * num_classes)

@@ -135,6 +135,7 @@ def test_the_more_landmarks_the_fewer_photos_are_compared_with(landmarks: int, p
     standardised = torch.zeros(2), torch.ones(2)
     found = References.of(features, targets, landmarks, standardised, lambda some: some @ weight)
     assert found.logits.shape == (photos, landmarks)
+    assert found.centres.shape == (min(landmarks, 2000), 2)
 
 
 @pytest.mark.parametrize("num_outputs", [3, 4], ids=["landmarks alone", "with background"])
