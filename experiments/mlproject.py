@@ -36,14 +36,16 @@ def mlproject() -> str:
     lines = [f"# {source}", "# Every parameter of docs/parameters.md can be given, not only these."]
     lines += ["name: landmarks", "conda_env: conda.yaml", "", "entry_points:"]
     for name, entry in ENTRY_POINTS.items():
+        # MLflow logs every declared parameter of a run; an empty one only fills its page.
+        declared = [field for field in entry.common if getattr(entry.defaults, field) != ""]
         lines += [f"  {name}: &{name}" if name == "transfer" else f"  {name}:", "    parameters:"]
-        for field in entry.common:
+        for field in declared:
             value = getattr(entry.defaults, field)
             # MLflow knows one type of number.
             kind = "string" if isinstance(value, str) else "float"
             default = json.dumps(value) if isinstance(value, str) else value
             lines.append(f"      {field}: {{type: {kind}, default: {default}}}")
-        flags = [f"--{field}={{{field}}}" for field in entry.common]
+        flags = [f"--{field}={{{field}}}" for field in declared]
         command = " ".join([f"python -m experiments {name}", *flags])
         lines += [
             "    command: >-",

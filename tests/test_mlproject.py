@@ -133,6 +133,13 @@ def test_every_field_can_be_given_through_mlflow(name: str) -> None:
     assert parse_command(name, given) == ENTRY_POINTS[name].defaults
 
 
+def test_a_run_logs_no_empty_parameter() -> None:
+    for name in ENTRY_POINTS:
+        declared = load_project().get_entry_point(name).parameters
+        assert declared
+        assert "" not in {parameter.default for parameter in declared.values()}
+
+
 def test_fields_that_mlproject_does_not_declare_are_handed_on() -> None:
     given = {"learning_rate": "0.5", "backbone": "-odd name", "mirror": "True"}
     assert not set(given) & set(ENTRY_POINTS["transfer"].common)
