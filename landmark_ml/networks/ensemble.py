@@ -44,8 +44,9 @@ class SideBySide(nn.Module):
         def depth(name: str) -> int:
             if not name.startswith(f"{self.listed}."):
                 return 1
-            _, index, layer = name.split(".", 2)
-            return int(depths[int(index)][layer])
+            _, index, *layer = name.split(".", 2)
+            # A network that holds a parameter itself, such as a class token, is no layer.
+            return int(depths[int(index)][layer[0]]) if layer else 0
 
         return depth
 

@@ -433,7 +433,7 @@ def changed(model: LandmarkNetwork) -> set[str]:
     return {name for name, value in before.items() if not torch.equal(value, after[name])}
 
 
-@pytest.mark.parametrize("backbone", ["test_efficientnet", "test_resnet", "landmark_cnn"])
+@pytest.mark.parametrize("backbone", ["test_efficientnet", "landmark_cnn", "test_vit"])
 def test_the_last_stages_learn_and_the_first_keep_weights_and_statistics(backbone: str) -> None:
     torch.manual_seed(0)
     model = seeded(backbone)
