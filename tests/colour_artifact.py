@@ -12,6 +12,7 @@ import mlflow
 import torch
 from mlflow.models.model import ModelInfo
 from PIL import ExifTags, Image
+from torch import nn
 
 from landmark_ml.geo.gazetteer import Gazetteer, Place
 from landmark_ml.networks.export import Calibration, export_network
@@ -56,6 +57,7 @@ def write_artifact(folder: Path) -> Path:
     with torch.no_grad():
         # The least change to the classifier that gives each colour its own output.
         solution = torch.linalg.pinv(model.features(pixels)) @ (8 * torch.eye(4))
+        assert isinstance(model.classifier, nn.Linear)
         model.classifier.weight.copy_(solution.T)
         model.classifier.bias.zero_()
     cache = lay_traced(folder / "cache")

@@ -143,6 +143,12 @@ class TrainConfig(DataConfig):
         384, "side of the square that the teacher sees", POSITIVE, unit="px"
     )
 
+    head: str = _head(
+        "auto",
+        "`linear`, or `cosine`: landmarks are centres in an embedding of 256 numbers; auto: cosine"
+        " from 1,000 landmarks",
+        ("auto", "linear", "cosine"),
+    )
     epochs: int = _head(30, "epochs of the head on cached features; 0: skip this phase")
     refit: bool = _head(
         True, "train the head of a frozen backbone again on train and validation photos together"
@@ -262,6 +268,11 @@ class TrainConfig(DataConfig):
             raise ValueError(
                 "weights 'random' with finetune_epochs 0 would train a head on noise;"
                 " give finetune_epochs, or weights 'pretrained'"
+            )
+        if self.members > 1 and self.head == "cosine":
+            raise ValueError(
+                f"members is {self.members} with head 'cosine', and only linear heads have a mean;"
+                " give head linear"
             )
         needed = {"weights": "random", "epochs": 0, "unfreeze": 0}
         wrong = [name for name, value in needed.items() if getattr(self, name) != value]

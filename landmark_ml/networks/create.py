@@ -29,6 +29,7 @@ import landmark_ml.networks.landmark_cnn  # noqa: F401 - registers itself with t
 from landmark_ml.config import TrainConfig, user_path
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.ensemble import AveragedNetworks, JoinedNetwork
+from landmark_ml.networks.heads import Classifier, CosineClassifier, head_kind
 
 logger = logging.getLogger(__name__)
 
@@ -62,10 +63,10 @@ class LandmarkNetwork(nn.Module):
         self.register_buffer("std", std, persistent=False)
 
     @property
-    def classifier(self) -> nn.Linear:
+    def classifier(self) -> Classifier:
         """The last layer, from features to logits."""
         layer = self.network.get_classifier()  # type: ignore[operator]
-        if not isinstance(layer, nn.Linear):
+        if not isinstance(layer, Classifier):
             raise TypeError(
                 f"the classifier is a {type(layer).__name__} and a linear layer is needed;"
                 " choose a backbone that pools its features before the classifier"
@@ -116,7 +117,10 @@ def create_model(config: TrainConfig, num_outputs: int) -> LandmarkNetwork:
     preprocessing = create_preprocessing(config)
     networks = [_create_one(config, preprocessing.resolution) for _ in range(config.members)]
     network = AveragedNetworks(networks) if len(networks) > 1 else networks[0]
-    network.reset_classifier(num_outputs)
+    if head_kind(config, num_outputs) == "cosine":
+        network.classifier = CosineClassifier(network.num_features, num_outputs)
+    else:
+        network.reset_classifier(num_outputs)
     return LandmarkNetwork(network, preprocessing, config.mirror)
 
 

@@ -104,9 +104,9 @@ class JoinedNetwork(SideBySide):
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         # Not a module: layers are part of the identity of cached features, dropout is not.
         self.drop_rate = drop_rate
-        self.classifier = nn.Linear(self.num_features, 1)
+        self.classifier: nn.Module = nn.Linear(self.num_features, 1)
 
-    def get_classifier(self) -> nn.Linear:
+    def get_classifier(self) -> nn.Module:
         """The layer over the features of all."""
         return self.classifier
 

@@ -43,6 +43,7 @@ from landmark_ml.inference.predictor import (
 )
 from landmark_ml.inference.runtime import FEATURE_MAPS, FEATURES, PRECISIONS, Runtime
 from landmark_ml.networks.create import LandmarkNetwork, state_digest
+from landmark_ml.networks.heads import Classifier, CosineClassifier
 from landmark_ml.networks.rejection import TAIL, Rejection
 
 logger = logging.getLogger(__name__)
@@ -217,27 +218,52 @@ def compare_precisions(artifact: Path, photos: Sequence[Path]) -> None:
 
 
 def add_classifier(
-    backbone: onnx.ModelProto, classifier: nn.Linear, num_classes: int, calibration: Calibration
+    backbone: onnx.ModelProto, classifier: Classifier, num_classes: int, calibration: Calibration
 ) -> onnx.ModelProto:
     """Graph from pixels to `probabilities` [N, classes], `landmark_score` [N] and `attention`.
 
-    And `embedding` [N, F], the features at unit length: photos that look alike lie near each other.
+    And `embedding` at unit length, where photos that look alike lie near each other: [N, 256] of a
+    cosine classifier, and of a linear one the features [N, F].
     A classifier with one output more than classes was trained with distractors: the probabilities
     then sum to 1 minus that of the background.
     """
-    nodes = [
-        helper.make_node("Gemm", [FEATURES, "weight", "bias"], ["logits"], transB=1),
+    constants: dict[str, NDArray[Any]]
+    if isinstance(classifier, CosineClassifier):
+        _, count, width = classifier.weight.shape
+        nodes = [
+            helper.make_node("Gemm", [FEATURES, "projection", "bias"], ["projected"], transB=1),
+            helper.make_node("LpNormalization", ["projected"], [EMBEDDING], axis=1, p=2),
+            helper.make_node("Gemm", [EMBEDDING, "weight"], ["to_rows"], transB=1),
+            helper.make_node("Reshape", ["to_rows", "outputs_shape"], ["to_outputs"]),
+            helper.make_node("ReduceMax", ["to_outputs", "last_axis"], ["logits"], keepdims=0),
+        ]
+        constants = {
+            "projection": classifier.projection.weight.detach().cpu().numpy(),
+            "bias": classifier.projection.bias.detach().cpu().numpy(),
+            "weight": classifier.scaled_centres().flatten(0, 1).detach().cpu().numpy(),
+            "outputs_shape": np.array([0, -1, count], dtype=np.int64),
+            "last_axis": np.array([2], dtype=np.int64),
+        }
+    else:
+        count, width = 1, classifier.in_features
+        nodes = [
+            helper.make_node("Gemm", [FEATURES, "weight", "bias"], ["logits"], transB=1),
+            helper.make_node("LpNormalization", [FEATURES], [EMBEDDING], axis=1, p=2),
+        ]
+        constants = {
+            "weight": classifier.weight.detach().cpu().numpy(),
+            "bias": classifier.bias.detach().cpu().numpy(),
+        }
+    nodes += [
         helper.make_node("Div", ["logits", "temperature"], ["scaled"]),
         helper.make_node("Softmax", ["scaled"], ["outputs"], axis=1),
         helper.make_node("Slice", ["outputs", "first", "last", "axis"], [PROBABILITIES]),
-        helper.make_node("LpNormalization", [FEATURES], [EMBEDDING], axis=1, p=2),
     ]
-    constants = {
-        "weight": classifier.weight.detach().cpu().numpy(),
-        "bias": classifier.bias.detach().cpu().numpy(),
+    constants |= {
         "temperature": np.array(calibration.temperature, dtype=np.float32),
         "first": np.array([0], dtype=np.int64),
         "last": np.array([num_classes], dtype=np.int64),
+        "last_row": np.array([num_classes * count], dtype=np.int64),
         "axis": np.array([1], dtype=np.int64),
     }
     graph = onnx.ModelProto()
@@ -250,9 +276,7 @@ def add_classifier(
         [
             helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["batch", num_classes]),
             helper.make_tensor_value_info(LANDMARK_SCORE, TensorProto.FLOAT, ["batch"]),
-            helper.make_tensor_value_info(
-                EMBEDDING, TensorProto.FLOAT, ["batch", classifier.in_features]
-            ),
+            helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, ["batch", width]),
         ]
     )
     if has_feature_maps(backbone):
@@ -311,23 +335,31 @@ def _add_score(graph: onnx.ModelProto, rejection: Rejection) -> None:
     _add_constants(graph, constants)
 
 
-def _add_attention(graph: onnx.ModelProto, classifier: nn.Linear) -> None:
+def _add_attention(graph: onnx.ModelProto, classifier: Classifier) -> None:
     """Add the output `attention` [N, h, w]: how much each place speaks for the best landmark.
 
     The class activation map of Zhou et al., Learning deep features for discriminative localization
     (CVPR 2016), minus what speaks for all classes alike, which the softmax does not see.
     """
-    weight = classifier.weight.detach().cpu().numpy()
+    cosine = isinstance(classifier, CosineClassifier)
     constants = {
-        "weight_mean": weight.mean(axis=0, keepdims=True),
-        "row_shape": np.array([0, 1, weight.shape[1]], dtype=np.int64),
+        "row_shape": np.array([0, 1, classifier.in_features], dtype=np.int64),
         "places_shape": np.array([0, 0, -1], dtype=np.int64),
     }
+    answers, evidence = ("to_rows", "evidence_embedded") if cosine else ("logits", "evidence")
     graph.graph.node.extend(
         [
-            helper.make_node("ArgMax", [PROBABILITIES], ["best"], axis=1, keepdims=0),
+            helper.make_node("Slice", [answers, "first", "last_row", "axis"], ["landmark_rows"]),
+            helper.make_node("ArgMax", ["landmark_rows"], ["best"], axis=1, keepdims=0),
             helper.make_node("Gather", ["weight", "best"], ["best_weight"], axis=0),
-            helper.make_node("Sub", ["best_weight", "weight_mean"], ["evidence"]),
+            helper.make_node("ReduceMean", ["weight", "first"], ["weight_mean"], keepdims=1),
+            helper.make_node("Sub", ["best_weight", "weight_mean"], [evidence]),
+            *(
+                # From the embedding back to the features that speak for it.
+                [helper.make_node("MatMul", [evidence, "projection"], ["evidence"])]
+                if cosine
+                else []
+            ),
             helper.make_node("Reshape", ["evidence", "row_shape"], ["evidence_row"]),
             helper.make_node("Reshape", [FEATURE_MAPS, "places_shape"], ["places"]),
             helper.make_node("MatMul", ["evidence_row", "places"], ["attention_row"]),

@@ -22,6 +22,7 @@ from torch.nn import functional
 from landmark_ml.config import TrainConfig
 from landmark_ml.console import Bar
 from landmark_ml.networks.export import calibrated_loss
+from landmark_ml.networks.heads import CosineClassifier
 from landmark_ml.training.batches import TensorBatches
 from landmark_ml.training.devices import (
     Compute,
@@ -117,6 +118,7 @@ def train_one_epoch(
     """
     compute, processes, scaler = state.compute, state.compute.processes, state.scaler
     state.parallel.train()
+    classifier = getattr(state.model, "classifier", None)
     started, photos = time.perf_counter(), 0
     losses, rates = list[Tensor](), list[float]()
     quiet = not state.phase
@@ -146,6 +148,8 @@ def train_one_epoch(
                 if logits.ndim > 2:
                     # Each network of an ensemble answers for itself: [N, outputs, networks].
                     told = told.unsqueeze(-1).expand(*told.shape, logits.shape[-1])
+                if isinstance(classifier, CosineClassifier):
+                    logits = classifier.with_margin(logits, told)
                 loss = functional.cross_entropy(
                     logits, told, label_smoothing=config.label_smoothing
                 ) * (len(part) / len(inputs))

@@ -31,7 +31,7 @@ from landmark_ml.networks.create import (
     freeze_early_stages,
     recomputing,
 )
-from landmark_ml.networks.heads import Head
+from landmark_ml.networks.heads import Head, head_kind
 from landmark_ml.networks.rejection import LeftOut, References, Rows, blocks, signals, spread
 from landmark_ml.training.batches import (
     OVERSAMPLING,
@@ -101,6 +101,8 @@ def train_head(
     targets = targets_of((*train_photos, *val_photos), dataset)
     learned = targets if taught is None else taught
     outputs, classes = num_outputs(dataset), dataset.num_classes
+    # Heads without some of the landmarks are of the same kind.
+    config = replace(config, head=head_kind(config, outputs))
     count = len(train_photos)
     fitted, held = torch.arange(count), count + validated(len(val_photos), outputs)
     # View 0 is the photo as it is served, so it chooses the epoch and calibrates.
@@ -171,7 +173,8 @@ def fit_head(
     order = dropped = torch.Generator().manual_seed(config.seed)
     if heads is not ON_CPU:
         dropped = torch.Generator(heads.device).manual_seed(config.seed)
-    head = Head(inputs, outputs, config.drop_rate, dropped).to(heads.device)
+    kind = head_kind(config, outputs)
+    head = Head(inputs, outputs, config.drop_rate, dropped, kind).to(heads.device)
     targets = learned.repeat(len(features), *[1] * (learned.ndim - 1))
     batches = TensorBatches(inputs, targets, config.batch_size, order, compute=heads)
     val, on_epoch_end = watched or (None, None)

@@ -24,7 +24,7 @@ from landmark_ml.geo.gazetteer import Gazetteer, Place
 from landmark_ml.inference.predictor import Metadata
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.inference.runtime import FEATURE_MAPS, FEATURES, Runtime
-from landmark_ml.networks import export
+from landmark_ml.networks import export, heads
 from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.networks.export import (
     Calibration,
@@ -35,6 +35,7 @@ from landmark_ml.networks.export import (
     has_feature_maps,
     trace_backbone,
 )
+from landmark_ml.networks.heads import CosineClassifier
 from tests.photo_folders import write_class
 from tests.tiny_networks import (
     SIDE,
@@ -94,6 +95,33 @@ def test_the_embedding_is_the_features_at_unit_length(cache: Path) -> None:
     with torch.no_grad():
         expected = functional.normalize(model.features(pixels.permute(0, 3, 1, 2)), dim=1)
     assert found == pytest.approx(expected.numpy(), abs=1e-4)
+
+
+@pytest.mark.parametrize("centres", [1, 2])
+def test_a_cosine_classifier_is_exported_with_its_embedding_and_attention(
+    centres: int, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads, "_CENTRES", centres)
+    model, pixels = tiny_model(3), random_pixels(5)
+    classifier = CosineClassifier(8, 4, torch.Generator().manual_seed(1))
+    model.network.head = classifier
+    graph = add_classifier(trace_backbone(model, cache), classifier, 3, CALIBRATION)
+    onnx.checker.check_model(graph)
+    found = Runtime.load(graph.SerializeToString()).run(pixels.numpy())
+    with torch.no_grad():
+        maps = model.feature_maps(pixels.permute(0, 3, 1, 2))
+        features = model.pool(maps)
+        probabilities = (classifier(features) / 0.37).softmax(dim=1)[:, :3]
+        rows = classifier.scaled_centres()
+        best = probabilities.argmax(dim=1)
+        embedding = classifier.embed(features)
+        nearest = (rows[best] @ embedding[:, :, None]).argmax(dim=1).flatten()
+        evidence = rows[best, nearest] - rows.mean(dim=(0, 1))
+        evidence = evidence @ classifier.projection.weight
+    assert np.allclose(found["probabilities"], probabilities, atol=1e-3)
+    assert np.allclose(found["embedding"], embedding, atol=1e-3)
+    expected = torch.einsum("nc,nchw->nhw", evidence, maps).numpy()
+    assert np.allclose(found["attention"], expected, atol=0.05 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("num_outputs", [3, 4], ids=["landmarks alone", "with background"])

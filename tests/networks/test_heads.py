@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from landmark_ml.networks import rejection
-from landmark_ml.networks.heads import ByteDropout, Head
+from landmark_ml.networks import heads, rejection
+from landmark_ml.networks.create import create_model
+from landmark_ml.networks.heads import ByteDropout, CosineClassifier, Head, head_kind
+from tests.tiny_networks import small_config
 
 
 def uneven_features(count: int = 64) -> Tensor:
@@ -19,6 +24,7 @@ def uneven_features(count: int = 64) -> Tensor:
 
 def trained_head(features: Tensor, drop_rate: float = 0.5) -> Head:
     head = Head(features, 4, drop_rate)
+    assert isinstance(head.classifier, nn.Linear)
     with torch.random.fork_rng():
         torch.manual_seed(1)
         nn.init.normal_(head.classifier.weight)
@@ -32,6 +38,68 @@ def test_the_folded_layer_gives_the_same_logits_on_raw_features() -> None:
     linear = nn.Linear(6, 4)
     head.fold_into(linear)
     assert torch.allclose(linear(features), head(features), atol=1e-4)
+
+
+def test_a_folded_cosine_classifier_gives_the_same_logits_on_raw_features() -> None:
+    features = uneven_features()
+    head, classifier = Head(features, 4, 0.0, kind="cosine").eval(), CosineClassifier(6, 4)
+    head.fold_into(classifier)
+    assert torch.allclose(classifier(features), head(features), atol=1e-3)
+
+
+@pytest.mark.parametrize("centres", [1, 3])
+def test_a_logit_is_the_scaled_cosine_to_the_nearest_centre(
+    centres: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads, "_CENTRES", centres)
+    classifier, features = CosineClassifier(6, 4), uneven_features(5)
+    embedding = classifier.embed(features)
+    assert torch.allclose(embedding.norm(dim=1), torch.ones(5))
+    cosines = functional.cosine_similarity(embedding[:, None, None], classifier.weight[None], dim=3)
+    assert cosines.shape == (5, 4, centres)
+    assert torch.allclose(classifier(features), 30 * cosines.amax(dim=2), atol=1e-4)
+
+
+def test_the_margin_widens_the_angle_of_the_target_alone() -> None:
+    classifier, targets = CosineClassifier(6, 3), torch.tensor([0, 2])
+    angles = torch.tensor([[0.5, 1.0, 2.0], [0.1, 0.2, 1.5]])
+    logits = 30 * angles.cos()
+    harder = classifier.with_margin(logits, targets)
+    widened = angles + heads._MARGIN * functional.one_hot(targets, 3)
+    assert torch.allclose(harder, 30 * widened.cos(), atol=1e-3)
+    probabilities = functional.one_hot(targets, 3) * 0.5 + 0.1
+    assert torch.equal(classifier.with_margin(logits, probabilities), harder)
+    # Also where the angle would pass half a turn.
+    opposite = torch.full((1, 3), -29.9)
+    assert classifier.with_margin(opposite, torch.tensor([1]))[0, 1] < -29.9
+
+
+def test_the_seed_decides_how_a_cosine_head_starts() -> None:
+    features = uneven_features()
+    starts = [
+        Head(features, 4, 0.0, torch.Generator().manual_seed(seed), "cosine")(features)
+        for seed in (0, 0, 1)
+    ]
+    assert torch.equal(starts[0], starts[1])
+    assert not torch.equal(starts[0], starts[2])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "changes", "kind"),
+    [
+        (999, {}, "linear"),
+        (1000, {}, "cosine"),
+        (1000, {"head": "linear"}, "linear"),
+        (2, {"head": "cosine"}, "cosine"),
+        (1000, {"members": 2}, "linear"),
+    ],
+)
+def test_many_landmarks_get_a_cosine_head(outputs: int, changes: Any, kind: str) -> None:
+    config = small_config("test_resnet", **changes)
+    assert head_kind(config, outputs) == kind
+    assert isinstance(create_model(config, outputs).classifier, CosineClassifier) == (
+        kind == "cosine"
+    )
 
 
 def test_features_are_standardised() -> None:

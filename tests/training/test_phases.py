@@ -20,6 +20,7 @@ from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import LandmarkNetwork, create_model
+from landmark_ml.networks.heads import CosineClassifier
 from landmark_ml.networks.rejection import fit_rejection
 from landmark_ml.training import cache, phases
 from landmark_ml.training.batches import num_outputs
@@ -68,14 +69,17 @@ def config(tmp_path: Path) -> TrainConfig:
 def head_trained(dataset: Dataset, config: TrainConfig) -> Trained:
     torch.manual_seed(0)
     model, rows = tiny_model(num_outputs(dataset)), list[dict[str, float]]()
+    if config.head == "cosine":
+        model.network.head = CosineClassifier(8, num_outputs(dataset))
     validation = train_head(model, dataset, config, CPU, rows.append)
     return model.eval(), validation, rows
 
 
+@pytest.mark.parametrize("head", ["linear", "cosine"])
 def test_a_head_learns_the_photos_and_stands_in_the_network(
-    plain: Dataset, config: TrainConfig
+    head: str, plain: Dataset, config: TrainConfig
 ) -> None:
-    model, validation, rows = head_trained(plain, config)
+    model, validation, rows = head_trained(plain, replace(config, head=head))
     val_logits, val_targets = validation.logits, validation.targets
     assert len(rows) == 12
     assert max(row["val/top1"] for row in rows) == 1.0
