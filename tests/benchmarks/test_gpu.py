@@ -11,6 +11,7 @@ from benchmarks import gpu
 from tests.photo_folders import write_two_classes
 
 
+@pytest.mark.slow
 def test_each_part_has_a_rate_of_ours_and_of_the_plain_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
