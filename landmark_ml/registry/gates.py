@@ -14,10 +14,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -51,6 +49,10 @@ _OFFLINE = (
     "Name or service not known",
     "Network is unreachable",
 )
+_UNANSWERED = dict.fromkeys(_OFFLINE, "go online") | {
+    "No module named pip": "install it there (`uv pip install pip`)"
+}
+"""What pip says when it cannot tell, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -291,19 +293,11 @@ def check_requirements(requirements: Sequence[str], *, wanted: bool = True) -> G
     code, said = ask_pip(requirements)
     if code == 0:
         return result("passed", f"{len(requirements)} packages can be installed")
-    if said.rstrip().endswith("No module named pip"):
-        return result(
-            "not checked",
-            f"{sys.executable} has no pip; install it there (`uv pip install pip`), or pass"
-            " check_requirements=False",
-        )
     lines = [line for line in said.splitlines() if "ERROR" in line] or said.splitlines()[-1:]
     reason = " ".join(lines).replace("ERROR: ", "")[:500]
-    if any(sign in said for sign in _OFFLINE):
-        return result(
-            "not checked",
-            f"pip reached no index: {reason}; go online, or pass check_requirements=False",
-        )
+    for sign, fix in _UNANSWERED.items():
+        if sign in said:
+            return result("not checked", f"{reason}; {fix}, or pass check_requirements=False")
     return result("failed", reason)
 
 
@@ -311,19 +305,16 @@ def ask_pip(requirements: Sequence[str]) -> tuple[int, str]:
     """Exit code and messages of a pip that looks for requirements of this Python."""
     flags = ("--dry-run", "--no-deps", "--ignore-installed", "--quiet", "--no-input")
     quick = ("--disable-pip-version-check", "--retries", "1", "--timeout", "15")
-    with tempfile.TemporaryDirectory() as scratch:
-        listed = Path(scratch) / "requirements.txt"
-        listed.write_text("\n".join(requirements), encoding="utf-8")
-        try:
-            done = subprocess.run(  # noqa: S603 - our own command
-                [sys.executable, "-m", "pip", "install", *flags, *quick, "-r", str(listed)],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=_LONGEST_SECONDS,
-                # Nothing is installed, so a Python that the system manages need not object.
-                env=os.environ | {"PIP_BREAK_SYSTEM_PACKAGES": "1"},
-            )
-        except subprocess.TimeoutExpired:
-            return 1, f"{_OFFLINE[0]}: no answer in {_LONGEST_SECONDS} s"
+    try:
+        done = subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-m", "pip", "install", *flags, *quick, *requirements],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_LONGEST_SECONDS,
+            # Nothing is installed, so a Python that the system manages need not object.
+            env=os.environ | {"PIP_BREAK_SYSTEM_PACKAGES": "1"},
+        )
+    except subprocess.TimeoutExpired:
+        return 1, f"ConnectTimeout: no answer in {_LONGEST_SECONDS} s"
     return done.returncode, done.stderr
