@@ -34,19 +34,6 @@ _EVERY_CANDIDATE = 1_000_000
 _TOP = 5
 """Candidates asked for: all that top-5 needs, however many landmarks the model knows."""
 _BATCH, _TIMED_BATCH = 64, 32
-_KEPT: dict[str, Any] = {
-    "best": np.int64,
-    "confidence": float,
-    "rank": np.int64,
-    "landmark_scores": float,
-    "accepted": bool,
-    "kilometres": float,
-    "levels": str,
-    "level_right": bool,
-    "said": None,
-    "where": None,
-}
-"""What `Predictions` keeps of an answer, as arrays of these types or as it is."""
 
 
 @dataclass(frozen=True)
@@ -330,17 +317,23 @@ class Predictions:
                     ", ".join(filter(None, (first.get("city"), first.get("country")))),
                 )
             )
-        kept = pd.DataFrame(rows, columns=list(_KEPT))
-        arrays: dict[str, Any] = {
-            name: np.array(kept[name], dtype=kind) for name, kind in _KEPT.items() if kind
-        }
+        best, confidence, rank, scores, accepted, kilometres, levels, level_right, said, where = (
+            zip(*rows, strict=True) if rows else [()] * 10
+        )
         return cls(
             photos=tuple(photos),
             classes=tuple(classes),
             labels=np.array([photo.label for photo in photos], dtype=np.int64),
-            said=tuple(kept["said"]),
-            where=tuple(kept["where"]),
-            **arrays,
+            best=np.array(best, dtype=np.int64),
+            confidence=np.array(confidence, dtype=float),
+            rank=np.array(rank, dtype=np.int64),
+            landmark_scores=np.array(scores, dtype=float),
+            accepted=np.array(accepted, dtype=bool),
+            kilometres=np.array(kilometres, dtype=float),
+            levels=np.array(levels, dtype=str),
+            level_right=np.array(level_right, dtype=bool),
+            said=said,
+            where=where,
         )
 
     @property

@@ -154,18 +154,18 @@ def fetch_manifest(run_id: str | None, scratch: Path) -> Path | None:
     Raises MlflowException or OSError when MLflow does not answer: a model must not be judged as if
     it had trained on no photos.
     """
-    if not run_id:
-        return None
-    logged = find(lambda: mlflow.MlflowClient().list_artifacts(run_id)) or ()
-    names = {item.path for item in logged}
-    name = next((name for name in (MANIFEST, LARGE_MANIFEST) if name in names), None)
+    return _fetch_first(run_id, (MANIFEST, LARGE_MANIFEST), scratch) if run_id else None
+
+
+def _fetch_first(run_id: str, names: Sequence[str], scratch: Path) -> Path | None:
+    """Copy the first of these artifacts that a run has logged; None when it has none."""
+    listed = find(lambda: mlflow.MlflowClient().list_artifacts(run_id)) or ()
+    logged = {item.path for item in listed}
+    name = next((name for name in names if name in logged), None)
     if name is None:
         return None
-    return Path(
-        mlflow.artifacts.download_artifacts(
-            run_id=run_id, artifact_path=name, dst_path=str(scratch)
-        )
-    )
+    address, folder = f"runs:/{run_id}/{name}", str(scratch)
+    return Path(mlflow.artifacts.download_artifacts(address, dst_path=folder))
 
 
 def find_run(run_id: str) -> LoggedRun | None:
@@ -244,14 +244,12 @@ def _read_run(logged: LoggedRun) -> EvaluatedRun:
 
 
 def _read_answers(run_id: str) -> pd.DataFrame:
-    """The table that `Run.log_table` logged: CSV, of many photos Parquet."""
-    listed = {item.path for item in mlflow.MlflowClient().list_artifacts(run_id)}
-    kind = ".parquet" if f"{_ANSWERS}.parquet" in listed else ".csv"
+    """The table that `Run.log_table` logged."""
     with tempfile.TemporaryDirectory() as folder:
-        path = mlflow.artifacts.download_artifacts(
-            run_id=run_id, artifact_path=f"{_ANSWERS}{kind}", dst_path=folder
-        )
-        if kind == ".parquet":
+        path = _fetch_first(run_id, (f"{_ANSWERS}.csv", f"{_ANSWERS}.parquet"), Path(folder))
+        if path is None:
+            raise ValueError("the run logged none")
+        if path.suffix == ".parquet":
             return pd.read_parquet(path, columns=list(_ANSWER_COLUMNS))
         # A landmark may be called "NA" or "None"; an empty label is a photo of no landmark.
         return pd.read_csv(
