@@ -126,12 +126,12 @@ def test_a_run_whose_answers_are_gone_is_left_out() -> None:
 
 
 def test_answers_to_many_photos_come_back_from_parquet() -> None:
-    logged = make_run("many", CORRECT * 2501)
-    run_id = log_run("many", logged)
+    logged = make_run("large", CORRECT * 2501)
+    run_id = log_run("large", logged)
     Path(mlflow.get_run(run_id).info.artifact_uri, "test_answers.csv").unlink()
     with mlflow.start_run(run_id=run_id):
         tracking.Run(run_id).log_table(logged.answers, "test_answers")
-    (run,) = read_evaluated_runs("many").runs
+    (run,) = read_evaluated_runs("large").runs
     pd.testing.assert_frame_equal(run.answers, logged.answers, check_dtype=False)
 
 
