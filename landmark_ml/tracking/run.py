@@ -163,15 +163,16 @@ class Run:
 
 
 def page_of(run_id: str, experiment_id: str, ui: str = "") -> str:
-    """Address of a run's page in the MLflow UI, without a password.
+    """Address of a run's page in the MLflow UI, without a password; of all runs for an empty id.
 
     ui: address of the UI; empty: the tracking server's, or where `make ui` shows a database.
     """
     tracking = mlflow.get_tracking_uri()
     local = f"http://{UiConfig.host}:{UiConfig.port}"
     server = without_users(ui or (tracking if tracking.startswith("http") else local)).rstrip("/")
+    path = "/".join(filter(None, ["experiments", experiment_id, "runs", run_id]))
     # Without the type, MLflow opens its view for language models, which hides figures.
-    return f"{server}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
+    return f"{server}/#/{path}?workflowType=machine_learning"
 
 
 def connect() -> None:

@@ -322,3 +322,4 @@ def test_the_page_of_a_run_is_named_without_a_password(
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: store)
     page = f"{server}/#/experiments/3/runs/abc?workflowType=machine_learning"
     assert tracking.page_of("abc", "3", ui) == page
+    assert tracking.page_of("", "3", ui) == page.replace("/abc", "")
