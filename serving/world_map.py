@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from landmark_ml.figures.html import render
 
-_HEIGHT = 0.45
-"""Of a map whose width is 1."""
+_HEIGHT, _MOST_NAMED = 0.45, 60
+"""Of a map whose width is 1; pins that may have a name, the first ones."""
 
 
 class Pin(NamedTuple):
@@ -40,7 +40,7 @@ def world_map(pins: Sequence[Pin], label: str, narrowest: float = 60.0) -> str:
     # What a name may not cover, each from one x to another at one y.
     taken = [(x, x, y) for _, x, y in points]
     named = set()
-    for pin, x, y in points:
+    for pin, x, y in points[:_MOST_NAMED]:
         start, end = x + size / 2, x + size * (1 + 0.6 * len(pin.name))
         if end < left + width and not any(
             start < high + size / 2 and low - size / 2 < end and abs(y - at) < size

@@ -101,13 +101,17 @@ class _Pages:
 
     def __init__(self, folder: Path, root: Path, result: TagResult, min_confidence: float) -> None:
         self._folder, self._result, self._min_confidence = folder, result, min_confidence
-        self._library = printable(Path(root.resolve().name or root))
         self._originals = originals_address(root, folder / PAGES)
         self.written: set[str] = set()
-        self._script = resources.files("landmark_ml").joinpath("templates/gallery.js").read_text()
-        digest = hashlib.sha256(self._script.encode()).digest()
-        # Nothing but this very script may run in a page.
-        self._allowed = f"'sha256-{base64.b64encode(digest).decode()}'"
+        script = resources.files("landmark_ml").joinpath("templates/gallery.js").read_text()
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        self._shared: dict[str, Any] = {
+            "library": printable(Path(root.resolve().name or root)),
+            "model": result.model,
+            "script": script,
+            # Nothing but this very script may run in a page.
+            "allowed": f"'sha256-{digest}'",
+        }
 
     def write_album(self, entry: Entry, index: PhotoIndex) -> None:
         """Write the pages of an album: the albums within it on a map, then its photos."""
@@ -137,38 +141,33 @@ class _Pages:
                 make_card(*photo, self._originals, self._min_confidence)
                 for photo in islice(photos, PHOTOS_ON_A_PAGE)
             ]
-            above = dict.fromkeys(
-                ("note", "outer", "tiles", "map", "place", "position", "tags"), ""
-            )
-            values = {**above, "own": own, "total": own, **head}
-            values |= {"number": number, "names": names, "cards": cards}
+            values = {"own": own, "number": number, "names": names, "cards": cards, **head}
             self._write(f"{PAGES}/{name}", "gallery_album.html", **values)
             self.written.add(name)
 
     def write_index(self, index: PhotoIndex) -> None:
         """Write the first page: countries with their albums, last what is in no country."""
         top = sorted(entry for entry in index.entries.values() if not around(entry.album))
-        sections: list[dict[str, Any]] = [
-            {
-                "name": entry.album.country,
-                "href": f"{PAGES}/{page_name(entry.album)}",
-                "anchor": f"country-{number}",
-                "entries": [entry],
-            }
-            for number, entry in enumerate((entry for entry in top if entry.album.country), 1)
+        groups = [
+            (entry.album.country, f"{PAGES}/{page_name(entry.album)}", [entry])
+            for entry in top
+            if entry.album.country
         ]
         if elsewhere := [entry for entry in top if not entry.album.country]:
-            sections.append(
-                {"name": "Elsewhere", "href": "", "anchor": "elsewhere", "entries": elsewhere}
-            )
-        for section in sections:
-            entries = section["entries"]
-            section["photos"] = sum(entry.photos for entry in entries)
-            section["tiles"] = [
-                _tile(inner, thumbnails=THUMBNAILS, pages=f"{PAGES}/")
-                for entry in entries
-                for inner in entry.all_within()
-            ]
+            groups.append(("Elsewhere", "", elsewhere))
+        sections = [
+            {
+                "name": name,
+                "href": href,
+                "photos": sum(entry.photos for entry in entries),
+                "tiles": [
+                    _tile(inner, thumbnails=THUMBNAILS, pages=f"{PAGES}/")
+                    for entry in entries
+                    for inner in entry.all_within()
+                ],
+            }
+            for name, href, entries in groups
+        ]
         self._write(
             INDEX,
             "gallery_index.html",
@@ -184,14 +183,7 @@ class _Pages:
         )
 
     def _write(self, name: str, template: str, **values: Any) -> None:
-        page = render(
-            template,
-            library=self._library,
-            model=self._result.model,
-            script=self._script,
-            allowed=self._allowed,
-            **values,
-        )
+        page = render(template, **self._shared, **values)
         with file_of_out(self._folder / name, flush=False) as path:
             path.write_text(page, encoding="utf-8")
 
