@@ -85,12 +85,13 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
             empty = [name for name, number in fold.class_counts(split).items() if not number]
             if empty and split == "train":
                 raise ValueError(
-                    f"no training photos are left of {', '.join(empty)}: every one is unreadable,"
-                    " conflicting or also in val or test; add photos or remove the class"
+                    f"no training photos are left of {listed(empty)}: every one is unreadable,"
+                    " conflicting or also in val or test; add photos, remove the class or raise"
+                    " min_photos"
                 )
             if empty:
                 message = "no %s photos, so trained and not measured: %s"
-                logger.warning(message, split, ", ".join(empty))
+                logger.warning(message, split, listed(empty))
     first = folds[0]
     counts = ", ".join(f"{len(first.split(split)):,} {split}" for split in SPLITS)
     logger.info("%s: %s, %s photos", name, counted(len(classes), "landmark"), counts)

@@ -78,7 +78,8 @@ def read_photos(
             return _read_photos(files, scans, threads or usable_cpus())
     except sqlite3.Error as error:
         raise ValueError(
-            f"{path} cannot be read or written ({error}); free some disk space, or remove it"
+            f"{path} cannot be read or written ({error}); free some disk space, remove it,"
+            " or give another cache_dir"
         ) from error
 
 
