@@ -24,6 +24,7 @@ CONFIG = small_config(
     mixup=0.4,
     cutmix=1.0,
     ema_decay=0.9,
+    batch_parts=2,
 )
 
 

@@ -184,7 +184,11 @@ class Compute:
 
     def pin(self, tensor: Tensor) -> Tensor:
         """Tensor in memory from which a GPU fetches it while it computes."""
-        return tensor.pin_memory() if self.device.type == "cuda" and tensor.is_cpu else tensor
+        if self.device.type != "cuda" or not tensor.is_cpu:
+            return tensor
+        # A thread begins on the first GPU, whichever its process uses.
+        with torch.cuda.device(self.device):
+            return tensor.pin_memory()
 
     def send(self, tensor: Tensor) -> Tensor:
         """Batch on the device; images channels last, as the weights are."""

@@ -325,7 +325,10 @@ def finetune_state(
     kind: type[torch.optim.Optimizer] = torch.optim.AdamW
     if config.optimizer == "muon":
         kind = Muon if compute.bf16 else ExactMuon
-    optimizer = kind(groups, lr=config.finetune_learning_rate)  # type: ignore[call-arg]
+    # Fused, a step in fp16 need not wait for the GPU to say whether its gradients are finite.
+    fused = kind is torch.optim.AdamW and compute.device.type == "cuda"
+    options: dict[str, Any] = {"fused": True} if fused else {}
+    optimizer = kind(groups, lr=config.finetune_learning_rate, **options)  # type: ignore[call-arg]
     if config.torch_compile:
         parallel = torch.compile(parallel)  # type: ignore[assignment]
     ema = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
