@@ -232,6 +232,7 @@ def read_rows(content: bytes, name: str) -> tuple[dict[str, Any], pa.Table]:
         facts = json.loads(content)
         photos = facts.pop("photos")
         for row in photos:
+            _ = row["sha256"], row["split"]  # a row without them is damage, not a default
             row["fingerprint"] = base64.b64decode(row.get("fingerprint", ""))
             row["path"] = os.fsencode(row.get("path", ""))
         return facts, pa.Table.from_pylist(photos, schema=_COLUMNS)
