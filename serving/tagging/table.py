@@ -26,25 +26,14 @@ from serving.tagging.library import PHOTO_SUFFIXES, Tagged
 
 PARQUET, CSV = "tags.parquet", "tags.csv"
 _TYPES = {str: pa.string(), float: pa.float64(), bool: pa.bool_(), list[str]: pa.list_(pa.string())}
-# A table keeps the order of its columns for those who read it by position.
-_FIRST = (
-    "is_landmark",
-    "level",
-    "landmark",
-    "confidence",
-    "landmark_score",
-    "latitude",
-    "longitude",
-    "location_source",
-)
-_ANSWER = {
-    item.name: _TYPES[item.type] for item in answer_fields(Prediction) if item.type in _TYPES
-}
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),
-        *((name, _ANSWER[name]) for name in _FIRST),
-        *((name, kind) for name, kind in _ANSWER.items() if name not in _FIRST),
+        *(
+            (item.name, _TYPES[item.type])
+            for item in answer_fields(Prediction)
+            if item.type in _TYPES
+        ),
         ("runners_up", pa.list_(pa.string())),
         ("error_code", pa.string()),
         ("error_reason", pa.string()),

@@ -112,8 +112,8 @@ def test_the_table_and_the_counts_tell_the_level(
         ("country", None, None),
     ]
     lines = (tmp_path / "out/tags.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[0].split(",")[:3] == ["path", "is_landmark", "level"]
-    assert lines[1].split(",")[:3] == ["a.jpg", "True", "city"]
+    assert lines[0].split(",")[:2] == ["path", "level"]
+    assert lines[1].split(",")[:2] == ["a.jpg", "city"]
     assert result.areas == {"city": 2, "country": 1}
     assert result.metrics()["tag/placed_in_an_area"] == 3
     tag.print_tagging(result)
