@@ -15,10 +15,8 @@ class Script:
     """How the server behaves; statuses and cuts are used up one a request."""
 
     body: bytes = BODY
-    etag: str | None = '"v1"'
     ranges: bool = True
     content_length: bool = True
-    wrong_start: bool = False
     statuses: list[int] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
     asked: list[str | None] = field(default_factory=list)
@@ -36,15 +34,13 @@ def make_handler(script: Script) -> type[BaseHTTPRequestHandler]:
             if status != 200:
                 self.send_error(status)
                 return
-            fresh = self.headers["If-Range"] == script.etag
-            start = int(wanted[6:-1]) if wanted and fresh and script.ranges else 0
+            start = int(wanted[6:-1]) if wanted and script.ranges else 0
             if start >= len(script.body):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(script.body)}")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            start += bool(start) and script.wrong_start
             self.send_head(start)
             end = script.cuts.pop(0) if script.cuts else len(script.body)
             with contextlib.suppress(ConnectionError):
@@ -52,8 +48,6 @@ def make_handler(script: Script) -> type[BaseHTTPRequestHandler]:
 
         def send_head(self, start: int) -> None:
             self.send_response(206 if start else 200)
-            if script.etag:
-                self.send_header("ETag", script.etag)
             if script.content_length:
                 self.send_header("Content-Length", str(len(script.body) - start))
             if start:

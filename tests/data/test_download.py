@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import stat
 import struct
 import threading
 import zipfile
@@ -69,56 +67,16 @@ def test_a_later_run_continues_an_earlier_one(
     server.script.cuts = [CUT]
     with monkeypatch.context() as once:
         once.setattr(downloads, "ATTEMPTS", 1)
-        with pytest.raises(DownloadError, match=r"data\.zip in 1 attempts"):
+        with pytest.raises(DownloadError, match=r"data\.zip to .*continues where it stopped"):
             download(server.url, tmp_path / "data.zip")
-    assert leftovers(tmp_path) == ["data.zip.part", "data.zip.part.etag"]
+    assert leftovers(tmp_path) == ["data.zip.part"]
     download(server.url, tmp_path / "data.zip")
     assert (tmp_path / "data.zip").read_bytes() == BODY
     assert server.script.asked[-1] == f"bytes={CUT}-"
 
 
-def test_a_file_that_changed_meanwhile_is_fetched_anew(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "data.zip.part").write_bytes(b"old" * 100)
-    (tmp_path / "data.zip.part.etag").write_text('"v0"', encoding="utf-8")
-    download(server.url, tmp_path / "data.zip")
-    assert (tmp_path / "data.zip").read_bytes() == BODY
-    assert server.script.asked == ["bytes=300-"]
-
-
-@pytest.mark.parametrize("etag", [None, 'W/"weak"'])
-def test_without_a_strong_etag_nothing_is_continued(
-    server: Server, tmp_path: Path, etag: str | None
-) -> None:
-    server.script.etag = etag
-    server.script.cuts = [CUT]
-    download(server.url, tmp_path / "data.zip")
-    assert (tmp_path / "data.zip").read_bytes() == BODY
-    assert server.script.asked == [None, None]
-
-
-@pytest.mark.parametrize("lacking", [{"ranges": False}, {"wrong_start": True}])
-def test_a_server_that_cannot_continue_starts_over(
-    server: Server, tmp_path: Path, lacking: dict[str, bool]
-) -> None:
-    for name, value in lacking.items():
-        setattr(server.script, name, value)
-    server.script.cuts = [CUT]
-    download(server.url, tmp_path / "data.zip")
-    assert (tmp_path / "data.zip").read_bytes() == BODY
-    assert leftovers(tmp_path) == ["data.zip"]
-
-
-def test_a_refused_range_starts_over(server: Server, tmp_path: Path) -> None:
-    server.script.cuts = [CUT]
-    server.script.statuses = [200, 416]
-    download(server.url, tmp_path / "data.zip")
-    assert (tmp_path / "data.zip").read_bytes() == BODY
-    assert server.script.asked == [None, f"bytes={CUT}-", None]
-
-
 def test_a_part_that_was_already_whole_is_taken(server: Server, tmp_path: Path) -> None:
     (tmp_path / "data.zip.part").write_bytes(BODY)
-    (tmp_path / "data.zip.part.etag").write_text('"v1"', encoding="utf-8")
     download(server.url, tmp_path / "data.zip")
     assert (tmp_path / "data.zip").read_bytes() == BODY
     assert server.script.asked == [f"bytes={len(BODY)}-"]
@@ -130,12 +88,20 @@ def test_an_unknown_length_is_accepted(server: Server, tmp_path: Path) -> None:
     assert (tmp_path / "data.zip").read_bytes() == BODY
 
 
+def test_a_server_that_cannot_continue_starts_over(server: Server, tmp_path: Path) -> None:
+    server.script.ranges = False
+    server.script.cuts = [CUT]
+    download(server.url, tmp_path / "data.zip")
+    assert (tmp_path / "data.zip").read_bytes() == BODY
+    assert leftovers(tmp_path) == ["data.zip"]
+
+
 def test_a_body_always_cut_short_fails_after_bounded_attempts(
     server: Server, tmp_path: Path
 ) -> None:
     server.script.ranges = False
     server.script.cuts = [1000] * 100
-    with pytest.raises(DownloadError, match=r"data\.zip in 5 attempts: .*Connection broken"):
+    with pytest.raises(DownloadError, match=r"data\.zip to .*Connection broken"):
         download(server.url, tmp_path / "data.zip")
     assert len(server.script.asked) == 5
     assert not (tmp_path / "data.zip").exists()
@@ -150,37 +116,21 @@ def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_wrong_address_fails_at_once(server: Server, tmp_path: Path, status: int) -> None:
     server.script.statuses = [status]
-    with pytest.raises(DownloadError, match=rf"{status} .*{server.url}: check the address"):
+    with pytest.raises(DownloadError, match=rf"{server.url} to .*: {status} .*check the address"):
         download(server.url, tmp_path / "data.zip")
     assert len(server.script.asked) == 1
 
 
-def test_a_disk_too_small_is_reported_before_writing(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: real._replace(free=10))
-    with pytest.raises(DownloadError, match="10 bytes free and 1,048,576 are needed"):
-        download(server.url, tmp_path / "data.zip")
-    assert leftovers(tmp_path) == []
-
-
 def test_a_failing_disk_names_file_address_and_fix(server: Server, tmp_path: Path) -> None:
     (tmp_path / "data.zip.part").mkdir()
-    with pytest.raises(DownloadError, match=rf"could not write .*part.*{server.url}.*free some"):
+    with pytest.raises(DownloadError, match=rf"download {server.url} to .*part.*free disk space"):
         download(server.url, tmp_path / "data.zip")
 
 
 def test_no_server_names_address_and_fix(tmp_path: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as http:
         url = f"http://127.0.0.1:{http.server_address[1]}/data.zip"
-    with pytest.raises(DownloadError, match=f"{url} in 5 attempts: .*check the network"):
-        download(url, tmp_path / "data.zip")
-
-
-@pytest.mark.parametrize("url", ["data.zip", "ftp://127.0.0.1/data.zip", "http://", "file:///x"])
-def test_other_addresses_are_refused(url: str, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match="is not an http or https address"):
+    with pytest.raises(DownloadError, match=f"{url} to .*check the address, the network"):
         download(url, tmp_path / "data.zip")
 
 
@@ -213,31 +163,13 @@ def test_files_and_folders_are_unpacked(tmp_path: Path) -> None:
     assert [path.name for path in folder.parent.iterdir()] == ["out"]
 
 
-@pytest.mark.parametrize(
-    "name", ["../evil.txt", "a/../../evil.txt", "/evil.txt", "C:/evil.txt", "..\\evil.txt"]
-)
-def test_paths_out_of_the_folder_are_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["../evil.txt", "a/../../evil.txt", "/evil.txt"])
+def test_nothing_is_written_outside_the_folder(tmp_path: Path, name: str) -> None:
     archive = make_zip(tmp_path / "evil.zip", {"good.txt": b"good", name: b"evil"})
-    assert_refused(archive, "points outside")
-
-
-def test_an_entry_without_a_name_is_refused(tmp_path: Path) -> None:
-    archive = make_zip(tmp_path / "odd.zip", {"a": b"photo", "named": b"photo"})
-    archive.write_bytes(archive.read_bytes().replace(b"named", bytes(5)))
-    assert_refused(archive, "has no name")
-
-
-def test_small_compressible_files_are_no_bomb(tmp_path: Path) -> None:
-    archive = make_zip(tmp_path / "zeros.zip", {"zeros": bytes(100_000)})
-    assert (unpack_zip(archive, tmp_path / "out") / "zeros").stat().st_size == 100_000
-
-
-def test_links_are_refused(tmp_path: Path) -> None:
-    link = zipfile.ZipInfo("link")
-    link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    with zipfile.ZipFile(tmp_path / "link.zip", "w") as archive:
-        archive.writestr(link, "/etc/passwd")
-    assert_refused(tmp_path / "link.zip", "'link' of .* is a link or device")
+    folder = unpack_zip(archive, tmp_path / "new" / "out")
+    found = list(tmp_path.rglob("evil.txt"))
+    assert len(found) == 1
+    assert folder in found[0].parents
 
 
 def test_a_file_that_is_also_a_folder_is_refused(tmp_path: Path) -> None:
@@ -255,16 +187,6 @@ def test_a_damaged_entry_is_refused_whatever_packed_it(tmp_path: Path, method: i
     data[200:2000] = bytes(1800)
     archive.write_bytes(data)
     assert_refused(archive, "could not be unpacked .*remove it and run again")
-
-
-def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert_refused(make_zip(tmp_path / "bomb.zip", {"zeros": bytes(3_000_000)}), "zip bomb")
-    archive = make_zip(tmp_path / "bomb.zip", {"a": bytes(600), "b": bytes(600)})
-    with monkeypatch.context() as small:
-        small.setattr(downloads, "MAX_UNPACKED_BYTES", 1000)
-        assert_refused(archive, "2 entries of 1,200 bytes, over the limit")
-    monkeypatch.setattr(downloads, "MAX_FILES", 1)
-    assert_refused(archive, "holds 2 entries")
 
 
 def test_an_encrypted_entry_is_refused(tmp_path: Path) -> None:
