@@ -63,6 +63,8 @@ _MOST_ASKED = 10_000
 # Logits of validation photos that are held and judged in every epoch: 268 MB.
 _MOST_LOGITS = 1 << 26
 _MOST_ON_ONE_THREAD = 1 << 20
+# A teacher's answers, which are all held: 4.3 GB.
+_MOST_ANSWERS = 1 << 30
 _FEWEST_LANDMARKS = 3
 
 ViewFeatures = Callable[
@@ -208,6 +210,13 @@ def ask_teacher(
     )
     train, val = photos_of("train", dataset), photos_of("val", dataset)
     targets, outputs, count = targets_of(train, dataset), num_outputs(dataset), len(train)
+    photos = count + len(val)
+    if photos * outputs > _MOST_ANSWERS:
+        raise ValueError(
+            f"teacher {config.teacher}: its answers about {photos:,} photos and {outputs:,} outputs"
+            f" would fill {photos * outputs * 4 / 1e9:.0f} GB of memory; give fewer landmarks"
+            " (max_landmarks), or learn the labels with teacher empty"
+        )
     found = features(create_model(teaching, outputs), (*train, *val), teaching, compute)
     learned_from = [view.subset(torch.arange(count)) for view in found]
     with threads_for_head(found[0], outputs):

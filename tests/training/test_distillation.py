@@ -16,6 +16,7 @@ from experiments.recipes import distill
 from landmark_ml.config import TrainConfig
 from landmark_ml.data import Dataset, Photo
 from landmark_ml.networks.create import LandmarkNetwork, create_model
+from landmark_ml.training import phases
 from landmark_ml.training.batches import TensorBatches, num_outputs, photos_of, targets_of
 from landmark_ml.training.cache import StoredRows
 from landmark_ml.training.devices import Compute
@@ -72,6 +73,14 @@ def test_a_teacher_learns_nothing_from_validation_labels(dataset: Dataset) -> No
     assert answers is not None
     assert same is not None
     assert torch.equal(answers, same)
+
+
+def test_answers_that_would_fill_the_memory_are_refused(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phases, "_MOST_ANSWERS", 100)
+    with pytest.raises(ValueError, match=r"test_efficientnet: .* photos and 4 outputs would fill"):
+        ask_teacher(dataset, CONFIG, CPU, colours)
 
 
 def test_without_a_teacher_there_are_only_labels(dataset: Dataset) -> None:
