@@ -76,7 +76,8 @@ notebooks: $(INSTALLED) ## execute the notebooks on a few postcards, into out/no
 	@test -z "$(LANDMARKS_DATA)" || test -d "$(LANDMARKS_DATA)" \
 		|| { echo "LANDMARKS_DATA=$(LANDMARKS_DATA) is no folder; name one of photos"; exit 1; }
 	$(if $(LANDMARKS_DATA),LANDMARKS_DATA="$$(cd "$(LANDMARKS_DATA)" && pwd)" )$(BIN)/python -m nbconvert \
-		--execute --to html --output-dir out/notebooks experiments/notebooks/*.ipynb
+		--execute --to html --template html --output-dir out/notebooks \
+		--TemplateExporter.extra_template_basedirs=experiments/notebooks experiments/notebooks/*.ipynb
 
 test: $(INSTALLED) ## run the fast test suite
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,10 +25,10 @@ def cells(path: Path) -> list[dict[str, Any]]:
 
 def test_the_four_notebooks_are_there() -> None:
     assert [path.stem for path in NOTEBOOKS] == [
-        "best_model_in_an_app",
-        "cnn_from_scratch",
-        "explore_and_preprocess",
-        "transfer_learning",
+        "1_explore_and_preprocess",
+        "2_cnn_from_scratch",
+        "3_transfer_learning",
+        "4_best_model_in_an_app",
     ]
 
 
@@ -42,7 +43,7 @@ def test_notebooks_keep_no_outputs(path: Path) -> None:
 def test_a_notebook_tells_a_short_story(path: Path) -> None:
     texts = [cell for cell in cells(path) if cell["cell_type"] == "markdown"]
     code = [line for cell in cells(path) if cell["cell_type"] == "code" for line in cell["source"]]
-    assert cells(path)[0]["source"][0].startswith("# ")
+    assert cells(path)[0]["source"][0].startswith(f"# {path.stem[0]}. ")
     assert len(texts) >= 4
     assert len(code) <= MOST_CODE_LINES
 
@@ -51,9 +52,10 @@ def test_a_notebook_tells_a_short_story(path: Path) -> None:
 def test_a_notebook_runs_from_anywhere_and_leaves_nothing_behind(tmp_path: Path) -> None:
     pytest.importorskip("nbconvert", reason="pip install -e '.[notebooks]'")
     # They all open the same sandbox; `make notebooks` executes every one.
-    path = ROOT / "experiments/notebooks/explore_and_preprocess.ipynb"
+    path = ROOT / "experiments/notebooks/1_explore_and_preprocess.ipynb"
     before = sorted(path.parent.iterdir())
     command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "html"]
+    command += ["--template", "html", f"--TemplateExporter.extra_template_basedirs={path.parent}"]
     done = subprocess.run(  # noqa: S603 - our own interpreter
         [*command, "--output-dir", str(tmp_path), str(path)],
         cwd=tmp_path,
@@ -64,4 +66,9 @@ def test_a_notebook_runs_from_anywhere_and_leaves_nothing_behind(tmp_path: Path)
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert [item.name for item in tmp_path.iterdir()] == [f"{path.stem}.html"]
+    page = (tmp_path / f"{path.stem}.html").read_text(encoding="utf-8")
+    assert not re.findall(
+        r'<script[^>]* src=|(?:src|href)="https?:|"application/vnd.jupyter.stderr"', page
+    )
+    assert 'href="2_cnn_from_scratch.html"' in page
     assert sorted(path.parent.iterdir()) == before
