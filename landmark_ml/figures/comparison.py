@@ -13,12 +13,12 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from landmark_ml.console import counted
+from landmark_ml.figures.results import Answer, mistake_tile
 from landmark_ml.figures.style import (
     BLUE,
     GREEN,
     GREY,
     INK,
-    MUTED,
     ORANGE,
     PAPER,
     ROW_HEIGHT,
@@ -27,7 +27,6 @@ from landmark_ml.figures.style import (
     VERMILION,
     add_legend,
     in_rows,
-    load_thumbnail,
     name_ticks,
     new_figure,
     say,
@@ -40,7 +39,6 @@ from landmark_ml.figures.style import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from landmark_ml.figures.results import Answer
 
 COSTS = {"ms_per_photo": ("latency", "latency (ms)"), "artifact_mb": ("size", "artifact (MB)")}
 """Column of the table, its name in the title and on the axis."""
@@ -195,16 +193,8 @@ def photos_of_one(mistakes: Sequence[Answer], right: str, wrong: str) -> Figure:
     Of more than `MOST_PHOTOS` those are shown on which it was most confident.
     """
     ordered = sorted(mistakes, key=lambda mistake: -mistake.confidence)[:MOST_PHOTOS]
-    tiles = [
-        load_thumbnail(
-            one.path,
-            (one.path.name, MUTED),
-            (f"is {one.label}", BLUE),
-            (f"said {one.confidence:.0%} {one.said}", VERMILION),
-        )
-        for one in ordered
-    ]
-    note = f"Blue: what the photo shows. Orange: what {wrong} says."
+    tiles = [mistake_tile(one) for one in ordered]
+    note = f"Orange: what {wrong} says. Blue: what the photo shows."
     if len(ordered) < len(mistakes):
         note += f" Shown: the {len(ordered)} on which {wrong} is most confident."
     return thumbnail_grid(

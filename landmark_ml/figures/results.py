@@ -31,6 +31,7 @@ from landmark_ml.figures.style import (
     SMALL_SIZE,
     TEXT_SIZE,
     VERMILION,
+    Thumbnail,
     in_rows,
     label_lines,
     load_thumbnail,
@@ -519,15 +520,7 @@ def answer_gallery(answers: Sequence[Answer], *, seed: int) -> Figure:
 def worst_mistakes(mistakes: Sequence[Answer], *, photos: int) -> Figure:
     """The most confident answers with a wrong landmark; `photos` is how many were judged."""
     worst = sorted(mistakes, key=lambda mistake: -mistake.confidence)[:MOST_MISTAKES]
-    tiles = [
-        load_thumbnail(
-            mistake.path,
-            (mistake.path.name, MUTED),
-            (f"said {mistake.confidence:.0%} {mistake.said}", VERMILION),
-            (f"is {mistake.label or NONE}", BLUE),
-        )
-        for mistake in worst
-    ]
+    tiles = [mistake_tile(mistake) for mistake in worst]
     noun = "wrong landmark" if len(mistakes) == 1 else "wrong landmarks"
     first = f"The {len(worst)} most confident of " if len(worst) < len(mistakes) else ""
     note = "Orange: the answer and its confidence. Blue: what the photo shows."
@@ -536,4 +529,14 @@ def worst_mistakes(mistakes: Sequence[Answer], *, photos: int) -> Figure:
         title=f"{first}{len(mistakes) or 'No'} {noun} on {photos:,} photos",
         caption=note if mistakes else "",
         empty="no photo was taken for a landmark that it does not show",
+    )
+
+
+def mistake_tile(mistake: Answer) -> Thumbnail:
+    """A photo below its name, what was said of it and what it shows."""
+    return load_thumbnail(
+        mistake.path,
+        (mistake.path.name, MUTED),
+        (f"said {mistake.confidence:.0%} {mistake.said}", VERMILION),
+        (f"is {mistake.label or NONE}", BLUE),
     )

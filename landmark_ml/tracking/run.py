@@ -127,12 +127,10 @@ class Run:
 
     def log_table(self, table: pd.DataFrame, name: str) -> None:
         """Log a table as `<name>.csv`, one of more than 10,000 rows as `<name>.parquet`."""
-        if len(table) <= MOST_CSV_ROWS:
-            mlflow.log_text(table.to_csv(index=False), f"{name}.csv")
-            return
+        is_long = len(table) > MOST_CSV_ROWS
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, f"{name}.parquet")
-            table.to_parquet(path, index=False)
+            path = Path(folder, f"{name}.{'parquet' if is_long else 'csv'}")
+            (table.to_parquet if is_long else table.to_csv)(path, index=False)
             mlflow.log_artifact(str(path))
 
     def log_text(self, text: str, path: str) -> None:
