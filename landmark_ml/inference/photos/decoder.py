@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import logging
 import math
-import os
 import re
 import stat
 import warnings
@@ -151,9 +150,8 @@ def read_photo(source: bytes | Path, limits: PhotoLimits = DEFAULT_LIMITS) -> by
     opened.
     """
     if isinstance(source, Path):
-        with _open_file(source) as file:
-            check_bytes(os.fstat(file.fileno()).st_size, limits)
-            source = _read(file, limits.max_bytes + 1)
+        check_bytes(source.stat().st_size, limits)
+        source = read_at_most(source, limits.max_bytes + 1)
     check_bytes(len(source), limits)
     if not source:
         raise PhotoError("empty", "the photo has no bytes: upload or copy it again")
@@ -172,29 +170,13 @@ def read_at_most(path: Path, most: int) -> bytes:
 
     Raises PhotoError when it is a pipe or a device, OSError when it cannot be opened.
     """
-    with _open_file(path) as file:
-        return _read(file, most)
-
-
-def _open_file(path: Path) -> io.BufferedReader:
-    def opener(path: str, flags: int) -> int:
-        # Opening a pipe would wait for a writer.
-        return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-    file = open(path, "rb", opener=opener)  # noqa: SIM115 - the caller closes it
-    # Asked of the open file: the one at this path may be replaced at any time.
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
+    state = path.stat()
+    # Opening a pipe would wait for a writer.
+    if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
         raise PhotoError("not_an_image", "is a pipe or a device, not a file: leave it out")
-    return file
-
-
-def _read(file: io.BufferedReader, most: int) -> bytes:
-    # `read(most)` would allocate that much for every photo. One byte over the size shows that the
-    # file has grown.
-    size = os.fstat(file.fileno()).st_size
-    data = file.read(min(size + 1, most))
-    return data if len(data) <= size else data + file.read(most - len(data))
+    with path.open("rb") as file:
+        # `read(most)` would allocate that much for every photo.
+        return file.read(min(state.st_size + 1, most))
 
 
 def _open(data: bytes, limits: PhotoLimits) -> ImageFile.ImageFile:

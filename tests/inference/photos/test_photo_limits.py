@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import stat
 import struct
 import subprocess
 import sys
@@ -22,7 +21,6 @@ from landmark_ml.inference.photos import (
     PhotoLimits,
     decode_photo,
     headers,
-    read_at_most,
     read_location,
 )
 from landmark_ml.inference.photos.avif import avif_contents
@@ -349,19 +347,6 @@ def test_byte_limit_is_checked_before_reading(tmp_path: Path) -> None:
         decode_photo(bytes(11), limits=PhotoLimits(max_bytes=10))
 
 
-def test_a_file_that_grows_while_it_is_read_is_read_whole_up_to_the_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "growing.png"
-    Image.new("RGB", (30, 20), "red").save(path)
-    before = list(path.stat())
-    before[stat.ST_SIZE] = 10
-    monkeypatch.setattr(Path, "stat", lambda _: os.stat_result(before))
-    assert decode_photo(path).size == (30, 20)
-    with pytest.raises(PhotoError, match="over the limit of 20:"):
-        decode_photo(path, limits=PhotoLimits(max_bytes=20))
-
-
 def test_an_endless_device_is_refused_instead_of_read() -> None:
     device = Path("/dev/zero")
     if not device.exists():
@@ -379,22 +364,6 @@ def test_a_pipe_among_photos_is_refused_instead_of_waited_for(tmp_path: Path) ->
         decode_photo(pipe)
     assert refused.value.code == "not_an_image"
     assert "pipe" in refused.value.reason
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
-def test_a_photo_that_becomes_a_pipe_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    photo = tmp_path / "photo.jpg"
-    photo.write_bytes(encoded("JPEG"))
-    before = photo.stat()
-    photo.unlink()
-    os.mkfifo(photo)
-    # Whoever asks about the path is told of the file that was there.
-    monkeypatch.setattr(Path, "stat", lambda *_, **__: before)
-    for read in (decode_photo, lambda path: read_at_most(path, 10)):
-        with pytest.raises(PhotoError, match="pipe"):
-            read(photo)
 
 
 def test_damaged_tags_fill_no_log(tmp_path: Path) -> None:
