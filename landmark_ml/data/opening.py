@@ -157,8 +157,9 @@ def find_root(config: DataConfig) -> tuple[str, Path]:
     """
     data, cache_dir = config.data, user_path(config.cache_dir).resolve()
     if data == "postcards":
-        # The folder is named by a hash of the drawing code, so changed code draws a new one.
-        code = sorted(Path(postcards.__file__).parent.glob("*.py"))
+        # The folder is named by a hash of the drawing code and its sheets: changed, it draws anew.
+        drawing = Path(postcards.__file__).parent
+        code = sorted([*drawing.glob("*.py"), *drawing.glob("sheets/*.webp")])
         digest = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()[:8]
         return data, postcards.write_postcards(cache_dir / f"postcards-{digest}")
     if data == "udacity50":

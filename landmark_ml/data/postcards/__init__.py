@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from landmark_ml.console import Bar, counted
-from landmark_ml.data.postcards.drawing import LANDMARKS, draw_postcard
-from landmark_ml.data.postcards.pen import pick
+from landmark_ml.data.postcards.drawing import LANDMARKS, draw_postcard, pick
 
 __all__ = ["LANDMARKS", "draw_postcard", "write_postcards"]
 

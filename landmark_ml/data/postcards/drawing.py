@@ -2,20 +2,119 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from landmark_ml.data.postcards.landmarks import SUBJECTS
-from landmark_ml.data.postcards.ordinary import ORDINARY
-from landmark_ml.data.postcards.pen import Colour, Light, Pen, Subject, View, mix, pick
+Colour = tuple[int, int, int]
+T = TypeVar("T")
 
+SUPERSAMPLING = 2
+# Each sheet shows a subject from several sides, one above the other: a subject of height 1 is this
+# many pixels high, stands in the middle, lit from the right, with its foot this far down.
+_SHEETS = Path(__file__).parent / "sheets"
+_UNIT, _SIDE, _FOOT = 224, 280, 1.05
+
+
+class Subject(NamedTuple):
+    """Something to show: its sheet, its width in heights, the ground under it, what may be centred.
+
+    mirrors: whether its mirror image is as good.
+    """
+
+    sheet: str
+    width: float
+    grounds: tuple[str, ...]
+    focus: tuple[float, ...] = (0.0,)
+    mirrors: bool = True
+
+
+SUBJECTS = {
+    "Big Ben": Subject("big_ben", 0.5, ("plaza", "water", "grass")),
+    "Christ the Redeemer": Subject("christ_the_redeemer", 1.0, ("forest", "water"), mirrors=False),
+    "Eiffel Tower": Subject("eiffel_tower", 0.45, ("grass", "plaza", "water")),
+    "Golden Gate Bridge": Subject("golden_gate_bridge", 3.0, ("water",), (-0.8, -0.5, 0, 0.5, 0.8)),
+    "Itsukushima Torii": Subject("itsukushima_torii", 1.4, ("water", "water", "sand")),
+    "Leaning Tower of Pisa": Subject("leaning_tower_of_pisa", 0.4, ("grass", "plaza")),
+    "Parthenon": Subject("parthenon", 2.1, ("sand", "grass", "rock"), (0.0, 0.2)),
+    "Pyramids of Giza": Subject("pyramids_of_giza", 2.8, ("sand",), (-0.1, 0.4)),
+    "Statue of Liberty": Subject(
+        "statue_of_liberty", 0.55, ("water", "plaza", "grass"), mirrors=False
+    ),
+    "Stonehenge": Subject("stonehenge", 2.6, ("grass", "grass", "snow"), (-0.5, 0.0, 0.5)),
+    "Sydney Opera House": Subject("sydney_opera_house", 2.4, ("water",), (-0.2, 0.1)),
+    "Taj Mahal": Subject("taj_mahal", 2.0, ("grass", "water", "plaza")),
+}
 LANDMARKS: tuple[str, ...] = tuple(SUBJECTS)
 """The twelve landmarks that postcards show, in the order of their class folders."""
 
-SUPERSAMPLING = 2
+ORDINARY = (
+    Subject("suspension_bridge", 3.0, ("water",), (-0.6, 0.0, 0.6)),
+    Subject("church", 0.9, ("grass", "plaza", "snow")),
+    Subject("mast", 0.4, ("grass", "plaza", "rock")),
+    Subject("sailing_boats", 2.2, ("water",)),
+    Subject("courthouse", 2.0, ("plaza", "grass")),
+    Subject("domed_hall", 1.3, ("plaza", "grass", "water")),
+    Subject("lighthouse", 0.4, ("rock", "water", "grass")),
+    Subject("column", 0.4, ("plaza", "grass")),
+    Subject("boulders", 2.2, ("grass", "sand", "water", "rock")),
+    Subject("garden_gate", 1.8, ("grass", "plaza", "water")),
+    Subject("mountain", 2.4, ("forest", "grass", "water", "snow")),
+)
+"""Each looks like one of the landmarks and is none of them."""
+
+
+def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
+    """One of some options at random."""
+    return options[int(rng.integers(len(options)))]
+
+
+def mix(a: Colour, b: Colour, share: float) -> Colour:
+    """Colour between `a` (share 0) and `b` (share 1)."""
+    red, green, blue = (int(p + (q - p) * share) for p, q in zip(a, b, strict=True))
+    return red, green, blue
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """Colours of the sky and what they do to a surface; `side` is -1 for sun from the left."""
+
+    zenith: Colour
+    horizon: Colour
+    tint: tuple[float, float, float]
+    side: float
+    contrast: float
+    night: bool = False
+    flood: tuple[float, float, float] | None = None
+
+    def on(self, colour: Colour, face: float = 0.0) -> Colour:
+        """Shade a surface that faces left (-1), the camera (0) or right (1)."""
+        gain = 1.0 + self.contrast * face * self.side
+        red, green, blue = (
+            min(255, int(c * gain * t)) for c, t in zip(colour, self.tint, strict=True)
+        )
+        return red, green, blue
+
+
+class View(NamedTuple):
+    """Where a subject stands in pixels: its axis, its foot, the horizon, its height.
+
+    stretch: of its width. keystone, recede: by how much the top and one side are farther away.
+    """
+
+    x: float
+    base: float
+    horizon: float
+    scale: float
+    stretch: float
+    keystone: float
+    recede: float
 
 
 def draw_postcard(
@@ -30,21 +129,24 @@ def draw_postcard(
     ground = str(rng.choice(subject.grounds))
     light, clouds = _choose_light(rng)
     drawn = (size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING)
-    view = _frame(subject, drawn, rng)
+    view = _frame(subject, drawn, light, rng)
     picture = Image.new("RGB", size)
     _draw_sky(picture, light, clouds, rng)
     _draw_ground(picture, ground, view.horizon / SUPERSAMPLING, light, rng)
     picture = picture.resize(drawn, Image.Resampling.BILINEAR)
     _draw_distance(picture, view.horizon, light, rng)
-    pen = Pen(drawn, view, light, rng)
-    subject.draw(pen)
-    _set_into(picture, subject, pen, in_water=ground == "water")
+    layer = _stand(subject, drawn, view, light, rng)
+    if ground == "water":
+        _reflect(picture, layer, round(view.base), rng)
+    elif not light.night:
+        _shade(picture, min(subject.width, 1.2), view, light)
+    picture.paste(layer, (0, 0), layer)
     _draw_fog(picture, light, rng)
     _draw_foreground(picture, light, rng)
     return _photograph(picture.reduce(SUPERSAMPLING), rng)
 
 
-def _frame(subject: Subject, size: tuple[int, int], rng: np.random.Generator) -> View:
+def _frame(subject: Subject, size: tuple[int, int], light: Light, rng: np.random.Generator) -> View:
     """Choose where the subject stands: its size, place, horizon and perspective."""
     width, height = size
     fill = float(np.exp(rng.uniform(np.log(0.45), np.log(1.05))))
@@ -54,45 +156,65 @@ def _frame(subject: Subject, size: tuple[int, int], rng: np.random.Generator) ->
     span = subject.width * scale
     slack = max(0.1 * width, 0.42 * (width - span))
     focus = float(rng.choice(subject.focus)) if span > 0.9 * width else 0.0
-    mirrored = subject.mirrors and bool(rng.uniform() < 0.5)
-    stretch = float(rng.uniform(0.84, 1.08))
     low = max(0.5 * height, 0.94 * scale)
     base = float(rng.uniform(low, max(low + 1, 0.92 * height)))
-    eye = float(rng.uniform(0.0, 0.1))
+    side = -1 if _is_mirrored(subject, light) else 1
     return View(
-        x=width / 2 + rng.uniform(-1, 1) * slack - focus * scale * (-1 if mirrored else 1),
-        horizon=base - eye * scale,
+        x=width / 2 + rng.uniform(-1, 1) * slack - focus * scale * side,
+        base=base,
+        horizon=base - rng.uniform(0.0, 0.1) * scale,
         scale=scale,
-        eye=eye,
-        foreshortening=float(rng.normal(0, 0.14)) / max(1.0, 0.6 * subject.width),
-        keystone=float(rng.uniform(0.0, 0.22)),
-        stretch=stretch,
-        mirrored=mirrored,
-        turn=float(rng.uniform(-1, 1)),
+        stretch=float(rng.uniform(0.84, 1.08)),
+        keystone=float(rng.uniform(0.0, 0.2)),
+        recede=float(rng.normal(0, 0.07)),
     )
 
 
-def _set_into(picture: Image.Image, subject: Subject, pen: Pen, *, in_water: bool) -> None:
-    """Set the drawn subject into the picture, with its reflection in water or shadow on land."""
-    extent = pen.layer.getbbox()
-    if extent is None:
-        return
-    view, light, base = pen.view, pen.light, round(pen.view.base)
-    if in_water and 0 < base < picture.height:
-        _reflect(picture, pen.layer, base, pen.rng)
-    elif not light.night:
-        reach = view.scale * min(subject.width, 1.2) * 0.5
-        x, thick = view.x - light.side * reach * 0.5, max(2.0, view.scale * 0.03)
-        shade = Image.new("L", (int(2 * reach) + 2, int(2 * thick) + 2))
-        fill = round(220 * light.contrast)
-        ImageDraw.Draw(shade).ellipse((0, 0, 2 * reach, 2 * thick), fill=fill)
-        picture.paste((24, 26, 30), (round(x - reach), round(view.base - thick)), shade)
-    cut = pen.layer.crop(extent)
-    picture.paste(cut, extent[:2], cut)
+def _is_mirrored(subject: Subject, light: Light) -> bool:
+    return subject.mirrors and light.side < 0
+
+
+@functools.cache
+def _views(sheet: str) -> list[Image.Image]:
+    with Image.open(_SHEETS / f"{sheet}.webp") as strip:
+        tops = range(0, strip.height, _SIDE)
+        return [strip.crop((0, top, strip.width, top + _SIDE)) for top in tops]
+
+
+def _stand(
+    subject: Subject, size: tuple[int, int], view: View, light: Light, rng: np.random.Generator
+) -> Image.Image:
+    """The subject alone, from one of its sides and in its light, on a transparent picture."""
+    shown = pick(rng, _views(subject.sheet))
+    if _is_mirrored(subject, light):
+        shown = ImageOps.mirror(shown)
+    wide, tall = shown.size
+    zoom, top, side = view.scale / _UNIT, view.keystone * wide / 2, abs(view.recede) * tall
+    left, right = (side, 0.0) if view.recede < 0 else (0.0, side)
+    # Corners outside of the sheet bring that part of it nearer to the middle.
+    corners = (-top, -left, 0, tall + left / 4, wide, tall + right / 4, wide + top, -right)
+    shape = round(wide * zoom * view.stretch), round(tall * zoom)
+    placed = shown.transform(shape, Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
+    gains = light.flood or light.tint
+    levels = [min(255, int(level * gain)) for gain in gains for level in range(256)]
+    placed = placed.point([*levels, *range(256)])
+    layer = Image.new("RGBA", size)
+    layer.paste(placed, (round(view.x - shape[0] / 2), round(view.base - _FOOT * view.scale)))
+    return layer
+
+
+def _shade(picture: Image.Image, width: float, view: View, light: Light) -> None:
+    """Lay the shadow of something this many heights wide on the ground."""
+    reach, thick = view.scale * width * 0.5, max(2.0, view.scale * 0.03)
+    shade = Image.new("L", (int(2 * reach) + 2, int(2 * thick) + 2))
+    fill = round(220 * light.contrast)
+    ImageDraw.Draw(shade).ellipse((0, 0, 2 * reach, 2 * thick), fill=fill)
+    x = view.x - light.side * reach * 0.5
+    picture.paste((24, 26, 30), (round(x - reach), round(view.base - thick)), shade)
 
 
 def _reflect(picture: Image.Image, layer: Image.Image, base: int, rng: np.random.Generator) -> None:
-    depth = min(base, layer.height - base)
+    depth = max(0, min(base, layer.height - base))
     extent = layer.crop((0, base - depth, layer.width, base)).getbbox()
     if extent is None:
         return
