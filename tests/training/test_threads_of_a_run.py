@@ -1,10 +1,10 @@
-"""A run keeps to its threads to the end: where it reads photos again and where it is judged too."""
+"""A run keeps to its threads and precision to the end: where it reads photos and is judged too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import mlflow
 import pytest
@@ -17,13 +17,15 @@ from landmark_ml.evaluation import judge, report
 from landmark_ml.evaluation.judge import choose_photos
 from landmark_ml.evaluation.report import run_evaluation
 from landmark_ml.geo.gazetteer import Gazetteer
-from landmark_ml.registry import candidates
+from landmark_ml.inference.predictor import Metadata
+from landmark_ml.registry import candidates, register
 from landmark_ml.registry.candidates import judge_version
 from landmark_ml.training import run as training
 from landmark_ml.training.devices import ALONE, one_thread
 from landmark_ml.training.run import open_photos, run_training
 from tests.colour_artifact import log_artifact
 from tests.interrupted_runs import QUICK, write_colour_folders
+from tests.tiny_networks import processor_of
 
 THREADS = 2
 
@@ -62,20 +64,36 @@ def manifest(dataset: Dataset, tmp_path: Path) -> Path:
 # A whole training: it takes longer than the fast suite has.
 @pytest.mark.slow
 @pytest.mark.usefixtures("tracking_uri")
-def test_a_training_tests_its_model_on_its_threads(
+def test_a_training_keeps_to_its_threads_and_its_precision_to_the_end(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked = processor_of(monkeypatch, has_bf16=True)
+    loaded_on: list[object] = []
+
+    def load_served(*given: Any, **named: Any) -> Any:
+        loaded_on.append(named.get("threads", given[-1]))
+        return register.load_served(*given, **named)
+
+    monkeypatch.setattr(training, "load_served", load_served)
     config = TrainConfig(
         data=str(photos),
-        cache_dir=str(tmp_path),
+        cache_dir=str(tmp_path / "cache"),
+        device="cpu",
         threads=THREADS,
         epochs=0,
         finetune_epochs=1,
         **QUICK,
     )
-    monkeypatch.setattr(training, "load_served", stop_here)
-    with pytest.raises(ReachedError, match=f"^{THREADS}$"):
-        run_training(config)
+    result = run_training(config)
+    assert loaded_on == [THREADS]
+    folder = Path(mlflow.artifacts.download_artifacts(result.model_uri, dst_path=str(tmp_path)))
+    metadata = Metadata.read(next(folder.rglob("metadata.json")))
+    tags = mlflow.get_run(result.run_id).data.tags
+    assert (tags["precision"], metadata.precision) == ("bf16", "bf16")
+    # This processor computes both in f32.
+    assert metadata.f32_agreement == 1.0
+    # The model that was tested, for one photo and for many: network and what follows it.
+    assert [each for _, each in asked[-4:]] == ["bf16", "f32", "bf16", "f32"]
 
 
 def test_an_evaluation_asks_its_model_on_its_threads(

@@ -183,33 +183,6 @@ def test_a_study_of_something_else_is_refused(result: TuneResult, config: TuneCo
         run_tuning(replace(config, label_smoothing=0.1))
 
 
-def test_ctrl_c_leaves_the_trial_to_the_next_session(config: TuneConfig) -> None:
-    mine = replace(config, study="interrupted", trials=3, model="")
-    run_trial = TrialRunner.run
-    began = []
-
-    def interrupt(self: TrialRunner, *arguments: object) -> object:
-        began.append(1)
-        if len(began) == 2:
-            raise KeyboardInterrupt
-        return run_trial(self, *arguments)  # type: ignore[arg-type]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrialRunner, "run", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            run_tuning(mine)
-    study = load_study(mine)
-    parent = parent_of(study)
-    assert parent.info.status == "KILLED"
-    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "WAITING"]
-    assert [run.info.status for run in children_of(parent)] == ["FINISHED", "KILLED"]
-    result = run_tuning(mine)
-    assert result.counts == {"complete": 3}
-    trials = load_study(mine).trials
-    assert trials[2].params == trials[1].params
-    assert parent_of(load_study(mine)).info.run_id == parent.info.run_id
-
-
 def test_a_worker_that_was_taken_for_dead_loses_its_trial_and_goes_on(config: TuneConfig) -> None:
     mine = replace(config, study="late", trials=2, folds=1, model="")
     run_trial = TrialRunner.run
