@@ -17,18 +17,21 @@ if (tools && items.length > 1) {
     }
     found.textContent = find.value.trim() ? `${count} of ${items.length}` : "";
   };
-  find.addEventListener("input", search);
-  // A page that is opened again keeps what was typed.
-  search();
-  order?.addEventListener("change", () => {
+  const sort = () => {
     const [key, sign] = { date: ["date", 1], newest: ["date", -1], confidence: ["confidence", -1], name: ["name", 1] }[order.value];
     const value = (item) => (key === "confidence" ? Number(item.dataset[key] || 0) : item.dataset[key]);
-    const sorted = items.toSorted((one, other) => {
+    const photos = items.filter((item) => "date" in item.dataset);
+    photos.sort((one, other) => {
       const [a, b] = [value(one), value(other)];
       // What has no date comes last either way.
       if (a === b || a === "" || b === "") return (a === "") - (b === "");
       return a < b ? -sign : sign;
     });
-    sorted.forEach((item) => item.parentElement.append(item));
-  });
+    photos.forEach((item) => item.parentElement.append(item));
+  };
+  find.addEventListener("input", search);
+  order?.addEventListener("change", sort);
+  // A page that is opened again keeps what was typed and chosen.
+  search();
+  if (order) sort();
 }
