@@ -132,19 +132,12 @@ _SCHEMA_VERSION = 3
 _RECORDED = (*SPLITS, "leaked", "conflicting")
 _FACTS = b"dataset"
 """What a Parquet manifest's metadata calls all that is not a photo."""
+# A path need not be UTF-8.
 _COLUMNS = pa.schema(
-    {
-        "sha256": pa.string(),
-        "label": pa.string(),
-        "split": pa.string(),
-        "path": pa.binary(),  # a file name need not be UTF-8
-        "width": pa.int32(),
-        "height": pa.int32(),
-        "visit": pa.string(),
-        "fingerprint": pa.binary(),
-        "latitude": pa.float64(),
-        "longitude": pa.float64(),
-    }
+    [(name, pa.string()) for name in ("sha256", "label", "split", "visit")]
+    + [(name, pa.binary()) for name in ("path", "fingerprint")]
+    + [(name, pa.int32()) for name in ("width", "height")]
+    + [(name, pa.float64()) for name in ("latitude", "longitude")]
 )
 
 
@@ -191,11 +184,11 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
             photo.sha256,
             label_name(photo.label, dataset.classes),
             split,
+            photo.visit,
             relative(photo),
+            photo.fingerprint,
             photo.width,
             photo.height,
-            photo.visit,
-            photo.fingerprint,
             *(photo.position or (None, None)),
         )
         for split in _RECORDED
@@ -210,7 +203,7 @@ def write_manifest(dataset: Dataset, path: Path) -> None:
         return
     photos = [
         dict(zip(_COLUMNS.names, row, strict=True))
-        | {"fingerprint": base64.b64encode(row[7]).decode()}
+        | {"fingerprint": base64.b64encode(row[5]).decode()}
         for row in rows
     ]
     lines = ",\n".join(json.dumps(photo, ensure_ascii=False) for photo in photos)
@@ -292,8 +285,8 @@ def _rebuild(facts: dict[str, Any], rows: pa.Table, root: Path) -> Dataset:
     classes = tuple(facts["classes"])
     labels = {name: label for label, name in enumerate(classes)} | {"": NOT_A_LANDMARK}
     photos: dict[str, list[Photo]] = {split: [] for split in _RECORDED}
-    for sha256, label, split, path, width, height, visit, prints, *position in zip(
-        *(column.to_pylist() for column in rows.columns), strict=True
+    for sha256, label, split, visit, path, prints, width, height, *position in zip(
+        *(rows[name].to_pylist() for name in _COLUMNS.names), strict=True
     ):
         place = None if position[0] is None else (position[0], position[1])
         where, known = absolute(os.fsdecode(path)), (prints, visit or "", place)

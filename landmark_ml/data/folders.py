@@ -48,13 +48,17 @@ class ListedFile:
     visit: str = ""
 
 
+Listing = tuple[tuple[str, ...], list[ListedFile]]
+"""Classes in label order, and the files of the dataset."""
+
+
 def class_name(folder: str) -> str:
     """Label of a class folder: `16.Eiffel_Tower` becomes `Eiffel Tower`."""
     text = _NUMBER.sub("", unicodedata.normalize("NFC", folder))
     return text.replace("_", " ").strip() or folder
 
 
-def list_folder(root: Path) -> tuple[tuple[str, ...], list[ListedFile]]:
+def list_folder(root: Path) -> Listing:
     """List a dataset folder: `train/<class>/…` with optional test and val, or `<class>/…` alone.
 
     Returns the classes in label order and every file under them. Raises ValueError for a layout

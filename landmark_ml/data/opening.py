@@ -16,7 +16,7 @@ from landmark_ml.console import counted, listed
 from landmark_ml.data import postcards
 from landmark_ml.data.dataset import NOT_A_LANDMARK, SPLITS, Dataset
 from landmark_ml.data.download import download, unpack_zip
-from landmark_ml.data.folders import ListedFile, list_distractors, list_folder
+from landmark_ml.data.folders import Listing, list_distractors, list_folder
 from landmark_ml.data.near_duplicates import read_and_group
 from landmark_ml.data.places import place_landmarks
 from landmark_ml.data.splits import Fractions, split_again, split_photos
@@ -46,7 +46,7 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
     of data with a folder val/, which leaves nothing to assign.
     """
     name, root = find_root(config)
-    classes, files = _choose_landmarks(*_list_files(config, root), root, config)
+    classes, files = _choose_landmarks(_list_files(config, root), root, config)
     given = {file.given for file in files}
     if count > 1 and "val" in given:
         raise ValueError(f"folds is {count} and {root} brings its own val/; give folds=1")
@@ -105,7 +105,7 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
     return folds
 
 
-def _list_files(config: DataConfig, root: Path) -> tuple[tuple[str, ...], list[ListedFile]]:
+def _list_files(config: DataConfig, root: Path) -> Listing:
     """Classes and files of a dataset, photos of no landmark too."""
     if (table := user_path(config.data)).is_file():
         classes, files = list_table(table)
@@ -117,10 +117,9 @@ def _list_files(config: DataConfig, root: Path) -> tuple[tuple[str, ...], list[L
     return classes, files + list_distractors(root, given or None)
 
 
-def _choose_landmarks(
-    classes: tuple[str, ...], files: list[ListedFile], root: Path, config: DataConfig
-) -> tuple[tuple[str, ...], list[ListedFile]]:
+def _choose_landmarks(listing: Listing, root: Path, config: DataConfig) -> Listing:
     """The landmarks of `country` with `min_photos`, at most `max_landmarks`, and their files."""
+    classes, files = listing
     counts = Counter(file.label for file in files)
     chosen = [label for label in range(len(classes)) if counts[label] >= config.min_photos]
     if config.country:

@@ -47,21 +47,18 @@ def place_landmarks(
         for label, taken in positions.items():
             points = unit_vectors(taken)
             # Of the vectors, because the median of longitudes fails at 180 degrees.
-            x, y, z = middle = np.median(points, axis=0) / np.linalg.norm(np.median(points, axis=0))
+            middle = np.median(points, axis=0)
+            x, y, z = middle = middle / np.linalg.norm(middle)
             spread = chord_to_km(float(np.median(np.linalg.norm(points - middle, axis=1))))
-            latitude, longitude = (
-                float(np.degrees(np.arcsin(z))),
-                float(np.degrees(np.arctan2(y, x))),
-            )
+            position = np.degrees([np.arcsin(z), np.arctan2(y, x)]).tolist()
             name = unknown.pop(label)
-            gazetteer.add(name, Place(name, *towns.find(latitude, longitude), latitude, longitude))
+            gazetteer.add(name, Place(name, *towns.find(*position), *position))
             spreads[f"{name} ({counted(len(taken), 'photo')}, {spread:.2g} km)"] = spread
-        widest = sorted(spreads, key=spreads.__getitem__, reverse=True)
         logger.info(
             "%s not in the gazetteer: placed at the median of the photos' positions, with half of"
             " the photos within so many km: %s",
             counted(len(spreads), "landmark"),
-            listed(widest),
+            listed([text for text, _ in sorted(spreads.items(), key=lambda item: -item[1])]),
         )
     if unknown:
         logger.warning(

@@ -33,17 +33,12 @@ SCANS = "scans-1.sqlite"
 """Name of the cache. Raise its number when something else is read from a photo."""
 BATCH = 2000
 """Photos read from one write of the cache to the next."""
+# A path is as the file system spells it, which need not be UTF-8.
 _TABLE = """
-CREATE TABLE IF NOT EXISTS scans (
-    path BLOB PRIMARY KEY,  -- as the file system spells it, which need not be UTF-8
-    size INTEGER, mtime_ns INTEGER, sha256 TEXT, width INTEGER, height INTEGER, fingerprint BLOB,
-    visit TEXT, latitude REAL, longitude REAL
-)
+CREATE TABLE IF NOT EXISTS scans (path BLOB PRIMARY KEY, size, mtime_ns,
+    sha256, width, height, fingerprint, visit, latitude, longitude)
 """
-_KNOWN = """
-SELECT sha256, width, height, fingerprint, visit, latitude, longitude FROM scans
-WHERE path = ? AND size = ? AND mtime_ns = ?
-"""
+_KNOWN = "SELECT * FROM scans WHERE path = ? AND size = ? AND mtime_ns = ?"
 _REMEMBER = "INSERT OR REPLACE INTO scans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DECODED_PIXELS = 64
 """Least short side to decode a photo at, in pixels: plenty for a fingerprint."""
@@ -94,41 +89,40 @@ def _read_photos(
     ):
         for start in range(0, len(files), BATCH):
             batch = files[start : start + BATCH]
-            keys = [_key(file.path) for file in batch]
-            rows: list[Any] = [key and scans.execute(_KNOWN, key).fetchone() for key in keys]
+            rows: list[Any] = [_known(file.path, scans) for file in batch]
             unknown = [number for number, row in enumerate(rows) if row is None]
-            read = pool.map(_read_file, [batch[number].path for number in unknown])
-            for number, result in zip(unknown, read, strict=True):
-                rows[number] = result
-            new = [(keys[number], rows[number]) for number in unknown]
+            read = list(pool.map(_read_file, [batch[number].path for number in unknown]))
             with scans:
-                scans.executemany(
-                    _REMEMBER, [(*key, *row) for key, row in new if key and isinstance(row, tuple)]
-                )
+                scans.executemany(_REMEMBER, [row for row in read if isinstance(row, tuple)])
+            for number, row in zip(unknown, read, strict=True):
+                rows[number] = row
             for file, row in zip(batch, rows, strict=True):
                 if isinstance(row, UnreadablePhoto):
                     found.append(row)
                     continue
-                sha256, width, height, prints, visit, latitude, longitude = row
+                *_, visit, latitude, longitude = row
                 position = file.position or (None if latitude is None else (latitude, longitude))
-                facts = sha256, width, height, prints, file.visit or visit, position
-                found.append(Photo(file.path, file.label, *facts))
+                known = *row[3:7], file.visit or visit, position
+                found.append(Photo(file.path, file.label, *known))
             bar.update(len(batch))
     return found
 
 
-def _key(path: Path) -> tuple[bytes, int, int] | None:
-    """What a file is known by; None for a file that is not there."""
-    try:
-        state = path.stat()
-    except OSError:
-        return None
+def _known(path: Path, scans: sqlite3.Connection) -> tuple[Any, ...] | None:
+    with contextlib.suppress(OSError):
+        return scans.execute(_KNOWN, _key(path)).fetchone()  # type: ignore[no-any-return]
+    return None
+
+
+def _key(path: Path) -> tuple[bytes, int, int]:
+    state = path.stat()
     return os.fsencode(path), state.st_size, state.st_mtime_ns
 
 
 def _read_file(path: Path) -> tuple[Any, ...] | UnreadablePhoto:
-    """sha256, width, height, fingerprint, visit, latitude and longitude of a photo."""
+    """Row of a photo in the cache."""
     try:
+        key = _key(path)
         data = read_photo(path)
         picture = decode_photo(data, min_side=_DECODED_PIXELS)
     except PhotoError as error:
@@ -145,8 +139,8 @@ def _read_file(path: Path) -> tuple[Any, ...] | UnreadablePhoto:
     content = hashlib.sha256(data).hexdigest()
     captured = read_capture(data)
     visit = visit_of(*captured) if captured and captured[0] else ""
-    latitude, longitude = read_location(data) or (None, None)
-    return content, width, height, fingerprint(picture), visit, latitude, longitude
+    position = read_location(data) or (None, None)
+    return (*key, content, width, height, fingerprint(picture), visit, *position)
 
 
 def fingerprint(image: Image.Image) -> bytes:

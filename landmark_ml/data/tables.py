@@ -6,7 +6,6 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import NoReturn
 from urllib.parse import unquote
 
 import numpy as np
@@ -14,7 +13,7 @@ import pandas as pd
 
 from landmark_ml.console import counted, listed
 from landmark_ml.data.dataset import NOT_A_LANDMARK, short_hash, visit_of
-from landmark_ml.data.folders import DISTRACTORS, SPLIT_OF, ListedFile, class_name
+from landmark_ml.data.folders import DISTRACTORS, SPLIT_OF, ListedFile, Listing, class_name
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +23,7 @@ GLDV2_CATEGORIES = "train_label_to_category.csv"
 """The file that makes a folder one of Google Landmarks v2."""
 
 
-def list_table(table: Path) -> tuple[tuple[str, ...], list[ListedFile]]:
+def list_table(table: Path) -> Listing:
     """List the photos of a CSV or Parquet file: `path,label`, optionally the other `COLUMNS`.
 
     Paths are relative to the table's folder and stay in it. An empty label, or `not_landmarks`, is
@@ -55,7 +54,7 @@ def list_table(table: Path) -> tuple[tuple[str, ...], list[ListedFile]]:
     return _list_rows(rows, table)
 
 
-def list_gldv2(root: Path) -> tuple[tuple[str, ...], list[ListedFile]]:
+def list_gldv2(root: Path) -> Listing:
     """List Google Landmarks v2 as its own tools leave it; photos that are not here are left out.
 
     `train_clean.csv` (or else `train.csv`), `train_label_to_category.csv`, and photos like
@@ -84,46 +83,41 @@ def list_gldv2(root: Path) -> tuple[tuple[str, ...], list[ListedFile]]:
     return _list_rows(pd.DataFrame({"path": path, "label": label}), clean)
 
 
-def _list_rows(rows: pd.DataFrame, table: Path) -> tuple[tuple[str, ...], list[ListedFile]]:
+def _list_rows(rows: pd.DataFrame, table: Path) -> Listing:
     """List photos by rows of some of `COLUMNS`."""
 
-    def refuse(bad: pd.Series, reason: str) -> NoReturn:
-        at = int(np.flatnonzero(bad)[0])
-        raise ValueError(f"{table}, row {at + 1} of {len(rows):,}: {reason}")
+    def require(good: pd.Series, given: pd.Series, reason: str) -> None:
+        if not good.all():
+            row = int(np.flatnonzero(~good)[0])
+            what = f"{given.name} {given.iloc[row]!r} {reason}"
+            raise ValueError(f"{table}, row {row + 1} of {len(rows):,}: {what}")
 
     def texts(column: str) -> pd.Series:
-        if column not in rows.columns:
-            return pd.Series("", index=rows.index, dtype=object)
-        return rows[column].fillna("").astype(str).str.strip()
+        given = rows[column] if column in rows.columns else pd.Series("", rows.index, name=column)
+        return given.fillna("").astype(str).str.strip()
 
     def degrees(column: str, limit: int) -> pd.Series:
         given = texts(column)
         numbers = pd.to_numeric(given, errors="coerce")
-        bad = (given != "") & ~numbers.abs().le(limit)
-        if bad.any():
-            refuse(bad, f"{column} {given[bad].iloc[0]!r} is no number from -{limit} to {limit}")
+        good = numbers.abs().le(limit) | (given == "")
+        require(good, given, f"is no number from -{limit} to {limit}")
         return numbers
 
     # Tables are written on Windows too.
     written = texts("path").str.replace("\\", "/")
     root = str(table.parent.resolve())
     paths = written.map(lambda path: os.path.normpath(Path(root, path)))
-    outside = ~paths.str.startswith(root + os.sep)
-    if outside.any():
-        path = written[outside].iloc[0]
-        refuse(outside, f"path {path!r} is empty or leaves {root}; move the table above its photos")
+    inside = paths.str.startswith(root + os.sep)
+    require(inside, written, f"is empty or leaves {root}; move the table above its photos")
     splits = texts("split").str.casefold()
-    unknown = ~splits.isin(["", *SPLIT_OF])
-    if unknown.any():
-        refuse(unknown, f"split {splits[unknown].iloc[0]!r} is unknown; use train, val or test")
+    require(splits.isin(["", *SPLIT_OF]), splits, "is unknown; use train, val or test")
     splits = splits.replace(SPLIT_OF)
     if not {"val", "test"} <= set(splits):
         splits = splits.replace("train", "")
     captured = texts("captured_at").str[:19]
     times = pd.to_datetime(captured, errors="coerce", format="ISO8601")
-    bad = (captured != "") & times.isna()
-    if bad.any():
-        refuse(bad, f"captured_at {captured[bad].iloc[0]!r} is no time; write 2023-07-14T10:11:12")
+    good = times.notna() | (captured == "")
+    require(good, captured, "is no time; write 2023-07-14T10:11:12")
     visits = [
         short_hash([group]) if group else "" if pd.isna(taken) else visit_of("", taken)
         for group, taken in zip(texts("group"), times, strict=True)
