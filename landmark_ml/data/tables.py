@@ -61,26 +61,32 @@ def list_gldv2(root: Path) -> Listing:
     `train/0/1/2/012….jpg`. Landmarks are called by their category on Wikimedia Commons, with their
     number where two share it. Source: https://github.com/cvdfoundation/google-landmark.
     """
-    names = pd.read_csv(root / GLDV2_CATEGORIES, dtype=str, index_col="landmark_id")["category"]
+    clean = root / "train_clean.csv"
+    table = clean if clean.is_file() else root / "train.csv"
+    try:
+        names = pd.read_csv(root / GLDV2_CATEGORIES, dtype=str).set_index("landmark_id")["category"]
+        rows = pd.read_csv(table, dtype=str)
+        if table == clean:
+            rows = rows.assign(id=rows["images"].str.split()).explode("id")
+        rows = rows[["id", "landmark_id"]]
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(
+            f"{root} holds {GLDV2_CATEGORIES} and is not Google Landmarks v2 as its tools leave it"
+            f" ({error}); download {table.name} and that file again"
+        ) from error
     names = names.map(lambda category: class_name(unquote(category.rpartition("Category:")[2])))
     shared = names.str.casefold().duplicated(keep=False)
     names[shared] += " (" + names.index[shared] + ")"
-    if (clean := root / "train_clean.csv").is_file():
-        rows = pd.read_csv(clean, dtype=str).assign(id=lambda table: table["images"].str.split())
-        rows = rows.explode("id")
-    else:
-        clean = root / "train.csv"
-        rows = pd.read_csv(clean, dtype=str)
     folder = "train/" if (root / "train").is_dir() else ""
     here = {Path(name).stem for _, _, names in os.walk(root / folder) for name in names}
     there = rows["id"].isin(here)
     if not there.all():
-        logger.warning("%s of %s not in %s", counted(int((~there).sum()), "photo"), clean, root)
+        logger.warning("%s of %s not in %s", counted(int((~there).sum()), "photo"), table, root)
     rows = rows[there]
     ids = rows["id"].str
     path = folder + ids[0] + "/" + ids[1] + "/" + ids[2] + "/" + rows["id"] + ".jpg"
     label = rows["landmark_id"].map(names).fillna(rows["landmark_id"])
-    return _list_rows(pd.DataFrame({"path": path, "label": label}), clean)
+    return _list_rows(pd.DataFrame({"path": path, "label": label}), table)
 
 
 def _list_rows(rows: pd.DataFrame, table: Path) -> Listing:

@@ -208,3 +208,13 @@ def test_google_landmarks_v2_as_its_tools_leave_it(
         3,
     ]
     assert "1 photo of" in caplog.text
+
+
+def test_a_table_that_google_landmarks_v2_lacks_is_named(tmp_path: Path) -> None:
+    categories = tmp_path / "train_label_to_category.csv"
+    categories.write_text("landmark_id,category\n7,Mill\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"not Google Landmarks v2 .*train\.csv.*again"):
+        open_dataset(DataConfig(data=str(tmp_path)))
+    (tmp_path / "train_clean.csv").write_text("id,landmark\n1,7\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"'images'.*download train_clean\.csv"):
+        open_dataset(DataConfig(data=str(tmp_path)))
