@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from landmark_ml.config import TrainConfig
-from landmark_ml.networks.rejection import References, Rows, blocks
+from landmark_ml.networks.rejection import References, Rows, blocks, class_sums
 
 COSINE_FROM = 1_000
 """Outputs from which `head=auto` is a cosine head."""
@@ -17,6 +17,10 @@ _DIMENSIONS = 256
 _CENTRES = 2
 _SCALE = 30.0
 _MARGIN = 0.3
+# How far the centres of a landmark begin from its mean, which is 1 long.
+_APART = 0.2
+# Only directions count, and a step of the optimiser turns a longer weight less.
+_PROJECTION_LENGTH, _CENTRE_LENGTH = 6.0, 2.0
 _STEPS = 256
 
 
@@ -52,6 +56,22 @@ class CosineClassifier(nn.Module):
         centres = torch.empty(out_features, _CENTRES, _DIMENSIONS)
         self.weight = nn.Parameter(nn.init.normal_(centres, generator=generator))
 
+    @torch.no_grad()
+    def start_at(self, means: Tensor, generator: torch.Generator) -> None:
+        """Project to where the means [outputs, F] of the outputs lie, with the centres at them.
+
+        Many landmarks would need many epochs to find that from random weights. Source: Halko et
+        al., Finding structure with randomness, SIAM Review, 2011.
+        """
+        mixed = means.T @ torch.randn(len(means), _DIMENSIONS, generator=generator)
+        basis = torch.linalg.qr(means.T @ (means @ mixed)).Q
+        # Fewer features than dimensions leave random ones.
+        self.projection.weight[: basis.shape[1]] = basis.T
+        starts = functional.normalize(means @ self.projection.weight.T, dim=1)
+        apart = functional.normalize(self.weight, dim=2) * _APART
+        self.weight.copy_(_CENTRE_LENGTH * (starts[:, None] + apart))
+        self.projection.weight.mul_(_PROJECTION_LENGTH)
+
     def embed(self, features: Tensor) -> Tensor:
         """Embedding [N, 256] at unit length."""
         return functional.normalize(self.projection(features), dim=1)
@@ -83,8 +103,8 @@ Classifier = nn.Linear | CosineClassifier
 class Head(nn.Module):
     """Features float [N, F] to logits: standardised, dropped out, then a classifier.
 
-    kind: of the classifier, `linear` or `cosine`. generator: for the dropout and, by its seed, for
-    the initial weights; None takes torch's own.
+    generator: for the dropout, None takes torch's own. targets: int64 [N], where the classifier is
+    a cosine one, which starts at the mean of each output; None: it is linear.
     """
 
     mean: Tensor
@@ -96,7 +116,7 @@ class Head(nn.Module):
         num_outputs: int,
         drop_rate: float,
         generator: torch.Generator | None = None,
-        kind: str = "linear",
+        targets: Tensor | None = None,
     ) -> None:
         super().__init__()
         mean, deviation = moments(features)
@@ -105,14 +125,15 @@ class Head(nn.Module):
         self.register_buffer("scale", torch.where(deviation > 1e-6, deviation, 1.0))
         self.dropout = ByteDropout(drop_rate, generator)
         self.classifier: Classifier
-        if kind == "cosine":
-            seed = generator.initial_seed() if generator else torch.initial_seed()
-            drawn = torch.Generator().manual_seed(seed)
-            self.classifier = CosineClassifier(len(mean), num_outputs, drawn)
-        else:
+        if targets is None:
             self.classifier = nn.Linear(len(mean), num_outputs)
             nn.init.zeros_(self.classifier.weight)
             nn.init.zeros_(self.classifier.bias)
+            return
+        drawn = torch.Generator().manual_seed(0 if generator is None else generator.initial_seed())
+        self.classifier = CosineClassifier(len(mean), num_outputs, drawn)
+        means = class_sums(features, targets, num_outputs, (self.mean, self.scale))
+        self.classifier.start_at(functional.normalize(means, dim=1), drawn)
 
     def forward(self, features: Tensor) -> Tensor:
         # One pass over the features; subtracting and dividing took a quarter of a step.

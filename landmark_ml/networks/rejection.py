@@ -81,18 +81,29 @@ class References:
 
         standardised: mean and scale [F] of the features. answer: gives the logits of features.
         """
-        mean, scale = standardised
-        sums = torch.zeros(num_classes, len(mean))
-        for chosen, block in blocks(features):
-            shows = targets[chosen] < num_classes
-            sums.index_add_(0, targets[chosen][shows], block[shows].sub_(mean).div_(scale))
+        sums = class_sums(features, targets, num_classes, standardised)
         # Spread over the landmarks.
         ordered = targets.argsort(stable=True)[: int((targets < num_classes).sum())]
         most = max(1, min(MOST_REFERENCES, _MOST_LOGITS // num_classes))
         some = ordered[spread(len(ordered), most)]
         directions = _directions(answer(features[some])[:, :num_classes])
         centres = functional.normalize(sums[spread(num_classes, _MOST_CENTRES)], dim=1)
-        return cls(directions, mean, scale, centres)
+        return cls(directions, *standardised, centres)
+
+
+def class_sums(
+    features: Rows, targets: Tensor, count: int, standardised: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Sum [count, F] of the standardised features [N, F] of each class below count.
+
+    targets: int64 [N]. standardised: mean and scale [F] of the features.
+    """
+    mean, scale = standardised
+    sums = torch.zeros(count, len(mean))
+    for chosen, block in blocks(features):
+        shows = targets[chosen] < count
+        sums.index_add_(0, targets[chosen][shows], block[shows].sub_(mean).div_(scale))
+    return sums
 
 
 def signals(

@@ -175,9 +175,11 @@ def fit_head(
     order = dropped = torch.Generator().manual_seed(config.seed)
     if heads is not ON_CPU:
         dropped = torch.Generator(heads.device).manual_seed(config.seed)
-    kind = head_kind(config, outputs)
-    head = Head(inputs, outputs, config.drop_rate, dropped, kind).to(heads.device)
     targets = learned.repeat(len(features), *[1] * (learned.ndim - 1))
+    starts = None
+    if head_kind(config, outputs) == "cosine":
+        starts = targets.argmax(dim=1) if targets.ndim > 1 else targets
+    head = Head(inputs, outputs, config.drop_rate, dropped, starts).to(heads.device)
     batches = TensorBatches(inputs, targets, config.batch_size, order, compute=heads)
     val, on_epoch_end = watched or (None, None)
     phase = "head" if watched else ""

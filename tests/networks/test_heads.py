@@ -42,7 +42,8 @@ def test_the_folded_layer_gives_the_same_logits_on_raw_features() -> None:
 
 def test_a_folded_cosine_classifier_gives_the_same_logits_on_raw_features() -> None:
     features = uneven_features()
-    head, classifier = Head(features, 4, 0.0, kind="cosine").eval(), CosineClassifier(6, 4)
+    head = Head(features, 4, 0.0, targets=torch.arange(64) % 4).eval()
+    classifier = CosineClassifier(6, 4)
     head.fold_into(classifier)
     assert torch.allclose(classifier(features), head(features), atol=1e-3)
 
@@ -74,12 +75,17 @@ def test_the_margin_widens_the_angle_of_the_target_alone() -> None:
     assert classifier.with_margin(opposite, torch.tensor([1]))[0, 1] < -29.9
 
 
-def test_the_seed_decides_how_a_cosine_head_starts() -> None:
-    features = uneven_features()
+def test_a_cosine_head_starts_at_the_means_of_its_classes() -> None:
+    """As good as the nearest mean before it has learned anything; the seed decides the rest."""
+    chance = torch.Generator().manual_seed(0)
+    targets = torch.arange(3000) % 300
+    centres = torch.randn(300, 400, generator=chance)
+    features = 5 + centres[targets] + torch.randn(3000, 400, generator=chance)
     starts = [
-        Head(features, 4, 0.0, torch.Generator().manual_seed(seed), "cosine")(features)
+        Head(features, 300, 0.0, torch.Generator().manual_seed(seed), targets).logits(features)
         for seed in (0, 0, 1)
     ]
+    assert float((starts[0].argmax(dim=1) == targets).float().mean()) > 0.99
     assert torch.equal(starts[0], starts[1])
     assert not torch.equal(starts[0], starts[2])
 
