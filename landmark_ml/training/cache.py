@@ -57,6 +57,7 @@ _SMALLEST_CROP = 0.5
 # and what is still finished after Ctrl-C.
 _AHEAD = 16
 _DIGEST = 32
+_STRUCK = 64 * "-"
 _LINE = 64 + 1 + _DIGEST + 1
 
 
@@ -308,7 +309,7 @@ class RowCache:
             for file in (path, index):
                 # Made where it is not there; touched, it would get another time.
                 file.open("ab").close()
-            places = _sound_rows(path, index, wanted, size)
+            places, damaged = _sound_rows(path, index, size)
             missing = [photo for sha256, photo in wanted.items() if sha256 not in places]
             end = min(path.stat().st_size // size, index.stat().st_size // _LINE)
             # What a killed process left half written.
@@ -318,6 +319,9 @@ class RowCache:
             new = compute(missing) if missing else ()
             # Unbuffered, so that a row is in the file before the next is computed.
             with path.open("r+b", 0) as stored, index.open("r+b", 0) as listed:
+                for place in (each for each in damaged if each < end):
+                    listed.seek(place * _LINE)
+                    listed.write(_STRUCK.encode())
                 for place, (photo, row) in enumerate(zip(missing, new, strict=True), end):
                     content = row.tobytes()
                     line = f"{photo.sha256} {_digest(photo.sha256, content)}\n".encode()
@@ -337,7 +341,7 @@ class RowCache:
             os.utime(path, ns=(now, now))
             os.utime(index, ns=(now, now))
             # Stays open, so that the rows can be read even if the file is removed.
-            source = FileRows(path.open("rb", 0), shape, dtype, max(places.values()) + 1)
+            source = FileRows(path.open("rb", 0), shape, dtype, len(places))
         logger.info(
             "%s of %s computed and kept in %s (%.0f MB)",
             f"{len(missing):,}",
@@ -364,28 +368,29 @@ class RowCache:
                 logger.info("removed %s to keep %s small", path.name, self.folder)
 
 
-def _sound_rows(path: Path, index: Path, wanted: Iterable[str], size: int) -> dict[str, int]:
-    """Place of each wanted row that is there and is what its line says; warns of others."""
+def _sound_rows(path: Path, index: Path, size: int) -> tuple[dict[str, int], list[int]]:
+    """Places of the rows that are what their lines say, by photo, and those of the others."""
     lines = index.read_bytes()
     # Of two lines for a photo the later one counts.
-    listed = {lines[start : start + 64]: start for start in range(0, len(lines), _LINE)}
-    found = {sha256: listed.get(sha256.encode()) for sha256 in wanted}
-    starts = {sha256: start for sha256, start in found.items() if start is not None}
+    places = {
+        lines[start : start + 64].decode("ascii", "replace"): start // _LINE
+        for start in range(0, len(lines), _LINE)
+    }
+    places.pop(_STRUCK, None)
     count, half = divmod(len(lines), _LINE)
-    state = path.stat()
+    state, damaged = path.stat(), list[int]()
     whole = not half and state.st_size == count * size
     if whole and state.st_mtime_ns == index.stat().st_mtime_ns:
-        return {sha256: start // _LINE for sha256, start in starts.items()}
-    places = {}
+        return places, damaged
     with path.open("rb") as rows:
-        for sha256, start in Bar(starts.items(), "checking rows", unit=" rows"):
-            rows.seek(start // _LINE * size)
+        for sha256, place in Bar(list(places.items()), "checking rows", unit=" rows"):
+            rows.seek(place * size)
             digest = _digest(sha256, rows.read(size)).encode()
-            if lines[start + 65 : start + _LINE] == digest + b"\n":
-                places[sha256] = start // _LINE
-    if damaged := len(starts) - len(places):
-        logger.warning("%s is damaged: %d rows of it are computed again", path, damaged)
-    return places
+            if lines[place * _LINE + 65 : (place + 1) * _LINE] != digest + b"\n":
+                damaged.append(places.pop(sha256))
+    if damaged:
+        logger.warning("%s is damaged: %d rows of it are computed again", path, len(damaged))
+    return places, damaged
 
 
 def _digest(sha256: str, row: bytes) -> str:

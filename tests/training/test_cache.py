@@ -159,6 +159,14 @@ def test_rows_that_nobody_has_touched_are_not_read_again(store: RowCache) -> Non
     assert load(store, Decoder(), 1, 2, 3) == [1, 2, 3]
 
 
+def test_damage_is_found_by_those_who_ask_for_it_later(store: RowCache) -> None:
+    load(store, Decoder(), 1, 2)
+    rows, _ = files(store)
+    rows.write_bytes(bytes([9] * ROW) + rows.read_bytes()[ROW:])
+    for asked in ([2], [2], [1, 2]):
+        assert load(store, Decoder(), *asked) == asked
+
+
 def test_rows_of_several_views_and_of_some_photos(store: RowCache) -> None:
     views = [
         store.load(photos(*numbers), str(view), SHAPE, np.uint8, Decoder())
