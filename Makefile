@@ -47,6 +47,7 @@ data: ## show a dataset and what is wrong with it
 tune: ## search for a better training configuration
 compare: ## set the finished runs side by side in one HTML report
 evaluate: ## judge a registered model on photos it was not trained on
+teach: ## teach the champion landmarks by a few photos each: make teach photos=folder
 promote: ## judge the newest version against the champion; a better one takes over
 rollback: ## make the champion before champion again: make rollback reason='…'
 history: ## who became champion when, by whom and why

@@ -51,6 +51,11 @@ ENTRY_POINTS = {
         config.EvaluateConfig(),
         ("model", "data", "photos"),
     ),
+    "teach": EntryPoint(
+        "Teach a registered model landmarks by a few photos each, without training.",
+        config.TeachConfig(),
+        ("photos", "name", "position", "model"),
+    ),
     "promote": EntryPoint(
         "Judge challengers against the champion; the best that passes takes over.",
         config.PromoteConfig(),

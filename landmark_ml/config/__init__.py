@@ -24,6 +24,7 @@ from landmark_ml.config.models import (
     RollbackConfig,
     ServeConfig,
     TagConfig,
+    TeachConfig,
     UiConfig,
 )
 from landmark_ml.config.training import LOCAL_TO_A_WORKER, DataConfig, TrainConfig, TuneConfig
@@ -43,6 +44,7 @@ __all__ = [
     "RollbackConfig",
     "ServeConfig",
     "TagConfig",
+    "TeachConfig",
     "TrainConfig",
     "TuneConfig",
     "UiConfig",

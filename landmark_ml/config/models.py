@@ -106,6 +106,24 @@ class PromoteConfig(DataConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TeachConfig(Configuration):
+    """Which landmarks a model is taught, by which photos."""
+
+    photos: str = option("", "folder of folders named after landmarks, 1 to 50 photos in each")
+    name: str = option("", "landmark that all photos in `photos` show; empty: its folders say")
+    position: str = option("", "where it stands, in degrees, such as `48.8584,2.2945`")
+    places: str = option(
+        "", "CSV of places; empty: `places.csv` in `photos`; else the photos' own positions count"
+    )
+    model: str = option(
+        "landmarks", "model to teach: a registered one (its champion), `name/3` or `name@alias`"
+    )
+    force: bool = option(False, "teach what the model takes for a landmark it knows")
+    cache_dir: str = option(".cache", "folder of what was read from photos")
+    threads: int = option(0, "cores to use; 0: all of them")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RollbackConfig(Configuration):
     """Which model goes back to its champion before, and why."""
 

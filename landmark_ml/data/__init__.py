@@ -19,6 +19,7 @@ from landmark_ml.data.dataset import (
     parse_manifest,
     read_manifest,
     read_rows,
+    rebuild_dataset,
     split_digest,
     write_manifest,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "parse_manifest",
     "read_manifest",
     "read_rows",
+    "rebuild_dataset",
     "split_digest",
     "write_manifest",
 ]

@@ -233,6 +233,11 @@ def read_rows(content: bytes, name: str) -> tuple[dict[str, Any], pa.Table]:
         raise ValueError(f"{name} is not a manifest ({error!r})") from error
 
 
+def rebuild_dataset(content: bytes, root: Path) -> Dataset:
+    """The dataset that a manifest's content records; its photos need not be there."""
+    return _rebuild(*read_rows(content, MANIFEST), root)
+
+
 def read_manifest(path: Path, root: Path, *, verify: bool = False, threads: int = 0) -> Dataset:
     """Rebuild the dataset a manifest records, with its photos under root.
 

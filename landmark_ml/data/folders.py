@@ -95,6 +95,23 @@ def list_folder(root: Path) -> Listing:
     return tuple(train), files
 
 
+def list_taught(root: Path, name: str = "") -> tuple[list[str], list[ListedFile]]:
+    """Names of new landmarks and the files of each: of class folders, or a name for all in root.
+
+    Raises ValueError for a root that is no folder or holds no photos where they are looked for.
+    """
+    if not root.is_dir():
+        raise ValueError(f"photos {root} is not a folder; give one that exists")
+    folders = {name: root} if name else _class_folders(root)
+    if not folders:
+        raise ValueError(
+            f"{root} holds no folders named after landmarks; add some, or give the name of the"
+            " landmark that all its photos show"
+        )
+    listed_files = [_list_class(path, label, None) for label, path in enumerate(folders.values())]
+    return list(folders), [file for files in listed_files for file in files]
+
+
 def _given_splits(root: Path) -> dict[Split, Path]:
     """The train, val and test folders of root; refuses names that are nearly those."""
     given: dict[Split, Path] = {}

@@ -48,6 +48,8 @@ from landmark_ml.networks.rejection import TAIL, Rejection
 
 logger = logging.getLogger(__name__)
 
+LOGITS, OUTPUTS, EVIDENCE = "logits", "outputs", "evidence"
+"""Inner tensors of a graph; the last, of one with attention: what speaks for the best landmark."""
 _PRECISION = 0.95
 # Values of a weight; smaller ones would save nothing.
 _SMALLEST_FP16 = 1024
@@ -235,7 +237,7 @@ def add_classifier(
             helper.make_node("LpNormalization", ["projected"], [EMBEDDING], axis=1, p=2),
             helper.make_node("Gemm", [EMBEDDING, "weight"], ["to_rows"], transB=1),
             helper.make_node("Reshape", ["to_rows", "outputs_shape"], ["to_outputs"]),
-            helper.make_node("ReduceMax", ["to_outputs", "last_axis"], ["logits"], keepdims=0),
+            helper.make_node("ReduceMax", ["to_outputs", "last_axis"], [LOGITS], keepdims=0),
         ]
         constants = {
             "projection": classifier.projection.weight.detach().cpu().numpy(),
@@ -247,7 +249,7 @@ def add_classifier(
     else:
         count, width = 1, classifier.in_features
         nodes = [
-            helper.make_node("Gemm", [FEATURES, "weight", "bias"], ["logits"], transB=1),
+            helper.make_node("Gemm", [FEATURES, "weight", "bias"], [LOGITS], transB=1),
             helper.make_node("LpNormalization", [FEATURES], [EMBEDDING], axis=1, p=2),
         ]
         constants = {
@@ -255,9 +257,9 @@ def add_classifier(
             "bias": classifier.bias.detach().cpu().numpy(),
         }
     nodes += [
-        helper.make_node("Div", ["logits", "temperature"], ["scaled"]),
-        helper.make_node("Softmax", ["scaled"], ["outputs"], axis=1),
-        helper.make_node("Slice", ["outputs", "first", "last", "axis"], [PROBABILITIES]),
+        helper.make_node("Div", [LOGITS, "temperature"], ["scaled"]),
+        helper.make_node("Softmax", ["scaled"], [OUTPUTS], axis=1),
+        helper.make_node("Slice", [OUTPUTS, "first", "last", "axis"], [PROBABILITIES]),
     ]
     constants |= {
         "temperature": np.array(calibration.temperature, dtype=np.float32),
@@ -293,7 +295,7 @@ def _add_score(graph: onnx.ModelProto, rejection: Rejection) -> None:
     def add(kind: str, inputs: str, output: str, **attributes: Any) -> None:
         nodes.append(helper.make_node(kind, inputs.split(), [output], **attributes))
 
-    add("LogSoftmax", "logits", "log_outputs", axis=1)
+    add("LogSoftmax", LOGITS, "log_outputs", axis=1)
     add("Slice", "log_outputs first last axis", "log_probabilities")
     add("ReduceMax", "log_probabilities axis", "log_probability", keepdims=1)
     ranked = ["weighed"]
@@ -346,7 +348,7 @@ def _add_attention(graph: onnx.ModelProto, classifier: Classifier) -> None:
         "row_shape": np.array([0, 1, classifier.in_features], dtype=np.int64),
         "places_shape": np.array([0, 0, -1], dtype=np.int64),
     }
-    answers, evidence = ("to_rows", "evidence_embedded") if cosine else ("logits", "evidence")
+    answers, evidence = ("to_rows", "evidence_embedded") if cosine else (LOGITS, EVIDENCE)
     graph.graph.node.extend(
         [
             helper.make_node("Slice", [answers, "first", "last_row", "axis"], ["landmark_rows"]),
@@ -356,11 +358,9 @@ def _add_attention(graph: onnx.ModelProto, classifier: Classifier) -> None:
             helper.make_node("Sub", ["best_weight", "weight_mean"], [evidence]),
             *(
                 # From the embedding back to the features that speak for it.
-                [helper.make_node("MatMul", [evidence, "projection"], ["evidence"])]
-                if cosine
-                else []
+                [helper.make_node("MatMul", [evidence, "projection"], [EVIDENCE])] if cosine else []
             ),
-            helper.make_node("Reshape", ["evidence", "row_shape"], ["evidence_row"]),
+            helper.make_node("Reshape", [EVIDENCE, "row_shape"], ["evidence_row"]),
             helper.make_node("Reshape", [FEATURE_MAPS, "places_shape"], ["places"]),
             helper.make_node("MatMul", ["evidence_row", "places"], ["attention_row"]),
             helper.make_node("Shape", [FEATURE_MAPS], ["map_shape"], start=2),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from landmark_ml.config import TrainConfig
+
+if TYPE_CHECKING:
+    from landmark_ml.networks.teaching import Teaching
 
 Floats = NDArray[np.float32]
 
@@ -146,13 +149,14 @@ class LeftOut:
 
     known: of landmarks that it learned. unseen: of landmarks that were left out of its training.
     everyday: of no landmark. references: what the served network compares photos with; None: the
-    signals are those of the logits alone.
+    signals are those of the logits alone. teaching: what it needs to be taught landmarks, or None.
     """
 
     known: Tensor
     unseen: Tensor
     everyday: Tensor
     references: References | None = None
+    teaching: Teaching | None = None
 
     @classmethod
     def of_validation(cls, logits: Tensor, targets: Tensor, num_classes: int) -> LeftOut:

@@ -24,6 +24,8 @@ from landmark_ml.tracking.read_runs import fetch_manifest
 
 logger = logging.getLogger(__name__)
 
+TAUGHT_FOUND = "taught_found"
+"""Tag of a taught version: how many of the photos that it was taught by are found by the others."""
 _BEST_OF_EXPERIMENT = 3
 _MOST_RUNS = 10_000
 _MOST_LISTED = 20
@@ -77,7 +79,7 @@ class Judged:
     the logged model. pickles: files in it that look like pickles. learned: test photos left out
     because it was trained on or chosen by them or near-duplicates of them, None when its run does
     not say. checks_copies: False when the run recorded no fingerprints, so that only the same bytes
-    could be found.
+    could be found. taught_found: what the tag `TAUGHT_FOUND` says, empty for a trained version.
     """
 
     version: int
@@ -89,6 +91,7 @@ class Judged:
     learned: int | None = None
     checks_copies: bool = True
     problem: str = ""
+    taught_found: str = ""
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -138,6 +141,7 @@ def judge_version(
         learned=len(dataset.test) - len(photos) if known else None,
         checks_copies=known is None or known.checks_copies,
         problem=problem,
+        taught_found=version.tags.get(TAUGHT_FOUND, ""),
     )
 
 

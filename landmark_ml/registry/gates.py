@@ -98,7 +98,7 @@ def check_gates(
         return [*gates, unseen]
     gates.append(unseen)
     if champion is not None:
-        gates += _compare(champion, comparison, limits, alpha)
+        gates += _compare(champion, comparison, limits, alpha, challenger.taught_found)
     most = limits.max_mb or _MEGABYTES + _OF_A_LANDMARK * len(challenger.predictions.classes)
     return [
         *gates,
@@ -139,9 +139,13 @@ def _none_left(judged: Judged) -> str:
 
 
 def _compare(
-    champion: Judged, comparison: Comparison | None, limits: PromoteConfig, alpha: float
+    champion: Judged,
+    comparison: Comparison | None,
+    limits: PromoteConfig,
+    alpha: float,
+    taught_found: str,
 ) -> Iterator[GateResult]:
-    """Gates that need the champion on the same photos."""
+    """Gates that need the champion on the same photos; taught_found: see `Judged`."""
     if comparison is None:
         said = champion.problem or _none_left(champion)
         measured = f"the champion cannot be judged on these photos: {said}"
@@ -153,7 +157,7 @@ def _compare(
         asked = "every landmark of the champion, or allow_removed=True"
         yield _gate("landmarks kept", limits.allow_removed, named, asked)
     if comparison.added:
-        yield from _new_landmarks(comparison, limits)
+        yield from _new_landmarks(comparison, limits, taught_found)
     now, before = comparison.challenger, comparison.champion
     shows = now.shows_landmark
     if shows.any():
@@ -215,11 +219,19 @@ def _top1(comparison: Comparison, limits: PromoteConfig, alpha: float) -> GateRe
     return _gate(name, difference.low > -margin if comparison.added else p < alpha, measured, asked)
 
 
-def _new_landmarks(comparison: Comparison, limits: PromoteConfig) -> Iterator[GateResult]:
+def _new_landmarks(
+    comparison: Comparison, limits: PromoteConfig, taught_found: str
+) -> Iterator[GateResult]:
     new, now = comparison.new, comparison.challenger
     name, asked = "new landmarks found", f"at least {limits.min_new_found:.0%} tagged right"
     if not limits.min_new_found:
         yield GateResult(name, "skipped", "min_new_found is 0", asked)
+    elif new is None and taught_found:
+        # A taught landmark has no test photos: each of its photos was looked for by the others.
+        right, asked_for = map(int, taught_found.split(" of "))
+        measured = f"{taught_found} photos that it was taught by, each by the others"
+        enough = asked_for > 0 and right >= limits.min_new_found * asked_for
+        yield _gate(name, enough, measured, asked)
     elif new is None:
         measured = (
             f"no test photo of {listed(comparison.added, 10)}; add photos of them, or pass"

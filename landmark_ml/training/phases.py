@@ -33,6 +33,14 @@ from landmark_ml.networks.create import (
 )
 from landmark_ml.networks.heads import Head, head_kind
 from landmark_ml.networks.rejection import LeftOut, References, Rows, blocks, signals, spread
+from landmark_ml.networks.teaching import (
+    Teaching,
+    embed,
+    examples,
+    find_centres,
+    fit_gates,
+    whiten,
+)
 from landmark_ml.training.batches import (
     OVERSAMPLING,
     Augmentation,
@@ -256,8 +264,10 @@ def leave_landmarks_out(
     heads = max(1, min(folds, _MOST_LEARNED // len(used)))
     of_photo = divide_photos([photos[place] for place in used.tolist()], targets, folds)
     everyday = targets == num_classes
+    basis, offset = whiten(features[0], targets, (references.mean, references.scale))
+    embeddings = torch.cat([embed(block, basis, offset) for _, block in blocks(features[0])])
 
-    def ask(fold: int) -> dict[str, Tensor]:
+    def ask(fold: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         kept = [label for label in range(num_classes) if label % folds != fold]
         position = torch.full((num_classes + 1,), -1)
         position[[*kept, num_classes]] = torch.arange(len(kept) + 1)
@@ -272,23 +282,32 @@ def leave_landmarks_out(
         rows = [view.subset(trained) for view in features]
         head, _ = fit_head(rows, told, outputs, len(kept), config, compute)
         own = head.references(rows[0], labels[trained], len(kept))
+        centres = find_centres(embeddings[trained], labels[trained], len(kept) + 1)
         known = (labels >= 0) & ~everyday & ~learns
         kinds = {"known": known, "unseen": labels < 0, "everyday": everyday & ~learns}
-        found = {}
+        found, lesson = {}, {}
         for kind, asked in kinds.items():
             chosen = asked.nonzero().flatten()
-            some = features[0].subset(chosen[spread(len(chosen), _MOST_ASKED)])
-            answers = [signals(head.logits(each), len(kept), each, own) for _, each in blocks(some)]
-            found[kind] = torch.cat(answers)
-        return found
+            chosen = chosen[spread(len(chosen), _MOST_ASKED)]
+            answers, looks = [], list[Tensor]()
+            for some, each in blocks(features[0].subset(chosen)):
+                logits, places = head.logits(each), chosen[some]
+                answers.append(signals(logits, len(kept), each, own))
+                known_as = labels[places], targets[places]
+                looks.append(examples(logits, embeddings[places], centres, *known_as))
+            found[kind], lesson[kind] = torch.cat(answers), torch.cat(looks)
+        return found, lesson
 
     side_by_side = one_thread() if heads > 1 else threads_for_head(features[0], num_classes)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool, side_by_side:
         answers = pool.map(ask, range(heads))
         asked = list(Bar(answers, "landmarks left out", heads, unit=" heads"))
+    gates, together = fit_gates([lesson for _, lesson in asked])
+    centres = find_centres(embeddings, targets, num_classes + 1)
     return LeftOut(
-        **{kind: torch.cat([each[kind] for each in asked]) for kind in asked[0]},
+        **{kind: torch.cat([found[kind] for found, _ in asked]) for kind in asked[0][0]},
         references=references,
+        teaching=Teaching(basis, offset, centres, gates, together) if len(gates) else None,
     )
 
 

@@ -154,6 +154,8 @@ def run_training(
                 folder=Path(scratch) / "artifact",
                 cache=None if config.finetune_epochs else user_path(config.cache_dir),
             )
+            if left_out.teaching:
+                left_out.teaching.write(folder, {})
             if precision == "bf16":
                 compare_precisions(folder, [photo.path for photo in dataset.landmarks("val")])
             facts = reporting.NetworkFacts.of(model, folder, rejection)
