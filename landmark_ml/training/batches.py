@@ -46,13 +46,12 @@ def targets_of(photos: Sequence[Photo], dataset: Dataset) -> Tensor:
 class TensorBatches:
     """Batches on the device of compute, of inputs that are in memory or on disk.
 
-    The next batches are read while one is trained on. inputs: [N, …]; targets: int64 [N] or
+    A GPU trains on one while the next are read. inputs: [N, …]; targets: int64 [N] or
     probabilities [N, outputs]. generator: shuffles, and drops the last uneven batch; None keeps the
     order and every photo. augment: turns the inputs and aspects [B] of a batch into training
     inputs, on the device; needs a generator. progress: share of the training done before this pass.
-    Each of compute.processes takes its part of every shuffled batch of
-    batch_size photos, or every count-th photo of those in order. Raises ValueError when a batch
-    cannot be divided evenly.
+    Each of compute.processes takes its part of every shuffled batch of batch_size photos, or every
+    count-th photo of those in order. Raises ValueError when a batch cannot be divided evenly.
     """
 
     inputs: Rows
@@ -119,11 +118,16 @@ class TensorBatches:
         return [torch.cat([each[start:][:half], each[mirrored:][:half]]) for each in batches]
 
     def _read(self, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Which photos, their inputs and their targets, read ahead by a thread."""
+        """Which photos, their inputs and their targets; for a GPU read ahead by a thread."""
 
         def read(chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             inputs, targets = self.inputs[chosen], self.targets[chosen]
             return chosen, self.compute.pin(inputs), self.compute.pin(targets)
+
+        if self.compute.device.type == "cpu":
+            # All cores compute: another thread would only take turns with them.
+            yield from map(read, batches)
+            return
 
         def send(found: Future[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
             chosen, inputs, targets = found.result()
