@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from landmark_ml.data import NOT_A_LANDMARK
-from landmark_ml.data.folders import list_folder
+from landmark_ml.data.folders import list_distractors, list_folder
 
 PLACES = "places.csv"
 
@@ -20,11 +19,9 @@ def leave_out(
     of no landmark. Returns the dataset within folder.
     """
     classes, files = list_folder(root)
-    kept = [
-        file.path
-        for file in files
-        if (everyday if file.label == NOT_A_LANDMARK else classes[file.label] not in left_out)
-    ]
+    kept = [file.path for file in files if classes[file.label] not in left_out]
+    if everyday:
+        kept += [file.path for file in list_distractors(root, None)]
     for path in [*kept, *root.glob(PLACES)]:
         link = folder / path.relative_to(root.parent)
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ _SHRINKAGE = 0.2
 # Tensors of an exported graph that the taught landmarks change.
 _REPLACED = (PROBABILITIES, LANDMARK_SCORE, EVIDENCE)
 # Share of the photos of known landmarks, and of those of no landmark, that taught ones may take
-# from heads of fewer landmarks; from the served head, which learned more, they take half of it.
+# from the heads that landmarks were left out of.
 _MOST_TAKEN = 0.01
 
 
