@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import helper, numpy_helper
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional
@@ -79,8 +79,9 @@ class Teaching:
         small = {"offset": self.offset, "gates": self.gates, "together": self.together}
         large = {"basis": self.basis.half(), "centres": self.centres.half()}
         rows = {f"{_TAUGHT}{name}": row for name, row in taught.items()}
-        path = folder / TEACHING_FILE
-        save_file({k: v.contiguous() for k, v in (small | large | rows).items()}, path)
+        # Not save_file, whose files nobody else may read: a server may be another user.
+        content = save({k: v.contiguous() for k, v in (small | large | rows).items()})
+        (folder / TEACHING_FILE).write_bytes(content)
 
     @classmethod
     def read(cls, folder: Path) -> tuple[Teaching, dict[str, Tensor]]:

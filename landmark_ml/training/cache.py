@@ -256,7 +256,7 @@ class StoredRows:
 class FileRows:
     """Rows of one shape in a file that is only appended to.
 
-    Read and not mapped: what was read does not stay in the memory of this process.
+    Mapped anew for each batch: what was read does not stay in the memory of this process.
     """
 
     file: IO[bytes]
@@ -268,10 +268,8 @@ class FileRows:
         return self.count
 
     def __getitem__(self, places: Tensor) -> Tensor:
-        rows = np.empty((len(places), *self.shape), self.dtype)
-        for row, place in zip(rows, places.tolist(), strict=True):
-            os.preadv(self.file.fileno(), [row], place * row.nbytes)
-        return torch.from_numpy(rows)
+        mapped = np.memmap(self.file, self.dtype, "r", shape=(self.count, *self.shape))
+        return torch.from_numpy(np.asarray(mapped)[places.numpy()])
 
 
 @dataclass(frozen=True)
@@ -341,7 +339,7 @@ class RowCache:
             os.utime(path, ns=(now, now))
             os.utime(index, ns=(now, now))
             # Stays open, so that the rows can be read even if the file is removed.
-            source = FileRows(path.open("rb", 0), shape, dtype, len(places))
+            source = FileRows(path.open("rb", 0), shape, dtype, end + len(missing))
         logger.info(
             "%s of %s computed and kept in %s (%.0f MB)",
             f"{len(missing):,}",
