@@ -49,6 +49,8 @@ OUTAGES = (StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
 PATIENCE_SECONDS = 120.0
 _SQLITE = "sqlite:///"
 _SQLITE_LOCK_SECONDS = 60.0
+_POSTGRESQL_PORT = 5432
+_THIS_HOST = ("localhost", "127.0.0.1", "::1")
 _SERVER_FULL = ("too many clients", "connection slots", "too many connections")
 # A worker holds the lock for about 20 ms to claim a trial. If dozens of workers ask for the lock
 # more often than this, they slow down the one that has it.
@@ -68,7 +70,7 @@ def storage_url(storage: str, tracking_uri: str) -> str:
         is_file = tracking_uri.startswith(_SQLITE)
         beside = Path(tracking_uri.removeprefix(_SQLITE)) if is_file else Path()
         return f"{_SQLITE}{beside.parent / 'studies.db'}"
-    if without_users(storage) == without_users(tracking_uri):
+    if _database(storage) == _database(tracking_uri):
         raise ValueError(
             f"storage is the database of MLflow, {without_users(storage)}; both need a table of the"
             " same name: give the study a database of its own on the same server"
@@ -176,6 +178,21 @@ def connect(url: str) -> Any:
 def reason(outage: Exception) -> str:
     """What the database said; Optuna's own message speaks of invalid data, whatever happened."""
     return str(outage.__cause__ or outage).strip().splitlines()[0]
+
+
+def _database(url: str) -> tuple[str, ...]:
+    """The database behind an address, however it is spelled: a file, or server, port and name."""
+    try:
+        parsed = sqlalchemy.engine.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return (url,)
+    kind = parsed.get_backend_name()
+    if kind == "sqlite":
+        return kind, str(Path(parsed.database or "").resolve())
+    host = (parsed.host or "localhost").lower()
+    name = parsed.database or parsed.username or ""
+    port = parsed.port or _POSTGRESQL_PORT
+    return kind, "localhost" if host in _THIS_HOST else host, str(port), name
 
 
 def open_study(config: TuneConfig, storage: BaseStorage, worker: int) -> Study:
