@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 import tempfile
 import threading
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import mlflow
 import pandas as pd
+from alembic.util import CommandError
 from filelock import FileLock
 from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.entities import LifecycleStage, RunStatus, RunTag
@@ -30,6 +32,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_RUN_NAME,
     MLFLOW_RUN_NOTE,
 )
+from sqlalchemy.exc import SQLAlchemyError
 
 from landmark_ml.config import Configuration, UiConfig, to_json, to_params, without_users
 from landmark_ml.data import (
@@ -176,8 +179,8 @@ def page_of(run_id: str, experiment_id: str, ui: str = "") -> str:
 def connect() -> None:
     """Point MLflow at the store that the environment names, by default a database in this folder.
 
-    A server is asked first. Raises ValueError when none answers within four seconds, or when it
-    wants a login.
+    A server is asked first. Raises ValueError when none answers within four seconds, when it wants
+    a login, or when the database is incomplete.
     """
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(DEFAULT_TRACKING_URI)
@@ -203,6 +206,15 @@ def connect() -> None:
         raise ValueError(
             f"no MLflow server answers at {shown_tracking_uri()}: start it, or name another in"
             " MLFLOW_TRACKING_URI"
+        ) from error
+    except (CommandError, SQLAlchemyError) as error:
+        # MLflow repeats the migration of an incomplete database and fails at tables that exist.
+        if not re.search("duplicate column|already exists|no such|expected to match", str(error)):
+            raise
+        raise ValueError(
+            f"{shown_tracking_uri()} is incomplete, as after a kill while MLflow made it"
+            f" ({str(error).splitlines()[0]}): remove it if it holds no runs yet, else restore a"
+            " backup"
         ) from error
 
 

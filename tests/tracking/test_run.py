@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -154,6 +156,23 @@ def test_first_runs_at_once_make_the_database_once_and_whole(
     assert len(made) == 2
     assert path.read_bytes() == b"whole"
     assert sorted(file.name for file in path.parent.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
+
+
+def test_a_database_that_mlflow_left_incomplete_is_named_with_the_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, before = tmp_path / "mlflow.db", mlflow.get_tracking_uri()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE metrics (step BIGINT, run_uuid VARCHAR(32))")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    mlflow.set_tracking_uri(f"sqlite:///{path}")
+    try:
+        with pytest.raises(
+            ValueError, match=r"mlflow\.db is incomplete, .*: remove it if it holds"
+        ):
+            tracking.connect()
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 class Gone:
