@@ -16,7 +16,7 @@ from landmark_ml.console import counted, listed
 from landmark_ml.data import postcards
 from landmark_ml.data.dataset import NOT_A_LANDMARK, SPLITS, Dataset
 from landmark_ml.data.download import download, unpack_zip
-from landmark_ml.data.folders import Listing, list_distractors, list_folder
+from landmark_ml.data.folders import ListedFile, Listing, list_distractors, list_folder
 from landmark_ml.data.near_duplicates import read_and_group
 from landmark_ml.data.places import place_landmarks
 from landmark_ml.data.splits import Fractions, split_again, split_photos
@@ -114,7 +114,18 @@ def _list_files(config: DataConfig, root: Path) -> Listing:
     else:
         classes, files = list_folder(root)
     given = config.not_landmarks and user_path(config.not_landmarks).resolve()
-    return classes, files + list_distractors(root, given or None)
+    # A table may list a photo twice, or what `not_landmarks/` beside it holds.
+    once: dict[tuple[Path, int], ListedFile] = {}
+    for file in [*files, *list_distractors(root, given or None)]:
+        once.setdefault((file.path, file.label), file)
+    return classes, list(once.values())
+
+
+def chosen_part(config: DataConfig) -> str:
+    """Which landmarks a config takes, such as `min_photos 5`; empty when it takes all."""
+    names = ("min_photos", "max_landmarks", "country")
+    given = [name for name in names if getattr(config, name) != getattr(DataConfig, name)]
+    return ", ".join(f"{name} {getattr(config, name)!r}" for name in given)
 
 
 def _choose_landmarks(listing: Listing, root: Path, config: DataConfig) -> Listing:
@@ -123,7 +134,7 @@ def _choose_landmarks(listing: Listing, root: Path, config: DataConfig) -> Listi
     counts = Counter(file.label for file in files)
     chosen = [label for label in range(len(classes)) if counts[label] >= config.min_photos]
     if config.country:
-        gazetteer = place_landmarks(root, classes, files, config.places)
+        gazetteer = place_landmarks(root, classes, files, config.places, quiet=True)
         places = [(label, gazetteer.find(classes[label])) for label in chosen]
         wanted = config.country.casefold()
         chosen = [
@@ -135,10 +146,10 @@ def _choose_landmarks(listing: Listing, root: Path, config: DataConfig) -> Listi
         most = sorted(chosen, key=lambda label: (-counts[label], label))
         chosen = sorted(most[: config.max_landmarks])
     if len(chosen) < 2:
+        part = f" with {part}" if (part := chosen_part(config)) else ""
         raise ValueError(
-            f"{root} has {counted(len(chosen), 'landmark')} with min_photos {config.min_photos},"
-            f" max_landmarks {config.max_landmarks} and country {config.country!r}, and at least 2"
-            f" are needed; it holds {len(classes):,}"
+            f"{root} has {counted(len(chosen), 'landmark')}{part} and at least 2 are needed; it"
+            f" holds {len(classes):,}"
         )
     if len(chosen) < len(classes):
         logger.info("%s of %s chosen", f"{len(chosen):,}", counted(len(classes), "landmark"))

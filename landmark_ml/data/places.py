@@ -26,13 +26,19 @@ def open_gazetteer(dataset: Dataset, places: str = "") -> Gazetteer:
 
 
 def place_landmarks(
-    root: Path, classes: Sequence[str], photos: Iterable[Photo | ListedFile], places: str = ""
+    root: Path,
+    classes: Sequence[str],
+    photos: Iterable[Photo | ListedFile],
+    places: str = "",
+    *,
+    quiet: bool = False,
 ) -> Gazetteer:
     """The places of classes: built-in, over them those of a CSV, and else those of the photos.
 
     places: the CSV; empty: `places.csv` in root, if there is one. A class that neither knows stands
-    at the median of its photos' positions, and what spread they have is logged. Raises
-    `GazetteerError` for a CSV that is no gazetteer, OSError for one that cannot be read.
+    at the median of its photos' positions. What spread they have and which landmarks have no place
+    is logged, unless quiet. Raises `GazetteerError` for a CSV that is no gazetteer, OSError for one
+    that cannot be read.
     """
     own = root / OWN_PLACES
     gazetteer = Gazetteer.load(user_path(places) if places else own if own.is_file() else None)
@@ -54,13 +60,14 @@ def place_landmarks(
             name = unknown.pop(label)
             gazetteer.add(name, Place(name, *towns.find(*position), *position))
             spreads[f"{name} ({counted(len(taken), 'photo')}, {spread:.2g} km)"] = spread
+    if spreads and not quiet:
         logger.info(
             "%s not in the gazetteer: placed at the median of the photos' positions, with half of"
             " the photos within so many km: %s",
             counted(len(spreads), "landmark"),
             listed([text for text, _ in sorted(spreads.items(), key=lambda item: -item[1])]),
         )
-    if unknown:
+    if unknown and not quiet:
         logger.warning(
             "No place is known for %s: their photos get no location and no tags. Add rows to the"
             " dataset's places.csv: %s",

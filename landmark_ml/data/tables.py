@@ -37,6 +37,9 @@ def list_table(table: Path) -> Listing:
             rows = pd.read_parquet(table)
         else:
             rows = pd.read_csv(table, dtype=str, encoding="utf-8-sig", keep_default_na=False)
+            if not isinstance(rows.index, pd.RangeIndex):
+                # pandas took the first column for row names.
+                raise ValueError("rows have more fields than the header; quote labels with commas")
     except (ValueError, OSError) as error:
         raise ValueError(
             f"{table} cannot be read as a table ({error}); give a Parquet file, or a CSV in UTF-8"
@@ -64,7 +67,8 @@ def list_gldv2(root: Path) -> Listing:
     clean = root / "train_clean.csv"
     table = clean if clean.is_file() else root / "train.csv"
     try:
-        names = pd.read_csv(root / GLDV2_CATEGORIES, dtype=str).set_index("landmark_id")["category"]
+        categories = pd.read_csv(root / GLDV2_CATEGORIES, dtype=str).drop_duplicates("landmark_id")
+        names = categories.set_index("landmark_id")["category"].dropna()
         rows = pd.read_csv(table, dtype=str)
         if table == clean:
             rows = rows.assign(id=rows["images"].str.split()).explode("id")
@@ -74,8 +78,8 @@ def list_gldv2(root: Path) -> Listing:
             f"{root} holds {GLDV2_CATEGORIES} and is not Google Landmarks v2 as its tools leave it"
             f" ({error}); download {table.name} and that file again"
         ) from error
-    names = names.map(lambda category: class_name(unquote(category.rpartition("Category:")[2])))
-    shared = names.str.casefold().duplicated(keep=False)
+    names = names.map(lambda category: unquote(category.rpartition("Category:")[2]))
+    shared = names.map(class_name).str.casefold().duplicated(keep=False)
     names[shared] += " (" + names.index[shared] + ")"
     folder = "train/" if (root / "train").is_dir() else ""
     here = {Path(name).stem for _, _, names in os.walk(root / folder) for name in names}
@@ -100,7 +104,8 @@ def _list_rows(rows: pd.DataFrame, table: Path) -> Listing:
 
     def texts(column: str) -> pd.Series:
         given = rows[column] if column in rows.columns else pd.Series("", rows.index, name=column)
-        return given.fillna("").astype(str).str.strip()
+        # Whole numbers beside an empty field are floats in a Parquet file.
+        return given.convert_dtypes().astype("string").fillna("").astype(str).str.strip()
 
     def degrees(column: str, limit: int) -> pd.Series:
         given = texts(column)
@@ -111,6 +116,7 @@ def _list_rows(rows: pd.DataFrame, table: Path) -> Listing:
 
     # Tables are written on Windows too.
     written = texts("path").str.replace("\\", "/")
+    require(~written.str.contains("\0", regex=False), written, "holds a NUL character")
     root = str(table.parent.resolve())
     paths = written.map(lambda path: os.path.normpath(Path(root, path)))
     inside = paths.str.startswith(root + os.sep)

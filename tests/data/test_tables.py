@@ -88,12 +88,30 @@ def test_windows_separators_are_read_and_missing_files_are_counted(
     assert "1 of 40 files are unreadable" in caplog.text
 
 
+def test_a_photo_that_is_listed_twice_counts_once(root: Path) -> None:
+    write_class(root / "not_landmarks", range(50, 54))
+    others = [{"path": f"not_landmarks/{seed}.jpg", "label": ""} for seed in (50, 51)]
+    table = pd.concat([rows(), rows().head(1), pd.DataFrame(others)])
+    dataset = open_dataset(config_of(table, root))
+    assert len(dataset.photos) == len({photo.path for photo in dataset.photos}) == 44
+
+
+def test_numbers_are_labels_in_parquet_files_too(root: Path) -> None:
+    labels = [None if seed == 5 else seed % 2 for seed in range(40)]
+    rows(label=labels, latitude=[51.25] * 40, longitude=3).to_parquet(root / "mine.parquet")
+    dataset = open_dataset(DataConfig(data=str(root / "mine.parquet")))
+    assert dataset.classes == ("0", "1")
+    assert sum(photo.label == NOT_A_LANDMARK for photo in dataset.photos) == 1
+    assert {photo.position for photo in dataset.photos} == {(51.25, 3.0)}
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"path": "../a/1.jpg"}, "row 4 of 40: path '../a/1.jpg' is empty or leaves"),
         ({"path": "/etc/hosts"}, "row 4 of 40: path '/etc/hosts' is empty or leaves"),
         ({"path": ""}, "row 4 of 40: path '' is empty"),
+        ({"path": "a/\0.jpg"}, "row 4 of 40: path .* holds a NUL character"),
         ({"split": "holdout"}, "row 4 of 40: split 'holdout' is unknown; use train, val or test"),
         ({"latitude": "91"}, "row 4 of 40: latitude '91' is no number from -90 to 90"),
         ({"longitude": "3,5"}, "row 4 of 40: longitude '3,5' is no number from -180 to 180"),
@@ -115,7 +133,8 @@ def test_a_bad_row_is_refused(root: Path, changes: dict[str, str], sentence: str
         ("path,label,colour\na/1.jpg,Mill,red\n", "with colour .*name its columns path, label"),
         ("path;label\na/1.jpg;Mill\n", "without path and label .*with commas between them"),
         ("path,label\na/1.jpg,Mill,red,\n1\n", "cannot be read as a table|mine.csv"),
-        ("path,label\na/1.jpg,Mill\n", "has 1 landmark .* at least 2 are needed"),
+        ("path,label\na/1.jpg,Mill\n", "has 1 landmark and at least 2 are needed; it holds 1"),
+        ("path,label\na/1.jpg,Mill, old\n", "more fields than the header; quote labels"),
         ("", "cannot be read as a table"),
         ("path,label\na/1.jpg,caf\udce9\n", "cannot be read as a table .* a CSV in UTF-8"),
     ],
@@ -140,7 +159,8 @@ def test_a_part_of_the_landmarks_is_chosen(root: Path, caplog: pytest.LogCapture
     for country in ("gb", "united kingdom"):
         british = open_dataset(config_of(table, root, country=country))
         assert british.classes == ("Big Ben", "Stonehenge")
-    with pytest.raises(ValueError, match=r"has 0 landmarks .* country 'Atlantis'.* it holds 5"):
+    assert "No place is known" not in caplog.text
+    with pytest.raises(ValueError, match=r"has 0 landmarks with country 'Atlantis'.* it holds 5"):
         open_dataset(config_of(table, root, country="Atlantis"))
 
 
@@ -208,6 +228,20 @@ def test_google_landmarks_v2_as_its_tools_leave_it(
         3,
     ]
     assert "1 photo of" in caplog.text
+
+
+def test_odd_categories_of_google_landmarks_v2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    categories = "landmark_id,category\n1,C:Category:1._2._A\n2,C:Category:2._A\n1,again\n3,\n"
+    names = [f"{number}{number}{number}" for number in range(9)]
+    for number, name in enumerate(names):
+        write_photo(tmp_path.joinpath("train", *name, f"{name}.jpg"), number)
+    (tmp_path / "train_label_to_category.csv").write_text(categories, encoding="utf-8")
+    table = pd.DataFrame({"id": names, "landmark_id": [1, 2, 3] * 3})
+    table.to_csv(tmp_path / "train.csv", index=False)
+    assert open_dataset(DataConfig(data=str(tmp_path))).classes == ("2. A", "3", "A")
 
 
 def test_a_table_that_google_landmarks_v2_lacks_is_named(tmp_path: Path) -> None:
