@@ -15,11 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
-from landmark_ml.config import DataConfig
+from landmark_ml.config import DataConfig, user_path
 from landmark_ml.console import Bar
 from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo, read_manifest
 from landmark_ml.data.near_duplicates import Learned
-from landmark_ml.data.opening import find_root, open_dataset
+from landmark_ml.data.opening import chosen_part, find_root, open_dataset
+from landmark_ml.data.tables import GLDV2_CATEGORIES
 from landmark_ml.evaluation.metrics import measure
 from landmark_ml.evaluation.model_process import ServedProcess
 from landmark_ml.evaluation.robustness import measure_robustness
@@ -202,13 +203,14 @@ def choose_photos(
 ) -> HeldOutPhotos:
     """The test photos of a dataset, or with `every` all of them, that a model did not learn from.
 
-    manifest: split manifest of the model's run, None when it has none. When all its photos are
-    found under the dataset's root, the split is the one it records; else the dataset is opened and
-    split as for a training. Raises ValueError when no photo is left.
+    manifest: split manifest of the model's run, None when it has none. The split is the one it
+    records when the data is a folder of class folders, taken whole, that holds all its photos. Else
+    the data is opened and split as for a training. Raises ValueError when no photo is left.
     """
     recorded = None
-    if manifest and not every:
-        _, root = find_root(config)
+    _, root = find_root(config)
+    listed = user_path(config.data).is_file() or (root / GLDV2_CATEGORIES).is_file()
+    if manifest and not (every or listed or chosen_part(config)):
         try:
             recorded = read_manifest(manifest, root, verify=True, threads=config.threads)
         except ValueError as error:

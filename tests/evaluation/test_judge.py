@@ -118,6 +118,22 @@ def test_the_split_is_that_of_the_models_run(root: Path, manifest: Path) -> None
     assert chosen.photos == trained.test
 
 
+def test_a_table_or_a_part_is_judged_and_not_the_folder_of_the_run(
+    root: Path, manifest: Path
+) -> None:
+    paths = [path.relative_to(root) for path in sorted(root.glob("*/*.jpg")) if path.stem != "1"]
+    table = pd.DataFrame({"path": paths, "label": [path.parent.name for path in paths]})
+    trained = open_dataset(DataConfig(data=str(root)))
+    part = choose_photos(DataConfig(data=str(root), max_landmarks=2), manifest)
+    assert (part.split, part.photos) == ("data", trained.test)
+    table = table.astype(str).assign(split=["test" if n % 2 else "train" for n in range(19)])
+    table.to_csv(root / "mine.csv", index=False)
+    chosen = choose_photos(DataConfig(data=str(root / "mine.csv")), manifest)
+    listed = {root / path for path in table["path"][table["split"] == "test"]}
+    assert chosen.split == "data"
+    assert {photo.path for photo in chosen.photos} == listed & {p.path for p in trained.test}
+
+
 def test_training_photos_are_left_out_of_another_folder(
     root: Path, manifest: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
