@@ -64,14 +64,14 @@ def read_photos(
     change differs. A killed process loses the last `BATCH` photos at most. Raises ValueError for a
     cache that is damaged or cannot be written.
     """
-    cache.mkdir(parents=True, exist_ok=True)
     path = cache / SCANS
     try:
+        cache.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(sqlite3.connect(path, timeout=60)) as scans:
             for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", _TABLE):
                 scans.execute(statement)
             return _read_photos(files, scans, threads or usable_cpus())
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise ValueError(
             f"{path} cannot be read or written ({error}); free some disk space, remove it,"
             " or give another cache_dir"

@@ -299,7 +299,12 @@ class RowCache:
         one computes, the others wait. What was computed before an interruption is kept. Raises
         CacheError when the disk refuses.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CacheError(
+                f"{self.folder} cannot be made ({error.strerror}); give another cache_dir"
+            ) from error
         path, index = self.folder / f"{key}{self.suffix}", self.folder / f"{key}.index"
         size = np.dtype(dtype).itemsize * math.prod(shape)
         wanted = {photo.sha256: photo for photo in photos}
