@@ -15,6 +15,7 @@ class Script:
     """How the server behaves; statuses and cuts are used up one a request."""
 
     body: bytes = BODY
+    etag: str = '"v1"'
     ranges: bool = True
     content_length: bool = True
     statuses: list[int] = field(default_factory=list)
@@ -34,7 +35,8 @@ def make_handler(script: Script) -> type[BaseHTTPRequestHandler]:
             if status != 200:
                 self.send_error(status)
                 return
-            start = int(wanted[6:-1]) if wanted and script.ranges else 0
+            same = self.headers.get("If-Range", script.etag) == script.etag
+            start = int(wanted[6:-1]) if wanted and same and script.ranges else 0
             if start >= len(script.body):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(script.body)}")
@@ -48,6 +50,7 @@ def make_handler(script: Script) -> type[BaseHTTPRequestHandler]:
 
         def send_head(self, start: int) -> None:
             self.send_response(206 if start else 200)
+            self.send_header("ETag", script.etag)
             if script.content_length:
                 self.send_header("Content-Length", str(len(script.body) - start))
             if start:

@@ -37,9 +37,9 @@ class DownloadError(ValueError):
 def download(url: str, target: Path) -> Path:
     """Download url to target and return target; nothing is sent when it is already there.
 
-    An interrupted transfer stays in `<target>.part` and is continued, by this call or the next.
-    Raises DownloadError when the address is wrong, the server cannot be reached or the disk is
-    full.
+    An interrupted transfer stays in `<target>.part` and is continued, by this call or the next,
+    unless the server's ETag has changed. Raises DownloadError when the address is wrong, the server
+    cannot be reached or the disk is full.
     """
     if target.is_file():
         return target
@@ -71,6 +71,7 @@ def download(url: str, target: Path) -> Path:
             f" free disk space and run again (it continues where it stopped), or {_BY_HAND}"
         ) from error
     part.replace(target)
+    part.with_suffix(".etag").unlink(missing_ok=True)
     return target
 
 
@@ -79,6 +80,8 @@ def _transfer(session: requests.Session, url: str, part: Path) -> None:
     start = part.stat().st_size if part.is_file() else 0
     # A compressed transfer would make Content-Length and byte ranges useless.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    if start and (etag := part.with_suffix(".etag")).is_file():
+        headers["If-Range"] = etag.read_text(encoding="utf-8")
     with session.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
         if response.status_code == 416:
             return  # part is whole already
@@ -88,6 +91,8 @@ def _transfer(session: requests.Session, url: str, part: Path) -> None:
         total = start + int(length) if length else None
         bar = Bar(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem)
         with bar, part.open("ab" if start else "wb") as file:
+            if not start and "ETag" in response.headers:
+                part.with_suffix(".etag").write_text(response.headers["ETag"], encoding="utf-8")
             for chunk in response.iter_content(_CHUNK):
                 bar.update(file.write(chunk))
 
@@ -96,7 +101,7 @@ def unpack_zip(archive: Path, folder: Path) -> Path:
     """Unpack archive as a new folder, which appears complete or not at all.
 
     zipfile writes nothing outside the folder. Raises DownloadError for what is not a sound,
-    unencrypted zip.
+    unencrypted zip, and removes that.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
@@ -109,9 +114,11 @@ def unpack_zip(archive: Path, folder: Path) -> Path:
         except _DAMAGE as error:
             with archive.open("rb") as file:
                 head = file.read(24)
+            # Kept, it would fail every later run too.
+            archive.unlink()
             raise DownloadError(
-                f"{archive} could not be unpacked ({error}; it starts with {head!r}): check the"
-                " address it came from and the free disk space, remove it and run again, or"
+                f"{archive} could not be unpacked ({error}; it starts with {head!r}) and is"
+                " removed: check the address it came from and the free disk space and run again, or"
                 f" {_BY_HAND}"
             ) from error
         unpacked.replace(folder)

@@ -69,10 +69,24 @@ def test_a_later_run_continues_an_earlier_one(
         once.setattr(downloads, "ATTEMPTS", 1)
         with pytest.raises(DownloadError, match=r"data\.zip to .*continues where it stopped"):
             download(server.url, tmp_path / "data.zip")
-    assert leftovers(tmp_path) == ["data.zip.part"]
+    assert leftovers(tmp_path) == ["data.zip.etag", "data.zip.part"]
     download(server.url, tmp_path / "data.zip")
     assert (tmp_path / "data.zip").read_bytes() == BODY
     assert server.script.asked[-1] == f"bytes={CUT}-"
+    assert leftovers(tmp_path) == ["data.zip"]
+
+
+def test_another_version_on_the_server_is_not_mixed_in(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.script.cuts = [CUT]
+    with monkeypatch.context() as once:
+        once.setattr(downloads, "ATTEMPTS", 1)
+        with pytest.raises(DownloadError):
+            download(server.url, tmp_path / "data.zip")
+    server.script.etag, server.script.body = '"v2"', BODY[::-1]
+    download(server.url, tmp_path / "data.zip")
+    assert (tmp_path / "data.zip").read_bytes() == BODY[::-1]
 
 
 def test_a_part_that_was_already_whole_is_taken(server: Server, tmp_path: Path) -> None:
@@ -146,8 +160,8 @@ def assert_refused(archive: Path, message: str) -> None:
     with pytest.raises(match=message):
         unpack_zip(archive, folder)
     assert not folder.exists()
-    outside = [path for path in archive.parent.rglob("*") if path not in (archive, folder.parent)]
-    assert outside == []
+    # The archive is removed too, so that the next run fetches it again.
+    assert list(archive.parent.rglob("*")) == [folder.parent]
 
 
 def test_files_and_folders_are_unpacked(tmp_path: Path) -> None:
@@ -186,7 +200,7 @@ def test_a_damaged_entry_is_refused_whatever_packed_it(tmp_path: Path, method: i
     data = bytearray(archive.read_bytes())
     data[200:2000] = bytes(1800)
     archive.write_bytes(data)
-    assert_refused(archive, "could not be unpacked .*remove it and run again")
+    assert_refused(archive, "could not be unpacked .*is removed.* run again")
 
 
 def test_an_encrypted_entry_is_refused(tmp_path: Path) -> None:
@@ -202,4 +216,6 @@ def test_an_encrypted_entry_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"<!DOCTYPE html>", b"", b"PK\x03\x04cut"])
 def test_what_came_instead_of_a_zip_is_shown(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "odd.zip").write_bytes(content)
-    assert_refused(tmp_path / "odd.zip", re.escape(f"starts with {content!r}): check the address"))
+    assert_refused(
+        tmp_path / "odd.zip", re.escape(f"starts with {content!r}) and is removed: check")
+    )
