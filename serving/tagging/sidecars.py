@@ -7,6 +7,7 @@ import csv
 import logging
 import os
 import re
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ FULL_NAME = "photo.jpg.xmp"
 """The naming that keeps the photo's suffix; the other is `photo.xmp`."""
 
 _FOLDERS_REMEMBERED = 64
+_LEFT_OVER = re.compile(r"\..+\.xmp(\.[0-9a-f]{1,8})?\.tmp", re.DOTALL)
 # The prefix is the writer's choice, x:xapmeta an old name, and some write the RDF alone.
 _OPENING = re.compile(rb"<(\w+:x[am]pmeta|rdf:RDF)\b")
 _CLOSING = re.compile(rb"</(\w+:x[am]pmeta|rdf:RDF)\s*>")
@@ -68,6 +70,7 @@ def write_sidecars(
     """
     done: Counter[str] = Counter()
     refusals: Counter[tuple[str, str]] = Counter()
+    swept: set[Path] = set()
     with (
         file_of_out(user_path(config.out) / SIDECARS_CSV) as path,
         path.open("w", encoding="utf-8", newline="") as file,
@@ -75,6 +78,14 @@ def write_sidecars(
         lines = csv.writer(file)
         lines.writerow(["photo", "sidecar", "action", "detail"])
         for photo in Bar(answers, desc="sidecars", unit=" photos"):
+            folder = (root / photo.path).parent
+            if not config.dry_run and folder not in swept:
+                swept.add(folder)
+                # What killed taggers left. One that runs now loses a sidecar at worst: `refused`.
+                with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                    for entry in entries:
+                        if _LEFT_OVER.fullmatch(entry.name):
+                            Path(entry).unlink(missing_ok=True)
             if photo.answer["error"] is not None:
                 # The disk may have failed only today; that tells nothing of what the photo shows.
                 continue
@@ -130,10 +141,10 @@ def update_sidecar(
         if after == before or after is None:
             return SidecarChange(sidecar, "kept")
         if not dry_run:
-            # Where the sidecar is a link, the file it leads to is written. Always by the same
-            # scratch name: what a killed tagger left is written over.
+            # Where the sidecar is a link, the file it leads to is written. A scratch name of its
+            # own: another tagger, with another `out`, may write the same sidecar.
             target = sidecar.resolve()
-            write_whole(target, after, f".{target.name}.tmp")
+            write_whole(target, after, f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     except OSError as error:
         # Without the number, and the scratch file that nobody asked for.
         return SidecarChange(sidecar, "refused", error.strerror or str(error))

@@ -94,6 +94,25 @@ def test_control_characters_in_names_are_left_out(photo: Path, answer: Predictio
     assert xmp.text("landmarkml:Model") == "landmarks/1"
 
 
+def test_two_taggers_write_a_sidecar_through_files_of_their_own(
+    photo: Path, tags: SidecarTags, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    through: list[str] = []
+    replace_file = Path.replace
+
+    def replaced(scratch: Path, target: Path) -> Path:
+        through.append(scratch.name)
+        # The other one comes in between.
+        if len(through) == 1:
+            update(photo, tags)
+        return replace_file(scratch, target)
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    update(photo, tags)
+    assert len(set(through)) == 2
+    assert sorted(path.name for path in photo.parent.iterdir()) == ["tower.jpg", "tower.jpg.xmp"]
+
+
 @pytest.mark.parametrize(
     ("value", "sides", "text"),
     [
