@@ -17,9 +17,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from sqlalchemy.exc import DatabaseError
 
-from experiments import cli
+from experiments import cli, ui
 from experiments.entry_points import ENTRY_POINTS
-from landmark_ml.config import DataConfig, TagConfig, TrainConfig, to_json, to_params
+from landmark_ml.config import DataConfig, TagConfig, TrainConfig, UiConfig, to_json, to_params
 from tests.source_tree import ROOT
 
 DEFAULTS = TrainConfig(recipe="mine", batch_size=77)
@@ -292,6 +292,16 @@ def test_an_unknown_entry_point_is_refused_with_the_nearest(
 def test_the_command_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert started(capsys, "--version") == (0, f"landmark-ml {project['version']}\n")
+
+
+@pytest.mark.usefixtures("tracking_uri")
+def test_the_address_of_the_runs_opens(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ui, "become_mlflow", lambda *_: None)
+    for host, shown in (("0.0.0.0", "localhost"), ("::1", "[::1]")):  # noqa: S104 - only shown
+        ui.main(UiConfig(host=host))
+        assert f"http://{shown}:5000/#/experiments/" in capsys.readouterr().out
 
 
 def test_values_are_read_from_a_file_and_flags_win(tmp_path: Path) -> None:

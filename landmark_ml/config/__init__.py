@@ -8,6 +8,7 @@ from landmark_ml.config.fields import (
     HISTORY_SUFFIX,
     Configuration,
     repeated,
+    shown_host,
     to_json,
     to_params,
     user_path,

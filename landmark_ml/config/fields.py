@@ -21,6 +21,7 @@ HISTORY_SUFFIX = ".history"
 # A port after the host is not a password, and an @ may stand in a path.
 _USER_AND_PASSWORD = re.compile(r"://[^\s/@\[]*:(?!\d*/)\S*@")
 _USER = re.compile(rf"{_USER_AND_PASSWORD.pattern}|://[^\s/]*@")
+_EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
 _SECRET_OPTION = re.compile(
     r"[?&][^=&]*(password|secret|token|signature)[^=&]*=|[?&]sig=", re.IGNORECASE
 )
@@ -147,6 +148,13 @@ def registrable(field_name: str, name: str) -> None:
 def without_users(text: str) -> str:
     """Address or message without the users and passwords of the addresses in it."""
     return _USER.sub("://", text)
+
+
+def shown_host(host: str, names: str = "localhost") -> str:
+    """Host in an address that opens; names: with commas, of a server that listens on all."""
+    if host in _EVERY_ADDRESS:
+        return names.split(",")[0].strip()
+    return f"[{host}]" if ":" in host else host
 
 
 def user_path(text: str) -> Path:

@@ -14,7 +14,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from landmark_ml.config import AppConfig
+from landmark_ml.config import AppConfig, shown_host
 from serving.app.application import create_app
 from serving.champion import Champion, load_version
 
@@ -27,7 +27,6 @@ IDLE_SECONDS = 30
 # Half of the files that a process may have open; the others are for photos and the registry.
 MAX_CONNECTIONS = 512
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
 
 
 def serve(config: AppConfig, started: Callable[[str], None]) -> None:
@@ -52,7 +51,7 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
         ) from error
     with listener, Champion(config.model, config.poll, load) as champion:
         app = create_app(champion, config, token=token)
-        started(f"http://{shown_host(config)}:{listener.getsockname()[1]}")
+        started(f"http://{shown_host(config.host, config.hosts)}:{listener.getsockname()[1]}")
         options = server_config(app, timeout_graceful_shutdown=round(config.timeout))
         uvicorn.Server(options).run(sockets=[listener])
 
@@ -136,10 +135,3 @@ class BoundedHttp(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def shown_host(config: AppConfig) -> str:
-    """Hostname to print in the start-up message, one that the app accepts."""
-    if config.host in _EVERY_ADDRESS:
-        return config.hosts.split(",")[0].strip()
-    return f"[{config.host}]" if ":" in config.host else config.host

@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
-from landmark_ml.config import AppConfig
+from landmark_ml.config import AppConfig, shown_host
 from serving.app import serve, server
 from serving.app.server import MAX_HEAD_BYTES, BoundedHttp
 from tests.colour_artifact import RED, colour_photo
@@ -104,7 +104,7 @@ def test_a_port_in_use_is_named_with_the_way_out(taken_port: int) -> None:
     ],
 )
 def test_the_address_that_is_shown_is_one_that_answers(host: str, hosts: str, shown: str) -> None:
-    assert server.shown_host(AppConfig(host=host, hosts=hosts)) == shown
+    assert shown_host(host, hosts) == shown
 
 
 def test_one_thread_more_than_the_cores_asked_for_answers_the_photos(
