@@ -33,8 +33,11 @@ def world_map(pins: Sequence[Pin], label: str, narrowest: float = 60.0) -> str:
     # A degree of longitude is as long as it is there.
     shrink = math.cos(math.radians((south + north) / 2))
     width = max(narrowest * shrink, (east - west) * shrink * 1.2, (north - south) * 1.2 / _HEIGHT)
+    # No more than the world, which ends at 180 degrees.
+    width = min(width, 360 * shrink)
     height = width * _HEIGHT
-    left, top = (west + east) / 2 * shrink - width / 2, -(south + north) / 2 - height / 2
+    left = min(max((west + east) / 2 * shrink - width / 2, -180 * shrink), 180 * shrink - width)
+    top = min(max(-(south + north) / 2 - height / 2, -90), 90 - height)
     size = width / 65
     points = [(pin, pin.longitude * shrink, -pin.latitude) for pin in pins]
     # What a name may not cover, each from one x to another at one y.

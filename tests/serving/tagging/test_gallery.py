@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import os
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from serving.tagging.gallery import (
 from serving.tagging.library import Library, Tagged
 from serving.tagging.table import Album
 from serving.tagging.tagger import TagResult, tag_library
+from serving.world_map import Pin, world_map
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo, gps_exif
 from tests.serving.tagging.areas import CITY
 from tests.serving.tagging.areas import TOWER as TOWER_ANSWER
@@ -291,7 +293,7 @@ def test_a_large_album_is_split_into_pages(
         for page in found
     ]
     assert rel == [{"next": names[1]}, {"prev": names[0], "next": names[2]}, {"prev": names[1]}]
-    assert "Page 2 of 3" in found[1].text
+    assert {"Page 2 of 3", "Search this page", "Sort this page"} <= set(found[1].text)
     monkeypatch.setattr(galleries, "PHOTOS_ON_A_PAGE", 100)
     run(config, loaded)
     assert not (gallery(config) / "albums" / names[1]).exists()
@@ -456,6 +458,15 @@ def test_a_photo_of_one_of_several_landmarks_is_called_so(area: Area, title: str
     assert found["tags"] == area.tags
     unsure = card_of(area, (52.5, 13.4), min_confidence=0.8)
     assert (unsure["title"], unsure["tags"]) == ("Perhaps one of several landmarks", ())
+
+
+def test_a_map_shows_no_more_than_the_world() -> None:
+    pins = [Pin("Suva", -18.1, 178.4), Pin("Apia", -13.8, -171.8)]
+    found = re.search('viewBox="([^"]*)"', world_map(pins, "both"))
+    assert found
+    left, top, width, height = map(float, found[1].split())
+    assert -180 <= left < left + width <= 180
+    assert -90 <= top < top + height <= 90
 
 
 def test_a_photo_of_none_is_called_so_wherever_it_is() -> None:

@@ -108,7 +108,20 @@ def test_albums_and_photos_are_searched_and_sorted(browser: Browser, folder: Pat
     assert [text for text in shown(".file") if text in years] == years[::-1]
     visit.page.fill("input", "2022")
     assert shown(".file")[0] == years[2]
+    # What the photos share stands above them, and finds them all the same.
+    visit.page.fill("input", "tower paris france")
+    assert shown("output") == ["4 of 5"]
     assert visit.complaints == []
+
+
+def test_a_narrow_map_has_pins_large_enough_and_no_names(browser: Browser, folder: Path) -> None:
+    visit = Visit(browser, folder / "index.html", viewport={"width": 400, "height": 800})
+    assert visit.page.locator(".map text:visible").count() == 0
+    pin = visit.page.locator(".map .pin").first.bounding_box()
+    assert pin is not None
+    assert pin["width"] > 9
+    visit.page.set_viewport_size({"width": 1400, "height": 800})
+    assert visit.page.locator(".map text:visible").count() > 0
 
 
 def test_the_keyboard_leads_from_all_albums_to_a_photo(browser: Browser, folder: Path) -> None:
