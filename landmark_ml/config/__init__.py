@@ -50,6 +50,7 @@ __all__ = [
     "TuneConfig",
     "UiConfig",
     "repeated",
+    "shown_host",
     "to_json",
     "to_params",
     "user_path",

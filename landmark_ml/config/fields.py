@@ -153,7 +153,7 @@ def without_users(text: str) -> str:
 def shown_host(host: str, names: str = "localhost") -> str:
     """Host in an address that opens; names: with commas, of a server that listens on all."""
     if host in _EVERY_ADDRESS:
-        return names.split(",")[0].strip()
+        return names.partition(",")[0].strip()
     return f"[{host}]" if ":" in host else host
 
 
