@@ -33,6 +33,17 @@ def spelled(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def make_cache(folder: Path) -> None:
+    """Make a folder of the cache. Raises ValueError where none can be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ValueError(
+            f"{folder} cannot be made ({reason}); make it writable or give another cache_dir"
+        ) from error
+
+
 def write_whole(path: Path, content: bytes, scratch_name: str = "") -> None:
     """Write a file at once, as `whole_file` does."""
     with whole_file(path, scratch_name) as scratch:

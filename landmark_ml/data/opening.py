@@ -21,7 +21,7 @@ from landmark_ml.data.near_duplicates import read_and_group
 from landmark_ml.data.places import place_landmarks
 from landmark_ml.data.splits import Fractions, split_again, split_photos
 from landmark_ml.data.tables import GLDV2_CATEGORIES, list_gldv2, list_table
-from landmark_ml.files import spelled
+from landmark_ml.files import make_cache, spelled
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ def find_root(config: DataConfig) -> tuple[str, Path]:
 
 def _fetch_udacity50(cache_dir: Path, url: str) -> Path:
     folder = cache_dir / f"udacity50-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
-    cache_dir.mkdir(parents=True, exist_ok=True)
+    make_cache(cache_dir)
     # One process fetches for all: two would write into the same unfinished file.
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():

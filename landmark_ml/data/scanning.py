@@ -20,6 +20,7 @@ from scipy.ndimage import uniform_filter
 from landmark_ml.console import Bar
 from landmark_ml.data.dataset import Photo, UnreadablePhoto, visit_of
 from landmark_ml.data.folders import ListedFile
+from landmark_ml.files import make_cache
 from landmark_ml.inference.photos import (
     PhotoError,
     decode_photo,
@@ -64,14 +65,14 @@ def read_photos(
     change differs. A killed process loses the last `BATCH` photos at most. Raises ValueError for a
     cache that is damaged or cannot be written.
     """
+    make_cache(cache)
     path = cache / SCANS
     try:
-        cache.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(sqlite3.connect(path, timeout=60)) as scans:
             for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", _TABLE):
                 scans.execute(statement)
             return _read_photos(files, scans, threads or usable_cpus())
-    except (sqlite3.Error, OSError) as error:
+    except sqlite3.Error as error:
         raise ValueError(
             f"{path} cannot be read or written ({error}); free some disk space, remove it,"
             " or give another cache_dir"

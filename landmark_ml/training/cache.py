@@ -31,6 +31,7 @@ from torch import Tensor
 from landmark_ml.config import TrainConfig, user_path
 from landmark_ml.console import Bar, counted
 from landmark_ml.data import Photo
+from landmark_ml.files import make_cache
 from landmark_ml.inference.photos import decode_photo
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.inference.runtime import FEATURES, Runtime
@@ -299,12 +300,7 @@ class RowCache:
         one computes, the others wait. What was computed before an interruption is kept. Raises
         CacheError when the disk refuses.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CacheError(
-                f"{self.folder} cannot be made ({error.strerror}); give another cache_dir"
-            ) from error
+        make_cache(self.folder)
         path, index = self.folder / f"{key}{self.suffix}", self.folder / f"{key}.index"
         size = np.dtype(dtype).itemsize * math.prod(shape)
         wanted = {photo.sha256: photo for photo in photos}

@@ -23,7 +23,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from landmark_ml.config import TrainConfig
-from landmark_ml.files import write_whole
+from landmark_ml.files import make_cache, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -211,10 +211,11 @@ def began_here(cache: Path, run_id: str) -> bool:
 def hold_run(cache: Path, run_id: str) -> Iterator[Checkpoints]:
     """Checkpoints of a run, locked for this process.
 
-    Raises ResumeError when another process is still training the run.
+    Raises ResumeError when another process is still training the run, ValueError when the cache
+    folder cannot be made.
     """
     folder = checkpoint_folder(cache, run_id)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_cache(folder)
     lock = FileLock(folder / "held.lock")
     try:
         lock.acquire(timeout=0)

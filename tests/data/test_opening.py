@@ -322,6 +322,14 @@ def test_postcards_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert sum(len(first.distractors(split)) for split in SPLITS) == 8
 
 
+@pytest.mark.parametrize("data", ["postcards", "udacity50", "photos"])
+def test_a_cache_that_cannot_be_made_is_named(root: Path, tmp_path: Path, data: str) -> None:
+    (tmp_path / "file").touch()
+    data = str(root) if data == "photos" else data
+    with pytest.raises(ValueError, match=r"cannot be made \(Not a directory\).*another cache_dir"):
+        open_dataset(DataConfig(data=data, cache_dir=str(tmp_path / "file" / "cache")))
+
+
 def udacity_zip(path: Path, classes: int) -> Path:
     photo = write_photo(path.parent / "photo.jpg", 0).read_bytes()
     with zipfile.ZipFile(path, "w") as archive:

@@ -114,11 +114,6 @@ def scanning_rows(cache: Path) -> list[object]:
         return scans.execute("SELECT path FROM scans").fetchall()
 
 
-def test_a_cache_that_cannot_be_made_is_named(files: list[ListedFile]) -> None:
-    with pytest.raises(ValueError, match=r"cannot be read or written .* give another cache_dir"):
-        read_photos(files, files[0].path / "cache")
-
-
 def test_a_damaged_cache_is_named(files: list[ListedFile], tmp_path: Path) -> None:
     (tmp_path / SCANS).write_bytes(b"no database" * 1000)
     with pytest.raises(ValueError, match=rf"{SCANS} cannot be read or written .*remove it"):

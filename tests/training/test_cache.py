@@ -68,12 +68,6 @@ def files(store: RowCache) -> tuple[Path, Path]:
     return store.folder / "way.rgb", store.folder / "way.index"
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(CacheError, match=r"file/cache cannot be made .*another cache_dir"):
-        load(RowCache(tmp_path / "file" / "cache", ".rgb"), Decoder(), 1)
-
-
 def test_a_photo_is_decoded_once_among_any_others(store: RowCache) -> None:
     decoder = Decoder()
     assert load(store, decoder, 3, 1, 2) == [3, 1, 2]

@@ -10,6 +10,7 @@ import numpy as np
 
 from landmark_ml.console import Bar, counted
 from landmark_ml.data.postcards.drawing import LANDMARKS, draw_postcard, pick
+from landmark_ml.files import make_cache
 
 __all__ = ["LANDMARKS", "draw_postcard", "write_postcards"]
 
@@ -45,7 +46,7 @@ def write_postcards(
     for i in range(not_landmarks):
         cards[f"not_landmarks/scene_{i:04d}.jpg"] = None, (2, 0, i)
     logger.info("drawing %s into %s", counted(len(cards), "postcard"), folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_cache(folder.parent)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as workspace:
         fresh = Path(workspace, "fresh")
         fresh.mkdir()
