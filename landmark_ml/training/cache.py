@@ -7,6 +7,7 @@ computed again, so a file may be deleted at any time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
@@ -327,7 +328,9 @@ class RowCache:
                     try:
                         for stream, part in ((stored, content), (listed, line)):
                             stream.seek(place * len(part))
-                            stream.write(part)
+                            # A nearly full disk takes a part and raises nothing.
+                            if stream.write(part) != len(part):
+                                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                     except OSError as error:
                         megabytes = len(missing) * size / 1e6
                         raise CacheError(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -190,18 +190,23 @@ def test_concurrent_callers_decode_every_photo_once(store: RowCache) -> None:
     assert sorted(decoder.decoded) == list(range(14))
 
 
+@pytest.mark.parametrize("taken", [0, 5])
 def test_a_full_disk_is_a_clear_error_and_costs_no_row(
-    store: RowCache, monkeypatch: pytest.MonkeyPatch
+    taken: int, store: RowCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(store, Decoder(), 1, 2)
 
-    def disk_full(*_: object) -> NoReturn:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     def open_on_a_full_disk(path: Path, mode: str = "r", buffering: int = -1) -> IO[Any]:
         file: IO[Any] = path.open_before(mode, buffering)  # type: ignore[attr-defined]
+        write = file.write
+
+        def write_a_part(content: bytes) -> int:
+            if not taken:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return write(content[:taken])
+
         if "+" in mode:
-            file.write = disk_full  # type: ignore[method-assign]
+            file.write = write_a_part  # type: ignore[method-assign, assignment]
         return file
 
     with monkeypatch.context() as patch:
