@@ -7,7 +7,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mlflow
@@ -213,6 +213,9 @@ def train_together(config: TrainConfig) -> TrainResult | None:
             config.device, config.threads, processes, precision=config.precision
         )
         dataset = open_photos(config, processes)
+        if config.weights.startswith(("runs:/", "models:/")):
+            # The first process fetches them from MLflow and shares them.
+            config = replace(config, weights="random")
         finetune(create_model(config, num_outputs(dataset)), dataset, config, compute)
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from landmark_ml.data.opening import open_dataset
 from landmark_ml.geo.gazetteer import GazetteerError
 from landmark_ml.tracking import run as tracking
 from landmark_ml.training import run as training
-from landmark_ml.training.run import History, check_splits, run_training
+from landmark_ml.training.devices import Processes
+from landmark_ml.training.run import History, check_splits, run_training, train_together
 from tests.interrupted_runs import QUICK, write_colour_folders
 from tests.photo_folders import write_class, write_snapshot
 from tests.tiny_networks import processor_of
@@ -119,3 +121,19 @@ def test_crops_the_network_cannot_take_are_found_before_training(tmp_path: Path)
     settings = config(tmp_path, data=str(photos))
     with pytest.raises(ValueError, match="give another train_resolution"):
         run_training(replace(settings, **OWN, train_resolution=130))
+
+
+def test_only_the_first_process_fetches_the_weights_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = write_colour_folders(tmp_path / "photos")
+    given = replace(config(tmp_path, data=str(photos)), weights="runs:/0123")
+    shared: list[object] = []
+    monkeypatch.setattr(
+        training, "join_processes", lambda _: contextlib.nullcontext(Processes(rank=1, count=2))
+    )
+    monkeypatch.setattr(Processes, "agree", lambda *_: None)
+    monkeypatch.setattr(training, "open_photos", lambda asked, _: open_dataset(asked))
+    monkeypatch.setattr(training, "finetune", lambda model, *_: shared.append(model))
+    assert train_together(given) is None
+    assert len(shared) == 1
