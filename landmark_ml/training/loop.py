@@ -376,7 +376,8 @@ def _create_scheduler(
     warmup = min(round(warmup_epochs * steps_per_epoch), total // 2)
     return CosineLRScheduler(
         optimizer,
-        t_initial=max(total - warmup, 1),
+        # timm warns of a cosine of one step; of two, that step has the same rate.
+        t_initial=max(total - warmup, 2),
         lr_min=rate * 1e-3,
         warmup_t=warmup,
         warmup_lr_init=rate * 1e-2,

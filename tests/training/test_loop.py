@@ -361,6 +361,16 @@ def test_the_rate_warms_up_linearly_and_falls_as_a_cosine() -> None:
     assert rates == pytest.approx([*warmup, *cosine, 0.001])
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_schedule_of_a_step_or_two_warns_of_nothing(
+    steps: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = replace(CONFIG, finetune_epochs=1, finetune_learning_rate=1.0, warmup_epochs=1)
+    rates = scheduled_rates(config, steps)
+    assert rates[steps - 1] == pytest.approx(1.0)
+    assert not caplog.records
+
+
 def test_warm_up_takes_at_most_half_of_a_short_training() -> None:
     rates = scheduled_rates(
         replace(CONFIG, finetune_epochs=1, finetune_learning_rate=1.0, warmup_epochs=5), 4
