@@ -239,16 +239,17 @@ def recomputing(model: LandmarkNetwork, backbone: str, *, enabled: bool) -> Iter
     if not enabled:
         yield
         return
+    refused = None if able else "it has no such setting"
     try:
-        if not able:
-            raise AssertionError("it has no such setting")
         for network in able:
             network.set_grad_checkpointing()
     except AssertionError as error:
+        refused = str(error)
+    if refused is not None:
         raise ValueError(
-            f"backbone {backbone!r} cannot recompute its activations ({error}); give"
+            f"backbone {backbone!r} cannot recompute its activations ({refused}); give"
             " recompute=False, and more batch_parts to save memory"
-        ) from error
+        )
     yield
     for network in able:
         network.set_grad_checkpointing(False)

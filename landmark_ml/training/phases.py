@@ -180,9 +180,8 @@ def fit_head(
     inputs = StoredRows.joined(features)
     heads = compute.of_heads
     # Of its own, so that heads trained side by side do not draw from one another's.
-    order = dropped = torch.Generator().manual_seed(config.seed)
-    if heads is not ON_CPU:
-        dropped = torch.Generator(heads.device).manual_seed(config.seed)
+    order = torch.Generator().manual_seed(config.seed)
+    dropped = order if heads is ON_CPU else torch.Generator(heads.device).manual_seed(config.seed)
     targets = learned.repeat(len(features), *[1] * (learned.ndim - 1))
     starts = None
     if head_kind(config, outputs) == "cosine":
