@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
-ENTRY_POINTS := transfer ensemble finetune distill scratch data tune compare evaluate promote rollback \
-	history serve query tag cluster app ui
+ENTRY_POINTS := transfer ensemble finetune distill scratch data tune compare evaluate teach promote \
+	rollback history serve query tag cluster app ui
 .PHONY: help install $(ENTRY_POINTS) engines notebooks test check constraints clean
 
 PYTHON ?= python3

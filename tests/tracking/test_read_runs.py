@@ -129,6 +129,7 @@ def test_answers_to_many_photos_come_back_from_parquet() -> None:
     logged = make_run("large", CORRECT * 2501)
     run_id = log_run("large", logged)
     Path(mlflow.get_run(run_id).info.artifact_uri, "test_answers.csv").unlink()
+    mlflow.set_experiment("large")
     with mlflow.start_run(run_id=run_id):
         tracking.Run(run_id).log_table(logged.answers, "test_answers")
     (run,) = read_evaluated_runs("large").runs

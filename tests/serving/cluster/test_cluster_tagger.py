@@ -117,15 +117,15 @@ def test_another_model_threshold_or_place_asks_again(
 def test_a_photo_that_the_system_does_not_give_is_asked_for_again(
     config: ClusterConfig, recognised: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = os.open
+    opened = Path.open
 
-    def open_or_refuse(path: str | Path, *arguments: Any, **options: Any) -> Any:
-        if Path(path).name == "castle.jpeg":
+    def open_or_refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == "castle.jpeg":
             raise PermissionError(13, "Permission denied")
         return opened(path, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "open", open_or_refuse)
+        patch.setattr(Path, "open", open_or_refuse)
         assert recognised(config) == NO_PHOTOS
     assert table(config)["2024/castle.jpeg"]["error_code"] == "cannot_be_read"
     assert recognised(config) == 1
