@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -241,8 +241,7 @@ def write_albums(
     """
     folder, count = out / ALBUMS, 0
     if links:
-        refuse_foreign_files(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_links(folder)
     with (
         file_of_out(out / ALBUMS_CSV) as path,
         path.open("w", encoding="utf-8", newline="") as file,
@@ -264,14 +263,38 @@ def write_albums(
 
 def refuse_foreign_files(folder: Path) -> None:
     """Raise ValueError when a folder of links holds anything but our links and hidden files."""
-    for path in [folder, *folder.rglob("*")] if folder.exists() else []:
-        hidden = any(map(is_of_the_system, path.relative_to(folder).parts))
-        is_folder = path.is_dir() and not path.is_symlink()
-        if not (hidden or is_folder or _is_ours(path)):
-            raise ValueError(
-                f"{path} is no link that the tagger made, and {folder} may hold nothing else;"
-                " move it elsewhere or give another out"
-            )
+    found = (path for path in _visible(folder) if path.is_symlink() or not path.is_dir())
+    foreign = next((path for path in found if not _is_ours(path)), None)
+    if folder.exists() and not folder.is_dir():
+        foreign = folder
+    if foreign:
+        raise ValueError(
+            f"{foreign} is no link that the tagger made, and {folder} may hold nothing else;"
+            " move it elsewhere or give another out"
+        )
+
+
+def remove_links(folder: Path) -> None:
+    """Remove our links from a folder, and the subfolders that are then empty.
+
+    Raises ValueError and removes nothing when something else is there.
+    """
+    refuse_foreign_files(folder)
+    for path in _visible(folder):
+        if _is_ours(path):
+            path.unlink()
+        else:
+            # A folder with a hidden file in it stays.
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """Files and folders at any depth, the innermost first; nothing hidden or within a hidden one."""
+    for parent, folders, files in os.walk(folder, topdown=False):
+        if not any(map(is_of_the_system, Path(parent).relative_to(folder).parts)):
+            names = (name for name in (*folders, *files) if not is_of_the_system(name))
+            yield from (Path(parent, name) for name in names)
 
 
 def link_name(path: Path) -> str:

@@ -103,15 +103,19 @@ def test_albums_are_refused_before_anything_is_recognised(
     assert not (tmp_path / "out/journal.sqlite").exists()
 
 
-def test_links_that_are_outdated_go(
+def test_links_that_are_outdated_go_and_hidden_files_stay(
     config: TagConfig, photos: Path, loaded: Loaded, tmp_path: Path
 ) -> None:
     tag_library(Library(photos), loaded, config)
-    albums = tmp_path / "out/albums"
+    albums = (tmp_path / "elsewhere").resolve()
+    (tmp_path / "out/albums").rename(albums)
+    (tmp_path / "out/albums").symlink_to(albums)
     (albums / "France/.DS_Store").write_bytes(b"what a file manager leaves")
+    (albums / ".git/refs").mkdir(parents=True)
     tag_library(Library(photos), loaded, replace(config, min_confidence=1.0))
     assert [path.relative_to(albums).parts[0] for path in albums.rglob("*.JPG")] == ["Sudan"]
-    assert not (albums / "France").exists()
+    assert [path.name for path in (albums / "France").rglob("*")] == [".DS_Store"]
+    assert (albums / ".git/refs").is_dir()
 
 
 def test_the_library_itself_is_no_place_to_write_to(config: TagConfig, photos: Path) -> None:
