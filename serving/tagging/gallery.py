@@ -366,8 +366,8 @@ class PhotoIndex(Database):
         tags = photo.answer["tags"] or [] if is_confident(photo.answer, min_confidence) else []
         own.tags = tuple(tag for tag in tags if own.own == 1 or tag in own.tags)
         own.words.update(tags)
-        found = photo.answer["candidates"]
-        place = found[0] if section.landmark and found else photo.answer
+        found = photo.answer["candidates"] if section.landmark else None
+        place = found[0] if found and found[0]["latitude"] is not None else photo.answer
         if place["latitude"] is not None and place["longitude"] is not None:
             own.position = own.position or (place["latitude"], place["longitude"])
         is_landmark, confidence = photo.answer["is_landmark"], photo.answer["confidence"]

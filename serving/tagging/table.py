@@ -222,8 +222,10 @@ def album_of(answer: Prediction, min_confidence: float) -> Album | None:
     """Album of an answer; None when it belongs to none."""
     placed = has_place(answer, min_confidence)
     landmark = answer["landmark"] if is_confident(answer, min_confidence) else None
-    # A landmark has one album, where it stands, wherever the photographer stood.
-    place = answer["candidates"][0] if landmark and answer["candidates"] else answer
+    # A landmark has one album, where it stands, wherever the photographer stood. A user's own may
+    # have no place; then its photos say where they were taken.
+    found = answer["candidates"] if landmark else None
+    place = found[0] if found and found[0]["country"] else answer
     album = Album(
         country=place["country"] if placed else None,
         city=place["city"] if placed else None,
@@ -290,7 +292,7 @@ def remove_links(folder: Path) -> None:
 
 
 def _visible(folder: Path) -> Iterator[Path]:
-    """Files and folders at any depth, the innermost first; nothing hidden or within a hidden one."""
+    """Files and folders at any depth, the innermost first; what is hidden is left out."""
     for parent, folders, files in os.walk(folder, topdown=False):
         if not any(map(is_of_the_system, Path(parent).relative_to(folder).parts)):
             names = (name for name in (*folders, *files) if not is_of_the_system(name))

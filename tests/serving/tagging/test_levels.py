@@ -14,7 +14,8 @@ from landmark_ml.config import TagConfig
 from landmark_ml.inference.prediction import Area, Prediction, answer
 from landmark_ml.inference.predictor import Predictor
 from serving.champion import Loaded
-from serving.tagging.library import Library
+from serving.tagging.gallery import PhotoIndex
+from serving.tagging.library import Library, Tagged
 from serving.tagging.sidecars import SidecarTags, build_tags, merge
 from serving.tagging.table import album_of
 from serving.tagging.tagger import tag_library
@@ -82,6 +83,18 @@ def test_a_landmark_that_becomes_a_city_loses_its_old_tags() -> None:
 def test_an_area_has_an_album_of_its_own(area: Area, album: tuple[str | None, ...]) -> None:
     assert album_of(placed(area), 0.5) == album
     assert album_of(placed(area), 0.8) is None
+
+
+def test_a_landmark_without_a_place_is_where_its_photo_was_taken() -> None:
+    unknown: Any = dict.fromkeys(("city", "country", "latitude", "longitude"))
+    mill: Any = {**TOWER, **unknown, "landmark": "Our Mill", "confidence": 0.9}
+    found: Any = answer([mill], 0.9, 0.5, (48.1, 11.6))
+    found |= {"city": "Munich", "country": "Germany"}
+    album = album_of(found, 0.5)
+    assert album == ("Germany", "Munich", "Our Mill")
+    with PhotoIndex() as index:
+        index.add(album, Tagged(Path("mill.jpg"), found), None, "", 0.5)
+    assert index.entries[album].position == (48.1, 11.6)
 
 
 @dataclass
