@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import re
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -21,10 +23,11 @@ from serving.champion import Champion, load_version
 logger = logging.getLogger(__name__)
 
 TOKEN_VARIABLE = "LANDMARKS_TOKEN"  # noqa: S105 - the name of a variable
+# Characters that every client sends in a header as the same bytes.
+_SENDABLE = re.compile(r"[!-~]+")
 
 MAX_HEAD_BYTES = 65_536
 IDLE_SECONDS = 30
-# Half of the files that a process may have open; the others are for photos and the registry.
 MAX_CONNECTIONS = 512
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -33,7 +36,7 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
     """Answer on the port until SIGINT or SIGTERM, then finish the requests that have begun.
 
     started: called with the address once a model answers. Raises ValueError when there is no
-    champion or the token is blank, OSError when the port is taken.
+    champion or the token cannot be sent, OSError when the port is taken.
     """
     token = configured_token()
     if config.host not in _LOOPBACK and not token:
@@ -59,7 +62,7 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
 def configured_token() -> str:
     """Read the token that clients must send from the environment; empty where none is set.
 
-    Raises ValueError when it is blank.
+    Raises ValueError when it is blank or no client could send it. The message does not hold it.
     """
     given = os.environ.get(TOKEN_VARIABLE)
     if given is None:
@@ -68,17 +71,29 @@ def configured_token() -> str:
     if not token:
         # It was set to protect the app, so do not start unprotected.
         raise ValueError(f"{TOKEN_VARIABLE} is set but blank; give it a token, or unset it")
+    if not _SENDABLE.fullmatch(token):
+        raise ValueError(
+            f"{TOKEN_VARIABLE} holds a blank or a character outside of printable ASCII, which no"
+            " client can send; use only ASCII letters, digits and signs"
+        )
     return token
 
 
 def server_config(app: Any, **options: Any) -> uvicorn.Config:
     """Settings of uvicorn that bound what a client may send before the app is asked."""
+    connections = MAX_CONNECTIONS
+    with contextlib.suppress(ImportError):
+        import resource  # noqa: PLC0415 - not on Windows
+
+        # The other half is for photos and the registry.
+        if (files := resource.getrlimit(resource.RLIMIT_NOFILE)[0]) > 0:
+            connections = min(connections, files // 2)
     return uvicorn.Config(
         app,
         http=BoundedHttp,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         timeout_keep_alive=IDLE_SECONDS,
-        limit_concurrency=MAX_CONNECTIONS,
+        limit_concurrency=connections,
         ws="none",
         # Guard writes our own lines; uvicorn's would show whatever a stranger puts in a path.
         log_config=None,

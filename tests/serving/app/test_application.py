@@ -378,6 +378,16 @@ def test_a_blank_one_does_not_leave_the_server_open(
         serve(AppConfig(port=0), lambda _: None)
 
 
+@pytest.mark.parametrize("given", ["sésame", "ses ame", "ses\name", "ses\x7fame", "芝麻"])
+def test_one_that_no_client_can_send_is_refused(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, given)
+    with pytest.raises(ValueError, match="printable ASCII") as refused:
+        serve(AppConfig(port=0), lambda _: None)
+    assert given not in str(refused.value)
+
+
 def test_health_and_readiness(app: App) -> None:
     assert app.client.get("/healthz").json() == {"status": "ok"}
     assert app.client.get("/readyz").json() == {"status": "ok", "version": 7, "problem": None}

@@ -107,6 +107,15 @@ def test_the_address_that_is_shown_is_one_that_answers(host: str, hosts: str, sh
     assert shown_host(host, hosts) == shown
 
 
+@pytest.mark.parametrize(("files", "connections"), [(100, 50), (100_000, 512), (-1, 512)])
+def test_connections_take_half_of_the_files_that_may_be_open(
+    files: int, connections: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    assert server.server_config(None).limit_concurrency == connections
+
+
 def test_one_thread_more_than_the_cores_asked_for_answers_the_photos(
     registered: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
