@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 Found: TypeAlias = Scores | PhotoError
 
-STOP_SECONDS = 5.0
 _CLIENT_GONE = 499
 """Not an HTTP status; nginx made it common in logs."""
 
@@ -96,8 +96,8 @@ class Answering:
         return Answers(model=describe_model(loaded), photos=answers)
 
     def close(self) -> None:
-        """Stop, and wait for photos in progress no longer than STOP_SECONDS."""
-        self._queue.close(STOP_SECONDS)
+        """Stop, once the photos in progress are answered."""
+        self._queue.close()
 
     async def _read(self, request: Request, hold: Callable[[int], None]) -> list[Upload]:
         config = self._config
@@ -151,10 +151,9 @@ class AnswerQueue:
             job.add_done_callback(self._jobs.discard)
         return jobs
 
-    def close(self, seconds: float) -> None:
-        """Cancel the photos that wait, and give those in progress this many seconds to end."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        wait(tuple(self._jobs), seconds)
+    def close(self) -> None:
+        """Cancel the photos that wait, and finish those in progress."""
+        self._pool.shutdown(cancel_futures=True)
 
 
 def _score_one(predictor: Predictor, photo: bytes) -> Found:
@@ -208,6 +207,27 @@ class Upload(NamedTuple):
     photo: bytes
 
 
+class _Form(MultiPartParser):
+    """Starlette's parser, which would take a form that is cut short and refuse some files."""
+
+    is_complete = False
+
+    def on_headers_finished(self) -> None:
+        """Take a field without a name, and a file whose name stands in `filename*` alone."""
+        given = self._current_part.content_disposition or b"form-data"
+        options = parse_options_header(given)[1]
+        if b"name" not in options:
+            given += b'; name=""'
+        if b"filename" not in options and b"filename*" in given:
+            given += b'; filename=""'
+        self._current_part.content_disposition = given
+        super().on_headers_finished()
+
+    def on_end(self) -> None:
+        """Note that the last boundary came."""
+        self.is_complete = True
+
+
 async def read_uploads(
     request: Request, max_body: int, max_photos: int, hold: Callable[[int], None]
 ) -> list[Upload]:
@@ -237,12 +257,12 @@ async def read_uploads(
             hold(len(chunk))
             yield chunk
 
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         body = b"".join([chunk async for chunk in chunks()])
         if not body:
             raise refusal(400, "the request has no photo; send one as the body, or a form")
         return [Upload(None, body)]
-    parser = MultiPartParser(request.headers, chunks(), max_files=max_photos)
+    parser = _Form(request.headers, chunks(), max_files=max_photos)
     # Photos stay in memory, which `hold` counts, and never reach the disk.
     parser.spool_max_size = max_body
     try:
@@ -252,6 +272,8 @@ async def read_uploads(
             reason = f"the form has more than {max_photos} photos; send fewer at a time"
             raise refusal(413, reason) from None
         raise refusal(400, f"the form cannot be read: {error.message} Send it again.") from None
+    if not parser.is_complete:
+        raise refusal(400, "the form is cut short; send it again")
     uploads = []
     for field, file in form.multi_items():
         if isinstance(file, str):
