@@ -17,7 +17,7 @@ from serving.champion import Loaded
 from serving.tagging.gallery import PhotoIndex
 from serving.tagging.library import Library, Tagged
 from serving.tagging.sidecars import SidecarTags, build_tags, merge
-from serving.tagging.table import album_of
+from serving.tagging.table import Album, album_of
 from serving.tagging.tagger import tag_library
 from serving.tagging.xmp import Xmp
 from tests.serving.tagging.areas import CITY, TOWER
@@ -90,8 +90,8 @@ def test_a_landmark_without_a_place_is_where_its_photo_was_taken() -> None:
     mill: Any = {**TOWER, **unknown, "landmark": "Our Mill", "confidence": 0.9}
     found: Any = answer([mill], 0.9, 0.5, (48.1, 11.6))
     found |= {"city": "Munich", "country": "Germany"}
-    album = album_of(found, 0.5)
-    assert album == ("Germany", "Munich", "Our Mill")
+    album = Album("Germany", "Munich", "Our Mill")
+    assert album_of(found, 0.5) == album
     with PhotoIndex() as index:
         index.add(album, Tagged(Path("mill.jpg"), found), None, "", 0.5)
     assert index.entries[album].position == (48.1, 11.6)
