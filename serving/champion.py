@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shlex
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import mlflow.artifacts
+from filelock import FileLock
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 ALIAS = "champion"
 _MODEL_FOLDER = "artifacts"
+_SCRATCH, _HELD = "landmark-ml-", "held.lock"
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
@@ -188,9 +191,9 @@ def exported_network(version: ModelVersion) -> Iterator[Path]:
     Raises ValueError when the version is not a model of this project, OSError or MlflowException
     when it cannot be read.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         uri = f"models:/{version.name}/{version.version}"
-        folder = mlflow.artifacts.download_artifacts(uri, dst_path=scratch)
+        folder = mlflow.artifacts.download_artifacts(uri, dst_path=str(scratch))
         found = sorted(Path(folder, _MODEL_FOLDER).glob(f"*/{METADATA_FILE}"))
         if len(found) != 1:
             raise ValueError(
@@ -198,6 +201,17 @@ def exported_network(version: ModelVersion) -> Iterator[Path]:
                 " and should hold one; register a model that this project trained"
             )
         yield found[0].parent
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make a temporary folder for the block, and remove those that killed processes left."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*/{_HELD}"):
+        # Held, or another user's.
+        with contextlib.suppress(OSError), FileLock(lock, timeout=0):
+            shutil.rmtree(lock.parent, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH) as made, FileLock(Path(made, _HELD)):
+        yield Path(made)
 
 
 def _reason(error: Exception) -> str:

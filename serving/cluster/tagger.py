@@ -7,11 +7,10 @@ import hashlib
 import itertools
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, Protocol
 
 from landmark_ml.config import ClusterConfig
@@ -20,7 +19,7 @@ from landmark_ml.geo.gazetteer import Place
 from landmark_ml.inference.predictor import METADATA_FILE, Predictor
 from landmark_ml.inference.runtime import usable_cpus
 from landmark_ml.tracking import run as tracking
-from serving.champion import exported_network, find_version
+from serving.champion import exported_network, find_version, scratch_folder
 from serving.cluster.storage import (
     Listing,
     Part,
@@ -167,10 +166,10 @@ class PartTagger:
 
     def __init__(self, job: Job, network: Mapping[str, bytes]) -> None:
         self._job = job
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as scratch:
             for name, content in network.items():
-                Path(folder, name).write_bytes(content)
-            self._predictor = Predictor.load(Path(folder), threads=job.cpus)
+                (scratch / name).write_bytes(content)
+            self._predictor = Predictor.load(scratch, threads=job.cpus)
         self._photos = open_photos(job.photos, job.out)
         self._store = PartStore(open_folder(job.out))
         self._locations = PhotoLocations(self._predictor, job.places)

@@ -98,9 +98,7 @@ function say(words) {
 }
 
 function describe(found) {
-  // The link to the run may be found after the first answer.
-  const known = ["version", "run_id", "run_url"];
-  if (model && known.every((name) => model[name] === found[name])) return;
+  if (model && model.version === found.version && model.run_id === found.run_id) return;
   model = found;
   find("#model").replaceChildren(`Answered by ${found.name} version ${found.version}`);
   if (found.run_url) find("#model").append(" · ", link(found.run_url, "its run in MLflow"));

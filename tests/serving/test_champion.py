@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import mlflow
@@ -15,7 +17,7 @@ from mlflow.tracking import MlflowClient
 
 from landmark_ml.inference.predictor import Predictor
 from landmark_ml.registry.history import CHAMPION
-from serving.champion import ALIAS, Champion, Loaded, load_version
+from serving.champion import ALIAS, Champion, Loaded, load_version, scratch_folder
 from tests.colour_artifact import NAMES, RED, colour_photo, log_artifact
 
 POLL_SECONDS = 0.02
@@ -230,3 +232,19 @@ def test_a_model_of_another_make_is_refused(tracking_uri: str, tmp_path: object)
     version = client.create_model_version("strange", f"runs:/{model.run_id}/strange", model.run_id)
     with pytest.raises(ValueError, match="version 1 of strange holds 0 exported networks"):
         load_version(version)
+
+
+def test_what_a_killed_process_left_in_the_temporary_folder_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "landmark-ml-0123"
+    left.mkdir()
+    (left / "model.onnx").touch()
+    (left / "held.lock").touch()
+    with scratch_folder() as held:
+        assert list(tmp_path.iterdir()) == [held]
+        # That of a living process stays.
+        with scratch_folder():
+            assert held.is_dir()
+    assert list(tmp_path.iterdir()) == []
