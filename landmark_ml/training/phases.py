@@ -63,8 +63,8 @@ from landmark_ml.training.loop import OnEpochEnd, finetune_state, fit, head_stat
 logger = logging.getLogger(__name__)
 
 _FOLDS = 5
-# Photos, over all heads, from which those are trained that landmarks are left out of; where it is
-# more, so many photos of each landmark.
+# Photos, over all heads, from which those are trained that landmarks are left out of; where they
+# are thinned out, so many of each landmark come first.
 _MOST_LEARNED = 50_000
 _MOST_OF_EACH = 20
 _MOST_ASKED = 10_000
@@ -251,18 +251,16 @@ def leave_landmarks_out(
     [N, outputs].
     """
     num_classes = references.logits.shape[1]
-    ordered = targets.argsort(stable=True)
-    shown = ordered[: int((targets < num_classes).sum())]
-    most = max(_MOST_LEARNED, _MOST_OF_EACH * num_classes)
-    # All photos of no landmark, of which there are few.
-    used = torch.cat([shown[spread(len(shown), most)], ordered[len(shown) :]]).sort().values
+    used = thin_out(targets, num_classes)
     features = [view.subset(used) for view in features]
     targets, learned = targets[used], learned[used]
     # Few landmarks are left out one by one, so that each head knows nearly as many as the served.
     folds = num_classes if num_classes <= 2 * _FOLDS else _FOLDS
     heads = max(1, min(folds, _MOST_LEARNED // len(used)))
-    of_photo = divide_photos([photos[place] for place in used.tolist()], targets, folds)
-    everyday = targets == num_classes
+    photos, everyday = [photos[place] for place in used.tolist()], targets == num_classes
+    of_photo = divide_photos(photos, targets, folds)
+    # Together the heads are asked about all everyday photos, a single one about half of them.
+    of_photo[everyday] = divide_photos(photos, targets, max(2, heads))[everyday]
     basis, offset = whiten(features[0], targets, (references.mean, references.scale))
     embeddings = torch.cat([embed(block, basis, offset) for _, block in blocks(features[0])])
 
@@ -308,6 +306,22 @@ def leave_landmarks_out(
         references=references,
         teaching=Teaching(basis, offset, centres, gates, together) if len(gates) else None,
     )
+
+
+def thin_out(targets: Tensor, num_classes: int) -> Tensor:
+    """Which photos are used to leave landmarks out: of targets [N] all, or some, int64 in order.
+
+    Of too many a few of each landmark and the others evenly spread; all photos of no landmark.
+    """
+    ordered = targets.argsort(stable=True)
+    shown, everyday = ordered.tensor_split([int((targets < num_classes).sum())])
+    most = max(_MOST_LEARNED, _MOST_OF_EACH * num_classes)
+    if len(shown) > most:
+        of_each = torch.split(shown, targets[shown].bincount().tolist())
+        few = torch.cat([each[spread(len(each), _MOST_OF_EACH)] for each in of_each])
+        others = shown[~torch.isin(shown, few)]
+        shown = torch.cat([few, others[spread(len(others), most - len(few))]])
+    return torch.cat([shown, everyday]).sort().values
 
 
 def divide_photos(photos: Sequence[Photo], targets: Tensor, parts: int) -> Tensor:

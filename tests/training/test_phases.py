@@ -29,8 +29,10 @@ from landmark_ml.training.loop import TrainState
 from landmark_ml.training.phases import (
     Validation,
     check_finetuning,
+    divide_photos,
     draw_training_photos,
     finetune,
+    thin_out,
     train_head,
 )
 from tests.colour_photos import colour_dataset
@@ -355,8 +357,33 @@ def test_many_photos_are_thinned_out_for_the_landmarks_left_out(
     # One head, asked about the one landmark of three that it never saw.
     assert len(left_out.unseen) == 5
     assert 0 < len(left_out.known) <= 5
-    assert len(left_out.everyday) > 0
     assert left_out.known[:, 0].mean() > left_out.unseen[:, 0].mean()
+
+
+def test_a_single_head_is_asked_about_half_of_the_everyday_photos(
+    mixed: Dataset, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phases, "_MOST_LEARNED", 50)
+    _, validation, _ = head_trained(mixed, config)
+    assert validation.leave_out is not None
+    everyday = [p for p in (*mixed.train, *mixed.val) if p.label == NOT_A_LANDMARK]
+    halves = divide_photos(everyday, torch.full((len(everyday),), 3), 2)
+    assert len(validation.leave_out().everyday) == (halves == 0).sum()
+
+
+def test_small_landmarks_stay_when_many_photos_are_thinned_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(phases, "_MOST_LEARNED", 100)
+    targets = torch.tensor([0] * 1000 + [1] * 2 + [2] * 25 + [3] * 5)
+    targets = targets[torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))]
+    used = thin_out(targets, 3)
+    counts = targets[used].bincount()
+    assert (used.diff() > 0).all()
+    assert counts[1] == 2
+    assert counts[2] >= 20
+    assert counts[3] == 5
+    assert counts[:3].sum() == 100
 
 
 def test_of_many_validation_photos_evenly_spread_ones_choose_and_calibrate(
