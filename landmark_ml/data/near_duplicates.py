@@ -208,7 +208,7 @@ def _near_hashes(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
     low = np.uint64((1 << count.bit_length()) - 1)
     drawn = [(chance.integers(1, 64, 4), chance.integers(0, 4, 64)) for _ in range(orders)]
 
-    def near(turns: NDArray[np.int64], sources: NDArray[np.int64]) -> NDArray[np.int64]:
+    def near(turns: NDArray[np.int64], sources: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         # Each bit of the key comes from one of the four words, each turned by a number of its own.
         key = np.zeros(count, dtype=np.uint64)
         for word, turn, number in zip(words, turns.astype(np.uint64), range(4), strict=True):
@@ -216,7 +216,7 @@ def _near_hashes(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
             key |= (word << turn | word >> (np.uint64(64) - turn)) & mask
         order = (np.sort(key & ~low | np.arange(count, dtype=np.uint64)) & low).astype(np.int64)
         ordered = np.pad(words[:, order], ((0, 0), (0, window)))
-        found, start = [np.zeros((0, 2), dtype=np.int64)], 0
+        found, start = list[NDArray[np.int64]](), 0
         while start < count - 1:
             width = min(window, count - 1 - start)
             stop = min(count, start + max(1, BLOCK_PAIRS // width))
@@ -228,12 +228,19 @@ def _near_hashes(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
             i, j = row + start, row + start + 1 + column
             found.append(order[np.stack([i[j < count], j[j < count]], axis=1)])
             start = stop
-        return np.concatenate(found)
+            # Joined before more are found: photos that are all alike have too many pairs to hold.
+            if start >= count - 1 or sum(map(len, found)) >= count:
+                yield np.concatenate(found)
+                found.clear()
 
     threads = usable_cpus()
     with ThreadPoolExecutor(threads) as pool:
         for first in Bar(range(0, orders, threads), desc="comparing photos"):
-            yield from pool.map(near, *zip(*drawn[first : first + threads], strict=True))
+            searches = [near(*each) for each in drawn[first : first + threads]]
+            while searches:
+                steps = list(pool.map(lambda search: (search, next(search, None)), searches))
+                searches = [search for search, pairs in steps if pairs is not None]
+                yield from (pairs for _, pairs in steps if pairs is not None)
 
 
 def _agreeing(prints: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.int64]:

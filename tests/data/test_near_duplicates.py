@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -158,6 +159,23 @@ def test_copies_are_found_among_many_pictures_of_near_hashes(
     prints[:, :28] = 0
     monkeypatch.setattr(near_duplicates, "ALL_PAIRS", 0)
     assert_same_groups(prints)
+
+
+def test_photos_that_are_all_alike_are_joined_without_holding_all_their_pairs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(near_duplicates, "BLOCK_PAIRS", 20_000)
+    monkeypatch.setattr(near_duplicates, "CHECKED_PAIRS", 1000)
+    prints = np.tile(planted_prints(np.random.default_rng(0), count=1, planted=0), (2000, 1))
+    prints[:, :2] = np.arange(2000, dtype=np.uint16)[:, None].view(np.uint8)
+    photos = photos_with(prints)
+    tracemalloc.start()
+    groups = group_near_duplicates(photos)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(set(groups)) == 1
+    # All pairs would be 32 MB.
+    assert peak < 16e6
 
 
 @pytest.mark.skipif("LANDMARKS50" not in os.environ, reason="LANDMARKS50 names no folder")
