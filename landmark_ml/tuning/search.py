@@ -27,7 +27,7 @@ from landmark_ml.data import Dataset
 from landmark_ml.data.opening import open_folds
 from landmark_ml.data.places import open_gazetteer
 from landmark_ml.figures.html import Picture, render
-from landmark_ml.figures.study import trials_figure
+from landmark_ml.figures.study import trial_figures
 from landmark_ml.networks.create import check_known
 from landmark_ml.registry.register import register, version_of_run
 from landmark_ml.tracking import run as tracking
@@ -295,7 +295,7 @@ def study_page(
     directions = [direction == StudyDirection.MINIMIZE for direction in study.directions]
     best = study.best_trials if len(objectives) > 1 else done
     best = sorted(best, key=lambda t: t.values[0] if directions[0] else -t.values[0])
-    shown = best[:_TRIALS_SHOWN]
+    shown = best if len(objectives) > 1 else best[:_TRIALS_SHOWN]
     reached = {t.number: dict(zip(objectives, t.values, strict=True)) for t in done}
     numbers = [trial.number for trial in shown]
     table = pd.DataFrame(
@@ -304,7 +304,9 @@ def study_page(
     )
     names = sorted({name for trial in done for name in trial.params})
     varied = [name for name in names if table[name].nunique() > 1]
-    figures = {}
+    distributions = {name: kind for trial in done for name, kind in trial.distributions.items()}
+    logarithmic = {name for name, kind in distributions.items() if getattr(kind, "log", False)}
+    sections = []
     for index, (objective, lower) in enumerate(zip(objectives, directions, strict=True)):
         shares = {}
         if len(done) >= _FEWEST_FOR_IMPORTANCE and table[objective].nunique() > 1:
@@ -314,9 +316,14 @@ def study_page(
                 target=partial(_value, index),
             )
         others = [name for name in objectives if name != objective]
-        figures[objective] = trials_figure(
-            table, objective, ["trial", *others, *varied], lower=lower, shares=shares
+        top = (min if lower else max)(done, key=partial(_value, index))
+        columns = ["trial", *others, *varied] if len(done) > 1 else []
+        figures = trial_figures(
+            table, objective, columns, lower=lower, shares=shares, logarithmic=logarithmic
         )
+        pictures = [Picture.of(*drawn) for drawn in zip(columns, figures, strict=True)]
+        sentence = f"Best {objective} {_value(index, top):.4g} in trial {top.number}"
+        sections.append((objective, sentence, pictures))
     return render(
         "study.html",
         name=study.study_name,
@@ -324,11 +331,16 @@ def study_page(
         command=command,
         winner=winner,
         page=tracking.Run(winner.run_id).location if winner else "",
-        on_front=len(objectives) > 1,
+        title=(
+            f"Trials that no other beats in both objectives: {len(shown)}"
+            if len(objectives) > 1
+            else "The best trials"
+        ),
         trials=[f"#{number}" for number in numbers],
         reached={name: [f"{reached[n][name]:.4g}" for n in numbers] for name in objectives},
         params=differing_params([{k: _short(v) for k, v in t.params.items()} for t in shown]),
-        pictures=[Picture.of(name, figure) for name, figure in figures.items()],
+        sections=sections,
+        has_shares=len(done) >= _FEWEST_FOR_IMPORTANCE,
     )
 
 

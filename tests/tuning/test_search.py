@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
@@ -208,19 +209,21 @@ def test_an_outage_while_a_worker_joins_is_a_sentence(
         search.join_study(config, [], create_autospec(TrialRunner, instance=True))
 
 
-VALUES = (0.7, 0.9, 0.8)
+VALUES = ((0.7, 0.7), (0.9, 0.9), (0.8, 0.8))
 
 
-def _page(directions: int = 1, winner: Winner | None = None) -> str:
+def _page(
+    directions: int = 1, winner: Winner | None = None, values: Sequence[tuple[float, ...]] = VALUES
+) -> str:
     study = optuna.create_study(study_name="<heads>", directions=["maximize"] * directions)
     rate = optuna.distributions.FloatDistribution(0.0, 1.0)
     kind = optuna.distributions.CategoricalDistribution(["squash"])
-    for value in VALUES:
+    for reached in values:
         study.add_trial(
             optuna.trial.create_trial(
-                params={"drop_rate": value / 2, "framing": "squash"},
+                params={"drop_rate": reached[0] / 2, "framing": "squash"},
                 distributions={"drop_rate": rate, "framing": kind},
-                values=[value] * directions,
+                values=reached[:directions],
             )
         )
     names = ["val/top1", "size_mb"][:directions]
@@ -231,7 +234,7 @@ def test_the_best_trials_stand_in_a_table_without_what_they_share() -> None:
     page = _page()
     table = page.split("<h2>The best trials</h2>")[1].split("</table>")[0]
     assert re.findall("#[0-9]", table) == ["#1", "#2", "#0"]
-    assert re.findall("<td>([^<]*)", table) == ["0.9", "0.8", "0.7", "0.45", "0.4", "0.35"]
+    assert re.findall("<td>([^<]+)", table) == ["0.9", "0.8", "0.7", "0.45", "0.4", "0.35"]
     assert "framing" not in table
     assert "make transfer drop_rate=0.45" in page
 
@@ -252,9 +255,25 @@ def test_each_objective_has_a_figure_and_the_page_has_no_script() -> None:
     page = _page(2)
     assert "Study &lt;heads&gt;" in page
     assert "3 complete &amp; one best" in page
-    assert "<h2>Trials that no other beats in both objectives</h2>" in page
-    assert re.findall('alt="(Best [^"]*)"', page) == [
+    assert re.findall("Best .* in trial 1", page) == [
         "Best val/top1 0.9 in trial 1",
         "Best size_mb 0.9 in trial 1",
     ]
+    assert re.findall('alt="([^"]*)"', page)[:3] == [
+        "val/top1 by trial, and the best so far",
+        "val/top1 by size_mb",
+        "val/top1 by drop_rate",
+    ]
     assert "<script" not in page
+
+
+def test_all_of_the_front_is_shown_and_counted() -> None:
+    page = _page(2, values=[(step / 20, 1 - step / 20) for step in range(12)])
+    assert "<h2>Trials that no other beats in both objectives: 12</h2>" in page
+    assert {f"#{number}" for number in range(12)} <= set(re.findall("#[0-9]+", page))
+
+
+def test_one_trial_differs_from_no_other() -> None:
+    page = _page(values=VALUES[:1])
+    assert "differ" not in page
+    assert "<img" not in page
