@@ -97,8 +97,8 @@ def run_teaching(config: TeachConfig) -> Taught:
                 row, (0, 1), value=1
             )
         learned = metadata.classes[: len(teaching.centres) - 1]
-        best = seen[OUTPUTS][:, : len(learned)].amax(dim=1)
-        found = find_left_out(teaching, taught, seen[LOGITS], best, (names, labels, embeddings))
+        answers = seen[LOGITS], seen[OUTPUTS][:, : len(learned)], learned
+        found = find_left_out(teaching, taught, answers, (names, labels, embeddings))
         classes = add_taught(graph, teaching, taught, learned)
         onnx.save(graph, artifact / GRAPH_FILE)
         teaching.write(artifact, taught)
@@ -231,16 +231,17 @@ def ask_graph(
 def find_left_out(
     teaching: Teaching,
     taught: Mapping[str, Tensor],
-    logits: Tensor,
-    best: Tensor,
+    answers: tuple[Tensor, Tensor, Sequence[str]],
     photos: tuple[Sequence[str], Tensor, Tensor],
 ) -> dict[str, int]:
     """How many photos of each landmark are answered right by a model that was taught the others.
 
-    best: largest probability of a learned landmark. photos: names of the landmarks, and of each
-    photo the label and the embedding. A landmark of one photo has none to be found by.
+    answers: logits of the network, the probabilities of the landmarks it learned, and their names.
+    photos: names of the taught landmarks, and of each photo the label and the embedding. A landmark
+    of one photo has none to be found by.
     """
     names, labels, embeddings = photos
+    logits, probabilities, learned = answers
     found = dict.fromkeys(names, 0)
     for place, label in enumerate(labels.tolist()):
         name, chosen = names[label], slice(place, place + 1)
@@ -249,8 +250,13 @@ def find_left_out(
             continue
         rows = torch.stack([left if other == name else row for other, row in taught.items()])
         odds = taught_odds(teaching, rows, embeddings[chosen], logits[chosen])[0]
-        own = odds[list(taught).index(name)]
-        found[name] += bool(own >= odds.max() and own > best[place].log())
+        own, rivals = odds[list(taught).index(name)], probabilities[place].clone()
+        if name in learned:
+            # What is taught of a landmark adds to what the network knows of it.
+            column = learned.index(name)
+            own = torch.logaddexp(own, rivals[column].log())
+            rivals[column] = 0
+        found[name] += bool(own >= odds.max() and own > rivals.amax().log())
     return found
 
 

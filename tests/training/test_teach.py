@@ -107,6 +107,17 @@ def test_a_taught_version_can_be_taught_again(model: str, tmp_path: Path) -> Non
     assert ask(model, 3, ORANGE)["landmark"] == "Orange House"
 
 
+def test_photos_of_a_known_landmark_are_found_by_what_the_model_knows(
+    model: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "new" / CLASSES[0]
+    folder.mkdir(parents=True)
+    # Too unlike to be found by one another.
+    for name, colour in {"red": RED, "pink": (250, 120, 160)}.items():
+        (folder / f"{name}.jpg").write_bytes(colour_photo(colour))
+    assert run_teaching(config(tmp_path, model)).found == {CLASSES[0]: 2}
+
+
 def test_one_folder_with_a_name_and_a_position(model: str, tmp_path: Path) -> None:
     write_photos(tmp_path / "new", YELLOW)
     run_teaching(config(tmp_path, model, name="Yellow House", position="10.5,20.25"))
