@@ -171,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             weights="random",
             feature_stages=0,
             pooling="average",
-            # The first epoch looks up algorithms, the second is told.
+            # The first epoch also searches for the fastest algorithms, so the second is reported.
             finetune_epochs=2,
             finetune_batch_size=given.batch,
         )

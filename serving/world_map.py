@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from landmark_ml.figures.html import render
 
-_HEIGHT, _MOST_NAMED = 0.45, 60
-"""Of a map whose width is 1; pins that may have a name, the first ones."""
+_HEIGHT = 0.45
+"""Of a map whose width is 1."""
+_MOST_NAMED = 60
+"""Only the first pins get a name."""
 
 
 class Pin(NamedTuple):

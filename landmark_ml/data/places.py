@@ -33,10 +33,10 @@ def place_landmarks(
     *,
     quiet: bool = False,
 ) -> Gazetteer:
-    """The places of classes: built-in, over them those of a CSV, and else those of the photos.
+    """The places of classes: a CSV's, else the built-in ones, else those of the photos.
 
     places: the CSV; empty: `places.csv` in root, if there is one. A class that neither knows stands
-    at the median of its photos' positions. What spread they have and which landmarks have no place
+    at the median of its photos' positions. How far these spread and which landmarks have no place
     is logged, unless quiet. Raises `GazetteerError` for a CSV that is no gazetteer, OSError for one
     that cannot be read.
     """

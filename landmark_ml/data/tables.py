@@ -27,10 +27,10 @@ def list_table(table: Path) -> Listing:
     """List the photos of a CSV or Parquet file: `path,label`, optionally the other `COLUMNS`.
 
     Paths are relative to the table's folder and stay in it. An empty label, or `not_landmarks`, is
-    a photo of no landmark. The split of a row counts as that of a folder does; rows of `train`, or
-    of none, are assigned where val or test is missing. Photos of one `group` are one visit, those
-    of one day (`captured_at`, local time) without a group too. Raises ValueError for a table that
-    is none, naming file, row and fix.
+    a photo of no landmark. The split of a row counts as that of a folder does. Where val or test is
+    missing, rows of `train` and rows without a split are assigned to it. Photos of one `group` are
+    one visit; so are photos of one day (`captured_at`, local time) without a group. Raises
+    ValueError for a file that is not such a table, naming file, row and fix.
     """
     try:
         if table.suffix.casefold() == ".parquet":

@@ -105,7 +105,7 @@ def embed(features: Tensor, basis: Tensor, offset: Tensor) -> Tensor:
 
 
 def signals(logits: Tensor, embeddings: Tensor, centres: Tensor) -> Tensor:
-    """What speaks for a photo to show what is known, or nothing: float [N, 6].
+    """What says that a photo shows something known, or no landmark: float [N, 6].
 
     The cosines of the embedding to the nearest landmark's centre and to that of no landmark; the
     largest logit, its lead over the second, the logit of no landmark (0 without one), and the
@@ -125,17 +125,14 @@ def taught_odds(teaching: Teaching, rows: Tensor, embeddings: Tensor, logits: Te
     """
     gates = torch.stack([teaching.gate(int(row[-1]), len(rows)) for row in rows])
     near = embeddings @ functional.normalize(rows[:, :-1], dim=1).T
-    return (
-        near * gates[:, 0]
-        + signals(logits, embeddings, teaching.centres) @ gates[:, 1:-1].T
-        + (gates[:, -1])
-    )
+    seen = signals(logits, embeddings, teaching.centres)
+    return near * gates[:, 0] + seen @ gates[:, 1:-1].T + gates[:, -1]
 
 
 def whiten(
     features: Rows, targets: Tensor, standardised: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Basis [F, D] and offset [D] of the embedding, from photos of landmarks and of none.
+    """Basis [F, D] and offset [D] of the embedding, from photos with and without a landmark.
 
     standardised: mean and scale [F] of the features.
     """
@@ -181,9 +178,9 @@ def fit_gates(lessons: Sequence[Mapping[str, Tensor]]) -> tuple[Tensor, Tensor]:
     """Gates [counts, signals + 2], and how many landmarks were taught together in a lesson.
 
     lessons: of each head `examples` of photos that it was not trained on, of landmarks it knows
-    (`known`), of landmarks left out of it (`unseen`) and of none (`everyday`). For each number of
-    photos a logistic regression tells those of taught landmarks from others, each kind weighing the
-    same; its bias is then lowered until few of the others are taken.
+    (`known`), of landmarks left out of it (`unseen`) and of no landmark (`everyday`). For each
+    number of photos a logistic regression tells those of taught landmarks from others, each kind
+    weighing the same; its bias is then lowered until few of the others are taken.
     """
     gates: list[Tensor] = []
     for count in COUNTS:

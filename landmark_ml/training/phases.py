@@ -361,6 +361,7 @@ def check_finetuning(model: LandmarkNetwork, config: TrainConfig) -> None:
         if size:
             check_takes(model, config.backbone, size, f"another {name}")
     early_stages(model, config.unfreeze)
+    # Entered only to be refused now.
     with recomputing(model, config.backbone, enabled=config.recompute):
         pass
 
