@@ -313,15 +313,8 @@ class TuneConfig(TrainConfig):
     keep: str = option("", "parameters of the space to leave as they are, such as `framing,views`")
     trials: int = option(200, "trials of the study, over all workers; 0: no limit", unit="trials")
     minutes: float = option(0.0, "when this worker starts no more trials; 0: no limit", unit="min")
-    objectives: str = option(
-        "loss",
-        "what to optimise: the calibrated validation loss, or top-1, alone or beside a cost",
-        ("loss", "top1", "loss,latency", "loss,size", "top1,latency", "top1,size"),
-    )
-    pruner: str = option(
-        "auto",
-        "what ends hopeless trials; auto: hyperband if fine-tuning for one objective",
-        ("auto", "none", "hyperband", "halving"),
+    objective: str = option(
+        "loss", "what to optimise: the calibrated validation loss, or top-1", ("loss", "top1")
     )
     folds: int = option(1, "train/val splits that each trial is validated on", POSITIVE)
     heartbeat: int = option(
@@ -344,11 +337,6 @@ class TuneConfig(TrainConfig):
                 f"space 'head' with epochs {self.epochs} and finetune_epochs"
                 f" {self.finetune_epochs}: a head needs epochs, and fine-tuning space 'finetune'"
             )
-        if self.pruner in ("hyperband", "halving") and "," in self.objectives:
-            raise ValueError(
-                f"pruner {self.pruner!r} cannot weigh two objectives; give pruner none, or"
-                " objectives loss or top1"
-            )
         if self.processes > 1:
             raise ValueError(
                 f"processes is {self.processes}, and each trial trains in one process; to share a"
@@ -364,9 +352,3 @@ class TuneConfig(TrainConfig):
         """The training configuration that the search starts from."""
         names = [item.name for item in fields(TrainConfig)]
         return TrainConfig(**{name: getattr(self, name) for name in names})
-
-    def prunes(self) -> str:
-        """Name of the pruner, `auto` resolved."""
-        if self.pruner != "auto":
-            return self.pruner
-        return "hyperband" if self.space == "finetune" and "," not in self.objectives else "none"

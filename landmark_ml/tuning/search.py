@@ -1,7 +1,7 @@
 """A whole search: join or start the study, run its trials, then train and test the best one.
 
-It ends with a report in the parent run: tables, the command that trains the best configuration,
-and one HTML page with figures that needs no network.
+It ends with a report in the parent run: the best trials, what mattered, and the command that trains
+the best configuration.
 """
 
 from __future__ import annotations
@@ -15,19 +15,17 @@ from functools import partial
 from typing import Any
 
 import mlflow
-import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.study import Study, StudyDirection
-from optuna.trial import FixedTrial, FrozenTrial, TrialState
+from optuna.study import Study
+from optuna.trial import FixedTrial
 
 from landmark_ml.config import TrainConfig, TuneConfig, repeated, user_path
 from landmark_ml.data import Dataset
 from landmark_ml.data.opening import open_folds
 from landmark_ml.data.places import open_gazetteer
-from landmark_ml.figures.html import Picture, render
-from landmark_ml.figures.study import trial_figures
+from landmark_ml.figures.html import render
 from landmark_ml.networks.create import check_known
 from landmark_ml.registry.register import register, version_of_run
 from landmark_ml.tracking import run as tracking
@@ -46,6 +44,7 @@ from landmark_ml.tuning.space import (
 from landmark_ml.tuning.study import (
     OUTAGES,
     StudyError,
+    best_first,
     best_trial,
     check_same_search,
     open_storage,
@@ -247,27 +246,20 @@ def log_report(
     """
     best, count = best_trial(study), len(started(study))
     command = reproduce(winning_config(config, study))
-    names = [OBJECTIVES[name] for name in config.objectives.split(",")]
+    objective = OBJECTIVES[config.objective]
     counts = ", ".join(f"{number} {state}" for state, number in summary(study).items())
     top1 = best.user_attrs["val/top1"]
     headline = (
-        f"{counts}; best {names[0]} {best.values[0]:.4f} (val/top1 {top1:.3f})"
-        f" in trial {best.number}"
+        f"{counts}; best {objective} {best.value:.4f} (val/top1 {top1:.3f}) in trial {best.number}"
     )
     texts = {
-        "study.html": study_page(study, names, f"{headline}.", command, winner),
+        "study.html": study_page(study, objective, f"{headline}.", command, winner),
         "trials.csv": study.trials_dataframe().to_csv(index=False),
         "reproduce.sh": command + "\n",
     }
-    if len(names) > 1:
-        front = [
-            {"trial": t.number, **dict(zip(names, t.values, strict=True)), **t.params}
-            for t in study.best_trials
-        ]
-        texts["pareto_front.csv"] = pd.DataFrame(front).to_csv(index=False)
     for path, text in texts.items():
         mlflow.MlflowClient().log_text(parent.run_id, text, path)
-    totals = {"tune/best_top1": top1, "tune/best_value": best.values[0], "tune/trials": count}
+    totals = {"tune/best_top1": top1, "tune/best_value": best.value or 0.0, "tune/trials": count}
     totals |= {f"tune/{state}": number for state, number in summary(study).items()}
     parent.log({name: float(value) for name, value in totals.items()}, count)
     values = {name: str(value) for name, value in best.params.items()}
@@ -281,49 +273,17 @@ def log_report(
 
 
 def study_page(
-    study: Study,
-    objectives: Sequence[str],
-    headline: str,
-    command: str,
-    winner: Winner | None = None,
+    study: Study, objective: str, headline: str, command: str, winner: Winner | None = None
 ) -> str:
-    """HTML page of a study with a completed trial: the winner's test, the best trials, figures.
+    """HTML page of a study with a completed trial: the winner's test, the best trials, what counts.
 
-    objectives: caption of each value, such as `val/top1`. winner: None while it is not tested.
+    objective: caption of the values, such as `val/top1`. winner: None while it is not tested.
     """
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    directions = [direction == StudyDirection.MINIMIZE for direction in study.directions]
-    best = study.best_trials if len(objectives) > 1 else done
-    best = sorted(best, key=lambda t: t.values[0] if directions[0] else -t.values[0])
-    shown = best if len(objectives) > 1 else best[:_TRIALS_SHOWN]
-    reached = {t.number: dict(zip(objectives, t.values, strict=True)) for t in done}
-    numbers = [trial.number for trial in shown]
-    table = pd.DataFrame(
-        {"trial": t.number, "marked": t.number in numbers, **t.params, **reached[t.number]}
-        for t in done
-    )
-    names = sorted({name for trial in done for name in trial.params})
-    varied = [name for name in names if table[name].nunique() > 1]
-    distributions = {name: kind for trial in done for name, kind in trial.distributions.items()}
-    logarithmic = {name for name, kind in distributions.items() if getattr(kind, "log", False)}
-    sections = []
-    for index, (objective, lower) in enumerate(zip(objectives, directions, strict=True)):
-        shares = {}
-        if len(done) >= _FEWEST_FOR_IMPORTANCE and table[objective].nunique() > 1:
-            shares = get_param_importances(
-                study,
-                evaluator=FanovaImportanceEvaluator(seed=0),
-                target=partial(_value, index),
-            )
-        others = [name for name in objectives if name != objective]
-        top = (min if lower else max)(done, key=partial(_value, index))
-        columns = ["trial", *others, *varied] if len(done) > 1 else []
-        figures = trial_figures(
-            table, objective, columns, lower=lower, shares=shares, logarithmic=logarithmic
-        )
-        pictures = [Picture.of(*drawn) for drawn in zip(columns, figures, strict=True)]
-        sentence = f"Best {objective} {_value(index, top):.4g} in trial {top.number}"
-        sections.append((objective, sentence, pictures))
+    done = best_first(study)
+    shown, importance = done[:_TRIALS_SHOWN], dict[str, float]()
+    if len(done) >= _FEWEST_FOR_IMPORTANCE and len({trial.value for trial in done}) > 1:
+        evaluator = FanovaImportanceEvaluator(seed=0)
+        importance = get_param_importances(study, evaluator=evaluator)
     return render(
         "study.html",
         name=study.study_name,
@@ -331,21 +291,11 @@ def study_page(
         command=command,
         winner=winner,
         page=tracking.Run(winner.run_id).location if winner else "",
-        title=(
-            f"Trials that no other beats in both objectives: {len(shown)}"
-            if len(objectives) > 1
-            else "The best trials"
-        ),
-        trials=[f"#{number}" for number in numbers],
-        reached={name: [f"{reached[n][name]:.4g}" for n in numbers] for name in objectives},
+        trials=[f"#{trial.number}" for trial in shown],
+        reached={objective: [f"{trial.value:.4g}" for trial in shown]},
         params=differing_params([{k: _short(v) for k, v in t.params.items()} for t in shown]),
-        sections=sections,
-        has_shares=len(done) >= _FEWEST_FOR_IMPORTANCE,
+        importance=importance,
     )
-
-
-def _value(index: int, trial: FrozenTrial) -> float:
-    return float(trial.values[index])
 
 
 def _short(value: Any) -> str:

@@ -24,7 +24,7 @@ import optuna
 import sqlalchemy
 from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.pruners import BasePruner, HyperbandPruner, NopPruner
 from optuna.samplers import BaseSampler, PartialFixedSampler, TPESampler
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study, StudyDirection
@@ -43,14 +43,11 @@ RETRY_OF, RUN_ID, DEATHS = "retry_of", "run_id", "deaths"
 is created), and how many processes died in a row on these parameters."""
 _MOST_DEATHS = 3
 _RANDOM_TRIALS = 20
-_REDUCTION = 3
 OUTAGES = (StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
 """What is raised when the database of a study fails: by Optuna's storage, and by the lock."""
 PATIENCE_SECONDS = 120.0
 _SQLITE = "sqlite:///"
 _SQLITE_LOCK_SECONDS = 60.0
-_POSTGRESQL_PORT = 5432
-_THIS_HOST = ("localhost", "127.0.0.1", "::1")
 _SERVER_FULL = ("too many clients", "connection slots", "too many connections")
 # A worker holds the lock for about 20 ms to claim a trial. If dozens of workers ask for the lock
 # more often than this, they slow down the one that has it.
@@ -70,20 +67,18 @@ def storage_url(storage: str, tracking_uri: str) -> str:
         is_file = tracking_uri.startswith(_SQLITE)
         beside = Path(tracking_uri.removeprefix(_SQLITE)) if is_file else Path()
         return f"{_SQLITE}{beside.parent / 'studies.db'}"
-    if _database(storage) == _database(tracking_uri):
+    if not storage.startswith(("postgresql://", "postgresql+", _SQLITE)):
+        raise ValueError(
+            f"storage {without_users(storage)!r} is neither postgresql://… nor sqlite:///…; workers"
+            " on several hosts need PostgreSQL"
+        )
+    if without_users(storage) == without_users(tracking_uri):
         raise ValueError(
             f"storage is the database of MLflow, {without_users(storage)}; both need a table of the"
             " same name: give the study a database of its own on the same server"
         )
-    if storage.startswith("postgresql://"):
-        # The driver that the extra `postgres` installs, whatever SQLAlchemy would choose.
-        return storage.replace("postgresql://", "postgresql+psycopg://", 1)
-    if storage.startswith(("postgresql+", _SQLITE)):
-        return storage
-    raise ValueError(
-        f"storage {without_users(storage)!r} is neither postgresql://… nor sqlite:///…; workers on"
-        " several hosts need PostgreSQL"
-    )
+    # The driver that the extra `postgres` installs, whatever SQLAlchemy would choose.
+    return storage.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
 def open_storage(
@@ -180,35 +175,17 @@ def reason(outage: Exception) -> str:
     return str(outage.__cause__ or outage).strip().splitlines()[0]
 
 
-def _database(url: str) -> tuple[str, ...]:
-    """The database behind an address, however it is spelled: a file, or server, port and name."""
-    try:
-        parsed = sqlalchemy.engine.make_url(url)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        return (url,)
-    kind = parsed.get_backend_name()
-    if kind == "sqlite":
-        return kind, str(Path(parsed.database or "").resolve())
-    host = (parsed.host or "localhost").lower()
-    name = parsed.database or parsed.username or ""
-    port = parsed.port or _POSTGRESQL_PORT
-    return kind, "localhost" if host in _THIS_HOST else host, str(port), name
-
-
 def open_study(config: TuneConfig, storage: BaseStorage, worker: int) -> Study:
     """Open the study that the configuration names, or create it.
 
     worker: how many workers joined before this one; it seeds the sampler, so that no two workers
-    draw the same parameters. Raises StudyError when the study has other objectives.
+    draw the same parameters. Raises StudyError when the study has another objective.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     kept = kept_params(config)
     pruner: BasePruner = NopPruner()
-    if config.prunes() == "hyperband":
-        most = config.finetune_epochs or config.epochs
-        pruner = HyperbandPruner(min_resource=1, max_resource=most, reduction_factor=_REDUCTION)
-    elif config.prunes() == "halving":
-        pruner = SuccessiveHalvingPruner(min_resource=1, reduction_factor=_REDUCTION)
+    if config.space == "finetune":
+        pruner = HyperbandPruner(max_resource=config.finetune_epochs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         sampler: BaseSampler = TPESampler(
@@ -220,15 +197,11 @@ def open_study(config: TuneConfig, storage: BaseStorage, worker: int) -> Study:
             constant_liar=True,
         )
         sampler = PartialFixedSampler(kept, sampler) if kept else sampler
-        goals = [
-            StudyDirection.MAXIMIZE if name == "top1" else StudyDirection.MINIMIZE
-            for name in config.objectives.split(",")
-        ]
         try:
             return optuna.create_study(
                 storage=storage,
                 study_name=config.study,
-                directions=goals,
+                direction="maximize" if config.objective == "top1" else "minimize",
                 sampler=sampler,
                 pruner=pruner,
                 load_if_exists=True,
@@ -320,17 +293,19 @@ def summary(study: Study) -> dict[str, int]:
     return dict(sorted(Counter(trial.state.name.lower() for trial in started(study)).items()))
 
 
-def best_trial(study: Study) -> FrozenTrial:
-    """Trial that is best at the first objective, and among equals the lowest val/calibrated_loss.
-
-    Raises StudyError when no trial was completed.
-    """
+def best_first(study: Study) -> list[FrozenTrial]:
+    """Completed trials, the best at the objective first; of equals, the lowest calibrated loss."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not done:
-        failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        why = failed[-1].user_attrs.get("error", "it was interrupted") if failed else "none began"
-        raise StudyError(f"study {study.study_name!r} has no completed trial; the last one: {why}")
-    sign = 1 if study.directions[0] == StudyDirection.MAXIMIZE else -1
-    return max(
-        done, key=lambda trial: (sign * trial.values[0], -trial.user_attrs["val/calibrated_loss"])
+    sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
+    return sorted(
+        done, key=lambda t: (sign * (t.value or 0.0), t.user_attrs.get("val/calibrated_loss", 0.0))
     )
+
+
+def best_trial(study: Study) -> FrozenTrial:
+    """The first of them. Raises StudyError when no trial was completed."""
+    if done := best_first(study):
+        return done[0]
+    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    why = failed[-1].user_attrs.get("error", "it was interrupted") if failed else "none began"
+    raise StudyError(f"study {study.study_name!r} has no completed trial; the last one: {why}")

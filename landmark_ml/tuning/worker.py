@@ -9,7 +9,6 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,12 +18,10 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from landmark_ml.config import TrainConfig, TuneConfig, user_path
+from landmark_ml.config import TrainConfig, TuneConfig
 from landmark_ml.console import Bar
 from landmark_ml.data import Dataset, Photo
-from landmark_ml.inference.runtime import Runtime
-from landmark_ml.networks.create import LandmarkNetwork, count_parameters, create_model
-from landmark_ml.networks.export import trace_backbone
+from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.tracking.errors import short_waits
 from landmark_ml.training.batches import num_outputs
 from landmark_ml.training.cache import StoredRows, compute_features
@@ -57,14 +54,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
-_TIMED = 30
-_BYTES_PER_WEIGHT = 2
-OBJECTIVES = {
-    "loss": "val/calibrated_loss",
-    "top1": "val/top1",
-    "latency": "latency_ms",
-    "size": "size_mb",
-}
+OBJECTIVES = {"loss": "val/calibrated_loss", "top1": "val/top1"}
 """What a study can search for, and the metric that says it."""
 
 
@@ -113,14 +103,14 @@ class Worker:
         if RETRY_OF in trial.user_attrs:
             tags[RETRY_OF] = str(trial.user_attrs[RETRY_OF])
         run: TrialRun | None = None
-        values = None
+        value = None
         try:
             config = suggest_config(trial, self.config)
             run = self.parent.start_trial(trial.number, config, tags)
             trial.set_user_attr(RUN_ID, run.run_id)
             metrics = self._train(trial, config, run)
             state = TrialState.COMPLETE
-            values = [metrics[OBJECTIVES[name]] for name in self.config.objectives.split(",")]
+            value = metrics[OBJECTIVES[self.config.objective]]
             run.end("complete", metrics)
         except TrialPruned:
             state = TrialState.PRUNED
@@ -146,11 +136,11 @@ class Worker:
                 run.end("failed", error=why)
             with contextlib.suppress(UpdateFinishedTrialError):
                 trial.set_user_attr("error", why)
-        self.study.tell(trial, values, state, skip_if_finished=True)
+        self.study.tell(trial, value, state, skip_if_finished=True)
 
     def _train(self, trial: Trial, config: TrainConfig, run: TrialRun) -> dict[str, float]:
-        """Train a configuration; metrics by name, those of the objectives among them."""
-        phase, first = 0, OBJECTIVES[self.config.objectives.split(",")[0]]
+        """Train a configuration; metrics by name, the objective among them."""
+        phase, objective = 0, OBJECTIVES[self.config.objective]
         # The head phase before a fine-tuning says little about how the fine-tuning will end.
         last_phase = 1 + bool(self.config.epochs and self.config.finetune_epochs)
 
@@ -159,17 +149,12 @@ class Worker:
             run.add(metrics)
             epoch = int(metrics["epoch"])
             phase += epoch == 0
-            prunable = self.config.prunes() != "none" and phase == last_phase
-            if prunable and first in metrics:
-                trial.report(metrics[first], epoch)
+            if self.config.space == "finetune" and phase == last_phase and objective in metrics:
+                trial.report(metrics[objective], epoch)
                 if trial.should_prune():
                     raise TrialPruned(f"after epoch {epoch}")
 
         metrics = self.runner.run(config, on_epoch_end)
-        if "latency" in self.config.objectives:
-            metrics["latency_ms"] = self.runner.latency_ms(config, user_path(config.cache_dir))
-        if "size" in self.config.objectives:
-            metrics["size_mb"] = self.runner.size_mb(config)
         for name, value in metrics.items():
             trial.set_user_attr(name, value)
         return metrics
@@ -200,7 +185,6 @@ class TrialRunner:
     compute: Compute
     _networks: dict[Any, tuple[LandmarkNetwork, dict[str, Any]]] = field(default_factory=dict)
     _features: dict[Any, Sequence[StoredRows]] = field(default_factory=dict)
-    _latencies: dict[Any, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # Folds differ in how they split the same photos.
@@ -227,27 +211,6 @@ class TrialRunner:
             )
             found.append(judge_logits(asked.logits, asked.targets, fold.num_classes))
         return {name: statistics.fmean(each[name] for each in found) for name in found[0]}
-
-    def latency_ms(self, config: TrainConfig, cache: Path) -> float:
-        """Median milliseconds of one photo through the traced backbone, on one thread."""
-        key = _network_key(config)
-        if key not in self._latencies:
-            model = self._network(config)
-            traced = trace_backbone(model, cache).SerializeToString()
-            runtime = Runtime.load(traced, precision=self.compute.served_precision, threads=1)
-            side = model.preprocessing.resolution
-            pixels = torch.zeros(1, side, side, 3, dtype=torch.uint8).numpy()
-            seconds = []
-            for _ in range(_TIMED):
-                begun = time.perf_counter()
-                runtime.run(pixels)
-                seconds.append(time.perf_counter() - begun)
-            self._latencies[key] = 1000 * statistics.median(seconds)
-        return self._latencies[key]
-
-    def size_mb(self, config: TrainConfig) -> float:
-        """Size of the network's weights in MB, as they are stored."""
-        return count_parameters(self._network(config)) * _BYTES_PER_WEIGHT / 1e6
 
     def _network(self, config: TrainConfig) -> LandmarkNetwork:
         """The frozen network; the generators are left as building it leaves them."""

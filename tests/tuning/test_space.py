@@ -93,7 +93,6 @@ def test_weights_from_a_file_fit_one_backbone() -> None:
         ({"trials": 0}, "the search would never end"),
         ({"space": "finetune"}, "would fine-tune nothing"),
         ({"finetune_epochs": 2}, "fine-tuning space 'finetune'"),
-        ({"pruner": "hyperband", "objectives": "top1,size"}, "cannot weigh two objectives"),
         ({"processes": 8}, "processes is 8, and each trial trains in one process"),
         ({"resume": "auto"}, "resume is 'auto', and a search is not a single run"),
     ],
@@ -101,12 +100,6 @@ def test_weights_from_a_file_fit_one_backbone() -> None:
 def test_a_search_that_cannot_be_is_refused(values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         TuneConfig(**values)
-
-
-def test_only_fine_tuning_for_one_objective_is_pruned_by_itself() -> None:
-    assert HEAD.prunes() == "none"
-    assert FINETUNE.prunes() == "hyperband"
-    assert replace(FINETUNE, objectives="top1,latency").prunes() == "none"
 
 
 @pytest.mark.parametrize("name", ["weight_decay", "finetune_weight_decay"])

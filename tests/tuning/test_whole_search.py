@@ -206,14 +206,6 @@ def test_a_worker_that_was_taken_for_dead_loses_its_trial_and_goes_on(config: Tu
     assert states == ["FAILED", "FINISHED", "FINISHED"]
 
 
-def test_two_objectives_give_a_front(config: TuneConfig) -> None:
-    mine = replace(config, study="front", objectives="top1,latency", trials=3, folds=1, model="")
-    result = run_tuning(mine)
-    front = pd.read_csv(io.StringIO(artifact(result, mine, "pareto_front.csv")))
-    assert {"trial", "val/top1", "latency_ms"} <= set(front.columns)
-    assert "no other beats in both" in artifact(result, mine, "study.html")
-
-
 def test_pruned_trials_are_finished_runs(config: TuneConfig) -> None:
     mine = replace(
         config,
@@ -222,7 +214,6 @@ def test_pruned_trials_are_finished_runs(config: TuneConfig) -> None:
         epochs=0,
         finetune_epochs=2,
         finetune_batch_size=8,
-        pruner="halving",
         trials=4,
         folds=1,
         model="",

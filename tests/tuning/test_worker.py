@@ -124,11 +124,11 @@ class ScriptedRunner(TrialRunner):
         return {"val/top1": outcome, "val/calibrated_loss": 0.5}
 
 
-@pytest.mark.parametrize(("objectives", "best"), [("loss", 1), ("top1", 2)])
+@pytest.mark.parametrize(("objective", "best"), [("loss", 1), ("top1", 2)])
 def test_the_loss_tells_trials_apart_whose_top1_is_the_same(
-    objectives: str, best: int, tmp_path: Path, tracking_uri: str
+    objective: str, best: int, tmp_path: Path, tracking_uri: str
 ) -> None:
-    outcomes = [(1.0, 0.2), (1.0, 0.1), (1.0 + (objectives == "top1"), 0.3)]
+    outcomes = [(1.0, 0.2), (1.0, 0.1), (1.0 + (objective == "top1"), 0.3)]
 
     class Measured(TrialRunner):
         def __init__(self) -> None:
@@ -139,9 +139,9 @@ def test_the_loss_tells_trials_apart_whose_top1_is_the_same(
             return {"val/top1": top1, "val/calibrated_loss": loss}
 
     search = TuneConfig(
-        study=objectives,
+        study=objective,
         storage=f"sqlite:///{tmp_path}/studies.db",
-        objectives=objectives,
+        objective=objective,
         trials=3,
         model="",
     )
