@@ -213,6 +213,7 @@ class _AnswerConfig(Configuration):
     places: str = option(
         "", "CSV like `places.csv`; its places name the city of photos taken within 1 km"
     )
+    language: str = option("en", "language of countries and cities, such as `de` or `pt-BR`")
 
 
 @dataclass(frozen=True, kw_only=True)

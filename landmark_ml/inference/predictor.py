@@ -6,6 +6,7 @@ numpy, PIL and openvino, nothing that trains.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections import deque
@@ -201,6 +202,12 @@ class Metadata:
     precision: str
     f32_agreement: float | None
     run_id: str
+
+    @functools.cached_property
+    def country_codes(self) -> dict[str, str]:
+        """ISO 3166-1 alpha-2 code of each country by the name that answers give it."""
+        places = [place or {} for place in self.places]
+        return {p["country"]: p["country_code"] for p in places if p.get("country_code")}
 
     @classmethod
     def read(cls, path: Path) -> Metadata:

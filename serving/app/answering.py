@@ -7,6 +7,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from python_multipart.multipart import parse_options_header
@@ -15,6 +16,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from landmark_ml.config import AppConfig
+from landmark_ml.geo.names import Named, names_in
 from landmark_ml.inference.photos import PhotoError
 from landmark_ml.inference.predictor import Predictor, Scores
 from landmark_ml.inference.runtime import usable_cpus
@@ -27,7 +29,7 @@ from serving.app.answers import (
     describe_model,
     known_landmarks,
 )
-from serving.champion import Champion
+from serving.champion import Champion, Loaded
 
 if TYPE_CHECKING:
     from serving.app.application import Metrics
@@ -62,10 +64,11 @@ class Answering:
         """Describe the version that answers now."""
         return describe_model(self._champion.current)
 
-    def landmarks(self) -> Landmarks:
+    def landmarks(self, request: Request) -> Landmarks:
         """List what the version that answers now knows."""
         loaded = self._champion.current
-        return Landmarks(model=describe_model(loaded), landmarks=known_landmarks(loaded))
+        known = map(translation(request, loaded), known_landmarks(loaded))
+        return Landmarks(model=describe_model(loaded), landmarks=list(known))
 
     async def answer(self, request: Request, top_k: int, threshold: float | None) -> Answers:
         """Answer the photos of a request, all with one version.
@@ -93,7 +96,8 @@ class Answering:
             self._metrics.photos.labels(outcome).inc(count)
         facts: dict[str, Any] = request.scope.get("state", {}).get("log", {})
         facts.update(photos=len(answers), outcomes=dict(outcomes), version=loaded.version)
-        return Answers(model=describe_model(loaded), photos=answers)
+        translated = map(translation(request, loaded), answers)
+        return Answers(model=describe_model(loaded), photos=list(translated))
 
     def close(self) -> None:
         """Stop, once the photos in progress are answered."""
@@ -123,6 +127,16 @@ class Answering:
         finally:
             for job in jobs:
                 job.cancel()
+
+
+def translation(request: Request, loaded: Loaded) -> Callable[[Named], Named]:
+    """Translates places to the language that the browser prefers; English and unknown ones not."""
+    preferred = request.headers.get("accept-language", "").split(",")[0].split(";")[0].strip()
+    try:
+        names = names_in(preferred or "en")
+    except ValueError:
+        names = names_in("en")
+    return partial(names.translate, codes=loaded.predictor.metadata.country_codes)
 
 
 class AnswerQueue:

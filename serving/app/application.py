@@ -148,8 +148,8 @@ def create_app(champion: Champion, config: AppConfig, *, token: str = "") -> Fas
     @app.get(
         "/api/landmarks", response_model=document(Landmarks), summary="Which landmarks it knows"
     )
-    async def landmarks() -> Response:
-        return JSONResponse(answering.landmarks())
+    async def landmarks(request: Request) -> Response:
+        return JSONResponse(answering.landmarks(request))
 
     @app.get(
         "/api/sample",

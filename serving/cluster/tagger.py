@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from landmark_ml.config import ClusterConfig
 from landmark_ml.console import Bar
 from landmark_ml.geo.gazetteer import Place
+from landmark_ml.geo.names import names_in
 from landmark_ml.inference.predictor import METADATA_FILE, Predictor
 from landmark_ml.inference.runtime import usable_cpus
 from landmark_ml.tracking import run as tracking
@@ -55,8 +56,9 @@ class ClusterResult(RunCounts):
 class Job:
     """What every worker gets to know.
 
-    asked: the question, that is model version, threshold and places; rows that answer another one
-    are made again. unreadable: folders that could not be opened, as rows write their paths.
+    asked: the question, that is model version, threshold, places and language; rows that answer
+    another one are made again. unreadable: folders that could not be opened, as rows write their
+    paths.
     """
 
     photos: str
@@ -65,6 +67,7 @@ class Job:
     asked: str
     threshold: float | None
     places: tuple[Place, ...]
+    language: str
     cpus: int
     reads: int
     unreadable: frozenset[str]
@@ -115,6 +118,7 @@ def tag_photos(
     # Absolute, because a worker starts in another folder than this process.
     photos_at, out = (str(local_folder(place) or place) for place in (config.photos, config.out))
     places = tuple(read_places(config.places))
+    names_in(config.language)  # Refused here rather than by every worker.
     threshold = None if config.threshold == -1 else config.threshold
     # Two registries may both have a `landmarks/3`.
     run_id = json.loads(network[METADATA_FILE])["run_id"]
@@ -144,9 +148,10 @@ def tag_photos(
             photos=photos_at,
             out=out,
             version=model,
-            asked=f"{_VERSION} {model} {run_id} {threshold} {places_hash}",
+            asked=f"{_VERSION} {model} {run_id} {threshold} {places_hash} {config.language}",
             threshold=threshold,
             places=places,
+            language=config.language,
             cpus=config.cpus,
             reads=config.reads,
             unreadable=frozenset(map(printable, photos.unreadable)),
@@ -172,7 +177,7 @@ class PartTagger:
             self._predictor = Predictor.load(scratch, threads=job.cpus)
         self._photos = open_photos(job.photos, job.out)
         self._store = PartStore(open_folder(job.out))
-        self._locations = PhotoLocations(self._predictor, job.places)
+        self._locations = PhotoLocations(self._predictor, job.places, job.language)
 
     def started(self) -> None:
         """Return when the worker can take parts."""

@@ -11,12 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 from landmark_ml.config import user_path
 from landmark_ml.console import listed
 from landmark_ml.files import is_of_the_system
 from landmark_ml.geo.gazetteer import Gazetteer, Place, parse_gazetteer
+from landmark_ml.geo.names import names_in
 from landmark_ml.geo.reverse_geocode import Towns
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, read_at_most
 from landmark_ml.inference.prediction import Prediction, refused
@@ -262,10 +263,14 @@ class PhotoLocations:
     Within a kilometre of a known place that place decides: `places` first, then the model's own;
     elsewhere the towns, whose data is read when the first photo needs it. Countries and cities get
     the names that the model uses in its answers, so that no album has two names; then those of
-    `places` and of the built-in gazetteer. `country_codes` collects the codes of countries met.
+    `places` and of the built-in gazetteer. Last, they are translated. `country_codes` collects the
+    codes of countries met. Raises ValueError for an unknown language.
     """
 
-    def __init__(self, predictor: Predictor, places: Iterable[Place] = ()) -> None:
+    def __init__(
+        self, predictor: Predictor, places: Iterable[Place] = (), language: str = "en"
+    ) -> None:
+        self._names = names_in(language)
         # A place of coordinates alone says less than the towns do.
         models = [Place(**place) for place in predictor.metadata.places if place]
         given = [place for place in places if place.country]
@@ -283,13 +288,16 @@ class PhotoLocations:
 
     def apply(self, answers: Iterable[Tagged]) -> Iterator[Tagged]:
         """Yield answers, with city and country of the photo's own position where it has one."""
+        codes = self.country_codes
         for photo in answers:
             answer = photo.answer
             latitude, longitude = answer["latitude"], answer["longitude"]
-            if answer["location_source"] != "exif" or latitude is None or longitude is None:
-                yield photo
-                continue
-            found = self._towns.find(latitude, longitude)
-            if found.country and found.country_code:
-                self.country_codes.setdefault(found.country, found.country_code)
-            yield Tagged(photo.path, {**answer, "city": found.city, "country": found.country})
+            if answer["location_source"] == "exif":
+                found = self._towns.find(cast(float, latitude), cast(float, longitude))
+                if found.country and found.country_code:
+                    codes.setdefault(found.country, found.country_code)
+                answer = {**answer, "city": found.city, "country": found.country}
+            translated = self._names.translate(answer, codes)
+            if (code := codes.get(answer["country"] or "")) and translated["country"]:
+                codes.setdefault(translated["country"], code)
+            yield Tagged(photo.path, translated)

@@ -124,6 +124,8 @@ def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResul
     threshold = None if config.threshold == -1 else config.threshold
     # The run too: two registries may both have a `landmarks/3`.
     asked = f"{loaded.label} {loaded.run_id} {threshold}"
+    # Before hours of recognition: the places or the language may be wrong.
+    locations = PhotoLocations(loaded.predictor, read_places(config.places), config.language)
     with Journal(out / JOURNAL) as journal:
         journal.bind(library.root.resolve())
         found = journal.scan(Bar(library.walk(), desc="looking", unit=" photos"))
@@ -144,8 +146,6 @@ def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResul
                 result.recognised += 1
                 bar.update()
         result.seconds = time.perf_counter() - started if waiting else 0.0
-
-        locations = PhotoLocations(loaded.predictor, read_places(config.places))
 
         # Each output goes through the answers once more, so that no list of them is in memory.
         def answers() -> Iterator[Tagged]:

@@ -6,6 +6,7 @@ import pytest
 
 from landmark_ml.geo.gazetteer import Place
 from landmark_ml.geo.reverse_geocode import Location, Towns
+from tests.geo.border_positions import BORDERS
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,45 @@ def test_there_is_no_city_in_the_desert_and_no_country_at_sea(towns: Towns) -> N
     assert towns.find(90.0, 0.0).city is None
 
 
+@pytest.mark.parametrize(("where", "latitude", "longitude", "code"), BORDERS)
+def test_a_border_is_where_it_is_drawn(
+    where: str, latitude: float, longitude: float, code: str, towns: Towns
+) -> None:
+    found = towns.find(latitude, longitude)
+    assert found.country_code == code, where
+    assert found.country
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "city"),
+    [
+        (41.8986, 12.4769, "Rome"),
+        (48.5680, 7.7990, "Strasbourg"),
+        (42.3180, -83.0420, "Windsor"),
+        (22.2185, 113.5490, "Zhuhai"),
+        (-17.9255, 25.8600, "Livingstone"),
+    ],
+)
+def test_the_town_is_one_of_the_same_country(
+    latitude: float, longitude: float, city: str, towns: Towns
+) -> None:
+    assert towns.find(latitude, longitude).city == city
+
+
+def test_off_the_coast_the_nearest_place_names_the_country(towns: Towns) -> None:
+    assert towns.find(37.0, -9.9).country_code == "PT"
+
+
+def test_a_known_place_across_the_border_does_not_win() -> None:
+    towns = named(41.9035, 12.4640, "Vatican City", "Vatican City", "VA")
+    assert towns.find(41.9031, 12.4663)[::2] == ("Rome", "IT")
+
+
+def test_a_position_that_is_not_on_the_earth_is_refused(towns: Towns) -> None:
+    with pytest.raises(ValueError, match="lat"):
+        towns.find(91.0, 0.0)
+
+
 def test_a_known_place_wins_nearby() -> None:
     towns = named(48.8584, 2.2945, "Our village", "France", "FR")
     assert towns.find(48.859, 2.295) == ("Our village", "France", "FR")
@@ -59,9 +99,9 @@ def named(latitude: float, longitude: float, city: str, country: str, code: str)
 
 
 def test_a_country_is_called_as_known_places_call_it(towns: Towns) -> None:
-    assert towns.find(35.18, 129.07).country == "Korea, Republic of"
-    known = named(37.5794, 126.991, "Seoul", "South Korea", "KR")
-    assert known.find(35.18, 129.07) == Location("Busan", "South Korea", "KR")
+    assert towns.find(35.18, 129.07).country == "South Korea"
+    known = named(37.5794, 126.991, "Seoul", "Korea", "KR")
+    assert known.find(35.18, 129.07) == Location("Busan", "Korea", "KR")
     assert known.find(48.87, 2.33) == towns.find(48.87, 2.33)
 
 

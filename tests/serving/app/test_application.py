@@ -98,6 +98,28 @@ def test_it_lists_the_landmarks_it_knows_with_their_places(app: App) -> None:
     assert nowhere["tags"] == []
 
 
+@pytest.mark.parametrize(
+    ("language", "country"),
+    [
+        ("de-AT,de;q=0.9,en;q=0.8", "Frankreich"),
+        ("en-US,en;q=0.9", "France"),
+        ("tlh", "France"),
+        ("*", "France"),
+        ("../../de", "France"),
+    ],
+)
+def test_places_are_named_in_the_language_of_the_browser(
+    language: str, country: str, app: App
+) -> None:
+    asked = {"Accept-Language": language}
+    answers = app.client.post("/api/tag", files=form(PHOTOS[0]), headers=asked).json()
+    (photo,) = answers["photos"]
+    assert (photo["city"], photo["country"]) == ("Paris", country)
+    assert photo["candidates"][0]["country"] == country
+    known = app.client.get("/api/landmarks", headers=asked).json()["landmarks"]
+    assert {landmark["country"] for landmark in known} == {country, None}
+
+
 def test_two_samples_are_drawn(app: App) -> None:
     samples = [app.client.get(f"/api/sample?number={number}").content for number in (1, 2)]
     assert [Image.open(io.BytesIO(sample)).format for sample in samples] == ["JPEG", "JPEG"]

@@ -210,6 +210,18 @@ def test_countries_are_called_as_the_gazetteer_calls_them(predictor: Predictor) 
     assert where(PhotoLocations(predictor), predictor, BUSAN) == ("Busan", "South Korea", "KR")
 
 
+def test_places_are_named_in_the_language_asked_for(predictor: Predictor) -> None:
+    german = PhotoLocations(predictor, language="de")
+    assert where(german, predictor, BUSAN) == ("Busan", "Südkorea", "KR")
+    assert where(german, predictor, (41.8986, 12.4769)) == ("Rom", "Italien", "IT")
+    (answer,) = predictor.predict([colour_photo(RED)])
+    ((_, found),) = german.apply([Tagged(Path("a.jpg"), answer)])
+    candidates = found["candidates"] or []
+    assert (found["country"], candidates[0]["country"]) == ("Frankreich", "Frankreich")
+    with pytest.raises(ValueError, match="language is 'German'"):
+        PhotoLocations(predictor, language="German")
+
+
 def test_places_without_a_country_leave_it_to_the_towns(
     predictor: Predictor, tmp_path: Path
 ) -> None:
