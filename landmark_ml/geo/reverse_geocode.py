@@ -90,9 +90,9 @@ class Towns:
         if code is None:
             chord, nearest = towns.tree.query(point)
             if chord_to_km(float(chord)) <= MAX_KM_TO_COUNTRY:
-                code = towns.codes[nearest]
+                code = str(towns.codes[nearest])
         elif (either := np.isin(towns.codes[near], _SHARED_ZONES.get(zone, ()))).any():
-            code = towns.codes[near[either][km[either].argmin()]]
+            code = str(towns.codes[near[either][km[either].argmin()]])
         if self._known_tree is not None:
             chord, index = self._known_tree.query(point)
             place = self._known[int(index)]
@@ -100,7 +100,6 @@ class Towns:
                 return Location(place.city, place.country, place.country_code)
         if code is None:
             return Location(None, None, None)
-        code = str(code)
         country = self._country_names.get(code) or self._english.country(code)
         ours = towns.codes[near] == code
         near, km = near[ours], km[ours]
