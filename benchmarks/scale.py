@@ -50,7 +50,7 @@ from landmark_ml.inference.predictor import (
     Predictor,
     Scores,
 )
-from landmark_ml.inference.runtime import FEATURES, Runtime
+from landmark_ml.inference.runtime import FEATURE_MAPS, FEATURES, Runtime
 from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.networks.export import add_classifier, calibrate, export_network
 from landmark_ml.networks.rejection import LeftOut, fit_rejection
@@ -234,8 +234,13 @@ def identity(width: int) -> onnx.ModelProto:
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", width])
         for name in ("x", FEATURES)
     )
-    node = onnx.helper.make_node("Identity", ["x"], [FEATURES])
-    graph = onnx.helper.make_graph([node], "identity", [images], [found])
+    nodes = [
+        onnx.helper.make_node("Identity", ["x"], [FEATURES]),
+        # A map of one place, which is its own average.
+        onnx.helper.make_node("Unsqueeze", ["x", "places"], [FEATURE_MAPS]),
+    ]
+    places = onnx.numpy_helper.from_array(np.array([2, 3]), "places")
+    graph = onnx.helper.make_graph(nodes, "identity", [images], [found], [places])
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
 
 

@@ -281,8 +281,7 @@ def add_classifier(
             helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, ["batch", width]),
         ]
     )
-    if has_feature_maps(backbone):
-        _add_attention(graph, classifier)
+    _add_attention(graph, classifier)
     store_as_fp16(graph)
     return graph
 
@@ -425,9 +424,9 @@ def backbone_digest(model: LandmarkNetwork) -> str:
 def trace_backbone(model: LandmarkNetwork, cache: Path | None) -> onnx.ModelProto:
     """Graph from `images` uint8 [N, H, W, 3] to `features` float32 [N, F].
 
-    Its inner tensor FEATURE_MAPS is there where `has_feature_maps` says so. Tracing takes seconds,
-    so the folder `cache` keeps the graph of the same weights; None keeps nothing, for fine-tuned
-    weights that no other run will have. The graph gives the features of torch on two photos: a file
+    Its inner tensor FEATURE_MAPS is what the features average. Tracing takes seconds, so the folder
+    `cache` keeps the graph of the same weights; None keeps nothing, for fine-tuned weights that no
+    other run will have. The graph gives the features of torch on two photos: a file
     of the cache that does not is traced again. Raises ValueError when a new one does not either.
     """
     device, side = model.mean.device, model.preprocessing.resolution
@@ -437,7 +436,7 @@ def trace_backbone(model: LandmarkNetwork, cache: Path | None) -> onnx.ModelProt
     images = torch.randint(0, 256, (2, side, side, 3), generator=rng, dtype=torch.uint8)
     backbone = _Backbone(model).cpu().eval()
     with torch.no_grad():
-        features, maps = backbone(images)
+        features, _ = backbone(images)
     path = None
     if cache is not None:
         path = cache / "graphs" / f"{backbone_digest(model)}.onnx"
@@ -450,11 +449,6 @@ def trace_backbone(model: LandmarkNetwork, cache: Path | None) -> onnx.ModelProt
             pass
         except (DecodeError, onnx.checker.ValidationError, ValueError, RuntimeError) as error:
             logger.warning("cached graph %s is damaged (%s); tracing again", path, error)
-    averages = (
-        maps.dim() == 4
-        and maps.shape[1] == features.shape[1]
-        and torch.allclose(maps.mean(dim=(2, 3)), features, rtol=1e-3, atol=1e-4)
-    )
     # The exporter takes operations that write into their input apart, in a third of its time.
     in_place: list[Any] = [m for m in backbone.modules() if getattr(m, "inplace", False)]
     for module in in_place:
@@ -471,7 +465,7 @@ def trace_backbone(model: LandmarkNetwork, cache: Path | None) -> onnx.ModelProt
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
             input_names=["images"],
-            output_names=[FEATURES, FEATURE_MAPS if averages else "unpooled"],
+            output_names=[FEATURES, FEATURE_MAPS],
             verbose=False,
         )
     exporter.setLevel(level)
@@ -503,14 +497,6 @@ def _check_features(graph: onnx.ModelProto, images: Tensor, features: Tensor) ->
             f"the features of the graph differ by {difference:.3g} from those of torch, the largest"
             f" of which is {float(features.abs().max()):.3g}; update torch and onnxscript"
         )
-
-
-def has_feature_maps(graph: onnx.ModelProto) -> bool:
-    """Whether the features are the plain average of a map in the graph.
-
-    Not so where a network pools by a token or has layers between pooling and classifier.
-    """
-    return any(FEATURE_MAPS in node.output for node in graph.graph.node)
 
 
 class _Backbone(nn.Module):

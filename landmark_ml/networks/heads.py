@@ -19,6 +19,7 @@ _SCALE = 30.0
 _MARGIN = 0.3
 # How far the centres of a landmark begin from its mean, which is 1 long.
 _APART = 0.2
+_SAMPLED = 2_000
 # Only directions count, and a step of the optimiser turns a longer weight less.
 _PROJECTION_LENGTH, _CENTRE_LENGTH = 6.0, 2.0
 _STEPS = 256
@@ -76,13 +77,15 @@ class CosineClassifier(nn.Module):
         """Embedding [N, 256] at unit length."""
         return functional.normalize(self.projection(features), dim=1)
 
-    def scaled_centres(self) -> Tensor:
-        """What an embedding is multiplied by: [outputs, centres, 256]."""
-        return functional.normalize(self.weight, dim=2) * _SCALE
+    def scaled_centres(self, outputs: Tensor | None = None) -> Tensor:
+        """What an embedding is multiplied by: [outputs, centres, 256]; those of some outputs."""
+        weight = self.weight if outputs is None else self.weight.index_select(0, outputs)
+        return functional.normalize(weight, dim=2) * _SCALE
 
-    def forward(self, features: Tensor) -> Tensor:
-        logits = self.embed(features) @ self.scaled_centres().flatten(0, 1).T
-        return logits.reshape(len(logits), *self.weight.shape[:2]).amax(dim=2)
+    def forward(self, features: Tensor, outputs: Tensor | None = None) -> Tensor:
+        centres = self.scaled_centres(outputs)
+        logits = self.embed(features) @ centres.flatten(0, 1).T
+        return logits.reshape(len(logits), *centres.shape[:2]).amax(dim=2)
 
     def with_margin(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Logits to learn from: that of the target as if its angle were larger by the margin.
@@ -103,8 +106,8 @@ Classifier = nn.Linear | CosineClassifier
 class Head(nn.Module):
     """Features float [N, F] to logits: standardised, dropped out, then a classifier.
 
-    generator: for the dropout, None takes torch's own. targets: int64 [N], where the classifier is
-    a cosine one, which starts at the mean of each output; None: it is linear.
+    generator: for dropout and sampled outputs, None takes torch's own. targets: int64 [N], where
+    the classifier is a cosine one, which starts at the mean of each output; None: it is linear.
     """
 
     mean: Tensor
@@ -135,10 +138,25 @@ class Head(nn.Module):
         means = class_sums(features, targets, num_outputs, (self.mean, self.scale))
         self.classifier.start_at(functional.normalize(means, dim=1), drawn)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def sample(self, targets: Tensor) -> tuple[Tensor, ...]:
+        """Outputs int64 [K] to learn a batch from, for `forward`; none where all are learned.
+
+        Those of its targets and 2,000 others, so that a step costs the same for any number of
+        landmarks. Source: An et al., Killing two birds with one stone: efficient and robust
+        training of face recognition CNNs by Partial FC, CVPR 2022.
+        """
+        outputs = self.classifier.out_features
+        if isinstance(self.classifier, nn.Linear) or targets.ndim > 1 or outputs <= _SAMPLED:
+            return ()
+        # Their number is always the same: to count them would wait for a GPU.
+        order = torch.rand(outputs, generator=self.dropout.generator, device=targets.device)
+        order.scatter_(0, targets, 2.0)
+        return (order.topk(min(outputs, len(targets) + _SAMPLED)).indices.sort().values,)
+
+    def forward(self, features: Tensor, *sampled: Tensor) -> Tensor:
         # One pass over the features; subtracting and dividing took a quarter of a step.
         standard = torch.addcmul(-self.mean / self.scale, features, 1 / self.scale)
-        logits: Tensor = self.classifier(self.dropout(standard))
+        logits: Tensor = self.classifier(self.dropout(standard), *sampled)
         return logits
 
     @torch.no_grad()

@@ -34,7 +34,7 @@ _TAUGHT, _KNOWN = "taught/", "known/"
 COUNTS = (1, 2, 5, 10, 20)
 """Numbers of photos for which gates are fitted."""
 _DIMENSIONS = 192
-_MOST_PHOTOS = 4_000
+_MOST_PHOTOS, _RUN = 4_000, 10
 _SHRINKAGE = 0.2
 # Tensors of an exported graph that the taught landmarks change.
 _REPLACED = (PROBABILITIES, LANDMARK_SCORE, EVIDENCE)
@@ -137,7 +137,10 @@ def whiten(
     standardised: mean and scale [F] of the features.
     """
     mean, scale = standardised
-    some = targets.argsort(stable=True)[spread(len(targets), _MOST_PHOTOS)]
+    # In runs of neighbours: one photo of each of many landmarks would not show how photos differ.
+    starts = spread(len(targets), _MOST_PHOTOS // _RUN)
+    chosen = torch.unique((starts[:, None] + torch.arange(_RUN)).clamp(max=len(targets) - 1))
+    some = targets.argsort(stable=True)[chosen]
     labels, standard = targets[some], (features[some] - mean) / scale
     # What is trained later must not depend on what is drawn here.
     with torch.random.fork_rng(devices=[]):

@@ -22,7 +22,7 @@ from torch.nn import functional
 from landmark_ml.config import TrainConfig
 from landmark_ml.console import Bar
 from landmark_ml.networks.export import calibrated_loss
-from landmark_ml.networks.heads import CosineClassifier
+from landmark_ml.networks.heads import CosineClassifier, Head
 from landmark_ml.training.batches import TensorBatches
 from landmark_ml.training.devices import (
     Compute,
@@ -125,6 +125,9 @@ def train_one_epoch(
     bar = Bar(batches, "  train", unit=" batches", leave=False, disable=quiet or None)
     for batch in bar:
         (inputs, targets), shares = batch, None
+        sampled = state.model.sample(targets) if isinstance(state.model, Head) else ()
+        if sampled:
+            targets = torch.searchsorted(sampled[0], targets)
         if state.mixup is not None:
             # How much of each photo of the batch is in each input: [B, B] and columns of zeros.
             places = torch.arange(len(inputs), device=inputs.device)
@@ -138,7 +141,7 @@ def train_one_epoch(
             whole = some.stop == len(inputs)
             with processes.keeping_gradients(state.parallel, averaged=whole):
                 with compute.autocast():
-                    logits = state.parallel(inputs[some]).float()
+                    logits = state.parallel(inputs[some], *sampled).float()
                 told = targets[some]
                 if shares is not None:
                     every = targets

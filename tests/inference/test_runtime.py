@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from landmark_ml.inference.runtime import FEATURE_MAPS, PRECISIONS, Runtime, usable_cpus
+from landmark_ml.inference.runtime import PRECISIONS, Runtime, usable_cpus
 from landmark_ml.networks.export import Calibration, add_classifier, trace_backbone
 from tests.source_tree import ROOT, modules
 from tests.tiny_networks import (
@@ -109,27 +109,19 @@ def test_bf16_is_refused_where_the_processor_has_no_instructions_for_it(
         Runtime.load(sums_graph().SerializeToString(), precision="bf16")
 
 
-@pytest.mark.parametrize("has_maps", [True, False])
 def test_in_bf16_the_network_is_computed_and_what_follows_its_features_stays_in_f32(
-    has_maps: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = trace_backbone(tiny_model(), lay_traced(tmp_path))
-    if not has_maps:
-        for node in backbone.graph.node:
-            for names in (node.input, node.output):
-                names[:] = ["unpooled" if name == FEATURE_MAPS else name for name in names]
     calibration = Calibration(0.5, score_of_probability(0.5))
     graph = add_classifier(backbone, tiny_model().classifier, 3, calibration).SerializeToString()
     asked = processor_of(monkeypatch, has_bf16=True)
     pixels = random_pixels(3).numpy()
     whole, divided = (Runtime.load(graph, precision=each).run(pixels) for each in PRECISIONS)
     assert asked[0] == ("probabilities", "f32")
-    assert sorted(asked[1:]) == [
-        ("feature_maps" if has_maps else "features", "bf16"),
-        ("probabilities", "f32"),
-    ]
+    assert sorted(asked[1:]) == [("feature_maps", "bf16"), ("probabilities", "f32")]
     assert set(divided) == set(whole)
-    assert ("attention" in divided) == has_maps
+    assert "attention" in divided
     for name, values in whole.items():
         assert np.allclose(divided[name], values, atol=1e-6)
 

@@ -90,6 +90,36 @@ def test_a_cosine_head_starts_at_the_means_of_its_classes() -> None:
     assert not torch.equal(starts[0], starts[2])
 
 
+def test_of_many_landmarks_a_step_learns_those_of_its_photos_and_as_many_others_as_of_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heads, "_SAMPLED", 20)
+    targets, features = torch.arange(64), uneven_features()
+    head = Head(features, 64, 0.0, torch.Generator().manual_seed(0), targets)
+    chosen = torch.tensor([63, 5, 5, 40])
+    (first,), (second,) = head.sample(chosen), head.sample(chosen)
+    for sampled in (first, second):
+        assert len(set(sampled.tolist())) == 24
+        assert torch.isin(chosen, sampled).all()
+    assert not torch.equal(first, second)
+    answered = head(features, first)
+    assert torch.allclose(answered, head(features)[:, first], atol=1e-4)
+    answered.sum().backward()
+    assert isinstance(head.classifier.weight.grad, Tensor)
+    moved = head.classifier.weight.grad.abs().sum(dim=(1, 2)) > 0
+    assert torch.equal(moved.nonzero().flatten(), first)
+
+
+def test_few_landmarks_linear_heads_and_probabilities_are_learned_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heads, "_SAMPLED", 20)
+    features, targets = uneven_features(), torch.arange(64)
+    assert not Head(features, 64, 0.0).sample(targets)
+    assert not Head(features, 20, 0.0, targets=targets % 20).sample(targets % 20)
+    assert not Head(features, 64, 0.0, targets=targets).sample(torch.eye(64))
+
+
 @pytest.mark.parametrize(
     ("outputs", "changes", "kind"),
     [

@@ -49,6 +49,13 @@ def learn(
     return features @ torch.linalg.lstsq(features[rows], 8 * answers).solution, told
 
 
+def test_thousands_of_landmarks_show_how_photos_of_one_differ() -> None:
+    labels = torch.arange(6_000).repeat_interleave(2)
+    features = torch.randn(len(labels), 8, generator=torch.Generator().manual_seed(0))
+    basis, offset = whiten(features, labels, (torch.zeros(8), torch.ones(8)))
+    assert torch.isfinite(embed(features, basis, offset)).all()
+
+
 @pytest.fixture(scope="module")
 def teaching() -> Teaching:
     """Of a network that knows the first landmarks; half of their photos are kept from its heads."""

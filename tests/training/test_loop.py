@@ -14,6 +14,7 @@ from timm.optim import Muon
 from torch import Tensor, nn
 
 from landmark_ml.config import TrainConfig
+from landmark_ml.networks import heads
 from landmark_ml.networks.create import create_model
 from landmark_ml.networks.heads import Head
 from landmark_ml.training.batches import Augmentation, TensorBatches
@@ -21,6 +22,8 @@ from landmark_ml.training.loop import (
     ExactMuon,
     TrainingError,
     finetune_state,
+    fit,
+    head_state,
     judge_logits,
     predict_logits,
     train_one_epoch,
@@ -79,6 +82,28 @@ def test_a_separable_problem_is_learnt() -> None:
     assert kept["val/calibrated_loss"] == min(losses)
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4, 5]
     assert all(row["train/photos_per_second"] > 0 for row in rows)
+
+
+def test_a_part_of_many_landmarks_in_each_step_teaches_them_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heads, "_SAMPLED", 6)
+    chance = torch.Generator().manual_seed(0)
+    labels = torch.arange(480) % 40
+    centres = torch.randn(40, 16, generator=chance)
+    features = 3 * centres[labels] + torch.randn(480, 16, generator=chance)
+    head = Head(features, 40, 0.0, chance, labels)
+    # It would start at the means, with nothing left to learn.
+    with torch.no_grad():
+        for weight in head.parameters():
+            weight.normal_(generator=chance)
+    before = float((head.logits(features).argmax(dim=1) == labels).float().mean())
+    batches = TensorBatches(features, labels, 16, chance)
+    config = replace(CONFIG, epochs=6, learning_rate=0.02)
+    state = head_state(head, config, CPU, config.epochs, len(batches), "")
+    kept = fit(state, batches, in_order(features, labels), config, 40)
+    assert before < 0.2
+    assert kept["val/top1"] > 0.95
 
 
 def test_the_weights_of_the_best_epoch_are_kept() -> None:
