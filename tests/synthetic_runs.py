@@ -25,12 +25,6 @@ def make_answers(correct: Sequence[bool]) -> pd.DataFrame:
     return pd.DataFrame({"sha256": hashes, "label": labels, "correct": list(correct)})
 
 
-def make_curve(values: Sequence[float]) -> pd.DataFrame:
-    epochs = [float(epoch) for epoch in range(len(values))]
-    minutes = [0.5 * (epoch + 1) for epoch in epochs]
-    return pd.DataFrame({"epoch": epochs, "minutes": minutes, "val/top1": values}, dtype=float)
-
-
 def make_run(name: str, correct: Sequence[bool], **facts: Any) -> EvaluatedRun:
     """Build a run whose top-1 is what its answers say; facts replace its other fields."""
     top1 = sum(correct) / len(correct)
@@ -51,7 +45,6 @@ def make_run(name: str, correct: Sequence[bool], **facts: Any) -> EvaluatedRun:
         "parameters": 3.4e6,
         "macs": 384e6,
         "artifact_bytes": 13.9e6,
-        "curve": make_curve([0.5, top1]),
         "answers": make_answers(correct),
     }
     return EvaluatedRun(**values | facts)
@@ -63,11 +56,10 @@ def log_run(
     *,
     status: str = "FINISHED",
     answers: str | None = None,
-    epochs_again: Sequence[int] = (),
 ) -> str:
     """Log a run as training leaves it, photos of no landmark among its answers; return its id.
 
-    answers: text logged in place of the run's. epochs_again: logged once more, ten minutes on.
+    answers: text logged in place of the run's.
     """
     client = mlflow.MlflowClient()
     tags = {
@@ -85,11 +77,6 @@ def log_run(
         run_name=run.name,
     ).info.run_id
     metrics = [Metric(key, value, run.started, 0) for key, value in run.metrics.items()]
-    for row in run.curve.to_dict(orient="records"):
-        when = run.started + int(row["minutes"] * MINUTE)
-        metrics.append(Metric("val/top1", row["val/top1"], when, int(row["epoch"])))
-    later = run.started + 10 * MINUTE
-    metrics += [Metric("val/top1", 0.25, later, epoch) for epoch in epochs_again]
     client.log_batch(run_id, metrics=metrics)
     text = answers_csv(run) if answers is None else answers
     client.log_text(run_id, text, "test_answers.csv")

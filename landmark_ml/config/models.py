@@ -50,13 +50,7 @@ class CompareConfig(Configuration):
         "", "MLflow experiment whose runs are compared; empty: the one this runs in"
     )
     filter: str = option("", "MLflow search string the runs must match; empty: all tested runs")
-    most: int = option(20, "most runs to compare", POSITIVE, unit="runs")
-    order: str = option(
-        "newest",
-        "which runs to take: the newest, or those of the best test top-1",
-        ("newest", "best"),
-    )
-    seed: int = option(0, "seed of the bootstrap")
+    most: int = option(20, "most runs to compare, the newest", POSITIVE, unit="runs")
     json: bool = _as_json()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,6 @@ from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
 RESAMPLES = 10_000
-_SIGNIFICANT = 0.05
 
 
 # Thousands of landmarks share a few counts.
@@ -69,62 +67,14 @@ def compare_shares(
     return Interval(value, float(low), float(high))
 
 
-@dataclass(frozen=True)
-class PairedDifference:
-    """Top-1 of a first model minus that of a second on the same photos.
+def mcnemar_p(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """Two-sided p of no difference between two models, by whether they were right, bool [N].
 
-    `only_first` and `only_second` count the photos that one gets right and the other wrong. `low`
-    and `high` are the 95% interval of a bootstrap; `share_first_ahead` is the share of resamples
-    that favour the first, a tie counting half.
-    `mcnemar_p` is the exact two-sided p of no difference.
+    Source: McNemar, Note on the sampling error of the difference between correlated proportions,
+    1947, in its exact binomial form.
     """
-
-    photos: int
-    only_first: int
-    only_second: int
-    difference: float
-    low: float
-    high: float
-    share_first_ahead: float
-    mcnemar_p: float
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether the interval leaves zero out and McNemar's p is below 0.05.
-
-        The bootstrap alone calls too few disagreements clear: 4 to 0 is enough for it.
-        """
-        return (self.low > 0 or self.high < 0) and self.mcnemar_p < _SIGNIFICANT
-
-
-def compare_paired(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], *, seed: int = 0
-) -> PairedDifference:
-    """Compare two models by whether they were right, bool [N], on the same N photos.
-
-    Raises ValueError without photos or when the arrays differ in length. Sources: Efron and
-    Tibshirani, An Introduction to the Bootstrap, 1993; McNemar, Note on the sampling error of the
-    difference between correlated proportions, 1947, in its exact binomial form.
-    """
-    _must_pair(first, second)
-    photos = len(first)
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    disagreements = only_first + only_second
-    # A photo adds 1, 0 or -1 to the difference, so it is enough to draw how often each comes up.
-    shares = np.array([only_first, only_second, photos - disagreements]) / photos
-    counts = np.random.default_rng(seed).multinomial(photos, shares, size=RESAMPLES)
-    resampled = (counts[:, 0] - counts[:, 1]) / photos
-    low, high = np.quantile(resampled, (0.025, 0.975)).tolist()
-    return PairedDifference(
-        photos=photos,
-        only_first=only_first,
-        only_second=only_second,
-        difference=(only_first - only_second) / photos,
-        low=low,
-        high=high,
-        share_first_ahead=float((resampled > 0).mean() + (resampled == 0).mean() / 2),
-        mcnemar_p=float(binomtest(only_first, disagreements).pvalue) if disagreements else 1.0,
-    )
+    won, lost = int((first & ~second).sum()), int((second & ~first).sum())
+    return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
 def _must_pair(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> None:

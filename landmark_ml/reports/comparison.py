@@ -6,45 +6,45 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
 
 import pandas as pd
 
 from landmark_ml.config import CompareConfig
 from landmark_ml.evaluation.metrics import METRICS
 from landmark_ml.evaluation.significance import (
-    PairedDifference,
-    compare_paired,
+    Interval,
+    compare_shares,
     differences_by_class,
+    mcnemar_p,
     wilson_interval,
 )
-from landmark_ml.figures.comparison import (
-    accuracy_tradeoffs,
-    class_wins,
-    overlaid_curves,
-)
+from landmark_ml.figures.comparison import class_wins
 from landmark_ml.figures.html import Picture, render
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.read_runs import (
     EvaluatedRun,
     LeftOut,
-    Order,
     differing_params,
     read_evaluated_runs,
 )
 
 REPORT = "comparison.html"
+_SIGNIFICANT = 0.05
 COMPARED = [name for name, metric in METRICS.items() if metric.column]
 """Metrics with a column of their own."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """The best two runs, compared photo by photo; classes: the table of `differences_by_class`."""
+    """The best two runs, compared photo by photo; classes: the table of `differences_by_class`.
+
+    difference: in top-1, with its 95% interval. mcnemar_p: of no difference.
+    """
 
     first: EvaluatedRun
     second: EvaluatedRun
-    difference: PairedDifference
+    difference: Interval
+    mcnemar_p: float
     classes: pd.DataFrame
 
 
@@ -86,23 +86,18 @@ def run_comparison(config: CompareConfig) -> ComparisonResult:
     """
     tracking.connect()
     experiment = config.experiment or tracking.current_experiment()
-    # The configuration allows no other order.
-    order = cast(Order, config.order)
-    read = read_evaluated_runs(experiment, config.filter, config.most, order)
-    comparison = compare_runs(
-        experiment, read.runs, read.left_out, seed=config.seed, caution=read.caution
-    )
+    read = read_evaluated_runs(experiment, config.filter, config.most)
+    comparison = compare_runs(experiment, read.runs, read.left_out, read.caution)
     with tracking.start_run(config, f"compare-{experiment}", {"kind": "compare"}) as run:
         run.log_table(comparison_table(comparison), "comparison")
         run.log_text(render_report(comparison), REPORT)
         run.set_tags({"test_digest": comparison.test_digest})
         run.describe(f"{verdict(comparison)} {comparison.caution}".strip())
         if comparison.pair is not None:
-            paired = comparison.pair.difference
+            paired = comparison.pair
             run.log_metrics(
                 {
-                    "compare/difference": paired.difference,
-                    "compare/share_first_ahead": paired.share_first_ahead,
+                    "compare/difference": paired.difference.value,
                     "compare/mcnemar_p": paired.mcnemar_p,
                 }
             )
@@ -114,8 +109,6 @@ def compare_runs(
     experiment: str,
     runs: Sequence[EvaluatedRun],
     left_out: Sequence[LeftOut] = (),
-    *,
-    seed: int = 0,
     caution: str = "",
 ) -> Comparison:
     """Compare the largest group of runs with the same test photos; the newer of equal groups.
@@ -145,11 +138,11 @@ def compare_runs(
     ranked = sorted(
         chosen, key=lambda run: (-run.metric("test/top1"), -run.metric("test/top3"), -run.started)
     )
-    pair = pair_runs(ranked[0], ranked[1], seed=seed) if len(ranked) > 1 else None
+    pair = pair_runs(ranked[0], ranked[1]) if len(ranked) > 1 else None
     return Comparison(experiment, digest, tuple(ranked), (*others, *left_out), pair, caution)
 
 
-def pair_runs(first: EvaluatedRun, second: EvaluatedRun, *, seed: int = 0) -> Pair:
+def pair_runs(first: EvaluatedRun, second: EvaluatedRun) -> Pair:
     """Compare two runs photo by photo.
 
     Raises ValueError when their answers are not about the same photos.
@@ -164,9 +157,9 @@ def pair_runs(first: EvaluatedRun, second: EvaluatedRun, *, seed: int = 0) -> Pa
             f" {first.test_digest} and answers to different photos ({len(one)} and {len(other)});"
             " evaluate them again"
         )
-    right, other_right = one["correct"].to_numpy(), other["correct"].to_numpy()
-    classes = differences_by_class(one["label"].tolist(), right, other_right)
-    return Pair(first, second, compare_paired(right, other_right, seed=seed), classes)
+    right = one["correct"].to_numpy(), other["correct"].to_numpy()
+    classes = differences_by_class(one["label"].tolist(), *right)
+    return Pair(first, second, compare_shares(*right), mcnemar_p(*right), classes)
 
 
 def comparison_table(comparison: Comparison) -> pd.DataFrame:
@@ -194,61 +187,29 @@ def comparison_table(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of numbers as a person reads it: its heading, format, scale and direction."""
-
-    heading: str
-    form: str
-    scale: float = 1.0
-    lower: bool = True
-
-
-COLUMNS = {
-    "parameters": Column("parameters", "{:.1f} M", 1e6),
-    "macs": Column("MACs", "{:.0f} M", 1e6),
-    "train_minutes": Column("train min", "{:.1f}"),
-    **{
-        name: Column(METRICS[name].caption, METRICS[name].form, lower=METRICS[name].lower)
-        for name in COMPARED
-    },
-    "artifact_mb": Column("MB", "{:.1f}"),
-}
-"""Of the comparison table, those that `readable_table` shows."""
-
-
 def readable_table(table: pd.DataFrame) -> pd.DataFrame:
     """The comparison table as a person reads it: text in every cell, `n/a` for what is unknown."""
-    text: dict[str, Sequence[str]] = {
-        "#": table["rank"].astype(str).tolist(),
-        "run": table["run"].tolist(),
-        "recipe": table["recipe"].replace("", "n/a").tolist(),
-        "backbone": table["backbone"].replace("", "n/a").tolist(),
-    }
-    for name, column in COLUMNS.items():
-        values = table[name].astype(float) / column.scale
-        text[column.heading] = [
-            "n/a" if pd.isna(value) else column.form.format(value) for value in values
-        ]
-        if name == "top1":
-            text["95% interval"] = [
-                f"{low:.3f} to {high:.3f}"
-                for low, high in zip(table["top1_low"], table["top1_high"], strict=True)
-            ]
-    return pd.DataFrame(text)
 
+    def text(name: str, form: str, scale: float = 1.0) -> list[str]:
+        return ["n/a" if pd.isna(cell) else form.format(cell / scale) for cell in table[name]]
 
-def best_values(table: pd.DataFrame) -> dict[str, list[bool]]:
-    """Whether a run has the best value, for each column in which the runs differ as shown."""
-    texts, found = readable_table(table), {}
-    for name, column in COLUMNS.items():
-        text = texts[column.heading]
-        best = table[name].min() if column.lower else table[name].max()
-        best_texts = text[table[name] == best]
-        found[column.heading] = (
-            text.isin(best_texts) & (text[table[name].notna()].nunique() > 1)
-        ).tolist()
-    return found
+    measured = {METRICS[name].caption: text(name, METRICS[name].form) for name in COMPARED}
+    ends = zip(text("top1_low", "{:.3f}"), text("top1_high", "{:.3f}"), strict=True)
+    return pd.DataFrame(
+        {
+            "#": table["rank"].astype(str),
+            "run": table["run"],
+            "recipe": table["recipe"].replace("", "n/a"),
+            "backbone": table["backbone"].replace("", "n/a"),
+            "parameters": text("parameters", "{:.1f} M", 1e6),
+            "MACs": text("macs", "{:.0f} M", 1e6),
+            "train min": text("train_minutes", "{:.1f}"),
+            "top-1": measured.pop("top-1"),
+            "95% interval": [" to ".join(pair) for pair in ends],
+            **measured,
+            "MB": text("artifact_mb", "{:.1f}"),
+        }
+    )
 
 
 def verdict(comparison: Comparison) -> str:
@@ -257,28 +218,23 @@ def verdict(comparison: Comparison) -> str:
     if comparison.pair is None:
         return f"Only {best.name} was judged on these photos: there is nothing to compare it with."
     second, paired = comparison.pair.second, comparison.pair.difference
-    difference = f"{paired.difference:.3f}"
-    interval = f"95% {paired.low:+.3f} to {paired.high:+.3f}, McNemar p = {paired.mcnemar_p:.2g}"
-    if paired.is_clear:
-        return f"#1 {best.name} beats #2 {second.name} by {difference} top-1 ({interval})."
+    p = comparison.pair.mcnemar_p
+    interval = f"95% {paired.low:+.3f} to {paired.high:+.3f}, McNemar p = {p:.2g}"
+    if p < _SIGNIFICANT:
+        return f"#1 {best.name} beats #2 {second.name} by {paired.value:.3f} top-1 ({interval})."
     return (
-        f"#1 {best.name} and #2 {second.name} cannot be told apart on {paired.photos:,} photos:"
-        f" the difference in top-1 is {difference} ({interval})."
+        f"#1 {best.name} and #2 {second.name} cannot be told apart on {comparison.photos:,} photos:"
+        f" the difference in top-1 is {paired.value:.3f} ({interval})."
     )
 
 
 def render_report(comparison: Comparison, made: datetime | None = None) -> str:
     """HTML of a comparison; figures are embedded, styles are its own, nothing is fetched."""
     table = comparison_table(comparison)
-    names = [f"#{rank} {run.name}" for rank, run in enumerate(comparison.runs, start=1)]
-    curves = {name: run.curve for name, run in zip(names, comparison.runs, strict=True)}
-    drawn = {
-        "Accuracy against cost": accuracy_tradeoffs(table),
-        "Learning curves": overlaid_curves(curves),
-    }
-    if comparison.pair is not None:
-        pair = comparison.pair
-        drawn["The best two: landmark by landmark"] = class_wins(pair.classes, "#1", "#2")
+    pictures = []
+    if (pair := comparison.pair) is not None:
+        drawn = class_wins(pair.classes, "#1", "#2")
+        pictures.append(Picture.of("The best two: landmark by landmark", drawn))
     return render(
         REPORT,
         made,
@@ -287,9 +243,7 @@ def render_report(comparison: Comparison, made: datetime | None = None) -> str:
         differing=differing_params([run.params for run in comparison.runs]),
         ranks=[f"#{rank}" for rank in table["rank"]],
         pages=[tracking.page_of(run.run_id, run.experiment_id) for run in comparison.runs],
-        rows=readable_table(table).to_dict(orient="records"),
-        headings=[column.heading for column in COLUMNS.values()],
+        table=readable_table(table),
         meanings=[METRICS[name] for name in COMPARED],
-        best=best_values(table),
-        pictures=[Picture.of(heading, figure) for heading, figure in drawn.items()],
+        pictures=pictures,
     )

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import mlflow
 import mlflow.artifacts
@@ -19,9 +19,6 @@ from mlflow.exceptions import MlflowException
 from landmark_ml.console import Bar
 from landmark_ml.data import LARGE_MANIFEST, MANIFEST
 from landmark_ml.tracking.errors import find, shown_tracking_uri
-
-Order = Literal["newest", "best"]
-"""Which runs come first; best: by the test top-1 that they logged."""
 
 _EVALUATED = (
     "attributes.status = 'FINISHED' and metrics.`test/top1` >= 0 and tags.test_digest != ''"
@@ -36,9 +33,8 @@ _ANSWER_COLUMNS = {"sha256": str, "label": str, "correct": bool}
 class EvaluatedRun:
     """A finished run; NaN stands for a number that was not recorded.
 
-    started: milliseconds since 1970. metrics: by name, such as `test/top1`. curve: columns epoch,
-    minutes since the run started, and val/top1. answers: columns sha256, label and correct, a row
-    for each test photo of a landmark. params: as logged.
+    started: milliseconds since 1970. metrics: by name, such as `test/top1`. answers: columns
+    sha256, label and correct, a row for each test photo of a landmark. params: as logged.
     """
 
     run_id: str
@@ -51,7 +47,6 @@ class EvaluatedRun:
     parameters: float
     macs: float
     artifact_bytes: float
-    curve: pd.DataFrame
     answers: pd.DataFrame
     params: Mapping[str, str] = field(default_factory=dict)
     experiment_id: str = "0"
@@ -78,15 +73,13 @@ class EvaluatedRuns(NamedTuple):
     caution: str
 
 
-def read_evaluated_runs(
-    experiment: str, search: str = "", most: int = 20, order: Order = "newest"
-) -> EvaluatedRuns:
-    """The newest or best `most` runs of an experiment that finished with test metrics.
+def read_evaluated_runs(experiment: str, search: str = "", most: int = 20) -> EvaluatedRuns:
+    """The newest `most` runs of an experiment that finished with test metrics.
 
     search: MLflow search string that they must meet as well. Raises ValueError when there is no
     such experiment, no such run, or the search string is not valid.
     """
-    found = _find_runs(experiment, search, most + 1, order)
+    found = _find_runs(experiment, search, most + 1)
     runs: list[EvaluatedRun] = []
     left_out: list[LeftOut] = []
     for logged in Bar(found[:most], desc="read runs", unit=" runs"):
@@ -98,10 +91,9 @@ def read_evaluated_runs(
             left_out.append(LeftOut(name, logged.info.run_id, reason))
     caution = ""
     if len(found) > most:
-        other = {"newest": "order=best for those of the highest top-1", "best": "order=newest"}
         caution = (
-            f"There are more evaluated runs; only the {order} {most:,} were read: raise most,"
-            f" narrow them by filter, or give {other[order]}."
+            f"There are more evaluated runs; only the newest {most:,} were read: raise most, or"
+            " narrow them by filter."
         )
     return EvaluatedRuns(tuple(runs), tuple(left_out), caution)
 
@@ -180,19 +172,18 @@ def differing_params(runs: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     return {name: found for name, found in values.items() if len(set(found)) > 1}
 
 
-def _find_runs(experiment: str, search: str, most: int, order: Order) -> list[LoggedRun]:
+def _find_runs(experiment: str, search: str, most: int) -> list[LoggedRun]:
     if mlflow.get_experiment_by_name(experiment) is None:
         known = sorted(known.name for known in mlflow.search_experiments())
         raise ValueError(
             f"there is no experiment {experiment!r} at {shown_tracking_uri()}; there are:"
             f" {', '.join(known)}"
         )
-    best_first = ["metrics.`test/top1` DESC"] if order == "best" else []
     try:
         found: list[LoggedRun] = mlflow.search_runs(
             experiment_names=[experiment],
             filter_string=f"{_EVALUATED} and {search}" if search else _EVALUATED,
-            order_by=[*best_first, "attributes.start_time DESC"],
+            order_by=["attributes.start_time DESC"],
             max_results=most,
             output_format="list",
         )
@@ -212,18 +203,6 @@ def _find_runs(experiment: str, search: str, most: int, order: Order) -> list[Lo
 
 def _read_run(logged: LoggedRun) -> EvaluatedRun:
     info, tags = logged.info, logged.data.tags
-    history = mlflow.MlflowClient().get_metric_history(info.run_id, "val/top1")
-    # A resumed run logs an epoch again; the last value counts.
-    last = {point.step: point for point in sorted(history, key=lambda point: point.timestamp)}
-    points = [last[step] for step in sorted(last)]
-    curve = pd.DataFrame(
-        {
-            "epoch": [point.step for point in points],
-            "minutes": [(point.timestamp - info.start_time) / 60_000 for point in points],
-            "val/top1": [point.value for point in points],
-        },
-        dtype=float,
-    )
     answers = _read_answers(info.run_id)
     return EvaluatedRun(
         run_id=info.run_id,
@@ -237,7 +216,6 @@ def _read_run(logged: LoggedRun) -> EvaluatedRun:
         parameters=float(tags.get("parameters", math.nan)),
         macs=float(tags.get("macs", math.nan)),
         artifact_bytes=float(tags.get("artifact_bytes", math.nan)),
-        curve=curve,
         answers=answers[answers["label"] != ""].reset_index(drop=True),
         params=logged.data.params,
     )

@@ -43,14 +43,6 @@ def test_a_run_comes_back_as_it_was_logged() -> None:
     assert run.metric("test/top1") == 0.75
     pd.testing.assert_frame_equal(run.answers, logged.answers, check_dtype=False)
     assert run.answers["correct"].dtype == bool
-    pd.testing.assert_frame_equal(run.curve, logged.curve)
-
-
-def test_an_epoch_logged_again_counts_as_it_was_last() -> None:
-    log_run("resumed", make_run("resumed", CORRECT), epochs_again=[1])
-    (run,) = read_evaluated_runs("resumed").runs
-    assert run.curve["val/top1"].tolist() == [0.5, 0.25]
-    assert run.curve["minutes"].tolist() == [0.5, 10.0]
 
 
 def test_landmarks_with_odd_names_stay_landmarks() -> None:
@@ -69,16 +61,13 @@ def test_only_finished_runs_with_test_metrics_count() -> None:
     assert (names(read.runs), read.left_out) == (["done"], ())
 
 
-def test_of_many_runs_the_newest_or_the_best_are_read_with_a_caution() -> None:
+def test_of_many_runs_the_newest_are_read_with_a_caution() -> None:
     for age in range(3):
         right = [number < 4 + age for number in range(8)]
         log_run("many", make_run(f"age-{age}", right, started=STARTED - age * MINUTE))
     newest = read_evaluated_runs("many", most=2)
     assert names(newest.runs) == ["age-0", "age-1"]
     assert "only the newest 2 were read: raise most" in newest.caution
-    best = read_evaluated_runs("many", most=2, order="best")
-    assert names(best.runs) == ["age-2", "age-1"]
-    assert "only the best 2 were read: raise most" in best.caution
     assert read_evaluated_runs("many", most=3).caution == ""
 
 
