@@ -26,7 +26,7 @@ from benchmarks.tables import machine, table, write_json
 from landmark_ml.config import PromoteConfig
 from landmark_ml.data import NOT_A_LANDMARK
 from landmark_ml.evaluation.judge import Predictions, Report
-from landmark_ml.evaluation.metrics import Floats, compare_gap_and_ece
+from landmark_ml.evaluation.metrics import Floats, bootstrap
 from landmark_ml.evaluation.significance import compare_shares
 from landmark_ml.registry import gates
 from landmark_ml.registry.candidates import Judged
@@ -108,8 +108,7 @@ def stopped_by(comparison: Comparison, resamples: int = _RESAMPLES) -> set[str]:
         Judged(version, "", Report({"ms_per_photo": 5.0}, said, pd.DataFrame()), learned=0)
         for version, said in ((2, comparison.challenger), (1, comparison.champion))
     )
-    fewer = partial(compare_gap_and_ece, resamples=resamples)
-    with patch.object(gates, "compare_gap_and_ece", fewer):
+    with patch.object(gates, "bootstrap", partial(bootstrap, resamples=resamples)):
         found = gates.check_gates(
             challenger, champion, comparison, LIMITS, alpha=LIMITS.alpha, installable=_INSTALLABLE
         )
@@ -118,7 +117,7 @@ def stopped_by(comparison: Comparison, resamples: int = _RESAMPLES) -> set[str]:
 
 def stopped_before(comparison: Comparison) -> set[str]:
     """Which of GAP and ECE stopped a challenger when the measured difference alone decided."""
-    found = compare_gap_and_ece(comparison.challenger, comparison.champion, resamples=1)
+    found = bootstrap(comparison.challenger, ("gap", "ece"), 1, against=comparison.champion)
     stops = {"GAP": found["gap"].value < -LIMITS.gap_margin}
     stops["ECE"] = found["ece"].value > LIMITS.ece_margin
     return {name for name, stopped in stops.items() if stopped}

@@ -15,7 +15,7 @@ from landmark_ml.config import DataConfig, user_path
 from landmark_ml.console import counted, listed
 from landmark_ml.data import postcards
 from landmark_ml.data.dataset import NOT_A_LANDMARK, SPLITS, Dataset
-from landmark_ml.data.download import download, unpack_zip
+from landmark_ml.data.download import fetch_archive
 from landmark_ml.data.folders import ListedFile, Listing, list_distractors, list_folder
 from landmark_ml.data.near_duplicates import read_and_group
 from landmark_ml.data.places import place_landmarks
@@ -190,12 +190,10 @@ def find_root(config: DataConfig) -> tuple[str, Path]:
 def _fetch_udacity50(cache_dir: Path, url: str) -> Path:
     folder = cache_dir / f"udacity50-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
     make_cache(cache_dir)
-    # One process fetches for all: two would write into the same unfinished file.
+    # One process fetches for all.
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
-            archive = download(url, Path(f"{folder}.zip"))
-            unpack_zip(archive, folder)
-            archive.unlink()
+            fetch_archive(url, folder)
     root = folder / "landmark_images"
     for split, expected in UDACITY50.items():
         photos = [path for path in (root / split).glob("*/*") if path.suffix.lower() == ".jpg"]

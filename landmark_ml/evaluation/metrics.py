@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 
 from landmark_ml.console import Bar
 from landmark_ml.evaluation.robustness import CORRUPTIONS
-from landmark_ml.evaluation.significance import RESAMPLES, Interval, wilson_interval
+from landmark_ml.evaluation.significance import Interval, wilson_interval
 
 if TYPE_CHECKING:
     from landmark_ml.evaluation.judge import Predictions
@@ -33,7 +33,6 @@ LOCATION_LIMITS_KM = (1, 25, 200, 750, 2500)
 _SHARE, _SCORE, _COUNT, _MS, _MB = "{:.1%}", "{:.3f}", "{:.0f}", "{:.1f} ms", "{:.0f} MB"
 _LEVELS = ("landmark", "city", "country")
 _CALIBRATION_BINS = 15
-_CELLS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -64,17 +63,12 @@ def expected_calibration_error(confidence: Floats, correct: Bools) -> float:
     """
     if not len(confidence):
         return math.nan
-    return float(_calibration_errors(confidence, correct, np.ones((1, len(confidence))))[0])
+    gaps = np.bincount(_bins(confidence), confidence - correct, _CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(confidence))
 
 
-def _calibration_errors(confidence: Floats, correct: Bools, counts: Floats) -> Floats:
-    """ECE of resamples, [R]; counts: [R, N], how often each of the photos was drawn."""
-    bins = np.clip((confidence * _CALIBRATION_BINS).astype(int), 0, _CALIBRATION_BINS - 1)
-    gaps = np.zeros((len(bins), _CALIBRATION_BINS), dtype=counts.dtype)
-    gaps[np.arange(len(bins)), bins] = confidence - correct
-    with np.errstate(invalid="ignore"):
-        errors: Floats = np.abs(counts @ gaps).sum(axis=1) / counts.sum(axis=1)
-    return errors
+def _bins(confidence: Floats) -> NDArray[np.int64]:
+    return np.clip((confidence * _CALIBRATION_BINS).astype(int), 0, _CALIBRATION_BINS - 1)
 
 
 def calibration_bins(confidence: Floats, correct: Bools) -> pd.DataFrame:
@@ -82,7 +76,7 @@ def calibration_bins(confidence: Floats, correct: Bools) -> pd.DataFrame:
 
     confidence, accuracy: means; low, high: 95% interval of accuracy. NaN in a bin without photos.
     """
-    bins = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
+    bins = _bins(confidence)
     rows = []
     for index in range(_CALIBRATION_BINS):
         within = bins == index
@@ -101,21 +95,9 @@ def global_average_precision(confidence: Floats, correct: Bools, landmarks: int)
     """
     if not landmarks:
         return math.nan
-    ranked = np.ones((1, len(confidence)))
-    return float(_precision_sums(confidence, correct, ranked)[0] / landmarks)
-
-
-def _precision_sums(confidence: Floats, correct: Bools, counts: Floats) -> Floats:
-    """Precision at each right answer, summed, of resamples, [R]; counts as above."""
-    order = np.argsort(-confidence, kind="stable")
-    drawn = counts[:, order]
-    right = drawn * correct[order]
-    # Copies of a photo follow one another; the precision at the middle one stands for each.
-    middle_right = np.cumsum(right, axis=1) - (right - 1) / 2
-    middle = np.cumsum(drawn, axis=1) - (drawn - 1) / 2
-    np.maximum(middle, 1, out=middle)
-    sums: Floats = (right * middle_right / middle).sum(axis=1)
-    return sums
+    right = correct[np.argsort(-confidence, kind="stable")]
+    precision = np.cumsum(right) / np.arange(1, len(right) + 1)
+    return float(precision[right].sum() / landmarks)
 
 
 def risk_coverage(
@@ -438,30 +420,49 @@ def measure(predictions: Predictions, *, resamples: int = 0, seed: int = 0) -> d
     }
     if resamples:
         names = [name for name in found if METRICS[name].interval == "bootstrap"]
-        intervals |= bootstrap_intervals(predictions, names, resamples=resamples, seed=seed)
+        for name, interval in bootstrap(predictions, names, resamples, seed).items():
+            intervals[name] = interval.low, interval.high
     for name, (low, high) in intervals.items():
         found |= {f"{name}_low": low, f"{name}_high": high}
     return found
 
 
-def bootstrap_intervals(
-    predictions: Predictions, names: Iterable[str], *, resamples: int, seed: int
-) -> dict[str, tuple[float, float]]:
-    """95% intervals of metrics over photos drawn with replacement.
+def bootstrap(
+    predictions: Predictions,
+    names: Iterable[str],
+    resamples: int = 1000,
+    seed: int = 0,
+    against: Predictions | None = None,
+) -> dict[str, Interval]:
+    """Metrics with 95% intervals over photos drawn with replacement, by name.
 
-    Percentile intervals (Efron, Bootstrap Methods: Another Look at the Jackknife, 1979), for ECE
-    the basic one. A resample without a photo that a metric needs does not count for it.
+    against: answers of a second model to the same photos, whose metrics are subtracted; the same
+    photos are drawn for both. Percentile intervals (Efron and Tibshirani, An Introduction to the
+    Bootstrap, 1993), for ECE the basic one. A resample without a photo that a metric needs does not
+    count for it. Raises ValueError when the two were not asked about the same photos.
     """
+    shows = predictions.shows_landmark
+    if against is not None and not np.array_equal(shows, against.shows_landmark):
+        raise ValueError(
+            f"answers to {len(shows)} and {len(against.labels)} photos cannot be paired; give those"
+            " of both models to the same photos"
+        )
     measures = {name: of for name in names if (of := METRICS[name].of) is not None}
-    draws, photos = np.random.default_rng(seed), len(predictions.labels)
-    values: dict[str, list[float]] = {name: [] for name in measures}
-    for _ in Bar(range(resamples), desc="intervals", unit=" resamples"):
-        drawn = predictions.take(draws.integers(photos, size=photos))
-        for name, of in measures.items():
-            values[name].append(of(drawn))
+
+    def measured(rows: NDArray[np.int64] | slice) -> list[float]:
+        one, other = predictions.take(rows), against.take(rows) if against else None
+        return [of(one) - (of(other) if other else 0.0) for of in measures.values()]
+
+    draws, photos = np.random.default_rng(seed), len(shows)
+    drawn = [
+        measured(draws.integers(photos, size=photos))
+        for _ in Bar(range(resamples), desc="intervals", unit=" resamples")
+    ]
     intervals = {}
-    for name, found in values.items():
-        defined = [value for value in found if math.isfinite(value)]
+    for name, value, found in zip(
+        measures, measured(slice(None)), np.array(drawn).T.tolist(), strict=True
+    ):
+        defined = [each for each in found if math.isfinite(each)]
         if not defined:
             continue
         low, high = np.quantile(defined, (0.025, 0.975)).tolist()
@@ -470,59 +471,10 @@ def bootstrap_intervals(
             # the measured value by about as much as that lies above the truth. The basic interval
             # mirrors them (Davison and Hinkley, Bootstrap Methods and their Application, 1997,
             # 5.2); it is widened to the measured value, which is shown beside it.
-            measured = measures[name](predictions)
-            low, high = max(0.0, 2 * measured - high), 2 * measured - low
-            low, high = min(measured, low), max(measured, high)
-        intervals[name] = (low, high)
-    return intervals
-
-
-def compare_gap_and_ece(
-    first: Predictions, second: Predictions, *, resamples: int = RESAMPLES
-) -> dict[str, Interval]:
-    """GAP and ECE of a first model minus those of a second on the same photos, by name.
-
-    With 95% intervals of the paired bootstrap, which draws photos with replacement, the same for
-    both models (Efron and Tibshirani, An Introduction to the Bootstrap, 1993). As in
-    `bootstrap_intervals`, that of ECE is the basic one, which finds a truly worse calibration far
-    more often here too. Raises ValueError when the two were not asked about the same photos.
-    """
-    shows = first.shows_landmark
-    if not np.array_equal(shows, second.shows_landmark) or not shows.any():
-        raise ValueError(
-            f"answers to {len(shows)} and {len(second.labels)} photos cannot be paired; give those"
-            " of both models to the same photos, one or more of a landmark"
-        )
-    rng, photos = np.random.default_rng(0), len(shows)
-    measured: dict[str, list[Floats]] = {"gap": [], "ece": []}
-    most = max(1, _CELLS // photos)
-    for start in range(0, resamples, most):
-        rows = min(most, resamples - start)
-        drawn = rng.integers(photos, size=(rows, photos)) + photos * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * photos).reshape(rows, photos)
-        for name, values in _gap_and_ece(first, second, counts.astype(np.float32)).items():
-            measured[name].append(values)
-    found = _gap_and_ece(first, second, np.ones((1, photos)))
-    intervals = {}
-    for name, drawn_values in measured.items():
-        value = float(found[name][0])
-        low, high = np.nanquantile(np.concatenate(drawn_values), (0.025, 0.975)).tolist()
-        if name == "ece":
-            low, high = 2 * value - high, 2 * value - low
+            low, high = min(value, 2 * value - high), max(value, 2 * value - low)
+            low = low if against else max(0.0, low)
         intervals[name] = Interval(value, low, high)
     return intervals
-
-
-def _gap_and_ece(first: Predictions, second: Predictions, counts: Floats) -> dict[str, Floats]:
-    """Differences in resamples, [R]; NaN in one that drew no photo of a landmark."""
-    shows = first.shows_landmark
-    drawn = counts[:, shows]
-    both = (first, second)
-    precisions = [_precision_sums(p.confidence, p.correct, counts) for p in both]
-    errors = [_calibration_errors(p.confidence[shows], p.correct[shows], drawn) for p in both]
-    with np.errstate(invalid="ignore"):
-        gap = (precisions[0] - precisions[1]) / drawn.sum(axis=1)
-    return {"gap": gap, "ece": errors[0] - errors[1]}
 
 
 def shown(found: Mapping[str, float], name: str) -> str:

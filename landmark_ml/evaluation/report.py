@@ -28,7 +28,6 @@ from landmark_ml.evaluation.metrics import (
     METRICS,
     Metric,
     calibration_bins,
-    risk_coverage,
     shown,
     summary_names,
 )
@@ -42,8 +41,6 @@ from landmark_ml.figures.results import (
     per_class_table,
     rejection_curve,
     reliability_diagram,
-    risk_coverage_curve,
-    robustness_bars,
     worst_mistakes,
 )
 from landmark_ml.tracking import run as tracking
@@ -69,9 +66,7 @@ _HEADINGS = {
     "confusion_matrix": "What it takes for what",
     "per_class": "Landmarks with mistakes",
     "reliability": "Does its confidence mean what it says?",
-    "risk_coverage": "How much can be answered with few mistakes?",
     "rejection_curve": "What another threshold would tag",
-    "robustness": "Damaged photos",
 }
 
 
@@ -201,7 +196,6 @@ def report_figures(report: Report, seed: int = 0) -> dict[str, Callable[[], Figu
     chosen = [*landmarks[: _SHOWN_ANSWERS - bool(len(others))], *others[:1]]
     mistakes = answers_of(found, np.flatnonzero(named & ~found.correct))
     bins = calibration_bins(found.confidence[shows], found.correct[shows])
-    curve = risk_coverage(found.confidence, found.correct, shows)
     said = np.where(named, found.best, NOT_A_LANDMARK)
     drawn: dict[str, Callable[[], Figure]] = {
         "answers": lambda: answer_gallery(answers_of(found, chosen), seed=seed),
@@ -209,7 +203,6 @@ def report_figures(report: Report, seed: int = 0) -> dict[str, Callable[[], Figu
         "confusion_matrix": lambda: confusion_matrix(found.labels, said, found.classes),
         "per_class": lambda: per_class_table(table[table["photos"] > 0]),
         "reliability": lambda: reliability_diagram(bins, ece=report.metrics["ece"]),
-        "risk_coverage": lambda: risk_coverage_curve(*curve),
     }
     scores, apart = found.landmark_scores, dict[str, NDArray[np.float64]]()
     asked = [found]
@@ -223,8 +216,6 @@ def report_figures(report: Report, seed: int = 0) -> dict[str, Callable[[], Figu
         accepted = np.concatenate([one.landmark_scores[one.accepted] for one in asked])
         threshold = float(accepted.min(initial=np.inf))
         drawn["rejection_curve"] = lambda: rejection_curve(scores[shows], apart, threshold)
-    if not report.corruptions.empty:
-        drawn["robustness"] = lambda: robustness_bars(report.corruptions)
     return drawn
 
 

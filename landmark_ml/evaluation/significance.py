@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
-RESAMPLES = 10_000
-
 
 # Thousands of landmarks share a few counts.
 @functools.cache

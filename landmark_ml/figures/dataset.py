@@ -1,4 +1,4 @@
-"""Figures of a dataset: samples, counts, sizes, and photos as training augments them."""
+"""Figures of a dataset: samples, counts, and photos as training augments them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo, Split
@@ -28,14 +28,11 @@ from landmark_ml.figures.style import (
     shorten,
     style_axes,
     thumbnail_grid,
-    write,
 )
 
 FEW_PHOTOS = 20
 """A class with fewer training photos than this is marked: too few to learn and to judge."""
 SPLIT_COLORS: dict[Split, str] = {"train": BLUE, "val": SKY, "test": GREY}
-WIDE_RANGE = 4
-"""Sides that differ by more than this factor are drawn on logarithmic axes."""
 
 
 def sample_grid(
@@ -129,53 +126,3 @@ def augmented_photos(
         caption=f"Top row: as served. Below: as trained on, {width} x {height} px.",
         row_names=("served", *["training"] * len(views)),
     )
-
-
-def image_sizes(dataset: Dataset, *, target: int) -> Figure:
-    """Scatter of photo widths and heights with both marginals.
-
-    `target` is the side in pixels the network sees; photos below it would be enlarged.
-    """
-    photos = (*dataset.train, *dataset.val, *dataset.test)
-    sizes = np.array([(photo.width, photo.height) for photo in photos])
-    median = np.median(sizes, axis=0)
-    small = np.mean(sizes.min(axis=1) < target)
-    figure = new_figure(
-        f"Median photo {median[0]:.0f} x {median[1]:.0f} px (n = {len(sizes):,}); short side under"
-        f" {target} px: {small:.1%}",
-        width=7.5,
-        height=6.6,
-        caption="Each dot is one size, larger where more photos share it. Dotted: square photos.",
-    )
-    grid = figure.add_gridspec(2, 2, width_ratios=(5, 1), height_ratios=(1, 5))
-    axes = figure.add_subplot(grid[1, 0])
-    above = figure.add_subplot(grid[0, 0], sharex=axes)
-    beside = figure.add_subplot(grid[1, 1], sharey=axes)
-    distinct, counts = np.unique(sizes, axis=0, return_counts=True)
-    area = 8 + 60 * np.sqrt(counts / counts.max())
-    axes.scatter(distinct[:, 0], distinct[:, 1], s=area, color=BLUE, alpha=0.3, linewidths=0)
-    low, high = sizes.min() / 1.1, sizes.max() * 1.1
-    is_wide = bool(sizes.max() > WIDE_RANGE * sizes.min())
-    edges = (np.geomspace if is_wide else np.linspace)(low, high, 50).tolist()
-    low, high = min(low, target / 1.1), max(high, target * 1.1)
-    axes.axvline(target, color=VERMILION, linewidth=1)
-    axes.axhline(target, color=VERMILION, linewidth=1)
-    look = {"va": "top", "color": VERMILION}
-    place_in = ("data", "axes fraction")
-    write(axes, f"target {target} px", (target, 1), offset=(4, -4), place_in=place_in, **look)
-    axes.axline((low, low), (high, high), color=GREY, linewidth=0.8, linestyle=":")
-    style_axes(axes, xlabel="width (px)", ylabel="height (px)", grid="both")
-    if is_wide:
-        axes.set(xscale="log", yscale="log")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.set_major_formatter("{x:,.0f}")
-            axis.set_minor_locator(NullLocator())
-    axes.set(xlim=(low, high), ylim=(low, high))
-    above.hist(sizes[:, 0], bins=edges, color=BLUE)
-    beside.hist(sizes[:, 1], bins=edges, color=BLUE, orientation="horizontal")
-    style_axes(above, ylabel="photos", grid="none")
-    style_axes(beside, xlabel="photos", grid="none")
-    above.tick_params(which="both", labelbottom=False)
-    beside.tick_params(which="both", labelleft=False)
-    return figure

@@ -48,8 +48,6 @@ from landmark_ml.figures.style import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from landmark_ml.config import TrainConfig
-
 MOST_MARKED_EPOCHS = 40
 PHASE_EPOCH = "phase_epoch"
 """Key of a row of the history: its epoch counted from the beginning of its phase."""
@@ -60,7 +58,6 @@ CRITERIA = {
 }
 """What chooses the epoch, the first that was measured; its sign where lower is better, its name."""
 NONE = "no landmark"
-RISK = 0.05
 RIGHT = LinearSegmentedColormap.from_list("right", ["#F4F8FB", "#CFE2F0"])
 WRONG = LinearSegmentedColormap.from_list("wrong", [PAPER, "#F5B78A", VERMILION, "#7A2E00"])
 UNNAMED = LinearSegmentedColormap.from_list("unnamed", [PAPER, "#C9CDD1", MUTED])
@@ -75,16 +72,13 @@ CALIBRATED = 0.005
 MOST_MISTAKES = 20
 
 
-def learning_curves(
-    history: Sequence[Mapping[str, float]], config: TrainConfig | None = None
-) -> Figure:
+def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     """Draw losses and validation accuracies over the epochs, with the chosen epoch marked.
 
     A row holds `epoch` and any of `train/loss`, `val/loss`, `val/calibrated_loss`, `val/top1`,
     `val/top3`; lines pass over the epochs that lack their key. Chosen is the lowest
     `val/calibrated_loss`, whose weights training keeps, else the highest `val/top1`, else the
     lowest `val/loss`. `phase_epoch` is 0 where a phase begins: the last one keeps its own best.
-    config: explains a training loss above the validation loss.
     """
 
     def series(key: str) -> NDArray[np.float64]:
@@ -106,8 +100,7 @@ def learning_curves(
         score = f"top-1 {top1:.3f}" if np.isfinite(top1) else f"loss {loss_then:.3f}"
         title = f"Validation {score} at epoch {epochs[best]:.0f}, chosen by {chooses} ({count})"
         note = f"Ring: the epoch whose weights are kept, because {chooses} is best there."
-        if config and series("train/loss")[best] > loss_then:
-            note += f" Training loss lies higher: it includes {_only_in_training(config)}."
+        note += " Training loss includes smoothing, dropout and augmentation where they are used."
     figure = new_figure(title, height=3.9, caption=note)
     loss, accuracy = figure.subplots(1, 2)
     losses = {
@@ -123,18 +116,6 @@ def learning_curves(
         accuracy, title="Validation accuracy", xlabel="epoch", ylabel="share of photos right"
     )
     return figure
-
-
-def _only_in_training(config: TrainConfig) -> str:
-    parts = {
-        "the teacher's soft answers": config.teacher,
-        f"label smoothing {config.label_smoothing:g}": config.label_smoothing,
-        f"dropout {config.drop_rate:g}": config.drop_rate,
-        "augmented crops": config.finetune_epochs,
-        "mixed photos": config.mixup or config.cutmix,
-    }
-    said = [part for part, used in parts.items() if used]
-    return ", ".join(said) or "epochs in which the network still learned"
 
 
 def _draw_curves(
@@ -373,36 +354,6 @@ def reliability_diagram(bins: pd.DataFrame, *, ece: float) -> Figure:
     return figure
 
 
-def risk_coverage_curve(coverage: NDArray[np.float64], risk: NDArray[np.float64]) -> Figure:
-    """Draw the share of wrong answers against the landmark photos answered, most confident first.
-
-    Both float [N], over all N photos, as `evaluation.metrics.risk_coverage` gives them.
-    """
-    within = coverage[risk <= RISK]
-    most = float(within.max()) if len(within) else 0.0
-    figure = new_figure(
-        f"At {RISK:.0%} wrong answers {most:.1%} of landmark photos are answered",
-        width=6.5,
-        caption=f"Over {len(risk):,} photos, the most confident first. Naming a landmark counts"
-        " as wrong where the photo shows none.",
-    )
-    axes = figure.add_subplot()
-    axes.plot(coverage, risk, color=BLUE, linewidth=1.6)
-    axes.axhline(RISK, color=GREY, linewidth=0.9, linestyle=":")
-    axes.plot([most], [RISK], "o", color=BLUE, markersize=5)
-    style_axes(
-        axes,
-        xlabel="share of landmark photos answered",
-        ylabel="share of answers wrong",
-        grid="both",
-    )
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_xlim(0, 1.01)
-    axes.set_ylim(0, max(4 * RISK, 1.05 * risk[coverage < 0.99].max(initial=0)))
-    return figure
-
-
 def rejection_curve(
     landmarks: NDArray[np.floating], others: Mapping[str, NDArray[np.floating]], threshold: float
 ) -> Figure:
@@ -436,38 +387,6 @@ def rejection_curve(
     axes.set_xlim(min(0.8, kept - 0.02), 1)
     axes.set_ylim(bottom=0)
     label_lines(axes, curves, apart=0.12)
-    return figure
-
-
-def robustness_bars(corruptions: pd.DataFrame) -> Figure:
-    """Draw top-1 of each corruption with its interval.
-
-    Columns corruption, photos, top1, low, high; the others are compared with the row `clean`.
-    """
-    order = corruptions.sort_values("top1", ascending=True, ignore_index=True)
-    names = [
-        "JPEG" if name == "jpeg" else name.replace("_", " ").capitalize()
-        for name in order["corruption"]
-    ]
-    top1 = order["top1"].to_numpy(dtype=float)
-    clean = float(top1[order["corruption"] == "clean"][0])
-    figure = new_figure(
-        f"{names[0]} harms most: top-1 {top1[0]:.3f} against {clean:.3f}"
-        if top1[0] < clean
-        else "No corruption lowers accuracy",
-        width=6.5,
-        height=3.8,
-        caption=f"The same {int(order['photos'][0]):,} photos each. Lines: 95% interval. Dotted:"
-        " clean.",
-    )
-    axes = figure.add_subplot()
-    colors = [GREY if name == "clean" else BLUE for name in order["corruption"]]
-    margins = np.stack([top1 - order["low"], order["high"] - top1])
-    axes.barh(range(len(order)), top1, color=colors, xerr=margins, ecolor=INK, height=0.7)
-    axes.axvline(clean, color=GREY, linewidth=0.9, linestyle=":")
-    style_axes(axes, xlabel="top-1", grid="x")
-    name_ticks(axes.yaxis, names)
-    axes.set_xlim(0, 1)
     return figure
 
 

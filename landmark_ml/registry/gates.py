@@ -24,7 +24,7 @@ from scipy.stats import binomtest
 from landmark_ml.config import PromoteConfig
 from landmark_ml.console import listed
 from landmark_ml.data import MANIFEST
-from landmark_ml.evaluation.metrics import METRICS, compare_gap_and_ece, shown
+from landmark_ml.evaluation.metrics import METRICS, bootstrap, shown
 from landmark_ml.evaluation.significance import Interval, compare_shares, wilson_interval
 from landmark_ml.registry.comparison import (
     Comparison,
@@ -168,7 +168,7 @@ def _compare(
             named += f"; nearest {losses[0].landmark}, p = {losses[0].p:.2g}"
         asked = f"no landmark with corrected p below {limits.class_alpha:g}"
         yield _gate("no landmark worse", not worse, named, asked)
-        for name, difference in compare_gap_and_ece(now, before).items():
+        for name, difference in bootstrap(now, ("gap", "ece"), against=before).items():
             margin = limits.ece_margin if METRICS[name].lower else limits.gap_margin
             yield _no_harm(METRICS[name].caption, difference, margin, lower=METRICS[name].lower)
     for kind, first, second in (

@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from landmark_ml.config import DataConfig, TrainConfig, user_path
+from landmark_ml.console import counted
 from landmark_ml.data import SPLITS, Dataset, Photo, label_name
 from landmark_ml.data.near_duplicates import group_near_duplicates
 from landmark_ml.data.opening import open_dataset
@@ -102,8 +104,8 @@ class DatasetReport:
 def report_dataset(config: DataConfig, training: TrainConfig) -> DatasetReport:
     """Log figures, inputs, manifest and issues of a dataset to a run.
 
-    training: whose resolution the figures show. Any share of unreadable files is reported, not
-    refused. Raises ValueError for a dataset that cannot be opened.
+    training: whose resolution sizes are compared with. Any share of unreadable files is reported,
+    not refused. Raises ValueError for a dataset that cannot be opened.
     """
     name = f"data-{user_path(config.data).resolve().name}"
     with tracking.start_run(config, name, {"kind": "data"}) as run:
@@ -111,14 +113,19 @@ def report_dataset(config: DataConfig, training: TrainConfig) -> DatasetReport:
         for split in SPLITS:
             run.log_dataset(dataset, split)
         run.log_manifest(dataset)
-        preprocessing = create_preprocessing(training)
-        log_dataset_figures(run, dataset, preprocessing.resolution)
+        log_dataset_figures(run, dataset)
         gazetteer = open_gazetteer(dataset, config.places)
         issues = find_issues(dataset, gazetteer, config.max_unreadable)
         # The name that the table has in runs already logged.
         run.log_table(issues.table(), "findings")
         run.log_metrics({f"data/{key}": count for key, count in issues.counts().items()})
-        description = f"{describe_dataset(dataset)}\n\n{describe_groups(dataset, config.grouping)}"
+        description = "\n\n".join(
+            [
+                describe_dataset(dataset),
+                describe_sizes(dataset, create_preprocessing(training).resolution),
+                describe_groups(dataset, config.grouping),
+            ]
+        )
         run.describe(f"### {description}\n\n{issues.summary()}")
         return DatasetReport(run.run_id, run.location, dataset, description, issues)
 
@@ -130,6 +137,17 @@ def describe_dataset(dataset: Dataset) -> str:
         f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.landmarks('train'))} train,"
         f" {len(dataset.landmarks('val'))} val, {len(dataset.landmarks('test'))} test photos,"
         f" {others} of no landmark"
+    )
+
+
+def describe_sizes(dataset: Dataset, side: int) -> str:
+    """Median size of its photos, and how many are smaller than the square that a network sees."""
+    sizes = np.array([(photo.width, photo.height) for photo in dataset.photos])
+    width, height = np.median(sizes, axis=0)
+    small = int((sizes.min(axis=1) < side).sum())
+    return (
+        f"Median photo: {width:.0f} x {height:.0f} px; {counted(small, 'photo')} with a short side"
+        f" under the {side} px that the network sees."
     )
 
 

@@ -14,7 +14,7 @@ from landmark_ml.data import SPLITS, Dataset, split_digest
 from landmark_ml.evaluation.judge import Report
 from landmark_ml.evaluation.metrics import METRICS, shown, summary_names
 from landmark_ml.evaluation.report import log_judged
-from landmark_ml.figures.dataset import class_counts, image_sizes, sample_grid
+from landmark_ml.figures.dataset import class_counts, sample_grid
 from landmark_ml.figures.results import rejection_curve
 from landmark_ml.inference.predictor import METADATA_FILE, Metadata, what_to_expect
 from landmark_ml.networks.create import LandmarkNetwork, count_macs, count_parameters
@@ -85,16 +85,10 @@ def model_params(config: TrainConfig, facts: NetworkFacts) -> dict[str, str]:
     }
 
 
-def log_dataset_figures(
-    run: Run, dataset: Dataset, resolution: int, augmented: Figure | None = None
-) -> None:
-    """Samples, counts and sizes of a dataset, and its photos as training augments them.
-
-    resolution: side of the square that the network sees, in pixels.
-    """
+def log_dataset_figures(run: Run, dataset: Dataset, augmented: Figure | None = None) -> None:
+    """Samples and counts of a dataset, and its photos as training augments them."""
     run.log_figure(lambda: sample_grid(dataset), "data_samples")
     run.log_figure(lambda: class_counts(dataset), "data_class_counts")
-    run.log_figure(lambda: image_sizes(dataset, target=resolution), "data_image_sizes")
     if augmented is not None:
         run.log_figure(lambda: augmented, "data_augmented")
 

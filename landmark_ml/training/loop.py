@@ -8,12 +8,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import torch
 from timm.data import Mixup
-from timm.optim import Muon, param_groups_layer_decay, param_groups_weight_decay
-from timm.optim.muon import get_lr_scale, zeropower_via_newtonschulz
+from timm.optim import Muon, muon, param_groups_layer_decay, param_groups_weight_decay
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
@@ -397,45 +398,8 @@ class ExactMuon(Muon):  # type: ignore[misc]
     (Liu et al., Muon is scalable for LLM training, 2025), so learning rates mean the same.
     """
 
-    # Of timm's preset "quintic", one triple for each Newton-Schulz iteration.
-    COEFFICIENTS = (
-        (4.0848, -6.8946, 2.9270),
-        (3.9505, -6.3029, 2.6377),
-        (3.7418, -5.5913, 2.3037),
-        (2.8769, -3.1427, 1.2046),
-        (2.8366, -3.0525, 1.2012),
-    )
-
-    @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Step the matrices in float32 and leave everything else to timm, which uses AdamW."""
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                gradient = parameter.grad
-                if gradient is None or not _is_matrix(parameter):
-                    continue
-                momentum = self.state[parameter].setdefault(
-                    "momentum_buffer", torch.zeros_like(parameter)
-                )
-                momentum.lerp_(gradient, 1 - group["momentum"])
-                update = zeropower_via_newtonschulz(
-                    momentum.flatten(1),
-                    group["ns_steps"],
-                    list(self.COEFFICIENTS),
-                    eps=group["eps"],
-                    dtype=torch.float32,
-                )
-                scale = get_lr_scale(update.shape, group["adjust_lr_fn"])
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update.view_as(parameter), alpha=-group["lr"] * scale)
-                # Already stepped: timm skips parameters without a gradient.
-                parameter.grad = None
-        return super().step(closure)
-
-
-def _is_matrix(parameter: torch.Tensor) -> bool:
-    """Whether timm would orthogonalise a parameter: no vectors, no depthwise convolutions."""
-    if parameter.ndim < 2 or 1 in parameter.shape[:2]:
-        return False
-    short, long = sorted(parameter.flatten(1).shape)
-    return short >= 4 and long <= 128 * short
+        """A step of timm's, whose precision is no option."""
+        in_float32 = partial(muon.zeropower_via_newtonschulz, dtype=torch.float32)
+        with patch.object(muon, "zeropower_via_newtonschulz", in_float32):
+            return super().step(closure)

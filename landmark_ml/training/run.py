@@ -124,7 +124,7 @@ def run_training(
         model = create_model(config, num_outputs(dataset))
         check_finetuning(model, config)
         augmented = draw_training_photos(dataset, config, model.preprocessing)
-        reporting.log_dataset_figures(run, dataset, model.preprocessing.resolution, augmented)
+        reporting.log_dataset_figures(run, dataset, augmented)
 
         steps = {"on frozen features": config.epochs, "on pixels": config.finetune_epochs}
         planned = [f"{counted(count, 'epoch')} {on}" for on, count in steps.items() if count]
@@ -135,7 +135,7 @@ def run_training(
         finally:
             # An interrupted run shows what it has.
             if history.rows:
-                run.log_figure(lambda: learning_curves(history.rows, config), "learning_curves")
+                run.log_figure(lambda: learning_curves(history.rows), "learning_curves")
 
         logits, targets, classes = validation.logits, validation.targets, dataset.num_classes
         leave_out = validation.leave_out

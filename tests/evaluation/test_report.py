@@ -116,8 +116,6 @@ def test_page_figures_and_tables_are_in_the_run(result: EvaluationResult) -> Non
         "per_class",
         "rejection_curve",
         "reliability",
-        "risk_coverage",
-        "robustness",
         "worst_mistakes",
     }
     assert text.count("data:image/png;base64,") == len(figures)

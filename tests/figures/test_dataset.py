@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pytest
 from matplotlib.colors import to_rgba
 from PIL import Image
 
@@ -14,7 +13,6 @@ from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo
 from landmark_ml.figures.dataset import (
     augmented_photos,
     class_counts,
-    image_sizes,
     sample_grid,
 )
 from landmark_ml.figures.style import MOST_ROWS, SHOWN_ROWS, VERMILION
@@ -100,24 +98,6 @@ def test_counts_of_many_classes_show_the_smallest(tmp_path: Path) -> None:
     assert len(names) == SHOWN_ROWS
     assert "Château 0" not in names
     assert says(figure, f"shown: the {SHOWN_ROWS} smallest of {classes}")
-
-
-@pytest.mark.parametrize(("largest", "scale"), [(400, "linear"), (4000, "log")])
-def test_sizes_take_log_axes_only_when_wide(tmp_path: Path, largest: int, scale: str) -> None:
-    photos = [_photo(tmp_path, 0, width=300, height=200)]
-    photos.append(_photo(tmp_path, 0, width=largest, height=300))
-    figure = image_sizes(_dataset(tmp_path, 1, photos[:1], photos[1:]), target=224)
-    axes = figure.axes[0]
-    assert (axes.get_xscale(), axes.get_yscale()) == (scale, scale)
-    assert len(figure.axes) == 3
-    assert says(figure, "short side under 224 px: 50.0%")
-    assert says(figure, "target 224 px")
-
-
-def test_sizes_of_equal_photos_are_drawn(tmp_path: Path) -> None:
-    figure = image_sizes(_dataset(tmp_path, 1, [_photo(tmp_path, 0)] * 3), target=224)
-    assert says(figure, "Median photo 64 x 48 px (n = 3); short side under 224 px: 100.0%")
-    draw(figure)
 
 
 def test_augmented_photos_stand_below_those_that_are_served() -> None:

@@ -14,8 +14,7 @@ import pytest
 from matplotlib.collections import LineCollection
 from PIL import Image
 
-from landmark_ml.config import TrainConfig
-from landmark_ml.evaluation.metrics import calibration_bins, risk_coverage
+from landmark_ml.evaluation.metrics import calibration_bins
 from landmark_ml.figures.results import (
     Answer,
     answer_gallery,
@@ -24,8 +23,6 @@ from landmark_ml.figures.results import (
     per_class_table,
     rejection_curve,
     reliability_diagram,
-    risk_coverage_curve,
-    robustness_bars,
     worst_mistakes,
 )
 from landmark_ml.figures.style import BLUE, DPI, GREY, MOST_ROWS, SHOWN_ROWS, VERMILION
@@ -96,14 +93,6 @@ def test_the_epoch_whose_weights_were_kept_is_marked() -> None:
     assert says(figure, "validation, calibrated")
 
 
-def test_a_training_loss_above_the_validation_loss_is_explained() -> None:
-    rows = [{"epoch": 0.0, "train/loss": 1.3, "val/loss": 0.7, "val/top1": 0.9}]
-    config = TrainConfig(label_smoothing=0.2, drop_rate=0.3, finetune_epochs=1)
-    figure = learning_curves(rows, config)
-    assert says(figure, "includes label smoothing 0.2, dropout 0.3, augmented crops.")
-    assert not says(learning_curves([{**rows[0], "train/loss": 0.1}], config), "Training loss")
-
-
 def test_of_two_phases_the_epoch_that_the_last_one_kept_is_marked() -> None:
     calibrated = [(0.9, 0), (0.2, 1), (0.6, 0), (0.5, 1), (0.7, 2)]
     history: list[dict[str, float]] = [
@@ -153,31 +142,6 @@ def test_table_of_many_rows_keeps_the_lowest() -> None:
     assert len(np.asarray(figure.axes[0].lines[0].get_xdata())) == SHOWN_ROWS
     assert says(figure, f"the {SHOWN_ROWS} lowest of {MOST_ROWS + 1}")
     assert says(per_class_table(_table(1)), "All 1 landmarks recognised")
-
-
-def test_risk_and_coverage_are_drawn_with_what_5_percent_risk_allows() -> None:
-    confidence = np.linspace(1, 0, 100)
-    # The last 20 photos show no landmark.
-    shows = np.arange(100) < 80
-    figure = risk_coverage_curve(*risk_coverage(confidence, np.arange(100) < 57, shows))
-    assert "75.0% of landmark photos" in figure.get_suptitle()
-    assert np.size(figure.axes[0].get_lines()[0].get_xdata()) == 100
-
-
-def test_the_worst_corruption_is_named() -> None:
-    table = pd.DataFrame(
-        {
-            "corruption": ["clean", "low_light", "jpeg"],
-            "photos": 20,
-            "top1": [0.9, 0.2, 1.0],
-            "low": [0.7, 0.1, 0.84],
-            "high": [0.97, 0.4, 1.0],
-        }
-    )
-    figure = robustness_bars(table)
-    assert figure.get_suptitle() == "Low light harms most: top-1 0.200 against 0.900"
-    unharmed = robustness_bars(table.assign(top1=0.9, low=0.8, high=0.95))
-    assert unharmed.get_suptitle() == "No corruption lowers accuracy"
 
 
 def test_figures_leave_the_global_plotting_state_alone() -> None:

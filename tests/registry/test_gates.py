@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from landmark_ml.config import PromoteConfig
-from landmark_ml.evaluation.metrics import compare_gap_and_ece
+from landmark_ml.evaluation.metrics import bootstrap
 from landmark_ml.registry import gates
 from landmark_ml.registry.candidates import Judged
 from landmark_ml.registry.gates import GateResult, check_requirements
@@ -32,9 +32,7 @@ MORE = (*CLASSES, "Moai")
 
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        gates, "compare_gap_and_ece", functools.partial(compare_gap_and_ece, resamples=500)
-    )
+    monkeypatch.setattr(gates, "bootstrap", functools.partial(bootstrap, resamples=200))
 
 
 def outcomes(
