@@ -130,15 +130,6 @@ def test_patience_that_ends_before_the_next_validation_is_refused() -> None:
     assert configured(patience=0, val_interval=4).patience == 0
 
 
-def test_members_that_would_begin_alike_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^members is 2 with weights pretrained, epochs 30: "):
-        configured(members=2)
-    scratch = {"weights": "random", "epochs": 0, "finetune_epochs": 1}
-    with pytest.raises(ValueError, match=r"^members is 2 with unfreeze 1: .* give unfreeze 0, or"):
-        configured(members=2, unfreeze=1, **scratch)
-    assert configured(members=2, **scratch).members == 2
-
-
 def test_training_nothing_and_training_on_noise_are_refused() -> None:
     with pytest.raises(ValueError, match="epochs and finetune_epochs are both 0"):
         configured(epochs=0)

@@ -125,12 +125,6 @@ class TrainConfig(DataConfig):
         " of a convolutional backbone, `average` of a transformer, and its class token",
         ("auto", "average", "statistics"),
     )
-    members: int = _network(
-        1,
-        "ensemble size: networks from random weights that answer with their mean",
-        POSITIVE,
-        unit="networks",
-    )
     drop_rate: float = _network(0.0, "dropout before the classifier", BELOW_ONE)
     label_smoothing: float = _network(
         0.2, "share of the target that is spread over all classes", UNIT
@@ -268,21 +262,6 @@ class TrainConfig(DataConfig):
             raise ValueError(
                 "weights 'random' with finetune_epochs 0 would train a head on noise;"
                 " give finetune_epochs, or weights 'pretrained'"
-            )
-        if self.members > 1 and self.head == "cosine":
-            raise ValueError(
-                f"members is {self.members} with head 'cosine', and only linear heads have a mean;"
-                " give head linear"
-            )
-        needed = {"weights": "random", "epochs": 0, "unfreeze": 0}
-        wrong = [name for name, value in needed.items() if getattr(self, name) != value]
-        if self.members > 1 and wrong:
-            given = ", ".join(f"{name} {getattr(self, name)}" for name in wrong)
-            instead = ", ".join(f"{name} {needed[name]}" for name in wrong)
-            raise ValueError(
-                f"members is {self.members} with {given}: members differ by their random weights"
-                f" alone and learn on pixels; give {instead}, or members 1, or join different"
-                " backbones by `+`"
             )
 
 

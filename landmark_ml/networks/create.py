@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import landmark_ml.networks.landmark_cnn  # noqa: F401 - registers itself with timm
 from landmark_ml.config import TrainConfig, user_path
 from landmark_ml.inference.preprocessing import Preprocessing
-from landmark_ml.networks.ensemble import AveragedNetworks, JoinedNetwork
+from landmark_ml.networks.ensemble import JoinedNetwork
 from landmark_ml.networks.heads import Classifier, CosineClassifier, head_kind
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class LandmarkNetwork(nn.Module):
         return self.pool(self.feature_maps(pixels))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits; of `AveragedNetworks` in training those of every network."""
+        """Logits: float [N, num_outputs]."""
         logits: Tensor = self.network.forward_head(self.feature_maps(pixels))  # type: ignore[operator]
         return logits
 
@@ -110,13 +110,12 @@ class LandmarkNetwork(nn.Module):
 def create_model(config: TrainConfig, num_outputs: int) -> LandmarkNetwork:
     """Network of a configuration with a new classifier, and the preprocessing it needs.
 
-    Reads backbone, weights, resolution, framing, mirror, feature_stages, pooling, members and
-    drop_rate. Raises ValueError for an unknown backbone (naming near ones) or one that cannot do
-    what the configuration asks, WeightsError where its weights cannot be had.
+    Reads backbone, weights, resolution, framing, mirror, feature_stages, pooling and drop_rate.
+    Raises ValueError for an unknown backbone (naming near ones) or one that cannot do what the
+    configuration asks, WeightsError where its weights cannot be had.
     """
     preprocessing = create_preprocessing(config)
-    networks = [_create_one(config, preprocessing.resolution) for _ in range(config.members)]
-    network = AveragedNetworks(networks) if len(networks) > 1 else networks[0]
+    network = _join(config, preprocessing.resolution)
     if head_kind(config, num_outputs) == "cosine":
         network.classifier = CosineClassifier(network.num_features, num_outputs)
     else:
@@ -143,7 +142,7 @@ def create_preprocessing(config: TrainConfig) -> Preprocessing:
     )
 
 
-def _create_one(config: TrainConfig, side: int) -> JoinedNetwork:
+def _join(config: TrainConfig, side: int) -> JoinedNetwork:
     """Network of one backbone, or of several side by side under one classifier."""
     parts = []
     with _refusing(config.backbone, side, "resolution 0 for the backbone's own"):

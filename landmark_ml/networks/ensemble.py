@@ -1,4 +1,4 @@
-"""Several networks served as one: side by side under one classifier, or averaged."""
+"""Networks side by side under one classifier, and what it sees of each."""
 
 from __future__ import annotations
 
@@ -20,46 +20,7 @@ _SMALLEST_VARIANCE = 1e-6
 _BEST_STAGES = 3
 
 
-class SideBySide(nn.Module):
-    """Networks in one list, with the methods that timm expects of a network.
-
-    listed: name of the list, which is part of the names of all weights.
-    """
-
-    listed: str
-
-    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
-        """From the name of a layer to its depth, counted from the output in every network.
-
-        What is in no network is the classifier.
-        """
-        depths = []
-        for network in getattr(self, self.listed):
-            matcher = network.group_matcher(coarse=coarse)
-            parameters = group_parameters(network, matcher, reverse=True)
-            modules = group_modules(network, matcher, reverse=True)
-            last = max(parameters.values())
-            depths.append({name: depth - last for name, depth in (modules | parameters).items()})
-
-        def depth(name: str) -> int:
-            if not name.startswith(f"{self.listed}."):
-                return 1
-            _, index, *layer = name.split(".", 2)
-            # A network that holds a parameter itself, such as a class token, is no layer.
-            return int(depths[int(index)][layer[0]]) if layer else 0
-
-        return depth
-
-    def no_weight_decay(self) -> set[str]:
-        """Parameters of all networks that must not decay."""
-        return {
-            f"{self.listed}.{index}.{name}"
-            for index, network in enumerate(getattr(self, self.listed))
-            for name in getattr(network, "no_weight_decay", set)()
-        }
-
-
-class JoinedNetwork(SideBySide):
+class JoinedNetwork(nn.Module):
     """Stacks the feature maps of one or several networks, and of their stages, for one classifier.
 
     An ensemble (Hansen and Salamon, Neural network ensembles, PAMI 1990) that is trained and served
@@ -71,8 +32,6 @@ class JoinedNetwork(SideBySide):
     stages, pooling: `feature_stages` and `pooling` of the configuration. side: of the photos, in
     pixels. Raises ValueError for networks that do not stack.
     """
-
-    listed = "networks"
 
     def __init__(
         self,
@@ -113,6 +72,36 @@ class JoinedNetwork(SideBySide):
     def reset_classifier(self, num_classes: int) -> None:
         """Put a new classifier of `num_classes` in place of the last layer."""
         self.classifier = nn.Linear(self.num_features, num_classes)
+
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
+        """From the name of a layer to its depth, counted from the output in every network.
+
+        What is in no network is the classifier.
+        """
+        depths = []
+        for network in self.networks:
+            matcher = network.group_matcher(coarse=coarse)  # type: ignore[operator]
+            parameters = group_parameters(network, matcher, reverse=True)
+            modules = group_modules(network, matcher, reverse=True)
+            last = max(parameters.values())
+            depths.append({name: depth - last for name, depth in (modules | parameters).items()})
+
+        def depth(name: str) -> int:
+            if not name.startswith("networks."):
+                return 1
+            _, index, *layer = name.split(".", 2)
+            # A network that holds a parameter itself, such as a class token, is no layer.
+            return int(depths[int(index)][layer[0]]) if layer else 0
+
+        return depth
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters of all networks that must not decay."""
+        return {
+            f"networks.{index}.{name}"
+            for index, network in enumerate(self.networks)
+            for name in getattr(network, "no_weight_decay", set)()
+        }
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Stacked feature maps [N, num_features, h, w]."""
@@ -228,59 +217,3 @@ def _earlier_stages(network: nn.Module, example: Tensor, last: Tensor, stages: i
             " maps; give at most that many"
         )
     return earlier[-(_BEST_STAGES if stages == AUTO_STAGES else stages) :]
-
-
-class AveragedNetworks(SideBySide):
-    """Trains every network on a loss of its own and serves the mean of their logits.
-
-    The networks differ by their random weights alone and make different mistakes, so their mean
-    makes fewer (Hansen and Salamon, Neural network ensembles, PAMI 1990; for few photos: Brigato
-    and Iocchi, A close look at deep learning with small data, ICPR 2020). A loss on the mean would
-    make them depend on each other. Logits are linear in the stacked features, so one network with
-    one classifier is served: [N, 3, H, W] to maps [N, sum of channels, h, w] to logits
-    [N, num_classes], and in training [N, num_classes, networks].
-    """
-
-    listed = "members"
-
-    def __init__(self, members: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.pretrained_cfg: dict[str, Any] = dict(members[0].pretrained_cfg)  # type: ignore[arg-type]
-        self.members = nn.ModuleList(members)
-        features: list[int] = [member.num_features for member in members]  # type: ignore[misc]
-        self.num_features = sum(features)
-
-    @torch.no_grad()
-    def get_classifier(self) -> nn.Linear:
-        """A copy: one classifier over all features that gives the mean of the logits."""
-        classifiers = [member.get_classifier() for member in self.members]  # type: ignore[operator]
-        weight = torch.cat([one.weight for one in classifiers], dim=1) / len(classifiers)
-        # On no device: drawing weights that are replaced would move the random generator.
-        joined = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-        joined.weight = nn.Parameter(weight)
-        joined.bias = nn.Parameter(torch.stack([one.bias for one in classifiers]).mean(dim=0))
-        return joined
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Give every network a new classifier of `num_classes`."""
-        for member in self.members:
-            member.reset_classifier(num_classes)  # type: ignore[operator]
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Stacked feature maps [N, num_features, h, w]."""
-        return torch.cat([member.forward_features(x) for member in self.members], dim=1)  # type: ignore[operator]
-
-    def forward_head(self, maps: Tensor, pre_logits: bool = False) -> Tensor:
-        """Logits of stacked maps, or with pre_logits what the classifiers see.
-
-        In training those of every network [N, num_classes, networks], else their mean.
-        """
-        parts = maps.chunk(len(self.members), dim=1)
-        heads = [
-            member.forward_head(part, pre_logits=pre_logits)  # type: ignore[operator]
-            for member, part in zip(self.members, parts, strict=True)
-        ]
-        if pre_logits:
-            return torch.cat(heads, dim=1)
-        logits = torch.stack(heads, dim=2)
-        return logits if self.training else logits.mean(dim=2)

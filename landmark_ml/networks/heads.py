@@ -29,7 +29,7 @@ def head_kind(config: TrainConfig, outputs: int) -> str:
     """`linear` or `cosine`: what `head` means for a network of so many outputs."""
     if config.head != "auto":
         return config.head
-    return "cosine" if outputs >= COSINE_FROM and config.members == 1 else "linear"
+    return "cosine" if outputs >= COSINE_FROM else "linear"
 
 
 class CosineClassifier(nn.Module):

@@ -149,9 +149,6 @@ def train_one_epoch(
                     if targets.ndim == 1:
                         every = functional.one_hot(targets, logits.shape[1]).float()
                     told = shares[some, : len(inputs)] @ every
-                if logits.ndim > 2:
-                    # Each network of an ensemble answers for itself: [N, outputs, networks].
-                    told = told.unsqueeze(-1).expand(*told.shape, logits.shape[-1])
                 if isinstance(classifier, CosineClassifier):
                     logits = classifier.with_margin(logits, told)
                 loss = functional.cross_entropy(

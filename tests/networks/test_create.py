@@ -499,10 +499,3 @@ def test_layers_of_joined_networks_equally_far_from_the_output_share_a_rate() ->
     first, second = below("networks.0.", by_name), below("networks.1.", by_name)
     assert first == second
     assert by_name["classifier.weight"] > max(first.values()) > min(first.values())
-
-
-def test_layers_of_members_equally_far_from_the_output_share_a_rate() -> None:
-    by_name = rates("test_resnet", members=2)
-    first, second = below("members.0.", by_name), below("members.1.", by_name)
-    assert first == second
-    assert len(set(first.values())) > 2

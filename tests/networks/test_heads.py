@@ -127,7 +127,6 @@ def test_few_landmarks_linear_heads_and_probabilities_are_learned_whole(
         (1000, {}, "cosine"),
         (1000, {"head": "linear"}, "linear"),
         (2, {"head": "cosine"}, "cosine"),
-        (1000, {"members": 2}, "linear"),
     ],
 )
 def test_many_landmarks_get_a_cosine_head(outputs: int, changes: Any, kind: str) -> None:
