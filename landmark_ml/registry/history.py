@@ -45,10 +45,10 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Literal, cast
+from typing import Any, Literal
 
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
@@ -243,7 +243,6 @@ class AliasHistory:
             max_results=_MOST_ENTRIES,
         )
         read = [entry for version in reversed(found) if (entry := _from_version(version))]
-        # The first histories did not carry the creation time.
         return [entry for entry in read if entry.model_created in ("", self._model_created())]
 
     def head(self) -> Entry:
@@ -452,21 +451,15 @@ def tell_history(config: HistoryConfig) -> tuple[list[dict[str, str]], list[str]
     return rows, repaired
 
 
+# The names that histories were written with first.
+_TAG_NAMES = {"token": "ticket", "model_created": "model_made"}
+
+
 def to_tags(entry: Entry) -> dict[str, str]:
-    """Tags of the version that holds an entry; the names are those of the first version."""
-    return {
-        "kind": entry.kind,
-        "version": str(entry.version),
-        "champion": str(entry.champion),
-        "former": ",".join(map(str, entry.former)),
-        "based_on": str(entry.based_on),
-        "reason": entry.reason,
-        "receipt": entry.receipt,
-        "by": entry.by,
-        "at": entry.at,
-        "ticket": entry.token,
-        "model_made": entry.model_created,
-    }
+    """Tags of the version that holds an entry."""
+    values = asdict(entry) | {"former": ",".join(map(str, entry.former))}
+    del values["number"]
+    return {_TAG_NAMES.get(name, name): str(value) for name, value in values.items()}
 
 
 def _from_version(version: ModelVersion) -> Entry | None:
@@ -475,20 +468,13 @@ def _from_version(version: ModelVersion) -> Entry | None:
     if "ticket" not in tags:
         logger.warning("version %s of %s is not an entry: ignored", version.version, version.name)
         return None
-    return Entry(
-        kind=cast("Kind", tags["kind"]),
-        version=int(tags["version"]),
-        champion=int(tags["champion"]),
-        former=tuple(int(number) for number in tags["former"].split(",") if number),
-        based_on=int(tags["based_on"]),
-        reason=tags["reason"],
-        receipt=tags["receipt"],
-        by=tags["by"],
-        at=tags["at"],
-        token=tags["ticket"],
-        model_created=tags.get("model_made", ""),
-        number=int(version.version),
-    )
+    # The first histories did not carry the creation time of the model.
+    values: dict[str, Any] = {
+        field.name: tags.get(_TAG_NAMES.get(field.name, field.name), "") for field in fields(Entry)
+    }
+    values |= {name: int(values[name]) for name in ("version", "champion", "based_on")}
+    former = tuple(int(number) for number in values["former"].split(",") if number)
+    return Entry(**values | {"former": former, "number": int(version.version)})
 
 
 def _former_after(entry: Entry) -> tuple[int, ...]:

@@ -8,19 +8,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
-import signal
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import mlflow
 import pandas as pd
-from alembic.util import CommandError
 from filelock import FileLock
 from mlflow.data.pandas_dataset import PandasDataset
 from mlflow.entities import LifecycleStage, RunStatus, RunTag
@@ -32,7 +27,6 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_RUN_NAME,
     MLFLOW_RUN_NOTE,
 )
-from sqlalchemy.exc import SQLAlchemyError
 
 from landmark_ml.config import Configuration, UiConfig, to_json, to_params, without_users
 from landmark_ml.data import (
@@ -179,8 +173,8 @@ def page_of(run_id: str, experiment_id: str, ui: str = "") -> str:
 def connect() -> None:
     """Point MLflow at the store that the environment names, by default a database in this folder.
 
-    A server is asked first. Raises ValueError when none answers within four seconds, when it wants
-    a login, or when the database is incomplete.
+    A server is asked first. Raises ValueError when none answers within four seconds or it wants a
+    login.
     """
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(DEFAULT_TRACKING_URI)
@@ -206,15 +200,6 @@ def connect() -> None:
         raise ValueError(
             f"no MLflow server answers at {shown_tracking_uri()}: start it, or name another in"
             " MLFLOW_TRACKING_URI"
-        ) from error
-    except (CommandError, SQLAlchemyError) as error:
-        # MLflow repeats the migration of an incomplete database and fails at tables that exist.
-        if not re.search("duplicate column|already exists|no such|expected to match", str(error)):
-            raise
-        raise ValueError(
-            f"{shown_tracking_uri()} is incomplete, as after a kill while MLflow made it"
-            f" ({str(error).splitlines()[0]}): remove it if it holds no runs yet, else restore a"
-            " backup"
         ) from error
 
 
@@ -308,10 +293,8 @@ def start_run(
         mlflow.set_experiment(experiment_id=parent.info.experiment_id)
     active, status = None, RunStatus.FAILED
     try:
-        # A signal inside this call would leave a run that MLflow knows and nobody ends.
-        with hold_signals():
-            # The tags come with the start: no run is ever seen without them.
-            active = mlflow.start_run(run_id=run_id, tags=None if run_id else dict(tags))
+        # The tags come with the start: no run is ever seen without them.
+        active = mlflow.start_run(run_id=run_id, tags=None if run_id else dict(tags))
         if not run_id:
             mlflow.set_tag(MLFLOW_RUN_NAME, run_name)
             mlflow.MlflowClient().set_experiment_tag(active.info.experiment_id, *EXPERIMENT_KIND)
@@ -335,7 +318,7 @@ def start_run(
         raise
     finally:
         if active is not None:
-            with hold_signals(), contextlib.ExitStack() as stack:
+            with contextlib.ExitStack() as stack:
                 if status != RunStatus.FINISHED:
                     # Say soon what ended the run; an outage must not hide it.
                     stack.enter_context(contextlib.suppress(MlflowException))
@@ -379,33 +362,3 @@ def missing_params(config: Configuration, run: mlflow.entities.Run) -> dict[str,
     """
     known = run.data.params
     return {name: value for name, value in to_params(config).items() if value and name not in known}
-
-
-@contextlib.contextmanager
-def hold_signals() -> Iterator[None]:
-    """Deliver Ctrl-C or SIGTERM only at the end; a second Ctrl-C does not wait.
-
-    Does nothing outside the main thread, where Python delivers no signals.
-    """
-    caught: list[int] = []
-
-    def hold(number: int, _frame: FrameType | None) -> None:
-        if caught and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # None: a handler that is not Python's could not be restored.
-    before = {n: handler for n, handler in before.items() if handler not in (None, signal.SIG_IGN)}
-    try:
-        for number in before:
-            signal.signal(number, hold)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if caught:
-            signal.raise_signal(caught[0])

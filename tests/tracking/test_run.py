@@ -1,19 +1,17 @@
-"""A run is ended whatever happens, and signals wait until it can be."""
+"""A run is ended whatever happens, and its database is made once and whole."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import mlflow
 import pytest
@@ -21,7 +19,6 @@ from mlflow.exceptions import MlflowException
 
 from landmark_ml.config import TrainConfig
 from landmark_ml.tracking import run as tracking
-from landmark_ml.tracking.run import hold_signals
 
 CONFIG = TrainConfig()
 
@@ -36,14 +33,6 @@ def _interrupting() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def hold(first: signal.Signals, second: signal.Signals, passed: list[int]) -> None:
-    """Both arrive while signals are held; passed: those after which it went on."""
-    with hold_signals():
-        for number in (first, second):
-            signal.raise_signal(number)
-            passed.append(number)
-
-
 def test_a_figure_that_cannot_be_drawn_does_not_end_the_run(
     tracking_uri: str,
     caplog: pytest.LogCaptureFixture,
@@ -56,78 +45,6 @@ def test_a_figure_that_cannot_be_drawn_does_not_end_the_run(
     assert mlflow.get_run(run.run_id).info.status == "FINISHED"
     assert "confusion_matrix could not be drawn" in caplog.text
     assert "too many pixels" in caplog.text
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_delivered_at_the_end(number: signal.Signals) -> None:
-    passed: list[int] = []
-    with pytest.raises(KeyboardInterrupt):
-        hold(number, signal.SIGTERM, passed)
-    assert passed == [number, signal.SIGTERM]
-    assert signal.getsignal(number) is signal.default_int_handler
-
-
-def test_a_second_ctrl_c_does_not_wait() -> None:
-    passed: list[int] = []
-    with pytest.raises(KeyboardInterrupt):
-        hold(signal.SIGINT, signal.SIGINT, passed)
-    assert passed == [signal.SIGINT]
-
-
-def test_nothing_is_held_in_another_thread() -> None:
-    seen = []
-
-    def look() -> None:
-        with hold_signals():
-            seen.append(signal.getsignal(signal.SIGINT))
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    thread.join()
-    look()
-    assert seen[0] is signal.default_int_handler
-    assert seen[1] is not signal.default_int_handler
-
-
-def interrupted(call: Callable[..., Any], *, before: bool) -> Callable[..., Any]:
-    def interrupting(*arguments: Any, **named: Any) -> Any:
-        if before:
-            signal.raise_signal(signal.SIGINT)
-        done = call(*arguments, **named)
-        if not before:
-            signal.raise_signal(signal.SIGINT)
-        return done
-
-    return interrupting
-
-
-@pytest.mark.usefixtures("tracking_uri")
-@pytest.mark.parametrize(
-    ("name", "before", "status"),
-    [
-        ("create_run", False, "KILLED"),
-        ("set_terminated", True, "FINISHED"),
-    ],
-)
-def test_no_run_is_left_running(
-    name: str, status: str, monkeypatch: pytest.MonkeyPatch, *, before: bool
-) -> None:
-    """Ctrl-C where MLflow knows a run, and this process none, or one no longer."""
-    started: list[str] = []
-    create, call = mlflow.MlflowClient.create_run, getattr(mlflow.MlflowClient, name)
-
-    def remember(*arguments: Any, **named: Any) -> mlflow.entities.Run:
-        run = create(*arguments, **named)
-        started.append(run.info.run_id)
-        return run
-
-    monkeypatch.setattr(mlflow.MlflowClient, "create_run", remember)
-    call = remember if name == "create_run" else call
-    monkeypatch.setattr(mlflow.MlflowClient, name, interrupted(call, before=before))
-    with pytest.raises(KeyboardInterrupt), tracking.start_run(CONFIG, "name", {}):
-        pass
-    assert mlflow.active_run() is None
-    assert [mlflow.get_run(run_id).info.status for run_id in started] == [status]
 
 
 def test_first_runs_at_once_make_the_database_once_and_whole(
@@ -156,23 +73,6 @@ def test_first_runs_at_once_make_the_database_once_and_whole(
     assert len(made) == 2
     assert path.read_bytes() == b"whole"
     assert sorted(file.name for file in path.parent.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
-
-
-def test_a_database_that_mlflow_left_incomplete_is_named_with_the_fix(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, before = tmp_path / "mlflow.db", mlflow.get_tracking_uri()
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute("CREATE TABLE metrics (step BIGINT, run_uuid VARCHAR(32))")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
-    mlflow.set_tracking_uri(f"sqlite:///{path}")
-    try:
-        with pytest.raises(
-            ValueError, match=r"mlflow\.db is incomplete, .*: remove it if it holds"
-        ):
-            tracking.connect()
-    finally:
-        mlflow.set_tracking_uri(before)
 
 
 class Gone:
