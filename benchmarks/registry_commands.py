@@ -32,7 +32,6 @@ def commands(photos: Path) -> dict[str, Callable[[], object]]:
         PEER: lambda: mlflow.search_runs(experiment_names=[EXPERIMENT]),
         "compare": lambda: run_comparison(CompareConfig(experiment=EXPERIMENT)),
         "promote, newest version": lambda: _promote("newest:1", photos),
-        "promote, best of the experiment": lambda: _promote(f"experiment:{EXPERIMENT}", photos),
         "rollback": lambda: roll_back(RollbackConfig(model=MODEL, reason="a benchmark")),
         "history": lambda: tell_history(HistoryConfig(model=MODEL)),
     }

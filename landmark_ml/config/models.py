@@ -61,7 +61,7 @@ class PromoteConfig(DataConfig):
     model: str = option("landmarks", "registered model whose champion may be replaced")
     candidates: str = option(
         "newest",
-        "`newest`, `newest:3`, `experiment:NAME` (its best three), a version number or a URI",
+        "`newest`, `newest:3`, a version number or a URI",
     )
     reason: str = option("", "why, in your words; written to the history", at_most_1000_characters)
     alpha: float = option(

@@ -1,4 +1,4 @@
-"""The versions that are judged, newest, best or named, and what judging one of them finds."""
+"""The versions that are judged, newest or named, and what judging one of them finds."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 TAUGHT_FOUND = "taught_found"
 """Tag of a taught version: how many of the photos that it was taught by are found by the others."""
-_BEST_OF_EXPERIMENT = 3
-_MOST_RUNS = 10_000
 _MOST_LISTED = 20
 _PICKLES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".bin"})
 _PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in (2, 3, 4, 5))
@@ -36,9 +34,9 @@ _PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in (2, 3, 4, 5))
 def find_candidates(
     name: str, wanted: str, champion: int, rolled_back: frozenset[int] = frozenset()
 ) -> list[ModelVersion]:
-    """Versions of a registered model to judge against its champion, newest or best first.
+    """Versions of a registered model to judge against its champion, the newest first.
 
-    wanted: `newest`, `newest:N`, `experiment:NAME`, a version number or a `models:/…` URI.
+    wanted: `newest`, `newest:N`, a version number or a `models:/…` URI.
     `newest` must be newer than the champion: older versions have been judged or passed over
     before. rolled_back: versions that are judged again only when they are named. Raises ValueError
     when wanted is none of those, or there is no such version beside the champion.
@@ -49,8 +47,6 @@ def find_candidates(
         found = [one for one in _newest(name, 1, others) if int(one.version) > champion]
     elif kind == "newest" and re.fullmatch(r"[1-9]\d*", value):
         found = _newest(name, int(value), others)
-    elif kind == "experiment" and value:
-        found = _best_of(value, name, others)
     else:
         named = _named(name, wanted)
         found = [named] if named and int(named.version) != champion else []
@@ -174,39 +170,14 @@ def _newest(name: str, most: int, others: frozenset[int]) -> list[ModelVersion]:
     return [version for version in found if int(version.version) not in others][:most]
 
 
-def _best_of(experiment: str, name: str, others: frozenset[int]) -> list[ModelVersion]:
-    """Versions whose runs belong to an experiment, by their last top-1 on validation photos.
-
-    Not by top-1 on test photos, on which they are judged: the luckiest of many would start ahead
-    there, and the correction for the few that are judged does not remove that advantage.
-    """
-    client = mlflow.MlflowClient()
-    known = client.get_experiment_by_name(experiment)
-    if known is None:
-        raise ValueError(f"candidates=experiment:{experiment}: there is no such experiment")
-    runs = client.search_runs(
-        [known.experiment_id],
-        "metrics.`val/top1` >= 0",
-        order_by=["metrics.`val/top1` DESC"],
-        max_results=_MOST_RUNS,
-    )
-    place = {run.info.run_id: number for number, run in enumerate(runs)}
-    made = [
-        version
-        for version in mlflow.search_model_versions(filter_string=f"name = '{name}'")
-        if version.run_id in place and int(version.version) not in others
-    ]
-    return sorted(made, key=lambda version: place[version.run_id or ""])[:_BEST_OF_EXPERIMENT]
-
-
 def _named(name: str, wanted: str) -> ModelVersion | None:
     """The version that a number or URI names; None when no version has that number."""
     own = f"models:/{re.escape(name)}"
     match = re.fullmatch(rf"(?:{own}/)?(?P<number>\d+)|{own}@(?P<alias>[^/@]+)", wanted)
     if match is None:
         raise ValueError(
-            f"candidates={wanted}: give newest, newest:3, experiment:NAME, a version number, or a"
-            f" URI such as models:/{name}/7 or models:/{name}@challenger"
+            f"candidates={wanted}: give newest, newest:3, a version number, or a URI such as"
+            f" models:/{name}/7 or models:/{name}@challenger"
         )
     client, alias = mlflow.MlflowClient(), match["alias"]
     if not alias:

@@ -17,6 +17,7 @@ from mlflow.tracking import MlflowClient
 from landmark_ml.config import without_users
 
 T = TypeVar("T")
+_PATIENCE_SECONDS = 10.0
 
 # MLflow reports an unset alias, and an id that cannot exist, as an invalid parameter.
 _NOT_THERE = frozenset(map(ErrorCode.Name, (RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE)))
@@ -63,31 +64,6 @@ def short_waits(retries: int = 0, timeout: int = 10) -> Iterator[None]:
         os.environ.update(before)
 
 
-def retry(
-    call: Callable[[], T],
-    is_temporary: Callable[[Exception], bool],
-    *,
-    first: float,
-    longest: float,
-    patience: float,
-) -> T:
-    """Result of a call that is tried again, for `patience` seconds, while it fails temporarily.
-
-    first, longest: seconds of the first pause, and of the longest; each is twice the one before,
-    give or take a half. The random part keeps callers that failed together from trying again
-    together. Raises what the call raises when that is not temporary, or when the time is up.
-    """
-    deadline, pause = time.monotonic() + patience, first
-    while True:
-        try:
-            return call()
-        except Exception as error:
-            if not is_temporary(error) or time.monotonic() > deadline:
-                raise
-        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-        pause = min(2 * pause, longest)
-
-
 def patient(client: MlflowClient) -> MlflowClient:
     """The same client, whose calls wait and try again, for ten seconds, while others write."""
     return cast("MlflowClient", _PatientClient(client))
@@ -100,15 +76,19 @@ class _PatientClient:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
 
-        def is_busy(error: Exception) -> bool:
-            return isinstance(error, MlflowException) and (
-                error.error_code == "TEMPORARILY_UNAVAILABLE" or "Giving up" in str(error)
-            )
-
         def call(*args: Any, **kwargs: Any) -> Any:
-            return retry(
-                lambda: method(*args, **kwargs), is_busy, first=0.02, longest=2.0, patience=10.0
-            )
+            deadline, pause = time.monotonic() + _PATIENCE_SECONDS, 0.02
+            while True:
+                try:
+                    return method(*args, **kwargs)
+                except MlflowException as error:
+                    is_busy = error.error_code == "TEMPORARILY_UNAVAILABLE"
+                    is_busy |= "Giving up" in str(error)
+                    if not is_busy or time.monotonic() > deadline:
+                        raise
+                # At random, so that callers that failed together do not try again together.
+                time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+                pause = min(2 * pause, 2.0)
 
         return call
 

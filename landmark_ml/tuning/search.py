@@ -204,20 +204,16 @@ def closing(config: TuneConfig, study: Study, parent: StudyRun) -> Iterator[None
         with _outage_explained(study.study_name):
             yield
     except BaseException as error:
-        others, lost = False, is_outage(error)
-        with short_waits(retries=0 if lost else 3, timeout=30):
-            try:
-                others = bool(running(study))
+        # What ended the search is raised, whatever else is out.
+        with short_waits(retries=0 if is_outage(error) else 3, timeout=30):
+            with contextlib.suppress(StudyError, MlflowException, *OUTAGES):
                 log_report(config, study, parent)
-            except StudyError:
-                logger.debug("no trial to report")
-            except (*OUTAGES, MlflowException) as outage:
-                logger.warning("run %s lacks the latest trials: %s", parent.run_id, reason(outage))
-            try:
-                if not others:
+            others = False
+            with contextlib.suppress(*OUTAGES):
+                others = bool(running(study))
+            if not others:
+                with contextlib.suppress(MlflowException):
                     parent.mark("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-            except MlflowException as outage:
-                logger.warning("run %s lacks its final status: %s", parent.run_id, outage)
         if isinstance(error, KeyboardInterrupt | MlflowException):
             logger.warning("study %s stops here; continue it with study=%s", *[config.study] * 2)
         raise

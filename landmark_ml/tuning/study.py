@@ -16,7 +16,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from landmark_ml.config import LOCAL_TO_A_WORKER, TuneConfig, without_users
 from landmark_ml.data import Dataset, manifest_digest
-from landmark_ml.tracking import errors
 from landmark_ml.tuning.recording import TrialRun
 from landmark_ml.tuning.space import kept_params
 
@@ -45,10 +43,8 @@ _MOST_DEATHS = 3
 _RANDOM_TRIALS = 20
 OUTAGES = (StorageInternalError, sqlalchemy.exc.SQLAlchemyError)
 """What is raised when the database of a study fails: by Optuna's storage, and by the lock."""
-PATIENCE_SECONDS = 120.0
 _SQLITE = "sqlite:///"
 _SQLITE_LOCK_SECONDS = 60.0
-_SERVER_FULL = ("too many clients", "connection slots", "too many connections")
 # A worker holds the lock for about 20 ms to claim a trial. If dozens of workers ask for the lock
 # more often than this, they slow down the one that has it.
 _LOCK_POLL_SECONDS = 0.25
@@ -93,7 +89,7 @@ def open_storage(
         options: dict[str, Any] = {"connect_args": {"timeout": _SQLITE_LOCK_SECONDS}}
     else:
         # Keep one connection: Optuna asks dozens of times per trial, and connecting is slow.
-        options = {"creator": partial(connect, url), "pool_size": 1, "pool_pre_ping": True}
+        options = {"pool_size": 1, "pool_pre_ping": True}
     try:
         # Workers that start at the same time must not create the tables twice.
         with study_lock(url, "tables"), warnings.catch_warnings():
@@ -122,10 +118,7 @@ def study_lock(url: str, study: str) -> Iterator[None]:
             yield
         return
     engine = sqlalchemy.create_engine(
-        url,
-        creator=partial(connect, url),
-        poolclass=sqlalchemy.NullPool,
-        isolation_level="AUTOCOMMIT",
+        url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT"
     )
     # The server releases the lock when the connection closes.
     with engine.connect() as connection:
@@ -153,21 +146,6 @@ def heartbeats(storage: RDBStorage, trial: Trial) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-
-
-def connect(url: str) -> Any:
-    """Connect to PostgreSQL with its driver; when the server is full, wait for a connection."""
-    address = sqlalchemy.engine.make_url(url)
-    dialect = address.get_dialect()()
-    driver = dialect.import_dbapi()
-    positional, named = dialect.create_connect_args(address)
-    return errors.retry(
-        lambda: driver.connect(*positional, **named),
-        lambda error: any(sign in str(error) for sign in _SERVER_FULL),
-        first=0.1,
-        longest=5.0,
-        patience=PATIENCE_SECONDS,
-    )
 
 
 def reason(outage: Exception) -> str:

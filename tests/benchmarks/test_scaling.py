@@ -11,7 +11,6 @@ import pytest
 from benchmarks.registry_commands import PEER
 from benchmarks.scaling import main, report
 from benchmarks.synthetic_store import EXPERIMENT, MODEL, fill_store
-from landmark_ml.registry.candidates import find_candidates
 from landmark_ml.registry.history import AliasHistory
 from landmark_ml.tracking.read_runs import read_evaluated_runs
 
@@ -37,12 +36,6 @@ def test_the_synthetic_history_needs_no_repair() -> None:
     assert repaired == []
     assert (head.champion, head.former) == (11, (1, 6))
     assert len(AliasHistory(MODEL).entries()) == 13
-
-
-def test_synthetic_versions_belong_to_synthetic_runs() -> None:
-    best = find_candidates(MODEL, f"experiment:{EXPERIMENT}", champion=11)
-    assert len(best) == 3
-    assert all(mlflow.get_run(str(version.run_id)).info.run_id for version in best)
 
 
 def test_the_most_runs_are_set_beside_the_fewest_and_the_peer() -> None:

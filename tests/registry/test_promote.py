@@ -229,10 +229,10 @@ def test_candidates_that_are_not_there_are_refused(name: str) -> None:
     for wanted, sentence in (
         ("9", "no such version beside the champion, version 1; there are: 1, 2, 3, 4"),
         ("1", "no such version beside the champion"),
-        ("oldest", "give newest, newest:3, experiment:NAME, a version number"),
+        ("oldest", "give newest, newest:3, a version number"),
         ("models:/other/2", "give newest"),
         (f"models:/{name}@nobody", "no alias 'nobody'"),
-        ("experiment:nowhere", "there is no such experiment"),
+        ("experiment:mine", "give newest"),
     ):
         with pytest.raises(ValueError, match=sentence):
             find_candidates(name, wanted, champion=1)
@@ -246,34 +246,6 @@ def test_an_outage_is_not_reported_as_a_missing_version(
     for wanted in ("2", f"models:/{name}@challenger"):
         with pytest.raises(MlflowException, match="503"):
             find_candidates(name, wanted, champion=1)
-
-
-def test_the_best_versions_of_an_experiment_are_candidates(name: str, tracking_uri: str) -> None:
-    client = mlflow.MlflowClient()
-    experiment = client.create_experiment(name)
-    for top1 in (0.5, 0.9, 0.7, 0.8):
-        run_id = client.create_run(experiment).info.run_id
-        client.log_metric(run_id, "val/top1", top1)
-        # Versions must not be chosen by the photos that they are judged on.
-        client.log_metric(run_id, "test/top1", 1 - top1)
-        client.create_model_version(name, "somewhere/model", run_id)
-    found = find_candidates(name, f"experiment:{name}", champion=1)
-    assert [int(version.version) for version in found] == [6, 8, 7]
-
-
-def test_the_best_of_an_experiment_are_found_behind_runs_that_registered_nothing(
-    name: str,
-) -> None:
-    client = mlflow.MlflowClient()
-    experiment = client.create_experiment(name)
-    for place in range(9):
-        run_id = client.create_run(experiment).info.run_id
-        client.log_metric(run_id, "val/top1", 0.9 - 0.1 * place)
-        if place in (0, 3, 7):
-            client.create_model_version(name, "somewhere/model", run_id)
-    client.create_run(experiment)
-    found = find_candidates(name, f"experiment:{name}", champion=5)
-    assert [int(version.version) for version in found] == [6, 7]
 
 
 def test_of_many_versions_no_more_are_fetched_than_are_judged(

@@ -3,60 +3,62 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import partial
+from typing import cast
 
 import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
+from mlflow.tracking import MlflowClient
 
-from landmark_ml.tracking.errors import is_outage, retry, short_waits
+from landmark_ml.tracking import errors
+from landmark_ml.tracking.errors import is_outage, patient, short_waits
 
-quickly = partial(retry, first=0.0, longest=0.0, patience=60.0)
 
+class Busy:
+    """A client whose call fails so many times, and counts."""
 
-def failing(times: int, error: Exception) -> tuple[list[int], Callable[[], str]]:
-    """Calls made so far, and a call that fails so many times."""
-    calls: list[int] = []
+    def __init__(self, times: int, error: Exception) -> None:
+        self.times, self.error, self.calls = times, error, 0
 
-    def call() -> str:
-        calls.append(1)
-        if len(calls) <= times:
-            raise error
+    def answer(self) -> str:
+        self.calls += 1
+        if self.calls <= self.times:
+            raise self.error
         return "done"
 
-    return calls, call
+
+def asked(client: Busy) -> str:
+    found: str = patient(cast("MlflowClient", client)).answer()  # type: ignore[attr-defined]
+    return found
 
 
-@pytest.mark.parametrize(("times", "tried"), [(0, 1), (2, 3)])
-def test_a_temporary_failure_is_tried_again(times: int, tried: int) -> None:
-    calls, call = failing(times, ConnectionError())
-    assert quickly(call, lambda _: True) == "done"
-    assert len(calls) == tried
+BUSY = MlflowException("busy", TEMPORARILY_UNAVAILABLE)
 
 
-def test_the_last_failure_is_raised_when_the_time_is_up() -> None:
-    calls, call = failing(9, ConnectionError("busy"))
-    with pytest.raises(ConnectionError, match="busy"):
-        quickly(call, lambda _: True, patience=-1.0)
-    assert len(calls) == 1
+def test_a_temporary_failure_is_tried_again_after_pauses_that_double(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    assert asked(Busy(9, BUSY)) == "done"
+    for pause, about in zip(pauses, (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2, 2), strict=True):
+        assert about / 2 <= pause <= about * 1.5
+
+
+def test_the_last_failure_is_raised_when_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "_PATIENCE_SECONDS", -1.0)
+    client = Busy(9, BUSY)
+    with pytest.raises(MlflowException, match="busy"):
+        asked(client)
+    assert client.calls == 1
 
 
 def test_another_failure_is_raised_at_once() -> None:
-    calls, call = failing(9, KeyError("name"))
-    with pytest.raises(KeyError):
-        quickly(call, lambda error: isinstance(error, OSError))
-    assert len(calls) == 1
-
-
-def test_pauses_double_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, call = failing(4, ConnectionError())
-    pauses: list[float] = []
-    monkeypatch.setattr("time.sleep", pauses.append)
-    retry(call, lambda _: True, first=1.0, longest=3.0, patience=60.0)
-    for pause, about in zip(pauses, (1.0, 2.0, 3.0, 3.0), strict=True):
-        assert about / 2 <= pause <= about * 1.5
+    client = Busy(9, MlflowException("no such run", RESOURCE_DOES_NOT_EXIST))
+    with pytest.raises(MlflowException, match="no such run"):
+        asked(client)
+    assert client.calls == 1
 
 
 def test_a_server_that_is_not_there_is_known_at_once_with_short_waits(

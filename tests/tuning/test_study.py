@@ -15,7 +15,6 @@ import sqlalchemy
 from optuna.trial import TrialState, create_trial
 
 from landmark_ml.config import TuneConfig
-from landmark_ml.tuning import study as databases
 from landmark_ml.tuning.study import (
     DEATHS,
     RETRY_OF,
@@ -193,40 +192,3 @@ def test_a_study_is_held_by_one_at_a_time(tmp_path: Path) -> None:
 @pytest.fixture
 def psycopg() -> Any:
     return pytest.importorskip("psycopg", reason="needs pip install -e '.[postgres]'")
-
-
-def connect(monkeypatch: pytest.MonkeyPatch, psycopg: Any, *refusals: str) -> list[float]:
-    """Pauses before a server that refuses so often gives a connection."""
-    left, waited = list(refusals), list[float]()
-
-    def answer(**_: object) -> str:
-        if left:
-            raise psycopg.OperationalError(left.pop(0))
-        return "connection"
-
-    monkeypatch.setattr(psycopg, "connect", answer)
-    monkeypatch.setattr("time.sleep", waited.append)
-    assert databases.connect("postgresql+psycopg://me@127.0.0.1:9/studies") == "connection"
-    return waited
-
-
-def test_a_full_server_is_waited_for(monkeypatch: pytest.MonkeyPatch, psycopg: Any) -> None:
-    full = "FATAL:  sorry, too many clients already"
-    reserved = "FATAL:  remaining connection slots are reserved for superusers"
-    waited = connect(monkeypatch, psycopg, full, reserved)
-    assert len(waited) == 2
-    assert all(seconds > 0 for seconds in waited)
-
-
-def test_a_full_server_is_given_up_in_the_end(
-    monkeypatch: pytest.MonkeyPatch, psycopg: Any
-) -> None:
-    monkeypatch.setattr(databases, "PATIENCE_SECONDS", -1.0)
-    with pytest.raises(psycopg.OperationalError, match="too many clients"):
-        connect(monkeypatch, psycopg, "too many clients")
-
-
-def test_any_other_refusal_is_raised_at_once(monkeypatch: pytest.MonkeyPatch, psycopg: Any) -> None:
-    refused = 'FATAL:  password authentication failed for user "me"'
-    with pytest.raises(psycopg.OperationalError, match="password"):
-        connect(monkeypatch, psycopg, refused)
