@@ -68,7 +68,8 @@ def expected_calibration_error(confidence: Floats, correct: Bools) -> float:
 
 
 def _bins(confidence: Floats) -> NDArray[np.int64]:
-    return np.clip((confidence * _CALIBRATION_BINS).astype(int), 0, _CALIBRATION_BINS - 1)
+    bins = (confidence * _CALIBRATION_BINS).astype(np.int64)
+    return bins.clip(0, _CALIBRATION_BINS - 1)
 
 
 def calibration_bins(confidence: Floats, correct: Bools) -> pd.DataFrame:
@@ -449,7 +450,7 @@ def bootstrap(
         )
     measures = {name: of for name in names if (of := METRICS[name].of) is not None}
 
-    def measured(rows: NDArray[np.int64] | slice) -> list[float]:
+    def measured(rows: NDArray[np.int64]) -> list[float]:
         one, other = predictions.take(rows), against.take(rows) if against else None
         return [of(one) - (of(other) if other else 0.0) for of in measures.values()]
 
@@ -460,7 +461,7 @@ def bootstrap(
     ]
     intervals = {}
     for name, value, found in zip(
-        measures, measured(slice(None)), np.array(drawn).T.tolist(), strict=True
+        measures, measured(np.arange(photos)), np.array(drawn).T.tolist(), strict=True
     ):
         defined = [each for each in found if math.isfinite(each)]
         if not defined:
