@@ -214,7 +214,7 @@ class _AnswerConfig(Configuration):
 class TagConfig(_AnswerConfig):
     """Which photo library is tagged, and what is written about it."""
 
-    photos: str = option("", "folder of the photo library, searched to any depth")
+    photos: str = option("", "folder of the photo library, searched to any depth, or one photo")
     out: str = option("tags", "folder of the table and of the journal that a later run continues")
     sidecars: str = option(
         "none",

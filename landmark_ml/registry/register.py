@@ -38,7 +38,9 @@ logger = logging.getLogger(__name__)
 _LIBRARY = Path(__file__).resolve().parents[1]
 _SERVED_CODE = _LIBRARY / "inference"
 # mlflow-skinny is MLflow with its scoring server and without all that trains, plots and stores.
-_SERVED_REQUIREMENTS = ("mlflow-skinny", "numpy", "openvino", "pandas", "pillow", "pybase64")
+_SERVED_REQUIREMENTS = (
+    *("mlflow-skinny", "numpy", "openvino", "pandas", "pillow", "pillow-heif", "pybase64"),
+)
 _EXAMPLE_SIDE = 224
 _MLFLOW_TYPES = {str: DataType.string, float: DataType.double, bool: DataType.boolean}
 _SPARK_TYPES = {str: "STRING", float: "DOUBLE", bool: "BOOLEAN"}

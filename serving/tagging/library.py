@@ -27,18 +27,21 @@ from landmark_ml.inference.runtime import usable_cpus
 logger = logging.getLogger(__name__)
 
 
-_READ = "jpg jpeg jpe jfif png apng webp avif gif tif tiff bmp heic heif hif"
-_RAW = (
-    "3fr arq arw bay cr2 cr3 crw dc2 dcr dcs dng drf eip erf fff gpr iiq k25 kc2 kdc mef mos mrw"
-    " nef nrw orf ori pef pxn raf raw rw2 rwl rwz sr2 srf srw sti x3f"
+_READ = (
+    "jpg jpeg jpe jfif png apng webp avif gif tif tiff bmp heic heif hif"
+    " arw cr2 cr3 dng gpr nef nrw orf pef raf rw2 rwl sr2 srw"
 )
-_NOT_READ = f"{_RAW} j2k jp2 jpf jpx jxl psb psd svg"
+_NOT_READ = (
+    "3fr arq bay crw dc2 dcr dcs drf eip erf fff iiq k25 kc2 kdc mef mos mrw ori pxn raw rwz srf"
+    " sti x3f j2k jp2 jpf jpx jxl psb psd svg"
+)
 PHOTO_SUFFIXES = frozenset(f".{name}" for name in _READ.split())
 OTHER_PICTURES = frozenset(f".{name}" for name in _NOT_READ.split())
 """Picture formats that we cannot read; they are counted, so that the user hears of them."""
 
 MAX_READ_BYTES = DEFAULT_LIMITS.max_bytes + 1
-"""Bytes read of a photo: one more than allowed is enough for the decoder to refuse it."""
+"""Bytes read of a photo: one more than allowed is enough for the decoder to refuse it. The preview
+of a larger raw file is looked for in these."""
 
 _MAX_MTIME_NS = 2**63 - 1
 
@@ -63,6 +66,7 @@ class Tagged(NamedTuple):
 class Library:
     """A folder of photos. Hidden files and the folders in `skip` are left out.
 
+    only: name of the one file of the folder that is looked at.
     While walking, `other_pictures` counts suffixes that we cannot read, and `unreadable` records
     why a folder or link could not be opened, by its path within the library.
 
@@ -71,12 +75,15 @@ class Library:
 
     root: Path
     skip: frozenset[Path] = frozenset()
+    only: str | None = None
     other_pictures: Counter[str] = field(default_factory=Counter)
     unreadable: dict[Path, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.root.is_dir():
-            raise ValueError(f"photos={self.root} is not a folder; name the folder of your photos")
+            raise ValueError(
+                f"photos={self.root} is not there; name a photo or your photos' folder"
+            )
         if self.root.resolve() in self.skip:
             raise ValueError(
                 f"photos={self.root} is also the folder to write to, where no photos are looked"
@@ -116,7 +123,11 @@ class Library:
                 return []
             walked.add((state.st_dev, state.st_ino))
             with os.scandir(folder) as entries:
-                visible = [entry for entry in entries if not is_of_the_system(entry.name)]
+                visible = [
+                    entry
+                    for entry in entries
+                    if not is_of_the_system(entry.name) and self.only in (None, entry.name)
+                ]
         except OSError as error:
             self._note(folder, error)
             return []

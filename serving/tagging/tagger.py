@@ -7,7 +7,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -90,8 +90,12 @@ def run_tagging(
     """
     if not config.photos:
         raise ValueError("photos is empty; name the folder of your photos: photos=<folder>")
-    out = user_path(config.out)
-    library = Library(user_path(config.photos), skip=frozenset([out.resolve()]))
+    out, photos, only = user_path(config.out), user_path(config.photos), None
+    if photos.is_file():
+        # In a folder of its own, because `out` may hold the table of a library.
+        out, photos, only = out / photos.name, photos.parent, photos.name
+        config = replace(config, out=str(out))
+    library = Library(photos, frozenset([out.resolve()]), only)
     if config.albums == "links" and not config.dry_run:
         # Better now than after hours of recognition.
         refuse_foreign_files(out / ALBUMS)

@@ -1,7 +1,7 @@
 """From the bytes of a photo to its pixels: the one decoder of training, evaluation and serving.
 
-Needs the standard library, PIL and numpy; `pillow-heif` only for a HEIC photo. Photos come from
-strangers, so sizes are checked in the header, before memory is allocated for the pixels.
+Needs the standard library, PIL, pillow-heif and numpy. Photos come from strangers, so sizes are
+checked in the header, before memory is allocated for the pixels.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
+from pillow_heif import HeifImageFile
 
 from landmark_ml.inference.photos.headers import (
     DEFAULT_LIMITS,
@@ -41,6 +42,7 @@ from landmark_ml.inference.photos.headers import (
     other_format,
     photo_format,
 )
+from landmark_ml.inference.photos.raw import raw_preview
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +61,9 @@ _PLUGINS: dict[str, _Plugin] = {
     "GIF": GifImageFile,
     "TIFF": TiffImageFile,
     "BMP": BmpImageFile,
+    "HEIC": HeifImageFile,
 }
-_READABLE = "JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP or HEIC"
+_READABLE = "JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, HEIC or raw"
 _UNSUPPORTED = re.compile(r"unsupported|not .*(support|install)|unknown pixel mode", re.IGNORECASE)
 
 _MIN_TILE_PIXELS = 1 << 22
@@ -146,12 +149,13 @@ def _open_for_exif(source: bytes | Path) -> ImageFile.ImageFile | None:
 def read_photo(source: bytes | Path, limits: PhotoLimits = DEFAULT_LIMITS) -> bytes:
     """Read the bytes of a photo, and no more of a file than may be decoded.
 
-    Raises PhotoError when there are too many bytes, or none, OSError when the file cannot be
-    opened.
+    Of a camera's raw file they are a JPEG: the preview that lies in it. Raises PhotoError when
+    there are too many bytes, or none, OSError when the file cannot be opened.
     """
     if isinstance(source, Path):
-        check_bytes(source.stat().st_size, limits)
         source = read_at_most(source, limits.max_bytes + 1)
+    if photo_format(source) in ("RAW", "TIFF"):
+        source = raw_preview(source) or source
     check_bytes(len(source), limits)
     if not source:
         raise PhotoError("empty", "the photo has no bytes: upload or copy it again")
@@ -186,7 +190,9 @@ def _open(data: bytes, limits: PhotoLimits) -> ImageFile.ImageFile:
         if other := other_format(data):
             raise PhotoError("unsupported", f"{other} files are not read: export it as {_READABLE}")
         raise PhotoError("not_an_image", f"not a picture: give a {_READABLE} file")
-    plugin = _heif_plugin() if kind == "HEIC" else _PLUGINS[kind]
+    if kind == "RAW":
+        raise PhotoError("unsupported", "a raw file without a preview: export it as JPEG")
+    plugin = _PLUGINS[kind]
     try:
         check_header(data, kind, limits)
         image = plugin(io.BytesIO(data))
@@ -215,23 +221,19 @@ def _check_tiff_tags(image: TiffImageFile, data: bytes) -> None:
         check_tiff_gps(data, gps)
 
 
-def _heif_plugin() -> _Plugin:
-    try:
-        from pillow_heif import HeifImageFile  # noqa: PLC0415
-    except ImportError as error:
-        reason = "HEIC needs pillow-heif: pip install pillow-heif, or export it as JPEG"
-        raise PhotoError("unsupported", reason) from error
-    plugin: _Plugin = HeifImageFile
-    return plugin
-
-
 def _header_error(kind: str, error: Exception) -> PhotoError:
-    if isinstance(error, (Image.DecompressionBombError, MemoryError)):
+    if _is_too_large(error):
         return PhotoError("too_many_pixels", f"too large to decode ({error}): export it smaller")
     if _UNSUPPORTED.search(str(error)):
         return PhotoError("unsupported", f"a {kind} that is not read ({error}): export it as JPEG")
     reason = f"starts like a {kind} but its header cannot be read ({error}): export it again"
     return PhotoError("not_an_image", reason)
+
+
+def _is_too_large(error: Exception) -> bool:
+    # The second: libheif, when a HEIC has more pixels than it says.
+    is_bomb = isinstance(error, (Image.DecompressionBombError, MemoryError))
+    return is_bomb or "Security limit exceeded" in str(error)
 
 
 def _damaged(error: Exception) -> PhotoError:
@@ -244,9 +246,9 @@ def _pixels(image: ImageFile.ImageFile, min_side: int | None) -> Image.Image:
         if min_side is not None and isinstance(image, JpegImageFile):
             image.draft(None, (min_side, min_side))
         image.load()
-    except (Image.DecompressionBombError, MemoryError) as error:
-        raise _header_error(str(image.format), error) from error
     except Exception as error:
+        if _is_too_large(error):
+            raise _header_error(str(image.format), error) from error
         # As in `_open`; the header was good, so the pixels are bad.
         raise _damaged(error) from error
     try:

@@ -42,6 +42,11 @@ _SIGNATURES = (
     (b"II+\0", "TIFF"),
     (b"MM\0+", "TIFF"),
     (b"BM", "BMP"),
+    (b"FUJIFILMCCD-RAW", "RAW"),
+    (b"IIRO", "RAW"),
+    (b"IIRS", "RAW"),
+    (b"MMOR", "RAW"),
+    (b"IIU\0", "RAW"),
 )
 _OTHER_PICTURES = (
     (b"8BPS", "PSD"),
@@ -100,7 +105,10 @@ DEFAULT_LIMITS = PhotoLimits()
 
 
 def photo_format(data: bytes) -> str | None:
-    """Name of the photo format in the first bytes; None for one that is not read here."""
+    """Name of the photo format in the first bytes; None for one that is not read here.
+
+    RAW is a camera's, except for those that begin as a TIFF.
+    """
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
     if data[4:8] == b"ftyp":
@@ -120,6 +128,8 @@ def _by_signature(data: bytes, signatures: tuple[tuple[bytes, str], ...]) -> str
 def _heif_format(data: bytes) -> str | None:
     end = min(int.from_bytes(data[:4], "big"), 256)
     brands = {data[8:12], *(data[at : at + 4] for at in range(16, end - 3, 4))}
+    if data[8:12] == b"crx ":
+        return "RAW"
     if data[8:12] in _HEIC_BRANDS:
         return "HEIC"
     if brands & {b"avif", b"avis"}:
@@ -293,11 +303,9 @@ def _check_bmp(data: bytes) -> None:
 
 
 def _check_tiff(data: bytes) -> None:
-    order, big = "<" if data[:2] == b"II" else ">", 43 in data[2:4]
-    (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
-    counts = _tiff_counts(data, at)
+    counts = _tiff_counts(data, None)
     if not counts:
-        raise struct.error(f"no directory at byte {at} of {len(data)}")
+        raise struct.error(f"no directory in {len(data)} bytes")
     if max(counts) > _MAX_TIFF_ARRAY:
         reason = f"a TIFF tag of {max(counts)} values is over {_MAX_TIFF_ARRAY}: save it again"
         raise PhotoError("unsupported", reason)
@@ -310,23 +318,32 @@ def check_tiff_gps(data: bytes, at: int) -> None:
         raise PhotoError("unsupported", f"{reason}: export it without metadata")
 
 
-def _tiff_counts(data: bytes, at: int) -> list[int]:
-    """How many numbers each tag of the directory at a byte claims, 0 for text and bytes.
+def _tiff_counts(data: bytes, at: int | None) -> list[int]:
+    """How many numbers each tag of a directory claims, 0 for text and bytes."""
+    entries = tiff_entries(data, at)
+    return [0 if kind in _TIFF_TYPE_BYTES else count for _, kind, count, _ in entries]
 
-    Empty when the directory is not within the file. Raises PhotoError for too many tags.
+
+def tiff_entries(data: bytes, at: int | None) -> Iterator[tuple[int, int, int, int]]:
+    """(tag, type, count, offset of its value or of where that is) in a TIFF's directory at a byte.
+
+    at: None for the first directory. Nothing is given of one that is not within the file. Raises
+    PhotoError for too many tags, struct.error for a file without a header.
     """
     order, big = "<" if data[:2] == b"II" else ">", 43 in data[2:4]
     entry, step = (order + "HHQ", 20) if big else (order + "HHI", 12)
     width = 8 if big else 2
+    if at is None:
+        (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
     if not 0 <= at <= len(data) - width:
-        return []
+        return
     (tags,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
     first = at + width
     end = min(first + tags * step, len(data) - step + 1)
     if (end - first) // step > _MAX_TIFF_TAGS:
         raise PhotoError("unsupported", f"a TIFF of {tags:,} tags is over {_MAX_TIFF_TAGS:,}")
-    entries = (struct.unpack_from(entry, data, position) for position in range(first, end, step))
-    return [0 if kind in _TIFF_TYPE_BYTES else count for _, kind, count in entries]
+    for position in range(first, end, step):
+        yield *struct.unpack_from(entry, data, position), position + step - (8 if big else 4)
 
 
 def _check_avif(data: bytes, limits: PhotoLimits) -> None:

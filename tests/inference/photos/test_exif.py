@@ -30,7 +30,7 @@ def gps_photo(tags: dict[int, Any], kind: str = "JPEG") -> bytes:
     return photo(exif.tobytes(), kind)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF"])
 def test_position_is_read_in_every_format(kind: str) -> None:
     assert read_location(gps_photo(PARIS, kind)) == pytest.approx((48.858333, 2.2945), abs=1e-5)
 
@@ -78,7 +78,7 @@ def snapshot(kind: str = "JPEG", **tags: str) -> bytes:
     return photo(exif.tobytes(), kind)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF"])
 def test_camera_and_time_are_read(kind: str) -> None:
     data = snapshot(kind, DateTimeOriginal="2023:07:14 10:11:12", BodySerialNumber="77")
     assert read_capture(data) == ("Canon EOS 5D 77", datetime(2023, 7, 14, 10, 11, 12))

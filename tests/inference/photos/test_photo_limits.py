@@ -117,6 +117,12 @@ def big_tiff(tags: int) -> bytes:
     return b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, tags) + bytes(20 * tags)
 
 
+def lying_heic(claim: tuple[int, int] = (64, 64)) -> bytes:
+    """HEIC of 4 megapixels whose container claims less."""
+    size = (2048, 2048)
+    return encoded("HEIF", size).replace(struct.pack(">II", *size), struct.pack(">II", *claim))
+
+
 def lying_avif(size: tuple[int, int] = (40, 30)) -> bytes:
     """AVIF of some size whose container claims 8 x 8."""
     whole = encoded("AVIF", size, speed=10)
@@ -186,6 +192,7 @@ def hostile() -> dict[str, tuple[str, bytes]]:
         "tiff position": ("unsupported", tiff_with_position(1_000_000)),
         "tiff tags": ("unsupported", big_tiff(100_000)),
         "avif frame": ("too_many_pixels", avif_frame(f"{SEQUENCE} | {FRAME} 1")),
+        "heic frame": ("too_many_pixels", lying_heic()),
         "jpeg padding": ("not_an_image", padded_jpeg(b"\xff")),
         "jpeg stray bytes": ("not_an_image", padded_jpeg(b"\0")),
         "jpeg markers": ("not_an_image", padded_jpeg(b"\xff\xd8")),
@@ -318,7 +325,7 @@ def test_hostile_photos_cost_little_memory(tmp_path: Path) -> None:
     assert json.loads(done.stdout) < GROWTH_MB
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "AVIF", "HEIF"])
 def test_pixel_limit_holds_to_the_pixel(kind: str) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (40, 30)).save(buffer, kind)

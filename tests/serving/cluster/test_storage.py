@@ -83,7 +83,7 @@ def test_the_same_photos_are_found_as_in_a_folder(stored: str, photos: Path) -> 
     here, there = open_photos(str(photos), ""), open_photos(stored, "")
     found = {photo.path: photo.size for photo in there.walk()}
     assert found == {photo.path: photo.size for photo in here.walk()}
-    assert there.other_pictures == here.other_pictures == {".cr2": 1}
+    assert there.other_pictures == here.other_pictures == {".crw": 1}
     for path in found:
         assert there.read(path) == here.read(path)
     assert isinstance(there.read(Path("gone.jpg")), FileNotFoundError)

@@ -37,7 +37,7 @@ def write_library(root: Path) -> Path:
         "2023/nothing.jpg": colour_photo(WHITE),
         "2023/cut.jpg": colour_photo(RED, (400, 300))[:700],
         "empty.png": b"",
-        "raw.CR2": b"raw",
+        "raw.CRW": b"raw",
         "notes.txt": b"notes",
         ".hidden.jpg": colour_photo(RED),
         ".thumbnails/small.jpg": colour_photo(RED),

@@ -34,11 +34,11 @@ def names(library: Library) -> list[str]:
 def test_photos_are_found_at_any_depth_and_hidden_files_are_not(photos: Path) -> None:
     library = Library(photos)
     assert names(library) == OWN
-    assert library.other_pictures == {".cr2": 1}
+    assert library.other_pictures == {".crw": 1}
 
 
-def test_raw_files_of_every_maker_are_counted(tmp_path: Path) -> None:
-    raw = {".arw", ".crw", ".dcr", ".gpr", ".iiq", ".mos", ".rwl", ".sr2", ".srf", ".srw"}
+def test_raw_files_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    raw = {".3fr", ".crw", ".dcr", ".erf", ".iiq", ".mos", ".mrw", ".srf", ".x3f"}
     for suffix in raw:
         (tmp_path / f"tower{suffix.upper()}").write_bytes(b"raw")
     library = Library(tmp_path)
@@ -125,8 +125,12 @@ def test_what_cannot_be_opened_is_named_by_its_path_within(
 
 
 def test_a_library_is_a_folder(photos: Path) -> None:
-    with pytest.raises(ValueError, match=r"empty\.png is not a folder; name the folder"):
-        Library(photos / "empty.png")
+    with pytest.raises(ValueError, match=r"gone is not there; name a photo or"):
+        Library(photos / "gone")
+
+
+def test_one_photo_may_be_all_that_is_looked_at(photos: Path) -> None:
+    assert names(Library(photos / "2024", only="castle.jpeg")) == ["castle.jpeg"]
 
 
 def test_a_library_is_not_to_be_skipped_as_a_whole(photos: Path) -> None:

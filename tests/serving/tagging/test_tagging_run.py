@@ -82,7 +82,7 @@ def test_the_run_holds_counts(
     said = capsys.readouterr().out
     assert "7, of a landmark 4" in said
     assert "empty.png: empty:" in said
-    assert "1 *.cr2 file;" in said
+    assert "1 *.crw file;" in said
     assert found.info.run_id in said
 
 
@@ -153,6 +153,18 @@ def test_a_registry_that_is_away_is_not_taken_for_an_empty_one(
 def test_a_library_must_be_named() -> None:
     with pytest.raises(ValueError, match="photos is empty; name the folder"):
         run_tagging(TagConfig())
+
+
+def test_one_photo_is_tagged_apart_from_its_library(
+    config: TagConfig, registered: str, photos: Path
+) -> None:
+    alone = replace(config, model=registered, photos=str(photos / "2024/castle.jpeg"))
+    for one in (replace(alone, photos=str(photos)), replace(alone, sidecars="photo.jpg.xmp")):
+        run_tagging(one)
+    apart = replace(config, out=str(Path(config.out) / "castle.jpeg"))
+    assert list(parquet(apart)) == ["castle.jpeg"]
+    assert len(parquet(config)) == NO_PHOTOS
+    assert [path.name for path in photos.rglob("*.xmp")] == ["castle.jpeg.xmp"]
 
 
 def test_two_taggers_do_not_write_to_one_place(config: TagConfig, registered: str) -> None:
