@@ -40,7 +40,7 @@ ORDERS = 256
 WINDOW = 32
 """Hashes after it in an order that each one is compared with."""
 ALL_PAIRS = 1 << 14
-"""Hashes up to which every pair is compared, which is no slower there."""
+"""Hashes up to which each is compared with all others, which is no slower there."""
 BLOCK_PAIRS = 1 << 18
 """Pairs of hashes compared at once: bounds the memory, and fits the processor's cache."""
 CHECKED_PAIRS = 1 << 14
@@ -101,8 +101,13 @@ def _same_bytes(contents: Sequence[str]) -> NDArray[np.int64]:
     return np.array([numbers.setdefault(each, len(numbers)) for each in contents], dtype=np.int64)
 
 
-def _group(contents: Sequence[str], prints: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Groups of photos by their sha256 and fingerprints, (photos, 320)."""
+def _group(
+    contents: Sequence[str], prints: NDArray[np.uint8], asked: int | None = None
+) -> NDArray[np.int64]:
+    """Groups of photos by their sha256 and fingerprints, (photos, 320).
+
+    asked: how many of the photos, the first, have to be in the right group; None: all.
+    """
     count, groups = len(contents), _same_bytes(contents)
     if not count:
         return groups
@@ -120,7 +125,9 @@ def _group(contents: Sequence[str], prints: NDArray[np.uint8]) -> NDArray[np.int
         _hashes(prints), axis=0, return_index=True, return_inverse=True
     )
     groups = join(np.stack([np.arange(count), first[codes.ravel()]], axis=1))
-    for pairs in _near_hashes(hashes):
+    some = np.unique(codes.ravel()[:asked])
+    found = _near_hashes(hashes) if len(some) > ALL_PAIRS else _near_some(hashes, some)
+    for pairs in found:
         groups = join(first[pairs])
     return groups
 
@@ -171,7 +178,7 @@ class Learned:
         asked = [row for row, photo in enumerate(photos) if photo.fingerprint]
         known = [photos[row] for row in asked]
         contents = [photo.sha256 for photo in known] + [""] * len(self.prints)
-        groups = _group(contents, np.concatenate([_stack(known), self.prints]))
+        groups = _group(contents, np.concatenate([_stack(known), self.prints]), len(known))
         learned[asked] |= np.isin(groups[: len(asked)], groups[len(asked) :])
         return learned
 
@@ -200,13 +207,12 @@ def _near_hashes(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
     "Similarity Estimation Techniques from Rounding Algorithms" (2002), section 5.
     """
     count, chance = len(hashes), np.random.default_rng(0)
-    orders, window = (ORDERS, WINDOW) if count > ALL_PAIRS else (1, count)
     # Neighbouring cells are alike. Shuffled, leading bits tell more.
     bits = np.unpackbits(hashes.view(np.uint8), axis=1)
     words = _hashes(np.packbits(bits[:, chance.permutation(bits.shape[1])], axis=1)).T.copy()
     del bits
     low = np.uint64((1 << count.bit_length()) - 1)
-    drawn = [(chance.integers(1, 64, 4), chance.integers(0, 4, 64)) for _ in range(orders)]
+    drawn = [(chance.integers(1, 64, 4), chance.integers(0, 4, 64)) for _ in range(ORDERS)]
 
     def near(turns: NDArray[np.int64], sources: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         # Each bit of the key comes from one of the four words, each turned by a number of its own.
@@ -215,10 +221,10 @@ def _near_hashes(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
             mask = np.packbits(sources == number).view(np.uint64)[0]
             key |= (word << turn | word >> (np.uint64(64) - turn)) & mask
         order = (np.sort(key & ~low | np.arange(count, dtype=np.uint64)) & low).astype(np.int64)
-        ordered = np.pad(words[:, order], ((0, 0), (0, window)))
+        ordered = np.pad(words[:, order], ((0, 0), (0, WINDOW)))
         found, start = list[NDArray[np.int64]](), 0
         while start < count - 1:
-            width = min(window, count - 1 - start)
+            width = min(WINDOW, count - 1 - start)
             stop = min(count, start + max(1, BLOCK_PAIRS // width))
             distance = np.zeros((stop - start, width), dtype=np.uint16)
             for word in ordered:
@@ -235,12 +241,24 @@ def _near_hashes(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
 
     threads = usable_cpus()
     with ThreadPoolExecutor(threads) as pool:
-        for first in Bar(range(0, orders, threads), desc="comparing photos"):
+        for first in Bar(range(0, ORDERS, threads), desc="comparing photos"):
             searches = [near(*each) for each in drawn[first : first + threads]]
             while searches:
                 steps = list(pool.map(lambda search: (search, next(search, None)), searches))
                 searches = [search for search, pairs in steps if pairs is not None]
                 yield from (pairs for _, pairs in steps if pairs is not None)
+
+
+def _near_some(hashes: NDArray[np.uint64], some: NDArray[np.intp]) -> Iterator[NDArray[np.int64]]:
+    """Yield pairs (i, j) of hashes, (n, 4), within MAX_DISTANCE, of which i is among some."""
+    width = max(1, BLOCK_PAIRS // max(1, len(some)))
+    for start in Bar(range(0, len(hashes), width), desc="comparing photos"):
+        others = hashes[start : start + width]
+        distance = np.zeros((len(some), len(others)), dtype=np.uint16)
+        for word, after in zip(hashes[some].T, others.T, strict=True):
+            distance += np.bitwise_count(word[:, None] ^ after)
+        i, j = np.nonzero(distance <= MAX_DISTANCE)
+        yield np.stack([some[i], start + j], axis=1)
 
 
 def _agreeing(prints: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.int64]:

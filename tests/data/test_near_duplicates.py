@@ -161,9 +161,11 @@ def test_copies_are_found_among_many_pictures_of_near_hashes(
     assert_same_groups(prints)
 
 
+@pytest.mark.parametrize("all_pairs", [0, near_duplicates.ALL_PAIRS])
 def test_photos_that_are_all_alike_are_joined_without_holding_all_their_pairs(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, all_pairs: int
 ) -> None:
+    monkeypatch.setattr(near_duplicates, "ALL_PAIRS", all_pairs)
     monkeypatch.setattr(near_duplicates, "BLOCK_PAIRS", 20_000)
     monkeypatch.setattr(near_duplicates, "CHECKED_PAIRS", 1000)
     prints = np.tile(planted_prints(np.random.default_rng(0), count=1, planted=0), (2000, 1))
@@ -207,6 +209,9 @@ def test_a_copy_of_a_learned_photo_is_learned_and_no_other(
     tmp_path: Path, change: Callable[[Image.Image], Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(near_duplicates, "BLOCK_PAIRS", 100)
+    # Few photos are compared with what was learned, of which the groups are not looked for.
+    monkeypatch.setattr(near_duplicates, "ALL_PAIRS", 20)
+    monkeypatch.delattr(near_duplicates, "_near_hashes")
     pictures = [random_picture(seed, (400, 300)) for seed in range(20)]
     photos = photos_of(pictures)
     learned = Learned.of(manifest_of(tmp_path, photos[:12], photos[12:], kind="parquet"))
