@@ -78,6 +78,11 @@ ENTRY_POINTS = {
         config.TagConfig(),
         ("photos", "out", "model", "sidecars", "albums", "gallery"),
     ),
+    "untag": EntryPoint(
+        "Take what the tagger wrote out of the sidecars again.",
+        config.UntagConfig(),
+        ("photos", "out", "dry_run"),
+    ),
     "cluster": EntryPoint(
         "Tag photos with Ray, here or on a cluster.",
         config.ClusterConfig(),

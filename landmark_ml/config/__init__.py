@@ -27,6 +27,7 @@ from landmark_ml.config.models import (
     TagConfig,
     TeachConfig,
     UiConfig,
+    UntagConfig,
 )
 from landmark_ml.config.training import LOCAL_TO_A_WORKER, DataConfig, TrainConfig, TuneConfig
 
@@ -49,6 +50,7 @@ __all__ = [
     "TrainConfig",
     "TuneConfig",
     "UiConfig",
+    "UntagConfig",
     "repeated",
     "shown_host",
     "to_json",

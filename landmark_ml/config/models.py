@@ -235,6 +235,15 @@ class TagConfig(_AnswerConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UntagConfig(Configuration):
+    """From which sidecars the tagger's words are taken out."""
+
+    photos: str = option("", "folder of the photo library, searched to any depth, or one photo")
+    out: str = option("tags", "folder of `untagged.csv`, which lists what was taken out")
+    dry_run: bool = option(False, "only list in `out` what would be done")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterConfig(_AnswerConfig):
     """Which photos a Ray cluster tags, and with how many workers."""
 

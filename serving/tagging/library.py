@@ -66,7 +66,7 @@ class Tagged(NamedTuple):
 class Library:
     """A folder of photos. Hidden files and the folders in `skip` are left out.
 
-    only: name of the one file of the folder that is looked at.
+    only: name of the one file of the folder that is looked at. suffixes: what is looked for.
     While walking, `other_pictures` counts suffixes that we cannot read, and `unreadable` records
     why a folder or link could not be opened, by its path within the library.
 
@@ -76,6 +76,7 @@ class Library:
     root: Path
     skip: frozenset[Path] = frozenset()
     only: str | None = None
+    suffixes: frozenset[str] = PHOTO_SUFFIXES
     other_pictures: Counter[str] = field(default_factory=Counter)
     unreadable: dict[Path, str] = field(default_factory=dict)
 
@@ -147,7 +148,7 @@ class Library:
         suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - once for every file
         if suffix in OTHER_PICTURES:
             self.other_pictures[suffix] += 1
-        if suffix not in PHOTO_SUFFIXES:
+        if suffix not in self.suffixes:
             return None
         try:
             if not entry.is_file():

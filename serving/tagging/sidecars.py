@@ -1,9 +1,13 @@
-"""XMP sidecars: write tags, place and position beside the photos, and never undo a user's edit."""
+"""XMP sidecars: write tags, place and position beside the photos, and take out what we wrote.
+
+A user's edit is never undone.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import json
 import logging
 import os
 import re
@@ -19,19 +23,19 @@ from PIL import IptcImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from landmark_ml.config import TagConfig, user_path
+from landmark_ml.config import TagConfig, UntagConfig, user_path
 from landmark_ml.console import Bar
 from landmark_ml.files import write_whole
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, read_at_most
 from landmark_ml.inference.prediction import Prediction
-from serving.tagging.library import OTHER_PICTURES, PHOTO_SUFFIXES, Tagged
+from serving.tagging.library import OTHER_PICTURES, PHOTO_SUFFIXES, Library, Tagged
 from serving.tagging.table import file_of_out, has_place, is_confident, printable
 from serving.tagging.xmp import Xmp, XmpError, clean_text
 
 logger = logging.getLogger(__name__)
 
 
-SIDECARS_CSV = "sidecars.csv"
+SIDECARS_CSV, UNTAGGED_CSV = "sidecars.csv", "untagged.csv"
 FULL_NAME = "photo.jpg.xmp"
 """The naming that keeps the photo's suffix; the other is `photo.xmp`."""
 
@@ -49,11 +53,16 @@ _IPTC_FORMATS: dict[bytes, type[JpegImageFile] | type[TiffImageFile]] = {
 
 
 class SidecarChange(NamedTuple):
-    """What was done, or in a dry run would be: `created`, `changed`, `kept` or `refused`."""
+    """What was done, or in a dry run would be: `created`, `changed`, `kept`, `removed`, `refused`.
+
+    detail: the tags written or taken out, or why it was refused. before: tags, position and place
+    that the sidecar held, as JSON; empty: it was not there.
+    """
 
     sidecar: Path
     action: str
     detail: str = ""
+    before: str = ""
 
 
 def write_sidecars(
@@ -76,7 +85,7 @@ def write_sidecars(
         path.open("w", encoding="utf-8", newline="") as file,
     ):
         lines = csv.writer(file)
-        lines.writerow(["photo", "sidecar", "action", "detail"])
+        lines.writerow(["photo", *SidecarChange._fields])
         for photo in Bar(answers, desc="sidecars", unit=" photos"):
             folder = (root / photo.path).parent
             if not config.dry_run and folder not in swept:
@@ -106,7 +115,7 @@ def write_sidecars(
                 refusals[printable(change.sidecar.parent), change.detail] += 1
             if change.action != "kept":
                 sidecar = printable(change.sidecar.relative_to(root))
-                lines.writerow([printable(photo.path), sidecar, change.action, change.detail])
+                lines.writerow([printable(photo.path), sidecar, *change[1:]])
     return done, refusals
 
 
@@ -125,6 +134,7 @@ def update_sidecar(
         if before is None and tags.is_empty:
             return None
         xmp = Xmp.new() if before is None else Xmp.parse(before)
+        held = "" if before is None else _held(xmp)
         begins = not tags.is_empty and xmp.text(MODEL) is None and not any(map(xmp.items, LISTS))
         gives_place = any(value is not None for value in tags.values.values())
         embedded = embedded_xmp(photo) if begins or gives_place else None
@@ -136,22 +146,89 @@ def update_sidecar(
                     xmp.add_items(name, embedded.items(name), tag_list.kind)
             if not xmp.items(SUBJECT):
                 xmp.add_items(SUBJECT, iptc_keywords(photo), LISTS[SUBJECT].kind)
+            xmp.set_items(_COPIED, [tag for name in LISTS for tag in xmp.items(name)])
         merge(xmp, tags, _given_elsewhere(photo, embedded, sidecar) if gives_place else ())
         after = xmp.to_bytes() if xmp.changed else before
         if after == before or after is None:
             return SidecarChange(sidecar, "kept")
         if not dry_run:
-            # Where the sidecar is a link, the file it leads to is written. A scratch name of its
-            # own: another tagger, with another `out`, may write the same sidecar.
-            target = sidecar.resolve()
-            write_whole(target, after, f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    except OSError as error:
-        # Without the number, and the scratch file that nobody asked for.
-        return SidecarChange(sidecar, "refused", error.strerror or str(error))
-    except (XmpError, PhotoError) as error:
-        return SidecarChange(sidecar, "refused", str(error))
+            _write(sidecar, after)
+    except (OSError, XmpError, PhotoError) as error:
+        return _refused(sidecar, error)
     action = "created" if before is None else "changed"
-    return SidecarChange(sidecar, action, ", ".join(tags.lists[SUBJECT]))
+    return SidecarChange(sidecar, action, ", ".join(tags.lists[SUBJECT]), held)
+
+
+def _write(sidecar: Path, content: bytes) -> None:
+    # Where the sidecar is a link, the file it leads to is written. A scratch name of its own:
+    # another tagger, with another `out`, may write the same sidecar.
+    target = sidecar.resolve()
+    write_whole(target, content, f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+
+
+def _refused(sidecar: Path, error: Exception) -> SidecarChange:
+    # Without the number, and the scratch file that nobody asked for.
+    return SidecarChange(sidecar, "refused", getattr(error, "strerror", None) or str(error))
+
+
+def _held(xmp: Xmp) -> str:
+    """Tags, position and place in a document, as JSON."""
+    texts = {name: xmp.text(name) for group in (POSITION, PLACE) for name in group}
+    found = {name: xmp.items(name) for name in LISTS} | texts
+    return json.dumps({name: value for name, value in found.items() if value}, ensure_ascii=False)
+
+
+def untag(config: UntagConfig) -> list[SidecarChange]:
+    """Take what we wrote out of the sidecars of a library or a photo, and list it in `out`.
+
+    Gives the sidecars changed, removed because nothing is left in them, or refused. Raises
+    ValueError when the photos are not there.
+    """
+    photos, out = user_path(config.photos), user_path(config.out)
+    if photos.is_file():
+        stem = photos.with_suffix(".xmp")
+        names = [photos.with_name(f"{photos.name}.xmp"), *([stem] if _owns(stem, photos) else [])]
+        root, sidecars = photos.parent, [name for name in names if name.is_file()]
+    else:
+        library = Library(photos, frozenset([out.resolve()]), suffixes=frozenset([".xmp"]))
+        root = photos
+        sidecars = [root / found.path for found in library.walk()]
+    bar = Bar(sidecars, desc="untagging", unit=" sidecars")
+    found = (untag_sidecar(sidecar, dry_run=config.dry_run) for sidecar in bar)
+    changes = [change for change in found if change is not None]
+    out.mkdir(parents=True, exist_ok=True)
+    with (
+        file_of_out(out / UNTAGGED_CSV) as path,
+        path.open("w", encoding="utf-8", newline="") as file,
+    ):
+        lines = csv.writer(file)
+        lines.writerow(SidecarChange._fields)
+        for change in changes:
+            lines.writerow([printable(change.sidecar.relative_to(root)), *change[1:]])
+    return changes
+
+
+def untag_sidecar(sidecar: Path, *, dry_run: bool) -> SidecarChange | None:
+    """Take out what we wrote and nobody changed since; None where there is nothing of ours."""
+    try:
+        xmp = Xmp.parse(sidecar.read_bytes())
+        if xmp.text(MODEL) is None:
+            return None
+        before, held = xmp.items(SUBJECT), _held(xmp)
+        merge(xmp, _NOTHING)
+        for name, tag_list in LISTS.items():
+            copies = xmp.items(tag_list.carried) if tag_list.carried else []
+            xmp.drop_items(name, {*copies, *xmp.items(_COPIED)})
+        xmp.drop_all("landmarkml")
+        if not dry_run and xmp.is_empty:
+            sidecar.unlink()
+        elif not dry_run:
+            _write(sidecar, xmp.to_bytes())
+    except (OSError, XmpError) as error:
+        return _refused(sidecar, error)
+    left = xmp.items(SUBJECT)
+    taken = ", ".join(tag for tag in before if tag not in left)
+    return SidecarChange(sidecar, "removed" if xmp.is_empty else "changed", taken, held)
 
 
 def find_sidecar(photo: Path, naming: str) -> Path:
@@ -276,6 +353,8 @@ PLACE = {
 
 MODEL = "landmarkml:Model"
 _REMOVED = "landmarkml:RemovedTags"
+_COPIED = "landmarkml:CopiedTags"
+"""Tags that we copied from the photo into the first sidecar that we wrote for it."""
 
 
 @dataclass(frozen=True)
@@ -296,6 +375,11 @@ class SidecarTags:
     def is_empty(self) -> bool:
         """Whether there is nothing to say."""
         return not any(self.lists.values()) and not any(self.values.values())
+
+
+_NOTHING = SidecarTags(
+    dict.fromkeys(LISTS, ()), dict.fromkeys({**POSITION, **PLACE}), "", None, None, None
+)
 
 
 def build_tags(

@@ -181,6 +181,24 @@ class Xmp:
             self.add_items(name, items, "Bag")
             self.changed = True
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no property is left."""
+        descriptions = self._rdf.findall(_DESCRIPTION)
+        return not any(len(found) or set(found.attrib) - {_ABOUT} for found in descriptions)
+
+    def drop_all(self, prefix: str) -> None:
+        """Remove every property of a namespace."""
+        start = f"{{{NAMESPACES[prefix]}}}"
+        for description in self._rdf.findall(_DESCRIPTION):
+            names = {*description.attrib, *(child.tag for child in description)}
+            for name in names:
+                if isinstance(name, str) and name.startswith(start):
+                    description.attrib.pop(name, None)
+                    for element in description.findall(name):
+                        _drop(element)
+                    self.changed = True
+
     def _places(self, name: str) -> Iterator[tuple[etree._Element, etree._Element | None]]:
         """Where a property is: (description, None) as an attribute, or with its element."""
         for description in self._rdf.findall(_DESCRIPTION):
