@@ -51,12 +51,6 @@ if TYPE_CHECKING:
 MOST_MARKED_EPOCHS = 40
 PHASE_EPOCH = "phase_epoch"
 """Key of a row of the history: its epoch counted from the beginning of its phase."""
-CRITERIA = {
-    "val/calibrated_loss": (1, "the calibrated loss"),
-    "val/top1": (-1, "top-1"),
-    "val/loss": (1, "the loss"),
-}
-"""What chooses the epoch, the first that was measured; its sign where lower is better, its name."""
 NONE = "no landmark"
 RIGHT = LinearSegmentedColormap.from_list("right", ["#F4F8FB", "#CFE2F0"])
 WRONG = LinearSegmentedColormap.from_list("wrong", [PAPER, "#F5B78A", VERMILION, "#7A2E00"])
@@ -77,8 +71,8 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
 
     A row holds `epoch` and any of `train/loss`, `val/loss`, `val/calibrated_loss`, `val/top1`,
     `val/top3`; lines pass over the epochs that lack their key. Chosen is the lowest
-    `val/calibrated_loss`, whose weights training keeps, else the highest `val/top1`, else the
-    lowest `val/loss`. `phase_epoch` is 0 where a phase begins: the last one keeps its own best.
+    `val/calibrated_loss`, whose weights training keeps. `phase_epoch` is 0 where a phase begins:
+    the last one keeps its own best.
     """
 
     def series(key: str) -> NDArray[np.float64]:
@@ -87,20 +81,19 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     epochs = np.array([row.get("epoch", index) for index, row in enumerate(history)], dtype=float)
     begins = [index for index, row in enumerate(history) if row.get(PHASE_EPOCH) == 0]
     begin = begins[-1] if begins else 0
-    best, chooses = None, ""
-    for key, (sign, criterion) in CRITERIA.items():
-        values = sign * series(key)[begin:]
-        if best is None and np.isfinite(values).any():
-            best, chooses = begin + int(np.nanargmin(values)), criterion
+    chosen_by, best = series("val/calibrated_loss")[begin:], None
+    if np.isfinite(chosen_by).any():
+        best = begin + int(np.nanargmin(chosen_by))
     count = counted(len(epochs), "epoch")
     count += f", the last {len(epochs) - begin} on pixels" if begin else ""
     title, note = f"{count}, nothing measured on validation photos", ""
     if best is not None:
-        top1, loss_then = series("val/top1")[best], series("val/loss")[best]
-        score = f"top-1 {top1:.3f}" if np.isfinite(top1) else f"loss {loss_then:.3f}"
-        title = f"Validation {score} at epoch {epochs[best]:.0f}, chosen by {chooses} ({count})"
-        note = f"Ring: the epoch whose weights are kept, because {chooses} is best there."
-        note += " Training loss includes smoothing, dropout and augmentation where they are used."
+        top1 = series("val/top1")[best]
+        title = f"Validation top-1 {top1:.3f} at epoch {epochs[best]:.0f} ({count})"
+        note = (
+            "Ring: the epoch whose weights are kept, that of the lowest calibrated loss. Training"
+            " loss includes smoothing, dropout and augmentation where they are used."
+        )
     figure = new_figure(title, height=3.9, caption=note)
     loss, accuracy = figure.subplots(1, 2)
     losses = {

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from landmark_ml.config import TrainConfig
@@ -22,7 +20,6 @@ from landmark_ml.networks.rejection import Rejection
 from landmark_ml.tracking.run import Run
 
 _OTHERS = {"unseen": "landmarks never learned", "distractors": "photos of no landmark"}
-_SHARES = (0.98, 0.95, 0.92, 0.9, 0.87, 0.8)
 
 
 @dataclass(frozen=True)
@@ -147,10 +144,6 @@ def model_card(config: TrainConfig, dataset: Dataset, facts: NetworkFacts, repor
         for landmark, photos, precision, recall, *_ in weakest.itertuples(index=False)
     )
     splits = ", ".join(f"{len(dataset.landmarks(s))} {s}" for s in SPLITS)
-    tagged = "\n".join(
-        f"| {share:.0%} | {unseen} | {everyday} |"
-        for share, unseen, everyday in _curve(facts.rejection)
-    )
     return f"""### {config.backbone}, recipe {config.recipe}
 
 {_about(dataset)}
@@ -175,12 +168,8 @@ def model_card(config: TrainConfig, dataset: Dataset, facts: NetworkFacts, repor
 
 **What it does not know.** By its own threshold the model\
  {what_to_expect(facts.rejection.expected)}.\
- Measured on photos that a head was not trained on, with landmarks left out in turn; another\
- `threshold` gives:
-
-| known landmarks tagged | never learned | no landmark |
-|---|---|---|
-{tagged}
+ Measured on photos that a head was not trained on, with landmarks left out in turn. The figure\
+ `rejection_curve_left_out` of the run shows what another `threshold` gives.
 
 **Limits.** It knows only these landmarks. Confidence is calibrated on photos like those it was\
  trained on.
@@ -202,17 +191,3 @@ def _precision(facts: NetworkFacts) -> str:
         f"{said}, and in f32 where a processor has no instructions for it:"
         f" {facts.f32_agreement:.1%} of the validation photos get the same answer."
     )
-
-
-def _curve(rejection: Rejection) -> Iterator[tuple[float, str, str]]:
-    """Rows of the card: share of known landmarks tagged, and shares of the other photos."""
-    landmarks = rejection.scores["landmarks"]
-    for share in _SHARES:
-        threshold = np.quantile(landmarks, 1 - share)
-        unseen, everyday = (
-            f"{np.mean(rejection.scores[kind] >= threshold):.1%}"
-            if len(rejection.scores[kind])
-            else "not measured"
-            for kind in _OTHERS
-        )
-        yield share, unseen, everyday

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import time
@@ -116,16 +115,6 @@ class StudyRun:
         """Set tags of the parent run."""
         values = [RunTag(key, value) for key, value in tags.items()]
         mlflow.MlflowClient().log_batch(self.run_id, tags=values)
-
-    def set_best_params(self, params: Mapping[str, str]) -> None:
-        """Set the tags `best.<name>`, and delete those of an earlier best trial."""
-        tags = {f"best.{name}": value for name, value in params.items()}
-        for key in mlflow.get_run(self.run_id).data.tags:
-            if key.startswith("best.") and key not in tags:
-                # Another worker may have deleted it.
-                with contextlib.suppress(MlflowException):
-                    mlflow.MlflowClient().delete_tag(self.run_id, key)
-        self.set_tags(tags)
 
     def mark(self, status: str) -> None:
         """Set the status of the run; `mlflow run` sets it too, as soon as its own worker ends."""

@@ -258,9 +258,7 @@ def log_report(
     totals = {"tune/best_top1": top1, "tune/best_value": best.value or 0.0, "tune/trials": count}
     totals |= {f"tune/{state}": number for state, number in summary(study).items()}
     parent.log({name: float(value) for name, value in totals.items()}, count)
-    values = {name: str(value) for name, value in best.params.items()}
-    parent.set_best_params(values)
-    rows = "\n".join(f"| `{name}` | {value} |" for name, value in values.items())
+    rows = "\n".join(f"| `{name}` | {value} |" for name, value in best.params.items())
     note = (
         f"{headline}.\n\n| parameter | value |\n|---|---|\n{rows}\n\n"
         f"Train it again:\n\n```sh\n{command}\n```\n"

@@ -183,13 +183,6 @@ def test_the_parent_run_gets_its_status_even_when_the_report_fails(
     assert status(parent) == "KILLED"
 
 
-def test_the_parameters_of_a_former_best_trial_go(parent: StudyRun) -> None:
-    parent.set_best_params({"mix": "mixup", "mixup": "0.2"})
-    parent.set_best_params({"mix": "none"})
-    tags = mlflow.get_run(parent.run_id).data.tags
-    assert {k: v for k, v in tags.items() if k.startswith("best")} == {"best.mix": "none"}
-
-
 def test_an_outage_while_a_worker_joins_is_a_sentence(
     tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
