@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.data.pandas_dataset import PandasDataset
 from numpy.typing import NDArray
@@ -38,7 +39,6 @@ from landmark_ml.figures.results import (
     Answer,
     answer_gallery,
     confusion_matrix,
-    per_class_table,
     rejection_curve,
     reliability_diagram,
     worst_mistakes,
@@ -48,7 +48,7 @@ from landmark_ml.tracking.read_runs import EVALUATION, fetch_manifest, fetch_mod
 from landmark_ml.tracking.run import Run
 
 PAGE = "evaluation.html"
-_SHOWN_ANSWERS = 12
+_SHOWN_ANSWERS, _SHOWN_LANDMARKS = 12, 40
 _GROUPS = {
     "top1": "How often it is right",
     "gap": "What its confidence means",
@@ -64,7 +64,6 @@ _HEADINGS = {
     "answers": "What it answers",
     "worst_mistakes": "Its worst mistakes",
     "confusion_matrix": "What it takes for what",
-    "per_class": "Landmarks with mistakes",
     "reliability": "Does its confidence mean what it says?",
     "rejection_curve": "What another threshold would tag",
 }
@@ -163,6 +162,24 @@ def summary_table(report: Report) -> list[tuple[str, str]]:
     return [(METRICS[name].caption, shown(found, name)) for name in METRICS if name in found]
 
 
+def weakest_landmarks(found: Predictions, most: int) -> pd.DataFrame:
+    """The landmarks with the lowest recall, of those with a mistake, as people read it.
+
+    Columns landmark, photos, recall, precision; the last two are texts with their 95% intervals.
+    """
+    table = found.per_class()
+    faulty = table[(table["photos"] > 0) & (table[["recall", "precision"]].min(axis=1) < 1)]
+    shown = faulty.sort_values(["recall", "precision"], kind="stable").head(most)
+    scores = {
+        score: [
+            f"{value:.2f} ({low:.2f} to {high:.2f})"
+            for value, low, high in shown[[score, f"{score}_low", f"{score}_high"]].to_numpy()
+        ]
+        for score in ("recall", "precision")
+    }
+    return shown[["landmark", "photos"]].assign(**scores)
+
+
 def evaluation_page(report: Report, pictures: list[Picture], facts: Mapping[str, str]) -> str:
     """HTML of what was measured, in groups, and the pictures; nothing is fetched.
 
@@ -180,6 +197,7 @@ def evaluation_page(report: Report, pictures: list[Picture], facts: Mapping[str,
         facts=facts,
         metrics=report.metrics,
         groups=groups,
+        weakest=weakest_landmarks(report.predictions, _SHOWN_LANDMARKS),
         pictures=pictures,
     )
 
@@ -189,7 +207,7 @@ def report_figures(report: Report, seed: int = 0) -> dict[str, Callable[[], Figu
 
     seed: chooses the photos of `answers`.
     """
-    found, table = report.predictions, report.predictions.per_class()
+    found = report.predictions
     shows, named = found.shows_landmark, names_landmark(found)
     rng = np.random.default_rng(seed)
     landmarks, others = (rng.permutation(np.flatnonzero(kind)) for kind in (shows, ~shows))
@@ -201,7 +219,6 @@ def report_figures(report: Report, seed: int = 0) -> dict[str, Callable[[], Figu
         "answers": lambda: answer_gallery(answers_of(found, chosen), seed=seed),
         "worst_mistakes": lambda: worst_mistakes(mistakes, photos=len(found.photos)),
         "confusion_matrix": lambda: confusion_matrix(found.labels, said, found.classes),
-        "per_class": lambda: per_class_table(table[table["photos"] > 0]),
         "reliability": lambda: reliability_diagram(bins, ece=report.metrics["ece"]),
     }
     scores, apart = found.landmark_scores, dict[str, NDArray[np.float64]]()

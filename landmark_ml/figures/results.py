@@ -20,12 +20,10 @@ from landmark_ml.figures.style import (
     FAINT,
     GREY,
     INK,
-    MOST_ROWS,
     MUTED,
     ORANGE,
     PALE_BLUE,
     PAPER,
-    ROW_HEIGHT,
     SHOWN_ROWS,
     SKY,
     SMALL_SIZE,
@@ -64,6 +62,7 @@ SMALLEST_COUNT = 5.5
 CALIBRATED = 0.005
 """A smaller gap between mean confidence and accuracy counts as calibrated."""
 MOST_MISTAKES = 20
+MOST_OF_ONE = 12
 
 
 def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
@@ -138,47 +137,6 @@ def _draw_curves(
     axes.set_xlim(epochs[0] - pad, epochs[-1] + pad)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     label_lines(axes, curves)
-
-
-def per_class_table(table: pd.DataFrame) -> Figure:
-    """Draw recall and precision with their 95% intervals, for landmarks with a mistake.
-
-    Columns: `landmark`, `photos`, `answers`, and `recall`, `precision` with their `_low` and
-    `_high`. The lowest recall is on top; of more than `MOST_ROWS` rows only the lowest are drawn.
-    """
-    ordered = table.sort_values(["recall", "precision"], kind="stable")
-    faulty = ordered[(ordered["recall"] < 1) | (ordered["precision"] < 1)]
-    drawn = faulty if len(faulty) <= MOST_ROWS else faulty.head(SHOWN_ROWS)
-    lowest, perfect = ordered.iloc[0], len(table) - len(faulty)
-    title = f"All {len(table)} landmarks recognised in every photo"
-    if len(faulty):
-        title = (
-            f"Lowest recall {lowest['recall']:.2f} ({lowest['landmark']}), mean"
-            f" {table['recall'].mean():.2f}; no mistake on {perfect} of {len(table)} landmarks"
-        )
-    note = f"Lines: 95% interval. In brackets: test photos. n = {table['photos'].sum():,}."
-    if len(drawn) < len(faulty):
-        note += f" Shown: the {len(drawn)} lowest of {len(faulty)} with a mistake."
-    elif perfect:
-        note += " Landmarks without a mistake are not drawn."
-    figure = new_figure(title, height=max(2.0, len(drawn) * ROW_HEIGHT + 1.3), caption=note)
-    if drawn.empty:
-        say(figure.add_subplot(), "no mistake")
-        return figure
-    panels = figure.subplots(1, 2, sharey=True)
-    texts = {"recall": "Recall: its photos recognised", "precision": "Precision: its answers right"}
-    for axes, (score, text) in zip(panels, texts.items(), strict=True):
-        rows = np.arange(len(drawn))
-        axes.hlines(rows, drawn[f"{score}_low"], drawn[f"{score}_high"], color=PALE_BLUE, lw=4)
-        axes.plot(drawn[score], rows, "o", color=BLUE, markersize=4.5)
-        style_axes(axes, title=text, grid="x")
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlim(-0.02, 1.02)
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    pairs = zip(drawn["landmark"], drawn["photos"], strict=True)
-    name_ticks(panels[0].yaxis, [f"{shorten(str(name))} ({photos})" for name, photos in pairs])
-    panels[0].set_ylim(len(drawn) - 0.4, -0.6)
-    return figure
 
 
 def confusion_matrix(
@@ -432,7 +390,7 @@ def answer_gallery(answers: Sequence[Answer], *, seed: int) -> Figure:
 def worst_mistakes(mistakes: Sequence[Answer], *, photos: int) -> Figure:
     """The most confident answers with a wrong landmark; `photos` is how many were judged."""
     worst = sorted(mistakes, key=lambda mistake: -mistake.confidence)[:MOST_MISTAKES]
-    tiles = [mistake_tile(mistake) for mistake in worst]
+    tiles = [_mistake_tile(mistake) for mistake in worst]
     noun = "wrong landmark" if len(mistakes) == 1 else "wrong landmarks"
     first = f"The {len(worst)} most confident of " if len(worst) < len(mistakes) else ""
     note = "Orange: the answer and its confidence. Blue: what the photo shows."
@@ -444,7 +402,24 @@ def worst_mistakes(mistakes: Sequence[Answer], *, photos: int) -> Figure:
     )
 
 
-def mistake_tile(mistake: Answer) -> Thumbnail:
+def photos_of_one(mistakes: Sequence[Answer], right: str, wrong: str) -> Figure:
+    """Show photos that the model `right` recognises and `wrong` does not; its answers to them.
+
+    Of more than `MOST_OF_ONE` those are shown on which it was most confident.
+    """
+    ordered = sorted(mistakes, key=lambda mistake: -mistake.confidence)[:MOST_OF_ONE]
+    note = f"Orange: what {wrong} says. Blue: what the photo shows."
+    if len(ordered) < len(mistakes):
+        note += f" Shown: the {len(ordered)} on which {wrong} is most confident."
+    return thumbnail_grid(
+        in_rows([_mistake_tile(one) for one in ordered], 6),
+        title=f"{counted(len(mistakes), 'photo')} that only {right} recognises",
+        caption=note if ordered else "",
+        empty="none",
+    )
+
+
+def _mistake_tile(mistake: Answer) -> Thumbnail:
     """A photo below its name, what was said of it and what it shows."""
     return load_thumbnail(
         mistake.path,

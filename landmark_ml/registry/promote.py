@@ -29,9 +29,9 @@ from landmark_ml.evaluation.metrics import (
     shown,
     summary_names,
 )
-from landmark_ml.figures.comparison import class_wins, photos_of_one
+from landmark_ml.evaluation.significance import landmark_wins
 from landmark_ml.figures.html import Picture, render
-from landmark_ml.figures.results import Answer, reliability_diagram
+from landmark_ml.figures.results import Answer, photos_of_one, reliability_diagram
 from landmark_ml.registry.candidates import Judged, find_candidates, judge_version
 from landmark_ml.registry.comparison import (
     Comparison,
@@ -367,6 +367,9 @@ def to_html(receipt: Receipt) -> str:
                 ],
                 "differing": differing_params(params) if all(ids) else {},
                 "rows": rows,
+                "wins": landmark_wins(verdict.comparison.by_landmark(), *sides)
+                if verdict.comparison
+                else None,
                 "pictures": pictures,
                 "explained": explained,
             }
@@ -411,7 +414,6 @@ def _pictures(verdict: Verdict, sides: tuple[str, str]) -> Iterator[Picture]:
     answers = [verdict.judged.predictions] if verdict.judged.predictions else []
     if comparison := verdict.comparison:
         answers = [comparison.challenger, comparison.champion]
-        yield Picture.of("Landmark by landmark", class_wins(comparison.by_landmark(), *sides))
         for heading, right, wrong in (("Photos won", 0, 1), ("Photos lost", 1, 0)):
             rows = np.flatnonzero(answers[right].correct & ~answers[wrong].correct).tolist()
             mistakes = [

@@ -15,11 +15,11 @@ from landmark_ml.evaluation.significance import (
     Interval,
     compare_shares,
     differences_by_class,
+    landmark_wins,
     mcnemar_p,
     wilson_interval,
 )
-from landmark_ml.figures.comparison import class_wins
-from landmark_ml.figures.html import Picture, render
+from landmark_ml.figures.html import render
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.read_runs import (
     EvaluatedRun,
@@ -229,12 +229,9 @@ def verdict(comparison: Comparison) -> str:
 
 
 def render_report(comparison: Comparison, made: datetime | None = None) -> str:
-    """HTML of a comparison; figures are embedded, styles are its own, nothing is fetched."""
+    """HTML of a comparison; nothing is fetched."""
     table = comparison_table(comparison)
-    pictures = []
-    if (pair := comparison.pair) is not None:
-        drawn = class_wins(pair.classes, "#1", "#2")
-        pictures.append(Picture.of("The best two: landmark by landmark", drawn))
+    pair = comparison.pair
     return render(
         REPORT,
         made,
@@ -245,5 +242,5 @@ def render_report(comparison: Comparison, made: datetime | None = None) -> str:
         pages=[tracking.page_of(run.run_id, run.experiment_id) for run in comparison.runs],
         table=readable_table(table),
         meanings=[METRICS[name] for name in COMPARED],
-        pictures=pictures,
+        wins=landmark_wins(pair.classes, "#1", "#2") if pair else None,
     )

@@ -11,7 +11,7 @@ from landmark_ml.config import TrainConfig
 from landmark_ml.data import SPLITS, Dataset, split_digest
 from landmark_ml.evaluation.judge import Report
 from landmark_ml.evaluation.metrics import METRICS, shown, summary_names
-from landmark_ml.evaluation.report import log_judged
+from landmark_ml.evaluation.report import log_judged, weakest_landmarks
 from landmark_ml.figures.dataset import class_counts, sample_grid
 from landmark_ml.figures.results import rejection_curve
 from landmark_ml.inference.predictor import METADATA_FILE, Metadata, what_to_expect
@@ -137,12 +137,8 @@ def model_card(config: TrainConfig, dataset: Dataset, facts: NetworkFacts, repor
     counted = (
         f"{metrics['photos']:.0f} landmark photos, {metrics['distractors']:.0f} without a landmark"
     )
-    table = report.predictions.per_class()
-    weakest = table[table["photos"] > 0].nsmallest(5, "recall")
-    rows = "\n".join(
-        f"| {landmark} | {photos} | {precision:.2f} | {recall:.2f} |"
-        for landmark, photos, precision, recall, *_ in weakest.itertuples(index=False)
-    )
+    weakest = weakest_landmarks(report.predictions, 5).to_numpy().tolist()
+    rows = "\n".join(f"| {' | '.join(map(str, row))} |" for row in weakest)
     splits = ", ".join(f"{len(dataset.landmarks(s))} {s}" for s in SPLITS)
     return f"""### {config.backbone}, recipe {config.recipe}
 
@@ -162,7 +158,7 @@ def model_card(config: TrainConfig, dataset: Dataset, facts: NetworkFacts, repor
 
 **Weakest landmarks**
 
-| landmark | test photos | precision | recall |
+| landmark | test photos | recall | precision |
 |---|---|---|---|
 {rows}
 

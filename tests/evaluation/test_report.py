@@ -113,7 +113,6 @@ def test_page_figures_and_tables_are_in_the_run(result: EvaluationResult) -> Non
     assert figures == {
         "answers",
         "confusion_matrix",
-        "per_class",
         "rejection_curve",
         "reliability",
         "worst_mistakes",

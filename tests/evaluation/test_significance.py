@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from landmark_ml.evaluation.significance import (
     compare_shares,
     differences_by_class,
+    landmark_wins,
     mcnemar_p,
     wilson_interval,
 )
@@ -53,6 +55,17 @@ def test_wins_are_counted_landmark_by_landmark() -> None:
         {"landmark": "Atomium", "photos": 1, "only_first": 1, "only_second": 0},
         {"landmark": "Petra", "photos": 3, "only_first": 1, "only_second": 1},
     ]
+
+
+def test_the_landmarks_that_differ_most_stand_from_wins_to_losses() -> None:
+    table = pd.DataFrame(
+        {"landmark": list("abcde"), "photos": 9, "only_first": [0, 3, 1, 0, 1], "only_second": 0}
+    )
+    table["only_second"] = [0, 0, 1, 2, 0]
+    shown = landmark_wins(table, "#1", "#2", most=3)
+    assert shown.to_numpy().tolist() == [["b", 9, 3, 0], ["c", 9, 1, 1], ["d", 9, 0, 2]]
+    assert list(shown.columns) == ["landmark", "photos", "only #1", "only #2"]
+    assert landmark_wins(table[:1], "#1", "#2").empty
 
 
 @pytest.mark.parametrize(

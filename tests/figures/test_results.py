@@ -9,7 +9,6 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 from PIL import Image
@@ -20,12 +19,11 @@ from landmark_ml.figures.results import (
     answer_gallery,
     confusion_matrix,
     learning_curves,
-    per_class_table,
     rejection_curve,
     reliability_diagram,
     worst_mistakes,
 )
-from landmark_ml.figures.style import BLUE, DPI, GREY, MOST_ROWS, SHOWN_ROWS, VERMILION
+from landmark_ml.figures.style import BLUE, DPI, GREY, SHOWN_ROWS, VERMILION
 from tests.figures.figure_reading import bars, draw, says
 
 
@@ -95,47 +93,6 @@ def test_of_two_phases_the_epoch_that_the_last_one_kept_is_marked() -> None:
     ]
     sentence = "at epoch 3 (5 epochs, the last 3 on pixels)"
     assert says(learning_curves(history), sentence)
-
-
-def _table(rows: int) -> pd.DataFrame:
-    recall = np.linspace(1, 0.1, rows)
-    return pd.DataFrame(
-        {
-            "landmark": [f"Landmark {index}" for index in range(rows)],
-            "photos": 7,
-            "precision": 1.0,
-            "recall": recall,
-            "recall_low": recall / 2,
-            "recall_high": 1.0,
-            "precision_low": 0.6,
-            "precision_high": 1.0,
-        }
-    )
-
-
-def test_table_is_sorted_by_recall_without_what_is_perfect() -> None:
-    figure = per_class_table(_table(50))
-    names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
-    assert names[0] == "Landmark 49 (7)"
-    assert len(names) == 49
-    assert "Landmark 0 (7)" not in names
-    recall = np.asarray(figure.axes[0].lines[0].get_xdata()).tolist()
-    assert recall == sorted(recall)
-    assert says(figure, "Lowest recall 0.10 (Landmark 49), mean 0.55; no mistake on 1 of 50")
-
-
-def test_recall_has_its_interval() -> None:
-    (lines,) = per_class_table(_table(3)).axes[0].collections
-    assert isinstance(lines, LineCollection)
-    ends = [segment[:, 0].tolist() for segment in lines.get_segments()]
-    assert ends == [[0.05, 1.0], pytest.approx([0.275, 1.0])]
-
-
-def test_table_of_many_rows_keeps_the_lowest() -> None:
-    figure = per_class_table(_table(MOST_ROWS + 2))
-    assert len(np.asarray(figure.axes[0].lines[0].get_xdata())) == SHOWN_ROWS
-    assert says(figure, f"the {SHOWN_ROWS} lowest of {MOST_ROWS + 1}")
-    assert says(per_class_table(_table(1)), "All 1 landmarks recognised")
 
 
 def test_figures_leave_the_global_plotting_state_alone() -> None:
