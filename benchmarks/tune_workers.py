@@ -30,6 +30,7 @@ from optuna.trial import TrialState
 from benchmarks.databases import KINDS, PostgresMissingError, open_databases
 from benchmarks.tables import machine, table, write_json
 from landmark_ml.config import TrainConfig, TuneConfig
+from landmark_ml.data import Dataset
 from landmark_ml.tuning import join_study, suggest_config
 from landmark_ml.tuning.study import open_storage, open_study, storage_url
 from landmark_ml.tuning.worker import TrialRunner
@@ -37,6 +38,7 @@ from landmark_ml.tuning.worker import TrialRunner
 PACKAGES = ("mlflow", "optuna", "sqlalchemy", "psycopg")
 _EXPERIMENT, _STUDY, _BARE_STUDY = "tuned", "many", "many-bare"
 _EPOCHS = 20
+_NO_PHOTOS = Dataset("none", Path(), (), (), (), ())
 _LOCKED = re.compile(r"locked|OperationalError|deadlock|too many clients|TEMPORARILY_UNAVAILABLE")
 
 
@@ -107,7 +109,7 @@ def work_ours(load: Workload, number: int) -> None:
     os.environ["MLFLOW_TRACKING_URI"] = load.tracking_uri
     os.environ["MLFLOW_EXPERIMENT_NAME"] = _EXPERIMENT
     mlflow.set_tracking_uri(load.tracking_uri)
-    worker = join_study(load.config, (), Napping(load.seconds))
+    worker = join_study(load.config, _NO_PHOTOS, Napping(load.seconds))
     with _cpu_time(load.logs / f"ours-{number}.cpu"):
         worker.work()
 

@@ -295,7 +295,6 @@ class TuneConfig(TrainConfig):
     objective: str = option(
         "loss", "what to optimise: the calibrated validation loss, or top-1", ("loss", "top1")
     )
-    folds: int = option(1, "train/val splits that each trial is validated on", POSITIVE)
     heartbeat: int = option(
         30, "retry a trial whose process is silent for twice as long", POSITIVE, unit="s"
     )

@@ -19,7 +19,7 @@ from landmark_ml.data.download import fetch_archive
 from landmark_ml.data.folders import ListedFile, Listing, list_distractors, list_folder
 from landmark_ml.data.near_duplicates import read_and_group
 from landmark_ml.data.places import place_landmarks
-from landmark_ml.data.splits import Fractions, split_again, split_photos
+from landmark_ml.data.splits import Fractions, split_photos
 from landmark_ml.data.tables import GLDV2_CATEGORIES, list_gldv2, list_table
 from landmark_ml.files import make_cache, spelled
 
@@ -36,20 +36,9 @@ def open_dataset(config: DataConfig) -> Dataset:
     Raises ValueError for an unknown name, a layout without two classes, too many unreadable
     photos or a class left without training photos.
     """
-    return open_folds(config, 1)[0]
-
-
-def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
-    """The dataset `count` times: the same test photos, train and val assigned anew each time.
-
-    The first is that of `open_dataset`. Raises ValueError as it does, and for more than one fold
-    of data with a folder val/, which leaves nothing to assign.
-    """
     name, root = find_root(config)
     classes, files = _choose_landmarks(_list_files(config, root), root, config)
     given = {file.given for file in files}
-    if count > 1 and "val" in given:
-        raise ValueError(f"folds is {count} and {root} brings its own val/; give folds=1")
     fractions = Fractions(
         val=0.0 if "val" in given else config.val_fraction,
         test=0.0 if "test" in given else config.test_fraction,
@@ -71,38 +60,29 @@ def open_folds(config: DataConfig, count: int) -> tuple[Dataset, ...]:
                 " these files, or raise max_unreadable"
             )
         logger.warning("%s", message)
-    seeds = range(config.seed + 1, config.seed + count)
-    assigned = [
-        split_photos(photos, fractions, config.seed),
-        *(split_again(photos, fractions, config.seed, seed) for seed in seeds),
-    ]
-    folds = tuple(
-        Dataset(name, root, classes, unreadable=tuple(unreadable), **splits._asdict())
-        for splits in assigned
-    )
-    for fold in folds:
-        for split in SPLITS:
-            empty = [name for name, number in fold.class_counts(split).items() if not number]
-            if empty and split == "train":
-                raise ValueError(
-                    f"no training photos are left of {listed(empty)}: every one is unreadable,"
-                    " conflicting or also in val or test; add photos, remove the class or raise"
-                    " min_photos"
-                )
-            if empty:
-                message = "no %s photos, so trained and not measured: %s"
-                logger.warning(message, split, listed(empty))
-    first = folds[0]
-    counts = ", ".join(f"{len(first.split(split)):,} {split}" for split in SPLITS)
+    splits = split_photos(photos, fractions, config.seed)
+    dataset = Dataset(name, root, classes, unreadable=tuple(unreadable), **splits._asdict())
+    for split in SPLITS:
+        empty = [name for name, number in dataset.class_counts(split).items() if not number]
+        if empty and split == "train":
+            raise ValueError(
+                f"no training photos are left of {listed(empty)}: every one is unreadable,"
+                " conflicting or also in val or test; add photos, remove the class or raise"
+                " min_photos"
+            )
+        if empty:
+            message = "no %s photos, so trained and not measured: %s"
+            logger.warning(message, split, listed(empty))
+    counts = ", ".join(f"{len(dataset.split(split)):,} {split}" for split in SPLITS)
     logger.info("%s: %s, %s photos", name, counted(len(classes), "landmark"), counts)
     for left_out, reason in (
-        (first.leaked, "the same picture is in a given val or test folder"),
-        (first.conflicting, "the same file has two labels"),
+        (dataset.leaked, "the same picture is in a given val or test folder"),
+        (dataset.conflicting, "the same file has two labels"),
     ):
         if left_out:
             paths = spelled(listed([os.path.relpath(photo.path, root) for photo in left_out]))
             logger.warning("%s left out, %s: %s", counted(len(left_out), "photo"), reason, paths)
-    return folds
+    return dataset
 
 
 def _list_files(config: DataConfig, root: Path) -> Listing:

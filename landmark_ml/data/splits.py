@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -57,12 +57,7 @@ class Assignment(NamedTuple):
     conflicting: tuple[Photo, ...]
 
 
-def split_photos(
-    photos: Sequence[GroupedPhoto],
-    fractions: Fractions,
-    seed: int,
-    distractors: Fractions = DISTRACTOR_FRACTIONS,
-) -> Assignment:
+def split_photos(photos: Sequence[GroupedPhoto], fractions: Fractions, seed: int) -> Assignment:
     """Assign whole groups of photos to splits; a photo in a given val or test folder stays there.
 
     A photo with a near-duplicate in a given test (or val) folder is leaked and left out of the
@@ -94,7 +89,7 @@ def split_photos(
     for group in _groups(unassigned, seed):
         of_class[group.label].append(group)
     for label, groups in of_class.items():
-        shares = distractors if label == NOT_A_LANDMARK else fractions
+        shares = DISTRACTOR_FRACTIONS if label == NOT_A_LANDMARK else fractions
         for split, group in _assign(groups, shares):
             found[split] += group.photos
     return Assignment(
@@ -103,19 +98,6 @@ def split_photos(
             for field, kept in found.items()
         }
     )
-
-
-def split_again(
-    photos: Sequence[GroupedPhoto], fractions: Fractions, seed: int, again: int
-) -> Assignment:
-    """Keep the test split of `split_photos`; assign the other photos with seed `again`."""
-    tested = {photo.path for photo in split_photos(photos, fractions, seed).test}
-    fixed = [replace(item, given="test") if item.photo.path in tested else item for item in photos]
-    landmarks, distractors = (
-        Fractions(val=shares.val / (1 - shares.test), test=0.0)
-        for shares in (fractions, DISTRACTOR_FRACTIONS)
-    )
-    return split_photos(fixed, landmarks, again, distractors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -23,7 +23,7 @@ from optuna.trial import FixedTrial
 
 from landmark_ml.config import TrainConfig, TuneConfig, repeated, user_path
 from landmark_ml.data import Dataset
-from landmark_ml.data.opening import open_folds
+from landmark_ml.data.opening import open_dataset
 from landmark_ml.data.places import open_gazetteer
 from landmark_ml.figures.html import render
 from landmark_ml.networks.create import check_known
@@ -110,11 +110,10 @@ def run_tuning(config: TuneConfig) -> TuneResult:
         check_known(backbone)
     kept_params(config)
     compute = choose_compute(config.device, config.threads, precision=config.precision)
-    folds = open_folds(config, config.folds)
-    for fold in folds:
-        check_splits(fold)
-    open_gazetteer(folds[0], config.places)
-    worker = join_study(config, folds, TrialRunner(folds, compute))
+    dataset = open_dataset(config)
+    check_splits(dataset)
+    open_gazetteer(dataset, config.places)
+    worker = join_study(config, dataset, TrialRunner(dataset, compute))
     study, parent = worker.study, worker.parent
     logger.info("study %s; continue it with study=%s", name, name)
     with closing(config, study, parent):
@@ -133,7 +132,7 @@ def run_tuning(config: TuneConfig) -> TuneResult:
     )
 
 
-def join_study(config: TuneConfig, folds: Sequence[Dataset], runner: TrialRunner) -> Worker:
+def join_study(config: TuneConfig, dataset: Dataset, runner: TrialRunner) -> Worker:
     """Worker of the study that the configuration names; the first worker creates the study.
 
     Raises ValueError for a database that cannot be used or fails, and for a study that cannot
@@ -144,7 +143,7 @@ def join_study(config: TuneConfig, folds: Sequence[Dataset], runner: TrialRunner
     with _outage_explained(config.study):
         with study_lock(url, config.study):
             study = open_study(config, storage, worker=0)
-            check_same_search(study, config, folds)
+            check_same_search(study, config, dataset)
             known = study.user_attrs.get(_PARENT)
             parent = open_study_run(config, known)
             if known is None:

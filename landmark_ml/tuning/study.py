@@ -14,7 +14,7 @@ import logging
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -188,13 +188,13 @@ def open_study(config: TuneConfig, storage: BaseStorage, worker: int) -> Study:
             raise StudyError(f"study {config.study!r} cannot continue: {error}") from error
 
 
-def check_same_search(study: Study, config: TuneConfig, folds: Sequence[Dataset]) -> None:
+def check_same_search(study: Study, config: TuneConfig, dataset: Dataset) -> None:
     """Remember what a new study searches; refuse to continue another study with a new search.
 
     Raises StudyError that names what differs.
     """
     chosen = {k: v for k, v in asdict(config).items() if k not in LOCAL_TO_A_WORKER}
-    searched = chosen | {"photos": [manifest_digest(fold) for fold in folds]}
+    searched = chosen | {"photos": manifest_digest(dataset)}
     known = study.user_attrs.get("searched")
     if known is None:
         study.set_user_attr("searched", searched)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -174,43 +173,37 @@ class Worker:
 
 @dataclass
 class TrialRunner:
-    """Trains configurations on the same folds; a trial trains exactly as a run would.
+    """Trains configurations on the same photos; a trial trains exactly as a run would.
 
     Frozen networks and the features of all photos stay in memory from one trial to the next.
     Building a network draws random numbers, so each is kept with the state of the generators after
     it was built.
     """
 
-    folds: Sequence[Dataset]
+    dataset: Dataset
     compute: Compute
     _networks: dict[Any, tuple[LandmarkNetwork, dict[str, Any]]] = field(default_factory=dict)
     _features: dict[Any, Sequence[StoredRows]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # Folds differ in how they split the same photos.
-        self._photos = self.folds[0].train + self.folds[0].val
+        self._photos = self.dataset.train + self.dataset.val
         self._rows = {photo.sha256: row for row, photo in enumerate(self._photos)}
 
     def run(self, config: TrainConfig, on_epoch_end: OnEpochEnd) -> dict[str, float]:
-        """val/top1, val/top3 and val/calibrated_loss: the means over the folds.
+        """val/top1, val/top3 and val/calibrated_loss.
 
-        on_epoch_end gets the metrics of each epoch of the first fold; what it raises ends the
-        trial.
+        on_epoch_end gets the metrics of each epoch; what it raises ends the trial.
         """
-        found = []
-        for fold in self.folds:
-            if config.finetune_epochs:
-                # Fine-tuning changes the network, so every trial needs its own.
-                seed_everything(config.seed)
-                model = create_model(config, num_outputs(fold))
-            else:
-                model = self._network(config)
-            on_epoch = on_epoch_end if fold is self.folds[0] else None
-            asked = train_network(
-                model, fold, config, self.compute, on_epoch, features=self._view_features
-            )
-            found.append(judge_logits(asked.logits, asked.targets, fold.num_classes))
-        return {name: statistics.fmean(each[name] for each in found) for name in found[0]}
+        if config.finetune_epochs:
+            # Fine-tuning changes the network, so every trial needs its own.
+            seed_everything(config.seed)
+            model = create_model(config, num_outputs(self.dataset))
+        else:
+            model = self._network(config)
+        asked = train_network(
+            model, self.dataset, config, self.compute, on_epoch_end, features=self._view_features
+        )
+        return judge_logits(asked.logits, asked.targets, self.dataset.num_classes)
 
     def _network(self, config: TrainConfig) -> LandmarkNetwork:
         """The frozen network; the generators are left as building it leaves them."""
@@ -219,7 +212,7 @@ class TrialRunner:
             seed_everything(config.seed)
             # Dropout belongs to the head, which each trial trains anew.
             frozen = replace(config, drop_rate=0.0)
-            model = create_model(frozen, num_outputs(self.folds[0]))
+            model = create_model(frozen, num_outputs(self.dataset))
             self._networks[key] = model, random_state()
         model, drawn = self._networks[key]
         restore_random_state(drawn)

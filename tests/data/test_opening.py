@@ -18,7 +18,7 @@ from landmark_ml.config import DataConfig
 from landmark_ml.data import NOT_A_LANDMARK, SPLITS, opening, postcards
 from landmark_ml.data.folders import ListedFile
 from landmark_ml.data.near_duplicates import read_and_group
-from landmark_ml.data.opening import find_root, open_dataset, open_folds
+from landmark_ml.data.opening import find_root, open_dataset
 from tests.photo_folders import (
     random_picture,
     write_class,
@@ -269,22 +269,6 @@ def test_with_grouping_none_copies_may_part(root: Path, tmp_path: Path) -> None:
 def test_impossible_options_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="give"):
         DataConfig(**options)  # type: ignore[arg-type]
-
-
-def test_folds_share_the_test_photos_and_assign_the_others_anew(root: Path) -> None:
-    config = DataConfig(data=str(root))
-    first, second = open_folds(config, 2)
-    assert first == open_dataset(config)
-    assert second.test == first.test
-    assert set(second.val) != set(first.val)
-    assert {*second.train, *second.val} == {*first.train, *first.val}
-
-
-def test_folds_of_data_with_its_own_val_are_refused(root: Path, tmp_path: Path) -> None:
-    for split in ("train", "val"):
-        shutil.copytree(root, tmp_path / "given" / split)
-    with pytest.raises(ValueError, match=r"folds is 2 and .* brings its own val/; give folds=1"):
-        open_folds(DataConfig(data=str(tmp_path / "given")), 2)
 
 
 def test_a_missing_not_landmarks_folder_is_refused(root: Path) -> None:

@@ -17,9 +17,11 @@ from mlflow.entities import Run
 from optuna.study import Study
 
 from landmark_ml.config import TuneConfig, to_params
+from landmark_ml.data import Dataset
 from tests.interrupted_runs import write_colour_folders
 
 ROOT = Path(__file__).resolve().parents[2]
+NO_PHOTOS = Dataset("none", Path(), (), (), (), ())
 
 
 def small_search(folder: Path, **values: Any) -> TuneConfig:

@@ -23,7 +23,7 @@ from landmark_ml.tuning.search import Winner, study_page
 from landmark_ml.tuning.study import StudyError, open_storage
 from landmark_ml.tuning.worker import TrialRunner
 from tests.mlflow_out import fail
-from tests.tuning.small_search import small_search
+from tests.tuning.small_search import NO_PHOTOS, small_search
 
 CONFIG = TuneConfig(study="one")
 
@@ -61,7 +61,7 @@ def test_our_own_network_can_be_searched(tmp_path: Path, resolution: int) -> Non
 def test_a_mistaken_backbone_is_found_before_the_photos_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "open_folds", lambda *_: pytest.fail("photos were read"))
+    monkeypatch.setattr(search, "open_dataset", lambda *_: pytest.fail("photos were read"))
     for mistaken in ({"backbones": "test_eficientnet"}, {"teacher": "test_eficientnet"}):
         config = small_search(tmp_path, weights="pretrained", **mistaken)
         with pytest.raises(ValueError, match=r"'test_eficientnet' is unknown .*test_efficientnet"):
@@ -199,7 +199,7 @@ def test_an_outage_while_a_worker_joins_is_a_sentence(
     with pytest.raises(
         StudyError, match="no such table: studies; once it is back, continue with study=one"
     ):
-        search.join_study(config, [], create_autospec(TrialRunner, instance=True))
+        search.join_study(config, NO_PHOTOS, create_autospec(TrialRunner, instance=True))
 
 
 VALUES = (0.7, 0.9, 0.8)

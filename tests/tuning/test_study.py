@@ -29,6 +29,7 @@ from landmark_ml.tuning.study import (
     storage_url,
     study_lock,
 )
+from tests.tuning.small_search import NO_PHOTOS
 
 CONFIG = TuneConfig(study="one", label_smoothing=0.1)
 
@@ -41,14 +42,14 @@ def _quiet() -> None:
 def begun() -> optuna.Study:
     """A study of `CONFIG`."""
     study = optuna.create_study(study_name="one")
-    check_same_search(study, CONFIG, [])
+    check_same_search(study, CONFIG, NO_PHOTOS)
     return study
 
 
 def test_the_same_search_continues_and_another_is_refused() -> None:
-    check_same_search(begun(), CONFIG, [])
+    check_same_search(begun(), CONFIG, NO_PHOTOS)
     with pytest.raises(StudyError, match=r"was started with label_smoothing 0.1; give the same"):
-        check_same_search(begun(), replace(CONFIG, label_smoothing=0.2), [])
+        check_same_search(begun(), replace(CONFIG, label_smoothing=0.2), NO_PHOTOS)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, tracking_uri: str) -> TuneConfig:
     folder = tmp_path_factory.mktemp("search")
-    return small_search(folder, study="whole", trials=4, folds=2, model="tuned")
+    return small_search(folder, study="whole", trials=4, model="tuned")
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_a_study_of_something_else_is_refused(result: TuneResult, config: TuneCo
 
 
 def test_a_worker_that_was_taken_for_dead_loses_its_trial_and_goes_on(config: TuneConfig) -> None:
-    mine = replace(config, study="late", trials=2, folds=1, model="")
+    mine = replace(config, study="late", trials=2, model="")
     run_trial = TrialRunner.run
 
     def sleep(self: TrialRunner, *arguments: object) -> object:
@@ -215,7 +215,6 @@ def test_pruned_trials_are_finished_runs(config: TuneConfig) -> None:
         finetune_epochs=2,
         finetune_batch_size=8,
         trials=4,
-        folds=1,
         model="",
     )
     with pytest.MonkeyPatch.context() as patch:

@@ -13,7 +13,7 @@ from optuna import TrialPruned
 
 from landmark_ml.config import TrainConfig, TuneConfig
 from landmark_ml.data import Photo
-from landmark_ml.data.opening import open_folds
+from landmark_ml.data.opening import open_dataset
 from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.training import run as training
 from landmark_ml.training.cache import StoredRows
@@ -22,7 +22,7 @@ from landmark_ml.tuning import join_study, worker
 from landmark_ml.tuning.study import best_trial
 from landmark_ml.tuning.worker import TrialRunner
 from tests.tiny_networks import stored
-from tests.tuning.small_search import children_of, parent_of, small_search
+from tests.tuning.small_search import NO_PHOTOS, children_of, parent_of, small_search
 
 
 class TrainingBeganError(Exception):
@@ -35,9 +35,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     return small_search(folder, drop_rate=0.5, refit=False, epochs=3).training()
 
 
-def runner(config: TrainConfig, folds: int = 1) -> TrialRunner:
+def runner(config: TrainConfig) -> TrialRunner:
     compute = choose_compute("cpu", 1)
-    return TrialRunner(open_folds(config, folds), compute)
+    return TrialRunner(open_dataset(config), compute)
 
 
 def nothing(_: dict[str, float]) -> None:
@@ -57,7 +57,7 @@ def test_the_same_parameters_give_the_same_whatever_was_tried_before(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "compute_features", features)
-    search = runner(config, folds=2)
+    search = runner(config)
     first = search.run(config, nothing)
     other = search.run(replace(config, drop_rate=0.1), nothing)
     assert search.run(config, nothing) == first != other
@@ -145,7 +145,7 @@ def test_the_loss_tells_trials_apart_whose_top1_is_the_same(
         trials=3,
         model="",
     )
-    searching = join_study(search, [], Measured())
+    searching = join_study(search, NO_PHOTOS, Measured())
     searching.work()
     assert best_trial(searching.study).number == best
 
@@ -155,8 +155,8 @@ def test_every_trial_is_recorded_as_it_ended(tmp_path: Path, tracking_uri: str) 
     search = TuneConfig(study="ends", storage=storage, trials=3, model="")
     failing = ScriptedRunner(0.5, RuntimeError("out of memory"), KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        join_study(search, [], failing).work()
-    again = join_study(search, [], ScriptedRunner(TrialPruned()))
+        join_study(search, NO_PHOTOS, failing).work()
+    again = join_study(search, NO_PHOTOS, ScriptedRunner(TrialPruned()))
     again.work()
     states = [trial.state.name for trial in again.study.trials]
     assert states == ["COMPLETE", "FAIL", "FAIL", "PRUNED"]
