@@ -451,7 +451,8 @@ def page(refused: Receipt) -> str:
 
 def test_the_page_shows_gates_metrics_and_figures_and_fetches_nothing(page: str) -> None:
     assert "Promotion of “landmarks”: refused" in page
-    assert page.count("data:image/png;base64,") == 5
+    assert page.count("data:image/png;base64,") == 4
+    assert "<h2>Landmark by landmark</h2>" in page
     assert "<h2>Photos won</h2>" in page
     assert "<h2>Photos lost</h2>" in page
     assert "Calibration of version 3" in page
