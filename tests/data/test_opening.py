@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -314,14 +313,13 @@ def test_a_cache_that_cannot_be_made_is_named(root: Path, tmp_path: Path, data: 
         open_dataset(DataConfig(data=data, cache_dir=str(tmp_path / "file" / "cache")))
 
 
-def udacity_zip(path: Path, classes: int) -> Path:
-    photo = write_photo(path.parent / "photo.jpg", 0).read_bytes()
-    with zipfile.ZipFile(path, "w") as archive:
-        for number in range(classes):
-            for split in ("train", "test"):
-                folder = f"landmark_images/{split}/{number:02d}.Place_{number}"
-                archive.writestr(f"{folder}/{split}.jpg", photo)
-    return path
+def write_udacity(folder: Path, classes: int) -> None:
+    photo = write_photo(folder / "photo.jpg", 0).read_bytes()
+    for number in range(classes):
+        for split in ("train", "test"):
+            place = folder / "landmark_images" / split / f"{number:02d}.Place_{number}"
+            place.mkdir(parents=True)
+            (place / f"{split}.jpg").write_bytes(photo)
 
 
 @pytest.fixture
@@ -333,12 +331,11 @@ def few_photos(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_udacity50_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[Path] = []
 
-    def fetch(url: str, target: Path) -> Path:
-        fetched.append(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return udacity_zip(target, 50)
+    def fetch(_: str, folder: Path) -> None:
+        fetched.append(folder)
+        write_udacity(folder, 50)
 
-    monkeypatch.setattr(opening, "download", fetch)
+    monkeypatch.setattr(opening, "fetch_archive", fetch)
     config = DataConfig(data="udacity50", cache_dir=str(tmp_path / "cache"))
     name, first = find_root(config)
     _, second = find_root(config)
@@ -346,7 +343,6 @@ def test_udacity50_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert first == second
     assert len(list((first / "train").iterdir())) == 50
     assert len(fetched) == 1
-    assert not fetched[0].exists()
 
 
 @pytest.mark.usefixtures("few_photos")
@@ -356,13 +352,13 @@ def test_two_processes_at_once_download_once(
     at_work: list[Path] = []
     together: list[int] = []
 
-    def fetch(_: str, target: Path) -> Path:
-        at_work.append(target)
+    def fetch(_: str, folder: Path) -> None:
+        at_work.append(folder)
         time.sleep(0.05)
         together.append(len(at_work))
-        return udacity_zip(target, 50)
+        write_udacity(folder, 50)
 
-    monkeypatch.setattr(opening, "download", fetch)
+    monkeypatch.setattr(opening, "fetch_archive", fetch)
 
     def find(_: int) -> tuple[str, Path]:
         return find_root(DataConfig(data="udacity50", cache_dir=str(tmp_path)))
@@ -383,6 +379,6 @@ def test_two_processes_at_once_download_once(
 def test_an_archive_of_something_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classes: int, sentence: str
 ) -> None:
-    monkeypatch.setattr(opening, "download", lambda *_: udacity_zip(tmp_path / "a.zip", classes))
+    monkeypatch.setattr(opening, "fetch_archive", lambda _, to: write_udacity(to, classes))
     with pytest.raises(ValueError, match=sentence):
         find_root(DataConfig(data="udacity50", cache_dir=str(tmp_path)))
