@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import ExifTags, Image
+from pillow_heif import register_heif_opener
 
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, decode_photo, read_location
 
@@ -142,7 +143,7 @@ def _claim(
 
 def _parts(kind: str, data: bytes) -> list[bytes]:
     """Cut a photo into the pieces that its format is made of."""
-    if kind == "JPEG":
+    if kind in ("JPEG", "RAW"):
         return re.split(rb"(?=\xff[\xc0-\xcf\xd8-\xfe])", data)
     if kind == "GIF":
         return re.split(rb"(?=[!,])", data)
@@ -287,15 +288,16 @@ def good_photos() -> dict[str, list[Specimen]]:
     add("AVIF", "RGB", large, speed=10, subsampling="4:4:4")
     add("BMP", "1", large)
     add("WEBP", "RGBA", Image.new("RGB", (5650, 5650)), method=0)
-    try:
-        import pillow_heif  # noqa: PLC0415 - an extra
-
-        pillow_heif.register_heif_opener()
-    except ImportError:
-        return found
+    register_heif_opener()
     add("HEIC", "RGB", exif=exif)
     add("HEIC", "RGBA")
     add("HEIC", "RGB", Image.new("RGB", (2000, 2000)))
+    # Raw files: a directory that calls its picture a preview or a Fuji's start, then the preview.
+    exif[254] = 1
+    starts = (exif.tobytes().removeprefix(b"Exif\0\0"), b"FUJIFILMCCD-RAW ".ljust(148, b"\0"))
+    for jpeg in found["JPEG"]:
+        raw = (Specimen("RAW", start + jpeg.data, jpeg.size) for start in starts)
+        found.setdefault("RAW", []).extend(raw)
     return found
 
 

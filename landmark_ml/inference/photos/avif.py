@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 # Far more than a picture has, so that a walk ends soon.
 _MAX_PARTS = 10_000
@@ -17,15 +16,14 @@ _MAX_PARTS = 10_000
 _SHARED_BYTES = 1 << 20
 _HEADER_BYTES = 512
 _SEQUENCE_HEADER, _FRAME_HEADERS = 1, {3, 6, 7}
-_KEY_FRAME, _SWITCH_FRAME = 0, 3
-_CHOSEN_PER_FRAME = 2
 
 
 def avif_contents(data: bytes) -> tuple[list[tuple[int, int]], int]:
     """(width, height) of every AV1 frame that may be decoded, and the bytes of EXIF.
 
     Tiles and alpha channels have frames of their own, and frames that are never shown count too. Of
-    a sequence only the first sample is decoded.
+    a sequence only the first sample is decoded. Only a still picture says how large it is; other
+    frames may be as large as their sequence has bits for, at most twice as wide and high.
 
     Raises ValueError, IndexError or struct.error when a box or a header is damaged or cut short.
     """
@@ -132,42 +130,18 @@ class _Bits:
         number = int.from_bytes(self._data[first:last], "big")
         return number >> (8 * last - self._at) & (1 << bits) - 1
 
-    def skip_counted_zeros(self) -> None:
-        """Skip a uvlc(): zeros, a one, and as many bits as there were zeros."""
-        zeros = 0
-        while not self.read(1):
-            zeros += 1
-        self.read(zeros if zeros < 32 else 0)
-
-
-@dataclass(frozen=True)
-class _Sequence:
-    """What a frame header needs to know of its sequence header.
-
-    largest: (width, height) that a frame of another size than `size` may have.
-    """
-
-    size: tuple[int, int]
-    largest: tuple[int, int]
-    may_differ: bool
-    time_bits: int
-    id_bits: int
-    screen_content: int
-    integer_motion: int
-
 
 def _frames(content: bytes) -> list[tuple[int, int]]:
     """(width, height) of each frame in a run of OBUs, or of the sequence where it has none."""
-    sequence, sizes = None, []
+    size, sizes = None, []
     for kind, bits in _obus(content):
         if kind == _SEQUENCE_HEADER:
-            sequence = _sequence(bits)
-        elif kind in _FRAME_HEADERS and sequence:
-            own_size = _has_own_size(bits, sequence)
-            sizes.append(sequence.largest if own_size else sequence.size)
-    if sequence is None:
+            size = _largest_frame(bits)
+        elif kind in _FRAME_HEADERS and size:
+            sizes.append(size)
+    if size is None:
         raise ValueError("no AV1 sequence header")
-    return sizes or [sequence.size]
+    return sizes or [size]
 
 
 def _obus(content: bytes) -> Iterator[tuple[int, _Bits]]:
@@ -192,73 +166,23 @@ def _obus(content: bytes) -> Iterator[tuple[int, _Bits]]:
     raise ValueError(f"more than {_MAX_PARTS} OBUs")
 
 
-def _sequence(bits: _Bits) -> _Sequence:
+def _largest_frame(bits: _Bits) -> tuple[int, int]:
+    """Largest (width, height) of a frame by the header of its sequence."""
     bits.read(4)
-    reduced = bits.read(1)
-    time_bits = 0
-    if reduced:
+    is_still = bits.read(1)
+    if is_still:
         bits.read(5)
     else:
-        time_bits = _skip_timing(bits)
+        if bits.read(1):
+            raise ValueError("an AVIF with the clock of a film")
+        has_delay = bits.read(1)
+        for _ in range(bits.read(5) + 1):
+            bits.read(12)
+            if bits.read(5) > 7:
+                bits.read(1)
+            if has_delay and bits.read(1):
+                bits.read(4)
     wide, high = bits.read(4) + 1, bits.read(4) + 1
     size = bits.read(wide) + 1, bits.read(high) + 1
-    id_bits, screen_content, integer_motion = 0, _CHOSEN_PER_FRAME, _CHOSEN_PER_FRAME
-    if not reduced:
-        if bits.read(1):
-            delta = bits.read(4) + 2
-            id_bits = delta + bits.read(3) + 1
-        # Block size, two intra tools, four inter tools; then two that need the order of frames.
-        bits.read(7)
-        has_order = bits.read(1)
-        bits.read(2 * has_order)
-        screen_content = _CHOSEN_PER_FRAME if bits.read(1) else bits.read(1)
-        if screen_content:
-            integer_motion = _CHOSEN_PER_FRAME if bits.read(1) else bits.read(1)
-    largest = 1 << wide, 1 << high
-    return _Sequence(size, largest, not reduced, time_bits, id_bits, screen_content, integer_motion)
-
-
-def _skip_timing(bits: _Bits) -> int:
-    """Skip the clock and the operating points; return how many bits of time a frame carries."""
-    delay_bits = time_bits = 0
-    if bits.read(1):
-        bits.read(64)
-        equal_intervals = bits.read(1)
-        if equal_intervals:
-            bits.skip_counted_zeros()
-        if bits.read(1):
-            delay_bits = bits.read(5) + 1
-            bits.read(32 + 5)
-            time_bits = bits.read(5) + 1
-            time_bits = 0 if equal_intervals else time_bits
-    has_display_delay = bits.read(1)
-    for _ in range(bits.read(5) + 1):
-        bits.read(12)
-        if bits.read(5) > 7:
-            bits.read(1)
-        if delay_bits and bits.read(1):
-            bits.read(2 * delay_bits + 1)
-        if has_display_delay and bits.read(1):
-            bits.read(4)
-    return time_bits
-
-
-def _has_own_size(bits: _Bits, sequence: _Sequence) -> bool:
-    """Whether a frame header gives a size of its own (frame_size_override_flag)."""
-    if not sequence.may_differ or bits.read(1):  # the second: shows a frame decoded before
-        return False
-    kind, shown = bits.read(2), bits.read(1)
-    if shown:
-        bits.read(sequence.time_bits)
-    else:
-        bits.read(1)
-    if kind != _SWITCH_FRAME and not (kind == _KEY_FRAME and shown):
-        bits.read(1)
-    bits.read(1)
-    screen_content = sequence.screen_content
-    if screen_content == _CHOSEN_PER_FRAME:
-        screen_content = bits.read(1)
-    if screen_content and sequence.integer_motion == _CHOSEN_PER_FRAME:
-        bits.read(1)
-    bits.read(sequence.id_bits)
-    return kind == _SWITCH_FRAME or bool(bits.read(1))
+    # A frame may have a size of its own, and decoders do not hold it to that of the sequence.
+    return size if is_still else (1 << wide, 1 << high)
