@@ -72,7 +72,7 @@ def _is_raw(data: bytes) -> bool:
         main = _values(data, None)
     except (PhotoError, struct.error):
         return False
-    is_preview = bool(main.get(_REDUCED, 0) & 1) or main.get(_CODING) in _RAW_CODINGS
+    is_preview = main.get(_REDUCED) == 1 or main.get(_CODING) in _RAW_CODINGS
     return is_preview or _DNG in main or data[8:10] == b"CR"
 
 
@@ -123,7 +123,7 @@ def _values(data: bytes, at: int | None) -> dict[int, Any]:
         (at,) = struct.unpack_from(order + "I", data, 4)
     found: dict[int, Any] = {}
     for tag, kind, count, given in tiff_entries(data, at) if at else ():
-        if tag not in _TAGS or kind not in _NUMBERS or count > _MAX_VALUES:
+        if tag not in _TAGS or kind not in _NUMBERS or not 0 < count <= _MAX_VALUES:
             continue
         form = f"{order}{count * _NUMBERS[kind][0]}{_NUMBERS[kind][1]}"
         is_near = struct.calcsize(form) <= 4

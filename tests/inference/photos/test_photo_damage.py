@@ -13,6 +13,7 @@ from PIL import ExifTags, Image
 
 from landmark_ml.inference.photos import PhotoError, PhotoErrorCode, decode_photo
 from tests.inference.photos.test_photos import encode, scene
+from tests.inference.photos.test_raw import RAW
 
 
 @cache
@@ -29,6 +30,8 @@ def samples() -> tuple[bytes, ...]:
         encode(image, "WEBP", exif=turned),
         encode(image.convert("RGBA"), "WEBP", lossless=True),
         encode(image, "AVIF", speed=10, exif=turned),
+        encode(image, "HEIF", exif=turned),
+        *(RAW[kind]() for kind in ("NEF", "CR3")),
         encode(image, "GIF", save_all=True, append_images=[image.rotate(180)]),
         encode(image, "TIFF", exif=turned),
         encode(image.convert("RGBA"), "TIFF", compression="tiff_lzw"),

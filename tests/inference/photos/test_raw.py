@@ -161,6 +161,14 @@ def test_a_raw_file_of_endless_previews_costs_little(filling: bytes) -> None:
     assert time.process_time() - start < 2
 
 
+@pytest.mark.parametrize("value", [b"\0\2\0\0\0\2", b"\0\5\0\0\0\1", b"\0\3\0\0\0\0"])
+def test_marks_of_another_type_are_none(value: bytes) -> None:
+    entries = b"".join(struct.pack(">H", tag) + value + bytes(4) for tag in (254, 259, 274))
+    data = b"MM\0*" + struct.pack(">IH", 8, 3) + entries + jpeg()
+    with pytest.raises(PhotoError):
+        decode_photo(data)
+
+
 @pytest.mark.parametrize("at", [4, 8, 20, 60])
 def test_damaged_directories_leave_the_preview_alone(at: int) -> None:
     data = RAW["ORF"]()
