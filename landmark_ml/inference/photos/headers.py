@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from landmark_ml.inference.photos.avif import avif_contents, boxes
+from landmark_ml.inference.photos.heif import boxes, heif_contents
 
 PhotoErrorCode = Literal[
     "empty", "not_an_image", "truncated", "too_many_bytes", "too_many_pixels", "unsupported"
@@ -26,9 +26,9 @@ _MAX_PNG_CHUNKS = 100_000
 _MAX_TIFF_TAGS = 10_000
 _MAX_TIFF_ARRAY = 200_000
 _MAX_GPS_VALUES = 10_000
-# An AVIF also holds an alpha channel, and its tiles reach beyond the edge. Each frame costs the CPU
-# of its pixels, shown or not.
-_MAX_AVIF_COPIES = 3
+# AVIF and HEIC also hold an alpha channel, and tiles reach beyond the edge. Each frame and tile
+# costs the CPU of its pixels, shown or not.
+_MAX_HEIF_COPIES = 3
 # PIL decodes every WebP with the animation decoder, which takes about twice the memory.
 _COPIES = {"WEBP": 2}
 
@@ -152,8 +152,8 @@ def check_header(data: bytes, kind: str, limits: PhotoLimits) -> None:
         _check_bmp(data)
     elif kind == "TIFF":
         _check_tiff(data)
-    elif kind == "AVIF":
-        _check_avif(data, limits)
+    elif kind in ("AVIF", "HEIC"):
+        _check_heif(data, limits, kind)
     elif kind == "WEBP":
         check_size(_webp_size(data), limits, kind)
     elif kind == "GIF":
@@ -346,13 +346,12 @@ def tiff_entries(data: bytes, at: int | None) -> Iterator[tuple[int, int, int, i
         yield *struct.unpack_from(entry, data, position), position + step - (8 if big else 4)
 
 
-def _check_avif(data: bytes, limits: PhotoLimits) -> None:
-    sizes, exif = avif_contents(data)
+def _check_heif(data: bytes, limits: PhotoLimits, kind: str) -> None:
+    sizes, pixels, exif = heif_contents(data)
     for size in sizes:
-        check_size(size, limits, "AVIF")
-    pixels = sum(width * height for width, height in sizes)
-    if pixels > _MAX_AVIF_COPIES * limits.max_pixels:
-        reason = f"an AVIF whose frames have {pixels:,} pixels in all: export it smaller"
+        check_size(size, limits, kind)
+    if pixels > _MAX_HEIF_COPIES * limits.max_pixels:
+        reason = f"{kind} whose parts have {pixels:,} pixels in all: export it smaller"
         raise PhotoError("too_many_pixels", reason)
     if exif > MAX_EXIF_BYTES:
         reason = f"{exif:,} bytes of EXIF are over {MAX_EXIF_BYTES:,}: export it without metadata"

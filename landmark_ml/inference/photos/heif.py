@@ -1,12 +1,15 @@
-"""Read how large the frames of an AVIF really are.
+"""Read how many pixels the decoder of an AVIF or HEIC is made to decode.
 
-The size that the container claims (`ispe`) is only what the picture is scaled to in the end. The
-decoder allocates what the AV1 stream says. See ISO 14496-12 and 23008-12 (boxes, items) and the AV1
-specification, sections 5.3 to 5.9 (OBUs, sequence and frame headers).
+The size that a picture claims (`ispe`) says little. An AVIF is only scaled to it in the end: its
+decoder allocates what the AV1 stream says. A HEIC may be put together from any number of others,
+each of which the decoder holds to the size that it claims. See ISO 14496-12 and 23008-12 (boxes,
+items) and the AV1 specification, sections 5.3 to 5.9 (OBUs, sequence and frame headers).
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import struct
 from collections.abc import Iterator
 
@@ -18,19 +21,23 @@ _HEADER_BYTES = 512
 _SEQUENCE_HEADER, _FRAME_HEADERS = 1, {3, 6, 7}
 
 
-def avif_contents(data: bytes) -> tuple[list[tuple[int, int]], int]:
-    """(width, height) of every AV1 frame that may be decoded, and the bytes of EXIF.
+def heif_contents(data: bytes) -> tuple[list[tuple[int, int]], int, int]:
+    """(width, height) of AV1 frames, pixels of all that may be decoded, and the bytes of EXIF.
 
     Tiles and alpha channels have frames of their own, and frames that are never shown count too. Of
     a sequence only the first sample is decoded. Only a still picture says how large it is; other
     frames may be as large as their sequence has bits for, at most twice as wide and high.
 
-    Raises ValueError, IndexError or struct.error when a box or a header is damaged or cut short.
+    Raises ValueError, LookupError, RecursionError or struct.error when a box or a header is
+    damaged or cut short.
     """
-    sizes, exif = [], 0
+    sizes, composed, exif = [], 0, 0
     for start, end in _find(data, (0, len(data)), b"meta"):
-        items = dict(_item_kinds(data, (start + 4, end)))
-        for item, content in _item_contents(data, (start + 4, end)):
+        meta = start + 4, end
+        items = dict(_item_kinds(data, meta))
+        if b"av01" not in items.values():
+            composed += _composed_pixels(data, meta)
+        for item, content in _item_contents(data, meta):
             if items.get(item) == b"av01":
                 sizes += _frames(content)
             elif items.get(item) == b"Exif":
@@ -39,7 +46,7 @@ def avif_contents(data: bytes) -> tuple[list[tuple[int, int]], int]:
         for start, end in _find(data, table, b"stsd"):
             if b"av01" in data[start:end]:
                 sizes += _frames(_first_sample(data, table))
-    return sizes, exif
+    return sizes, composed + sum(width * height for width, height in sizes), exif
 
 
 def boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
@@ -104,6 +111,39 @@ def _item_contents(data: bytes, meta: tuple[int, int]) -> Iterator[tuple[int, by
                         f"over {_MAX_PARTS} parts of items, or the same bytes too often"
                     )
             yield number, b"".join(content)
+
+
+def _composed_pixels(data: bytes, meta: tuple[int, int]) -> int:
+    """Pixels of the pictures that one is put together from, of the item with most."""
+    sizes: dict[int, int] = {}
+    for start, end in _find(data, meta, b"iprp"):
+        properties = [
+            math.prod(struct.unpack_from(">II", data, at + 4)) if name == b"ispe" else 0
+            for within in _find(data, (start, end), b"ipco")
+            for name, at, _ in boxes(data, *within)
+        ]
+        for at, _ in _find(data, (start, end), b"ipma"):
+            item_bits, index_bits = 32 if data[at] else 16, 15 if data[at + 3] & 1 else 7
+            bits = _Bits(data, at + 4)
+            for _ in range(bits.read(32)):
+                item = bits.read(item_bits)
+                for _ in range(bits.read(8)):
+                    bits.read(1)
+                    index = bits.read(index_bits)
+                    if pixels := index and properties[index - 1]:
+                        sizes[item] = max(pixels, sizes.get(item, 0))
+    parts: dict[int, list[int]] = {}
+    for start, end in _find(data, meta, b"iref"):
+        for at, _ in _find(data, (start + 4, end), b"dimg"):
+            bits, item_bits = _Bits(data, at), 32 if data[start] else 16
+            named = parts.setdefault(bits.read(item_bits), [])
+            named += [bits.read(item_bits) for _ in range(bits.read(16))]
+
+    @functools.cache
+    def pixels_of(item: int) -> int:
+        return sum(map(pixels_of, parts[item])) if item in parts else sizes[item]
+
+    return max(map(pixels_of, [*sizes, *parts]), default=0)
 
 
 def _first_sample(data: bytes, table: tuple[int, int]) -> bytes:
