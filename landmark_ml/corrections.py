@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
+from landmark_ml.config import user_path
 from landmark_ml.files import spelled
 
 logger = logging.getLogger(__name__)
@@ -78,14 +79,15 @@ def append_corrections(path: Path, corrections: Iterable[Correction]) -> None:
         os.fsync(file.fileno())
 
 
-def read_corrections(*paths: Path) -> dict[str, Correction]:
+def read_corrections(*paths: Path, named: str = "") -> dict[str, Correction]:
     """The newest decision on each photo, by its sha256; withdrawn ones are left out.
 
-    Their paths are absolute. Raises ValueError for a file that is not there, has other columns or
-    another encoding, and for a row that no decision can be read from.
+    named: more files, as a user names them, with commas. Paths of photos are absolute. Raises
+    ValueError for a file that is not there, has other columns or another encoding, and for a row
+    that no decision can be read from.
     """
     found = []
-    for path in paths:
+    for path in [*paths, *map(user_path, filter(None, map(str.strip, named.split(","))))]:
         try:
             corrections, _ = _parse(path.read_bytes(), path)
         except OSError as error:

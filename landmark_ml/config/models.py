@@ -104,6 +104,11 @@ class TeachConfig(Configuration):
     """Which landmarks a model is taught, by which photos."""
 
     photos: str = option("", "folder of folders named after landmarks, 1 to 50 photos in each")
+    corrections: str = option(
+        "",
+        "in place of `photos`: files of corrections, with commas between; teaches the landmarks in"
+        " them that the model does not know",
+    )
     name: str = option("", "landmark that all photos in `photos` show; empty: its folders say")
     position: str = option("", "where it stands, in degrees, such as `48.8584,2.2945`")
     places: str = option(
@@ -220,6 +225,9 @@ class TagConfig(_AnswerConfig):
         "none",
         "XMP sidecars beside the photos, and how they are named",
         ("none", "photo.jpg.xmp", "photo.xmp"),
+    )
+    corrections: str = option(
+        "", "files of corrections, with commas between; also read: `corrections.csv` in `out`"
     )
     min_confidence: float = option(
         0.5, "confidence from which an answer gets into sidecars, albums and gallery", UNIT

@@ -46,6 +46,11 @@ class DataConfig(Configuration):
     places: str = _photos(
         "", "CSV of places that override the built-in gazetteer; empty: `places.csv` in the data"
     )
+    corrections: str = _photos(
+        "",
+        "files of corrections, with commas between: their labels count and not those of the data,"
+        " and their photos are added",
+    )
     min_photos: int = _photos(
         1, "landmarks with fewer photos are left out", POSITIVE, unit="photos"
     )

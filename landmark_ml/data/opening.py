@@ -13,7 +13,9 @@ from filelock import FileLock
 
 from landmark_ml.config import DataConfig, user_path
 from landmark_ml.console import counted, listed
+from landmark_ml.corrections import read_corrections
 from landmark_ml.data import postcards
+from landmark_ml.data.corrected import correct_labels
 from landmark_ml.data.dataset import NOT_A_LANDMARK, SPLITS, Dataset
 from landmark_ml.data.download import fetch_archive
 from landmark_ml.data.folders import ListedFile, Listing, list_distractors, list_folder
@@ -37,7 +39,12 @@ def open_dataset(config: DataConfig) -> Dataset:
     photos or a class left without training photos.
     """
     name, root = find_root(config)
-    classes, files = _choose_landmarks(_list_files(config, root), root, config)
+    listing = _list_files(config, root)
+    if corrections := read_corrections(named=config.corrections):
+        gazetteer = place_landmarks(root, listing[0], (), config.places, quiet=True)
+        cache = user_path(config.cache_dir)
+        listing = correct_labels(listing, corrections, gazetteer, cache, config.threads)
+    classes, files = _choose_landmarks(listing, root, config)
     given = {file.given for file in files}
     fractions = Fractions(
         val=0.0 if "val" in given else config.val_fraction,
@@ -102,8 +109,8 @@ def _list_files(config: DataConfig, root: Path) -> Listing:
 
 
 def chosen_part(config: DataConfig) -> str:
-    """Which landmarks a config takes, such as `min_photos 5`; empty when it takes all."""
-    names = ("min_photos", "max_landmarks", "country")
+    """What a config changes of its data, such as `min_photos 5`; empty when it takes all as is."""
+    names = ("corrections", "min_photos", "max_landmarks", "country")
     given = [name for name in names if getattr(config, name) != getattr(DataConfig, name)]
     return ", ".join(f"{name} {getattr(config, name)!r}" for name in given)
 

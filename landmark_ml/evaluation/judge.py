@@ -204,8 +204,9 @@ def choose_photos(
     """The test photos of a dataset, or with `every` all of them, that a model did not learn from.
 
     manifest: split manifest of the model's run, None when it has none. The split is the one it
-    records when the data is a folder of class folders, taken whole, that holds all its photos. Else
-    the data is opened and split as for a training. Raises ValueError when no photo is left.
+    records when the data is a folder of class folders, whole and uncorrected, that holds all its
+    photos. Else the data is opened and split as for a training. Raises ValueError where none are
+    left.
     """
     recorded = None
     _, root = find_root(config)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,9 +18,11 @@ from mlflow.entities.model_registry import ModelVersion
 
 from landmark_ml.config import PromoteConfig
 from landmark_ml.console import Bar, listed
+from landmark_ml.corrections import REJECTED, read_corrections
 from landmark_ml.data import Dataset, split_digest
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.data.places import open_gazetteer
+from landmark_ml.evaluation.judge import Predictions
 from landmark_ml.evaluation.metrics import (
     METRICS,
     calibration_bins,
@@ -100,7 +102,7 @@ class Receipt:
     """The evidence of a promotion. winner: the best version that passed, 0 for none.
 
     at: ISO 8601, UTC. photos, distractors: test photos with and without a landmark. limits: the
-    configuration of the promotion.
+    configuration of the promotion. corrected: sha256 of the photos that people decided on.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Receipt:
     verdicts: tuple[Verdict, ...]
     winner: int
     limits: Mapping[str, Any]
+    corrected: frozenset[str] = frozenset()
 
     def verdict(self, version: int) -> Verdict:
         """Verdict on one of the challengers."""
@@ -232,6 +235,11 @@ def _judge(
         verdicts=tuple(verdicts),
         winner=winner.judged.version if winner else 0,
         limits=asdict(config),
+        corrected=frozenset(
+            sha256
+            for sha256, row in read_corrections(named=config.corrections).items()
+            if row.decision != REJECTED
+        ),
     )
 
 
@@ -263,6 +271,16 @@ def explain(verdict: Verdict, receipt: Receipt) -> list[str]:
             lines.append(f"Not checked: whether the {who} learned from some of these photos.")
         elif not judged.checks_copies:
             lines.append(f"Not checked: whether the {who} learned near-duplicates of these photos.")
+    first, second = (
+        right_on(judged.predictions if judged else None, receipt.corrected)
+        for judged in (verdict.judged, champion)
+    )
+    if both := first.keys() & second.keys():
+        right = [sum(found[photo] for photo in both) for found in (first, second)]
+        lines.append(
+            f"Of {len(both):,} photos that people corrected and neither learned, the challenger"
+            f" answers {right[0]:,} as they do, the champion {right[1]:,}."
+        )
     if spending := verdict.spending:
         used = f"{spending.uses:.1f}".removesuffix(".0")
         shared = f", shared by {count} challengers" if (count := len(receipt.verdicts)) > 1 else ""
@@ -277,6 +295,19 @@ def explain(verdict: Verdict, receipt: Receipt) -> list[str]:
                 f" ({spending.unread}); they count in full."
             )
     return lines
+
+
+def right_on(predictions: Predictions | None, photos: Collection[str]) -> dict[str, bool]:
+    """Whether a model tags each of these photos right, or rightly not at all, by sha256."""
+    if predictions is None:
+        return {}
+    right = np.where(predictions.shows_landmark, predictions.correct, True)
+    right &= predictions.accepted == predictions.shows_landmark
+    pairs = zip(predictions.photos, right.tolist(), strict=True)
+    found = {photo.sha256: said for photo, said in pairs if photo.sha256 in photos}
+    # Whatever it says of a landmark that it does not know is wrong.
+    unknown = predictions.unseen.photos if predictions.unseen else ()
+    return found | {photo.sha256: False for photo in unknown if photo.sha256 in photos}
 
 
 def note_on_version(receipt: Receipt, verdict: Verdict) -> None:

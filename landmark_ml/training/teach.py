@@ -7,7 +7,7 @@ import logging
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,9 @@ from torch.nn import functional
 
 from landmark_ml.config import TeachConfig, user_path
 from landmark_ml.console import counted, listed
+from landmark_ml.corrections import read_corrections
 from landmark_ml.data import MANIFEST, Dataset, Photo, UnreadablePhoto, rebuild_dataset
+from landmark_ml.data.corrected import list_new_landmarks
 from landmark_ml.data.folders import list_taught
 from landmark_ml.data.places import place_landmarks
 from landmark_ml.data.scanning import read_photos
@@ -81,8 +83,7 @@ def run_teaching(config: TeachConfig) -> Taught:
         shutil.copytree(exported.parent, artifact)
         metadata = Metadata.read(artifact / METADATA_FILE)
         teaching, taught = Teaching.read(artifact)
-        root = user_path(config.photos).resolve()
-        names, photos = read_taught(config, root)
+        names, photos, root = read_taught(config, {*metadata.classes, *metadata.names})
         pixels = np.stack([metadata.preprocessing.read(photo.path) for photo in photos])
         graph = onnx.load(artifact / GRAPH_FILE)
         seen = ask_graph(graph, metadata.precision, pixels, config.threads)
@@ -125,16 +126,29 @@ def run_teaching(config: TeachConfig) -> Taught:
         return Taught(fetched.uri, registered, dict(number), found, run.location)
 
 
-def read_taught(config: TeachConfig, root: Path) -> tuple[list[str], list[Photo]]:
-    """Names of the landmarks to teach and the readable photos of each, none twice.
+def read_taught(config: TeachConfig, known: Collection[str]) -> tuple[list[str], list[Photo], Path]:
+    """Names of the landmarks to teach, the readable photos of each, none twice, and their folder.
 
-    Raises ValueError for a landmark with no readable photo or more than 50, and for a photo of two.
+    known: names of the landmarks that the model knows. Raises ValueError for a landmark with no
+    readable photo or more than 50, for a photo of two, and where both photos and corrections are
+    given.
     """
-    names, files = list_taught(root, config.name)
+    corrections = read_corrections(named=config.corrections)
+    if config.corrections and config.photos:
+        raise ValueError("photos and corrections are both given; teach by one of them at a time")
+    if config.corrections:
+        root = Path.cwd()
+        names, files = list_new_landmarks(corrections, known, _MOST_PHOTOS)
+    else:
+        root = user_path(config.photos).resolve()
+        names, files = list_taught(root, config.name)
     photos: dict[str, Photo] = {}
     for photo in read_photos(files, user_path(config.cache_dir), config.threads):
         if isinstance(photo, UnreadablePhoto):
             logger.warning("%s is left out: %s, %s", photo.path, photo.code, photo.reason)
+            continue
+        if corrections and photo.sha256 not in corrections:
+            logger.warning("%s is left out: it was changed since it was corrected", photo.path)
             continue
         other = photos.setdefault(photo.sha256, photo)
         if other.label != photo.label:
@@ -150,7 +164,7 @@ def read_taught(config: TeachConfig, root: Path) -> tuple[list[str], list[Photo]
                 f"{name} has {counted(number[label], 'readable photo')}; give 1 to {_MOST_PHOTOS},"
                 " and train with more"
             )
-    return names, list(photos.values())
+    return names, list(photos.values()), root
 
 
 def check_likeness(

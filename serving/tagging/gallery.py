@@ -224,7 +224,7 @@ def make_card(
     An answer below `min_confidence` is shown as what the photo may be. taken: when, as text.
     originals: address of the library; addresses are relative to the page.
     """
-    path, answer = photo
+    answer = photo.answer
     error, latitude, longitude = answer["error"], answer["latitude"], answer["longitude"]
     confident, placed = is_confident(answer, min_confidence), has_place(answer, min_confidence)
     position = ""
@@ -247,8 +247,8 @@ def make_card(
         title = name if confident else f"Perhaps {name}"
     return {
         "title": title,
-        "name": printable(path),
-        "original": f"{originals}/{_url(path)}",
+        "name": printable(photo.path),
+        "original": f"{originals}/{_url(photo.path)}",
         "thumbnail": f"../{THUMBNAILS}/{thumbnail}" if thumbnail else None,
         "confidence": answer["confidence"] if name else None,
         "place": ", ".join(place),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 import os
 from collections import Counter, deque
@@ -56,10 +57,16 @@ class Found:
 
 
 class Tagged(NamedTuple):
-    """A photo by its path within the library, and its answer."""
+    """A photo by its path within the library, and its answer.
+
+    sha256: of its file; empty where that cannot be read. correction: the decision of a person that
+    the answer follows; None: it is the model's.
+    """
 
     path: Path
     answer: Prediction
+    sha256: str = ""
+    correction: str | None = None
 
 
 @dataclass
@@ -218,12 +225,9 @@ def recognise(
         given = [content for content in contents if isinstance(content, bytes)]
         answers = iter(predictor.predict(given, top_k=TOP_K, threshold=threshold))
         return [
-            Tagged(
-                path,
-                refused(CANNOT_BE_READ, content.strerror or str(content))
-                if isinstance(content, OSError)
-                else next(answers),
-            )
+            Tagged(path, refused(CANNOT_BE_READ, content.strerror or str(content)))
+            if isinstance(content, OSError)
+            else Tagged(path, next(answers), hashlib.sha256(content).hexdigest())
             for path, content in zip(paths, contents, strict=True)
         ]
 
@@ -275,8 +279,8 @@ class PhotoLocations:
     Within a kilometre of a known place that place decides: `places` first, then the model's own;
     elsewhere the towns, whose data is read when the first photo needs it. Countries and cities get
     the names that the model uses in its answers, so that no album has two names; then those of
-    `places` and of the built-in gazetteer. Last, they are translated. `country_codes` collects the
-    codes of countries met. Raises ValueError for an unknown language.
+    `places` and of the built-in gazetteer. Last, they are translated. `country_codes` are those of
+    all countries met. Raises ValueError for an unknown language.
     """
 
     def __init__(
@@ -290,7 +294,7 @@ class PhotoLocations:
         self._named = [*models, *given, *Gazetteer.load().places()]
         self.country_codes = {
             known.country: known.country_code
-            for known in self._known
+            for known in self._named
             if known.country and known.country_code
         }
 
@@ -312,4 +316,4 @@ class PhotoLocations:
             translated = self._names.translate(answer, codes)
             if (code := codes.get(answer["country"] or "")) and translated["country"]:
                 codes.setdefault(translated["country"], code)
-            yield Tagged(photo.path, translated)
+            yield photo._replace(answer=translated)

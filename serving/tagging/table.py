@@ -35,9 +35,11 @@ SCHEMA = pa.schema(
             if item.type in _TYPES
         ),
         ("runners_up", pa.list_(pa.string())),
+        ("correction", pa.string()),
         ("error_code", pa.string()),
         ("error_reason", pa.string()),
         ("model", pa.string()),
+        ("sha256", pa.string()),
     ]
 )
 MAX_EXAMPLES = 20
@@ -52,9 +54,11 @@ def table_row(photo: Tagged, model: str) -> dict[str, Any]:
     return fields | {
         "path": printable(photo.path),
         "runners_up": [item["landmark"] for item in (answer["candidates"] or [])[1:]],
+        "correction": photo.correction,
         "error_code": error.get("code"),
         "error_reason": error.get("reason"),
         "model": model,
+        "sha256": photo.sha256,
     }
 
 

@@ -14,8 +14,11 @@ from filelock import FileLock, Timeout
 
 from landmark_ml.config import TagConfig, user_path
 from landmark_ml.console import Bar, counted
+from landmark_ml.corrections import CORRECTIONS, read_corrections
+from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.tracking import run as tracking
 from serving.champion import Loaded, find_version, load_version
+from serving.tagging.corrected import Corrected
 from serving.tagging.gallery import write_gallery
 from serving.tagging.journal import Journal
 from serving.tagging.library import (
@@ -40,6 +43,8 @@ from serving.tagging.table import (
 )
 
 JOURNAL = "journal.sqlite"
+_VERSION = 2
+"""Version of what is recorded of a photo: raise it to have all photos recognised again."""
 
 
 @dataclass(kw_only=True)
@@ -127,9 +132,13 @@ def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResul
     result = TagResult(model=loaded.label, out=out, expected=expected, dry_run=config.dry_run)
     threshold = None if config.threshold == -1 else config.threshold
     # The run too: two registries may both have a `landmarks/3`.
-    asked = f"{loaded.label} {loaded.run_id} {threshold}"
-    # Before hours of recognition: the places or the language may be wrong.
+    asked = f"{_VERSION} {loaded.label} {loaded.run_id} {threshold}"
+    # Before hours of recognition: places, language or corrections may be wrong.
     locations = PhotoLocations(loaded.predictor, read_places(config.places), config.language)
+    beside = out / CORRECTIONS
+    corrections = read_corrections(*filter(Path.is_file, [beside]), named=config.corrections)
+    gazetteer = Gazetteer.load(user_path(config.places) if config.places else None)
+    corrected = Corrected(loaded.predictor.metadata, corrections, gazetteer)
     with Journal(out / JOURNAL) as journal:
         journal.bind(library.root.resolve())
         found = journal.scan(Bar(library.walk(), desc="looking", unit=" photos"))
@@ -153,7 +162,7 @@ def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResul
 
         # Each output goes through the answers once more, so that no list of them is in memory.
         def answers() -> Iterator[Tagged]:
-            return locations.apply(journal.answers())
+            return locations.apply(corrected.apply(journal.answers()))
 
         write_tables(result.counted(table_row(photo, result.model) for photo in answers()), out)
         if config.sidecars != "none":

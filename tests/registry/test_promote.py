@@ -416,6 +416,21 @@ def test_what_was_compared_and_what_was_not_checked_is_said() -> None:
         assert any(line.startswith(said) for line in explain(found.verdicts[0], found))
 
 
+def test_the_receipt_counts_corrected_photos_that_are_answered_as_people_do() -> None:
+    now = together(predictions([True] * 4), none(2, 1), predictions([True], labels=[0], first=50))
+    # The champion does not know the landmark of photo 50.
+    new = predictions([True], labels=[0], first=50)
+    before = together(predictions([True, False, False, True]), none(2, 2), unseen=new)
+    found = receipt(judged(2, now), champion=judged(1, before), winner=0)
+    people = frozenset(f"{number:064x}" for number in (0, 1, 2, 50, 99, 10_000, 10_001))
+    said = explain(found.verdicts[0], replace(found, corrected=people))
+    assert (
+        "Of 6 photos that people corrected and neither learned, the challenger answers 5 as they"
+        " do, the champion 1." in said
+    )
+    assert not any("corrected" in line for line in explain(found.verdicts[0], found))
+
+
 def test_the_same_test_photos_decide_at_an_ever_smaller_alpha(name: str) -> None:
     def alpha(candidates: str) -> float:
         receipt = run_promotion(PromoteConfig(model=name, candidates=candidates)).receipt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ import pytest
 import torch
 
 from landmark_ml.config import TeachConfig
+from landmark_ml.corrections import Correction, append_corrections
 from landmark_ml.inference.predictor import GRAPH_FILE, PROBABILITIES, Predictor
 from landmark_ml.inference.runtime import FEATURES
 from landmark_ml.networks.export import LOGITS, OUTPUTS
 from landmark_ml.networks.teaching import Teaching, add_taught, embed, taught_odds
 from landmark_ml.registry.register import log_model
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
-from landmark_ml.training.teach import ask_graph, run_teaching
+from landmark_ml.training.teach import ask_graph, read_taught, run_teaching
 from tests.colour_artifact import BLUE, CLASSES, GREEN, RED, WHITE, colour_photo, gps_exif
 
 YELLOW, ORANGE = (225, 215, 30), (250, 160, 90)
@@ -192,3 +194,22 @@ def test_a_model_that_cannot_be_taught_says_so(model_folder: Path, tmp_path: Pat
     write_photos(tmp_path / "new" / "House", YELLOW)
     with pytest.raises(ValueError, match=r"cannot be taught"):
         run_teaching(config(tmp_path, f"file://{model_folder}"))
+
+
+def test_new_landmarks_come_from_corrections_too(tmp_path: Path) -> None:
+    photos = sorted(write_photos(tmp_path / "library", YELLOW).iterdir())
+    rights = ["Yellow House", "Yellow House", "tour eiffel", "Yellow House"]
+    rows = [
+        Correction(
+            hashlib.sha256(photo.read_bytes()).hexdigest(), str(photo), "", "landmark", right
+        )
+        for photo, right in zip(photos, rights, strict=True)
+    ]
+    append_corrections(tmp_path / "corrections.csv", rows)
+    photos[3].write_bytes(shade(ORANGE, 0))
+    given = {"photos": "", "corrections": str(tmp_path / "corrections.csv")}
+    names, found, _ = read_taught(config(tmp_path, "", **given), CLASSES)
+    assert names == ["Yellow House"]
+    assert [photo.path for photo in found] == photos[:2]
+    with pytest.raises(ValueError, match="both given"):
+        read_taught(config(tmp_path, "", corrections=given["corrections"]), CLASSES)

@@ -205,7 +205,7 @@ def where(
     """City, country and its code of a photo taken there."""
     (answer,) = predictor.predict([colour_photo(RED)])
     answer = {**answer, "location_source": "exif", "latitude": at[0], "longitude": at[1]}
-    ((_, found),) = own.apply([Tagged(Path("a.jpg"), answer)])
+    ((_, found, *_),) = own.apply([Tagged(Path("a.jpg"), answer)])
     country = found["country"]
     return found["city"], country, own.country_codes.get(country or "")
 
@@ -219,7 +219,7 @@ def test_places_are_named_in_the_language_asked_for(predictor: Predictor) -> Non
     assert where(german, predictor, BUSAN) == ("Busan", "Südkorea", "KR")
     assert where(german, predictor, (41.8986, 12.4769)) == ("Rom", "Italien", "IT")
     (answer,) = predictor.predict([colour_photo(RED)])
-    ((_, found),) = german.apply([Tagged(Path("a.jpg"), answer)])
+    ((_, found, *_),) = german.apply([Tagged(Path("a.jpg"), answer)])
     candidates = found["candidates"] or []
     assert (found["country"], candidates[0]["country"]) == ("Frankreich", "Frankreich")
     with pytest.raises(ValueError, match="language is 'German'"):

@@ -1,0 +1,71 @@
+"""Answers as people corrected them: what they rejected is not said again, what they say is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+
+from landmark_ml.corrections import LANDMARK, REJECTED, Correction
+from landmark_ml.geo.gazetteer import Gazetteer, Place, spelling_key
+from landmark_ml.inference.prediction import Candidate, answer
+from landmark_ml.inference.predictor import Metadata
+from serving.tagging.library import TOP_K, Tagged
+
+
+class Corrected:
+    """Replaces answers by decisions on the same photo, wherever in the library it lies.
+
+    A landmark that a person names stands where the model says, else where `places` do, else where
+    the gazetteer does; it may have no place. Its confidence is 1. A photo whose answer was rejected
+    shows no landmark until a model says another one.
+    """
+
+    def __init__(
+        self, metadata: Metadata, corrections: Mapping[str, Correction], places: Gazetteer
+    ) -> None:
+        self._corrections, self._places = corrections, places
+        self._names: dict[str, str] = {}
+        for label, name, found in zip(
+            metadata.classes, metadata.names, metadata.places, strict=True
+        ):
+            self._names |= {spelling_key(label): name, spelling_key(name): name}
+            if found:
+                places.add(name, Place(**found))
+
+    def apply(self, photos: Iterable[Tagged]) -> Iterator[Tagged]:
+        """Yield photos with the answers that people want them to have."""
+        for photo in photos:
+            correction = self._corrections.get(photo.sha256)
+            if correction is None or photo.answer["error"] is not None:
+                yield photo
+            elif correction.decision != REJECTED or correction.said == photo.answer["landmark"]:
+                yield self._correct(photo, correction)
+            else:
+                yield photo
+
+    def _correct(self, photo: Tagged, correction: Correction) -> Tagged:
+        said = photo.answer
+        candidates, score = said["candidates"] or [], said["landmark_score"] or 0.0
+        latitude, longitude, threshold = said["latitude"], said["longitude"], math.inf
+        location = None
+        if said["location_source"] == "exif" and latitude is not None and longitude is not None:
+            location = latitude, longitude
+        if correction.decision == LANDMARK:
+            best = self._candidate(correction.right)
+            others = [other for other in candidates if other["landmark"] != best["landmark"]]
+            candidates, score, threshold = [best, *others][:TOP_K], 1.0, 0.0
+        corrected = answer(candidates, score, threshold, location)
+        return photo._replace(answer=corrected, correction=correction.decision)
+
+    def _candidate(self, right: str) -> Candidate:
+        name = self._names.get(spelling_key(right), right)
+        place = self._places.find(name)
+        return Candidate(
+            landmark=name,
+            confidence=1.0,
+            latitude=place.latitude if place else None,
+            longitude=place.longitude if place else None,
+            city=place.city if place else None,
+            country=place.country if place else None,
+            tags=list(place.tags) if place else [],
+        )

@@ -1,0 +1,123 @@
+"""A tagged library whose answers people corrected: table, sidecars and albums follow them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from landmark_ml.config import TagConfig
+from landmark_ml.corrections import CORRECTIONS, Correction, append_corrections
+from serving.champion import Loaded
+from serving.tagging import tagger
+from serving.tagging.library import Library
+from serving.tagging.xmp import Xmp
+from tests.colour_artifact import CASTLE
+from tests.serving.tagging.tables import parquet
+
+TOWER = "2024/paris/tower.jpg"
+
+
+def decide(
+    config: TagConfig, name: str, decision: str, right: str = "", *, file: str = CORRECTIONS
+) -> None:
+    content = (Path(config.photos) / name).read_bytes()
+    sha256, said = hashlib.sha256(content).hexdigest(), parquet(config)[name]["landmark"] or ""
+    row = Correction(sha256, name, said, decision, right, "ada")
+    append_corrections(Path(config.out) / file, [row])
+
+
+def run(config: TagConfig, loaded: Loaded) -> tagger.TagResult:
+    return tagger.tag_library(Library(Path(config.photos)), loaded, config)
+
+
+def tags(config: TagConfig, name: str) -> list[str]:
+    return Xmp.parse(Path(config.photos, f"{name}.xmp").read_bytes()).items("dc:subject")
+
+
+@pytest.fixture
+def tagged(config: TagConfig, loaded: Loaded) -> TagConfig:
+    config = replace(config, sidecars="photo.jpg.xmp", albums="list")
+    run(config, loaded)
+    assert "Eiffel Tower" in tags(config, TOWER)
+    return config
+
+
+@pytest.mark.parametrize("decision", ["rejected", "no_landmark"])
+def test_a_rejected_tag_is_taken_out_and_never_comes_back(
+    tagged: TagConfig, loaded: Loaded, photos: Path, decision: str
+) -> None:
+    (photos / "copy.jpg").write_bytes((photos / TOWER).read_bytes())
+    run(tagged, loaded)
+    decide(tagged, TOWER, decision)
+    # Nothing is recognised again for it, and a newer version says the same.
+    assert run(tagged, loaded).recognised == 0
+    for version in (1, 2):
+        result = run(tagged, replace(loaded, version=version))
+        for name in (TOWER, "copy.jpg"):
+            row = parquet(tagged)[name]
+            assert (row["landmark"], row["is_landmark"], row["country"]) == (None, False, None)
+            assert row["correction"] == decision
+            assert tags(tagged, name) == []
+        assert result.landmarks["Eiffel Tower"] == 1
+    assert TOWER not in (result.out / "albums.csv").read_text()
+
+
+def test_another_answer_to_a_rejected_photo_counts(tagged: TagConfig, loaded: Loaded) -> None:
+    row = Correction(parquet(tagged)[TOWER]["sha256"], TOWER, "Big Ben", "rejected")
+    append_corrections(Path(tagged.out) / CORRECTIONS, [row])
+    run(tagged, loaded)
+    assert parquet(tagged)[TOWER]["landmark"] == "Eiffel Tower"
+    assert parquet(tagged)[TOWER]["correction"] is None
+
+
+def test_what_a_photo_shows_is_written(tagged: TagConfig, loaded: Loaded) -> None:
+    # The label of a class means its name.
+    decide(tagged, TOWER, "landmark", "chateau dif")
+    run(tagged, loaded)
+    row = parquet(tagged)[TOWER]
+    assert (row["landmark"], row["confidence"], row["level"]) == ("Château d'If", 1.0, "landmark")
+    assert (row["latitude"], row["location_source"]) == (CASTLE.latitude, "landmark")
+    assert row["runners_up"][0] == "Eiffel Tower"
+    assert set(tags(tagged, TOWER)) == {"Château d'If", *CASTLE.tags, "France"}
+
+
+def test_a_landmark_that_no_model_knows_stands_where_the_gazetteer_says(
+    tagged: TagConfig, loaded: Loaded
+) -> None:
+    decide(tagged, "2023/nothing.jpg", "landmark", "Machu Picchu")
+    decide(tagged, "2024/paris/tower with gps.JPG", "landmark", "Our house")
+    run(tagged, loaded)
+    rows = parquet(tagged)
+    assert rows["2023/nothing.jpg"]["country"] == "Peru"
+    sidecar = Path(tagged.photos, "2023/nothing.jpg.xmp")
+    assert Xmp.parse(sidecar.read_bytes()).text("Iptc4xmpCore:CountryCode") == "PE"
+    # A photo's own position stays.
+    own = rows["2024/paris/tower with gps.JPG"]
+    assert (own["landmark"], own["latitude"], own["country"]) == ("Our house", 12, "Sudan")
+
+
+def test_an_accepted_answer_is_written_however_unsure_it_was(
+    tagged: TagConfig, loaded: Loaded
+) -> None:
+    strict = replace(tagged, min_confidence=1.0)
+    run(strict, loaded)
+    assert tags(strict, TOWER) == []
+    decide(strict, TOWER, "landmark", "Eiffel Tower")
+    run(strict, loaded)
+    assert "Eiffel Tower" in tags(strict, TOWER)
+    decide(strict, TOWER, "undone")
+    run(strict, loaded)
+    assert parquet(strict)[TOWER]["correction"] is None
+    assert tags(strict, TOWER) == []
+
+
+def test_corrections_of_another_person_count_too(tagged: TagConfig, loaded: Loaded) -> None:
+    decide(tagged, TOWER, "landmark", "Nowhere")
+    decide(tagged, TOWER, "no_landmark", file="bob.csv")
+    run(replace(tagged, corrections=f"{tagged.out}/bob.csv"), loaded)
+    assert parquet(tagged)[TOWER]["landmark"] is None
+    with pytest.raises(ValueError, match=r"nobody\.csv cannot be read"):
+        run(replace(tagged, corrections="nobody.csv"), loaded)
