@@ -37,7 +37,12 @@ from landmark_ml.config import TrainConfig
 from landmark_ml.data import LARGE_MANIFEST, SPLITS, Photo, read_manifest, write_manifest
 from landmark_ml.data.dataset import Dataset
 from landmark_ml.data.folders import list_folder
-from landmark_ml.data.near_duplicates import GroupedPhoto, group_near_duplicates, read_and_group
+from landmark_ml.data.near_duplicates import (
+    GroupedPhoto,
+    Learned,
+    group_near_duplicates,
+    read_and_group,
+)
 from landmark_ml.data.splits import Fractions, split_photos
 from landmark_ml.evaluation.judge import Predictions, Report
 from landmark_ml.evaluation.metrics import measure
@@ -99,6 +104,9 @@ def scan(count: int, folder: Path) -> None:
         write_manifest(dataset, folder / LARGE_MANIFEST)
     with measured("read manifest"):
         read_manifest(folder / LARGE_MANIFEST, root)
+    with measured("100 photos against those learned"):
+        if learned := Learned.of(folder / LARGE_MANIFEST):
+            learned.photos_learned(photos[:100])
 
 
 def write_photos(count: int, root: Path) -> Path:

@@ -117,6 +117,8 @@ def _list_rows(rows: pd.DataFrame, table: Path) -> Listing:
     # Tables are written on Windows too.
     written = texts("path").str.replace("\\", "/")
     require(~written.str.contains("\0", regex=False), written, "holds a NUL character")
+    there = written.str.contains("://", regex=False)
+    require(~there, written, "is an address; copy the photos beside the table, as aws s3 sync does")
     root = str(table.parent.resolve())
     paths = written.map(lambda path: os.path.normpath(Path(root, path)))
     inside = paths.str.startswith(root + os.sep)

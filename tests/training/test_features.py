@@ -17,7 +17,13 @@ from landmark_ml.inference import preprocessing as preprocessing_module
 from landmark_ml.inference.photos import PhotoError, decode_photo
 from landmark_ml.networks.create import LandmarkNetwork
 from landmark_ml.training import cache as cache_module
-from landmark_ml.training.cache import PixelsToFeatures, compute_features, view_pixels
+from landmark_ml.training.cache import (
+    CacheError,
+    FileRows,
+    PixelsToFeatures,
+    compute_features,
+    view_pixels,
+)
 from tests.colour_photos import write_colours
 from tests.photo_folders import random_picture
 from tests.tiny_networks import (
@@ -270,6 +276,18 @@ def test_the_smallest_photos_have_views_too(size: tuple[int, int]) -> None:
     for view in range(5):
         pixels = view_pixels(photo, tiny_preprocessing(), view, SHA256)
         assert (pixels == (10, 120, 240)).all()
+
+
+def test_rows_of_a_file_come_in_any_order_and_a_file_cut_short_is_named(tmp_path: Path) -> None:
+    values = np.arange(12, dtype=np.float32).reshape(4, 3)
+    (tmp_path / "rows.f32").write_bytes(values.tobytes())
+    with (tmp_path / "rows.f32").open("r+b", 0) as file:
+        rows = FileRows(file, (3,), np.float32, 4)
+        assert np.array_equal(rows[torch.tensor([3, 0, 3])], values[[3, 0, 3]])
+        assert rows[torch.tensor([], dtype=torch.int64)].shape == (0, 3)
+        file.truncate(40)
+        with pytest.raises(CacheError, match="was cut short while it was read"):
+            rows[torch.tensor([0, 3])]
 
 
 def test_no_photos_have_no_features(cache: Path) -> None:
