@@ -22,8 +22,10 @@ from landmark_ml.data.dataset import Photo, UnreadablePhoto, visit_of
 from landmark_ml.data.folders import ListedFile
 from landmark_ml.files import make_cache
 from landmark_ml.inference.photos import (
+    DEFAULT_LIMITS,
     PhotoError,
     decode_photo,
+    read_at_most,
     read_capture,
     read_location,
     read_photo,
@@ -124,7 +126,9 @@ def _read_file(path: Path) -> tuple[Any, ...] | UnreadablePhoto:
     """Row of a photo in the cache."""
     try:
         key = _key(path)
-        data = read_photo(path)
+        # Of a raw file the preview is decoded, but the file is what it is known by.
+        content = read_at_most(path, DEFAULT_LIMITS.max_bytes + 1)
+        data = read_photo(content)
         picture = decode_photo(data, min_side=_DECODED_PIXELS)
     except PhotoError as error:
         return UnreadablePhoto(path, error.code, error.reason)
@@ -137,11 +141,11 @@ def _read_file(path: Path) -> tuple[Any, ...] | UnreadablePhoto:
         # The decoded picture is upright; the stored one may lie on its side.
         turned = (width - height) * (stored[0] - stored[1]) < 0
         width, height = stored[::-1] if turned else stored
-    content = hashlib.sha256(data).hexdigest()
+    sha256 = hashlib.sha256(content).hexdigest()
     captured = read_capture(data)
     visit = visit_of(*captured) if captured and captured[0] else ""
     position = read_location(data) or (None, None)
-    return (*key, content, width, height, fingerprint(picture), visit, *position)
+    return (*key, sha256, width, height, fingerprint(picture), visit, *position)
 
 
 def fingerprint(image: Image.Image) -> bytes:

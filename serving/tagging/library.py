@@ -89,9 +89,7 @@ class Library:
 
     def __post_init__(self) -> None:
         if not self.root.is_dir():
-            raise ValueError(
-                f"photos={self.root} is not there; name a photo or your photos' folder"
-            )
+            raise ValueError(f"photos={self.root} is not a folder; name the folder of your photos")
         if self.root.resolve() in self.skip:
             raise ValueError(
                 f"photos={self.root} is also the folder to write to, where no photos are looked"

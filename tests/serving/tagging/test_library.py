@@ -125,7 +125,7 @@ def test_what_cannot_be_opened_is_named_by_its_path_within(
 
 
 def test_a_library_is_a_folder(photos: Path) -> None:
-    with pytest.raises(ValueError, match=r"gone is not there; name a photo or"):
+    with pytest.raises(ValueError, match=r"gone is not a folder; name the folder"):
         Library(photos / "gone")
 
 
