@@ -55,7 +55,7 @@ class Corrected:
             others = [other for other in candidates if other["landmark"] != best["landmark"]]
             candidates, score, threshold = [best, *others][:TOP_K], 1.0, 0.0
         corrected = answer(candidates, score, threshold, location)
-        return photo._replace(answer=corrected, correction=correction.decision)
+        return photo._replace(answer=corrected, correction=correction.decision, same_as=None)
 
     def _candidate(self, right: str) -> Candidate:
         name = self._names.get(spelling_key(right), right)

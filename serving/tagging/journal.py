@@ -175,7 +175,8 @@ class Journal(Database):
 
     def record(self, photo: Tagged, asked: str | None) -> None:
         """Store an answer. asked: the question it answers; None to ask again next time."""
-        answer = json.dumps({"sha256": photo.sha256, **photo.answer}, ensure_ascii=False)
+        known = {"sha256": photo.sha256, "same_as": photo.same_as, **photo.answer}
+        answer = json.dumps(known, ensure_ascii=False)
         self._db.execute(
             "UPDATE photos SET answer = ?, asked = ? WHERE path = ?",
             [answer, asked, os.fsencode(photo.path)],
@@ -188,10 +189,10 @@ class Journal(Database):
             try:
                 found = json.loads(recorded)
                 answer = {field: found[field] for field in Prediction.__annotations__}
-                sha256 = found["sha256"]
+                sha256, same_as = found["sha256"], found["same_as"]
             except (ValueError, KeyError, TypeError) as error:
                 raise self._damaged(f"the answer for {path}: {error!r}") from None
-            yield Tagged(path, cast("Prediction", answer), sha256)
+            yield Tagged(path, cast("Prediction", answer), sha256, same_as=same_as)
 
     def _pages(self, query: str, **values: object) -> Iterator[tuple[Any, ...]]:
         """Rows that start with their path, page by page: rows may be written in between."""

@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
@@ -20,7 +21,7 @@ from landmark_ml.files import is_of_the_system
 from landmark_ml.geo.gazetteer import Gazetteer, Place, parse_gazetteer
 from landmark_ml.geo.names import names_in
 from landmark_ml.geo.reverse_geocode import Towns
-from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, read_at_most
+from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, read_at_most, read_capture
 from landmark_ml.inference.prediction import Prediction, refused
 from landmark_ml.inference.predictor import Predictor
 from landmark_ml.inference.runtime import usable_cpus
@@ -60,13 +61,18 @@ class Tagged(NamedTuple):
     """A photo by its path within the library, and its answer.
 
     sha256: of its file; empty where that cannot be read. correction: the decision of a person that
-    the answer follows; None: it is the model's.
+    the answer follows; None: it is the model's. taken, camera: when, by the camera's clock, and
+    which, if its EXIF says so; the journal keeps neither. same_as: the photo of the same moment
+    whose answer it has.
     """
 
     path: Path
     answer: Prediction
     sha256: str = ""
     correction: str | None = None
+    taken: datetime | None = None
+    camera: str = ""
+    same_as: str | None = None
 
 
 @dataclass
@@ -222,12 +228,16 @@ def recognise(
         contents = [read(path) for path in paths]
         given = [content for content in contents if isinstance(content, bytes)]
         answers = iter(predictor.predict(given, top_k=TOP_K, threshold=threshold))
-        return [
-            Tagged(path, refused(CANNOT_BE_READ, content.strerror or str(content)))
-            if isinstance(content, OSError)
-            else Tagged(path, next(answers), hashlib.sha256(content).hexdigest())
-            for path, content in zip(paths, contents, strict=True)
-        ]
+        found = []
+        for path, content in zip(paths, contents, strict=True):
+            if isinstance(content, OSError):
+                reason = content.strerror or str(content)
+                found.append(Tagged(path, refused(CANNOT_BE_READ, reason)))
+            else:
+                sha256 = hashlib.sha256(content).hexdigest()
+                camera, taken = read_capture(content) or ("", None)
+                found.append(Tagged(path, next(answers), sha256, taken=taken, camera=camera))
+        return found
 
     remaining = iter(photos)
     chunks = iter(lambda: list(islice(remaining, CHUNK)), [])

@@ -35,6 +35,7 @@ SCHEMA = pa.schema(
             if item.type in _TYPES
         ),
         ("runners_up", pa.list_(pa.string())),
+        ("same_as", pa.string()),
         ("correction", pa.string()),
         ("error_code", pa.string()),
         ("error_reason", pa.string()),
@@ -54,6 +55,7 @@ def table_row(photo: Tagged, model: str) -> dict[str, Any]:
     return fields | {
         "path": printable(photo.path),
         "runners_up": [item["landmark"] for item in (answer["candidates"] or [])[1:]],
+        "same_as": photo.same_as,
         "correction": photo.correction,
         "error_code": error.get("code"),
         "error_reason": error.get("reason"),

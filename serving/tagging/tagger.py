@@ -18,6 +18,7 @@ from landmark_ml.corrections import CORRECTIONS, read_corrections
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.tracking import run as tracking
 from serving.champion import Loaded, find_version, load_version
+from serving.tagging.bursts import answer_once
 from serving.tagging.corrected import Corrected
 from serving.tagging.gallery import write_gallery
 from serving.tagging.journal import Journal
@@ -43,7 +44,7 @@ from serving.tagging.table import (
 )
 
 JOURNAL = "journal.sqlite"
-_VERSION = 2
+_VERSION = 3
 """Version of what is recorded of a photo: raise it to have all photos recognised again."""
 
 
@@ -152,7 +153,7 @@ def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResul
         new = recognise(loaded.predictor, library.read, journal.waiting(asked), threshold)
         started = time.perf_counter()
         with Bar(total=waiting, desc="recognising", unit=" photos", smoothing=0.05) as bar:
-            for photo in itertools.chain.from_iterable(new):
+            for photo in answer_once(itertools.chain.from_iterable(new), library.read):
                 error = photo.answer["error"]
                 ask_again = error is not None and may_change(error["code"])
                 journal.record(photo, None if ask_again else asked)
