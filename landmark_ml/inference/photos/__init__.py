@@ -1,7 +1,6 @@
 """From the bytes of a photo to its pixels: the one decoder of training, evaluation and serving."""
 
 from landmark_ml.inference.photos.decoder import (
-    check_bytes,
     decode_photo,
     read_at_most,
     read_capture,
@@ -20,7 +19,6 @@ __all__ = [
     "PhotoError",
     "PhotoErrorCode",
     "PhotoLimits",
-    "check_bytes",
     "decode_photo",
     "read_at_most",
     "read_capture",

@@ -156,17 +156,12 @@ def read_photo(source: bytes | Path, limits: PhotoLimits = DEFAULT_LIMITS) -> by
         source = read_at_most(source, limits.max_bytes + 1)
     if photo_format(source) in ("RAW", "TIFF"):
         source = raw_preview(source) or source
-    check_bytes(len(source), limits)
+    if len(source) > limits.max_bytes:
+        reason = f"{len(source):,} bytes are over the limit of {limits.max_bytes:,}"
+        raise PhotoError("too_many_bytes", f"{reason}: export it smaller")
     if not source:
         raise PhotoError("empty", "the photo has no bytes: upload or copy it again")
     return source
-
-
-def check_bytes(size: int, limits: PhotoLimits = DEFAULT_LIMITS) -> None:
-    """Refuse a file of more bytes than the limit."""
-    if size > limits.max_bytes:
-        reason = f"{size:,} bytes are over the limit of {limits.max_bytes:,}: export it smaller"
-        raise PhotoError("too_many_bytes", reason)
 
 
 def read_at_most(path: Path, most: int) -> bytes:
