@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 ENTRY_POINTS := transfer ensemble finetune distill scratch data tune compare evaluate teach promote \
-	rollback history serve query tag untag cluster app ui
+	rollback history serve query tag untag review cluster app ui
 .PHONY: help install $(ENTRY_POINTS) engines notebooks test check constraints clean
 
 PYTHON ?= python3
@@ -55,6 +55,7 @@ serve: ## serve the champion on http://127.0.0.1:5001
 query: ## ask the served model about a photo: make query photo=photo.jpg
 tag: ## tag a photo library: make tag photos=folder
 untag: ## take what the tagger wrote out of the sidecars again: make untag photos=folder
+review: ## look over what tag said, and correct it, on http://127.0.0.1:8000
 cluster: ## tag photos with Ray, here or on a cluster: make cluster photos=s3://bucket/photos
 app: ## open the web app with the champion on http://127.0.0.1:8000
 ui: ## open the MLflow UI on http://127.0.0.1:5000

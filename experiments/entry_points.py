@@ -83,6 +83,11 @@ ENTRY_POINTS = {
         config.UntagConfig(),
         ("photos", "out", "dry_run"),
     ),
+    "review": EntryPoint(
+        "Look over what `tag` said, accept or correct it on a page, until Ctrl-C.",
+        config.ReviewConfig(),
+        ("out", "photos", "port"),
+    ),
     "cluster": EntryPoint(
         "Tag photos with Ray, here or on a cluster.",
         config.ClusterConfig(),

@@ -173,15 +173,44 @@ _in_the_environment = no_password(
 
 
 @dataclass(frozen=True, kw_only=True)
-class AppConfig(Configuration):
-    """Address, model and limits of the web app."""
+class PageConfig(Configuration):
+    """Where a page of ours is served, and under which names."""
 
-    model: str = option("landmarks", "registered model whose champion answers")
     host: str = option("127.0.0.1", "address to listen on")
     port: int = option(8000, "port to listen on; 0: any free one", PORT)
     hosts: str = option(
         "localhost,127.0.0.1,[::1]",
-        "hostnames the app answers to; requests for others are refused",
+        "hostnames the page answers to; requests for others are refused",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewConfig(PageConfig):
+    """Which tagged library is looked over, by whom."""
+
+    out: str = option("tags", "folder that `tag` wrote to")
+    photos: str = option("", "folder of the photo library; empty: where it was tagged")
+    corrections: str = option(
+        "", "CSV that decisions are added to; empty: `corrections.csv` in `out`"
+    )
+    by: str = option("", "who decides; empty: your user name")
+    most_useful: int = option(
+        0,
+        "show this many photos, first the one whose correction helps a training most; 0: all,"
+        " by landmark",
+        unit="photos",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppConfig(PageConfig):
+    """Address, model and limits of the web app."""
+
+    model: str = option("landmarks", "registered model whose champion answers")
+    corrections: str = option(
+        "",
+        "CSV that the page's corrections are added to, their photos beside it; empty: nothing is"
+        " stored",
     )
     mlflow_ui: str = option("", "MLflow UI that the page links to; empty: the server, or `make ui`")
     max_body: int = option(64 * _MIB, "largest request", POSITIVE, unit="bytes")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from python_multipart.multipart import parse_options_header
@@ -15,9 +17,12 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from landmark_ml.config import AppConfig
+from landmark_ml.config import AppConfig, user_path
+from landmark_ml.corrections import UNDONE, Correction, append_corrections
+from landmark_ml.files import write_whole
 from landmark_ml.geo.names import Named, names_in
-from landmark_ml.inference.photos import PhotoError
+from landmark_ml.inference.photos import PhotoError, decode_photo
+from landmark_ml.inference.photos.headers import photo_format
 from landmark_ml.inference.predictor import Predictor, Scores
 from landmark_ml.inference.runtime import usable_cpus
 from serving.app.answers import (
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 
 Found: TypeAlias = Scores | PhotoError
 
+_CHECKED_SIDE = 64
 _CLIENT_GONE = 499
 """Not an HTTP status; nginx made it common in logs."""
 
@@ -62,13 +68,13 @@ class Answering:
 
     def model(self) -> Model:
         """Describe the version that answers now."""
-        return describe_model(self._champion.current)
+        return describe_model(self._champion.current, self._config)
 
     def landmarks(self, request: Request) -> Landmarks:
         """List what the version that answers now knows."""
         loaded = self._champion.current
         known = map(translation(request, loaded), known_landmarks(loaded))
-        return Landmarks(model=describe_model(loaded), landmarks=list(known))
+        return Landmarks(model=describe_model(loaded, self._config), landmarks=list(known))
 
     async def answer(self, request: Request, top_k: int, threshold: float | None) -> Answers:
         """Answer the photos of a request, all with one version.
@@ -97,7 +103,23 @@ class Answering:
         facts: dict[str, Any] = request.scope.get("state", {}).get("log", {})
         facts.update(photos=len(answers), outcomes=dict(outcomes), version=loaded.version)
         translated = map(translation(request, loaded), answers)
-        return Answers(model=describe_model(loaded), photos=list(translated))
+        return Answers(model=describe_model(loaded, self._config), photos=list(translated))
+
+    async def correct(self, request: Request, said: str, decision: str, right: str) -> None:
+        """Keep the photo of a request and what a person says of it; see `keep_correction`.
+
+        Raises HTTPException as `answer` does, and when there is more than one photo or a decision
+        that cannot be.
+        """
+        with self._memory.share() as hold:
+            uploads = await self._read(request, hold)
+            if len(uploads) > 1:
+                raise HTTPException(400, "a correction is of one photo; send one at a time")
+            file, (_, photo) = user_path(self._config.corrections), uploads[0]
+            try:
+                await asyncio.to_thread(keep_correction, file, photo, said, decision, right)
+            except ValueError as error:
+                raise HTTPException(422, str(error)) from error
 
     def close(self) -> None:
         """Stop, once the photos in progress are answered."""
@@ -173,6 +195,23 @@ class AnswerQueue:
 def _score_one(predictor: Predictor, photo: bytes) -> Found:
     (found,) = predictor.score([photo])
     return found
+
+
+def keep_correction(file: Path, photo: bytes, said: str, decision: str, right: str) -> None:
+    """Add a decision to a corrections file; the photo goes into a folder beside it.
+
+    A withdrawn one takes the photo away again. Raises ValueError for a photo that cannot be decoded
+    or a decision that cannot be.
+    """
+    decode_photo(photo, min_side=_CHECKED_SIDE)
+    digest = hashlib.sha256(photo).hexdigest()
+    kept = file.with_name(f"{file.stem}_photos") / f"{digest}.{(photo_format(photo) or '').lower()}"
+    path = kept.relative_to(file.parent).as_posix()
+    append_corrections(file, [Correction(digest, path, said, decision, right.strip(), "app")])
+    if decision == UNDONE:
+        kept.unlink(missing_ok=True)
+    else:
+        write_whole(kept, photo)
 
 
 RETRY_SECONDS = 2

@@ -23,6 +23,7 @@ from landmark_ml.geo.gazetteer import great_circle_km
 from landmark_ml.inference.prediction import Prediction, answer_fields
 
 if TYPE_CHECKING:
+    from landmark_ml.config import AppConfig
     from landmark_ml.inference.photos import PhotoError
     from landmark_ml.inference.predictor import Scores
     from serving.champion import Loaded
@@ -52,6 +53,7 @@ class Model(TypedDict):
     samples: Annotated[
         int, "drawn postcards to try, from `/api/sample`; 0 where the model knows other landmarks"
     ]
+    corrections: Annotated[bool, "whether the server keeps corrections, by `/api/corrections`"]
 
 
 class Landmark(TypedDict):
@@ -112,8 +114,8 @@ class Readiness(Health):
     problem: Annotated[str | None, "why a newer champion could not be loaded, else null"]
 
 
-def describe_model(loaded: Loaded) -> Model:
-    """Describe the version that answers."""
+def describe_model(loaded: Loaded, config: AppConfig) -> Model:
+    """Describe the version that answers, in an app of this configuration."""
     metadata = loaded.predictor.metadata
     framing = metadata.preprocessing
     return Model(
@@ -127,6 +129,7 @@ def describe_model(loaded: Loaded) -> Model:
         visible=framing.resolution / framing.resize if framing.framing == "crop" else 1.0,
         # A model of real photos does not know drawn ones, even where it knows the same landmark.
         samples=len(SAMPLES) if set(metadata.classes) == set(LANDMARKS) else 0,
+        corrections=bool(config.corrections),
     )
 
 

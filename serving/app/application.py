@@ -8,10 +8,10 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query
 from prometheus_client import (
@@ -29,7 +29,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from landmark_ml.config import AppConfig
+from landmark_ml.config import AppConfig, PageConfig
 from landmark_ml.inference.predictor import DEFAULT_TOP_K
 from serving.app.answering import Answering
 from serving.app.answers import (
@@ -49,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 _STATIC = Path(__file__).resolve().parents[1] / "static"
 _MAX_CANDIDATES = 50
+_MAX_NAME = 200
 _BINARY = {"type": "string", "format": "binary"}
 _UPLOAD: dict[str, Any] = {
     "requestBody": {
@@ -116,7 +117,6 @@ def create_app(champion: Champion, config: AppConfig, *, token: str = "") -> Fas
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.add_exception_handler(Exception, _fail)
 
     @app.post(
         "/api/tag",
@@ -140,6 +140,26 @@ def create_app(champion: Champion, config: AppConfig, *, token: str = "") -> Fas
         ] = None,
     ) -> Response:
         return JSONResponse(await answering.answer(request, top_k, threshold))
+
+    if config.corrections:
+
+        @app.post(
+            "/api/corrections",
+            responses=_OUT_OF_RANGE,
+            openapi_extra=_UPLOAD,
+            summary="Say what a photo shows; the server keeps both",
+        )
+        async def correct(
+            request: Request,
+            decision: Annotated[
+                Literal["landmark", "no_landmark", "rejected", "undone"],
+                Query(description="it shows `right`; none; what was said is wrong; nothing"),
+            ],
+            said: Annotated[str, Query(max_length=_MAX_NAME, description="what was said")] = "",
+            right: Annotated[str, Query(max_length=_MAX_NAME, description="what is right")] = "",
+        ) -> Response:
+            await answering.correct(request, said, decision, right)
+            return JSONResponse({"status": "ok"})
 
     @app.get("/api/model", response_model=document(Model), summary="Which version answers")
     async def model() -> Response:
@@ -185,7 +205,15 @@ def create_app(champion: Champion, config: AppConfig, *, token: str = "") -> Fas
         # A route of its own, so that the description of the API lists GET alone.
         where = app.url_path_for(endpoint.__name__)
         app.add_api_route(where, endpoint, methods=["HEAD"], include_in_schema=False)
-    for path, name in (("/", "index.html"), ("/docs", "docs.html")):
+    return guarded(app, {"/": "index.html", "/docs": "docs.html"}, config, token, metrics)
+
+
+def guarded(
+    app: FastAPI, pages: Mapping[str, str], config: PageConfig, token: str, metrics: Metrics
+) -> FastAPI:
+    """Give an application its pages, files by path, and check who asks; see `Guard`."""
+    app.add_exception_handler(Exception, _fail)
+    for path, name in pages.items():
 
         async def page(_: Request, file: Path = _STATIC / name) -> Response:
             return FileResponse(file, headers={"Cache-Control": "no-cache"})
@@ -318,7 +346,9 @@ class Guard:
         site = headers.get("sec-fetch-site")
         # Over plain HTTP, browsers say where a page is from by `Origin` alone.
         scheme, _, origin = headers.get("origin", "").partition("://")
-        if site == "cross-site" or (site is None and scheme and not self._is_ours(origin)):
+        # Another port of this host is the same site, and not our page.
+        foreign = site in ("cross-site", "same-site")
+        if foreign or (site is None and scheme and not self._is_ours(origin)):
             raise HTTPException(403, "pages of other sites may not ask this server")
         scheme, _, given = headers.get("authorization", "").partition(" ")
         is_right = hmac.compare_digest(given.strip().encode(), self._token)

@@ -8,15 +8,16 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import h11
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from landmark_ml.config import AppConfig, shown_host
+from landmark_ml.config import AppConfig, PageConfig, shown_host
 from serving.app.application import create_app
 from serving.champion import Champion, load_version
 
@@ -38,10 +39,21 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
     started: called with the address once a model answers. Raises ValueError when there is no
     champion or the token cannot be sent, OSError when the port is taken.
     """
+    load = partial(load_version, threads=config.threads, ui=config.mlflow_ui)
+    with listening(config) as (run, token), Champion(config.model, config.poll, load) as champion:
+        run(create_app(champion, config, token=token), started, round(config.timeout))
+
+
+@contextlib.contextmanager
+def listening(config: PageConfig) -> Iterator[tuple[Callable[..., None], str]]:
+    """Hold the port; gives what serves an application on it, and the token that it must ask for.
+
+    The first takes the application, `started` as for `serve`, and the seconds that requests get to
+    end. Raises ValueError for a token that cannot be sent, OSError when the port is taken.
+    """
     token = configured_token()
     if config.host not in _LOOPBACK and not token:
         logger.warning("anyone who reaches %s may ask; set %s", config.host, TOKEN_VARIABLE)
-    load = partial(load_version, threads=config.threads, ui=config.mlflow_ui)
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
         listener = socket.create_server((config.host, config.port), family=family)
@@ -52,11 +64,14 @@ def serve(config: AppConfig, started: Callable[[str], None]) -> None:
             f"cannot listen on {config.host} port {config.port} ({reason}); give another with"
             " --port"
         ) from error
-    with listener, Champion(config.model, config.poll, load) as champion:
-        app = create_app(champion, config, token=token)
+
+    def run(app: FastAPI, started: Callable[[str], None], seconds_to_end: int) -> None:
         started(f"http://{shown_host(config.host, config.hosts)}:{listener.getsockname()[1]}")
-        options = server_config(app, timeout_graceful_shutdown=round(config.timeout))
+        options = server_config(app, timeout_graceful_shutdown=seconds_to_end)
         uvicorn.Server(options).run(sockets=[listener])
+
+    with listener:
+        yield run, token
 
 
 def configured_token() -> str:

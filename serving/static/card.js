@@ -1,6 +1,7 @@
 // The card of one photo: small in the grid; opened, with everything that is known about it.
 import { LEAST, area, headline, kindOf, percent } from "./answer.js";
 import { copies, find, link, make } from "./elements.js";
+import { correct, knownLandmarks } from "./server.js";
 
 const blank = find("#card").content.firstElementChild;
 const details = find("#details").content;
@@ -8,6 +9,7 @@ const details = find("#details").content;
 // opened: called when the card is opened or closed.
 export class Card {
   constructor(file, opened) {
+    this.file = file;
     this.item = blank.cloneNode(true);
     this.image = find("img", this.item);
     this.address = URL.createObjectURL(file);
@@ -76,6 +78,7 @@ export class Card {
     this.rank(find(".rest", more));
     this.place(find(".where", more));
     if (view.attention) this.look(look, find(".attention", more), photo);
+    if (this.model?.corrections && !view.error) this.correct(find(".correct", more));
     find(".more", this.item).replaceChildren(more);
   }
 
@@ -135,6 +138,35 @@ export class Card {
     find(".taken", section).textContent = origin(view);
   }
 
+  correct(form) {
+    form.hidden = false;
+    const field = find(".right", form);
+    const tell = async (decision, right, words) => {
+      try {
+        await correct(this.file, this.view.landmark || "", decision, right);
+        this.told = words;
+        field.value = "";
+      } catch (error) {
+        this.told = error.message;
+      }
+      show();
+    };
+    const show = () => {
+      if (this.told) find(".told", form).textContent = this.told;
+      find(".undo", form).hidden = !this.told?.startsWith("Kept");
+    };
+    field.addEventListener("focus", nameLandmarks, { once: true });
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const right = field.value.trim();
+      if (right) tell("landmark", right, `Kept: this is ${right}.`);
+    });
+    find(".wrong", form).addEventListener("click", () => tell("rejected", "", "Kept: this is wrong."));
+    find(".none", form).addEventListener("click", () => tell("no_landmark", "", "Kept: this is no landmark."));
+    find(".undo", form).addEventListener("click", () => tell("undone", "", "Nothing is kept of this photo."));
+    show();
+  }
+
   look(button, canvas, photo) {
     button.hidden = false;
     button.addEventListener("click", () => {
@@ -144,6 +176,11 @@ export class Card {
       button.textContent = shown ? "Hide where it looked" : "Show where it looked";
     });
   }
+}
+
+async function nameLandmarks() {
+  const known = await knownLandmarks().catch(() => []);
+  find("#landmarks").replaceChildren(...known.map(({ landmark }) => make("option", { value: landmark })));
 }
 
 function fill(bar, share) {

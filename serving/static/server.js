@@ -11,10 +11,10 @@ let model = null;
 // The server answers nobody now; the message is empty where it wants a token, which the page asks for.
 export class Unavailable extends Error {}
 
-async function request(address, options = {}) {
+export async function request(address, options = {}) {
   for (;;) {
     const sent = token;
-    const headers = sent ? { Authorization: `Bearer ${sent}` } : {};
+    const headers = { ...options.headers, ...(sent ? { Authorization: `Bearer ${sent}` } : {}) };
     let response;
     try {
       response = await fetch(address, { ...options, headers });
@@ -52,6 +52,12 @@ export async function samples() {
     const blob = await (await request(`/api/sample?number=${number}`)).blob();
     return new File([blob], `postcard ${number}.jpg`, { type: blob.type });
   }));
+}
+
+// Tell the server what is right about a photo, which it keeps. Throws where it does not.
+export async function correct(file, said, decision, right) {
+  const response = await request(`/api/corrections?${new URLSearchParams({ said, decision, right })}`, { method: "POST", body: file });
+  if (!response.ok) throw new Error((await response.json().catch(() => ({}))).detail || "The server could not keep it.");
 }
 
 // The answer for a photo whatever it scores, and the model that gave it; tell(state) says how far
@@ -105,6 +111,7 @@ function describe(found) {
   find("#known").hidden = false;
   find("#known summary").textContent = `The ${found.landmarks} landmarks it knows`;
   find("#samples").hidden = !found.samples;
+  find("#stored").hidden = found.corrections;
 }
 
 function askForToken(problem) {

@@ -414,7 +414,6 @@ def around(album: Album) -> list[Album]:
 MAX_SIDE = 320
 """Longest side of a thumbnail in pixels."""
 
-_MIN_SIDE = MAX_SIDE * 9 // 16
 _QUALITY = 80
 # Camera makers' wide colours fit; a printer's profile is larger than the picture.
 _MAX_PROFILE_BYTES = 4096
@@ -431,43 +430,52 @@ def with_thumbnails(
     changed since it was answered is shown as it is now.
     """
 
-    def find_or_make(photo: Tagged) -> tuple[Tagged, str | None, str]:
+    def with_own(photo: Tagged) -> tuple[Tagged, str | None, str]:
         if photo.answer["error"] is not None:
             return photo, None, ""
-        source = root / photo.path
         try:
-            state = source.stat()
-            # Another name when the photo is changed.
-            identity = f"\0{state.st_size}\0{state.st_mtime_ns}\0{MAX_SIDE} dated".encode()
-            digest = hashlib.sha256(os.fsencode(photo.path) + identity).hexdigest()[:20]
-            name = f"{digest[:2]}/{digest}.jpg"
-            target = folder / name
-            # A power cut may leave an empty file.
-            if not (target.is_file() and target.stat().st_size):
-                with file_of_out(target, flush=False) as path:
-                    path.write_bytes(thumbnail(source))
-            captured = read_capture(target)
+            name = find_or_make_thumbnail(photo.path, root, folder)
+            captured = read_capture(folder / name)
         except (PhotoError, OSError) as error:
-            logger.warning("%s gets no thumbnail: %s", source, error)
+            logger.warning("%s gets no thumbnail: %s", root / photo.path, error)
             return photo, None, ""
         return photo, name, f"{captured[1]:%Y-%m-%d %H:%M}" if captured else ""
 
-    return in_order(find_or_make, photos, usable_cpus(), name="thumb")
+    return in_order(with_own, photos, usable_cpus(), name="thumb")
 
 
-def thumbnail(photo: Path) -> bytes:
-    """JPEG of a photo, upright, at most `MAX_SIDE` pixels wide and high; its EXIF: when, not where.
+def find_or_make_thumbnail(path: Path, root: Path, folder: Path) -> str:
+    """Name of a photo's thumbnail within a folder, where it is made once for all who show it.
+
+    path: of the photo within the library. Raises PhotoError or OSError for a photo that cannot be
+    read.
+    """
+    state = (root / path).stat()
+    # Another name when the photo is changed.
+    identity = f"\0{state.st_size}\0{state.st_mtime_ns}\0{MAX_SIDE} dated".encode()
+    digest = hashlib.sha256(os.fsencode(path) + identity).hexdigest()[:20]
+    name = f"{digest[:2]}/{digest}.jpg"
+    target = folder / name
+    # A power cut may leave an empty file.
+    if not (target.is_file() and target.stat().st_size):
+        with file_of_out(target, flush=False) as scratch:
+            scratch.write_bytes(thumbnail(root / path))
+    return name
+
+
+def thumbnail(photo: Path, side: int = MAX_SIDE) -> bytes:
+    """JPEG of a photo, upright, at most `side` pixels wide and high; its EXIF: when, not where.
 
     Raises PhotoError or OSError for a photo that cannot be read.
     """
     data = read_photo(photo)
-    picture, exif = decode_photo(data, min_side=_MIN_SIDE, name=photo.name), Image.Exif()
+    picture, exif = decode_photo(data, min_side=side * 9 // 16, name=photo.name), Image.Exif()
     if captured := read_capture(data):
         time = f"{captured[1]:%Y:%m:%d %H:%M:%S}"
         exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = time
     profile = picture.info.get("icc_profile", b"")
     kept = profile[16:20] == b"RGB " and len(profile) <= _MAX_PROFILE_BYTES
-    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    picture.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
     jpeg = io.BytesIO()
     picture.save(jpeg, "JPEG", quality=_QUALITY, icc_profile=profile if kept else None, exif=exif)
     return jpeg.getvalue()

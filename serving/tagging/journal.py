@@ -99,14 +99,16 @@ class Journal(Database):
     """The photos of one library in an SQLite file, for one process at a time.
 
     All that was recorded survives a killed process; a power cut may take the last moments. Only a
-    few rows are in memory. Raises ValueError for a file that is not a journal or is damaged,
-    OSError where the disk is full or cannot be written.
+    few rows are in memory. again: whether the library is scanned anew; else the answers are those
+    of the last scan, and others may write at the same time. Raises ValueError for a file that is
+    not a journal or is damaged, OSError where the disk is full or cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, again: bool = True) -> None:
         super().__init__(path, "PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", *_TABLES)
         try:
-            self._scan = 1 + (self._one("SELECT max(CAST(scan AS INTEGER)) FROM photos") or 0)
+            last = self._one("SELECT max(CAST(scan AS INTEGER)) FROM photos") or 0
+            self._scan = last + again
         except BaseException as error:
             self.__exit__(None, error, None)
             raise
@@ -116,15 +118,19 @@ class Journal(Database):
         """Whether no photo was found before this scan."""
         return self._scan == 1
 
+    @property
+    def root(self) -> Path | None:
+        """Folder of the library that this journal is of; None where none was tagged."""
+        known = self._db.execute("SELECT root FROM library").fetchone()
+        return known and Path(os.fsdecode(known[0]))
+
     def bind(self, root: Path) -> None:
         """Say which library this journal is of; it may have moved here.
 
         Raises ValueError when the journal is of another folder that is still there: the table would
         lose its photos, and the same path may mean another photo.
         """
-        known = self._db.execute("SELECT root FROM library").fetchone()
-        if known is not None:
-            before = Path(os.fsdecode(known[0]))
+        if (before := self.root) is not None:
             if before == root:
                 return
             if before.is_dir():

@@ -63,6 +63,7 @@ def test_several_photos_get_the_answers_of_the_predictor(app: App, predictor: Pr
         "framing": "squash",
         "visible": 1.0,
         "samples": 0,
+        "corrections": False,
     }
 
 

@@ -1,0 +1,14 @@
+"""`landmarks review`: look over what `tag` said of a library, and correct it."""
+
+import contextlib
+
+from landmark_ml.config import ReviewConfig
+from serving.review import serve_review
+
+
+def main(config: ReviewConfig) -> None:
+    """Serve until Ctrl-C or SIGTERM."""
+    said = "\nthe page   {0}\nCtrl-C ends it"
+    # Ending on a signal is success: a supervisor must not count it as a failure.
+    with contextlib.suppress(KeyboardInterrupt):
+        serve_review(config, lambda address: print(said.format(address), flush=True))
