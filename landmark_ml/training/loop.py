@@ -121,7 +121,8 @@ def train_one_epoch(
     state.parallel.train()
     classifier = getattr(state.model, "classifier", None)
     started, photos = time.perf_counter(), 0
-    losses, rates = list[Tensor](), list[float]()
+    # One tensor: a small one kept from each step would leave the memory in pieces.
+    losses, rates = torch.zeros(len(batches), device=compute.device), list[float]()
     quiet = not state.phase
     bar = Bar(batches, "  train", unit=" batches", leave=False, disable=quiet or None)
     for batch in bar:
@@ -135,7 +136,6 @@ def train_one_epoch(
             inputs, shares = state.mixup(inputs.float(), places)
         state.optimizer.zero_grad(set_to_none=True)
         rates.append(state.optimizer.param_groups[-1]["lr"])
-        losses.append(torch.zeros((), device=inputs.device))
         for part in torch.arange(len(inputs)).chunk(state.parts):
             some = slice(int(part[0]), int(part[-1]) + 1)
             # Gradients of all processes are averaged once, after the last part.
@@ -155,7 +155,7 @@ def train_one_epoch(
                     logits, told, label_smoothing=config.label_smoothing
                 ) * (len(part) / len(inputs))
                 scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            losses[-1] += loss.detach()
+            losses[len(rates) - 1] += loss.detach()
         scaler.unscale_(state.optimizer)
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_grad)
         scaler.step(state.optimizer)
@@ -166,10 +166,10 @@ def train_one_epoch(
             state.ema.update(state.model, step=state.step)
         photos += len(inputs) * processes.count
         # Reading a loss waits for the GPU: not after every step.
-        if len(losses) % _CHECKED_STEPS == 0:
-            last = processes.mean(torch.stack(losses[-_CHECKED_STEPS:]))
+        if len(rates) % _CHECKED_STEPS == 0:
+            last = processes.mean(losses[len(rates) - _CHECKED_STEPS : len(rates)])
             _check_finite(last, rates[-_CHECKED_STEPS:], state.step)
-    found = processes.mean(torch.stack(losses))
+    found = processes.mean(losses)
     _check_finite(found, rates, state.step)
     return {
         "train/loss": float(found.mean()),
