@@ -16,8 +16,8 @@ class Corrected:
     """Replaces answers by decisions on the same photo, wherever in the library it lies.
 
     A landmark that a person names stands where the model says, else where `places` do, else where
-    the gazetteer does; it may have no place. Its confidence is 1. A photo whose answer was rejected
-    shows no landmark until a model says another one.
+    the gazetteer does; it may have no place. Its confidence is 1. A photo whose answer was
+    rejected, a landmark or only its city or country, shows none until a model names another one.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class Corrected:
             correction = self._corrections.get(photo.sha256)
             if correction is None or photo.answer["error"] is not None:
                 yield photo
-            elif correction.decision != REJECTED or correction.said == photo.answer["landmark"]:
-                yield self._correct(photo, correction)
             else:
-                yield photo
+                yield self._correct(photo, correction)
 
     def _correct(self, photo: Tagged, correction: Correction) -> Tagged:
         said = photo.answer
+        if correction.decision == REJECTED and correction.said != (said["landmark"] or ""):
+            return photo
         candidates, score = said["candidates"] or [], said["landmark_score"] or 0.0
         latitude, longitude, threshold = said["latitude"], said["longitude"], math.inf
         location = None

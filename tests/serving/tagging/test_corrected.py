@@ -5,16 +5,23 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from landmark_ml.config import TagConfig
 from landmark_ml.corrections import CORRECTIONS, Correction, append_corrections
+from landmark_ml.geo.gazetteer import Gazetteer
+from landmark_ml.inference.prediction import answer
 from serving.champion import Loaded
 from serving.tagging import tagger
-from serving.tagging.library import Library
+from serving.tagging.corrected import Corrected
+from serving.tagging.library import Library, Tagged
 from serving.tagging.xmp import Xmp
 from tests.colour_artifact import CASTLE
+from tests.serving.tagging.areas import CITY
+from tests.serving.tagging.areas import TOWER as IN_PARIS
 from tests.serving.tagging.tables import parquet
 
 TOWER = "2024/paris/tower.jpg"
@@ -71,6 +78,15 @@ def test_another_answer_to_a_rejected_photo_counts(tagged: TagConfig, loaded: Lo
     run(tagged, loaded)
     assert parquet(tagged)[TOWER]["landmark"] == "Eiffel Tower"
     assert parquet(tagged)[TOWER]["correction"] is None
+
+
+def test_a_rejected_city_is_taken_out_too() -> None:
+    rejected = {"a": Correction("a", "", "", "rejected")}
+    metadata: Any = SimpleNamespace(classes=(), names=(), places=())
+    paris = Tagged(Path("a.jpg"), answer([IN_PARIS], 0.9, 0.5, None, CITY), "a")
+    (photo,) = Corrected(metadata, rejected, Gazetteer({})).apply([paris])
+    assert (photo.answer["level"], photo.answer["city"]) == (None, None)
+    assert (photo.answer["tags"], photo.correction) == ([], "rejected")
 
 
 def test_what_a_photo_shows_is_written(tagged: TagConfig, loaded: Loaded) -> None:
