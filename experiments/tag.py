@@ -25,6 +25,11 @@ def main(config: TagConfig) -> None:
 def print_tagging(result: TagResult) -> None:
     """Print the landmarks found, the photos that have no answer, and where the table is."""
     print_counts(result)
+    if result.by_neighbours or result.vetoed:
+        print(
+            f"neighbours  placed {counted(result.by_neighbours, 'photo')} and ruled out"
+            f" {counted(result.vetoed, 'landmark')}: neighbour and vetoed in the table"
+        )
     print(f"to expect   {what_to_expect(result.expected)}")
     print(f"table       {result.out}/tags.parquet and tags.csv")
     if result.sidecars:

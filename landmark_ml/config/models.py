@@ -267,6 +267,11 @@ class TagConfig(_AnswerConfig):
         ("none", "list", "links"),
     )
     gallery: bool = option(False, "album pages with thumbnails: `gallery/index.html` in `out`")
+    neighbours: float = option(
+        0.0,
+        "place photos without a position by located ones taken within so long; 0: do not",
+        unit="minutes",
+    )
     tag_root: str = option("Places", "first level of the hierarchical tags in sidecars")
     dry_run: bool = option(False, "only list in `out` what would be done")
 

@@ -84,7 +84,8 @@ class Prediction(TypedDict):
     candidates: Annotated[list[Candidate] | None, "the `top_k` likeliest landmarks, best first"]
     location_source: Annotated[
         str | None,
-        "`exif` when the photo carries its own position, else `landmark` or `city`, else null",
+        "`exif` when the photo carries its own position, else `landmark` or `city`, else null; in"
+        " the tagger also `neighbour`, of a photo taken at about the same time",
     ]
     error: Annotated[Refusal | None, "why the photo was refused; all other fields are then null"]
 

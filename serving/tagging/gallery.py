@@ -61,6 +61,7 @@ _SOURCES = {
     "exif": "from the photo",
     "landmark": "position of the landmark",
     "city": "middle of the landmarks it may be",
+    "neighbour": "from photos taken minutes apart",
 }
 
 

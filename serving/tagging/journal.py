@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -181,7 +182,8 @@ class Journal(Database):
 
     def record(self, photo: Tagged, asked: str | None) -> None:
         """Store an answer. asked: the question it answers; None to ask again next time."""
-        known = {"sha256": photo.sha256, "same_as": photo.same_as, **photo.answer}
+        taken = photo.taken and photo.taken.isoformat()
+        known = {"sha256": photo.sha256, "same_as": photo.same_as, "taken": taken, **photo.answer}
         answer = json.dumps(known, ensure_ascii=False)
         self._db.execute(
             "UPDATE photos SET answer = ?, asked = ? WHERE path = ?",
@@ -196,9 +198,11 @@ class Journal(Database):
                 found = json.loads(recorded)
                 answer = {field: found[field] for field in Prediction.__annotations__}
                 sha256, same_as = found["sha256"], found["same_as"]
+                taken = found["taken"] and datetime.fromisoformat(found["taken"])
             except (ValueError, KeyError, TypeError) as error:
                 raise self._damaged(f"the answer for {path}: {error!r}") from None
-            yield Tagged(path, cast("Prediction", answer), sha256, same_as=same_as)
+            answer = cast("Prediction", answer)
+            yield Tagged(path, answer, sha256, taken=taken, same_as=same_as)
 
     def _pages(self, query: str, **values: object) -> Iterator[tuple[Any, ...]]:
         """Rows that start with their path, page by page: rows may be written in between."""

@@ -57,13 +57,21 @@ class Found:
     mtime_ns: int
 
 
+class Neighbour(NamedTuple):
+    """The located photo that another one got its place from, and how many minutes lie between."""
+
+    path: Path
+    minutes: float
+
+
 class Tagged(NamedTuple):
     """A photo by its path within the library, and its answer.
 
     sha256: of its file; empty where that cannot be read. correction: the decision of a person that
     the answer follows; None: it is the model's. taken, camera: when, by the camera's clock, and
-    which, if its EXIF says so; the journal keeps neither. same_as: the photo of the same moment
-    whose answer it has.
+    which, if its EXIF says so; the journal does not keep the camera. same_as: the photo of the same
+    moment whose answer it has. neighbour, vetoed: the photo that it got its place from, and the
+    landmark that it does not show; see `Neighbours`.
     """
 
     path: Path
@@ -73,6 +81,8 @@ class Tagged(NamedTuple):
     taken: datetime | None = None
     camera: str = ""
     same_as: str | None = None
+    neighbour: Neighbour | None = None
+    vetoed: str | None = None
 
 
 @dataclass

@@ -98,8 +98,12 @@ def write_sidecars(
             if photo.answer["error"] is not None:
                 # The disk may have failed only today; that tells nothing of what the photo shows.
                 continue
+            answer = photo.answer
+            if photo.neighbour and _has_position(root / photo.path):
+                answer = answer.copy()
+                answer.update(city=None, country=None, location_source=None)
             tags = build_tags(
-                photo.answer,
+                answer,
                 model,
                 country_codes=country_codes,
                 root=config.tag_root,
@@ -276,6 +280,14 @@ def _given_elsewhere(photo: Path, embedded: Xmp | None, sidecar: Path) -> list[M
     return [group for group in groups if any(is_others(found, group) for found in documents)]
 
 
+def _has_position(photo: Path) -> bool:
+    """Whether others wrote a position, so that a guessed place has no business there."""
+    with contextlib.suppress(OSError, XmpError, PhotoError):
+        return POSITION in _given_elsewhere(photo, embedded_xmp(photo), photo)
+    # Whoever writes the sidecar finds the same and says so.
+    return False
+
+
 def embedded_xmp(photo: Path) -> Xmp | None:
     """The XMP inside a photo of any format; None when there is none that can be read.
 
@@ -361,7 +373,8 @@ _COPIED = "landmarkml:CopiedTags"
 class SidecarTags:
     """Tags to write into a sidecar; None stands for no value.
 
-    level: what the confidence is of: the `landmark`, or only its `city` or `country`.
+    level: what the confidence is of: the `landmark`, or only its `city` or `country`. source:
+    `neighbour` where the place is a guess.
     """
 
     lists: Mapping[str, tuple[str, ...]]
@@ -370,6 +383,7 @@ class SidecarTags:
     landmark: str | None
     confidence: float | None
     level: str | None
+    source: str | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -427,6 +441,7 @@ def build_tags(
         landmark=landmark,
         confidence=answer["confidence"] if confident else None,
         level=answer["level"] if confident else None,
+        source="neighbour" if answer["location_source"] == "neighbour" else None,
     )
 
 
@@ -466,6 +481,7 @@ def merge(xmp: Xmp, tags: SidecarTags, elsewhere: Sequence[Mapping[str, str]] = 
                 xmp.set_text(wrote, value)
     xmp.set_text(MODEL, tags.model)
     xmp.set_text("landmarkml:Level", tags.level)
+    xmp.set_text("landmarkml:LocationSource", tags.source)
     xmp.set_text("landmarkml:Landmark", tags.landmark)
     confidence = None if tags.confidence is None else f"{tags.confidence:.4f}"
     xmp.set_text("landmarkml:Confidence", confidence)

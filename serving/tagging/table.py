@@ -34,6 +34,9 @@ SCHEMA = pa.schema(
             for item in answer_fields(Prediction)
             if item.type in _TYPES
         ),
+        ("neighbour", pa.string()),
+        ("neighbour_minutes", pa.float64()),
+        ("vetoed", pa.string()),
         ("runners_up", pa.list_(pa.string())),
         ("same_as", pa.string()),
         ("correction", pa.string()),
@@ -54,6 +57,9 @@ def table_row(photo: Tagged, model: str) -> dict[str, Any]:
     fields = {name: answer[name] for name in SCHEMA.names if name in answer}
     return fields | {
         "path": printable(photo.path),
+        "neighbour": printable(photo.neighbour.path) if photo.neighbour else None,
+        "neighbour_minutes": round(photo.neighbour.minutes, 2) if photo.neighbour else None,
+        "vetoed": photo.vetoed,
         "runners_up": [item["landmark"] for item in (answer["candidates"] or [])[1:]],
         "same_as": photo.same_as,
         "correction": photo.correction,
@@ -202,8 +208,9 @@ def is_confident(answer: Prediction, min_confidence: float) -> bool:
 
 
 def has_place(answer: Prediction, min_confidence: float) -> bool:
-    """Whether they may name city and country: by the answer, or by the photo's own position."""
-    return is_confident(answer, min_confidence) or answer["location_source"] == "exif"
+    """Whether they may name city and country: by the answer, its own position or a neighbour's."""
+    known = answer["location_source"] in ("exif", "neighbour")
+    return known or is_confident(answer, min_confidence)
 
 
 class Album(NamedTuple):

@@ -6,9 +6,10 @@ import contextlib
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -31,6 +32,7 @@ from serving.tagging.library import (
     read_places,
     recognise,
 )
+from serving.tagging.neighbours import Neighbours
 from serving.tagging.sidecars import write_sidecars
 from serving.tagging.table import (
     ALBUMS,
@@ -54,7 +56,8 @@ class TagResult(RunCounts):
 
     expected: what the model tags, see `inference.predictor.what_to_expect`. sidecars: number by
     action, or in a dry run what it would be; refusals: number of those refused by folder and
-    reason; gallery: its first page.
+    reason; gallery: its first page. by_neighbours, vetoed: photos placed by `Neighbours`, and those
+    whose landmark they ruled out.
     """
 
     out: Path
@@ -64,6 +67,14 @@ class TagResult(RunCounts):
     dry_run: bool = False
     in_albums: int = 0
     gallery: Path | None = None
+    by_neighbours: int = 0
+    vetoed: int = 0
+
+    def count(self, row: Mapping[str, Any]) -> None:
+        """Count what one row says."""
+        super().count(row)
+        self.by_neighbours += row["neighbour"] is not None
+        self.vetoed += row["vetoed"] is not None
 
     def failure(self) -> str:
         """What was asked for and could not be done, and what to do; empty when all was."""
@@ -79,6 +90,8 @@ class TagResult(RunCounts):
         done = {} if self.dry_run else self.sidecars
         return {
             **super().metrics(),
+            "tag/by_neighbours": self.by_neighbours,
+            "tag/vetoed": self.vetoed,
             **{f"tag/sidecars_{action}": count for action, count in done.items()},
             "tag/photos_per_second": self.recognised / self.seconds if self.seconds else 0.0,
         }
@@ -161,9 +174,16 @@ def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResul
                 bar.update()
         result.seconds = time.perf_counter() - started if waiting else 0.0
 
+        neighbours = None
+        if config.neighbours:
+            photos = Bar(journal.answers(), desc="placing", unit=" photos")
+            placed = locations.apply(corrected.apply(photos))
+            neighbours = Neighbours(placed, config.neighbours)
+
         # Each output goes through the answers once more, so that no list of them is in memory.
         def answers() -> Iterator[Tagged]:
-            return locations.apply(corrected.apply(journal.answers()))
+            located = locations.apply(corrected.apply(journal.answers()))
+            return neighbours.apply(located) if neighbours else located
 
         write_tables(result.counted(table_row(photo, result.model) for photo in answers()), out)
         if config.sidecars != "none":
