@@ -61,7 +61,6 @@ _SOURCES = {
     "exif": "from the photo",
     "landmark": "position of the landmark",
     "city": "middle of the landmarks it may be",
-    "neighbour": "from photos taken minutes apart",
 }
 
 
@@ -232,6 +231,8 @@ def make_card(
     if placed and latitude is not None and longitude is not None:
         position = _degrees((latitude, longitude))
     place = [part for part in (answer["city"], answer["country"]) if part and placed]
+    if place and answer["location_source"] == "neighbour":
+        place.append("as photos of the same time")
     # As finely as the answer says. City and country of a photo with its own position are not those
     # that the model means.
     name = answer["landmark"]
