@@ -46,7 +46,7 @@ from serving.tagging.table import (
 )
 
 JOURNAL = "journal.sqlite"
-_VERSION = 3
+_VERSION = 4
 """Version of what is recorded of a photo: raise it to have all photos recognised again."""
 
 

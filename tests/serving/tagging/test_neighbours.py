@@ -45,7 +45,7 @@ def photo(
     said = answer([tower], score, 0.5, position)
     if position:
         said.update(city=place[0], country=place[1])
-    return Tagged(Path(f"{minutes}.jpg"), said, NOON + timedelta(minutes=minutes))
+    return Tagged(Path(f"{minutes}.jpg"), said, taken=NOON + timedelta(minutes=minutes))
 
 
 def placed(wanted: Tagged, *others: Tagged, minutes: float = 10) -> Tagged:
@@ -112,6 +112,8 @@ def test_neighbours_rule_out_a_landmark_of_another_continent() -> None:
     # It is no evidence for others either.
     assert placed(photo(1), tower, IN_VEGAS).answer["country"] == "United States"
     assert placed(tower, IN_LYON) == tower
+    # Nobody contradicts a person.
+    assert placed(tower._replace(correction="landmark"), IN_VEGAS).vetoed is None
     # One of two says that it may be right; another guess does not count.
     assert placed(tower, IN_VEGAS, IN_PARIS) == tower
     assert placed(tower, photo(1, score=1.0)) == tower
