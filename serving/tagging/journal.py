@@ -201,8 +201,8 @@ class Journal(Database):
                 taken = found["taken"] and datetime.fromisoformat(found["taken"])
             except (ValueError, KeyError, TypeError) as error:
                 raise self._damaged(f"the answer for {path}: {error!r}") from None
-            answer = cast("Prediction", answer)
-            yield Tagged(path, answer, sha256, taken=taken, same_as=same_as)
+            said = cast("Prediction", answer)
+            yield Tagged(path, said, sha256, taken=taken, same_as=same_as)
 
     def _pages(self, query: str, **values: object) -> Iterator[tuple[Any, ...]]:
         """Rows that start with their path, page by page: rows may be written in between."""

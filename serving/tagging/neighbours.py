@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from landmark_ml.geo.gazetteer import great_circle_km
 from landmark_ml.inference.prediction import Candidate, Prediction, answer
@@ -69,9 +69,9 @@ class Neighbours:
     def _veto(self, photo: Tagged) -> Tagged:
         said, when = photo.answer, _minutes(photo)
         own = _position(said) if said["location_source"] == "exif" else None
-        best = (said["candidates"] or [None])[0] if said["is_landmark"] else None
-        stands = _position(best) if best else None
-        if best is None or stands is None or photo.correction:
+        candidates = said["candidates"] or []
+        stands = _position(candidates[0]) if said["is_landmark"] and candidates else None
+        if stands is None or photo.correction:
             return photo
         if own:
             contradicted = great_circle_km(own, stands) > MAX_KM
@@ -79,10 +79,10 @@ class Neighbours:
             contradicted = when is not None and self._contradict(when, stands)
         if not contradicted:
             return photo
-        none = answer(said["candidates"] or [], said["landmark_score"] or 0.0, math.inf, own)
+        none = answer(candidates, said["landmark_score"] or 0.0, math.inf, own)
         if own:
-            none.update(city=said["city"], country=said["country"])
-        return photo._replace(answer=none, vetoed=best["landmark"])
+            none = {**none, "city": said["city"], "country": said["country"]}
+        return photo._replace(answer=none, vetoed=candidates[0]["landmark"])
 
     def _place(self, photo: Tagged) -> Tagged:
         said, when = photo.answer, _minutes(photo)
@@ -93,11 +93,10 @@ class Neighbours:
         if len(countries) != 1 or None in countries:
             return photo
         nearest = min(found, key=lambda one: abs(one.minutes - when))
-        placed = said.copy()
-        placed.update(country=nearest.country, city=nearest.city if len(cities) == 1 else None)
-        placed["location_source"] = "neighbour"
+        city = nearest.city if len(cities) == 1 else None
+        placed = {"city": city, "country": nearest.country, "location_source": "neighbour"}
         neighbour = Neighbour(nearest.path, abs(nearest.minutes - when))
-        return photo._replace(answer=placed, neighbour=neighbour)
+        return photo._replace(answer=cast(Prediction, {**said, **placed}), neighbour=neighbour)
 
     def _contradict(self, when: float, position: tuple[float, float]) -> bool:
         """Whether all neighbours with a position of their own are on another continent."""

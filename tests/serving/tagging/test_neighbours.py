@@ -44,7 +44,7 @@ def photo(
     tower["confidence"] = confidence
     said = answer([tower], score, 0.5, position)
     if position:
-        said.update(city=place[0], country=place[1])
+        said = {**said, "city": place[0], "country": place[1]}
     return Tagged(Path(f"{minutes}.jpg"), said, taken=NOON + timedelta(minutes=minutes))
 
 
