@@ -187,7 +187,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> ReviewConfig:
     answers = {}
     for number in range(5000):
         name = "Eiffel Tower" if number < 2000 else f"Tower {number % 50}"
-        photo = drawn(number % 250, number // 250 * 10, 90, (32, 24))
+        # What follows the picture makes each file another one.
+        photo = drawn(number % 250, number // 250 * 10, 90, (32, 24)) + str(number).encode()
         found = made_up((name, 0.4 + number % 60 / 100), score=0.9 if number < 4000 else 0.1)
         answers[f"{number // 500}/{number:04}.jpg"] = (photo, found)
     write_tagged(root / "photos", root / "tags", answers)
