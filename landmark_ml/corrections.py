@@ -32,12 +32,13 @@ DECISIONS = (LANDMARK, NO_LANDMARK, REJECTED, UNDONE)
 class Correction(NamedTuple):
     """A decision on a photo.
 
-    sha256: of the photo's file, in hexadecimal. path: where the photo lies, absolute or relative to
-    the folder of the corrections; where it is not there, the hash alone counts. said: the landmark
-    that was answered, empty for none. decision: `landmark`: it shows `right`, which is `said` where
-    the answer was accepted; `no_landmark`: it shows none; `rejected`: what was said is wrong, and
-    nobody says what is right; `undone`: earlier decisions on the photo are withdrawn. by: who
-    decided. when: ISO 8601; empty: now.
+    sha256: of the photo's file, in hexadecimal; of a larger raw one, of its first 33,554,433 bytes.
+    path: where the photo lies, absolute or relative to the folder of the corrections; where it is
+    not there, the hash alone counts. said: the landmark that was answered, empty for none.
+    decision: `landmark`: it shows `right`, which is `said` where the answer was accepted;
+    `no_landmark`: it shows none; `rejected`: what was said is wrong, and nobody says what is right;
+    `undone`: earlier decisions on the photo are withdrawn. by: who decided. when: ISO 8601; empty:
+    now.
     """
 
     sha256: str

@@ -21,7 +21,7 @@ from landmark_ml.config import AppConfig, user_path
 from landmark_ml.corrections import UNDONE, Correction, append_corrections
 from landmark_ml.files import write_whole
 from landmark_ml.geo.names import Named, names_in
-from landmark_ml.inference.photos import PhotoError, decode_photo
+from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, decode_photo
 from landmark_ml.inference.photos.headers import photo_format
 from landmark_ml.inference.predictor import Predictor, Scores
 from landmark_ml.inference.runtime import usable_cpus
@@ -204,7 +204,8 @@ def keep_correction(file: Path, photo: bytes, said: str, decision: str, right: s
     or a decision that cannot be.
     """
     decode_photo(photo, min_side=_CHECKED_SIDE)
-    digest = hashlib.sha256(photo).hexdigest()
+    # As the tagger and trainings know it, which read no more of a large raw file.
+    digest = hashlib.sha256(photo[: DEFAULT_LIMITS.max_bytes + 1]).hexdigest()
     kept = file.with_name(f"{file.stem}_photos") / f"{digest}.{(photo_format(photo) or '').lower()}"
     path = kept.relative_to(file.parent).as_posix()
     append_corrections(file, [Correction(digest, path, said, decision, right.strip(), "app")])
