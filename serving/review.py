@@ -9,7 +9,6 @@ from __future__ import annotations
 import getpass
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,8 +136,6 @@ class Review:
         )
         self._by, self._most_useful = config.by or getpass.getuser(), config.most_useful
         self._photos: dict[str, Proposal] = {}
-        # Two tabs of a browser may ask for the same thumbnail at once.
-        self._making = [threading.Lock() for _ in range(16)]
         self.describe()
 
     def describe(self, order: Order | None = None) -> dict[str, Any]:
@@ -219,8 +216,7 @@ class Review:
             if size == "large":
                 content = thumbnail(self.root / path, _LARGE_SIDE)
                 return Response(content, media_type="image/jpeg", headers=headers)
-            with self._making[int(photo, 16) % len(self._making)]:
-                name = find_or_make_thumbnail(path, self.root, folder)
+            name = find_or_make_thumbnail(path, self.root, folder)
             return FileResponse(folder / name, headers=headers)
         except (PhotoError, OSError) as error:
             raise HTTPException(404, "the photo cannot be read") from error

@@ -55,6 +55,8 @@ class Answering:
         self._config = config
         self._metrics = metrics
         self._memory = Memory(config.max_memory)
+        # Corrections take turns: each decodes its photo, which may take hundreds of MB.
+        self._correcting = asyncio.Lock()
         # One more than cores, so that a photo is decoded while the network computes the others.
         workers = (config.threads or usable_cpus()) + 1
         self._queue = AnswerQueue(workers, config.max_waiting)
@@ -116,10 +118,11 @@ class Answering:
             if len(uploads) > 1:
                 raise HTTPException(400, "a correction is of one photo; send one at a time")
             file, (_, photo) = user_path(self._config.corrections), uploads[0]
-            try:
-                await asyncio.to_thread(keep_correction, file, photo, said, decision, right)
-            except ValueError as error:
-                raise HTTPException(422, str(error)) from error
+            async with self._correcting:
+                try:
+                    await asyncio.to_thread(keep_correction, file, photo, said, decision, right)
+                except ValueError as error:
+                    raise HTTPException(422, str(error)) from error
 
     def close(self) -> None:
         """Stop, once the photos in progress are answered."""

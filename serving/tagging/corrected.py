@@ -16,7 +16,8 @@ class Corrected:
     """Replaces answers by decisions on the same photo, wherever in the library it lies.
 
     A landmark that a person names stands where the model says, else where `places` do, else where
-    the gazetteer does; it may have no place. Its confidence is 1. A photo whose answer was
+    the gazetteer does; it may have no place. Its confidence is 1. However it is spelled, it has one
+    name: that of the model, else of its place, else as it was spelled first. A photo whose answer was
     rejected, a landmark or only its city or country, shows none until a model names another one.
     """
 
@@ -58,8 +59,8 @@ class Corrected:
         return photo._replace(answer=corrected, correction=correction.decision, same_as=None)
 
     def _candidate(self, right: str) -> Candidate:
-        name = self._names.get(spelling_key(right), right)
-        place = self._places.find(name)
+        place = self._places.find(right)
+        name = self._names.setdefault(spelling_key(right), place.name if place else right)
         return Candidate(
             landmark=name,
             confidence=1.0,
