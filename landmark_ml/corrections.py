@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from filelock import FileLock
 
@@ -25,8 +25,11 @@ logger = logging.getLogger(__name__)
 
 CORRECTIONS = "corrections.csv"
 """Name of the file beside the tagger's table."""
-LANDMARK, NO_LANDMARK, REJECTED, UNDONE = "landmark", "no_landmark", "rejected", "undone"
-DECISIONS = (LANDMARK, NO_LANDMARK, REJECTED, UNDONE)
+Choice = Literal["landmark", "no_landmark", "rejected", "undone"]
+DECISIONS: tuple[str, ...] = get_args(Choice)
+LANDMARK, NO_LANDMARK, REJECTED, UNDONE = DECISIONS
+MAX_NAME = 200
+"""Letters in a landmark's name that pages send."""
 
 
 class Correction(NamedTuple):
