@@ -11,32 +11,43 @@ import argparse
 import random
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
+from onnx import helper
 from torch import Tensor
-from torch.nn import functional
+from tqdm.auto import tqdm
 
 from benchmarks.left_out import leave_out
 from benchmarks.rejection import RECIPES
 from benchmarks.tables import machine, table, write_json
 from landmark_ml.config import TrainConfig
-from landmark_ml.data import NOT_A_LANDMARK, Photo
 from landmark_ml.data.folders import list_folder
 from landmark_ml.data.opening import find_root, open_dataset
+from landmark_ml.inference.predictor import LANDMARK_SCORE, PROBABILITIES
+from landmark_ml.inference.runtime import FEATURE_MAPS, FEATURES, Runtime
 from landmark_ml.networks.create import create_model
-from landmark_ml.networks.export import fit_temperature
-from landmark_ml.networks.teaching import embed, taught_odds
+from landmark_ml.networks.export import add_classifier, calibrate
+from landmark_ml.networks.rejection import fit_rejection
+from landmark_ml.networks.teaching import add_taught, learn
 from landmark_ml.training.batches import num_outputs
 from landmark_ml.training.cache import compute_features
 from landmark_ml.training.devices import choose_compute
 from landmark_ml.training.phases import train_head
 
 COUNTS = (1, 5, 20)
-MEASURES = ("their other photos right", "known lose, points", "everyday taken, points")
+MEASURES = (
+    "their other photos right",
+    "and tagged",
+    "known lose, points",
+    "everyday tagged more, points",
+    "seconds",
+)
 
 
 def run_draw(root: Path, config: TrainConfig, left_out: Sequence[str], seed: int) -> Tensor:
@@ -46,46 +57,74 @@ def run_draw(root: Path, config: TrainConfig, left_out: Sequence[str], seed: int
         compute = choose_compute(config.device, config.threads, precision=config.precision)
         model = create_model(config, num_outputs(dataset))
         validation = train_head(model, dataset, config, compute)
-        teaching = validation.leave_out().teaching if validation.leave_out else None
-        if teaching is None:
-            raise ValueError(f"{root} has too few photos to learn from how to be taught")
-        temperature = fit_temperature(validation.logits, validation.targets)
+        noticed = validation.leave_out() if validation.leave_out else None
+        if noticed is None or noticed.teaching is None:
+            raise ValueError(f"{root} has too few landmarks to be taught more")
+        rejection = fit_rejection(noticed, config)
+        known = validation.logits, validation.targets, dataset.num_classes
+        graph = of_features(model.classifier.in_features)
+        graph = add_classifier(graph, model.classifier, known[2], calibrate(*known, rejection))
         whole = open_dataset(config)
-        new = [photo for photo in whole.photos if whole.classes[photo.label] in left_out]
-        new = [photo for photo in new if photo.label != NOT_A_LANDMARK]
-
-        def ask(photos: Sequence[Photo]) -> tuple[Tensor, Tensor]:
-            features = compute_features(model, photos, config, compute)[0]
-            found = features[torch.arange(len(photos))]
-            with torch.no_grad():
-                return model.classifier(found), embed(found, teaching.basis, teaching.offset)
-
-        asked = {"new": new, "known": dataset.landmarks("test")}
-        asked["everyday"] = dataset.distractors("test")
-        answers = {kind: ask(photos) for kind, photos in asked.items()}
-    names = sorted({photo.label for photo in new})
-    labels = torch.tensor([names.index(photo.label) for photo in new])
+        left = {whole.classes.index(name) for name in left_out}
+        new = [photo for photo in whole.photos if photo.label in left]
+        kinds = {"new": new, "known": dataset.landmarks("test")}
+        kinds["everyday"] = dataset.distractors("test")
+        features = {
+            kind: compute_features(model, photos, config, compute)[0][torch.arange(len(photos))]
+            for kind, photos in kinds.items()
+        }
+    named = [whole.classes[photo.label] for photo in new]
+    names = sorted(set(named))
+    truth = torch.tensor([photo.label for photo in kinds["known"]])
+    labels = torch.tensor([names.index(name) for name in named])
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(new)))
-    rows = []
+    before = {kind: ask(graph, rows) for kind, rows in features.items()}
+    limit, rows = rejection.threshold, []
     for count in COUNTS:
+        began = time.perf_counter()
         chosen = [order[labels[order] == label][:count] for label in range(len(names))]
-        sums = torch.stack([answers["new"][1][some].sum(dim=0) for some in chosen])
-        taught = functional.pad(sums, (0, 1), value=count)
-        wins, which = {}, {}
-        for kind, (logits, embeddings) in answers.items():
-            odds, which[kind] = taught_odds(teaching, taught, embeddings, logits).max(dim=1)
-            known = (logits / temperature).log_softmax(dim=1)
-            # Everyday photos are taken from the background too.
-            rivals = known if kind == "everyday" else known[:, : dataset.num_classes]
-            wins[kind] = odds > rivals.amax(dim=1)
+        taught = {}
+        for name, some in zip(names, chosen, strict=True):
+            best = before["new"][0][some].log().amax(dim=1)
+            embeddings = noticed.teaching.embed(features["new"][some])
+            taught[name] = torch.column_stack([embeddings, best])
+        head, _ = learn(noticed.teaching, taught, limit)
+        add_taught(graph, noticed.teaching, head, names, dataset.classes)
+        seconds = time.perf_counter() - began
+        after = {kind: ask(graph, rows) for kind, rows in features.items()}
         others = torch.ones(len(new), dtype=torch.bool)
         others[torch.cat(chosen)] = False
-        found = (wins["new"] & (which["new"] == labels))[others].float().mean()
-        targets = torch.tensor([photo.label for photo in asked["known"]])
-        right = answers["known"][0][:, : dataset.num_classes].argmax(dim=1) == targets
-        lost = (right & wins["known"]).float().mean()
-        rows.append([100 * found, 100 * lost, 100 * wins["everyday"].float().mean()])
+        right = after["new"][0].argmax(dim=1) == labels + dataset.num_classes
+        tagged = right & (after["new"][1] >= limit)
+        hits = [(asked["known"][0].argmax(dim=1) == truth).float() for asked in (before, after)]
+        false = [(asked["everyday"][1] >= limit).float() for asked in (before, after)]
+        shares = (
+            *(each[others].float().mean() for each in (right, tagged)),
+            (hits[0] - hits[1]).mean(),
+            (false[1] - false[0]).mean(),
+        )
+        rows.append([*(100 * float(share) for share in shares), seconds])
     return torch.tensor(rows)
+
+
+def of_features(width: int) -> onnx.ModelProto:
+    """A graph without a network, that takes the features themselves, [N, width, 1, 1]."""
+    tensor = helper.make_tensor_value_info
+    given = tensor("given", onnx.TensorProto.FLOAT, ["batch", width, 1, 1])
+    found = tensor(FEATURES, onnx.TensorProto.FLOAT, ["batch", width])
+    nodes = [
+        helper.make_node("Identity", ["given"], [FEATURE_MAPS]),
+        helper.make_node("Flatten", ["given"], [FEATURES]),
+    ]
+    graph = helper.make_graph(nodes, "features", [given], [found])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+
+
+def ask(graph: onnx.ModelProto, features: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities [N, landmarks] and landmark scores [N] of features [N, F]."""
+    runtime = Runtime.load(graph.SerializeToString(), threads=1, batch=64)
+    found = runtime.run(features[:, :, None, None].numpy())
+    return torch.from_numpy(found[PROBABILITIES]), torch.from_numpy(found[LANDMARK_SCORE])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,7 +142,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     classes, _ = list_folder(root)
     chance = random.Random(0)  # noqa: S311 - which landmarks are drawn is no secret
     turns = [chance.sample(classes, options.leave) for _ in range(options.draws)]
-    found = torch.stack([run_draw(root, config, turn, seed) for seed, turn in enumerate(turns)])
+    found = torch.stack(
+        [run_draw(root, config, turn, seed) for seed, turn in enumerate(tqdm(turns, desc="draws"))]
+    )
     rows = [
         [f"{count}", *(f"{value:.1f}" for value in found.mean(dim=0)[place].tolist())]
         for place, count in enumerate(COUNTS)

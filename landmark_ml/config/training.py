@@ -43,6 +43,9 @@ class DataConfig(Configuration):
     not_landmarks: str = _photos(
         "", "folder of photos that show no landmark; empty: `not_landmarks/` in or beside the data"
     )
+    taught: str = _photos(
+        "", "folders that a model was taught by, with commas between: their photos are added"
+    )
     places: str = _photos(
         "", "CSV of places that override the built-in gazetteer; empty: `places.csv` in the data"
     )
@@ -272,8 +275,7 @@ class TrainConfig(DataConfig):
 
 LOCAL_TO_A_WORKER = (
     *("study", "storage", "trials", "minutes", "heartbeat", "model", "resume"),
-    *("data", "not_landmarks", "places", "corrections"),
-    *("cache_dir", "udacity50_url", "device", "threads"),
+    *("data", "not_landmarks", "places", "cache_dir", "udacity50_url", "device", "threads"),
 )
 """Fields in which the workers of one study may differ; the photos themselves must be the same."""
 

@@ -18,7 +18,13 @@ from landmark_ml.data import postcards
 from landmark_ml.data.corrected import correct_labels
 from landmark_ml.data.dataset import NOT_A_LANDMARK, SPLITS, Dataset
 from landmark_ml.data.download import fetch_archive
-from landmark_ml.data.folders import ListedFile, Listing, list_distractors, list_folder
+from landmark_ml.data.folders import (
+    ListedFile,
+    Listing,
+    list_distractors,
+    list_folder,
+    list_taught,
+)
 from landmark_ml.data.near_duplicates import read_and_group
 from landmark_ml.data.places import place_landmarks
 from landmark_ml.data.splits import Fractions, split_photos
@@ -100,6 +106,10 @@ def _list_files(config: DataConfig, root: Path) -> Listing:
         classes, files = list_gldv2(root)
     else:
         classes, files = list_folder(root)
+    for folder in filter(None, config.taught.split(",")):
+        names, more = list_taught(user_path(folder.strip()).resolve())
+        classes = tuple(dict.fromkeys([*classes, *names]))
+        files += [replace(file, label=classes.index(names[file.label])) for file in more]
     given = config.not_landmarks and user_path(config.not_landmarks).resolve()
     # A table may list a photo twice, or what `not_landmarks/` beside it holds.
     once: dict[tuple[Path, int], ListedFile] = {}

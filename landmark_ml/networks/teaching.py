@@ -1,17 +1,15 @@
 """Landmarks that a trained network is taught by a few photos, without training.
 
-A taught landmark is the mean of its photos in a space where photos of one landmark lie close: the
-features, whitened by how photos of one landmark differ (within-class covariance normalisation:
-Hatch et al., Interspeech 2006) and set to unit length. How near a photo must come to be named after
-it is learned beforehand, on known landmarks that are left out of a head and then taught to it.
+The model carries some of the photos that its head learned from, as small embeddings. In seconds a
+cosine head learns the new photos beside them. Its odds of a taught landmark against all that was
+learned decide by how much the answers of the network give way; among one another they stay.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,257 +18,261 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 from safetensors.torch import load_file, save
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn import functional
 
 from landmark_ml.inference.predictor import LANDMARK_SCORE, PROBABILITIES
 from landmark_ml.inference.runtime import FEATURES
-from landmark_ml.networks.export import EVIDENCE, LOGITS, store_as_fp16
-from landmark_ml.networks.rejection import Rows, spread
+from landmark_ml.networks.export import EVIDENCE, store_as_fp16
+from landmark_ml.networks.rejection import References, Rows, blocks, spread
 
 TEACHING_FILE = "teaching.safetensors"
 _TAUGHT, _KNOWN = "taught/", "known/"
-COUNTS = (1, 2, 5, 10, 20)
-"""Numbers of photos for which gates are fitted."""
 _DIMENSIONS = 192
-_MOST_PHOTOS, _RUN = 4_000, 10
+_MOST_PHOTOS, _MOST_EVERYDAY = 2_000, 1_000
 _SHRINKAGE = 0.2
+_SCALE, _ADJUSTMENT = 32.0, 2.0
+_STEPS, _RATE = 60, 0.05
+_FOLDS = 5
+_MOST_WHITENED, _RUN = 4_000, 10
+_MOST_LOGITS = 500_000
+# Share of the photos of known landmarks that may be answered with taught ones, and of those of no
+# landmark that may be tagged.
+_MOST_TAKEN, _MOST_TAGGED = 0.005, 0.002
 # Tensors of an exported graph that the taught landmarks change.
 _REPLACED = (PROBABILITIES, LANDMARK_SCORE, EVIDENCE)
-# Share of the photos of known landmarks, and of those of no landmark, that taught ones may take
-# from the heads that landmarks were left out of.
-_MOST_TAKEN = 0.01
 
 
 @dataclass(frozen=True)
 class Teaching:
     """What a network needs to be taught landmarks.
 
-    basis: [F, D] and offset: [D], see `embed`. centres: [C + 1, D], the mean embedding of each
-    landmark and of no landmark at unit length; zeros where there were no such photos. gates:
-    [counts, signals + 2], the weights of the cosine to a taught landmark and of `signals`, and a
-    bias, for each number of photos in `COUNTS`. together: how many landmarks were taught at a time
-    when they were fitted.
+    basis: [F, D] and offset: [D], from features to embeddings. photos: [M, D], embeddings of some
+    photos that its head learned from. labels: int64 [M], the landmark of each; their number stands
+    for none. confidence: [M], the log of the probability of the best landmark, said by a head that
+    had not learned the photo, and was right where it shows one; NaN of a mean of photos. landmarks:
+    how many were learned.
     """
 
     basis: Tensor
     offset: Tensor
-    centres: Tensor
-    gates: Tensor
-    together: Tensor
+    photos: Tensor
+    labels: Tensor
+    confidence: Tensor
+    landmarks: Tensor
 
-    def gate(self, photos: int, landmarks: int) -> Tensor:
-        """Weights and bias for a landmark of so many photos that is one of so many taught.
-
-        Between two numbers of photos they are interpolated over the logarithm.
-        """
-        counts = np.log(COUNTS[: len(self.gates)])
-        found = [np.interp(math.log(photos), counts, column) for column in self.gates.numpy().T]
-        # Each landmark more is one more chance to err: the odds of all together stay the same.
-        found[-1] -= math.log(landmarks / float(self.together))
-        return torch.tensor(np.array(found), dtype=torch.float32)
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings [N, D] at unit length of features [N, F]."""
+        return embed(features, self.basis, self.offset)
 
     def write(self, folder: Path, taught: Mapping[str, Tensor]) -> None:
-        """Write `TEACHING_FILE`, the large tensors in fp16.
+        """Write `TEACHING_FILE`; embeddings and basis in 8 bits, which cost less than they save.
 
-        taught: [D + 1] of each landmark, the sum of its photos' embeddings and their number.
+        taught: of each landmark that was taught, see `learn`.
         """
-        small = {"offset": self.offset, "gates": self.gates, "together": self.together}
-        large = {"basis": self.basis.half(), "centres": self.centres.half()}
-        rows = {f"{_TAUGHT}{name}": row for name, row in taught.items()}
+        stored = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in ("basis", "photos"):
+            steps = stored[name].abs().amax(dim=0).clamp(min=1e-12) / 127
+            stored |= {name: (stored[name] / steps).round().char(), f"{name}_steps": steps}
+        stored |= {f"{_TAUGHT}{name}": rows for name, rows in taught.items()}
         # Not save_file, whose files nobody else may read: a server may be another user.
-        content = save({k: v.contiguous() for k, v in (small | large | rows).items()})
+        content = save({name: tensor.contiguous() for name, tensor in stored.items()})
         (folder / TEACHING_FILE).write_bytes(content)
 
     @classmethod
     def read(cls, folder: Path) -> tuple[Teaching, dict[str, Tensor]]:
         """What `write` wrote. Raises ValueError for a model that cannot be taught."""
         path = folder / TEACHING_FILE
-        if not path.is_file():
+        stored = load_file(path) if path.is_file() else {}
+        if not stored.keys() >= {field.name for field in fields(cls)}:
             raise ValueError(
-                f"the model has no {TEACHING_FILE}, so it cannot be taught: it was trained by an"
-                " older version, by fine-tuning or on fewer than 3 landmarks; train one with"
-                " transfer or ensemble"
+                f"the model has no {TEACHING_FILE} of this version, so it cannot be taught: it was"
+                " trained by an older version, by fine-tuning or on fewer than 3 landmarks; train"
+                " one with transfer or ensemble"
             )
-        stored = load_file(path)
-        names = [name for name in stored if name.startswith(_TAUGHT)]
-        taught = {name.removeprefix(_TAUGHT): stored.pop(name) for name in names}
-        return cls(**{name: tensor.float() for name, tensor in stored.items()}), taught
+        taught = {
+            name.removeprefix(_TAUGHT): stored.pop(name)
+            for name in list(stored)
+            if name.startswith(_TAUGHT)
+        }
+        for name in ("basis", "photos"):
+            stored[name] = stored[name] * stored.pop(f"{name}_steps")
+        return cls(**stored), taught
 
 
 def embed(features: Tensor, basis: Tensor, offset: Tensor) -> Tensor:
-    """Embeddings [N, D] at unit length of features [N, F]."""
+    """Embeddings [N, D] at unit length of features [N, F]; basis, offset: see `Teaching`."""
     return functional.normalize(features @ basis - offset, dim=1)
 
 
-def signals(logits: Tensor, embeddings: Tensor, centres: Tensor) -> Tensor:
-    """What says that a photo shows something known, or no landmark: float [N, 6].
+@dataclass(frozen=True)
+class TaughtHead:
+    """What tells taught landmarks from all that a network learned.
 
-    The cosines of the embedding to the nearest landmark's centre and to that of no landmark; the
-    largest logit, its lead over the second, the logit of no landmark (0 without one), and the
-    logarithm of the sum of all. centres: [C + 1, D]. `add_taught` writes the same into the graph.
+    learned: [landmarks + 1, D] and taught: [T, D], whose products with an embedding are the logits
+    of the landmarks, of no landmark and of the taught ones. bias: added to the odds of taught
+    landmarks. floor: subtracted from them, it gives the logit of the landmark score.
     """
-    near, count = embeddings @ centres.T, len(centres) - 1
-    best = logits[:, :count].topk(2, dim=1).values
-    none = logits[:, count:].sum(dim=1)
-    columns = [near[:, :count].amax(dim=1), near[:, count], best[:, 0], best[:, 0] - best[:, 1]]
-    return torch.stack([*columns, none, logits.logsumexp(dim=1)], dim=1)
+
+    learned: Tensor
+    taught: Tensor
+    bias: float = 0.0
+    floor: float = 0.0
+
+    def odds(self, embeddings: Tensor) -> Tensor:
+        """Log of the odds of each taught landmark against all that was learned: [N, T]."""
+        learned = (embeddings @ self.learned.T).logsumexp(dim=1, keepdim=True)
+        return embeddings @ self.taught.T - learned + self.bias
 
 
-def taught_odds(teaching: Teaching, rows: Tensor, embeddings: Tensor, logits: Tensor) -> Tensor:
-    """Log of the odds of each taught landmark against all that is known: [N, taught].
+def remember(
+    features: Rows, targets: Tensor, confidence: Tensor, references: References
+) -> Teaching:
+    """What a network carries of the photos its head learned from: features [N, F], targets [N].
 
-    rows: [taught, D + 1], as `Teaching.write` takes them.
+    confidence: [N], see `Teaching`; NaN of photos that are not carried. references: those of the
+    served head. Directions in which photos of one landmark differ count less in the embedding:
+    within-class covariance normalisation (Hatch et al., Interspeech 2006).
     """
-    gates = torch.stack([teaching.gate(int(row[-1]), len(rows)) for row in rows])
-    near = embeddings @ functional.normalize(rows[:, :-1], dim=1).T
-    seen = signals(logits, embeddings, teaching.centres)
-    return near * gates[:, 0] + seen @ gates[:, 1:-1].T + gates[:, -1]
-
-
-def whiten(
-    features: Rows, targets: Tensor, standardised: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Basis [F, D] and offset [D] of the embedding, from photos with and without a landmark.
-
-    standardised: mean and scale [F] of the features.
-    """
-    mean, scale = standardised
+    mean, scale = references.mean, references.scale
+    order = targets.argsort(stable=True)
     # In runs of neighbours: one photo of each of many landmarks would not show how photos differ.
-    starts = spread(len(targets), _MOST_PHOTOS // _RUN)
-    chosen = torch.unique((starts[:, None] + torch.arange(_RUN)).clamp(max=len(targets) - 1))
-    some = targets.argsort(stable=True)[chosen]
+    starts = spread(len(order), _MOST_WHITENED // _RUN)
+    some = order[torch.unique((starts[:, None] + torch.arange(_RUN)).clamp(max=len(order) - 1))]
     labels, standard = targets[some], (features[some] - mean) / scale
     # What is trained later must not depend on what is drawn here.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         axes = torch.svd_lowrank(standard, min(_DIMENSIONS, *standard.shape), niter=1)[2]
-    rows = standard @ axes
-    sums = torch.zeros(int(labels.max()) + 1, rows.shape[1]).index_add_(0, labels, rows)
-    within = rows - (sums / labels.bincount().clamp(min=1)[:, None])[labels]
+    projected = standard @ axes
+    sums = torch.zeros(int(labels.max()) + 1, axes.shape[1]).index_add_(0, labels, projected)
+    within = projected - (sums / labels.bincount().clamp(min=1)[:, None])[labels]
     values, vectors = torch.linalg.eigh(within.T @ within / len(within))
     # Towards equal variances: those of few photos are not certain.
     values = (1 - _SHRINKAGE) * values + _SHRINKAGE * values.mean()
-    basis = axes @ (vectors / values.sqrt()) / scale[:, None]
-    return basis, mean @ basis
+    basis = axes @ (vectors / values.clamp(min=1e-12).sqrt()) / scale[:, None]
+    offset = mean @ basis
+    carried = order[~confidence[order].isnan()]
+    landmarks = references.logits.shape[1]
+    kinds = carried.tensor_split([int((targets[carried] < landmarks).sum())])
+    most = zip(kinds, (_MOST_PHOTOS, _MOST_EVERYDAY), strict=True)
+    carried = torch.cat([some[spread(len(some), count)] for some, count in most])
+    photos, labels = embed(features[carried], basis, offset), targets[carried]
+    sure = confidence[carried]
+    if landmarks * _FOLDS > _MOST_PHOTOS:
+        # Not all landmarks have photos left, and none has enough to do without its mean.
+        means = torch.zeros(landmarks, len(offset))
+        for chosen, block in blocks(features):
+            shows = targets[chosen] < landmarks
+            means.index_add_(0, targets[chosen][shows], embed(block[shows], basis, offset))
+        photos = torch.cat([functional.normalize(means, dim=1), photos])
+        labels = torch.cat([torch.arange(landmarks), labels])
+        sure = torch.cat([torch.full((landmarks,), torch.nan), sure])
+    return Teaching(basis, offset, photos, labels, sure, torch.tensor(landmarks))
 
 
-def find_centres(embeddings: Tensor, labels: Tensor, count: int) -> Tensor:
-    """Mean embedding of each label at unit length [count, D]; zeros where there are none."""
-    sums = torch.zeros(count, embeddings.shape[1]).index_add_(0, labels, embeddings)
-    return functional.normalize(sums, dim=1)
+def fit_rows(photos: Tensor, labels: Tensor, outputs: int) -> Tensor:
+    """Rows [outputs, D] of a cosine head, from embeddings [M, D] at unit length and labels [M].
 
-
-def examples(
-    logits: Tensor, embeddings: Tensor, centres: Tensor, labels: Tensor, targets: Tensor
-) -> Tensor:
-    """Rows for `fit_gates`, [N, 8 + D]: signals, log of the best probability, target, embedding.
-
-    labels: those of the head, -1 for a landmark left out; photos of a landmark that the head gets
-    wrong are left out. targets: those of all landmarks.
+    Landmarks of many photos are told to expect as many: else they would take photos of those with
+    few. Source: Menon et al., Long-tail learning via logit adjustment, ICLR 2021.
     """
-    count = len(centres) - 1
-    top, best = logits.log_softmax(dim=1)[:, :count].max(dim=1)
-    kept = (labels < 0) | (labels == count) | (best == labels)
-    seen = signals(logits, embeddings, centres)
-    return torch.column_stack([seen, top, targets, embeddings])[kept]
+    share = labels.bincount(minlength=outputs).clamp(min=1) / len(labels)
+    means = torch.zeros(outputs, photos.shape[1]).index_add_(0, labels, photos)
+    rows = functional.normalize(means, dim=1).requires_grad_()
+    optimizer = torch.optim.Adam([rows], _RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS)
+    # Of thousands of landmarks the means do: steps would take minutes.
+    for _ in range(_STEPS if len(photos) * outputs <= _MOST_LOGITS else 0):
+        logits = photos @ (_SCALE * functional.normalize(rows, dim=1)).T
+        loss = functional.cross_entropy(logits + _ADJUSTMENT * share.log(), labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+    return _SCALE * functional.normalize(rows.detach(), dim=1)
 
 
-def fit_gates(lessons: Sequence[Mapping[str, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Gates [counts, signals + 2], and how many landmarks were taught together in a lesson.
+def learn(
+    teaching: Teaching, taught: Mapping[str, Tensor], threshold: float
+) -> tuple[TaughtHead, dict[str, int]]:
+    """A head that knows taught landmarks too, and how many photos of each are found by the others.
 
-    lessons: of each head `examples` of photos that it was not trained on, of landmarks it knows
-    (`known`), of landmarks left out of it (`unseen`) and of no landmark (`everyday`). For each
-    number of photos a logistic regression tells those of taught landmarks from others, each kind
-    weighing the same; its bias is then lowered until few of the others are taken.
+    taught: [n, D + 1] of each landmark, the embeddings of its photos, and what they have to beat:
+    the log of the probability of the best landmark that the network answers with, -inf where that
+    is right. threshold: landmark score from which a photo is tagged.
+
+    The photos are divided, and heads that were taught the others are asked about each part: of the
+    photos of learned landmarks, and of no landmark, taught ones may take few.
     """
-    gates: list[Tensor] = []
-    for count in COUNTS:
-        kinds: dict[str, list[Tensor]] = {"unseen": [], "known": [], "everyday": []}
-        for lesson in lessons:
-            labels, embeddings = lesson["unseen"][:, 7].long(), lesson["unseen"][:, 8:]
-            order = labels.argsort(stable=True)
-            turn = torch.arange(len(order)) - torch.searchsorted(labels[order], labels[order])
-            taught = torch.zeros(len(order), dtype=torch.bool)
-            taught[order] = turn < count
-            names, places = torch.unique(labels[~taught]), torch.full((int(labels.max()) + 1,), -1)
-            if not len(names):
-                continue
-            places[names] = torch.arange(len(names))
-            rows = taught & (places[labels] >= 0)
-            centres = find_centres(embeddings[rows], places[labels[rows]], len(names))
-            for kind, seen in lesson.items():
-                near, which = (seen[:, 8:] @ centres.T).max(dim=1)
-                found = torch.column_stack([near, seen[:, :7]])
-                if kind == "unseen":
-                    found = found[~taught & (which == places[labels])]
-                kinds[kind].append(found)
-        if not any(len(found) for found in kinds["unseen"]):
-            break
-        gates.append(_fit_gate([torch.cat(found) for found in kinds.values()]))
-    together = sum(len(torch.unique(lesson["unseen"][:, 7])) for lesson in lessons) / len(lessons)
-    empty = torch.zeros(0, 8)
-    return torch.stack(gates) if gates else empty, torch.tensor(together)
+    none, given = int(teaching.landmarks), torch.cat(list(taught.values()))
+    counts = torch.tensor([len(each) for each in taught.values()])
+    own = torch.arange(len(taught)).repeat_interleave(counts)
+    photos = torch.cat([teaching.photos, given[:, :-1]])
+    labels = torch.cat([teaching.labels, own + none + 1])
+    rivals = torch.cat([teaching.confidence, given[:, -1]])
+    order = labels.argsort(stable=True)
+    turn = torch.arange(len(order)) - torch.searchsorted(labels[order], labels[order])
+    part = torch.empty_like(turn).scatter_(0, order, turn % _FOLDS)
+
+    def fit(some: Tensor) -> TaughtHead:
+        rows = fit_rows(photos[some], labels[some], none + 1 + len(taught))
+        return TaughtHead(rows[: none + 1], rows[none + 1 :])
+
+    odds = torch.empty(len(photos), len(taught))
+    for fold in range(_FOLDS):
+        held = part == fold
+        odds[held] = fit(~held).odds(photos[held])
+    best, which = odds.max(dim=1)
+    is_known, everyday = (labels < none) & ~rivals.isnan(), labels == none
+    # Only ever lowered: far from all that was learned, odds would be of anything unknown.
+    bias = -max(0.0, _reached_by_few((best - rivals)[is_known], _MOST_TAKEN))
+    limit = torch.tensor(threshold).logit(eps=1e-3)
+    floor = _reached_by_few(best[everyday] + bias, _MOST_TAGGED) - float(limit)
+    right = (best + bias > rivals)[-len(own) :] & (which[-len(own) :] == own)
+    found = torch.zeros_like(counts).index_add_(0, own, right.long())
+    head = replace(fit(part >= 0), bias=bias, floor=floor)
+    return head, dict(zip(taught, found.tolist(), strict=True))
 
 
-def _fit_gate(kinds: Sequence[Tensor]) -> Tensor:
-    """Weights and bias that tell the first kind from the others, each [N, 8], `top` in the last."""
-    joined, counts = torch.cat(list(kinds))[:, :-1].numpy(), [len(found) for found in kinds]
-    middle, deviation = joined.mean(axis=0), joined.std(axis=0) + 1e-6
-    weight = np.repeat([1 / max(count, 1) for count in counts], counts) * len(joined) / 3
-    fitted = LogisticRegression(C=100, max_iter=500)
-    is_taught = np.arange(len(joined)) < counts[0]
-    fitted.fit((joined - middle) / deviation, is_taught, sample_weight=weight)
-    weights = fitted.coef_[0] / deviation
-    bias = float(fitted.intercept_[0] - weights @ middle)
-    highest = 0.0
-    for found in filter(len, kinds[1:]):
-        # A taught landmark wins where its odds exceed the probability of the best known one.
-        over = np.sort(found[:, :-1].numpy() @ weights + bias - found[:, -1].numpy())[::-1]
-        highest = max(highest, float(over[int(_MOST_TAKEN * len(over))]))
-    return torch.tensor([*weights, bias - highest], dtype=torch.float32)
+def _reached_by_few(values: Tensor, share: float) -> float:
+    """The value that no more than a share of the values exceeds; 0 where there are none."""
+    ordered = values.sort(descending=True).values
+    return float(ordered[int(share * len(ordered))]) if len(ordered) else 0.0
 
 
 def add_taught(
-    graph: onnx.ModelProto, teaching: Teaching, taught: Mapping[str, Tensor], classes: Sequence[str]
+    graph: onnx.ModelProto,
+    teaching: Teaching,
+    head: TaughtHead,
+    taught: Sequence[str],
+    classes: Sequence[str],
 ) -> tuple[str, ...]:
     """Let an exported graph answer with taught landmarks too, in place; returns all its classes.
 
-    taught: as `Teaching.write` takes it, in place of what the graph was taught before. classes:
-    what it learned. The odds of each taught landmark are against all that is known, of which the
-    probabilities shrink; a taught landmark that is known adds to its own. Where a taught landmark
-    is the likeliest, the landmark score is at least the probability of all of them.
+    It forgets what it was taught before. classes: what it learned. The odds of each taught landmark
+    are against all that was learned, of which the probabilities shrink; a taught landmark that was
+    learned too adds to its own. Where a taught landmark is the likeliest, its odds give the
+    landmark score, if that is higher.
     """
     _forget(graph)
-    known = {name: place for place, name in enumerate(classes)}
-    for name in taught:
-        known.setdefault(name, len(known))
+    known = {name: place for place, name in enumerate(dict.fromkeys([*classes, *taught]))}
     places = np.zeros((len(taught), len(known)), dtype=np.float32)
     places[range(len(taught)), [known[name] for name in taught]] = 1
-    rows = torch.stack(list(taught.values()))
-    gates = torch.stack([teaching.gate(int(row[-1]), len(rows)) for row in rows]).numpy()
-    centres = functional.normalize(rows[:, :-1], dim=1)
-    everyday = bool(teaching.centres[-1].any())
-    # Without photos of no landmark there is no logit of it: its signal was always 0.
-    signalled = [1, 2, 3, 4, *([5] if everyday else []), 6]
     constants: dict[str, Any] = {
         "basis": teaching.basis.numpy(),
         "offset": teaching.offset.numpy(),
-        "landmarks": teaching.centres[:-1].T.numpy(),
-        "nothing": teaching.centres[-1:].T.numpy(),
-        "centres": centres.T.numpy(),
-        "directions": (centres @ teaching.basis.T).numpy(),
-        "cosine": gates[:, 0],
-        "weights": gates[:, signalled].T,
-        "bias": gates[:, -1],
+        "learned": head.learned.T.numpy(),
+        "taught": head.taught.T.numpy(),
+        "directions": (head.taught @ teaching.basis.T).numpy(),
+        "bias": np.float32(head.bias),
+        "floor": np.float32(head.floor),
         "places": places,
-        "lead": np.array([[1, 1], [0, -1]], dtype=np.float32),
         "padding": np.array([0, 0, 0, len(known) - len(classes)]),
-        **{"one": np.array([1]), "two": np.array([2]), "end": np.array([2**31 - 1])},
+        **{"one": np.array([1]), "end": np.array([2**31 - 1])},
     }
     graph.graph.initializer.extend(
-        numpy_helper.from_array(np.ascontiguousarray(values), _TAUGHT + name)
+        numpy_helper.from_array(np.asarray(values, order="C"), _TAUGHT + name)
         for name, values in constants.items()
     )
     added: list[onnx.NodeProto] = []
@@ -286,21 +288,12 @@ def add_taught(
     add("MatMul", f"[{FEATURES}] basis", "turned")
     add("Sub", "turned offset", "moved")
     add("LpNormalization", "moved", "embedding", axis=1, p=2)
-    add("MatMul", "embedding landmarks", "to_landmarks")
-    add("ReduceMax", "to_landmarks [axis]", "to_landmark", keepdims=1)
-    add("MatMul", "embedding nothing", "to_nothing")
-    add("Slice", f"[{LOGITS}] [first] [last] [axis]", "logits")
-    add("TopK", "logits two", "best indices", axis=1)
-    add("MatMul", "best lead", "best_and_lead")
-    add("Slice", f"[{LOGITS}] [last] end [axis]", "none")
-    add("ReduceLogSumExp", f"[{LOGITS}] [axis]", "sum", keepdims=1)
-    none = "none " if everyday else ""
-    add("Concat", f"to_landmark to_nothing best_and_lead {none}sum", "signals", axis=1)
-    add("MatMul", "signals weights", "weighed")
-    add("MatMul", "embedding centres", "near")
-    add("Mul", "near cosine", "nearness")
-    add("Sum", "weighed nearness bias", "odds")
-    add("Sub", "to_nothing to_nothing", "even")
+    add("MatMul", "embedding learned", "to_learned")
+    add("ReduceLogSumExp", "to_learned [axis]", "all_learned", keepdims=1)
+    add("MatMul", "embedding taught", "to_taught")
+    add("Sub", "to_taught all_learned", "ahead")
+    add("Add", "ahead bias", "odds")
+    add("Sub", "all_learned all_learned", "even")
     add("Concat", "even odds", "all_odds", axis=1)
     add("Softmax", "all_odds", "shares", axis=1)
     add("Slice", "shares [first] one [axis]", "kept")
@@ -313,9 +306,11 @@ def add_taught(
     add("ReduceMax", "left [axis]", "best_left", keepdims=1)
     add("Greater", "best_taken best_left", "wins")
     add("Squeeze", "wins [axis]", "answers")
-    add("ReduceSum", "taken [axis]", "total", keepdims=0)
+    add("ReduceMax", "odds [axis]", "best_odds", keepdims=0)
+    add("Sub", "best_odds floor", "above")
+    add("Sigmoid", "above", "taught_score")
     score = f"[{_KNOWN}{LANDMARK_SCORE}]"
-    add("Max", f"{score} total", "raised")
+    add("Max", f"{score} taught_score", "raised")
     add("Where", f"answers raised {score}", f"[{LANDMARK_SCORE}]")
     add("ArgMax", "taken", "which", axis=1, keepdims=0)
     add("Gather", "directions which", "direction", axis=0)

@@ -31,16 +31,10 @@ from landmark_ml.networks.create import (
     freeze_early_stages,
     recomputing,
 )
+from landmark_ml.networks.export import fit_temperature
 from landmark_ml.networks.heads import Head, head_kind
 from landmark_ml.networks.rejection import LeftOut, References, Rows, blocks, signals, spread
-from landmark_ml.networks.teaching import (
-    Teaching,
-    embed,
-    examples,
-    find_centres,
-    fit_gates,
-    whiten,
-)
+from landmark_ml.networks.teaching import remember
 from landmark_ml.training.batches import (
     OVERSAMPLING,
     Augmentation,
@@ -68,6 +62,7 @@ _FOLDS = 5
 _MOST_LEARNED = 50_000
 _MOST_OF_EACH = 20
 _MOST_ASKED = 10_000
+_MOST_CALIBRATED = 1_000
 # Logits of validation photos that are held and judged in every epoch: 268 MB.
 _MOST_LOGITS = 1 << 26
 _MOST_ON_ONE_THREAD = 1 << 20
@@ -261,10 +256,10 @@ def leave_landmarks_out(
     of_photo = divide_photos(photos, targets, folds)
     # Together the heads are asked about all everyday photos, a single one about half of them.
     of_photo[everyday] = divide_photos(photos, targets, max(2, heads))[everyday]
-    basis, offset = whiten(features[0], targets, (references.mean, references.scale))
-    embeddings = torch.cat([embed(block, basis, offset) for _, block in blocks(features[0])])
+    # Of each photo of no landmark, or that a head gets right that did not learn from it.
+    confidence = torch.full((len(used),), torch.nan)
 
-    def ask(fold: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def ask(fold: int) -> dict[str, Tensor]:
         kept = [label for label in range(num_classes) if label % folds != fold]
         position = torch.full((num_classes + 1,), -1)
         position[[*kept, num_classes]] = torch.arange(len(kept) + 1)
@@ -279,32 +274,34 @@ def leave_landmarks_out(
         rows = [view.subset(trained) for view in features]
         head, _ = fit_head(rows, told, outputs, len(kept), config, compute)
         own = head.references(rows[0], labels[trained], len(kept))
-        centres = find_centres(embeddings[trained], labels[trained], len(kept) + 1)
         known = (labels >= 0) & ~everyday & ~learns
         kinds = {"known": known, "unseen": labels < 0, "everyday": everyday & ~learns}
-        found, lesson = {}, {}
+        found, temperature = dict[str, Tensor](), 1.0
         for kind, asked in kinds.items():
             chosen = asked.nonzero().flatten()
             chosen = chosen[spread(len(chosen), _MOST_ASKED)]
-            answers, looks = [], list[Tensor]()
+            answers = []
             for some, each in blocks(features[0].subset(chosen)):
                 logits, places = head.logits(each), chosen[some]
                 answers.append(signals(logits, len(kept), each, own))
-                known_as = labels[places], targets[places]
-                looks.append(examples(logits, embeddings[places], centres, *known_as))
-            found[kind], lesson[kind] = torch.cat(answers), torch.cat(looks)
-        return found, lesson
+                if kind == "known":
+                    few = spread(len(logits), _MOST_CALIBRATED)
+                    temperature = fit_temperature(logits[few], labels[places[few]])
+                chances = (logits / temperature).log_softmax(dim=1)[:, : len(kept)]
+                top, best = chances.max(dim=1)
+                sound = (best == labels[places]) | everyday[places]
+                confidence[places[sound]] = top[sound]
+            found[kind] = torch.cat(answers)
+        return found
 
     side_by_side = one_thread() if heads > 1 else threads_for_head(features[0], num_classes)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool, side_by_side:
         answers = pool.map(ask, range(heads))
         asked = list(Bar(answers, "landmarks left out", heads, unit=" heads"))
-    gates, together = fit_gates([lesson for _, lesson in asked])
-    centres = find_centres(embeddings, targets, num_classes + 1)
     return LeftOut(
-        **{kind: torch.cat([found[kind] for found, _ in asked]) for kind in asked[0][0]},
+        **{kind: torch.cat([found[kind] for found in asked]) for kind in asked[0]},
         references=references,
-        teaching=Teaching(basis, offset, centres, gates, together) if len(gates) else None,
+        teaching=remember(features[0], targets, confidence, references),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 import tempfile
 from collections import Counter
@@ -16,7 +17,6 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from landmark_ml.config import TeachConfig, user_path
 from landmark_ml.console import counted, listed
@@ -36,8 +36,8 @@ from landmark_ml.inference.predictor import (
     Metadata,
 )
 from landmark_ml.inference.runtime import FEATURES, Runtime, has_bf16
-from landmark_ml.networks.export import LOGITS, OUTPUTS
-from landmark_ml.networks.teaching import Teaching, add_taught, embed, taught_odds
+from landmark_ml.networks.export import OUTPUTS
+from landmark_ml.networks.teaching import Teaching, add_taught, learn
 from landmark_ml.registry.candidates import TAUGHT_FOUND
 from landmark_ml.registry.register import Registered, log_model, register
 from landmark_ml.tracking import run as tracking
@@ -54,8 +54,8 @@ _LIKE_ANOTHER = 0.5
 class Taught:
     """A taught version: which it came from, what it learned, and how much of that it finds.
 
-    photos: their number by landmark. found: of those landmarks with two photos or more, how many
-    photos are answered right by a model that was taught the others.
+    photos: how many each of its landmarks was taught by, in earlier versions too. found: how many
+    of them are answered right by a model that was taught others; of one photo alone none can be.
     """
 
     taught_from: str
@@ -87,20 +87,25 @@ def run_teaching(config: TeachConfig) -> Taught:
         pixels = np.stack([metadata.preprocessing.read(photo.path) for photo in photos])
         graph = onnx.load(artifact / GRAPH_FILE)
         seen = ask_graph(graph, metadata.precision, pixels, config.threads)
-        embeddings = embed(seen[FEATURES], teaching.basis, teaching.offset)
         labels = torch.tensor([photo.label for photo in photos])
         tagged = seen[LANDMARK_SCORE] >= metadata.threshold
         before = torch.where(tagged, seen[PROBABILITIES].argmax(dim=1), -1)
         check_likeness(names, labels, before, metadata.classes, force=config.force)
 
-        for row, label in zip(embeddings, labels.tolist(), strict=True):
-            taught[names[label]] = taught.get(names[label], 0) + functional.pad(
-                row, (0, 1), value=1
-            )
-        learned = metadata.classes[: len(teaching.centres) - 1]
-        answers = seen[LOGITS], seen[OUTPUTS][:, : len(learned)], learned
-        found = find_left_out(teaching, taught, answers, (names, labels, embeddings))
-        classes = add_taught(graph, teaching, taught, learned)
+        learned = metadata.classes[: int(teaching.landmarks)]
+        best, said = seen[OUTPUTS][:, : len(learned)].log().max(dim=1)
+        embeddings = torch.column_stack([teaching.embed(seen[FEATURES]), best])
+        for label, name in enumerate(names):
+            rows = embeddings[labels == label]
+            if name in learned:
+                # Nothing is to beat where the network is right.
+                rows[said[labels == label] == learned.index(name), -1] = -math.inf
+            taught[name] = torch.cat([taught[name], rows]) if name in taught else rows
+        head, found = learn(teaching, taught, metadata.threshold)
+        for name in names:
+            if len(taught[name]) > 2 and not found[name]:
+                logger.warning("%s: no photo of it is like the others; do all show it?", name)
+        classes = add_taught(graph, teaching, head, list(taught), learned)
         onnx.save(graph, artifact / GRAPH_FILE)
         teaching.write(artifact, taught)
         gazetteer = open_places(config, root, names, photos)
@@ -111,10 +116,9 @@ def run_teaching(config: TeachConfig) -> Taught:
         else:
             logger.warning("the run of %s holds no %s: no promotion", fetched.uri, MANIFEST)
 
-        number = Counter(names[photo.label] for photo in photos)
-        tested = {name: found[name] for name in found if number[name] > 1}
-        several = sum(number[name] for name in tested)
-        share = f"{sum(tested.values())} of {several}"
+        number = {name: len(taught[name]) for name in names}
+        tested = [name for name in names if number[name] > 1]
+        share = " of ".join(str(sum(each[name] for name in tested)) for each in (found, number))
         tags = {"taught_from": fetched.uri, "taught": listed(names), TAUGHT_FOUND: share}
         run.set_tags(tags)
         logged = log_model(artifact, photos[0].path.read_bytes(), tags)
@@ -123,7 +127,7 @@ def run_teaching(config: TeachConfig) -> Taught:
         name = fetched.uri.removeprefix("models:/").split("/")[0]
         about = f"Recognises {counted(len(classes), 'landmark')}."
         registered = register(logged, name, tags, card, about, only_challenger=True)
-        return Taught(fetched.uri, registered, dict(number), found, run.location)
+        return Taught(fetched.uri, registered, number, found, run.location)
 
 
 def read_taught(config: TeachConfig, known: Collection[str]) -> tuple[list[str], list[Photo], Path]:
@@ -229,7 +233,7 @@ def ask_graph(
     asked.CopyFrom(graph)
     del asked.graph.output[:]
     # Features last: where they come first, all is computed in the precision of the network.
-    names = (PROBABILITIES, OUTPUTS, LOGITS, FEATURES)
+    names = (PROBABILITIES, OUTPUTS, FEATURES)
     rows: dict[str, list[str | int | None]] = {LANDMARK_SCORE: ["batch"]}
     rows |= {name: ["batch", None] for name in names}
     asked.graph.output.extend(
@@ -240,38 +244,6 @@ def ask_graph(
     precision = precision if precision == "f32" or has_bf16() else "f32"
     runtime = Runtime.load(asked.SerializeToString(), precision=precision, threads=threads)
     return {name: torch.from_numpy(found) for name, found in runtime.run(pixels).items()}
-
-
-def find_left_out(
-    teaching: Teaching,
-    taught: Mapping[str, Tensor],
-    answers: tuple[Tensor, Tensor, Sequence[str]],
-    photos: tuple[Sequence[str], Tensor, Tensor],
-) -> dict[str, int]:
-    """How many photos of each landmark are answered right by a model that was taught the others.
-
-    answers: logits of the network, the probabilities of the landmarks it learned, and their names.
-    photos: names of the taught landmarks, and of each photo the label and the embedding. A landmark
-    of one photo has none to be found by.
-    """
-    names, labels, embeddings = photos
-    logits, probabilities, learned = answers
-    found = dict.fromkeys(names, 0)
-    for place, label in enumerate(labels.tolist()):
-        name, chosen = names[label], slice(place, place + 1)
-        left = taught[name] - functional.pad(embeddings[place], (0, 1), value=1)
-        if left[-1] < 1:
-            continue
-        rows = torch.stack([left if other == name else row for other, row in taught.items()])
-        odds = taught_odds(teaching, rows, embeddings[chosen], logits[chosen])[0]
-        own, rivals = odds[list(taught).index(name)], probabilities[place].clone()
-        if name in learned:
-            # What is taught of a landmark adds to what the network knows of it.
-            column = learned.index(name)
-            own = torch.logaddexp(own, rivals[column].log())
-            rivals[column] = 0
-        found[name] += bool(own >= odds.max() and own > rivals.amax().log())
-    return found
 
 
 def _write_metadata(

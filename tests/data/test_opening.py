@@ -130,6 +130,16 @@ def test_photos_inside_the_root_come_before_those_beside(
     assert f"taken from {root / 'not_landmarks'}" in caplog.text
 
 
+def test_photos_that_a_model_was_taught_by_join_the_others(root: Path, tmp_path: Path) -> None:
+    before = open_dataset(DataConfig(data=str(root)))
+    taught = tmp_path / "taught"
+    write_class(taught / "Stonehenge", range(70, 71))
+    write_class(taught / "07.New_Mill", range(80, 84))
+    after = open_dataset(DataConfig(data=str(root), taught=str(taught)))
+    assert after.classes == (*before.classes, "New Mill")
+    assert len(after.photos) == len(before.photos) + 5
+
+
 def test_sizes_are_upright_and_of_the_full_photo(root: Path) -> None:
     picture = random_picture(90, (640, 480))
     turned = Image.Exif()

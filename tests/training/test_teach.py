@@ -15,10 +15,15 @@ import torch
 
 from landmark_ml.config import TeachConfig
 from landmark_ml.corrections import Correction, append_corrections
-from landmark_ml.inference.predictor import GRAPH_FILE, PROBABILITIES, Predictor
+from landmark_ml.inference.predictor import (
+    GRAPH_FILE,
+    LANDMARK_SCORE,
+    PROBABILITIES,
+    Predictor,
+)
 from landmark_ml.inference.runtime import FEATURES
-from landmark_ml.networks.export import LOGITS, OUTPUTS
-from landmark_ml.networks.teaching import Teaching, add_taught, embed, taught_odds
+from landmark_ml.networks.export import OUTPUTS
+from landmark_ml.networks.teaching import TaughtHead, Teaching, add_taught, embed
 from landmark_ml.registry.register import log_model
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from landmark_ml.training.teach import ask_graph, read_taught, run_teaching
@@ -42,18 +47,18 @@ def write_photos(folder: Path, colour: tuple[int, int, int], count: int = 4) -> 
 
 @pytest.fixture(scope="module")
 def teachable(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The colour artifact with gates that ask for a cosine above 0.9."""
+    """The colour artifact, which carries shades of its colours as photos that it learned from."""
     folder = tmp_path_factory.mktemp("teachable") / "artifact"
     shutil.copytree(artifact, folder)
-    colours = [colour_photo(colour) for colour in (RED, GREEN, BLUE, WHITE)]
-    metadata = Predictor.load(folder).metadata
+    metadata, shades = Predictor.load(folder).metadata, range(len(SHADES))
+    colours = [shade(colour, number) for colour in (RED, GREEN, BLUE, WHITE) for number in shades]
     pixels = np.stack([metadata.preprocessing.read(photo) for photo in colours])
-    features = ask_graph(onnx.load(folder / GRAPH_FILE), "f32", pixels, 1)[FEATURES]
-    offset = features.mean(dim=0)
-    embeddings = embed(features, torch.eye(len(offset)), offset)
-    gates = torch.tensor([[80.0, 0, 0, 0, 0, 0, 0, -72]])
-    centres = embeddings[[0, 1, 2, 3]]
-    Teaching(torch.eye(len(offset)), offset, centres, gates, torch.tensor(1.0)).write(folder, {})
+    seen = ask_graph(onnx.load(folder / GRAPH_FILE), "f32", pixels, 1)
+    offset, labels = seen[FEATURES].mean(dim=0), torch.arange(4).repeat_interleave(len(shades))
+    best = seen[OUTPUTS][:, :3].log().amax(dim=1)
+    basis = torch.eye(len(offset))
+    photos = embed(seen[FEATURES], basis, offset)
+    Teaching(basis, offset, photos, labels, best, torch.tensor(3)).write(folder, {})
     return folder
 
 
@@ -132,34 +137,35 @@ def test_the_graph_computes_what_torch_does(teachable: Path) -> None:
     colours = [shade(colour, 1) for colour in (RED, YELLOW, ORANGE, WHITE)]
     pixels = np.stack([metadata.preprocessing.read(photo) for photo in colours])
     teaching, _ = Teaching.read(teachable)
-    # Every signal counts.
-    gates = torch.tensor([[3.0, 0.5, -0.4, 0.3, -0.2, 0.6, -0.1, 0.2]])
-    teaching = Teaching(teaching.basis, teaching.offset, teaching.centres, gates, teaching.together)
     seen = ask_graph(graph, "f32", pixels, 1)
-    embeddings = embed(seen[FEATURES], teaching.basis, teaching.offset)
-    taught = {
-        name: torch.cat([row, torch.ones(1)])
-        for name, row in zip(("New", CLASSES[0]), embeddings[1:3], strict=True)
-    }
-    assert add_taught(graph, teaching, taught, CLASSES) == (*CLASSES, "New")
+    embeddings = teaching.embed(seen[FEATURES])
+    head = TaughtHead(4 * teaching.photos[::4], 4 * embeddings[1:3], -0.5, 0.3)
+    assert add_taught(graph, teaching, head, ["New", CLASSES[0]], CLASSES) == (*CLASSES, "New")
     found = ask_graph(graph, "f32", pixels, 1)
-    odds = taught_odds(teaching, torch.stack(list(taught.values())), embeddings, seen[LOGITS])
+    odds = head.odds(embeddings)
     shares = torch.cat([torch.zeros(len(odds), 1), odds], dim=1).softmax(dim=1)
     expected = torch.zeros(len(odds), 4)
     expected[:, :3] = seen[OUTPUTS][:, :3] * shares[:, :1]
     expected[:, 3] += shares[:, 1]
     expected[:, 0] += shares[:, 2]
     assert torch.allclose(found[PROBABILITIES], expected, atol=1e-5)
+    wins = shares[:, 1:].amax(dim=1) > (seen[OUTPUTS][:, :3] * shares[:, :1]).amax(dim=1)
+    assert wins.any()
+    assert not wins.all()
+    score = torch.maximum(seen[LANDMARK_SCORE], (odds.amax(dim=1) - head.floor).sigmoid())
+    expected = score.where(wins, seen[LANDMARK_SCORE])
+    assert torch.allclose(found[LANDMARK_SCORE], expected, atol=1e-5)
 
 
 def test_teaching_again_leaves_no_trace_of_the_time_before(teachable: Path) -> None:
     graph = onnx.load(teachable / GRAPH_FILE)
     teaching, _ = Teaching.read(teachable)
-    row = torch.cat([teaching.centres[0], torch.ones(1)])
-    add_taught(graph, teaching, {"New": row}, CLASSES)
+    rows = teaching.photos
+    one, two = (TaughtHead(rows[:4], rows[4 : 4 + count]) for count in (1, 2))
+    add_taught(graph, teaching, one, ["New"], CLASSES)
     once = graph.SerializeToString()
-    add_taught(graph, teaching, {"Other": row, "More": row}, CLASSES)
-    add_taught(graph, teaching, {"New": row}, CLASSES)
+    add_taught(graph, teaching, two, ["Other", "More"], CLASSES)
+    add_taught(graph, teaching, one, ["New"], CLASSES)
     assert graph.SerializeToString() == once
 
 
