@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from benchmarks.rejection import RECIPES
 from benchmarks.tables import machine, table, write_json
-from landmark_ml.data import Split
+from landmark_ml.data import SPLITS
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.networks.create import create_model
 from landmark_ml.networks.export import fit_temperature
@@ -31,8 +31,6 @@ from landmark_ml.training.devices import choose_compute
 from landmark_ml.training.phases import fit_head, threads_for_head
 from serving.tagging.library import TOP_K
 from serving.tagging.useful import most_useful
-
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 Found = tuple[Tensor, Tensor]
 """Features [N, F] of photos, and what they show, int64 [N]."""

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from filelock import FileLock
 
@@ -25,19 +25,23 @@ logger = logging.getLogger(__name__)
 
 CORRECTIONS = "corrections.csv"
 """Name of the file beside the tagger's table."""
-LANDMARK, NO_LANDMARK, REJECTED, UNDONE = "landmark", "no_landmark", "rejected", "undone"
-DECISIONS = (LANDMARK, NO_LANDMARK, REJECTED, UNDONE)
+Choice = Literal["landmark", "no_landmark", "rejected", "undone"]
+DECISIONS: tuple[str, ...] = get_args(Choice)
+LANDMARK, NO_LANDMARK, REJECTED, UNDONE = DECISIONS
+MAX_NAME = 200
+"""Letters in a landmark's name that pages send."""
 
 
 class Correction(NamedTuple):
     """A decision on a photo.
 
-    sha256: of the photo's file, in hexadecimal. path: where the photo lies, absolute or relative to
-    the folder of the corrections; where it is not there, the hash alone counts. said: the landmark
-    that was answered, empty for none. decision: `landmark`: it shows `right`, which is `said` where
-    the answer was accepted; `no_landmark`: it shows none; `rejected`: what was said is wrong, and
-    nobody says what is right; `undone`: earlier decisions on the photo are withdrawn. by: who
-    decided. when: ISO 8601; empty: now.
+    sha256: of the photo's file, in hexadecimal; of a larger raw one, of its first 33,554,433 bytes.
+    path: where the photo lies, absolute or relative to the folder of the corrections; where it is
+    not there, the hash alone counts. said: the landmark that was answered, empty for none.
+    decision: `landmark`: it shows `right`, which is `said` where the answer was accepted;
+    `no_landmark`: it shows none; `rejected`: what was said is wrong, and nobody says what is right;
+    `undone`: earlier decisions on the photo are withdrawn. by: who decided. when: ISO 8601; empty:
+    now.
     """
 
     sha256: str

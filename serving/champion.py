@@ -73,7 +73,8 @@ class Champion:
         self._load = load or load_version
         self._loaded: Loaded | None = None
         self._identity: tuple[int, int] | None = None
-        self._problem: str | None = None
+        # Why `current` may not be what the alias names; None when it is.
+        self.problem: str | None = None
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
 
@@ -83,11 +84,6 @@ class Champion:
         if self._loaded is None:
             raise ValueError(f"the champion of {self.name} is not loaded; call start first")
         return self._loaded
-
-    @property
-    def problem(self) -> str | None:
-        """Why `current` may not be what the alias names; None when it is."""
-        return self._problem
 
     def start(self) -> Champion:
         """Load the champion, then follow its alias.
@@ -128,12 +124,12 @@ class Champion:
             # Whatever is wrong with the next version, this one goes on answering.
             except Exception as error:
                 problem = f"{_reason(error)}; version {self.current.version} goes on answering"
-                if problem != self._problem:
+                if problem != self.problem:
                     logger.warning("%s: %s", self.name, problem, exc_info=error)
-                self._problem = problem
+                self.problem = problem
                 pause = max(self._poll_seconds, min(2 * pause, _LONGEST_PAUSE_SECONDS))
             else:
-                self._problem, pause = None, self._poll_seconds
+                self.problem, pause = None, self._poll_seconds
 
     def _follow(self) -> None:
         """Load the version that the alias names, unless it is loaded already."""

@@ -9,11 +9,9 @@ from __future__ import annotations
 import getpass
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
@@ -24,6 +22,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from landmark_ml.config import ReviewConfig, user_path
 from landmark_ml.corrections import (
     CORRECTIONS,
+    MAX_NAME,
+    Choice,
     Correction,
     append_corrections,
     read_corrections,
@@ -45,18 +45,18 @@ _SECONDS_TO_END = 10
 _MOST_USEFUL = 100
 """Photos that the page offers in this order where nobody says how many."""
 _AT_ONCE = 1000
-_MAX_NAME = 200
 
 
-@dataclass
-class Proposal:
+class Proposal(NamedTuple):
     """What accepting an answer means: the photo shows `landmark`, or none where that is empty.
 
     said: the landmark that the answer names; empty where it names none or only a city or country.
     confidence: of `landmark`; None for no landmark. doubt: the larger, the sooner people should
-    look. candidates: names and confidences, best first.
+    look. candidates: names and confidences, best first. id: of the photo on the page, whose number
+    would change while the tagger finds more.
     """
 
+    id: str
     path: Path
     sha256: str
     said: str
@@ -65,31 +65,19 @@ class Proposal:
     confidence: float | None
     doubt: float
     candidates: list[tuple[str, float]]
-    id: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        # Not a number: a page stays open while the tagger finds more photos.
-        self.id = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
 
 
 def propose(photo: Tagged) -> Proposal:
     """Turn an answer into a proposal; where it names a city or country, into its best landmark."""
     answer: Prediction = photo.answer
     candidates = [(found["landmark"], found["confidence"]) for found in answer["candidates"] or []]
+    known = hashlib.sha256(os.fsencode(photo.path)).hexdigest()[:16], photo.path, photo.sha256
     if not answer["is_landmark"] or not answer["candidates"]:
-        doubt = answer["landmark_score"] or 0.0
-        return Proposal(photo.path, photo.sha256, "", "", "", None, doubt, candidates)
-    best = answer["candidates"][0]
-    return Proposal(
-        path=photo.path,
-        sha256=photo.sha256,
-        said=answer["landmark"] or "",
-        landmark=best["landmark"],
-        place=", ".join(filter(None, (best["city"], best["country"]))),
-        confidence=best["confidence"],
-        doubt=1 - best["confidence"],
-        candidates=candidates,
-    )
+        return Proposal(*known, "", "", "", None, answer["landmark_score"] or 0.0, candidates)
+    best, said = answer["candidates"][0], answer["landmark"] or ""
+    place = ", ".join(filter(None, (best["city"], best["country"])))
+    sure = best["confidence"]
+    return Proposal(*known, said, best["landmark"], place, sure, 1 - sure, candidates)
 
 
 Order = Literal["least_sure", "most_useful"]
@@ -112,8 +100,8 @@ class Decision(BaseModel):
     """What a person decided on a photo of the page."""
 
     photo: str
-    decision: Literal["landmark", "no_landmark", "rejected", "undone"]
-    right: str = Field("", max_length=_MAX_NAME)
+    decision: Choice
+    right: str = Field("", max_length=MAX_NAME)
 
 
 class Review:
@@ -137,8 +125,6 @@ class Review:
         )
         self._by, self._most_useful = config.by or getpass.getuser(), config.most_useful
         self._photos: dict[str, Proposal] = {}
-        # Two tabs of a browser may ask for the same thumbnail at once.
-        self._making = [threading.Lock() for _ in range(16)]
         self.describe()
 
     def describe(self, order: Order | None = None) -> dict[str, Any]:
@@ -219,8 +205,7 @@ class Review:
             if size == "large":
                 content = thumbnail(self.root / path, _LARGE_SIDE)
                 return Response(content, media_type="image/jpeg", headers=headers)
-            with self._making[int(photo, 16) % len(self._making)]:
-                name = find_or_make_thumbnail(path, self.root, folder)
+            name = find_or_make_thumbnail(path, self.root, folder)
             return FileResponse(folder / name, headers=headers)
         except (PhotoError, OSError) as error:
             raise HTTPException(404, "the photo cannot be read") from error

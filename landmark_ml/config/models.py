@@ -59,10 +59,7 @@ class PromoteConfig(DataConfig):
     """Which versions are judged on which photos, and the gates they have to pass."""
 
     model: str = option("landmarks", "registered model whose champion may be replaced")
-    candidates: str = option(
-        "newest",
-        "`newest`, `newest:3`, a version number or a URI",
-    )
+    candidates: str = option("newest", "`newest`, `newest:3`, a version number or a URI")
     reason: str = option("", "why, in your words; written to the history", at_most_1000_characters)
     alpha: float = option(
         0.05,

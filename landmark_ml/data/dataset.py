@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from landmark_ml.console import Bar, listed
 from landmark_ml.files import whole_file, write_whole
+from landmark_ml.inference.photos import read_at_most
 from landmark_ml.inference.runtime import usable_cpus
 
 NOT_A_LANDMARK = -1
@@ -268,8 +269,7 @@ def parse_manifest(
     if verify:
 
         def hashed(photo: Photo) -> str:
-            with photo.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.sha256(read_at_most(photo.path)).hexdigest()
 
         with ThreadPoolExecutor(threads or usable_cpus()) as pool:
             read = pool.map(hashed, photos)

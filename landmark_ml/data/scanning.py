@@ -22,7 +22,6 @@ from landmark_ml.data.dataset import Photo, UnreadablePhoto, visit_of
 from landmark_ml.data.folders import ListedFile
 from landmark_ml.files import make_cache
 from landmark_ml.inference.photos import (
-    DEFAULT_LIMITS,
     PhotoError,
     decode_photo,
     read_at_most,
@@ -127,7 +126,7 @@ def _read_file(path: Path) -> tuple[Any, ...] | UnreadablePhoto:
     try:
         key = _key(path)
         # Of a raw file the preview is decoded, but the file is what it is known by.
-        content = read_at_most(path, DEFAULT_LIMITS.max_bytes + 1)
+        content = read_at_most(path)
         data = read_photo(content)
         picture = decode_photo(data, min_side=_DECODED_PIXELS)
     except PhotoError as error:

@@ -217,7 +217,7 @@ def choose_photos(
         except ValueError as error:
             logger.info("the split that the model's run recorded does not fit here: %s", error)
     dataset = recorded or open_dataset(config)
-    photos = (*dataset.train, *dataset.val, *dataset.test) if every else dataset.test
+    photos = dataset.photos if every else dataset.test
     learned = Learned.of(manifest)
     kept, unchecked = photos, "whether the model was trained on some of these photos"
     if learned:

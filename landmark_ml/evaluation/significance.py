@@ -44,7 +44,11 @@ def compare_shares(
     Equivalence test and confidence interval for the difference in proportions for the paired-sample
     design, Statistics in Medicine 1998.
     """
-    _must_pair(first, second)
+    if first.shape != second.shape or first.ndim != 1 or not first.size:
+        raise ValueError(
+            f"answers of shape {first.shape} and {second.shape} cannot be paired; give yes or no of"
+            " both models for each of the same photos, one or more"
+        )
     photos = len(first)
     won, lost = int((first & ~second).sum()), int((second & ~first).sum())
     z = float(norm.isf(alpha))
@@ -73,14 +77,6 @@ def mcnemar_p(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     """
     won, lost = int((first & ~second).sum()), int((second & ~first).sum())
     return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
-
-
-def _must_pair(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> None:
-    if first.shape != second.shape or first.ndim != 1 or not first.size:
-        raise ValueError(
-            f"answers of shape {first.shape} and {second.shape} cannot be paired; give yes or no of"
-            " both models for each of the same photos, one or more"
-        )
 
 
 def differences_by_class(

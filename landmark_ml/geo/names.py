@@ -26,8 +26,10 @@ class Names:
         try:
             self._locale = Locale.parse(language.replace("_", "-"), sep="-")
         except (ValueError, UnknownLocaleError) as error:
-            reason = f"{language!r} ({error}); give a code such as de, fr or pt-BR"
-            raise ValueError(f"language is {reason}") from None
+            raise ValueError(
+                f"language is {language!r}, which CLDR does not know; give a code such as de, fr or"
+                " pt-BR"
+            ) from error
         english = Locale("en")
         self._is_english = self._locale.language == english.language
         self._codes = {country: code for code, country in english.territories.items()}
@@ -45,14 +47,14 @@ class Names:
     def translate(self, named: Named, codes: Mapping[str, str]) -> Named:
         """Translate `city` and `country` of an answer or a landmark, and of its `candidates`.
 
-        codes: code of countries by their name here; of others, English names are known. A city that
-        CLDR does not name keeps its spelling. English changes nothing.
+        codes: code of countries by their name here; of others, English names are known. What CLDR
+        does not name in this language keeps its spelling. English changes nothing.
         """
         if self._is_english:
             return named
         country, city = cast("str | None", named["country"]), named["city"]
         code = codes.get(country or "", self._codes.get(country or ""))
-        changed: dict[str, object] = {"country": self.country(code) if code else country}
+        changed: dict[str, object] = {"country": (code and self.country(code)) or country}
         changed["city"] = self._cities.get((code, plain_city(str(city))), city)
         if candidates := cast("list[Mapping[str, object]]", named.get("candidates")):
             changed["candidates"] = [self.translate(one, codes) for one in candidates]

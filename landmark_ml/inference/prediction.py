@@ -43,6 +43,20 @@ class Candidate(TypedDict):
     tags: Annotated[list[str], "its tags, general ones first"]
 
 
+def candidate(landmark: str, confidence: float, place: Place) -> Candidate:
+    """Build a candidate from a gazetteer entry; place None: nobody knows where it stands."""
+    known = place or {}
+    return Candidate(
+        landmark=landmark,
+        confidence=confidence,
+        latitude=known.get("latitude"),
+        longitude=known.get("longitude"),
+        city=known.get("city"),
+        country=known.get("country"),
+        tags=list(known.get("tags", ())),
+    )
+
+
 class Refusal(TypedDict):
     """Why a photo got no answer."""
 

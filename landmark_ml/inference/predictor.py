@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmark_ml.inference.photos import PhotoError, read_location
-from landmark_ml.inference.prediction import Areas, Candidate, Prediction, answer, refused
+from landmark_ml.inference.prediction import Areas, Prediction, answer, candidate, refused
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.inference.runtime import Runtime, has_bf16, usable_cpus
 
@@ -136,25 +136,18 @@ class Predictor:
         """Turn the scores of one photo into its answer."""
         if isinstance(scores, PhotoError):
             return refused(scores.code, scores.reason)
-        candidates, chances = [], scores.probabilities
+        chances = scores.probabilities
         # Only what may be among them is sorted: all of 10,000 landmarks would take 0.8 ms.
         most = min(top_k, len(chances))
         likely = np.flatnonzero(chances >= np.partition(chances, -most)[-most])
         order = likely[np.argsort(-chances[likely], kind="stable")]
-        for index in order[:top_k].tolist():
-            place = self.metadata.places[index] or {}
-            candidates.append(
-                Candidate(
-                    landmark=self.metadata.names[index],
-                    confidence=float(scores.probabilities[index]),
-                    latitude=place.get("latitude"),
-                    longitude=place.get("longitude"),
-                    city=place.get("city"),
-                    country=place.get("country"),
-                    tags=list(place.get("tags", ())),
-                )
+        candidates = [
+            candidate(
+                self.metadata.names[index], float(chances[index]), self.metadata.places[index]
             )
-        area = self._areas.find(scores.probabilities)
+            for index in order[:top_k].tolist()
+        ]
+        area = self._areas.find(chances)
         return answer(candidates, scores.landmark_score, threshold, scores.location, area)
 
     def score(self, photos: Sequence[bytes]) -> list[Scores | PhotoError]:

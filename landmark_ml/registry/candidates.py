@@ -36,10 +36,10 @@ def find_candidates(
 ) -> list[ModelVersion]:
     """Versions of a registered model to judge against its champion, the newest first.
 
-    wanted: `newest`, `newest:N`, a version number or a `models:/…` URI.
-    `newest` must be newer than the champion: older versions have been judged or passed over
-    before. rolled_back: versions that are judged again only when they are named. Raises ValueError
-    when wanted is none of those, or there is no such version beside the champion.
+    wanted: `newest`, `newest:N`, a version number or a `models:/…` URI. `newest` must be newer than
+    the champion: older versions have been judged or passed over before. rolled_back: versions that
+    are judged again only when they are named. Raises ValueError when wanted is none of those, or
+    there is no such version beside the champion.
     """
     kind, _, value = wanted.partition(":")
     others = rolled_back | {champion}

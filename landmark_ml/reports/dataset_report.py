@@ -156,10 +156,9 @@ def describe_groups(dataset: Dataset, grouping: str) -> str:
 
     grouping: that of the dataset's configuration.
     """
-    photos = [photo for split in SPLITS for photo in dataset.split(split)]
-    groups = {"Groups of near-duplicates": Counter(group_near_duplicates(photos).tolist())}
+    groups = {"Groups of near-duplicates": Counter(group_near_duplicates(dataset.photos).tolist())}
     if grouping == "visits":
-        visits = Counter((photo.label, photo.visit) for photo in photos if photo.visit)
+        visits = Counter((photo.label, photo.visit) for photo in dataset.photos if photo.visit)
         groups["Visits (one landmark, one camera, one day)"] = visits
     told = []
     for what, group in groups.items():
@@ -182,8 +181,7 @@ def find_issues(dataset: Dataset, gazetteer: Gazetteer, max_unreadable: float) -
 
 
 def _issues(dataset: Dataset, gazetteer: Gazetteer, max_unreadable: float) -> Iterator[DataIssue]:
-    split = (*dataset.train, *dataset.val, *dataset.test)
-    every = (*split, *dataset.leaked, *dataset.conflicting)
+    every = (*dataset.photos, *dataset.leaked, *dataset.conflicting)
 
     def shown(path: Path) -> str:
         return spelled(os.path.relpath(path, dataset.root))
@@ -206,7 +204,7 @@ def _issues(dataset: Dataset, gazetteer: Gazetteer, max_unreadable: float) -> It
     for photo in dataset.leaked:
         detail = f"of {label(photo)}; the same or nearly the same is in a given split"
         yield DataIssue("leaked", shown(photo.path), detail)
-    for first, *others in _same_bytes(split):
+    for first, *others in _same_bytes(dataset.photos):
         if len({photo.label for photo in (first, *others)}) == 1:
             copies = ", ".join(shown(photo.path) for photo in others)
             yield DataIssue("repeated", shown(first.path), f"the same file as {copies}")

@@ -140,6 +140,13 @@ def model_card(config: TrainConfig, dataset: Dataset, facts: NetworkFacts, repor
     weakest = weakest_landmarks(report.predictions, 5).to_numpy().tolist()
     rows = "\n".join(f"| {' | '.join(map(str, row))} |" for row in weakest)
     splits = ", ".join(f"{len(dataset.landmarks(s))} {s}" for s in SPLITS)
+    measured_on = ""
+    if len(facts.rejection.scores["unseen"]):
+        measured_on = (
+            " Measured on photos that a head was not trained on, with landmarks left out in turn."
+            " The figure `rejection_curve_left_out` of the run shows what another `threshold`"
+            " gives."
+        )
     return f"""### {config.backbone}, recipe {config.recipe}
 
 {_about(dataset)}
@@ -163,9 +170,7 @@ def model_card(config: TrainConfig, dataset: Dataset, facts: NetworkFacts, repor
 {rows}
 
 **What it does not know.** By its own threshold the model\
- {what_to_expect(facts.rejection.expected)}.\
- Measured on photos that a head was not trained on, with landmarks left out in turn. The figure\
- `rejection_curve_left_out` of the run shows what another `threshold` gives.
+ {what_to_expect(facts.rejection.expected)}.{measured_on}
 
 **Limits.** It knows only these landmarks. Confidence is calibrated on photos like those it was\
  trained on.

@@ -21,7 +21,7 @@ from landmark_ml.config import AppConfig, user_path
 from landmark_ml.corrections import UNDONE, Correction, append_corrections
 from landmark_ml.files import write_whole
 from landmark_ml.geo.names import Named, names_in
-from landmark_ml.inference.photos import PhotoError, decode_photo
+from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, decode_photo
 from landmark_ml.inference.photos.headers import photo_format
 from landmark_ml.inference.predictor import Predictor, Scores
 from landmark_ml.inference.runtime import usable_cpus
@@ -55,6 +55,8 @@ class Answering:
         self._config = config
         self._metrics = metrics
         self._memory = Memory(config.max_memory)
+        # Corrections take turns: each decodes its photo, which may take hundreds of MB.
+        self._correcting = asyncio.Lock()
         # One more than cores, so that a photo is decoded while the network computes the others.
         workers = (config.threads or usable_cpus()) + 1
         self._queue = AnswerQueue(workers, config.max_waiting)
@@ -116,10 +118,11 @@ class Answering:
             if len(uploads) > 1:
                 raise HTTPException(400, "a correction is of one photo; send one at a time")
             file, (_, photo) = user_path(self._config.corrections), uploads[0]
-            try:
-                await asyncio.to_thread(keep_correction, file, photo, said, decision, right)
-            except ValueError as error:
-                raise HTTPException(422, str(error)) from error
+            async with self._correcting:
+                try:
+                    await asyncio.to_thread(keep_correction, file, photo, said, decision, right)
+                except ValueError as error:
+                    raise HTTPException(422, str(error)) from error
 
     def close(self) -> None:
         """Stop, once the photos in progress are answered."""
@@ -204,7 +207,8 @@ def keep_correction(file: Path, photo: bytes, said: str, decision: str, right: s
     or a decision that cannot be.
     """
     decode_photo(photo, min_side=_CHECKED_SIDE)
-    digest = hashlib.sha256(photo).hexdigest()
+    # As the tagger and trainings know it, which read no more of a large raw file.
+    digest = hashlib.sha256(photo[: DEFAULT_LIMITS.max_bytes + 1]).hexdigest()
     kept = file.with_name(f"{file.stem}_photos") / f"{digest}.{(photo_format(photo) or '').lower()}"
     path = kept.relative_to(file.parent).as_posix()
     append_corrections(file, [Correction(digest, path, said, decision, right.strip(), "app")])

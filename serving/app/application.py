@@ -11,7 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query
 from prometheus_client import (
@@ -30,6 +30,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from landmark_ml.config import AppConfig, PageConfig
+from landmark_ml.corrections import MAX_NAME, Choice
 from landmark_ml.inference.predictor import DEFAULT_TOP_K
 from serving.app.answering import Answering
 from serving.app.answers import (
@@ -49,7 +50,6 @@ logger = logging.getLogger(__name__)
 
 _STATIC = Path(__file__).resolve().parents[1] / "static"
 _MAX_CANDIDATES = 50
-_MAX_NAME = 200
 _BINARY = {"type": "string", "format": "binary"}
 _UPLOAD: dict[str, Any] = {
     "requestBody": {
@@ -152,11 +152,11 @@ def create_app(champion: Champion, config: AppConfig, *, token: str = "") -> Fas
         async def correct(
             request: Request,
             decision: Annotated[
-                Literal["landmark", "no_landmark", "rejected", "undone"],
+                Choice,
                 Query(description="it shows `right`; none; what was said is wrong; nothing"),
             ],
-            said: Annotated[str, Query(max_length=_MAX_NAME, description="what was said")] = "",
-            right: Annotated[str, Query(max_length=_MAX_NAME, description="what is right")] = "",
+            said: Annotated[str, Query(max_length=MAX_NAME, description="what was said")] = "",
+            right: Annotated[str, Query(max_length=MAX_NAME, description="what is right")] = "",
         ) -> Response:
             await answering.correct(request, said, decision, right)
             return JSONResponse({"status": "ok"})

@@ -29,18 +29,26 @@ const sections = new Map();
 const undoable = [];
 // Decisions that the server has not yet stored, oldest first.
 const waiting = [];
-let sending = false;
+let sending = null;
 let matches = [];
 let chosen = -1;
 
 async function load() {
   find("#away").hidden = true;
+  // What is not stored yet would stand as open on the new page.
+  if (waiting.length) await send();
+  if (waiting.length) {
+    find("#order").value = library.order;
+    return;
+  }
   const wanted = find("#order").value;
   try {
     const response = await request(`/api/review${wanted ? `?order=${wanted}` : ""}`);
     const found = await response.json();
     if (!response.ok) throw new Error(found.detail || "The server could not answer.");
     library = found;
+    // Steps hold photos of the old page.
+    undoable.length = 0;
   } catch (error) {
     pause(error.message);
     return;
@@ -342,9 +350,14 @@ function apply(changes) {
   send();
 }
 
-async function send() {
-  if (sending) return;
-  sending = true;
+function send() {
+  sending ||= store().finally(() => {
+    sending = null;
+  });
+  return sending;
+}
+
+async function store() {
   try {
     while (waiting.length) {
       const some = waiting.slice(0, SENT_AT_ONCE);
@@ -362,7 +375,6 @@ async function send() {
     // An empty one: the page asks for the token.
     pause(error.message);
   }
-  sending = false;
 }
 
 function report() {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 
 from landmark_ml.corrections import LANDMARK, REJECTED, Correction
 from landmark_ml.geo.gazetteer import Gazetteer, Place, spelling_key
-from landmark_ml.inference.prediction import Candidate, answer
+from landmark_ml.inference.prediction import answer, candidate
 from landmark_ml.inference.predictor import Metadata
 from serving.tagging.library import TOP_K, Tagged
 
@@ -16,8 +17,10 @@ class Corrected:
     """Replaces answers by decisions on the same photo, wherever in the library it lies.
 
     A landmark that a person names stands where the model says, else where `places` do, else where
-    the gazetteer does; it may have no place. Its confidence is 1. A photo whose answer was
-    rejected, a landmark or only its city or country, shows none until a model names another one.
+    the gazetteer does; it may have no place. Its confidence is 1. However it is spelled, it has one
+    name: that of the model, else of its place, else as it was spelled first. A photo whose answer
+    was rejected, a landmark or only its city or country, shows none until a model names another
+    one.
     """
 
     def __init__(
@@ -51,21 +54,12 @@ class Corrected:
         if said["location_source"] == "exif" and latitude is not None and longitude is not None:
             location = latitude, longitude
         if correction.decision == LANDMARK:
-            best = self._candidate(correction.right)
-            others = [other for other in candidates if other["landmark"] != best["landmark"]]
+            key = spelling_key(correction.right)
+            right = self._names.get(key, correction.right)
+            place = self._places.find(right)
+            name = self._names.setdefault(key, place.name if place else right)
+            best = candidate(name, 1.0, asdict(place) if place else None)
+            others = [other for other in candidates if other["landmark"] != name]
             candidates, score, threshold = [best, *others][:TOP_K], 1.0, 0.0
         corrected = answer(candidates, score, threshold, location)
         return photo._replace(answer=corrected, correction=correction.decision, same_as=None)
-
-    def _candidate(self, right: str) -> Candidate:
-        name = self._names.get(spelling_key(right), right)
-        place = self._places.find(name)
-        return Candidate(
-            landmark=name,
-            confidence=1.0,
-            latitude=place.latitude if place else None,
-            longitude=place.longitude if place else None,
-            city=place.city if place else None,
-            country=place.country if place else None,
-            tags=list(place.tags) if place else [],
-        )

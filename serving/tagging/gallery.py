@@ -11,6 +11,7 @@ import math
 import os
 import re
 import unicodedata
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -24,6 +25,7 @@ from PIL import ExifTags, Image
 
 from landmark_ml.console import Bar
 from landmark_ml.figures.html import render
+from landmark_ml.files import whole_file
 from landmark_ml.inference.photos import PhotoError, decode_photo, read_capture, read_photo
 from landmark_ml.inference.prediction import Prediction
 from landmark_ml.inference.runtime import usable_cpus
@@ -460,7 +462,9 @@ def find_or_make_thumbnail(path: Path, root: Path, folder: Path) -> str:
     target = folder / name
     # A power cut may leave an empty file.
     if not (target.is_file() and target.stat().st_size):
-        with file_of_out(target, flush=False) as scratch:
+        # A scratch name of its own: threads, the tagger and the review page may make the same one.
+        scratch_name = f".{target.name}.{uuid.uuid4().hex}.tmp"
+        with whole_file(target, scratch_name, flush=False) as scratch:
             scratch.write_bytes(thumbnail(root / path))
     return name
 

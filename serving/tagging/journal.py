@@ -199,7 +199,12 @@ class Journal(Database):
                 answer = {field: found[field] for field in Prediction.__annotations__}
                 sha256, same_as = found["sha256"], found["same_as"]
                 taken = found["taken"] and datetime.fromisoformat(found["taken"])
-            except (ValueError, KeyError, TypeError) as error:
+            except KeyError as error:
+                raise ValueError(
+                    f"{self._path} holds answers of another version, which lack {error}; tag again:"
+                    " only those are recognised again"
+                ) from None
+            except (ValueError, TypeError) as error:
                 raise self._damaged(f"the answer for {path}: {error!r}") from None
             said = cast("Prediction", answer)
             yield Tagged(path, said, sha256, taken=taken, same_as=same_as)

@@ -131,7 +131,7 @@ class Library:
     def read(self, path: Path) -> bytes | OSError:
         """Read a photo by its path within the library; an error is returned, not raised."""
         try:
-            return read_at_most(self.root / path, MAX_READ_BYTES)
+            return read_at_most(self.root / path)
         except OSError as error:
             return error
         except PhotoError as error:

@@ -6,7 +6,6 @@ A user's edit is never undone.
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import logging
 import os
@@ -29,7 +28,7 @@ from landmark_ml.files import write_whole
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, read_at_most
 from landmark_ml.inference.prediction import Prediction
 from serving.tagging.library import OTHER_PICTURES, PHOTO_SUFFIXES, Library, Tagged
-from serving.tagging.table import file_of_out, has_place, is_confident, printable
+from serving.tagging.table import has_place, is_confident, list_of_out, printable
 from serving.tagging.xmp import Xmp, XmpError, clean_text
 
 logger = logging.getLogger(__name__)
@@ -80,12 +79,8 @@ def write_sidecars(
     done: Counter[str] = Counter()
     refusals: Counter[tuple[str, str]] = Counter()
     swept: set[Path] = set()
-    with (
-        file_of_out(user_path(config.out) / SIDECARS_CSV) as path,
-        path.open("w", encoding="utf-8", newline="") as file,
-    ):
-        lines = csv.writer(file)
-        lines.writerow(["photo", *SidecarChange._fields])
+    columns = "photo", *SidecarChange._fields
+    with list_of_out(user_path(config.out) / SIDECARS_CSV, columns) as add:
         for photo in Bar(answers, desc="sidecars", unit=" photos"):
             folder = (root / photo.path).parent
             if not config.dry_run and folder not in swept:
@@ -119,7 +114,7 @@ def write_sidecars(
                 refusals[printable(change.sidecar.parent), change.detail] += 1
             if change.action != "kept":
                 sidecar = printable(change.sidecar.relative_to(root))
-                lines.writerow([printable(photo.path), sidecar, *change[1:]])
+                add([printable(photo.path), sidecar, *change[1:]])
     return done, refusals
 
 
@@ -200,15 +195,9 @@ def untag(config: UntagConfig) -> list[SidecarChange]:
     bar = Bar(sidecars, desc="untagging", unit=" sidecars")
     found = (untag_sidecar(sidecar, dry_run=config.dry_run) for sidecar in bar)
     changes = [change for change in found if change is not None]
-    out.mkdir(parents=True, exist_ok=True)
-    with (
-        file_of_out(out / UNTAGGED_CSV) as path,
-        path.open("w", encoding="utf-8", newline="") as file,
-    ):
-        lines = csv.writer(file)
-        lines.writerow(SidecarChange._fields)
+    with list_of_out(out / UNTAGGED_CSV, SidecarChange._fields) as add:
         for change in changes:
-            lines.writerow([printable(change.sidecar.relative_to(root)), *change[1:]])
+            add([printable(change.sidecar.relative_to(root)), *change[1:]])
     return changes
 
 

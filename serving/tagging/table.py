@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -81,6 +81,17 @@ def file_of_out(path: Path, *, flush: bool = True) -> AbstractContextManager[Pat
     One tagger at a time holds `out`, so what a killed one left is written over.
     """
     return whole_file(path, f".{path.name}.tmp", flush=flush)
+
+
+@contextlib.contextmanager
+def list_of_out(
+    path: Path, columns: Iterable[str]
+) -> Iterator[Callable[[Iterable[object]], object]]:
+    """Write a CSV of `out` whole or not at all; gives what adds a row."""
+    with file_of_out(path) as scratch, scratch.open("w", encoding="utf-8", newline="") as file:
+        add = csv.writer(file).writerow
+        add(columns)
+        yield add
 
 
 def write_tables(rows: Iterable[Mapping[str, Any]], folder: Path) -> None:
@@ -257,18 +268,13 @@ def write_albums(
     folder, count = out / ALBUMS, 0
     if links:
         remove_links(folder)
-    with (
-        file_of_out(out / ALBUMS_CSV) as path,
-        path.open("w", encoding="utf-8", newline="") as file,
-    ):
-        lines = csv.writer(file)
-        lines.writerow(["path", "album"])
+    with list_of_out(out / ALBUMS_CSV, ("path", "album")) as add:
         for photo in answers:
             album = album_of(photo.answer, min_confidence)
             if album is None:
                 continue
             count += 1
-            lines.writerow([printable(photo.path), album.folder.as_posix()])
+            add([printable(photo.path), album.folder.as_posix()])
             if links:
                 link = folder / album.folder / link_name(photo.path)
                 link.parent.mkdir(parents=True, exist_ok=True)

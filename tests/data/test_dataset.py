@@ -117,6 +117,20 @@ def test_changed_content_is_named_when_asked(dataset: Dataset, tmp_path: Path) -
         read_manifest(tmp_path / "manifest.json", dataset.root, verify=True)
 
 
+def test_of_a_large_raw_file_the_part_that_is_read_is_checked(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    write_class(root / "Tower", range(8))
+    write_class(root / "Bridge", range(10, 18))
+    raw = root / "Tower" / "large.raf"
+    raw.write_bytes(b"FUJIFILMCCD-RAW ".ljust(148, b"\0") + (root / "Tower/0.jpg").read_bytes())
+    # What the sensor saw follows, 40 MB in all.
+    os.truncate(raw, 40_000_000)
+    dataset = open_dataset(DataConfig(data=str(root), cache_dir=str(tmp_path / "cache")))
+    assert raw in {photo.path for photo in dataset.photos}
+    write_manifest(dataset, tmp_path / "manifest.json")
+    assert read_manifest(tmp_path / "manifest.json", root, verify=True) == dataset
+
+
 def test_a_manifest_edited_by_hand_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     write_manifest(dataset, path)

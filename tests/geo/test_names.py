@@ -54,11 +54,17 @@ def test_a_country_of_another_name_is_known_by_its_code() -> None:
     assert unknown == {"city": "Tokyo", "country": "Cipangu"}
 
 
+@pytest.mark.parametrize(("language", "code"), [("gv", "FR"), ("de", "UK")])
+def test_a_country_that_cldr_does_not_name_keeps_its_name(language: str, code: str) -> None:
+    found = names_in(language).translate({"city": None, "country": "Atlantis"}, {"Atlantis": code})
+    assert found["country"] == "Atlantis"
+
+
 def test_english_changes_nothing() -> None:
     assert names_in("en-GB").translate(TOKYO, {"Nippon": "JP"}) is TOKYO
 
 
 @pytest.mark.parametrize("language", ["", "xx", "*", "German", "de-XX", "../de"])
 def test_a_language_that_is_none_is_refused(language: str) -> None:
-    with pytest.raises(ValueError, match=r"expected|unknown|empty"):
+    with pytest.raises(ValueError, match="which CLDR does not know"):
         Names(language)

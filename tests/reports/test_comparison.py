@@ -126,6 +126,12 @@ def test_the_table_holds_numbers_and_its_reading_units() -> None:
     assert {column: shown[column] for column in expected} == expected
 
 
+def test_the_page_has_no_table_of_landmarks_where_the_best_two_agree() -> None:
+    heading = "landmark by landmark</h2>"
+    assert heading in render_report(compare(GOOD, FAIR))
+    assert heading not in render_report(compare(GOOD, GOOD))
+
+
 def test_what_a_run_did_not_record_is_not_made_up() -> None:
     bare = make_run(
         "bare", GOOD, recipe="", metrics={"test/top1": 0.95}, macs=math.nan, artifact_bytes=math.nan

@@ -70,3 +70,12 @@ def test_the_card_says_which_other_photos_are_tagged() -> None:
         "tags 90.1% of photos of landmarks it knows, 9.1% of photos of landmarks it never" in text
     )
     assert "add a folder not_landmarks/" in text
+    assert "landmarks left out in turn. The figure `rejection_curve_left_out`" in text
+
+
+def test_the_card_of_a_network_that_knows_all_landmarks_claims_none_was_left_out() -> None:
+    rejection = replace(REJECTION, scores=SCORES | {"unseen": SCORES["unseen"][:0]})
+    text = card(judged(), replace(FACTS, rejection=rejection))
+    assert "how many of landmarks it never learned was not measured" in text
+    assert "left out in turn" not in text
+    assert "rejection_curve_left_out" not in text

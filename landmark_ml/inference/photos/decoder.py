@@ -164,8 +164,8 @@ def read_photo(source: bytes | Path, limits: PhotoLimits = DEFAULT_LIMITS) -> by
     return source
 
 
-def read_at_most(path: Path, most: int) -> bytes:
-    """Read a file, and at most `most` bytes of it.
+def read_at_most(path: Path, most: int = DEFAULT_LIMITS.max_bytes + 1) -> bytes:
+    """Read a file, and at most `most` bytes of it: by default those that a photo is known by.
 
     Raises PhotoError when it is a pipe or a device, OSError when it cannot be opened.
     """

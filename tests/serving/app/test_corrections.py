@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from landmark_ml.corrections import read_corrections
+from landmark_ml.data import Photo
+from landmark_ml.data.folders import ListedFile
+from landmark_ml.data.scanning import read_photos
+from serving.app.answering import keep_correction
 from tests.browser import IN_A_BROWSER
 from tests.colour_artifact import RED, colour_photo
 from tests.serving.app.conftest import StartApp
@@ -41,6 +45,16 @@ def test_a_correction_is_kept_with_its_photo(start_app: StartApp, tmp_path: Path
     assert app.client.post("/api/corrections", params=undone, content=PHOTO).status_code == 200
     assert read_corrections(file) == {}
     assert not Path(found.path).exists()
+
+
+def test_a_large_raw_file_is_known_as_trainings_know_it(tmp_path: Path) -> None:
+    raw = b"FUJIFILMCCD-RAW ".ljust(148, b"\0") + PHOTO + bytes(34_000_000)
+    file = tmp_path / "corrections.csv"
+    keep_correction(file, raw, **SAID)
+    (row,) = read_corrections(file).values()
+    (photo,) = read_photos([ListedFile(Path(row.path), 0, None)], tmp_path / "cache", 1)
+    assert isinstance(photo, Photo)
+    assert photo.sha256 == row.sha256
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def test_no_photos_make_no_parts(config: ClusterConfig, recognised: Any, tmp_pat
 def test_photos_must_be_named_and_be_there(config: ClusterConfig, recognised: Any) -> None:
     with pytest.raises(ValueError, match="photos is empty; name a folder or an address"):
         run_cluster_tagging(ClusterConfig())
-    with pytest.raises(ValueError, match="is not there"):
+    with pytest.raises(ValueError, match="is not a folder"):
         recognised(replace(config, photos="/no/such/folder"))
 
 

@@ -150,6 +150,14 @@ def test_a_landmark_that_nobody_knows_is_named_by_hand(page: Page) -> None:
     assert page.stored()["tower 2.jpg"] == ("landmark", "Eiffel Tower")
 
 
+def test_steps_before_another_order_are_not_taken_back(page: Page) -> None:
+    page.press("a")
+    page.page.select_option("#order", "most_useful")
+    page.page.wait_for_selector("h2:has-text('Most useful to correct')")
+    page.press("u")
+    assert page.stored() == {"tower 1.jpg": ("landmark", "Eiffel Tower")}
+
+
 def test_what_is_not_stored_is_said_and_sent_again(page: Page) -> None:
     page.page.route("**/api/review", lambda route: route.abort())
     page.press("a", "a")

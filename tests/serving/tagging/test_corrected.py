@@ -115,6 +115,16 @@ def test_a_landmark_that_no_model_knows_stands_where_the_gazetteer_says(
     assert (own["landmark"], own["latitude"], own["country"]) == ("Our house", 12, "Sudan")
 
 
+def test_a_landmark_has_one_name_however_people_spell_it() -> None:
+    names = ["our house", "Our House", "machu picchu"]
+    decisions = {name: Correction(name, "", "", "landmark", name) for name in names}
+    metadata: Any = SimpleNamespace(classes=(), names=(), places=())
+    photos = [Tagged(Path(name), answer([IN_PARIS], 0.9, 0.5, None, CITY), name) for name in names]
+    found = Corrected(metadata, decisions, Gazetteer.load()).apply(photos)
+    shown = [photo.answer["landmark"] for photo in found]
+    assert shown == ["our house", "our house", "Machu Picchu"]
+
+
 def test_an_accepted_answer_is_written_however_unsure_it_was(
     tagged: TagConfig, loaded: Loaded
 ) -> None:

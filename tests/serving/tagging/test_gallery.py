@@ -8,8 +8,11 @@ import io
 import os
 import re
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -317,6 +320,25 @@ def test_a_gallery_inside_the_library_is_no_part_of_it(
         assert tag_library(library, loaded, inside).photos == NO_PHOTOS
     reached = {path for page in read_gallery(gallery(inside)) for path in originals(page, photos)}
     assert (photos / "2024/castle.jpeg").resolve() in reached
+
+
+def test_two_who_make_the_same_thumbnail_both_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(colour_photo(RED))
+    both, draw = Barrier(2, timeout=30), galleries.thumbnail
+
+    def together(photo: Path) -> bytes:
+        both.wait()
+        return draw(photo)
+
+    monkeypatch.setattr(galleries, "thumbnail", together)
+    folder = tmp_path / "thumbs"
+    with ThreadPoolExecutor(2) as pool:
+        make = partial(galleries.find_or_make_thumbnail, Path("a.jpg"), tmp_path, folder)
+        made = [future.result() for future in [pool.submit(make) for _ in range(2)]]
+    assert made[0] == made[1]
+    assert [file.name for file in folder.rglob("*") if file.is_file()] == [Path(made[0]).name]
 
 
 def test_a_photo_that_is_gone_meanwhile_has_a_card_without_a_picture(

@@ -108,7 +108,20 @@ def test_a_damaged_text_or_number_is_named(tmp_path: Path) -> None:
         read()
 
 
-@pytest.mark.parametrize("answer", ['{"landmark": "Eif', '{"landmark": null}', "3"])
+def test_answers_of_another_version_are_no_damage(tmp_path: Path) -> None:
+    with Journal(tmp_path / JOURNAL) as journal:
+        journal.scan([Found(Path("a"), 1, 1)])
+    with closing(sqlite3.connect(tmp_path / JOURNAL)) as opened:
+        opened.execute("""UPDATE photos SET answer = '{"landmark": null}'""")
+        opened.commit()
+    with (
+        Journal(tmp_path / JOURNAL, again=False) as journal,
+        pytest.raises(ValueError, match=r"another version, which lack 'level'; tag again"),
+    ):
+        list(journal.answers())
+
+
+@pytest.mark.parametrize("answer", ['{"landmark": "Eif', "3"])
 def test_a_damaged_answer_is_named(answer: str, config: TagConfig, loaded: Loaded) -> None:
     run(config, loaded)
     change(
