@@ -14,6 +14,7 @@ from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.export import Calibration, export_network
 from landmark_ml.networks.rejection import (
+    TAIL,
     LeftOut,
     References,
     choose_threshold,
@@ -168,5 +169,8 @@ def test_the_graph_scores_as_torch_does(num_outputs: int, everyday: int, tmp_pat
     )
     served = Runtime.load(folder / "model.onnx").run(pixels.numpy())["landmark_score"]
     assert len(rejection.known) == (1 if everyday else 3)
-    assert served[:20] == pytest.approx(expected, abs=1e-5)
+    moved = np.abs(served[:20] - expected)
+    # Rounding differs by processor, and may move a photo past the next one: by one rank.
+    assert moved.max() < 1.01 * TAIL / len(others)
+    assert (moved > 1e-5).sum() <= 1
     assert len(set(expected.tolist())) > 5
