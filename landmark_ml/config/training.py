@@ -275,7 +275,7 @@ class TrainConfig(DataConfig):
 
 LOCAL_TO_A_WORKER = (
     *("study", "storage", "trials", "minutes", "heartbeat", "model", "resume"),
-    *("data", "not_landmarks", "places", "corrections"),
+    *("data", "not_landmarks", "taught", "places", "corrections"),
     *("cache_dir", "udacity50_url", "device", "threads"),
 )
 """Fields in which the workers of one study may differ; the photos themselves must be the same."""

@@ -120,7 +120,7 @@ def _list_files(config: DataConfig, root: Path) -> Listing:
 
 def chosen_part(config: DataConfig) -> str:
     """What a config changes of its data, such as `min_photos 5`; empty when it takes all as is."""
-    names = ("corrections", "min_photos", "max_landmarks", "country")
+    names = ("taught", "corrections", "min_photos", "max_landmarks", "country")
     given = [name for name in names if getattr(config, name) != getattr(DataConfig, name)]
     return ", ".join(f"{name} {getattr(config, name)!r}" for name in given)
 

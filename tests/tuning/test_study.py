@@ -49,7 +49,7 @@ def begun() -> optuna.Study:
 def test_the_same_search_continues_and_another_is_refused() -> None:
     check_same_search(begun(), CONFIG, NO_PHOTOS)
     # The same photos and corrections may lie elsewhere on another host.
-    elsewhere = replace(CONFIG, data="/mnt/photos", corrections="/mnt/corrections.csv")
+    elsewhere = replace(CONFIG, data="/mnt/photos", taught="/mnt/new", corrections="/mnt/c.csv")
     check_same_search(begun(), elsewhere, NO_PHOTOS)
     with pytest.raises(StudyError, match=r"was started with label_smoothing 0.1; give the same"):
         check_same_search(begun(), replace(CONFIG, label_smoothing=0.2), NO_PHOTOS)
