@@ -57,5 +57,5 @@ def test_every_command_is_timed_in_a_database_of_its_own(tmp_path: Path) -> None
     finally:
         mlflow.set_tracking_uri(before)
     timed = json.loads(out.read_text())["seconds"]["sqlite"]["60"]
-    assert len(timed) == 6
+    assert len(timed) == 5
     assert all(len(rounds) == 1 for rounds in timed.values())
