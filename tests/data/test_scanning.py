@@ -28,20 +28,20 @@ def files(tmp_path: Path) -> list[ListedFile]:
 
 
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that were read, in no order."""
-    read: list[Path] = []
+def read(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Content of the files that were read, in no order."""
+    read: list[bytes] = []
 
-    def count(path: Path) -> bytes:
-        read.append(path)
-        return read_photo(path)
+    def count(content: bytes) -> bytes:
+        read.append(content)
+        return read_photo(content)
 
     monkeypatch.setattr(scanning, "read_photo", count)
     return read
 
 
 def test_photos_are_read_once_and_again_when_they_change(
-    files: list[ListedFile], tmp_path: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
+    files: list[ListedFile], tmp_path: Path, read: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scanning, "BATCH", 5)
     first = read_photos(files, tmp_path / "cache")
@@ -52,7 +52,7 @@ def test_photos_are_read_once_and_again_when_they_change(
     shutil.copyfile(files[1].path, files[0].path)
     os.utime(files[2].path, (1, 1))
     changed = read_photos(files, tmp_path / "cache")
-    assert set(read) == {files[0].path, files[2].path}
+    assert set(read) == {files[0].path.read_bytes(), files[2].path.read_bytes()}
     assert changed[0].sha256 == changed[1].sha256  # type: ignore[union-attr]
     assert changed[1:] == first[1:]
 
@@ -81,7 +81,7 @@ def test_positions_come_from_exif(tmp_path: Path) -> None:
         assert photo.position == pytest.approx((-16.5, 179.0))
 
 
-def test_unreadable_files_are_tried_again(tmp_path: Path, read: list[Path]) -> None:
+def test_unreadable_files_are_tried_again(tmp_path: Path, read: list[bytes]) -> None:
     file = ListedFile(tmp_path / "photo.jpg", 0, None)
     assert not isinstance(read_photos([file], tmp_path)[0], Photo)
     write_photo(file.path, 0)
