@@ -29,8 +29,8 @@ from landmark_ml.training.batches import num_outputs, photos_of, targets_of
 from landmark_ml.training.cache import StoredRows, compute_features
 from landmark_ml.training.devices import choose_compute
 from landmark_ml.training.phases import fit_head, threads_for_head
+from serving.review import most_useful
 from serving.tagging.library import TOP_K
-from serving.tagging.useful import most_useful
 
 Found = tuple[Tensor, Tensor]
 """Features [N, F] of photos, and what they show, int64 [N]."""

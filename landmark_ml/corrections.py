@@ -68,7 +68,7 @@ def append_corrections(path: Path, corrections: Iterable[Correction]) -> None:
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     for correction in corrections:
-        # A row is a line: that is how the piece of one is told.
+        # One line a row, so that a row cut off by a kill is recognised.
         texts = [_CONTROL.sub(" ", spelled(text)) for text in correction]
         writer.writerow(_checked([*texts[:-1], texts[-1] or now]))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+import numpy as np
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
+from scipy.sparse import csr_array
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -38,7 +40,6 @@ from serving.tagging.journal import Journal
 from serving.tagging.library import Tagged
 from serving.tagging.table import printable
 from serving.tagging.tagger import JOURNAL
-from serving.tagging.useful import most_useful
 
 _LARGE_SIDE = 1600
 _SECONDS_TO_END = 10
@@ -86,7 +87,7 @@ Group = tuple[str, str, list[Proposal]]
 
 
 def least_sure(proposals: Iterable[Proposal]) -> list[Group]:
-    """Group photos by landmark: first where most answers may be wrong, last those of none."""
+    """Group photos by landmark: the most doubtful landmark first, photos without one last."""
     groups: dict[str, list[Proposal]] = {}
     for proposal in sorted(proposals, key=lambda proposal: -proposal.doubt):
         groups.setdefault(proposal.landmark, []).append(proposal)
@@ -94,6 +95,40 @@ def least_sure(proposals: Iterable[Proposal]) -> list[Group]:
     ranked = sorted(groups.values(), key=lambda group: -sum(photo.doubt for photo in group))
     found = [(group[0].landmark, group[0].place, group) for group in ranked]
     return [*found, ("No known landmark", "", none)] if none else found
+
+
+def most_useful(answers: Sequence[Sequence[tuple[str, float]]], count: int) -> list[int]:
+    """At most count of the answers, by number: first the one whose correction helps most.
+
+    answers: of each photo the likeliest landmarks and their probabilities, best first; what is left
+    of 1 counts as one more outcome, that it is none of them. Asked about are photos whose two
+    likeliest outcomes are near each other (margin sampling: Scheffer et al., Active hidden Markov
+    models for information extraction, 2001) and whose outcomes are unlike those of all photos
+    chosen before (as in Sener and Savarese, Active learning for convolutional neural networks: a
+    core-set approach, ICLR 2018, with the Hellinger distance of outcomes). So of a burst of photos
+    one is asked about, and no landmark takes all the places.
+    """
+    numbers: dict[str, int] = {"": 0}
+    rows, columns, chances = list[int](), list[int](), list[float]()
+    margins = np.ones(len(answers))
+    for row, answer in enumerate(answers):
+        outcomes = {**dict(answer), "": max(0.0, 1 - sum(chance for _, chance in answer))}
+        rows += [row] * len(outcomes)
+        columns += [numbers.setdefault(name, len(numbers)) for name in outcomes]
+        chances += outcomes.values()
+        best, second = sorted([0.0, *outcomes.values()])[:-3:-1]
+        margins[row] = best - second
+    shape = len(answers), len(numbers)
+    roots = csr_array((np.sqrt(chances), (rows, columns)), shape=shape)
+    # How much a photo would teach, and how unlike all chosen before it is, at most 1.
+    worth, unlike, chosen = 1 - margins, np.ones(len(answers)), list[int]()
+    while len(chosen) < min(count, len(answers)):
+        gain = worth * unlike
+        gain[chosen] = -1
+        chosen.append(int(gain.argmax()))
+        likeness = roots @ roots[[chosen[-1]]].toarray()[0]
+        unlike = np.minimum(unlike, np.maximum(1 - likeness, 0))
+    return chosen
 
 
 class Decision(BaseModel):

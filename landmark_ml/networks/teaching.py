@@ -174,8 +174,9 @@ def remember(
 def fit_rows(photos: Tensor, labels: Tensor, outputs: int) -> Tensor:
     """Rows [outputs, D] of a cosine head, from embeddings [M, D] at unit length and labels [M].
 
-    Landmarks of many photos are told to expect as many: else they would take photos of those with
-    few. Source: Menon et al., Long-tail learning via logit adjustment, ICLR 2021.
+    Logits are adjusted by the number of photos of each landmark, or landmarks with many photos
+    would win those of landmarks with few. Source: Menon et al., Long-tail learning via logit
+    adjustment, ICLR 2021.
     """
     share = labels.bincount(minlength=outputs).clamp(min=1) / len(labels)
     means = torch.zeros(outputs, photos.shape[1]).index_add_(0, labels, photos)

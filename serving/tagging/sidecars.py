@@ -273,7 +273,7 @@ def _has_position(photo: Path) -> bool:
     """Whether others wrote a position, so that a guessed place has no business there."""
     with contextlib.suppress(OSError, XmpError, PhotoError):
         return POSITION in _given_elsewhere(photo, embedded_xmp(photo), photo)
-    # Whoever writes the sidecar finds the same and says so.
+    # Writing the sidecar meets the same error and reports it.
     return False
 
 

@@ -190,7 +190,7 @@ def test_nothing_sticks_out_of_the_window(
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> ReviewConfig:
-    """5,000 photos: 2,000 of one landmark, 40 each of 50 others, 1,000 of none."""
+    """5,000 photos: 2,000 of one landmark, 40 each of 50 others, 1,000 without a landmark."""
     root = tmp_path_factory.mktemp("many")
     answers = {}
     for number in range(5000):

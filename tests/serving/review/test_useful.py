@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.tagging.useful import most_useful
+from serving.review import most_useful
 
 SURE = [("Eiffel Tower", 0.98), ("Big Ben", 0.01)]
 TORN = [("Eiffel Tower", 0.5), ("Big Ben", 0.49)]
