@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 
 Found: TypeAlias = Scores | PhotoError
+Unpack: TypeAlias = Callable[[list["Upload"]], list["Upload"]]
 
 _CHECKED_SIDE = 64
 _CLIENT_GONE = 499
@@ -55,8 +56,8 @@ class Answering:
         self._config = config
         self._metrics = metrics
         self._memory = Memory(config.max_memory)
-        # Corrections take turns: each decodes its photo, which may take hundreds of MB.
-        self._correcting = asyncio.Lock()
+        # Corrections and packed photos take turns: each may take hundreds of MB.
+        self._unpacking = asyncio.Lock()
         # One more than cores, so that a photo is decoded while the network computes the others.
         workers = (config.threads or usable_cpus()) + 1
         self._queue = AnswerQueue(workers, config.max_waiting)
@@ -78,13 +79,19 @@ class Answering:
         known = map(translation(request, loaded), known_landmarks(loaded))
         return Landmarks(model=describe_model(loaded, self._config), landmarks=list(known))
 
-    async def answer(self, request: Request, top_k: int, threshold: float | None) -> Answers:
+    async def answer(
+        self, request: Request, top_k: int, threshold: float | None, unpack: Unpack | None = None
+    ) -> Answers:
         """Answer the photos of a request, all with one version.
 
-        Raises HTTPException when the request is too large, too slow or cannot be read.
+        unpack: gives the photos where the body of the request holds them packed. Raises
+        HTTPException when the request is too large, too slow or cannot be read.
         """
         with self._memory.share() as hold:
             uploads = await self._read(request, hold)
+            if unpack:
+                async with self._unpacking:
+                    uploads = await asyncio.to_thread(unpack, uploads)
             loaded = self._champion.current
             found = await self._score(loaded.predictor, [upload.photo for upload in uploads])
         answers = [
@@ -118,7 +125,7 @@ class Answering:
             if len(uploads) > 1:
                 raise HTTPException(400, "a correction is of one photo; send one at a time")
             file, (_, photo) = user_path(self._config.corrections), uploads[0]
-            async with self._correcting:
+            async with self._unpacking:
                 try:
                     await asyncio.to_thread(keep_correction, file, photo, said, decision, right)
                 except ValueError as error:

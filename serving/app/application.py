@@ -44,6 +44,14 @@ from serving.app.answers import (
     document,
     draw_sample,
 )
+from serving.app.photoprism import (
+    LABELS_PATH,
+    LabelsAnswer,
+    LabelsProblem,
+    LabelsRequest,
+    label_photo,
+    read_images,
+)
 from serving.champion import Champion
 
 logger = logging.getLogger(__name__)
@@ -69,12 +77,20 @@ _UPLOAD: dict[str, Any] = {
         },
     }
 }
-_PROBLEMS: dict[int | str, str] = {
-    400: "The request cannot be read.",
-    408: "The upload took too long.",
-    413: "Too many bytes or photos in one request.",
-    503: "Busy; the header Retry-After says when to try again.",
-}
+
+
+def _problems(shape: Any) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {"model": document(shape), "description": meaning}
+        for status, meaning in {
+            400: "The request cannot be read.",
+            408: "The upload took too long.",
+            413: "Too many bytes or photos in one request.",
+            503: "Busy; the header Retry-After says when to try again.",
+        }.items()
+    }
+
+
 _OUT_OF_RANGE: dict[int | str, dict[str, Any]] = {
     422: {"description": "A parameter is out of its range."}
 }
@@ -121,11 +137,7 @@ def create_app(champion: Champion, config: AppConfig, *, token: str = "") -> Fas
     @app.post(
         "/api/tag",
         response_model=document(Answers),
-        responses={
-            status: {"model": document(Problem), "description": meaning}
-            for status, meaning in _PROBLEMS.items()
-        }
-        | _OUT_OF_RANGE,
+        responses=_problems(Problem) | _OUT_OF_RANGE,
         openapi_extra=_UPLOAD,
         summary="Answer for one photo or several",
     )
@@ -140,6 +152,23 @@ def create_app(champion: Champion, config: AppConfig, *, token: str = "") -> Fas
         ] = None,
     ) -> Response:
         return JSONResponse(await answering.answer(request, top_k, threshold))
+
+    @app.post(
+        LABELS_PATH,
+        response_model=document(LabelsAnswer),
+        responses=_problems(LabelsProblem),
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "description": "JSON; several images show one photo",
+                "content": {"application/json": {"schema": LabelsRequest.model_json_schema()}},
+            }
+        },
+        summary="Labels of a photo, as PhotoPrism asks for them",
+    )
+    async def labels(request: Request) -> Response:
+        unpack = partial(read_images, max_images=config.max_photos)
+        return JSONResponse(label_photo(await answering.answer(request, 1, None, unpack)))
 
     if config.corrections:
 
@@ -212,6 +241,7 @@ def guarded(
     app: FastAPI, pages: Mapping[str, str], config: PageConfig, token: str, metrics: Metrics
 ) -> FastAPI:
     """Give an application its pages, files by path, and check who asks; see `Guard`."""
+    app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(Exception, _fail)
     for path, name in pages.items():
 
@@ -229,10 +259,18 @@ class _Jpeg(Response):
     media_type = "image/jpeg"
 
 
-async def _fail(_: Request, __: Exception) -> Response:
+async def _refuse(request: Request, error: Any) -> Response:
+    told = {"detail": error.detail}
+    if request.scope["path"] == LABELS_PATH:
+        told = {"code": error.status_code, "error": error.detail}
+    return JSONResponse(told, error.status_code, error.headers)
+
+
+async def _fail(request: Request, _: Exception) -> Response:
     # Starlette calls this outside all middleware, so the guard does not add its headers.
     headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
-    return JSONResponse({"detail": "the server failed; what happened is in the log"}, 500, headers)
+    told = "the server failed; what happened is in the log"
+    return await _refuse(request, HTTPException(500, told, headers))
 
 
 class Metrics:
@@ -312,7 +350,7 @@ class Guard:
         try:
             self._check(scope["path"], Headers(scope=scope))
         except HTTPException as refused:
-            app = JSONResponse({"detail": refused.detail}, refused.status_code, refused.headers)
+            app = await _refuse(Request(scope), refused)
         try:
             await app(scope, receive_counted, send_guarded)
         finally:
