@@ -38,7 +38,7 @@ class ListedFile:
     """A file of a class folder or table.
 
     given: the split its folder or row says, None to assign one later. position, visit: as those of
-    `Photo`, where a table tells them.
+    `Photo`, where a table tells them. address: of what path is a copy, in an object store.
     """
 
     path: Path
@@ -46,6 +46,7 @@ class ListedFile:
     given: Split | None
     position: tuple[float, float] | None = None
     visit: str = ""
+    address: str = ""
 
 
 Listing = tuple[tuple[str, ...], list[ListedFile]]

@@ -101,7 +101,7 @@ def open_dataset(config: DataConfig) -> Dataset:
 def _list_files(config: DataConfig, root: Path) -> Listing:
     """Classes and files of a dataset, photos of no landmark too."""
     if (table := user_path(config.data)).is_file():
-        classes, files = list_table(table)
+        classes, files = list_table(table, user_path(config.cache_dir))
     elif (root / GLDV2_CATEGORIES).is_file():
         classes, files = list_gldv2(root)
     else:

@@ -20,6 +20,7 @@ from scipy.ndimage import uniform_filter
 from landmark_ml.console import Bar
 from landmark_ml.data.dataset import Photo, UnreadablePhoto, visit_of
 from landmark_ml.data.folders import ListedFile
+from landmark_ml.data.stores import fetch_photos
 from landmark_ml.files import make_cache
 from landmark_ml.inference.photos import (
     PhotoError,
@@ -60,7 +61,7 @@ _LARGEST_STEP = 7
 def read_photos(
     files: Sequence[ListedFile], cache: Path, threads: int = 0
 ) -> list[Photo | UnreadablePhoto]:
-    """Read every file, on all cores or `threads`; order is kept.
+    """Read every file, on all cores or `threads`; order is kept. What has an address is fetched.
 
     cache: folder where what was read is kept, for every process, until a file's size or time of
     change differs. A killed process loses the last `BATCH` photos at most. Raises ValueError for a
@@ -83,7 +84,7 @@ def read_photos(
 def _read_photos(
     files: Sequence[ListedFile], scans: sqlite3.Connection, threads: int
 ) -> list[Photo | UnreadablePhoto]:
-    found: list[Photo | UnreadablePhoto] = []
+    failed, found = fetch_photos(files), list[Photo | UnreadablePhoto]()
     # Decoding and hashing release the interpreter lock, so threads keep every core busy.
     with (
         Bar(total=len(files), desc="reading photos", unit=" photos") as bar,
@@ -91,7 +92,7 @@ def _read_photos(
     ):
         for start in range(0, len(files), BATCH):
             batch = files[start : start + BATCH]
-            rows: list[Any] = [_known(file.path, scans) for file in batch]
+            rows: list[Any] = [failed.get(file.path) or _known(file.path, scans) for file in batch]
             unknown = [number for number, row in enumerate(rows) if row is None]
             read = list(pool.map(_read_file, [batch[number].path for number in unknown]))
             with scans:

@@ -11,9 +11,11 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 
+from landmark_ml.config import without_users
 from landmark_ml.console import counted, listed
 from landmark_ml.data.dataset import NOT_A_LANDMARK, short_hash, visit_of
 from landmark_ml.data.folders import DISTRACTORS, SPLIT_OF, ListedFile, Listing, class_name
+from landmark_ml.data.stores import copy_of
 
 logger = logging.getLogger(__name__)
 
@@ -21,12 +23,15 @@ COLUMNS = ("path", "label", "split", "latitude", "longitude", "captured_at", "gr
 """The first two are required."""
 GLDV2_CATEGORIES = "train_label_to_category.csv"
 """The file that makes a folder one of Google Landmarks v2."""
+# A copy lies under the parts of its address, which may not lead out of the cache. No password.
+_ADDRESS = r"[a-z][a-z0-9+.-]*://[^/:]+(:\d+)?(/(?!\.\.?(/|$))[^/]+)+"
 
 
-def list_table(table: Path) -> Listing:
+def list_table(table: Path, cache: Path) -> Listing:
     """List the photos of a CSV or Parquet file: `path,label`, optionally the other `COLUMNS`.
 
-    Paths are relative to the table's folder and stay in it. An empty label, or `not_landmarks`, is
+    Paths are relative to the table's folder and stay in it, or addresses of photos in object
+    stores, which are to be copied into the cache. An empty label, or `not_landmarks`, is
     a photo of no landmark. The split of a row counts as that of a folder does. Where val or test is
     missing, rows of `train` and rows without a split are assigned to it. Photos of one `group` are
     one visit; so are photos of one day (`captured_at`, local time) without a group. Raises
@@ -54,7 +59,7 @@ def list_table(table: Path) -> Listing:
             f" columns {', '.join(COLUMNS)}, of which path and label are required, with commas"
             " between them"
         )
-    return _list_rows(rows, table)
+    return _list_rows(rows, table, cache)
 
 
 def list_gldv2(root: Path) -> Listing:
@@ -90,16 +95,16 @@ def list_gldv2(root: Path) -> Listing:
     ids = rows["id"].str
     path = folder + ids[0] + "/" + ids[1] + "/" + ids[2] + "/" + rows["id"] + ".jpg"
     label = rows["landmark_id"].map(names).fillna(rows["landmark_id"])
-    return _list_rows(pd.DataFrame({"path": path, "label": label}), table)
+    return _list_rows(pd.DataFrame({"path": path, "label": label}), table, root)
 
 
-def _list_rows(rows: pd.DataFrame, table: Path) -> Listing:
-    """List photos by rows of some of `COLUMNS`."""
+def _list_rows(rows: pd.DataFrame, table: Path, cache: Path) -> Listing:
+    """List photos by rows of some of `COLUMNS`; cache: where photos of object stores go."""
 
     def require(good: pd.Series, given: pd.Series, reason: str) -> None:
         if not good.all():
             row = int(np.flatnonzero(~good)[0])
-            what = f"{given.name} {given.iloc[row]!r} {reason}"
+            what = f"{given.name} {without_users(given.iloc[row])!r} {reason}"
             raise ValueError(f"{table}, row {row + 1} of {len(rows):,}: {what}")
 
     def texts(column: str) -> pd.Series:
@@ -118,10 +123,11 @@ def _list_rows(rows: pd.DataFrame, table: Path) -> Listing:
     written = texts("path").str.replace("\\", "/")
     require(~written.str.contains("\0", regex=False), written, "holds a NUL character")
     there = written.str.contains("://", regex=False)
-    require(~there, written, "is an address; copy the photos beside the table, as aws s3 sync does")
+    sound = ~there | written.str.fullmatch(_ADDRESS)
+    require(sound, written, "is no address of a photo; write s3://bucket/folder/photo.jpg")
     root = str(table.parent.resolve())
-    paths = written.map(lambda path: os.path.normpath(Path(root, path)))
-    inside = paths.str.startswith(root + os.sep)
+    paths = written.where(there, written.map(lambda path: os.path.normpath(Path(root, path))))
+    inside = there | paths.str.startswith(root + os.sep)
     require(inside, written, f"is empty or leaves {root}; move the table above its photos")
     splits = texts("split").str.casefold()
     require(splits.isin(["", *SPLIT_OF]), splits, "is unknown; use train, val or test")
@@ -148,13 +154,14 @@ def _list_rows(rows: pd.DataFrame, table: Path) -> Listing:
     numbers = {name: number for number, name in enumerate(landmarks)}
     return tuple(landmarks), [
         ListedFile(
-            Path(path),
+            copy_of(path, cache) if address else Path(path),
             numbers.get(names[label], NOT_A_LANDMARK),
             SPLIT_OF.get(split),
             None if math.isnan(sum(position)) else position,
             visit,
+            path if address else "",
         )
-        for path, label, split, position, visit in zip(
-            paths, labels, splits, positions, visits, strict=True
+        for path, address, label, split, position, visit in zip(
+            paths, there, labels, splits, positions, visits, strict=True
         )
     ]

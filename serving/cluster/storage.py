@@ -16,62 +16,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow.fs import (
-    FileInfo,
-    FileSelector,
-    FileSystem,
-    FileType,
-    FSSpecHandler,
-    LocalFileSystem,
-    PyFileSystem,
-    SubTreeFileSystem,
-)
+from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 
-from landmark_ml.config import user_path
+from landmark_ml.data.stores import local_folder, open_folder
 from landmark_ml.files import is_of_the_system
 from serving.tagging.journal import Database
 from serving.tagging.library import MAX_READ_BYTES, OTHER_PICTURES, PHOTO_SUFFIXES, Found, Library
 from serving.tagging.table import SCHEMA
 
 logger = logging.getLogger(__name__)
-
-
-def local_folder(place: str) -> Path | None:
-    """The folder that a path or a `file://` address means; None for any other address."""
-    if "://" not in place:
-        return user_path(place).resolve()
-    parts = urlsplit(place)
-    return Path(unquote(parts.path)) if parts.scheme == "file" else None
-
-
-def open_folder(place: str, *, create: bool = False) -> SubTreeFileSystem:
-    """File system whose root is a folder or an address such as `s3://bucket/photos`.
-
-    pyarrow's own file systems come first (s3, gs, abfs), then fsspec's. create: make the folder.
-    Raises ValueError for an address that neither knows.
-    """
-    folder = local_folder(place)
-    if folder is not None:
-        system, root = LocalFileSystem(), str(folder)
-    else:
-        try:
-            system, root = FileSystem.from_uri(place)
-        except pa.ArrowInvalid:
-            try:
-                found, root = fsspec.core.url_to_fs(place)
-            except (ValueError, ImportError) as error:
-                raise ValueError(
-                    f"{place!r} cannot be opened ({error}); give s3://…, gs://…"
-                ) from None
-            system = PyFileSystem(FSSpecHandler(found))
-    if create:
-        system.create_dir(root, recursive=True)
-    return SubTreeFileSystem(root, system)
 
 
 def open_photos(photos: str, out: str) -> Library | StoredPhotos:

@@ -15,21 +15,14 @@ from typing import Any, Protocol
 
 from landmark_ml.config import ClusterConfig
 from landmark_ml.console import Bar
+from landmark_ml.data.stores import local_folder, open_folder
 from landmark_ml.geo.gazetteer import Place
 from landmark_ml.geo.names import names_in
 from landmark_ml.inference.predictor import METADATA_FILE, Predictor
 from landmark_ml.inference.runtime import usable_cpus
 from landmark_ml.tracking import run as tracking
 from serving.champion import exported_network, find_version, scratch_folder
-from serving.cluster.storage import (
-    Listing,
-    Part,
-    PartStore,
-    bits_for,
-    local_folder,
-    open_folder,
-    open_photos,
-)
+from serving.cluster.storage import Listing, Part, PartStore, bits_for, open_photos
 from serving.tagging.library import PhotoLocations, may_change, no_photos, read_places, recognise
 from serving.tagging.table import Counts, RunCounts, printable, table_row
 

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import ClusterConfig, TagConfig
+from landmark_ml.data.stores import open_folder
 from landmark_ml.inference.predictor import Predictor
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from serving.champion import Loaded
 from serving.cluster import tagger
-from serving.cluster.storage import open_folder
 from serving.cluster.tagger import PartTagger, run_cluster_tagging, tag_photos
 from serving.tagging.library import Library
 from serving.tagging.table import SCHEMA

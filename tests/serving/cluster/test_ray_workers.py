@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import ClusterConfig
-from serving.cluster.storage import open_folder
+from landmark_ml.data.stores import open_folder
 from serving.cluster.tagger import RayWorkers, tag_photos
 from tests.colour_artifact import GREEN, RED, colour_photo
 from tests.serving.cluster.one_process import OneProcess

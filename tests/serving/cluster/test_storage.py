@@ -13,15 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import ClusterConfig
-from serving.cluster.storage import (
-    PART_SCHEMA,
-    Listing,
-    Part,
-    bits_for,
-    local_folder,
-    open_folder,
-    open_photos,
-)
+from landmark_ml.data.stores import local_folder, open_folder
+from serving.cluster.storage import PART_SCHEMA, Listing, Part, bits_for, open_photos
 from serving.cluster.tagger import tag_photos
 from serving.tagging.library import Found
 from tests.serving.cluster.one_process import OneProcess
