@@ -1,26 +1,22 @@
-"""Figures of a dataset: samples, counts, and photos as training augments them."""
+"""Figures of a dataset: sample photos, and how many there are of each landmark."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo, Split
 from landmark_ml.figures.style import (
     BLUE,
     GREY,
-    INK,
     MOST_ROWS,
     ROW_HEIGHT,
     SHOWN_ROWS,
     SKY,
     VERMILION,
-    Thumbnail,
     add_legend,
     load_thumbnail,
     name_ticks,
@@ -108,21 +104,3 @@ def class_counts(dataset: Dataset) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     add_legend(axes)
     return figure
-
-
-def augmented_photos(
-    served: NDArray[np.uint8], names: Sequence[str], views: Sequence[NDArray[np.uint8]], how: str
-) -> Figure:
-    """Show photos as they are served, and in the rows below as training augments them.
-
-    Pixels uint8 [N, H, W, 3], views in a resolution of their own; how: a few words for the title.
-    """
-    rows = [[Thumbnail(one, ((name, INK),)) for one, name in zip(served, names, strict=True)]]
-    rows += [[Thumbnail(photo) for photo in view] for view in views]
-    height, width = views[0].shape[1:3]
-    return thumbnail_grid(
-        rows,
-        title=f"Training photos as training sees them: {how}",
-        caption=f"Top row: as served. Below: as trained on, {width} x {height} px.",
-        row_names=("served", *["training"] * len(views)),
-    )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from landmark_ml.config import TrainConfig
 from landmark_ml.data import SPLITS, Dataset, split_digest
 from landmark_ml.evaluation.judge import Report
@@ -82,12 +80,10 @@ def model_params(config: TrainConfig, facts: NetworkFacts) -> dict[str, str]:
     }
 
 
-def log_dataset_figures(run: Run, dataset: Dataset, augmented: Figure | None = None) -> None:
-    """Samples and counts of a dataset, and its photos as training augments them."""
+def log_dataset_figures(run: Run, dataset: Dataset) -> None:
+    """Samples and counts of a dataset."""
     run.log_figure(lambda: sample_grid(dataset), "data_samples")
     run.log_figure(lambda: class_counts(dataset), "data_class_counts")
-    if augmented is not None:
-        run.log_figure(lambda: augmented, "data_augmented")
 
 
 def log_report(

@@ -151,13 +151,8 @@ def view_pixels(
     return preprocessing.pixels(ImageOps.mirror(crop) if rng.random() < 0.5 else crop)
 
 
-def load_squashed(
-    photos: Sequence[Photo], side: int, cache: Path | None = None
-) -> tuple[Rows, Tensor]:
-    """Whole photos squashed to squares, uint8 [N, 3, side, side], and their aspect ratios [N].
-
-    cache: folder that keeps them; None holds them in memory.
-    """
+def load_squashed(photos: Sequence[Photo], side: int, cache: Path) -> tuple[StoredRows, Tensor]:
+    """Whole photos squashed to squares, uint8 [N, 3, side, side], and their aspect ratios [N]."""
 
     def read(photo: Photo) -> NDArray[np.uint8]:
         picture = decode_photo(photo.path, min_side=side)
@@ -168,9 +163,7 @@ def load_squashed(
     return _load_pixels(photos, side, read, f"squashed-{side}", cache), aspects
 
 
-def load_served(
-    photos: Sequence[Photo], preprocessing: Preprocessing, cache: Path | None = None
-) -> Rows:
+def load_served(photos: Sequence[Photo], preprocessing: Preprocessing, cache: Path) -> StoredRows:
     """Photos as the served model sees them: uint8 [N, 3, resolution, resolution]."""
     side = preprocessing.resolution
     constants = json.dumps(preprocessing.to_dict(), sort_keys=True)
@@ -183,20 +176,14 @@ def _load_pixels(
     side: int,
     read: Callable[[Photo], NDArray[np.uint8]],
     name: str,
-    cache: Path | None,
-) -> Rows:
+    cache: Path,
+) -> StoredRows:
     def decode(photos: Sequence[Photo]) -> Iterator[NDArray[np.uint8]]:
         for picture in _in_threads(read, photos, torch.get_num_threads(), "decode"):
             yield picture.transpose(2, 0, 1)
 
-    if cache is not None:
-        key = f"{name}-v{PIXELS_VERSION}-pillow{PIL.__version__}"
-        rows = RowCache(cache / "pixels", ".rgb")
-        return rows.load(photos, key, (3, side, side), np.uint8, decode)
-    pixels = np.empty((len(photos), 3, side, side), dtype=np.uint8)
-    for row, picture in zip(pixels, decode(photos), strict=True):
-        row[:] = picture
-    return torch.from_numpy(pixels)
+    key = f"{name}-v{PIXELS_VERSION}-pillow{PIL.__version__}"
+    return RowCache(cache / "pixels", ".rgb").load(photos, key, (3, side, side), np.uint8, decode)
 
 
 def _in_threads(

@@ -12,16 +12,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional
 
 from landmark_ml.config import TrainConfig, user_path
 from landmark_ml.console import Bar, counted
 from landmark_ml.data import Dataset, Photo
-from landmark_ml.figures.dataset import augmented_photos
 from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import (
     LandmarkNetwork,
@@ -33,7 +30,7 @@ from landmark_ml.networks.create import (
 )
 from landmark_ml.networks.export import fit_temperature
 from landmark_ml.networks.heads import Head, head_kind
-from landmark_ml.networks.rejection import LeftOut, References, Rows, blocks, signals, spread
+from landmark_ml.networks.rejection import LeftOut, References, blocks, signals, spread
 from landmark_ml.networks.teaching import remember
 from landmark_ml.training.batches import (
     OVERSAMPLING,
@@ -48,7 +45,6 @@ from landmark_ml.training.cache import (
     compute_features,
     load_served,
     load_squashed,
-    view_pixels,
 )
 from landmark_ml.training.checkpoint import RunSaver
 from landmark_ml.training.devices import ON_CPU, Compute, one_thread
@@ -420,12 +416,9 @@ def load_augmented(
     photos: Sequence[Photo],
     config: TrainConfig,
     preprocessing: Preprocessing,
-    cache: Path | None = None,
-) -> tuple[Augmentation, Rows, Tensor]:
-    """The configured augmentation and what it takes: squares uint8 [N, 3, side, side], aspects [N].
-
-    cache: folder that keeps the squares; None holds them in memory.
-    """
+    cache: Path,
+) -> tuple[Augmentation, StoredRows, Tensor]:
+    """The configured augmentation, and what it takes: uint8 [N, 3, side, side], aspects [N]."""
     augmentation = Augmentation(
         size=config.train_resolution or preprocessing.resolution,
         start_size=config.start_resolution,
@@ -438,42 +431,3 @@ def load_augmented(
         # A network that is served squashed photos learns from square crops of those.
         aspects = torch.ones_like(aspects)
     return augmentation, squares, aspects
-
-
-SHOWN_PHOTOS = 6
-SHOWN_VIEWS = 3
-
-
-def draw_training_photos(
-    dataset: Dataset, config: TrainConfig, preprocessing: Preprocessing
-) -> Figure | None:
-    """Show a few training photos, one a column: as served, and below as training augments them.
-
-    Fine-tuning draws new crops each epoch; a head learns on the same few views in all of them. None
-    where training sees photos as they are served.
-    """
-    photos = dataset.landmarks("train")
-    rng = np.random.default_rng(config.seed)
-    chosen = [photos[i] for i in rng.permutation(len(photos))[:SHOWN_PHOTOS]]
-    names = [dataset.classes[photo.label] for photo in chosen]
-    served = np.stack([preprocessing.read(photo.path) for photo in chosen])
-    if config.finetune_epochs:
-        augment, squares, aspects = load_augmented(chosen, config, preprocessing)
-        generator = torch.Generator().manual_seed(config.seed)
-        repeated = torch.arange(len(chosen)).repeat(SHOWN_VIEWS)
-        crops = augment(squares[repeated], aspects[repeated], generator)
-        drawn = crops.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-        views = drawn.reshape(SHOWN_VIEWS, len(chosen), *drawn.shape[1:])
-        return augmented_photos(served, names, list(views), "new random crops in every epoch")
-    if config.views == 1:
-        return None
-    pixels = [
-        np.stack(
-            [
-                view_pixels(preprocessing.decode(photo.path), preprocessing, view, photo.sha256)
-                for photo in chosen
-            ]
-        )
-        for view in range(1, min(config.views, SHOWN_VIEWS + 1))
-    ]
-    return augmented_photos(served, names, pixels, f"{config.views} views, the same in every epoch")

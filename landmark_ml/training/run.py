@@ -60,7 +60,6 @@ from landmark_ml.training.phases import (
     ViewFeatures,
     ask_teacher,
     check_finetuning,
-    draw_training_photos,
     finetune,
     train_head,
 )
@@ -123,8 +122,7 @@ def run_training(
 
         model = create_model(config, num_outputs(dataset))
         check_finetuning(model, config)
-        augmented = draw_training_photos(dataset, config, model.preprocessing)
-        reporting.log_dataset_figures(run, dataset, augmented)
+        reporting.log_dataset_figures(run, dataset)
 
         steps = {"on frozen features": config.epochs, "on pixels": config.finetune_epochs}
         planned = [f"{counted(count, 'epoch')} {on}" for on, count in steps.items() if count]

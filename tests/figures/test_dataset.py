@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.colors import to_rgba
 from PIL import Image
 
 from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo
 from landmark_ml.figures.dataset import (
-    augmented_photos,
     class_counts,
     sample_grid,
 )
@@ -98,17 +96,3 @@ def test_counts_of_many_classes_show_the_smallest(tmp_path: Path) -> None:
     assert len(names) == SHOWN_ROWS
     assert "Château 0" not in names
     assert says(figure, f"shown: the {SHOWN_ROWS} smallest of {classes}")
-
-
-def test_augmented_photos_stand_below_those_that_are_served() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 8, 8, 3), dtype=np.uint8)
-    served, *views = pixels
-    names = [f"Título {index}" for index in range(5)]
-    figure = augmented_photos(served, names, views, "new random crops")
-    (axes,) = figure.axes
-    assert len(axes.images) == 20
-    np.testing.assert_array_equal(axes.images[4].get_array(), served[4])
-    np.testing.assert_array_equal(axes.images[5].get_array(), views[0][0])
-    assert says(figure, "Título 4")
-    assert says(figure, "as trained on, 8 x 8 px")
-    draw(figure)

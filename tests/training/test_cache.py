@@ -264,20 +264,13 @@ def test_a_full_folder_loses_the_files_not_used_for_longest(
 ALL = torch.arange(3)
 
 
-@pytest.fixture(params=["memory", "disk"])
-def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
-    return tmp_path / "cache" if request.param == "disk" else None
-
-
 def three_photos(folder: Path) -> list[Photo]:
     sizes = [(40, 20), (30, 30), (20, 50)]
     return [write_colour(folder / f"{i}.png", i, seed=i, size=size) for i, size in enumerate(sizes)]
 
 
-def test_squashed_photos_come_in_order_with_their_proportions(
-    tmp_path: Path, cache: Path | None
-) -> None:
-    squares, aspects = load_squashed(three_photos(tmp_path), 24, cache)
+def test_squashed_photos_come_in_order_with_their_proportions(tmp_path: Path) -> None:
+    squares, aspects = load_squashed(three_photos(tmp_path), 24, tmp_path / "cache")
     pixels = squares[ALL]
     assert pixels.shape == (3, 3, 24, 24)
     assert pixels.dtype == torch.uint8
@@ -286,9 +279,9 @@ def test_squashed_photos_come_in_order_with_their_proportions(
     assert pixels.float().mean(dim=(2, 3)).argmax(dim=1).tolist() == [0, 1, 2]
 
 
-def test_served_photos_are_those_of_the_preprocessing(tmp_path: Path, cache: Path | None) -> None:
+def test_served_photos_are_those_of_the_preprocessing(tmp_path: Path) -> None:
     three, preprocessing = three_photos(tmp_path), tiny_preprocessing("crop")
-    pixels = load_served(three, preprocessing, cache)[ALL]
+    pixels = load_served(three, preprocessing, tmp_path / "cache")[ALL]
     assert pixels.shape == (3, 3, SERVED_SIDE, SERVED_SIDE)
     for photo, loaded in zip(three, pixels, strict=True):
         expected = torch.from_numpy(preprocessing.read(photo.path).copy())

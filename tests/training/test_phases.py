@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from experiments import recipes
-from landmark_ml.config import DataConfig, TrainConfig
+from landmark_ml.config import TrainConfig
 from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo
-from landmark_ml.data.opening import open_dataset
-from landmark_ml.inference.preprocessing import Preprocessing
 from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.networks.heads import CosineClassifier
 from landmark_ml.networks.rejection import fit_rejection
@@ -30,14 +26,11 @@ from landmark_ml.training.phases import (
     Validation,
     check_finetuning,
     divide_photos,
-    draw_training_photos,
     finetune,
     thin_out,
     train_head,
 )
 from tests.colour_photos import colour_dataset
-from tests.figures.figure_reading import says
-from tests.photo_folders import write_two_classes
 from tests.tiny_networks import CPU, lay_traced, tiny_model
 
 Rows = list[dict[str, float]]
@@ -68,6 +61,11 @@ def config(tmp_path: Path) -> TrainConfig:
     )
 
 
+def served(photos: Sequence[Photo], model: LandmarkNetwork, config: TrainConfig) -> torch.Tensor:
+    rows = load_served(photos, model.preprocessing, Path(config.cache_dir))
+    return rows[torch.arange(len(photos))]
+
+
 def head_trained(dataset: Dataset, config: TrainConfig) -> Trained:
     torch.manual_seed(0)
     model, rows = tiny_model(num_outputs(dataset)), list[dict[str, float]]()
@@ -87,8 +85,8 @@ def test_a_head_learns_the_photos_and_stands_in_the_network(
     assert max(row["val/top1"] for row in rows) == 1.0
     assert val_targets.tolist() == [photo.label for photo in plain.val]
     with torch.no_grad():
-        logits = model(load_served(plain.val, model.preprocessing))
-        tested = model(load_served(plain.test, model.preprocessing)).argmax(dim=1)
+        logits = model(served(plain.val, model, config))
+        tested = model(served(plain.test, model, config)).argmax(dim=1)
     # What calibrates is what the network now says of the validation photos.
     assert torch.allclose(logits, val_logits, atol=1e-3)
     assert tested.tolist() == [photo.label for photo in plain.test]
@@ -108,7 +106,7 @@ def test_a_refit_uses_the_validation_photos_too(plain: Dataset, config: TrainCon
     assert torch.equal(validation.logits, same.logits)
     assert [row["val/loss"] for row in rows] == [row["val/loss"] for row in same_rows]
     assert not torch.allclose(refit.classifier.weight, without.classifier.weight)
-    tested = refit(load_served(plain.test, refit.preprocessing)).argmax(dim=1)
+    tested = refit(served(plain.test, refit, config)).argmax(dim=1)
     assert tested.tolist() == [photo.label for photo in plain.test]
 
 
@@ -133,7 +131,7 @@ def test_distractors_get_an_output_of_their_own(mixed: Dataset, config: TrainCon
     model, validation, rows = head_trained(mixed, config)
     assert validation.logits.shape == (16, 4)
     assert max(row["val/top1"] for row in rows) == 1.0
-    answers = model(load_served(mixed.test, model.preprocessing)).argmax(dim=1).tolist()
+    answers = model(served(mixed.test, model, config)).argmax(dim=1).tolist()
     expected = [3 if photo.label == NOT_A_LANDMARK else photo.label for photo in mixed.test]
     assert answers == expected
 
@@ -169,7 +167,7 @@ def test_fine_tuning_moves_the_whole_network(
     assert all(np.isfinite(value) for value in rows[0].values())
     assert not any(torch.equal(v, before[name]) for name, v in model.named_parameters())
     with torch.no_grad():
-        logits = model.eval()(load_served(mixed.val, model.preprocessing))
+        logits = model.eval()(served(mixed.val, model, config))
     assert torch.allclose(logits, val_logits, atol=1e-4)
 
 
@@ -179,12 +177,12 @@ def test_a_network_tuned_in_bf16_is_calibrated_on_bf16_features_and_a_classifier
     torch.manual_seed(0)
     model, compute = tiny_model(), replace(CPU, bf16=True)
     logits = finetune(model, plain, replace(config, finetune_epochs=1), compute).logits
-    pixels = load_served(plain.val, model.preprocessing)[torch.arange(len(plain.val))]
+    pixels = served(plain.val, model, config)
     with torch.no_grad():
         with compute.autocast():
             features = model.eval().features(pixels)
-        served, exact = model.classifier(features.float()), model(pixels)
-    assert torch.allclose(logits, served, atol=1e-5)
+        mixed, exact = model.classifier(features.float()), model(pixels)
+    assert torch.allclose(logits, mixed, atol=1e-5)
     assert not torch.allclose(logits, exact, atol=1e-5)
 
 
@@ -283,48 +281,6 @@ def test_activations_computed_again_give_the_same_network(
 def test_what_can_be_trained_is_left_as_it_was() -> None:
     model = checked(backbone="test_efficientnet", unfreeze=1, start_resolution=32)
     assert all(parameter.requires_grad for parameter in model.parameters())
-
-
-SERVED = Preprocessing(48, 48, "squash", "bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return open_dataset(
-        DataConfig(data=str(write_two_classes(tmp_path_factory.mktemp("reported") / "photos")))
-    )
-
-
-def drawn(dataset: Dataset, config: TrainConfig) -> Figure:
-    figure = draw_training_photos(dataset, config, SERVED)
-    assert figure is not None
-    return figure
-
-
-def pictures(figure: Figure) -> list[np.ndarray]:
-    return [np.asarray(image.get_array()) for image in figure.axes[0].images]
-
-
-def test_nothing_is_drawn_where_photos_are_not_augmented(dataset: Dataset) -> None:
-    assert draw_training_photos(dataset, recipes.transfer(), SERVED) is None
-
-
-def test_its_views_are_drawn_where_there_are_several(dataset: Dataset) -> None:
-    figure = drawn(dataset, replace(recipes.transfer(), views=2))
-    assert says(figure, "2 views, the same in every epoch")
-    served, views = pictures(figure)[:6], pictures(figure)[6:]
-    read = [SERVED.read(photo.path) for photo in dataset.train]
-    assert all(any(np.array_equal(shown, one) for one in read) for shown in served)
-    assert np.abs(served[0].astype(int)[:, ::-1] - views[0]).mean() < 3
-
-
-def test_fine_tuning_sees_crops_of_the_side_it_trains_at(dataset: Dataset) -> None:
-    config = replace(recipes.finetune(), train_resolution=32, start_resolution=0)
-    figure = drawn(dataset, config)
-    assert says(figure, "new random crops in every epoch")
-    assert says(figure, "as trained on, 32 x 32 px")
-    assert len(pictures(figure)) == 24
-    assert says(drawn(dataset, replace(config, train_resolution=0)), "as trained on, 48 x 48 px")
 
 
 def test_a_landmark_left_out_is_asked_as_one_never_learned(
