@@ -32,33 +32,3 @@ from landmark_ml.config.models import (
     UntagConfig,
 )
 from landmark_ml.config.training import LOCAL_TO_A_WORKER, DataConfig, TrainConfig, TuneConfig
-
-__all__ = [
-    "HISTORY_SUFFIX",
-    "LOCAL_TO_A_WORKER",
-    "AppConfig",
-    "ClusterConfig",
-    "CompareConfig",
-    "Configuration",
-    "DataConfig",
-    "EvaluateConfig",
-    "HistoryConfig",
-    "PageConfig",
-    "PromoteConfig",
-    "QueryConfig",
-    "ReviewConfig",
-    "RollbackConfig",
-    "ServeConfig",
-    "TagConfig",
-    "TeachConfig",
-    "TrainConfig",
-    "TuneConfig",
-    "UiConfig",
-    "UntagConfig",
-    "repeated",
-    "shown_host",
-    "to_json",
-    "to_params",
-    "user_path",
-    "without_users",
-]

@@ -23,23 +23,3 @@ from landmark_ml.data.dataset import (
     split_digest,
     write_manifest,
 )
-
-__all__ = [
-    "LARGE_MANIFEST",
-    "MANIFEST",
-    "MOST_JSON",
-    "NOT_A_LANDMARK",
-    "SPLITS",
-    "Dataset",
-    "Photo",
-    "Split",
-    "UnreadablePhoto",
-    "label_name",
-    "manifest_digest",
-    "parse_manifest",
-    "read_manifest",
-    "read_rows",
-    "rebuild_dataset",
-    "split_digest",
-    "write_manifest",
-]

@@ -6,5 +6,3 @@ worker of a search.
 
 from landmark_ml.tuning.search import TuneResult, join_study, run_tuning
 from landmark_ml.tuning.space import suggest_config
-
-__all__ = ["TuneResult", "join_study", "run_tuning", "suggest_config"]

@@ -5,5 +5,3 @@
 
 from serving.app.application import create_app
 from serving.app.server import serve
-
-__all__ = ["create_app", "serve"]

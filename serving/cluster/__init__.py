@@ -4,5 +4,3 @@ Gives `run_cluster_tagging` to the command line.
 """
 
 from serving.cluster.tagger import ClusterResult, run_cluster_tagging
-
-__all__ = ["ClusterResult", "run_cluster_tagging"]

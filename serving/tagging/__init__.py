@@ -4,5 +4,3 @@ Gives `run_tagging` to the command line, and its walk, recognition and table row
 """
 
 from serving.tagging.tagger import TagResult, run_tagging
-
-__all__ = ["TagResult", "run_tagging"]

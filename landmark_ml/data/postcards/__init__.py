@@ -12,8 +12,6 @@ from landmark_ml.console import Bar, counted
 from landmark_ml.data.postcards.drawing import LANDMARKS, draw_postcard, pick
 from landmark_ml.files import make_cache
 
-__all__ = ["LANDMARKS", "draw_postcard", "write_postcards"]
-
 logger = logging.getLogger(__name__)
 
 SIZES = ((256, 192), (256, 192), (192, 256), (224, 224), (288, 192), (240, 160))

@@ -13,15 +13,3 @@ from landmark_ml.inference.photos.headers import (
     PhotoErrorCode,
     PhotoLimits,
 )
-
-__all__ = [
-    "DEFAULT_LIMITS",
-    "PhotoError",
-    "PhotoErrorCode",
-    "PhotoLimits",
-    "decode_photo",
-    "read_at_most",
-    "read_capture",
-    "read_location",
-    "read_photo",
-]
