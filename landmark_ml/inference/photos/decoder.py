@@ -12,13 +12,12 @@ import math
 import re
 import stat
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -67,7 +66,7 @@ _READABLE = "JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, HEIC or raw"
 _UNSUPPORTED = re.compile(r"unsupported|not .*(support|install)|unknown pixel mode", re.IGNORECASE)
 
 _MIN_TILE_PIXELS = 1 << 22
-_STRIP_PIXELS = 1 << 21
+_BAND_PIXELS = 1 << 21
 _WHITE = (255, 255, 255)
 _DEGREES = {"N": (1, 90), "S": (-1, 90), "E": (1, 180), "W": (-1, 180)}
 _TURNS = {
@@ -79,8 +78,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-_Numbers = npt.NDArray[np.generic]
 
 
 def decode_photo(
@@ -286,52 +283,26 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _grey8(image: Image.Image) -> Image.Image:
-    scale = _scale16 if image.mode.startswith("I;16") else _scale_for(image)
-    grey = Image.new("L", image.size)
-    for top, values in _strips(image):
-        grey.paste(Image.fromarray(scale(values)), (0, top))
-    return grey
-
-
-def _strips(image: Image.Image) -> Iterator[tuple[int, _Numbers]]:
-    """(top row, values) of bands of rows, so that no second copy of a deep picture is made."""
-    rows = max(1, _STRIP_PIXELS // image.width)
+    """Greys of 16 or 32 bits in 8, as `_to_rgb` says; in bands of rows, which need less memory."""
+    values, floating = np.asarray(image), image.mode.startswith("F")
+    low, high = 0.0, 65535.0
+    if not image.mode.startswith("I;16"):
+        finite = np.isfinite(values)
+        if finite.any():
+            some = values.flat[int(finite.argmax())]
+            low, high = (float(f(values, where=finite, initial=some)) for f in (np.min, np.max))
+        if low >= 0 and high <= 255:
+            low, high = 0.0, 1.0 if floating and high <= 1 else 255.0
+        elif low >= 0 and high <= 65535 and not floating:
+            low, high = 0.0, 65535.0
+    span, rows = (high - low) or 1.0, max(1, _BAND_PIXELS // image.width)
+    grey = np.empty(values.shape, np.uint8)
     for top in range(0, image.height, rows):
-        band = (0, top, image.width, min(top + rows, image.height))
-        yield top, np.asarray(image.crop(band))
-
-
-def _scale16(values: _Numbers) -> npt.NDArray[np.uint8]:
-    wide = values.astype(np.uint32)
-    return ((wide + 128) // 257).astype(np.uint8)
-
-
-def _scale_for(image: Image.Image) -> Callable[[_Numbers], npt.NDArray[np.uint8]]:
-    low, high = _finite_range(image)
-    floating = image.mode.startswith("F")
-    if low >= 0 and high <= 255:
-        low, high = 0.0, 1.0 if floating and high <= 1 else 255.0
-    elif low >= 0 and high <= 65535 and not floating:
-        low, high = 0.0, 65535.0
-    span = (high - low) or 1.0
-
-    def scale(values: _Numbers) -> npt.NDArray[np.uint8]:
         # Divided first, because the difference of two extreme floats would overflow.
-        part = values.astype(np.float64) / span - low / span
+        part = values[top : top + rows].astype(np.float64) / span - low / span
         part = np.nan_to_num(part, nan=0.0, posinf=1.0, neginf=0.0)
-        return np.rint(np.clip(part, 0.0, 1.0) * 255).astype(np.uint8)
-
-    return scale
-
-
-def _finite_range(image: Image.Image) -> tuple[float, float]:
-    low, high = np.inf, -np.inf
-    for _, values in _strips(image):
-        numbers = values.astype(np.float64)
-        finite = numbers[np.isfinite(numbers)]
-        if finite.size:
-            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-    return (low, high) if low <= high else (0.0, 0.0)
+        grey[top : top + rows] = np.rint(np.clip(part, 0.0, 1.0) * 255)
+    return Image.fromarray(grey)
 
 
 def _upright(image: Image.Image) -> Image.Image:
