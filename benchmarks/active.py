@@ -7,11 +7,8 @@ those that `most_useful` chooses. Then trains it again and asks about the test p
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import fmean
 
 import torch
@@ -19,7 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from benchmarks.rejection import RECIPES
-from benchmarks.tables import machine, table, write_json
+from benchmarks.tables import arguments, table, tell
 from landmark_ml.data import SPLITS
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.networks.create import create_model
@@ -99,16 +96,15 @@ def run_draw(
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.active", description=__doc__)
+    parser = arguments("active", __doc__)
     parser.add_argument("--data", required=True, help="folder of landmarks")
     parser.add_argument("--recipe", choices=RECIPES, default="transfer")
     parser.add_argument("--first", type=int, default=5, help="of each landmark (%(default)s)")
     parser.add_argument("--counts", type=int, nargs="+", default=(100, 500), help="corrections")
     parser.add_argument("--draws", type=int, default=8, help="of the first photos (%(default)s)")
     parser.add_argument("--cache_dir", default=".cache", help="as of training")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/active.json"))
     options = parser.parse_args(argv)
     config = replace(RECIPES[options.recipe](), data=options.data, cache_dir=options.cache_dir)
     dataset = open_dataset(config)
@@ -136,11 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         shown = (f"{fmean(each):.1f} ({min(each):.1f} to {max(each):.1f})" for each in columns)
         rows.append([name, *shown])
     head = ["corrected photos", "0", *map(str, options.counts)]
-    sys.stdout.write(f"{table(head, rows)}\n")
-    facts = {"machine": machine(("torch", "timm")), "recipe": options.recipe}
-    write_json(options.out, facts | {"first": options.first, "draws": draws})
-    return 0
+    facts = {"recipe": options.recipe, "first": options.first, "draws": draws}
+    tell(options.out, table(head, rows), ("torch", "timm"), **facts)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

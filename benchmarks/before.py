@@ -9,7 +9,6 @@ an installed project instead: name only modules that both have.
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import subprocess
@@ -20,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from benchmarks.tables import machine, table, write_json
+from benchmarks.tables import arguments, table, tell
 
 _HERE = Path(__file__).resolve().parents[1]
 
@@ -53,9 +52,13 @@ def seconds(tree: Path, command: Sequence[str]) -> tuple[float, float]:
         return wall, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    options = _parser().parse_args(argv)
+    parser = arguments("before", __doc__)
+    parser.add_argument("--tree", type=Path, required=True, help="folder of the other code")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("command", nargs="+", help="what Python gets, after --")
+    options = parser.parse_args(argv)
     trees = {"before": options.tree.resolve(), "now": _HERE}
     runs: dict[str, list[tuple[float, float]]] = {name: [] for name in trees}
     for _ in range(options.rounds):
@@ -67,20 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     ratios = [now / before for before, now in zip(*found.values(), strict=True)]
     rows = [[name, *(f"{value:.1f}" for value in values)] for name, values in found.items()]
     rows.append(["now / before", *(f"{ratio:.2f}" for ratio in ratios)])
-    sys.stdout.write(f"{table(['', 'wall s', 'CPU s'], rows)}\n")
-    facts = {"machine": machine(("torch", "openvino")), "command": options.command, "runs": runs}
-    write_json(options.out, facts)
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.before", description=__doc__)
-    parser.add_argument("--tree", type=Path, required=True, help="folder of the other code")
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/before.json"))
-    parser.add_argument("command", nargs="+", help="what Python gets, after --")
-    return parser
+    shown, packages = table(["", "wall s", "CPU s"], rows), ("torch", "openvino")
+    tell(options.out, shown, packages, command=options.command, runs=runs)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +17,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from benchmarks.tables import machine, table, write_json
+from benchmarks.tables import arguments, table, tell
+from benchmarks.tagging import photos_of
 from benchmarks.tagging_memory import linked
+from experiments.cli import run
 from landmark_ml.config import ClusterConfig, TagConfig
 from landmark_ml.tracking import run as tracking
 from serving.champion import Loaded, exported_network, find_version, load_version
@@ -27,7 +28,6 @@ from serving.cluster.tagger import RayWorkers, tag_photos
 from serving.tagging.library import Library
 from serving.tagging.tagger import tag_library
 
-OUTPUT = Path("build/benchmarks/cluster.json")
 TAGGER, CLUSTER, NOTHING = "tagger", "cluster", "cluster, nothing left"
 
 
@@ -69,7 +69,7 @@ class Timings:
 
 
 def measure(
-    library: Library, network: Mapping[str, bytes], loaded: Loaded, options: Options
+    library: Library, network: Mapping[str, bytes], loaded: Loaded, options: argparse.Namespace
 ) -> Timings:
     """Interleaved rounds after one that warms up."""
     timings = Timings(sum(1 for _ in library.walk()), options.cores)
@@ -95,51 +95,28 @@ def measure(
     return timings
 
 
-@dataclass(frozen=True)
-class Options:
-    """Rounds, cores and photos of a part."""
-
-    rounds: int
-    cores: int
-    part: int
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; 1 when there is no photo, no model or no Ray."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure and print. Raises ValueError when there is no photo, no model or no Ray."""
+    parser = arguments("cluster", __doc__)
     parser.add_argument("--photos", type=Path, required=True, help="folder of .jpg")
     parser.add_argument("--model", default="landmarks", help="default: %(default)s")
     parser.add_argument("--copies", type=int, default=16, help="of each photo (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--cores", type=int, default=os.cpu_count(), help="default: all")
     parser.add_argument("--part", type=int, default=100, help="photos of a part (%(default)s)")
-    given = parser.parse_args(argv)
+    options = parser.parse_args(argv)
     tracking.connect()
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            library = _library(given.photos, given.copies, Path(scratch) / "photos")
-            version = find_version(given.model)
-            loaded = load_version(version, threads=given.cores)
-            with exported_network(version) as folder:
-                network = {path.name: path.read_bytes() for path in folder.iterdir()}
-            options = Options(given.rounds, given.cores, given.part)
-            timings = measure(library, network, loaded, options)
-    except ValueError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    sys.stdout.write(f"{timings.table()}\nload {load:.1f}\n")
-    findings = {"seconds": timings.seconds, "ray start": timings.ray_start, "load": load}
-    write_json(OUTPUT, {**machine(["ray", "openvino", "pillow"]), **findings})
-    return 0
-
-
-def _library(photos: Path, copies: int, folder: Path) -> Library:
-    paths = [photos / found.path for found in Library(photos).walk()]
-    if not paths:
-        raise ValueError(f"{photos} holds no photo; name a folder with --photos")
-    return Library(linked(paths, copies * len(paths), folder))
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = photos_of(options.photos)
+        library = Library(linked(paths, options.copies * len(paths), Path(scratch) / "photos"))
+        version = find_version(options.model)
+        loaded = load_version(version, threads=options.cores)
+        with exported_network(version) as folder:
+            network = {path.name: path.read_bytes() for path in folder.iterdir()}
+        timings = measure(library, network, loaded, options)
+    packages, ray_start = ("ray", "openvino", "pillow"), timings.ray_start
+    tell(options.out, timings.table(), packages, seconds=timings.seconds, ray_start=ray_start)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -33,6 +33,7 @@ _SETTINGS = {
     # Dozens of workers, with up to five connections each (docs/tuning.md).
     "max_connections": "400",
 }
+_INSTEAD = "or give --databases sqlite"
 _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -117,20 +118,20 @@ def run_postgres(*, durable: bool) -> Iterator[PostgresServer]:
 def _find_programs() -> tuple[Path, str | None]:
     """Folder of `initdb` and `postgres`, and the user to run them as; None: the present one."""
     if importlib.util.find_spec("psycopg") is None:
-        raise PostgresMissingError("needs pip install -e '.[postgres]'")
+        raise PostgresMissingError(f"postgresql needs pip install -e '.[postgres]'; {_INSTEAD}")
     # Debian keeps these programs out of the PATH.
     debian = Path("/usr/lib/postgresql").glob("*/bin/initdb")
     newest = max(debian, key=lambda program: float(program.parts[-3]), default=None)
     found = newest or shutil.which("initdb")
     if found is None:
-        raise PostgresMissingError("needs PostgreSQL: apt-get install postgresql")
+        raise PostgresMissingError(f"it is not here: apt-get install postgresql; {_INSTEAD}")
     if os.geteuid():
         return Path(found).parent, None
     try:
         pwd.getpwnam(_SERVER_USER)
     except KeyError:
         raise PostgresMissingError(
-            f"root may not run PostgreSQL, and there is no user {_SERVER_USER!r}"
+            f"root may not run PostgreSQL, and there is no user {_SERVER_USER!r}; {_INSTEAD}"
         ) from None
     return Path(found).parent, _SERVER_USER
 

@@ -9,13 +9,10 @@ is not timed. Without a GPU it measures the CPU.
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import timm
 import torch
@@ -25,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from benchmarks.tables import machine, table, write_json
+from benchmarks.tables import arguments, table, tell
 from landmark_ml.config import TrainConfig
 from landmark_ml.data import Dataset, Photo
 from landmark_ml.data.opening import open_dataset
@@ -156,12 +153,11 @@ def made_up_features(width: int) -> tuple[Tensor, Tensor]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser = arguments("gpu", __doc__)
     parser.add_argument("--data", default="postcards", help="folder of class folders")
     parser.add_argument("--backbone", default="tf_efficientnet_lite0", help="timm model name")
     parser.add_argument("--batch", type=int, default=64, help="photos a step of fine-tuning")
     parser.add_argument("--precision", default="auto", choices=("auto", "f32", "bf16", "fp16"))
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/gpu.json"))
     given = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(
@@ -184,10 +180,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         (part, f"{mine:,.0f}", f"{theirs:,.0f}", f"{mine / theirs:.2f}")
         for part, mine, theirs in zip(PARTS, *rates, strict=True)
     ]
-    write_json(given.out, {"device": device, "rows": rows, **machine(("torch", "timm"))})
     heading = f"{given.backbone} on {device}, {compute.precision}"
-    sys.stdout.write(table([heading, "ours", "plain timm loop", "ours / plain"], rows) + "\n")
-    sys.stdout.write(NOT_EQUAL + "\n")
+    shown = table([heading, "ours", "plain timm loop", "ours / plain"], rows)
+    tell(given.out, f"{shown}\n{NOT_EQUAL}", ("torch", "timm"), device=device, rows=rows)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ all workers, which stay from round to round.
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +26,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
-from benchmarks.tables import machine, table, write_json
+from benchmarks.tables import arguments, table, tell
+from experiments.cli import run
 from landmark_ml.inference.preprocessing import Preprocessing
 
 SIDE = 224
@@ -65,7 +64,9 @@ def torchvision(paths: Sequence[Path]) -> Iterator[Read]:
         v2.Normalize([0.5] * 3, [0.5] * 3),
     ]
     with tempfile.TemporaryDirectory() as scratch:
-        _link(paths, Path(scratch) / "photos")
+        (Path(scratch) / "photos").mkdir()
+        for number, path in enumerate(paths):
+            (Path(scratch) / "photos" / f"{number}{path.suffix}").symlink_to(path.resolve())
         photos = ImageFolder(scratch, v2.Compose(steps))
         loader = DataLoader(photos, BATCH, num_workers=CORES, persistent_workers=True)
         yield lambda: sum(len(batch) for batch, _ in loader)
@@ -109,24 +110,20 @@ def report(found: dict[str, list[float]]) -> str:
     return table(["", "photos/s", "spread", "ours is times"], rows)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure a folder of JPEG files; 1 when it holds none."""
-    options = _parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure a folder of JPEG files. Raises ValueError when it holds none."""
+    parser = arguments("input_pipeline", __doc__)
+    parser.add_argument("--photos", type=Path, required=True, help="folder of JPEG files")
+    # A worker of torchvision takes whole batches: with few of them, one waits for the other.
+    parser.add_argument("--times", type=int, default=10, help="how often each file is read a round")
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args(argv)
     paths = sorted(options.photos.glob("*.jpg"))
     if not paths:
-        sys.stderr.write(f"error: no .jpg file in {options.photos}; name another with --photos\n")
-        return 1
+        raise ValueError(f"no .jpg file in {options.photos}; name another with --photos")
     found = measure(paths * options.times, options.repeats)
-    facts = {"machine": machine(("pillow", "torch", "torchvision")), "photos": len(paths)}
-    write_json(options.out, facts | {"photos_per_second": found})
-    sys.stdout.write(report(found) + "\n")
-    return 0
-
-
-def _link(paths: Sequence[Path], folder: Path) -> None:
-    folder.mkdir()
-    for number, path in enumerate(paths):
-        (folder / f"{number}{path.suffix}").symlink_to(path.resolve())
+    packages = ("pillow", "torch", "torchvision")
+    tell(options.out, report(found), packages, photos=len(paths), photos_per_second=found)
 
 
 def _decode(path: Path) -> int:
@@ -136,17 +133,5 @@ def _decode(path: Path) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.input_pipeline", description=__doc__
-    )
-    parser.add_argument("--photos", type=Path, required=True, help="folder of JPEG files")
-    # A worker of torchvision takes whole batches: with few of them, one waits for the other.
-    parser.add_argument("--times", type=int, default=10, help="how often each file is read a round")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/input_pipeline.json"))
-    return parser
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -8,12 +8,9 @@ promotion had McNemar's two-sided p below 0.05 to reach, however often its photo
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -22,7 +19,7 @@ from scipy.special import expit
 from scipy.stats import binom, norm
 from tqdm.auto import tqdm
 
-from benchmarks.tables import machine, table, write_json
+from benchmarks.tables import arguments, table, tell
 from landmark_ml.config import PromoteConfig
 from landmark_ml.data import NOT_A_LANDMARK
 from landmark_ml.evaluation.judge import Predictions, Report
@@ -190,38 +187,28 @@ def false_promotions(size: int, repeats: int, seed: int = 0) -> list[str]:
 
 def main() -> None:
     """Print the tables of `docs/registry.md`."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments("promotion", __doc__)
     parser.add_argument("--pairs", type=int, default=1000, help="made-up promotions of each kind")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/promotion.json"))
     options = parser.parse_args()
-    header = [
-        "challenger",
-        "GAP before",
-        "ECE before",
-        *GUARDS,
-        "any of these",
-        "no landmark worse",
-    ]
-    found: dict[str, list[list[str]]] = {}
+    pairs = options.pairs
+    found: dict[str, tuple[list[str], list[list[str]]]] = {}
+    header = ["challenger", "GAP before", "ECE before", *GUARDS, "any of these"]
     for size in SIZES:
-        found[f"stopped, {size} photos"] = rows = list(refusals(size, options.pairs))
-        sys.stdout.write(
-            f"\nStopped, {size} photos and half as many of no landmark\n\n{table(header, rows)}\n"
-        )
+        title = f"Stopped, {size} photos and half as many of no landmark"
+        found[title] = [*header, "no landmark worse"], list(refusals(size, pairs))
     header = ["difference in top-1", *(f"{uses} before" for uses in USES)]
     for name, test, eases in (
         ("better top-1", better, BETTER),
         ("top-1 not worse", not_worse, NOT_WORSE),
     ):
         for size in SIZES:
-            found[f"{name}, {size} photos"] = rows = list(shown(test, eases, size, options.pairs))
-            sys.stdout.write(f"\n{name} is shown, {size} photos\n\n{table(header, rows)}\n")
-    found["false promotions"] = rows = [false_promotions(size, options.pairs) for size in SIZES]
-    header = ["photos", "before", "alpha spent"]
-    sys.stdout.write(
-        f"\nA false promotion among {PROMOTIONS} on the same photos\n\n{table(header, rows)}\n"
-    )
-    write_json(options.out, {"machine": machine(("numpy", "scipy")), **found})
+            title = f"{name} is shown, {size} photos"
+            found[title] = header, list(shown(test, eases, size, pairs))
+    title = f"A false promotion among {PROMOTIONS} on the same photos"
+    rows = [false_promotions(size, pairs) for size in SIZES]
+    found[title] = ["photos", "before", "alpha spent"], rows
+    text = "\n\n".join(f"{title}\n\n{table(*each)}" for title, each in found.items())
+    tell(options.out, text, ("numpy", "scipy"), tables=found)
 
 
 if __name__ == "__main__":

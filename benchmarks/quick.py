@@ -13,23 +13,19 @@ those of another day, not with those of full-size photos.
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 from benchmarks import input_pipeline
-from benchmarks.tables import machine, table, write_json
+from benchmarks.tables import arguments, table, tell
 from benchmarks.tagging import photos_per_second
+from experiments.cli import run
 from landmark_ml.config import TrainConfig
 from landmark_ml.data.opening import find_root
 from landmark_ml.tracking import run as tracking
 from serving.champion import find_version, load_version
 
-PACKAGES = ("openvino", "pillow", "torch", "torchvision")
 _TORCHVISION, _DECODE = "torchvision", "scaled decode alone"
 _TIMES = 4
 """How often the input pipeline reads each postcard a round: read once, they are over too soon."""
@@ -51,37 +47,22 @@ def tagging_ratio(photos: Path, model: str, rounds: int) -> dict[str, float]:
     return {"tagging: ours over decode and network alone": found["tagger"] / alone}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; 1 when there is no champion to tag with."""
-    options = _parser().parse_args(argv)
-    started = time.perf_counter()
-    tracking.connect()
-    _, root = find_root(TrainConfig(cache_dir=str(options.cache_dir)))
-    photos = root / "test"
-    paths = sorted(photos.rglob("*.jpg"))
-    try:
-        ratios = input_ratios(paths * _TIMES, options.rounds)
-        ratios |= tagging_ratio(photos, options.model, options.rounds)
-    except ValueError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    seconds, load = time.perf_counter() - started, os.getloadavg()[0]
-    rows = [[name, f"{ratio:.2f}"] for name, ratio in ratios.items()]
-    sys.stdout.write(f"{table([f'{len(paths)} postcards', 'ratio'], rows)}\n")
-    sys.stdout.write(f"{os.cpu_count()} cores, load {load:.1f}, {seconds:.0f} s\n")
-    facts = {"machine": machine(PACKAGES), "load": load, "seconds": seconds}
-    write_json(options.out, facts | {"ratios": ratios})
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quick", description=__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure and print. Raises ValueError when there is no champion to tag with."""
+    parser = arguments("quick", __doc__)
     parser.add_argument("--model", default="landmarks", help="registered model (%(default)s)")
     parser.add_argument("--cache_dir", type=Path, default=Path(TrainConfig().cache_dir))
     parser.add_argument("--rounds", type=int, default=3, help="counted (%(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/quick.json"))
-    return parser
+    options = parser.parse_args(argv)
+    tracking.connect()
+    _, root = find_root(TrainConfig(cache_dir=str(options.cache_dir)))
+    paths = sorted((root / "test").rglob("*.jpg"))
+    ratios = input_ratios(paths * _TIMES, options.rounds)
+    ratios |= tagging_ratio(root / "test", options.model, options.rounds)
+    rows = [[name, f"{ratio:.2f}"] for name, ratio in ratios.items()]
+    shown, packages = table([f"{len(paths)} postcards", "ratio"], rows), ("openvino", "torchvision")
+    tell(options.out, shown, packages, ratios=ratios)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -9,11 +9,9 @@ training. Runs are logged to a store of their own that is removed at the end.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import random
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -25,8 +23,9 @@ import mlflow
 from tqdm.auto import tqdm
 
 from benchmarks.left_out import leave_out
-from benchmarks.tables import machine, table, write_json
+from benchmarks.tables import arguments, table, tell
 from experiments import recipes
+from experiments.cli import run
 from landmark_ml.config import EvaluateConfig, TrainConfig
 from landmark_ml.data.folders import list_folder
 from landmark_ml.data.opening import find_root
@@ -79,39 +78,43 @@ def report(draws: Sequence[dict[str, float]]) -> str:
     return table(["", "mean", f"of {len(draws)} draws"], rows)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; 1 when the data cannot be used so."""
-    options = _parser().parse_args(argv)
-    config = RECIPES[options.recipe]()
-    if options.cache_dir:
-        config = replace(config, cache_dir=str(options.cache_dir))
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure and print. Raises ValueError when the data cannot be used so."""
+    parser = arguments("rejection", __doc__)
+    parser.add_argument("--data", default="postcards", help="folder of landmarks (%(default)s)")
+    parser.add_argument("--recipe", choices=RECIPES, default="transfer")
+    parser.add_argument("--leave", type=int, default=8, help="landmarks left out (%(default)s)")
+    parser.add_argument("--learn", type=int, help="landmarks learned, instead of --leave")
+    parser.add_argument("--no_everyday", action="store_true", help="train without not_landmarks/")
+    parser.add_argument("--draws", type=int, default=5, help="of landmarks (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws (%(default)s)")
+    parser.add_argument("--cache_dir", default=TrainConfig().cache_dir, help="as of training")
+    options = parser.parse_args(argv)
+    config = replace(RECIPES[options.recipe](), cache_dir=options.cache_dir)
     chance = random.Random(options.seed)  # noqa: S311 - which landmarks are drawn is no secret
-    try:
-        _, root = find_root(replace(config, data=options.data))
-        classes, _ = list_folder(root)
-        leave = len(classes) - options.learn if options.learn else options.leave
-        if not 0 < leave <= len(classes) - 2:
-            raise ValueError(
-                f"{root} holds {len(classes)} landmarks, of which {leave} would be left out; learn"
-                f" at least 2, and leave out at most {max(0, len(classes) - 2)} with --leave"
-            )
-        turns = [chance.sample(classes, leave) for _ in range(options.draws)]
-        everyday = not options.no_everyday
-        with _own_store():
-            draws = [
-                run_draw(root, config, turn, everyday=everyday)
-                for turn in tqdm(turns, desc="draws")
-            ]
-    except ValueError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    sys.stdout.write(f"{report(draws)}\n")
+    _, root = find_root(replace(config, data=options.data))
+    classes, _ = list_folder(root)
+    leave = len(classes) - options.learn if options.learn else options.leave
+    if not 0 < leave <= len(classes) - 2:
+        raise ValueError(
+            f"{root} holds {len(classes)} landmarks, of which {leave} would be left out; learn"
+            f" at least 2, and leave out at most {max(0, len(classes) - 2)} with --leave"
+        )
+    turns = [chance.sample(classes, leave) for _ in range(options.draws)]
+    with _own_store():
+        draws = [
+            run_draw(root, config, turn, everyday=not options.no_everyday)
+            for turn in tqdm(turns, desc="draws")
+        ]
     photos = fmean(draw["unseen_photos"] for draw in draws)
-    sys.stdout.write(f"{leave} landmarks of {len(classes)} left out, {photos:.0f} photos\n")
-    facts = {"machine": machine(PACKAGES), "recipe": options.recipe, "data": root.name}
-    found = [{"left_out": turn, **draw} for turn, draw in zip(turns, draws, strict=True)]
-    write_json(options.out, facts | {"draws": found})
-    return 0
+    tell(
+        options.out,
+        f"{report(draws)}\n{leave} landmarks of {len(classes)} left out, {photos:.0f} photos",
+        PACKAGES,
+        recipe=options.recipe,
+        data=root.name,
+        draws=[{"left_out": turn, **draw} for turn, draw in zip(turns, draws, strict=True)],
+    )
 
 
 @contextlib.contextmanager
@@ -128,19 +131,5 @@ def _own_store() -> Iterator[None]:
     mlflow.set_tracking_uri(before)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rejection", description=__doc__)
-    parser.add_argument("--data", default="postcards", help="folder of landmarks (%(default)s)")
-    parser.add_argument("--recipe", choices=RECIPES, default="transfer")
-    parser.add_argument("--leave", type=int, default=8, help="landmarks left out (%(default)s)")
-    parser.add_argument("--learn", type=int, help="landmarks learned, instead of --leave")
-    parser.add_argument("--no_everyday", action="store_true", help="train without not_landmarks/")
-    parser.add_argument("--draws", type=int, default=5, help="of landmarks (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws (%(default)s)")
-    parser.add_argument("--cache_dir", type=Path, help="as of training")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/rejection.json"))
-    return parser
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -10,10 +10,7 @@ up, so that what is measured is what depends on the registry.
 
 from __future__ import annotations
 
-import argparse
-import logging
 import os
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -26,10 +23,11 @@ from unittest.mock import patch
 import mlflow
 from tqdm.auto import tqdm
 
-from benchmarks.databases import KINDS, PostgresMissingError, open_databases
+from benchmarks.databases import KINDS, open_databases
 from benchmarks.registry_commands import PEER, commands, write_photos
 from benchmarks.synthetic_store import fill_store
-from benchmarks.tables import machine, table, write_json
+from benchmarks.tables import arguments, table, tell
+from experiments.cli import run
 from landmark_ml.tracking import run as tracking
 
 PACKAGES = ("mlflow", "sqlalchemy", "psycopg")
@@ -76,43 +74,25 @@ def _clock(rounds: Sequence[tuple[float, float]]) -> float:
     return median(seconds for seconds, _ in rounds)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print a table a database; 1 when a database cannot be started."""
-    options = _parser().parse_args(argv)
-    for chatty in ("alembic", "mlflow"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-    found: dict[str, dict[int, Rounds]] = {}
-    try:
-        for kind in options.databases:
-            found[kind] = _measure_kind(kind, options.runs, options.rounds)
-            sys.stdout.write(f"\n{report(kind, found[kind])}\n")
-    except PostgresMissingError as error:
-        sys.stderr.write(f"error: postgresql {error}; or give --databases sqlite\n")
-        return 1
-    facts = {"machine": machine(PACKAGES), "load": os.getloadavg()}
-    write_json(options.out, facts | {"seconds": found})
-    return 0
-
-
-def _measure_kind(kind: str, sizes: Sequence[int], rounds: int) -> dict[int, Rounds]:
-    found = {}
-    with ExitStack() as ends:
-        create = open_databases(kind, ends)
-        for runs in sizes:
-            folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="scaling-")))
-            found[runs] = measure(create(f"runs_{runs}", folder), folder, runs, rounds)
-    return found
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure and print a table a database. Raises ValueError when one cannot be started."""
+    parser = arguments("scaling", __doc__)
     parser.add_argument("--runs", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--databases", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--rounds", type=int, default=3, help="counted (%(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/scaling.json"))
-    return parser
+    options = parser.parse_args(argv)
+    found: dict[str, dict[int, Rounds]] = {}
+    for kind in options.databases:
+        found[kind] = {}
+        with ExitStack() as ends:
+            create = open_databases(kind, ends)
+            for runs in options.runs:
+                folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="scaling-")))
+                database = create(f"runs_{runs}", folder)
+                found[kind][runs] = measure(database, folder, runs, options.rounds)
+    shown = "\n\n".join(report(kind, each) for kind, each in found.items())
+    tell(options.out, shown, PACKAGES, seconds=found)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

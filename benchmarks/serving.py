@@ -8,8 +8,6 @@ encoded beforehand: the clients share the cores with the servers.
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +21,9 @@ from statistics import median
 import numpy as np
 from tqdm.auto import tqdm
 
-from benchmarks.servers.running import SERVERS, Running, ServerError, start
-from benchmarks.tables import machine, table, write_json
+from benchmarks.servers.running import SERVERS, Running, start
+from benchmarks.tables import arguments, table, tell
+from experiments.cli import run
 from landmark_ml.inference.predictor import Predictor
 from landmark_ml.inference.runtime import Runtime
 from serving.champion import Champion
@@ -104,28 +103,26 @@ def bare_work(predictor: Predictor, photos: Sequence[bytes]) -> Peer:
     return Peer(photos, {clients: partial(alone, runtime) for clients, runtime in runtimes.items()})
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Start, ask, print the table; 1 when a server fails."""
-    options = _parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Start, ask, print the table. Raises ValueError without photos and when a server fails."""
+    parser = arguments("serving", __doc__)
+    parser.add_argument("--photos", type=Path, required=True, help="folder of JPEG files")
+    parser.add_argument("--model", default="landmarks", help="registered model with a champion")
+    parser.add_argument("--servers", nargs="+", choices=SERVERS, default=list(SERVERS))
+    parser.add_argument("--requests", type=int, default=60, help="of a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args(argv)
     photos = [path.read_bytes() for path in sorted(options.photos.glob("*.jpg"))]
     if not photos:
-        sys.stderr.write(f"error: no .jpg file in {options.photos}; name another with --photos\n")
-        return 1
-    try:
-        with ExitStack() as running:
-            champion = running.enter_context(Champion(options.model))
-            servers = {name: start(name, options.model, running) for name in options.servers}
-            peers = {name: encoded_for(server, photos) for name, server in servers.items()}
-            peers[BARE] = bare_work(champion.current.predictor, photos)
-            findings = measure(peers, options.requests, options.rounds)
-    except (ServerError, ValueError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+        raise ValueError(f"no .jpg file in {options.photos}; name another with --photos")
+    with ExitStack() as running:
+        champion = running.enter_context(Champion(options.model))
+        servers = {name: start(name, options.model, running) for name in options.servers}
+        peers = {name: encoded_for(server, photos) for name, server in servers.items()}
+        peers[BARE] = bare_work(champion.current.predictor, photos)
+        rows = measure(peers, options.requests, options.rounds).rows()
     header = ["", "p50 ms", "p99 ms", "times alone", "photos/s, 8 clients", "p99 ms, 8 clients"]
-    rows = findings.rows()
-    write_json(options.out, {"machine": machine(PACKAGES), "header": header, "rows": rows})
-    sys.stdout.write(table(header, rows) + "\n")
-    return 0
+    tell(options.out, table(header, rows), PACKAGES, header=header, rows=rows)
 
 
 def _ask_all(ask: Callable[[bytes], None], bodies: Sequence[bytes], clients: int) -> list[float]:
@@ -138,16 +135,5 @@ def _ask_all(ask: Callable[[bytes], None], bodies: Sequence[bytes], clients: int
         return list(pool.map(timed, bodies))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
-    parser.add_argument("--photos", type=Path, required=True, help="folder of JPEG files")
-    parser.add_argument("--model", default="landmarks", help="registered model with a champion")
-    parser.add_argument("--servers", nargs="+", choices=SERVERS, default=list(SERVERS))
-    parser.add_argument("--requests", type=int, default=60, help="of a round")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/serving.json"))
-    return parser
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

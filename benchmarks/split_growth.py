@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import count
@@ -15,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.tables import table
+from benchmarks.tables import arguments, table, tell
 from landmark_ml.data import SPLITS, Photo
 from landmark_ml.data.near_duplicates import GroupedPhoto
 from landmark_ml.data.splits import Fractions, split_photos
@@ -94,14 +92,15 @@ def _splits(library: Library, seed: int) -> dict[str, str]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.split_growth", description=__doc__)
+    parser = arguments("split_growth", __doc__)
     parser.add_argument("--seeds", type=int, default=10, help="libraries (%(default)s)")
     parser.add_argument(
         "--photos", type=int, default=PHOTOS, help="photos of each landmark (%(default)s)"
     )
     options = parser.parse_args()
     header = ("a library with", "photos that moved", "to test", "share of test")
-    sys.stdout.write(f"{table(header, report(options.seeds, options.photos))}\n")
+    rows = report(options.seeds, options.photos)
+    tell(options.out, table(header, rows), rows=rows)
 
 
 if __name__ == "__main__":

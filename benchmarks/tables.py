@@ -1,17 +1,26 @@
-"""How every benchmark tells its findings: one table to read, one JSON file to compare later."""
+"""How every benchmark is called and tells its findings: a table to read, JSON to compare later."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import re
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+
+def arguments(name: str, about: str | None) -> argparse.ArgumentParser:
+    """Parser of `python -m benchmarks.<name>`; `--out` is where the findings go."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about)
+    parser.add_argument("--out", type=Path, default=Path(f"build/benchmarks/{name}.json"))
+    return parser
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -34,6 +43,13 @@ def write_json(path: Path, findings: dict[str, Any]) -> None:
     """Write findings where later runs, or a person, can compare them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(findings, indent=1) + "\n", encoding="utf-8")
+
+
+def tell(path: Path, text: str, packages: Sequence[str] = (), **findings: Any) -> None:
+    """Print what was found, and write it with the machine and its load as JSON."""
+    sys.stdout.write(f"{text}\n")
+    facts = {"machine": machine(packages), "load": os.getloadavg()[0]}
+    write_json(path, facts | findings)
 
 
 def resident_peak_mb() -> float:

@@ -4,14 +4,17 @@ Three things in turn, round after round, on the same photos and all cores: decod
 the scale the network needs), the network alone on black squares of its size, and the tagger from
 files to its journal and tables. Medians of the rounds are set side by side, so that all see the
 same machine. Then the tagger's memory, for a library and for one four times as large.
+
+Photos do not depend on one another, so the machine-hours of 100 million photos follow from the
+rates: of one machine for long or of a thousand for a short while. They do not hold the time to
+bring the photos to the machines. What a photo costs depends on its size most of all: measure with
+photos like yours.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -20,9 +23,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from benchmarks import tables
+from benchmarks.tables import arguments, table, tell
 from benchmarks.tagging_memory import Peak, linked, peak_of
+from experiments.cli import run
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.predictor import Predictor
 from landmark_ml.tracking import run as tracking
@@ -30,10 +35,10 @@ from serving.champion import Loaded, find_version, load_version
 from serving.tagging.library import Library
 from serving.tagging.tagger import tag_library
 
-FINDINGS = Path("build") / "benchmarks" / "tagging.json"
 NAMES = ("decode", "network", "tagger")
 _BATCH = 4
 _LARGER = 4
+_MANY = 100_000_000
 
 
 @dataclass
@@ -83,8 +88,18 @@ def photos_of(folder: Path) -> list[Path]:
     return paths
 
 
+def mean_size(paths: Sequence[Path]) -> tuple[float, float]:
+    """Megabytes and megapixels of photos, the mean of each."""
+    pixels = []
+    for path in paths:
+        with Image.open(path) as photo:
+            pixels.append(photo.width * photo.height)
+    sizes = [path.stat().st_size for path in paths]
+    return statistics.fmean(sizes) / 1e6, statistics.fmean(pixels) / 1e6
+
+
 def report(decode: Speed, network: Speed, tagger: Speed) -> str:
-    """Rates, and the tagger's share of each bound.
+    """Rates with what they mean for many photos, and the tagger's share of each bound.
 
     One after the other: what cores reach that do nothing but decode and recognise.
     """
@@ -94,6 +109,7 @@ def report(decode: Speed, network: Speed, tagger: Speed) -> str:
             f"{speed.rate:.1f}",
             f"{min(speed.rates):.1f} to {max(speed.rates):.1f}",
             f"{statistics.median(speed.cpu_ms):.1f}",
+            f"{_MANY / speed.rate / 3600:,.0f}",
         ]
         for name, speed in zip(NAMES, (decode, network, tagger), strict=True)
     ]
@@ -105,23 +121,23 @@ def report(decode: Speed, network: Speed, tagger: Speed) -> str:
     shares = [
         [name, f"{bound:.1f}", f"{tagger.rate / bound:.2f}"] for name, bound in bounds.items()
     ]
-    return "\n\n".join(
-        (
-            tables.table(("", "photos/s", "spread", "CPU ms a photo"), rows),
-            tables.table(("bound", "photos/s", "tagger is times"), shares),
-        )
-    )
+    header = ("", "photos/s", "spread", "CPU ms a photo", f"machine-hours for {_MANY:,}")
+    bound = table(("bound", "photos/s", "tagger is times"), shares)
+    return f"{table(header, rows)}\n\n{bound}"
 
 
 def memory_table(peaks: Sequence[Peak]) -> str:
     """Memory of libraries of different size, and their whole time with sidecars and gallery."""
-    rows = [[f"{peak.photos:,} photos", f"{peak.seconds:.0f}", *_megabytes(peak)] for peak in peaks]
-    return tables.table(("library", "seconds", "MB before", "MB at the peak"), rows)
+    rows = [
+        [f"{one.photos:,} photos", *(f"{n:.0f}" for n in (one.seconds, one.before_mb, one.peak_mb))]
+        for one in peaks
+    ]
+    return table(("library", "seconds", "MB before", "MB at the peak"), rows)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; 1 when there is no photo or no model."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tagging", description=__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure and print. Raises ValueError when there is no photo or no model."""
+    parser = arguments("tagging", __doc__)
     parser.add_argument("--photos", type=Path, required=True, help="folder of .jpg")
     parser.add_argument("--model", default="landmarks", help="default: %(default)s")
     parser.add_argument("--copies", type=int, default=4, help="of each photo (%(default)s)")
@@ -131,31 +147,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(argv)
     tracking.connect()
-    try:
-        _measure(options)
-    except ValueError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    return 0
-
-
-def _measure(options: argparse.Namespace) -> None:
     paths = photos_of(options.photos)
+    megabytes, megapixels = mean_size(paths)
     loaded = load_version(find_version(options.model))
     found = speeds(loaded, paths, options.copies, options.rounds)
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    sys.stdout.write(f"{report(*found)}\n\n{os.cpu_count()} cores, load {load:.1f}\n\n")
     sizes = (options.memory, _LARGER * options.memory) if options.memory else ()
     peaks = [peak_of(paths, size, options.model) for size in sizes]
-    sys.stdout.write(f"{memory_table(peaks)}\n" if peaks else "")
-    findings = {name: asdict(speed) for name, speed in zip(NAMES, found, strict=True)}
-    findings["memory"] = {str(peak.photos): asdict(peak) for peak in peaks}
-    machine = tables.machine(("openvino", "pillow", "numpy"))
-    tables.write_json(FINDINGS, {"machine": machine, "load": load, **findings})
-
-
-def _megabytes(peak: Peak) -> tuple[str, str]:
-    return f"{peak.before_mb:.0f}", f"{peak.peak_mb:.0f}"
+    tell(
+        options.out,
+        f"{report(*found)}\n\nphotos of {megabytes:.1f} MB, {megapixels:.1f} megapixels;"
+        f" {os.cpu_count()} cores\n\n{memory_table(peaks) if peaks else ''}",
+        ("openvino", "pillow", "numpy"),
+        megabytes=megabytes,
+        megapixels=megapixels,
+        memory=[asdict(peak) for peak in peaks],
+        **{name: asdict(speed) for name, speed in zip(NAMES, found, strict=True)},
+    )
 
 
 def _decode(predictor: Predictor, paths: Sequence[Path]) -> None:
@@ -175,4 +182,4 @@ def _tag(library: Library, loaded: Loaded, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -15,13 +15,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch.nn import functional
 
-from benchmarks.tables import machine, table, write_json
+from benchmarks.tables import arguments, table, tell
 from experiments.recipes import scratch
 from landmark_ml.networks.create import create_model
 from landmark_ml.training.devices import choose_compute
@@ -95,30 +94,22 @@ def measure(busy: Sequence[int], seconds: float, rounds: int) -> dict[str, dict[
     return {name: {n: median(rates) for n, rates in row.items()} for name, row in found.items()}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    options = _parser().parse_args(argv)
-    if options.work:
-        work(options.seconds)
-        return 0
-    found = measure(options.busy, options.seconds, options.rounds)
-    header = ["steps/s", *(f"beside {n} busy" if n else "alone" for n in options.busy)]
-    rows = [[name, *(f"{rate:.2f}" for rate in row.values())] for name, row in found.items()]
-    sys.stdout.write(f"{table(header, rows)}\n")
-    facts = {"machine": machine(("torch",)), "load": os.getloadavg()[0]}
-    write_json(options.out, facts | {"steps_per_second": found})
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.threads", description=__doc__)
+    parser = arguments("threads", __doc__)
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2, 4])
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/threads.json"))
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
-    return parser
+    options = parser.parse_args(argv)
+    if options.work:
+        work(options.seconds)
+        return
+    found = measure(options.busy, options.seconds, options.rounds)
+    header = ["steps/s", *(f"beside {n} busy" if n else "alone" for n in options.busy)]
+    rows = [[name, *(f"{rate:.2f}" for rate in row.values())] for name, row in found.items()]
+    tell(options.out, table(header, rows), ("torch",), steps_per_second=found)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -20,7 +20,8 @@ from tqdm.auto import tqdm
 
 from benchmarks.peers.contract import BACKBONES, Point
 from benchmarks.peers.run import PEERS
-from benchmarks.tables import machine, table, write_json
+from benchmarks.tables import arguments, table, tell
+from experiments.cli import run
 
 PACKAGES = ("torch", "timm", "openvino", "fastai", "transformers")
 Curves = dict[str, list[list[Point]]]
@@ -28,13 +29,13 @@ Curves = dict[str, list[list[Point]]]
 
 
 def run_peer(peer: str, options: argparse.Namespace) -> list[Point]:
-    """Points that a peer printed; raises RuntimeError with its last words when it failed."""
+    """Points that a peer printed; raises ValueError with its last words when it failed."""
     command = [sys.executable, "-m", "benchmarks.peers.run", peer, "--data", str(options.data)]
     command += ["--recipe", options.recipe, "--epochs", str(options.epochs)]
     command += ["--minutes", str(max(options.minutes))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
-        raise RuntimeError(f"{peer} failed:\n{done.stderr[-2000:]}")
+        raise ValueError(f"{peer} failed:\n{done.stderr[-2000:]}")
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"peer"')]
     return [Point(**json.loads(line)) for line in lines]
 
@@ -71,30 +72,9 @@ def report(curves: Curves, minutes: Sequence[float], goal: float) -> str:
     return table(header, rows)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run all rounds and print the table; 1 when a peer fails."""
-    options = _parser().parse_args(argv)
-    curves: Curves = defaultdict(list)
-    turns = [peer for _ in range(options.repeats) for peer in options.peers]
-    try:
-        for peer in tqdm(turns, desc="peers"):
-            curves[peer].append(run_peer(peer, options))
-    except RuntimeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    findings = {
-        "machine": machine(PACKAGES),
-        "recipe": options.recipe,
-        "data": options.data.name,
-        "points": {p: [[vars(q) for q in c] for c in cs] for p, cs in curves.items()},
-    }
-    write_json(options.out, findings)
-    sys.stdout.write(report(curves, options.minutes, options.goal) + "\n")
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run all rounds and print the table."""
+    parser = arguments("training", __doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of train/ and test/")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--recipe", choices=BACKBONES, default="transfer")
@@ -102,9 +82,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 3, 10, 30])
     parser.add_argument("--goal", type=float, default=0.90)
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/training.json"))
-    return parser
+    options = parser.parse_args(argv)
+    curves: Curves = defaultdict(list)
+    turns = [peer for _ in range(options.repeats) for peer in options.peers]
+    for peer in tqdm(turns, desc="peers"):
+        curves[peer].append(run_peer(peer, options))
+    tell(
+        options.out,
+        report(curves, options.minutes, options.goal),
+        PACKAGES,
+        recipe=options.recipe,
+        data=options.data.name,
+        points={p: [[vars(q) for q in c] for c in cs] for p, cs in curves.items()},
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -27,8 +27,9 @@ import mlflow
 import optuna
 from optuna.trial import TrialState
 
-from benchmarks.databases import KINDS, PostgresMissingError, open_databases
-from benchmarks.tables import machine, table, write_json
+from benchmarks.databases import KINDS, open_databases
+from benchmarks.tables import arguments, table, tell
+from experiments.cli import run
 from landmark_ml.config import TrainConfig, TuneConfig
 from landmark_ml.data import Dataset
 from landmark_ml.tuning import join_study, suggest_config
@@ -189,28 +190,19 @@ def report(kind: str, outcomes: Sequence[Outcome]) -> str:
     return table([kind, *header], rows)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print a table per database; 1 when a database cannot be started."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tune_workers", description=__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure and print a table per database. Raises ValueError when one cannot be started."""
+    parser = arguments("tune_workers", __doc__)
     parser.add_argument("--workers", type=int, default=64)
     parser.add_argument("--trials", type=int, default=640, help="of all workers (%(default)s)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a training (%(default)s)")
     parser.add_argument("--databases", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--logs", type=Path, help="folder for what the workers print")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/tune_workers.json"))
     options = parser.parse_args(argv)
-    found = {}
-    try:
-        for kind in options.databases:
-            found[kind] = _measure(kind, options)
-            sys.stdout.write(f"\n{report(kind, found[kind])}\n")
-    except PostgresMissingError as error:
-        sys.stderr.write(f"error: postgresql {error}; or give --databases sqlite\n")
-        return 1
-    facts = {"machine": machine(PACKAGES), "load": os.getloadavg(), "workers": options.workers}
+    found = {kind: _measure(kind, options) for kind in options.databases}
+    shown = "\n\n".join(report(kind, outcomes) for kind, outcomes in found.items())
     outcomes = {kind: [vars(each) for each in outcomes] for kind, outcomes in found.items()}
-    write_json(options.out, facts | {"outcomes": outcomes})
-    return 0
+    tell(options.out, shown, PACKAGES, workers=options.workers, outcomes=outcomes)
 
 
 def _measure(kind: str, options: argparse.Namespace) -> list[Outcome]:
@@ -248,4 +240,4 @@ def _print_to(log: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -54,4 +54,6 @@ def test_the_tables_are_printed_and_written(
     printed = capsys.readouterr().out
     assert "| as good | " in printed
     assert "top-1 not worse is shown, 180 photos" in printed
-    assert len(json.loads(out.read_text())["better top-1, 522 photos"]) == 4
+    tables = json.loads(out.read_text())["tables"]
+    _, rows = tables["better top-1 is shown, 522 photos"]
+    assert len(rows) == 4

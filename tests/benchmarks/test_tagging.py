@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.tables import resident_peak_mb
-from benchmarks.tagging import Speed, main, memory_table, report, speeds
+from benchmarks.tagging import Speed, main, mean_size, memory_table, report, speeds
 from benchmarks.tagging_memory import Peak, linked
 from landmark_ml.inference.predictor import Predictor
 from serving.champion import Loaded
@@ -20,7 +20,7 @@ from tests.colour_artifact import RED, colour_photo, write_artifact
 def test_the_shares_are_of_medians() -> None:
     decode, network = Speed([100, 300, 110], [8.0]), Speed([50, 55, 60], [16.0])
     rows = report(decode, network, Speed([33, 1, 99], [25.0])).splitlines()
-    assert "| decode | 110.0 | 100.0 to 300.0 | 8.0 |" in rows
+    assert "| decode | 110.0 | 100.0 to 300.0 | 8.0 | 253 |" in rows
     assert "| the faster of decode and network | 110.0 | 0.30 |" in rows
     assert "| the slower of the two | 55.0 | 0.60 |" in rows
     assert "| both, one after the other | 36.7 | 0.90 |" in rows
@@ -60,8 +60,19 @@ def test_the_peak_is_at_least_what_was_held() -> None:
     assert 50 < resident_peak_mb() < 1_000_000
 
 
-def test_a_folder_without_photos_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["--photos", str(tmp_path)]) == 1
-    assert str(tmp_path) in capsys.readouterr().err
+def test_the_size_of_the_photos_is_told(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{side}.jpg" for side in (1000, 2000)]
+    for path, side in zip(paths, (1000, 2000), strict=True):
+        Image.new("RGB", (side, 1000)).save(path)
+    megabytes, megapixels = mean_size(paths)
+    assert megapixels == 1.5
+    assert 0 < megabytes < 1
+
+
+@pytest.mark.usefixtures("tracking_uri")
+def test_without_photos_or_a_model_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"{tmp_path} holds no photo"):
+        main(["--photos", str(tmp_path)])
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match="model=nobody is not in the registry"):
+        main(["--photos", str(tmp_path), "--model", "nobody"])
