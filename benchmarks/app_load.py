@@ -15,9 +15,7 @@ import contextlib
 import json
 import os
 import random
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -30,9 +28,11 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import psutil
-from mlflow.exceptions import MlflowException
 from tqdm.auto import tqdm
 
+from benchmarks.servers.running import Running, start
+from benchmarks.tables import arguments, table, tell
+from experiments.cli import run
 from landmark_ml.inference.predictor import Predictor
 from landmark_ml.registry.register import log_model
 
@@ -43,7 +43,6 @@ BATCH = 4
 GARBAGE = 0.05
 _KINDS_OF_GARBAGE = 20
 _NAME = "load"
-_START_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -153,28 +152,15 @@ def _post(address: str, photo: bytes) -> bytes:
     return head.encode() + photo
 
 
-@dataclass(frozen=True)
-class App:
-    """The app under load."""
-
-    address: str
-    process: psutil.Process
-
-    def cpu(self) -> float:
-        """Seconds of processor time it has spent."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
-
-
 def promote(version: str) -> None:
     """Make a version the champion."""
     mlflow.MlflowClient().set_registered_model_alias(_NAME, "champion", version)
 
 
 @contextlib.contextmanager
-def started_app(folder: Path, artifact: Path, example: bytes) -> Iterator[App]:
+def started_app(folder: Path, artifact: Path, example: bytes) -> Iterator[Running]:
     """An app that answers with an artifact registered twice; ended at the end."""
-    uri = f"sqlite:///{folder}/mlflow.db"
+    os.environ["MLFLOW_TRACKING_URI"] = uri = f"sqlite:///{folder}/mlflow.db"
     mlflow.set_tracking_uri(uri)
     mlflow.create_experiment(_NAME, str(folder / "artifacts"))
     mlflow.set_experiment(_NAME)
@@ -183,37 +169,17 @@ def started_app(folder: Path, artifact: Path, example: bytes) -> Iterator[App]:
     for _ in range(2):
         mlflow.register_model(f"models:/{logged.model_id}", _NAME)
     promote("1")
-    log = folder / "app.log"
-    with log.open("w") as out:
-        app = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "experiments", "app", _NAME, "--port=0", "--poll=0.5"],
-            env={**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT__NAME": _NAME},
-            stdout=out,
-            stderr=out,
-        )
-    try:
-        yield App(_address_of(app, log), psutil.Process(app.pid))
-    finally:
-        app.send_signal(signal.SIGTERM)
-        app.wait(60)
+    with contextlib.ExitStack() as ends:
+        yield start("our app", _NAME, ends)
 
 
-def _address_of(app: subprocess.Popen[bytes], log: Path) -> str:
-    end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end and app.poll() is None:
-        for line in log.read_text().splitlines():
-            if line.startswith("the page"):
-                return line.rpartition("/")[2]
-        time.sleep(0.2)
-    raise ValueError(f"the app did not start: {log.read_text()[-2000:]}")
-
-
-def run_load(app: App, photos: Sequence[bytes], clients: int, seconds: float) -> Load:
+def run_load(app: Running, photos: Sequence[bytes], clients: int, seconds: float) -> Load:
     """Ask with `clients` clients for `seconds` seconds."""
     load, exchanges = Load(clients), []
-    requests = Requests.write(app.address, photos)
+    requests = Requests.write(f"127.0.0.1:{app.port}", photos)
     askers = [Client(requests, seed) for seed in range(clients)]
-    started, spent = time.monotonic(), app.cpu()
+    process = psutil.Process(app.pid)
+    started, spent = time.monotonic(), sum(process.cpu_times()[:2])
     end = started + seconds
 
     def keep_asking(client: Client) -> None:
@@ -222,7 +188,7 @@ def run_load(app: App, photos: Sequence[bytes], clients: int, seconds: float) ->
 
     with ThreadPoolExecutor(clients) as pool:
         asked = [pool.submit(keep_asking, client) for client in askers]
-    load.elapsed, load.cpu = time.monotonic() - started, app.cpu() - spent
+    load.elapsed, load.cpu = time.monotonic() - started, sum(process.cpu_times()[:2]) - spent
     load.failures += [repr(future.exception()) for future in asked if future.exception()]
     for exchange in exchanges:
         judge(exchange, load)
@@ -265,18 +231,22 @@ def bare_speed(predictor: Predictor, photos: Sequence[bytes], seconds: float) ->
     return Speed(done / (time.monotonic() - started), (time.process_time() - spent) / done)
 
 
-def table(loads: Sequence[Load], bare: Sequence[Speed]) -> str:
+def report(loads: Sequence[Load], bare: Sequence[Speed]) -> str:
     """A row for each number of clients; bare: speed of the network alone around each."""
-    rows = ["clients  photos/s  of bare  cpu ms  of bare   p50 ms   p99 ms  garbage  failed"]
+    header = ("clients", "photos/s", "of bare", "CPU ms", "of bare", "p50 ms", "p99 ms")
+    rows = []
     for load, alone in zip(loads, bare, strict=True):
         p50, p99 = np.percentile(load.seconds, (50, 99)) * 1000
-        speed = load.speed
-        rows.append(
-            f"{load.clients:7}  {speed.rate:8.1f}  {speed.rate / alone.rate:7.0%}"
-            f"  {speed.cpu * 1000:6.2f}  {alone.cpu / speed.cpu:7.0%}  {p50:7.1f}  {p99:7.1f}"
-            f"  {load.garbage:7}  {len(load.failures):6}"
+        rate, cpu = load.speed.rate, load.speed.cpu
+        cells = (
+            f"{rate:.1f}",
+            f"{rate / alone.rate:.0%}",
+            f"{cpu * 1000:.2f}",
+            f"{alone.cpu / cpu:.0%}",
         )
-    return "\n".join(rows)
+        counts = f"{load.garbage}", f"{len(load.failures)}"
+        rows.append([f"{load.clients}", *cells, f"{p50:.1f}", f"{p99:.1f}", *counts])
+    return table([*header, "garbage", "failed"], rows)
 
 
 def describe_promotion(load: Load) -> str:
@@ -297,9 +267,9 @@ def failures_of(loads: Sequence[Load], during: Load) -> list[str]:
     return found
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Load the app and print what it did; 1 when a valid request failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.app_load", description=__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Load the app and print what it did; ends with status 1 when a valid request failed."""
+    parser = arguments("app_load", __doc__)
     parser.add_argument("--model", default="models:/landmarks@champion", help="(%(default)s)")
     parser.add_argument("--photos", type=Path, required=True, help="folder of .jpg")
     parser.add_argument("--every", type=int, default=3, help="take every Nth photo")
@@ -307,15 +277,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     paths = sorted(options.photos.rglob("*.jpg"))[:: options.every][:MOST_PHOTOS]
     if not paths:
-        sys.stderr.write(f"error: no photos in {options.photos}; name a folder with --photos\n")
-        return 1
+        raise ValueError(f"no photos in {options.photos}; name a folder with --photos")
     photos = [path.read_bytes() for path in paths]
     with tempfile.TemporaryDirectory(prefix="app-load-") as scratch:
-        try:
-            model = mlflow.artifacts.download_artifacts(options.model, dst_path=scratch)
-        except MlflowException as error:
-            sys.stderr.write(f"error: {options.model}: {error}; name a model with --model\n")
-            return 1
+        model = mlflow.artifacts.download_artifacts(options.model, dst_path=scratch)
         (metadata,) = Path(model).rglob("metadata.json")
         with started_app(Path(scratch), metadata.parent, photos[0]) as app:
             loads, bare = _beside_bare(app, Predictor.load(metadata.parent), photos, options)
@@ -325,15 +290,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             promotion.join()
     rates = ", ".join(f"{speed.rate:.1f}" for speed in bare)
     size = sum(map(len, photos)) / len(photos) / 1000
-    sys.stdout.write(f"{len(photos)} photos of {size:.0f} KB; bare network {rates} photos/s\n")
-    sys.stdout.write(f"{table(loads, bare)}\n{describe_promotion(during)}\n")
+    shown = f"{len(photos)} photos of {size:.0f} KB; bare network {rates} photos/s"
     failures = failures_of(loads, during)
-    sys.stdout.writelines(f"failed: {failure}\n" for failure in failures[:5])
-    return int(bool(failures))
+    tell(
+        options.out,
+        f"{shown}\n\n{report(loads, bare)}\n\n{describe_promotion(during)}",
+        ("openvino", "mlflow", "uvicorn"),
+        rates=[load.speed.rate for load in loads],
+        bare=[speed.rate for speed in bare],
+        failures=failures,
+    )
+    if failures:
+        sys.exit("\n".join(f"failed: {failure}" for failure in failures[:5]))
 
 
 def _beside_bare(
-    app: App, predictor: Predictor, photos: Sequence[bytes], options: argparse.Namespace
+    app: Running, predictor: Predictor, photos: Sequence[bytes], options: argparse.Namespace
 ) -> tuple[list[Load], list[Speed]]:
     """Load of each number of clients, and the bare network just before and after it."""
     loads, bare = [], []
@@ -347,4 +319,4 @@ def _beside_bare(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -87,6 +87,7 @@ class Running:
     name: str
     server: Server
     port: int
+    pid: int = 0
     _local: threading.local = field(default_factory=threading.local)
 
     def send(self, body: bytes) -> None:
@@ -136,7 +137,7 @@ def start(name: str, model: str, ends: ExitStack) -> Running:
         env=os.environ | {"PATH": path},
     )
     ends.callback(_end, process)
-    running = Running(name, server, port)
+    running = Running(name, server, port, process.pid)
     deadline = time.monotonic() + _START_SECONDS
     while not running.is_up():
         if process.poll() is not None or time.monotonic() > deadline:

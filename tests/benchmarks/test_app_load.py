@@ -17,7 +17,7 @@ from benchmarks.app_load import (
     Speed,
     failures_of,
     judge,
-    table,
+    report,
 )
 
 PHOTOS = [bytes([number]) * 5000 for number in range(3)]
@@ -81,8 +81,8 @@ def test_an_error_for_a_photo_and_an_answer_to_garbage_are_failures() -> None:
 
 def test_a_row_sets_the_app_beside_the_bare_network() -> None:
     load = Load(clients=8, seconds=[0.01] * 100, garbage=5, elapsed=1.0, cpu=0.8)
-    row = table([load], [Speed(rate=200, cpu=0.004)]).splitlines()[-1]
-    assert row.split() == ["8", "100.0", "50%", "8.00", "50%", "10.0", "10.0", "5", "0"]
+    row = report([load], [Speed(rate=200, cpu=0.004)]).splitlines()[-1]
+    assert row == "| 8 | 100.0 | 50% | 8.00 | 50% | 10.0 | 10.0 | 5 | 0 |"
 
 
 def test_a_promotion_that_no_client_saw_is_a_failure() -> None:
