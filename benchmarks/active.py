@@ -114,13 +114,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     found: dict[str, Found] = {}
     for split in SPLITS:
         photos = photos_of(split, dataset)
-        features = compute_features(model, photos, config, compute)[0]
+        features = compute_features(model, photos, config, compute)
         found[split] = features[torch.arange(len(photos))], targets_of(photos, dataset)
 
     def learn(features: Tensor, targets: Tensor) -> Head:
-        rows = StoredRows.of(features, torch.arange(len(features)))
+        rows = StoredRows(features, torch.arange(len(features)))
         with threads_for_head(rows, outputs):
-            return fit_head([rows], targets, outputs, dataset.num_classes, config, compute)[0]
+            return fit_head(rows, targets, outputs, dataset.num_classes, config, compute)[0]
 
     draws = [
         run_draw(found, learn, dataset.num_classes, options.first, options.counts, seed)

@@ -58,7 +58,7 @@ def ours(dataset: Dataset, config: TrainConfig, compute: Compute) -> list[float]
     compute_features(model, photos[:2], config, compute)
     spent = seconds(lambda: compute_features(model, photos[2:], config, compute), compute)
     rows, targets = made_up_features(model.classifier.in_features)
-    features = [StoredRows.of(rows, torch.arange(len(rows)))]
+    features = StoredRows(rows, torch.arange(len(rows)))
     once = replace(config, epochs=1, batch_size=HEAD_BATCH, drop_rate=0.0)
 
     def train_head() -> None:

@@ -166,7 +166,7 @@ def train(count: int, landmarks: int, folder: Path, epochs: int) -> None:
             facts = NetworkFacts.of(model, artifact, rejection)
             logged = log_model(artifact, photo.read_bytes(), model_params(config, facts))
         with measured("judge"):
-            (rows,) = features(model, dataset.test, config, compute)
+            rows = features(model, dataset.test, config, compute)
             width = model.classifier.in_features
             head = add_classifier(identity(width), model.classifier, landmarks, calibration)
             served = Runtime.load(head.SerializeToString(), batch=ASKED)
@@ -214,7 +214,7 @@ class MadeUpFeatures:
 
     def __call__(
         self, model: LandmarkNetwork, photos: Sequence[Photo], _: TrainConfig, __: Compute
-    ) -> list[StoredRows]:
+    ) -> StoredRows:
         """Features of photos as `compute_features` gives them."""
         width = model.classifier.in_features
         chance = np.random.default_rng(0)
@@ -233,7 +233,7 @@ class MadeUpFeatures:
                 yield from hidden @ mixed + NOISE * noise
 
         store = RowCache(self.folder / "features", ".f32")
-        return [store.load(photos, "made-up", (width,), np.float32, rows)]
+        return store.load(photos, "made-up", (width,), np.float32, rows)
 
 
 def identity(width: int) -> onnx.ModelProto:

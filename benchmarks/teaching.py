@@ -70,7 +70,7 @@ def run_draw(root: Path, config: TrainConfig, left_out: Sequence[str], seed: int
         kinds = {"new": new, "known": dataset.landmarks("test")}
         kinds["everyday"] = dataset.distractors("test")
         features = {
-            kind: compute_features(model, photos, config, compute)[0][torch.arange(len(photos))]
+            kind: compute_features(model, photos, config, compute)[torch.arange(len(photos))]
             for kind, photos in kinds.items()
         }
     named = [whole.classes[photo.label] for photo in new]

@@ -66,7 +66,6 @@ def test_numbers_are_finite(name: str, value: float) -> None:
         ("batch_size", 0, "above 0"),
         ("finetune_batch_size", 0, "above 0"),
         ("learning_rate", 0.0, "above 0"),
-        ("views", 0, "above 0"),
         ("clip_grad", 0.0, "above 0"),
         ("device", "tpu", "one of auto, cpu, cuda, mps"),
         ("framing", "stretch", "one of squash, crop"),

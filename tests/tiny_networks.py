@@ -105,9 +105,9 @@ def fit_on_pixels(
     return fit(state, train, val, config, 3, on_epoch_end, saver)
 
 
-def stored(features: Tensor) -> list[StoredRows]:
-    """Features [views, N, F] as `compute_features` gives them."""
-    return [StoredRows.of(view, torch.arange(len(view))) for view in features]
+def stored(features: Tensor) -> StoredRows:
+    """Features [N, F] as `compute_features` gives them."""
+    return StoredRows(features, torch.arange(len(features)))
 
 
 def random_pixels(count: int, seed: int = 0, side: int = SIDE) -> Tensor:

@@ -155,7 +155,6 @@ class TrainConfig(DataConfig):
     refit: bool = _head(
         True, "train the head of a frozen backbone again on train and validation photos together"
     )
-    views: int = _head(1, "augmented views of each photo whose features are cached", POSITIVE)
     batch_size: int = _head(256, "photos per step; one less if odd", POSITIVE)
     learning_rate: float = _head(2e-3, "peak learning rate", POSITIVE)
     weight_decay: float = _head(5.0, "decoupled weight decay (AdamW)")
@@ -298,7 +297,7 @@ class TuneConfig(TrainConfig):
         "tf_efficientnet_lite0,tf_efficientnet_lite2",
         "timm models to choose from besides `backbone`, where weights are pretrained",
     )
-    keep: str = option("", "parameters of the space to leave as they are, such as `framing,views`")
+    keep: str = option("", "parameters of the space to leave as they are, such as `framing,epochs`")
     trials: int = option(200, "trials of the study, over all workers; 0: no limit", unit="trials")
     minutes: float = option(0.0, "when this worker starts no more trials; 0: no limit", unit="min")
     objective: str = option(

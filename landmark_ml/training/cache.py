@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import hashlib
 import json
 import logging
@@ -26,7 +25,7 @@ import PIL
 import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from landmark_ml.config import TrainConfig, user_path
@@ -51,10 +50,9 @@ Result = TypeVar("Result")
 PIXELS_VERSION = 3
 """Raise it when the way from photo bytes to pixels changes, so that nothing older is used."""
 IN_MEMORY = 10**9
-"""Bytes of all views up to which features are read into memory once."""
+"""Bytes up to which features are read into memory once."""
 LARGEST_FOLDER = 100 * 10**9
 """Bytes of cached rows in one folder, above which the files not used for longest are removed."""
-_SMALLEST_CROP = 0.5
 # Calls for each thread before the first is waited for: bounds the memory that a slow disk can fill,
 # and what is still finished after Ctrl-C.
 _AHEAD = 16
@@ -69,43 +67,32 @@ class CacheError(ValueError):
 
 def compute_features(
     model: LandmarkNetwork, photos: Sequence[Photo], config: TrainConfig, compute: Compute
-) -> list[StoredRows]:
-    """Features of config.views views of each photo: for each view float32 [N, num_features].
-
-    View 0 is the photo as it is served, view 1 its mirror image, later ones are random crops that
-    depend on the photo's content alone. config.cache_dir keeps them.
-    """
+) -> StoredRows:
+    """Features of photos, float32 [N, num_features]; config.cache_dir keeps them."""
     if not photos:
         raise ValueError("features of 0 photos are undefined; give a split that has some")
-    cache, backbone = user_path(config.cache_dir), backbone_digest(model)
-    preprocessing = model.preprocessing
-    rows = RowCache(cache / "features", ".f32")
-    # Built only for photos that are not cached: tracing takes seconds.
-    extractor = functools.cache(lambda: create_extractor(model, compute, cache))
-    shape, views = (model.classifier.in_features,), list[StoredRows]()
-    for view in range(config.views):
+    cache, shape = user_path(config.cache_dir), (model.classifier.in_features,)
 
-        def extract(missing: Sequence[Photo], view: int = view) -> Iterator[NDArray[np.float32]]:
-            run, size, workers = extractor()
+    def extract(missing: Sequence[Photo]) -> Iterator[NDArray[np.float32]]:
+        # Built only for photos that are not cached: tracing takes seconds.
+        run, size, workers = create_extractor(model, compute, cache)
 
-            def features(chunk: Sequence[Photo]) -> NDArray[np.float32]:
-                decoded = [(preprocessing.decode(photo.path), photo.sha256) for photo in chunk]
-                views = [view_pixels(one, preprocessing, view, sha256) for one, sha256 in decoded]
-                return run(np.stack(views))
+        def features(chunk: Sequence[Photo]) -> NDArray[np.float32]:
+            return run(np.stack([model.preprocessing.read(photo.path) for photo in chunk]))
 
-            chunks = [missing[i : i + size] for i in range(0, len(missing), size)]
-            # Around all threads, because TF32 is switched off for the whole process.
-            with compute.autocast():
-                for each in _in_threads(features, chunks, workers, f"features, view {view}", size):
-                    yield from each
+        chunks = [missing[i : i + size] for i in range(0, len(missing), size)]
+        # Around all threads, because TF32 is switched off for the whole process.
+        with compute.autocast():
+            for each in _in_threads(features, chunks, workers, "features", size):
+                yield from each
 
-        computed = f"{compute.device.type}-{compute.precision}-{PIXELS_VERSION}"
-        key = f"{backbone}-{computed}-pillow{PIL.__version__}-{view}"
-        views.append(rows.load(photos, key, shape, np.float32, extract))
-    if 4 * shape[0] * len(photos) * len(views) > IN_MEMORY:
-        return views
+    computed = f"{compute.device.type}-{compute.precision}-{PIXELS_VERSION}"
+    key = f"{backbone_digest(model)}-{computed}-pillow{PIL.__version__}"
+    rows = RowCache(cache / "features", ".f32").load(photos, key, shape, np.float32, extract)
+    if 4 * shape[0] * len(photos) > IN_MEMORY:
+        return rows
     every = torch.arange(len(photos))
-    return [StoredRows.of(view[every], every) for view in views]
+    return StoredRows(rows[every], every)
 
 
 def create_extractor(
@@ -132,23 +119,6 @@ def create_extractor(
         return found
 
     return run, 64, torch.get_num_threads()
-
-
-def view_pixels(
-    photo: Image.Image, preprocessing: Preprocessing, view: int, sha256: str
-) -> NDArray[np.uint8]:
-    """Pixels of one view of a decoded photo: uint8 [resolution, resolution, 3]."""
-    if view == 0:
-        return preprocessing.pixels(photo)
-    if view == 1:
-        return preprocessing.pixels(ImageOps.mirror(photo))
-    rng = np.random.default_rng([view, int(sha256[:15], 16)])
-    share = np.sqrt(rng.uniform(_SMALLEST_CROP, 1.0))
-    width, height = round(photo.width * share), round(photo.height * share)
-    left = int(rng.integers(0, photo.width - width + 1))
-    top = int(rng.integers(0, photo.height - height + 1))
-    crop = photo.crop((left, top, left + width, top + height))
-    return preprocessing.pixels(ImageOps.mirror(crop) if rng.random() < 0.5 else crop)
 
 
 def load_squashed(photos: Sequence[Photo], side: int, cache: Path) -> tuple[StoredRows, Tensor]:
@@ -205,36 +175,19 @@ def _in_threads(
 
 @dataclass(frozen=True)
 class StoredRows:
-    """Rows [N, …] of photos, in memory or in files; `rows[chosen]` copies some of them [B, …].
+    """Rows [N, …] of photos, in memory or in a file; `rows[chosen]` copies some of them [B, …].
 
-    sources: tensors or files that hold the rows. places: int64 [N, 2], the source of each row and
-    its place there.
+    places: int64 [N], where each row stands in the source.
     """
 
-    sources: tuple[Rows, ...]
+    source: Rows
     places: Tensor
-
-    @classmethod
-    def of(cls, source: Rows, places: Tensor) -> StoredRows:
-        """The rows at some places, int64 [N], of one source."""
-        return cls((source,), torch.stack([torch.zeros_like(places), places], dim=1))
-
-    @classmethod
-    def joined(cls, views: Sequence[StoredRows]) -> StoredRows:
-        """The rows of several views, each of one source, one view after the other."""
-        places = torch.cat([view.places for view in views])
-        places[:, 0] = torch.arange(len(views)).repeat_interleave(len(views[0]))
-        return cls(tuple(view.sources[0] for view in views), places)
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, chosen: Tensor) -> Tensor:
-        numbers, places = self.places[chosen].unbind(dim=1)
-        if len(self.sources) == 1:
-            return self.sources[0][places]
-        parts = [source[places[numbers == i]] for i, source in enumerate(self.sources)]
-        return torch.cat(parts)[numbers.argsort(stable=True).argsort()]
+        return self.source[self.places[chosen]]
 
     def subset(self, chosen: Tensor) -> StoredRows:
         """Some of the rows, int64 [B], which stay where they are."""
@@ -342,7 +295,7 @@ class RowCache:
             path.stat().st_size / 1e6,
         )
         self._remove_unused(path)
-        return StoredRows.of(source, torch.tensor([places[photo.sha256] for photo in photos]))
+        return StoredRows(source, torch.tensor([places[photo.sha256] for photo in photos]))
 
     def _remove_unused(self, used: Path) -> None:
         """Remove the files not used for longest until the folder is small enough."""

@@ -66,9 +66,7 @@ _MOST_ON_ONE_THREAD = 1 << 20
 _MOST_ANSWERS = 1 << 30
 _FEWEST_LANDMARKS = 3
 
-ViewFeatures = Callable[
-    [LandmarkNetwork, Sequence[Photo], TrainConfig, Compute], Sequence[StoredRows]
-]
+FeaturesOf = Callable[[LandmarkNetwork, Sequence[Photo], TrainConfig, Compute], StoredRows]
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def train_head(
     config: TrainConfig,
     compute: Compute,
     on_epoch_end: OnEpochEnd | None = None,
-    features: ViewFeatures = compute_features,
+    features: FeaturesOf = compute_features,
     taught: Tensor | None = None,
 ) -> Validation:
     """Train the classifier on features of the frozen backbone and write it into the network.
@@ -106,12 +104,11 @@ def train_head(
     config = replace(config, head=head_kind(config, outputs))
     count = len(train_photos)
     fitted, held = torch.arange(count), count + validated(len(val_photos), outputs)
-    # View 0 is the photo as it is served, so it chooses the epoch and calibrates.
-    asked = found[0].subset(held)
+    asked = found.subset(held)
     val = TensorBatches(asked, targets[held], config.batch_size, compute=compute.of_heads)
-    with threads_for_head(found[0], outputs):
+    with threads_for_head(found, outputs):
         served, best = fit_head(
-            [view.subset(fitted) for view in found],
+            found.subset(fitted),
             learned[fitted],
             outputs,
             classes,
@@ -133,7 +130,7 @@ def train_head(
             found,
             targets,
             learned,
-            served.references(found[0].subset(fitted), targets[fitted], classes),
+            served.references(found.subset(fitted), targets[fitted], classes),
             again,
             compute,
         )
@@ -154,7 +151,7 @@ def threads_for_head(features: StoredRows, outputs: int) -> AbstractContextManag
 
 
 def fit_head(
-    features: Sequence[StoredRows],
+    features: StoredRows,
     learned: Tensor,
     outputs: int,
     num_classes: int,
@@ -162,23 +159,21 @@ def fit_head(
     compute: Compute,
     watched: tuple[TensorBatches, OnEpochEnd | None] | None = None,
 ) -> tuple[Head, dict[str, float]]:
-    """A new head on features [N, F] of each view, and the metrics of the epoch that was kept.
+    """A new head on features [N, F], and the metrics of the epoch that was kept.
 
     learned: targets int64 [N] or probabilities [N, outputs]. compute: a GPU of it is used, always
     in float32; the head comes back to the CPU. watched: validation photos that choose the epoch,
     and who gets the metrics of each; without them the last is kept and no progress shown.
     """
-    inputs = StoredRows.joined(features)
     heads = compute.of_heads
     # Of its own, so that heads trained side by side do not draw from one another's.
     order = torch.Generator().manual_seed(config.seed)
     dropped = order if heads is ON_CPU else torch.Generator(heads.device).manual_seed(config.seed)
-    targets = learned.repeat(len(features), *[1] * (learned.ndim - 1))
     starts = None
     if head_kind(config, outputs) == "cosine":
-        starts = targets.argmax(dim=1) if targets.ndim > 1 else targets
-    head = Head(inputs, outputs, config.drop_rate, dropped, starts).to(heads.device)
-    batches = TensorBatches(inputs, targets, config.batch_size, order, compute=heads)
+        starts = learned.argmax(dim=1) if learned.ndim > 1 else learned
+    head = Head(features, outputs, config.drop_rate, dropped, starts).to(heads.device)
+    batches = TensorBatches(features, learned, config.batch_size, order, compute=heads)
     val, on_epoch_end = watched or (None, None)
     phase = "head" if watched else ""
     state = head_state(head, config, heads, config.epochs, len(batches), phase)
@@ -190,7 +185,7 @@ def ask_teacher(
     dataset: Dataset,
     config: TrainConfig,
     compute: Compute,
-    features: ViewFeatures = compute_features,
+    features: FeaturesOf = compute_features,
 ) -> Tensor | None:
     """What is learned of each train and val photo, probabilities [N, outputs]; None: the labels.
 
@@ -218,15 +213,15 @@ def ask_teacher(
             " (max_landmarks), or learn the labels with teacher empty"
         )
     found = features(create_model(teaching, outputs), (*train, *val), teaching, compute)
-    learned_from = [view.subset(torch.arange(count)) for view in found]
-    with threads_for_head(found[0], outputs):
+    learned_from = found.subset(torch.arange(count))
+    with threads_for_head(found, outputs):
         head, _ = fit_head(learned_from, targets, outputs, dataset.num_classes, teaching, compute)
-    return torch.cat([head.logits(block).softmax(dim=1) for _, block in blocks(found[0])])
+    return torch.cat([head.logits(block).softmax(dim=1) for _, block in blocks(found)])
 
 
 def leave_landmarks_out(
     photos: Sequence[Photo],
-    features: Sequence[StoredRows],
+    features: StoredRows,
     targets: Tensor,
     learned: Tensor,
     references: References,
@@ -237,14 +232,13 @@ def leave_landmarks_out(
 
     Heads are trained, one a core, each without a part of the landmarks and without a part of the
     other photos, and asked about both. Many photos need fewer heads, and so many that one head
-    would take long are thinned out. features: [N, F] of each view; targets: [N]. learned,
+    would take long are thinned out. features: [N, F]; targets: [N]. learned,
     references, config: those of the served head, which learned the targets or probabilities
     [N, outputs].
     """
     num_classes = references.logits.shape[1]
     used = thin_out(targets, num_classes)
-    features = [view.subset(used) for view in features]
-    targets, learned = targets[used], learned[used]
+    features, targets, learned = features.subset(used), targets[used], learned[used]
     # Few landmarks are left out one by one, so that each head knows nearly as many as the served.
     folds = num_classes if num_classes <= 2 * _FOLDS else _FOLDS
     heads = max(1, min(folds, _MOST_LEARNED // len(used)))
@@ -267,9 +261,9 @@ def leave_landmarks_out(
         if learned.ndim > 1:
             columns = [*kept, num_classes][:outputs]
             told = functional.normalize(learned[trained][:, columns], p=1, dim=1)
-        rows = [view.subset(trained) for view in features]
+        rows = features.subset(trained)
         head, _ = fit_head(rows, told, outputs, len(kept), config, compute)
-        own = head.references(rows[0], labels[trained], len(kept))
+        own = head.references(rows, labels[trained], len(kept))
         known = (labels >= 0) & ~everyday & ~learns
         kinds = {"known": known, "unseen": labels < 0, "everyday": everyday & ~learns}
         found, temperature = dict[str, Tensor](), 1.0
@@ -277,7 +271,7 @@ def leave_landmarks_out(
             chosen = asked.nonzero().flatten()
             chosen = chosen[spread(len(chosen), _MOST_ASKED)]
             answers = []
-            for some, each in blocks(features[0].subset(chosen)):
+            for some, each in blocks(features.subset(chosen)):
                 logits, places = head.logits(each), chosen[some]
                 answers.append(signals(logits, len(kept), each, own))
                 if kind == "known":
@@ -290,14 +284,14 @@ def leave_landmarks_out(
             found[kind] = torch.cat(answers)
         return found
 
-    side_by_side = one_thread() if heads > 1 else threads_for_head(features[0], num_classes)
+    side_by_side = one_thread() if heads > 1 else threads_for_head(features, num_classes)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool, side_by_side:
         answers = pool.map(ask, range(heads))
         asked = list(Bar(answers, "landmarks left out", heads, unit=" heads"))
     return LeftOut(
         **{kind: torch.cat([found[kind] for found in asked]) for kind in asked[0]},
         references=references,
-        teaching=remember(features[0], targets, confidence, references),
+        teaching=remember(features, targets, confidence, references),
     )
 
 

@@ -56,8 +56,8 @@ from landmark_ml.training.devices import (
 )
 from landmark_ml.training.loop import OnEpochEnd
 from landmark_ml.training.phases import (
+    FeaturesOf,
     Validation,
-    ViewFeatures,
     ask_teacher,
     check_finetuning,
     finetune,
@@ -225,7 +225,7 @@ def train_network(
     compute: Compute,
     on_epoch_end: OnEpochEnd | None = None,
     saver: RunSaver | None = None,
-    features: ViewFeatures = compute_features,
+    features: FeaturesOf = compute_features,
 ) -> Validation:
     """Train a network in place: the head, then pixels, as the configuration says.
 

@@ -75,7 +75,6 @@ def suggest_config(trial: BaseTrial, base: TuneConfig) -> TrainConfig:
             "learning_rate": number("learning_rate", 2e-4, 2e-2, log=True),
             "epochs": trial.suggest_int("epochs", fewest, most, log=True),
             "batch_size": trial.suggest_categorical("batch_size", sizes),
-            "views": trial.suggest_int("views", 1, max(2, base.views)),
         }
     # A trial is judged on its validation photos, so it must never train on them.
     return replace(base.training(), **values, refit=False, resume="", model="")

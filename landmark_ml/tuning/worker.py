@@ -183,7 +183,7 @@ class TrialRunner:
     dataset: Dataset
     compute: Compute
     _networks: dict[Any, tuple[LandmarkNetwork, dict[str, Any]]] = field(default_factory=dict)
-    _features: dict[Any, Sequence[StoredRows]] = field(default_factory=dict)
+    _features: dict[Any, StoredRows] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._photos = self.dataset.train + self.dataset.val
@@ -201,7 +201,7 @@ class TrialRunner:
         else:
             model = self._network(config)
         asked = train_network(
-            model, self.dataset, config, self.compute, on_epoch_end, features=self._view_features
+            model, self.dataset, config, self.compute, on_epoch_end, features=self._features_of
         )
         return judge_logits(asked.logits, asked.targets, self.dataset.num_classes)
 
@@ -218,19 +218,19 @@ class TrialRunner:
         restore_random_state(drawn)
         return model
 
-    def _view_features(
+    def _features_of(
         self,
         model: LandmarkNetwork,
         photos: Sequence[Photo],
         config: TrainConfig,
         compute: Compute,
-    ) -> list[StoredRows]:
-        """Features of each view of photos; takes the place of `compute_features` in training."""
-        key = _network_key(config), config.views
+    ) -> StoredRows:
+        """Features of photos; takes the place of `compute_features` in training."""
+        key = _network_key(config)
         if key not in self._features:
             self._features[key] = compute_features(model, self._photos, config, compute)
         rows = torch.tensor([self._rows[photo.sha256] for photo in photos])
-        return [view.subset(rows) for view in self._features[key]]
+        return self._features[key].subset(rows)
 
 
 def _network_key(config: TrainConfig) -> tuple[object, ...]:

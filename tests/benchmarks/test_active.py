@@ -27,9 +27,9 @@ def test_each_choice_starts_alike_and_learns_what_it_asked_about() -> None:
 
     def learn(features: Tensor, targets: Tensor) -> Head:
         learned.append(len(targets))
-        rows = StoredRows.of(features, torch.arange(len(features)))
+        rows = StoredRows(features, torch.arange(len(features)))
         config = TrainConfig(recipe="test", epochs=20)
-        return fit_head([rows], targets, LANDMARKS + 1, LANDMARKS, config, ON_CPU)[0]
+        return fit_head(rows, targets, LANDMARKS + 1, LANDMARKS, config, ON_CPU)[0]
 
     found = {"train": photos(60), "val": photos(10), "test": photos(40)}
     measured = run_draw(found, learn, LANDMARKS, 1, (150,), seed=0)

@@ -47,12 +47,12 @@ def _any_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def colours(
     _model: LandmarkNetwork, photos: Sequence[Photo], config: TrainConfig, _compute: Compute
-) -> list[StoredRows]:
-    """Features of a network that sees the colour a file is named after: one view of [N, 4]."""
+) -> StoredRows:
+    """Features of a network that sees the colour a file is named after: [N, 4]."""
     assert config.resolution == CONFIG.teacher_resolution
     seen = [int(photo.path.stem.rpartition("-")[0]) for photo in photos]
     noise = torch.randn(len(photos), 4, generator=torch.Generator().manual_seed(0)) / 20
-    return stored((torch.eye(4)[seen] + noise)[None])
+    return stored(torch.eye(4)[seen] + noise)
 
 
 def test_a_teacher_answers_about_every_photo(dataset: Dataset) -> None:
@@ -89,11 +89,11 @@ def test_without_a_teacher_there_are_only_labels(dataset: Dataset) -> None:
 
 def test_a_head_learns_probabilities() -> None:
     generator = torch.Generator().manual_seed(0)
-    features = torch.randn(1, 240, 6, generator=generator)
-    told = (features[0] @ torch.randn(6, 3, generator=generator)).softmax(dim=1)
+    features = torch.randn(240, 6, generator=generator)
+    told = (features @ torch.randn(6, 3, generator=generator)).softmax(dim=1)
     config = TrainConfig(label_smoothing=0.0, learning_rate=0.1, weight_decay=0.0, batch_size=24)
     head, _ = fit_head(stored(features), told, 3, 3, config, CPU)
-    assert float((head.logits(features[0]).softmax(dim=1) - told).abs().max()) < 0.05
+    assert float((head.logits(features).softmax(dim=1) - told).abs().max()) < 0.05
 
 
 @pytest.mark.parametrize("mixed", [{}, {"mixup": 0.4, "cutmix": 1.0}], ids=["plain", "mixed"])

@@ -22,10 +22,8 @@ from landmark_ml.training.cache import (
     FileRows,
     PixelsToFeatures,
     compute_features,
-    view_pixels,
 )
 from tests.colour_photos import write_colours
-from tests.photo_folders import random_picture
 from tests.tiny_networks import (
     CPU,
     lay_traced,
@@ -61,12 +59,10 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def computed(
-    photos: tuple[Photo, ...], cache: Path, views: int = 1, seed: int = 0
-) -> NDArray[np.float32]:
-    config = small_config(views=views, cache_dir=str(cache))
+def computed(photos: tuple[Photo, ...], cache: Path, seed: int = 0) -> NDArray[np.float32]:
+    config = small_config(cache_dir=str(cache))
     found = compute_features(tiny_model(seed=seed), photos, config, CPU)
-    return torch.stack([view[torch.arange(len(photos))] for view in found]).numpy()
+    return found[torch.arange(len(photos))].numpy()
 
 
 @pytest.fixture
@@ -93,22 +89,20 @@ def feature_files(cache: Path) -> list[Path]:
 def test_features_are_those_of_the_network_in_the_order_of_the_photos(
     photos: tuple[Photo, ...], cache: Path
 ) -> None:
-    found = computed(photos, cache, views=2)
-    assert found.shape == (2, 6, 8)
+    found = computed(photos, cache)
+    assert found.shape == (6, 8)
     assert found.dtype == np.float32
     model = tiny_model()
-    for view, mirrored in enumerate((False, True)):
-        pixels = np.stack([model.preprocessing.read(photo.path) for photo in photos])
-        batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-        with torch.no_grad():
-            expected = model.features(batch.flip(3) if mirrored else batch)
-        assert np.allclose(found[view], expected.numpy(), atol=2e-2 if mirrored else 1e-4)
+    pixels = np.stack([model.preprocessing.read(photo.path) for photo in photos])
+    with torch.no_grad():
+        expected = model.features(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    assert np.allclose(found, expected.numpy(), atol=1e-4)
 
 
 def test_more_photos_than_a_batch_keep_their_order(tmp_path: Path, cache: Path) -> None:
     many = write_colours(tmp_path / "many", 35, (0, 2), seed=0)
-    found = computed(many, cache)[0]
-    alone = computed((many[40],), lay_traced(tmp_path / "fresh"))[0, 0]
+    found = computed(many, cache)
+    (alone,) = computed((many[40],), lay_traced(tmp_path / "fresh"))
     assert np.allclose(found[40], alone, atol=1e-5)
     assert len(np.unique(found, axis=0)) == 70
 
@@ -116,10 +110,10 @@ def test_more_photos_than_a_batch_keep_their_order(tmp_path: Path, cache: Path) 
 def test_known_photos_are_not_decoded_again(
     photos: tuple[Photo, ...], cache: Path, decoded: list[str]
 ) -> None:
-    first = computed(photos, cache, views=2)
-    assert len(decoded) == 12
+    first = computed(photos, cache)
+    assert len(decoded) == 6
     decoded.clear()
-    assert np.array_equal(computed(photos[::-1], cache, views=2), first[:, ::-1])
+    assert np.array_equal(computed(photos[::-1], cache), first[::-1])
     assert decoded == []
 
 
@@ -136,22 +130,19 @@ def test_pixels_of_another_decoder_are_not_taken_for_those_of_this_one(
     assert len(decoded) == len(photos)
 
 
-def test_only_missing_photos_and_views_are_computed(
+def test_only_missing_photos_are_computed(
     photos: tuple[Photo, ...], cache: Path, decoded: list[str]
 ) -> None:
     computed(photos[:4], cache)
     decoded.clear()
     computed(photos, cache)
     assert sorted(decoded) == sorted(photo.path.name for photo in photos[4:])
-    decoded.clear()
-    computed(photos[:2], cache, views=2)
-    assert sorted(decoded) == sorted(photo.path.name for photo in photos[:2])
 
 
 def test_equal_files_are_computed_once(
     photos: tuple[Photo, ...], cache: Path, decoded: list[str]
 ) -> None:
-    found = computed((photos[0], photos[0], photos[1]), cache)[0]
+    found = computed((photos[0], photos[0], photos[1]), cache)
     assert len(decoded) == 2
     assert np.array_equal(found[0], found[1])
 
@@ -159,14 +150,14 @@ def test_equal_files_are_computed_once(
 def test_a_renamed_photo_keeps_its_features(
     photos: tuple[Photo, ...], cache: Path, decoded: list[str]
 ) -> None:
-    before = computed(photos, cache, views=3)
+    before = computed(photos, cache)
     moved = photos[0].path.rename(photos[0].path.with_name("renamed.png"))
     renamed = (replace(photos[0], path=moved), *photos[1:])
     decoded.clear()
-    assert np.array_equal(computed(renamed, cache, views=3), before)
+    assert np.array_equal(computed(renamed, cache), before)
     assert decoded == []
     fresh = lay_traced(cache / "fresh")
-    assert np.allclose(computed(renamed, fresh, views=3), before, atol=1e-6)
+    assert np.allclose(computed(renamed, fresh), before, atol=1e-6)
 
 
 @pytest.mark.usefixtures("no_tracing")
@@ -254,30 +245,6 @@ def test_a_first_photo_that_cannot_be_read_is_named(photos: tuple[Photo, ...], c
         computed(photos, cache)
 
 
-def test_views_differ_and_repeat() -> None:
-    photo, preprocessing = random_picture(1), tiny_preprocessing()
-    views = [view_pixels(photo, preprocessing, view, SHA256) for view in range(6)]
-    again = [view_pixels(photo, preprocessing, view, SHA256) for view in range(6)]
-    assert all(np.array_equal(one, two) for one, two in zip(views, again, strict=True))
-    assert len({view.tobytes() for view in views}) == 6
-    assert np.array_equal(views[0], preprocessing.pixels(photo))
-    assert np.abs(views[1].astype(int) - views[0][:, ::-1]).max() <= 2
-
-
-def test_random_views_depend_on_the_content() -> None:
-    photo, preprocessing = random_picture(1), tiny_preprocessing()
-    one = view_pixels(photo, preprocessing, 2, SHA256)
-    assert not np.array_equal(one, view_pixels(photo, preprocessing, 2, SHA256[::-1]))
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 90), (90, 1)])
-def test_the_smallest_photos_have_views_too(size: tuple[int, int]) -> None:
-    photo = Image.new("RGB", size, (10, 120, 240))
-    for view in range(5):
-        pixels = view_pixels(photo, tiny_preprocessing(), view, SHA256)
-        assert (pixels == (10, 120, 240)).all()
-
-
 def test_rows_of_a_file_come_in_any_order_and_a_file_cut_short_is_named(tmp_path: Path) -> None:
     values = np.arange(12, dtype=np.float32).reshape(4, 3)
     (tmp_path / "rows.f32").write_bytes(values.tobytes())
@@ -306,7 +273,7 @@ def test_features_see_the_pixels_that_are_served(tmp_path: Path, cache: Path) ->
     network = tiny_model().network
     preprocessing = replace(tiny_preprocessing("crop"), resolution=34, resize=40)
     model = LandmarkNetwork(network, preprocessing)
-    (view,) = compute_features(model, (photo,), small_config(cache_dir=str(cache)), CPU)
+    view = compute_features(model, (photo,), small_config(cache_dir=str(cache)), CPU)
     found = view[torch.zeros(1, dtype=torch.int64)].numpy()
     pixels = torch.from_numpy(preprocessing.read(path)).permute(2, 0, 1)[None]
     with torch.no_grad():

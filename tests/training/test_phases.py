@@ -118,14 +118,6 @@ def test_before_fine_tuning_the_validation_photos_stay_unseen(
     assert torch.equal(before_tuning.classifier.weight, without.classifier.weight)
 
 
-def test_views_are_more_photos_to_train_on(plain: Dataset, config: TrainConfig) -> None:
-    _, validation, rows = head_trained(plain, replace(config, views=3))
-    assert validation.logits.shape == (12, 3)
-    # A view that came with the target of another photo would not let the loss fall so far.
-    assert rows[-1]["train/loss"] < 0.6
-    assert rows[-1]["val/top1"] == 1.0
-
-
 def test_distractors_get_an_output_of_their_own(mixed: Dataset, config: TrainConfig) -> None:
     assert num_outputs(mixed) == 4
     model, validation, rows = head_trained(mixed, config)
@@ -356,9 +348,9 @@ def test_of_many_validation_photos_evenly_spread_ones_choose_and_calibrate(
 def test_features_on_disk_train_the_head_that_those_in_memory_do(
     plain: Dataset, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_memory, _, _ = head_trained(plain, replace(config, views=2))
+    in_memory, _, _ = head_trained(plain, config)
     monkeypatch.setattr(cache, "IN_MEMORY", 0)
-    on_disk, _, _ = head_trained(plain, replace(config, views=2))
+    on_disk, _, _ = head_trained(plain, config)
     assert torch.equal(on_disk.classifier.weight, in_memory.classifier.weight)
 
 

@@ -36,7 +36,7 @@ def test_the_search_starts_from_the_configuration_it_is_given(base: TuneConfig) 
 
 
 def test_values_outside_the_usual_ranges_can_be_started_from() -> None:
-    base = TuneConfig(learning_rate=0.5, epochs=3, views=5, drop_rate=0.95, batch_size=77)
+    base = TuneConfig(learning_rate=0.5, epochs=3, drop_rate=0.95, batch_size=77)
     started = suggest_config(FixedTrial(starting_params(base)), base)
     assert started == replace(base.training(), refit=False, model="")
 
@@ -77,7 +77,7 @@ def test_numbers_are_those_a_person_would_type() -> None:
 
 
 def test_what_is_kept_is_named_as_the_space_names_it() -> None:
-    assert kept_params(replace(HEAD, keep="framing, views")) == {"framing": "squash", "views": 1}
+    assert kept_params(replace(HEAD, keep="framing, epochs")) == {"framing": "squash", "epochs": 30}
     with pytest.raises(ValueError, match="keep names colour, which the space 'head' does not"):
         kept_params(replace(HEAD, keep="colour"))
 
