@@ -74,14 +74,14 @@ ENTRY_POINTS = {
         "Ask the served model about a photo.", config.QueryConfig(), ("photo", "url", "top_k")
     ),
     "tag": EntryPoint(
-        "Tag a photo library: a table, sidecars, albums and a gallery.",
+        "Tag a photo library: a table, sidecars, albums and a gallery; or photos in Immich.",
         config.TagConfig(),
-        ("photos", "out", "model", "sidecars", "albums", "gallery"),
+        ("photos", "immich", "out", "model", "sidecars", "albums", "gallery"),
     ),
     "untag": EntryPoint(
-        "Take what the tagger wrote out of the sidecars again.",
+        "Take what the tagger wrote out of sidecars, or of Immich, again.",
         config.UntagConfig(),
-        ("photos", "out", "dry_run"),
+        ("photos", "immich", "out", "dry_run"),
     ),
     "review": EntryPoint(
         "Look over what `tag` said, accept or correct it on a page, until Ctrl-C.",

@@ -1,8 +1,9 @@
-"""`landmarks tag <folder>`: a table of what a photo library shows."""
+"""`landmarks tag <folder>` or `--immich=<url>`: a table of what a photo library shows."""
 
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark_ml.config import TagConfig
@@ -32,14 +33,14 @@ def print_tagging(result: TagResult) -> None:
         )
     print(f"to expect   {what_to_expect(result.expected)}")
     print(f"table       {result.out}/tags.parquet and tags.csv")
-    if result.sidecars:
-        counts = ", ".join(f"{count:,} {action}" for action, count in result.sidecars.items())
+    if result.written:
+        counts = ", ".join(f"{count:,} {action}" for action, count in result.written.items())
         dry = " if this were no dry run" if result.dry_run else ""
-        print(f"sidecars    {counts}{dry}: see {result.out}/sidecars.csv")
+        print(f"{Path(result.listed).stem:11} {counts}{dry}: see {result.out}/{result.listed}")
     for (folder, reason), count in result.refusals.most_common(MOST_SHOWN):
-        print(f"not written {counted(count, 'sidecar')} in {folder}: {reason}")
+        print(f"not written {counted(count, result.unit)} in {folder}: {reason}")
     if (more := len(result.refusals) - MOST_SHOWN) > 0:
-        print(f"not written and {more:,} more: sidecars.csv says where and why")
+        print(f"not written and {more:,} more: {result.listed} says where and why")
     if result.in_albums:
         print(f"albums      {counted(result.in_albums, 'photo')}: see {result.out}/albums.csv")
     if result.gallery:

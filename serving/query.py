@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import ipaddress
 from pathlib import Path
 from typing import Any, cast
@@ -31,15 +32,8 @@ def ask(photo: Path, url: str, params: dict[str, Any] | None = None) -> Predicti
     if params:
         payload["params"] = params
     address = f"{url.rstrip('/')}/invocations"
-    host = urlsplit(address).hostname or ""
     try:
-        is_this_machine = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_this_machine = False
-    try:
-        with requests.Session() as session:
-            # A company's proxy would get the photo, and cannot reach servers on this machine.
-            session.trust_env = not is_this_machine
+        with open_session(address) as session:
             response = session.post(address, json=payload, timeout=_TIMEOUT_SECONDS)
     except requests.ConnectionError:
         raise QueryError(f"nothing answers at {url}; start the server with: make serve") from None
@@ -55,6 +49,17 @@ def ask(photo: Path, url: str, params: dict[str, Any] | None = None) -> Predicti
             f"{url} answered in another form than a landmark model: {response.text[:200]}"
         ) from None
     return cast(Prediction, fields)
+
+
+def open_session(address: str) -> requests.Session:
+    """Open a session that asks no proxy for an address on this machine.
+
+    A company's proxy would get the photos, and cannot reach servers here.
+    """
+    session, host = requests.Session(), urlsplit(address).hostname or ""
+    with contextlib.suppress(ValueError):
+        session.trust_env = not (host == "localhost" or ipaddress.ip_address(host).is_loopback)
+    return session
 
 
 def describe(photo: str, answer: Prediction) -> str:

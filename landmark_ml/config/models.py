@@ -241,11 +241,22 @@ class _AnswerConfig(Configuration):
     language: str = option("en", "language of countries and cities, such as `de` or `pt-BR`")
 
 
+_immich = partial(
+    option,
+    "",
+    allowed=no_password("put the API key into IMMICH_API_KEY"),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TagConfig(_AnswerConfig):
     """Which photo library is tagged, and what is written about it."""
 
     photos: str = option("", "folder of the photo library, searched to any depth, or one photo")
+    immich: str = _immich(
+        meaning="in place of `photos`: address of an Immich server, whose photos without a position"
+        " or city are tagged there"
+    )
     out: str = option("tags", "folder of the table and of the journal that a later run continues")
     sidecars: str = option(
         "none",
@@ -275,9 +286,10 @@ class TagConfig(_AnswerConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class UntagConfig(Configuration):
-    """From which sidecars the tagger's words are taken out."""
+    """From which sidecars, or which server, the tagger's words are taken out."""
 
     photos: str = option("", "folder of the photo library, searched to any depth, or one photo")
+    immich: str = _immich(meaning="in place of `photos`: address of an Immich server")
     out: str = option("tags", "folder of `untagged.csv`, which lists what was taken out")
     dry_run: bool = option(False, "only list in `out` what would be done")
 

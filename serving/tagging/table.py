@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import BaseFileLock, FileLock, Timeout
 
 from landmark_ml.files import is_of_the_system, whole_file
 from landmark_ml.inference.prediction import Prediction, answer_fields
@@ -81,6 +82,16 @@ def file_of_out(path: Path, *, flush: bool = True) -> AbstractContextManager[Pat
     One tagger at a time holds `out`, so what a killed one left is written over.
     """
     return whole_file(path, f".{path.name}.tmp", flush=flush)
+
+
+def hold(out: Path) -> AbstractContextManager[BaseFileLock]:
+    """Make the folder, and keep other taggers out of it. Raises ValueError while one is in it."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        return FileLock(out / ".lock", timeout=0).acquire()
+    except Timeout:
+        reason = "another tagger writes there; wait or give another"
+        raise ValueError(f"out={out}: {reason}") from None
 
 
 @contextlib.contextmanager

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from landmark_ml.config import TagConfig, user_path
 from landmark_ml.console import Bar, counted
 from landmark_ml.corrections import CORRECTIONS, read_corrections
@@ -22,6 +20,7 @@ from serving.champion import Loaded, find_version, load_version
 from serving.tagging.bursts import answer_once
 from serving.tagging.corrected import Corrected
 from serving.tagging.gallery import write_gallery
+from serving.tagging.immich import FOLDER, IMMICH_CSV, Immich, refuse_what_needs_files
 from serving.tagging.journal import Journal
 from serving.tagging.library import (
     Library,
@@ -33,12 +32,13 @@ from serving.tagging.library import (
     recognise,
 )
 from serving.tagging.neighbours import Neighbours
-from serving.tagging.sidecars import write_sidecars
+from serving.tagging.sidecars import SIDECARS_CSV, write_sidecars
 from serving.tagging.table import (
     ALBUMS,
     CSV,
     PARQUET,
     RunCounts,
+    hold,
     refuse_foreign_files,
     table_row,
     write_albums,
@@ -54,15 +54,16 @@ _VERSION = 4
 class TagResult(RunCounts):
     """What a library holds and what was done about it.
 
-    expected: what the model tags, see `inference.predictor.what_to_expect`. sidecars: number by
-    action, or in a dry run what it would be; refusals: number of those refused by folder and
-    reason; gallery: its first page. by_neighbours, vetoed: photos placed by `Neighbours`, and those
-    whose landmark they ruled out.
+    expected: what the model tags, see `inference.predictor.what_to_expect`. written: number of
+    sidecars, or of photos in Immich, by action, or in a dry run what it would be; refusals: number
+    of those refused by folder and reason; listed: the table of them; gallery: its first page.
+    by_neighbours, vetoed: photos placed by `Neighbours`, and those whose landmark they ruled out.
     """
 
     out: Path
     expected: dict[str, float]
-    sidecars: Counter[str] = field(default_factory=Counter)
+    written: Counter[str] = field(default_factory=Counter)
+    listed: str = SIDECARS_CSV
     refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
     dry_run: bool = False
     in_albums: int = 0
@@ -76,23 +77,28 @@ class TagResult(RunCounts):
         self.by_neighbours += row["neighbour"] is not None
         self.vetoed += row["vetoed"] is not None
 
+    @property
+    def unit(self) -> str:
+        """What `written` counts."""
+        return "sidecar" if self.listed == SIDECARS_CSV else "photo"
+
     def failure(self) -> str:
         """What was asked for and could not be done, and what to do; empty when all was."""
         if (failure := super().failure()) or not self.refusals:
             return failure
         return (
-            f"{counted(self.refusals.total(), 'sidecar')} could not be written, for the reasons"
+            f"{counted(self.refusals.total(), self.unit)} could not be written, for the reasons"
             " above; fix those and tag again: only what is missing is written"
         )
 
     def metrics(self) -> dict[str, float]:
         """Counts for the MLflow run."""
-        done = {} if self.dry_run else self.sidecars
+        done = {} if self.dry_run else self.written
         return {
             **super().metrics(),
             "tag/by_neighbours": self.by_neighbours,
             "tag/vetoed": self.vetoed,
-            **{f"tag/sidecars_{action}": count for action, count in done.items()},
+            **{f"tag/{Path(self.listed).stem}_{action}": count for action, count in done.items()},
             "tag/photos_per_second": self.recognised / self.seconds if self.seconds else 0.0,
         }
 
@@ -107,24 +113,24 @@ def run_tagging(
     are asked for and `out/albums` holds other files; once all is shown, also when no photo could be
     read or a sidecar was refused.
     """
-    if not config.photos:
+    if config.immich:
+        refuse_what_needs_files(config)
+    elif not config.photos:
         raise ValueError("photos is empty; name the folder of your photos: photos=<folder>")
+    # What is no library has a folder of its own, because `out` may hold the table of one.
     out, photos, only = user_path(config.out), user_path(config.photos), None
-    if photos.is_file():
-        # In a folder of its own, because `out` may hold the table of a library.
+    if config.immich:
+        out = out / FOLDER
+    elif photos.is_file():
         out, photos, only = out / photos.name, photos.parent, photos.name
-        config = replace(config, out=str(out))
-    library = Library(photos, frozenset([out.resolve()]), only)
+    config = replace(config, out=str(out))
+    folder = None if config.immich else Library(photos, frozenset([out.resolve()]), only)
     if config.albums == "links" and not config.dry_run:
         # Better now than after hours of recognition.
         refuse_foreign_files(out / ALBUMS)
-    out.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as held:
-        try:
-            held.enter_context(FileLock(out / ".lock", timeout=0))
-        except Timeout:
-            reason = "another tagger writes there; wait or give another"
-            raise ValueError(f"out={out}: {reason}") from None
+        held.enter_context(hold(out))
+        library = folder or held.enter_context(Immich(config, out))
         run = held.enter_context(tracking.start_run(config, "tag", {"kind": "tag"}))
         result = tag_library(library, load_version(find_version(config.model)), config)
         result.record(run, f"the table ({PARQUET}, {CSV}) stays on the machine that made it")
@@ -134,7 +140,7 @@ def run_tagging(
     return result
 
 
-def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResult:
+def tag_library(library: Library | Immich, loaded: Loaded, config: TagConfig) -> TagResult:
     """Recognise the photos that have no answer yet, then write table, sidecars, albums, gallery.
 
     A photo is recognised again when its file changed, or when another model version or threshold is
@@ -154,8 +160,11 @@ def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResul
     gazetteer = Gazetteer.load(user_path(config.places) if config.places else None)
     corrected = Corrected(loaded.predictor.metadata, corrections, gazetteer)
     with Journal(out / JOURNAL) as journal:
-        journal.bind(library.root.resolve())
+        server = library if isinstance(library, Immich) else None
+        journal.bind(library.root if server else library.root.resolve())
         found = journal.scan(Bar(library.walk(), desc="looking", unit=" photos"))
+        if not found and server:
+            raise ValueError(f"immich={config.immich} has no photo without position or city to tag")
         if not found:
             gone = "" if journal.is_new else str(out / JOURNAL)
             reason = no_photos(library.other_pictures, library.unreadable, gone)
@@ -182,17 +191,21 @@ def tag_library(library: Library, loaded: Loaded, config: TagConfig) -> TagResul
 
         # Each output goes through the answers once more, so that no list of them is in memory.
         def answers() -> Iterator[Tagged]:
-            located = locations.apply(corrected.apply(journal.answers()))
+            known = journal.answers()
+            placed = server.place(known) if server else known
+            located = locations.apply(corrected.apply(placed))
             return neighbours.apply(located) if neighbours else located
 
         write_tables(result.counted(table_row(photo, result.model) for photo in answers()), out)
-        if config.sidecars != "none":
-            result.sidecars, result.refusals = write_sidecars(
-                answers(),
-                library.root,
-                config,
-                model=result.model,
-                country_codes=locations.country_codes,
+        codes = locations.country_codes
+        if server:
+            result.listed = IMMICH_CSV
+            result.written, result.refusals = server.write(
+                answers(), config, model=result.model, country_codes=codes
+            )
+        elif config.sidecars != "none":
+            result.written, result.refusals = write_sidecars(
+                answers(), library.root, config, model=result.model, country_codes=codes
             )
         if config.albums != "none":
             result.in_albums = write_albums(

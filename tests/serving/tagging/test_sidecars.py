@@ -322,17 +322,17 @@ def test_a_library_gets_its_sidecars_and_a_dry_run_none(
     files = sorted(photos.rglob("*"))
     planned = tag_library(Library(photos), loaded, config)
     assert sorted(photos.rglob("*")) == files
-    assert planned.sidecars == {"created": 4}
+    assert planned.written == {"created": 4}
     assert "tag/sidecars_created" not in planned.metrics()
     print_tagging(planned)
     assert "4 created if this were no dry run: see" in capsys.readouterr().out
     done = tag_library(Library(photos), loaded, replace(config, dry_run=False))
-    assert done.sidecars == planned.sidecars
+    assert done.written == planned.written
     assert done.metrics()["tag/sidecars_created"] == 4
     assert len(list(photos.rglob("*.xmp"))) == 4
     assert (tmp_path / "out/sidecars.csv").read_text(encoding="utf-8").count("created") == 4
     again = tag_library(Library(photos), loaded, replace(config, dry_run=False))
-    assert (again.sidecars, again.recognised) == ({"kept": 4}, 0)
+    assert (again.written, again.recognised) == ({"kept": 4}, 0)
 
 
 def test_a_photo_that_cannot_be_read_today_keeps_what_was_said_of_it(

@@ -109,7 +109,7 @@ def test_a_folder_that_may_not_be_written_to_fails_the_run_in_words(
     assert "tower.jpg.xmp,refused,Operation not permitted" in listed
     assert last_run().info.status == "FAILED"
     monkeypatch.undo()
-    assert run_tagging(asked).sidecars["created"] == 2
+    assert run_tagging(asked).written["created"] == 2
 
 
 def test_a_library_in_which_nothing_can_be_read_fails_the_run(

@@ -1,0 +1,471 @@
+"""Immich in place: tag photos of a server that have no position or city, and take it back.
+
+Only what is empty is written, and a person's edit is never undone. Requests follow Immich's OpenAPI
+document, version 3.1.0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, NoReturn, TypeVar, cast
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from landmark_ml.config import TagConfig, UntagConfig, user_path
+from landmark_ml.console import Bar
+from landmark_ml.inference.prediction import Prediction
+from serving.query import open_session
+from serving.tagging.journal import Database
+from serving.tagging.library import MAX_READ_BYTES, Found, Tagged
+from serving.tagging.sidecars import TAGS_LIST, UNTAGGED_CSV, SidecarChange, SidecarTags, build_tags
+from serving.tagging.table import hold, list_of_out, printable
+from serving.tagging.xmp import clean_text
+
+KEY = "IMMICH_API_KEY"
+READS = "asset.read", "asset.view", "user.read"
+WRITES = "asset.update", "tag.create", "tag.asset"
+"""Permissions that the key needs: to find photos and look at them, and to write."""
+FOLDER, IMMICH_CSV, CHANGES = "immich", "immich.csv", "immich.sqlite"
+
+_COLUMNS = "photo", *SidecarChange._fields[1:]
+_TIMEOUTS, _LONGEST_SECONDS = (10, 30), 120
+_TRIES, _BACKOFF_SECONDS, _LONGEST_WAIT_SECONDS, _ERRORS_IN_A_ROW = 5, 1.0, 60.0, 5
+
+T = TypeVar("T")
+Values = dict[str, str]
+"""What we may write of a photo: its `position`, its `description`, and its tags, each by its path.
+
+A position is text, to a metre: what the server rounds still equals what we wrote.
+"""
+
+
+class ImmichError(ValueError):
+    """The server does not do what the run needs; the message says why and what to do."""
+
+
+class AssetError(OSError):
+    """One request has failed; those for other photos may not. status: what was answered."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether there is no such photo, or not for this key."""
+        return self.status in (400, 404)
+
+
+class _BoundedRetry(Retry):
+    """Waits as long as the server asks for, but a minute at most."""
+
+    def get_retry_after(self, response: Any) -> float | None:
+        asked = super().get_retry_after(response)
+        return None if asked is None else min(asked, _LONGEST_WAIT_SECONDS)
+
+
+class Server:
+    """The API of an Immich server; safe to use from several threads.
+
+    address: as it is opened in a browser. needs: permissions that the key has to have. A request
+    that is answered by 429 or 5xx is repeated a few times. Then it raises AssetError, and the
+    fifth that fails in a row ImmichError. Raises ValueError for an address or a key that cannot
+    be, ImmichError when the server is not there, refuses the key or is no Immich.
+    """
+
+    def __init__(self, address: str, needs: tuple[str, ...]) -> None:
+        self.address = address.rstrip("/").removesuffix("/api")
+        parts = urlsplit(self.address)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+            raise ValueError(f"immich={address} is no server; give one such as http://nas:2283")
+        make = f"in Immich (Account Settings, API Keys) with the permissions {', '.join(needs)}"
+        key = os.environ.get(KEY, "").strip()
+        if not (key and key.isascii() and key.isprintable()):
+            raise ValueError(f"{KEY} holds no API key; make one {make}, and put it into {KEY}")
+        self._make, self._errors = make, 0
+        self._session = open_session(self.address)
+        self._session.headers["x-api-key"] = key
+        again = _BoundedRetry(
+            total=_TRIES,
+            connect=0,
+            read=1,
+            backoff_factor=_BACKOFF_SECONDS,
+            status_forcelist=(429, 500, 502, 503, 504),
+            allowed_methods=None,  # all: none of ours does more when it is repeated
+            raise_on_status=False,
+        )
+        self._session.mount(self.address, HTTPAdapter(max_retries=again))
+        try:
+            has = self.ask("GET", "/api-keys/me", lambda found: {*found["permissions"]})
+        except AssetError as error:
+            self._is_no_immich(error)
+        if lacking := [name for name in needs if not {name, "all"} & has]:
+            raise ImmichError(f"the key in {KEY} lacks {', '.join(lacking)}; make one {make}")
+
+    def ask(
+        self, method: str, path: str, read: Callable[[Any], T], body: object | None = None
+    ) -> T:
+        """Send a request; read takes what is needed out of the JSON that is answered."""
+        content = self.fetch(method, path, body)
+        try:
+            return read(json.loads(content))
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            self._is_no_immich(f"{method} {path} gave {content[:80]!r}: {error!r}")
+
+    def fetch(self, method: str, path: str, body: object | None = None) -> bytes:
+        """Send a request; return what is answered, at most `MAX_READ_BYTES` of it."""
+        until, content = time.monotonic() + _LONGEST_SECONDS, bytearray()
+        try:
+            with self._session.request(
+                method,
+                f"{self.address}/api{path}",
+                json=body,
+                timeout=_TIMEOUTS,
+                stream=True,
+                allow_redirects=False,  # the key would go along
+            ) as response:
+                for part in response.iter_content(1 << 16):
+                    content += part
+                    if time.monotonic() > until:
+                        raise AssetError(f"{method} {path} took over {_LONGEST_SECONDS} s")
+                    if len(content) >= MAX_READ_BYTES:
+                        break
+                self._check(response, bytes(content[:200]).decode("utf-8", "replace"))
+        except requests.exceptions.ChunkedEncodingError:
+            self._count(AssetError(f"{method} {path} was answered in part only"))
+        except AssetError as error:
+            self._count(error)
+        except requests.RequestException as error:
+            reason = getattr(next(iter(error.args), None), "reason", error)
+            raise ImmichError(
+                f"{self.address} does not answer ({reason}); start again when it does: nothing that"
+                " was done is lost"
+            ) from None
+        self._errors = 0
+        return bytes(content[:MAX_READ_BYTES])
+
+    def _check(self, response: requests.Response, said: str) -> None:
+        request = f"{response.request.method} {response.request.path_url}"
+        if response.status_code in (401, 403):
+            raise ImmichError(
+                f"{self.address} refused the key in {KEY} (status {response.status_code} for"
+                f" {request}: {said}); make one {self._make}"
+            )
+        if response.is_redirect:
+            raise ImmichError(
+                f"{self.address} leads on to {response.headers['location']}, which does not get the"
+                " key; if that is your Immich, give its address"
+            )
+        if not response.ok:
+            reason = f"{request} ended with status {response.status_code}: {said}"
+            raise AssetError(reason, response.status_code)
+
+    def _count(self, error: AssetError) -> NoReturn:
+        self._errors += not error.is_gone
+        if self._errors >= _ERRORS_IN_A_ROW:
+            raise ImmichError(
+                f"{self.address} failed {self._errors} times in a row, at last so: {error}; start"
+                " again later: nothing that was done is lost"
+            ) from None
+        raise error
+
+    def _is_no_immich(self, reason: object) -> NoReturn:
+        raise ImmichError(
+            f"{self.address} does not answer as Immich does ({reason}); give the address that you"
+            " open in the browser"
+        ) from None
+
+
+class Asset(NamedTuple):
+    """A photo as the server has it.
+
+    path: its id, and below it the name of its file. looks: a number that changes with the picture.
+    """
+
+    path: Path
+    owner: str
+    looks: int
+    has_city: bool
+    values: Values
+
+
+def _asset(found: Any) -> Asset:
+    exif = found.get("exifInfo") or {}
+    name = PurePosixPath(clean_text(found["originalFileName"]).replace("\\", "/")).name
+    # Not the time of its last change: our own writing changes it, and clocks jump.
+    looks = hashlib.sha256(f"{found['checksum']} {found['thumbhash']}".encode()).digest()
+    tags = [str(tag["value"]) for tag in found.get("tags") or []]
+    position = _position(exif.get("latitude"), exif.get("longitude"))
+    return Asset(
+        path=Path(str(UUID(found["id"])), name or "photo"),
+        owner=str(found["ownerId"]),
+        looks=int.from_bytes(looks[:7]),
+        has_city=bool(exif.get("city")),
+        values=_values(position, str(exif.get("description") or ""), tags),
+    )
+
+
+def _page(found: Any) -> tuple[list[Asset], int]:
+    assets = found["assets"]
+    return [_asset(item) for item in assets["items"]], int(assets["nextPage"] or 0)
+
+
+def _position(latitude: float | None, longitude: float | None) -> str:
+    # Immich takes 0, 0 for no position too, and knows no other way to take one out.
+    if latitude is None or longitude is None or not (latitude or longitude):
+        return ""
+    is_on_earth = abs(latitude) <= 90 and abs(longitude) <= 180
+    return f"{latitude:.5f}, {longitude:.5f}" if is_on_earth else ""
+
+
+def _values(position: str, description: str, tags: Iterable[str]) -> Values:
+    found = {"position": position, "description": description}
+    return {name: value for name, value in found.items() if value} | {f"tag {t}": t for t in tags}
+
+
+def settle(
+    now: Values, wrote: list[Values], wanted: Values, *, finished: bool
+) -> tuple[Values, Values]:
+    """What a photo's values are to be, and which of them are ours.
+
+    now: what the server has; wrote: what may be ours, the newest last. finished: whether all of
+    that got there, so that a person has taken out what is missing, and it stays out.
+    """
+    after, ours = Values(), Values()
+    for name in dict.fromkeys([*now, *wanted, *(name for values in wrote for name in values)]):
+        mine = [values[name] for values in wrote if name in values]
+        if now.get(name) in mine or (name not in now and not (mine and finished)):
+            found = {name: wanted[name]} if name in wanted else {}
+            after, ours = after | found, ours | found
+        else:
+            after |= {name: now[name]} if name in now else {}
+            ours |= {name: mine[-1]} if mine else {}
+    return after, ours
+
+
+class Immich(Database):
+    """The photos of a server that have no position or city, and those that we wrote to.
+
+    Stands in for a `Library`. What each photo held and what we wrote is kept in `immich.sqlite` in
+    `out`, to which rows are only ever added.
+    """
+
+    def __init__(self, config: TagConfig | UntagConfig, out: Path) -> None:
+        self.server = Server(config.immich, READS if config.dry_run else READS + WRITES)
+        self.root = Path(self.server.address)
+        self.other_pictures, self.unreadable = Counter[str](), dict[Path, str]()
+        self._dry_run = config.dry_run
+        self._positions: dict[Path, str] = {}
+        self._tag_ids: dict[str, str] = {}
+        # finished: 0 in a row before we write, 1 in one after it.
+        table = "path TEXT, asset TEXT, held TEXT, wanted TEXT, wrote TEXT, finished INTEGER"
+        super().__init__(
+            out / CHANGES,
+            "PRAGMA journal_mode = WAL",
+            f"CREATE TABLE IF NOT EXISTS changes (number INTEGER PRIMARY KEY, {table})",
+            "CREATE INDEX IF NOT EXISTS by_asset ON changes (asset)",
+        )
+
+    def walk(self) -> Iterator[Found]:
+        """Yield the user's own photos of the timeline: no videos, no archive, no trash."""
+        me = self.server.ask("GET", "/users/me", lambda user: str(user["id"]))
+        search = {"type": "IMAGE", "visibility": "timeline", "withExif": True, "order": "asc"}
+        page, following = 0, 1
+        while following > page:
+            page = following
+            body = search | {"size": 1000, "page": page}
+            assets, following = self.server.ask("POST", "/search/metadata", _page, body)
+            for path, owner, looks, has_city, values in assets:
+                wrote, _, _ = self._recorded(path)
+                position = values.get("position", "")
+                if owner == me and (wrote or not (position and has_city)):
+                    if position and position not in [ours.get("position") for ours in wrote]:
+                        self._positions[path] = position
+                    yield Found(path, 0, looks)
+
+    def read(self, path: Path) -> bytes | OSError:
+        """Read the preview of a photo; what is wrong with this one alone is returned.
+
+        Immich makes one of every format, upright and 1,440 pixels long if it is not set otherwise:
+        more than a network sees. So the key needs no right to download originals.
+        """
+        try:
+            return self.server.fetch("GET", f"/assets/{path.parts[0]}/thumbnail?size=preview")
+        except AssetError as error:
+            return error
+
+    def place(self, photos: Iterable[Tagged]) -> Iterator[Tagged]:
+        """Yield photos, those that have a position on the server with it."""
+        for photo in photos:
+            known = self._positions.get(photo.path)
+            if known is None or photo.answer["error"] is not None:
+                yield photo
+                continue
+            latitude, longitude = map(float, known.split(","))
+            own = {"latitude": latitude, "longitude": longitude, "location_source": "exif"}
+            yield photo._replace(answer=cast("Prediction", {**photo.answer, **own}))
+
+    def write(
+        self,
+        answers: Iterable[Tagged],
+        config: TagConfig,
+        *,
+        model: str,
+        country_codes: Mapping[str, str],
+    ) -> tuple[Counter[str], Counter[tuple[str, str]]]:
+        """Write what the photos show, where nothing is set, and list it in `immich.csv`.
+
+        Returns the number of photos by action, and of those refused by server and reason.
+        """
+        done, refusals = Counter[str](), Counter[tuple[str, str]]()
+        with list_of_out(user_path(config.out) / IMMICH_CSV, _COLUMNS) as add:
+            for photo in Bar(answers, desc="immich", unit=" photos"):
+                if photo.answer["error"] is not None:
+                    continue
+                tags = build_tags(
+                    photo.answer,
+                    model,
+                    country_codes=country_codes,
+                    root=config.tag_root,
+                    min_confidence=config.min_confidence,
+                )
+                if change := self._change(photo.path, _wanted(photo.answer, tags)):
+                    done[change.action] += 1
+                    if change.action == "refused":
+                        refusals[self.server.address, change.detail] += 1
+                    if change.action != "kept":
+                        add([printable(change.sidecar), *change[1:]])
+        return done, refusals
+
+    def untag(self) -> Iterator[SidecarChange]:
+        """Take out what we wrote and nobody changed since; yield what was done."""
+        rows = self._db.execute("SELECT path FROM changes GROUP BY asset").fetchall()
+        for (path,) in Bar(rows, desc="untagging", unit=" photos"):
+            change = self._change(Path(path), {}, forget=True)
+            if change and change.action != "kept":
+                yield change
+
+    def _recorded(self, path: Path) -> tuple[list[Values], Values, bool]:
+        """What may be ours, the newest last; what was wanted last, and whether all got there."""
+        query = "SELECT wrote, wanted, finished FROM changes WHERE asset = ? ORDER BY number DESC"
+        wrote: list[Values] = []
+        newest: tuple[Values, bool] = {}, True
+        for ours, wanted, finished in self._db.execute(query, [path.parts[0]]):
+            if not wrote:
+                newest = json.loads(wanted), bool(finished)
+            wrote.insert(0, json.loads(ours))
+            if finished:
+                break
+        return [values for values in wrote if values], *newest
+
+    def _change(self, path: Path, wanted: Values, *, forget: bool = False) -> SidecarChange | None:
+        """Give a photo the values that are wanted, where it has none or ours.
+
+        forget: nothing is ours afterwards. None where there is nothing to say.
+        """
+        wrote, last, finished = self._recorded(path)
+        if not wrote and not wanted:
+            return None
+        if last == wanted and finished and not forget:
+            return SidecarChange(path, "kept")
+        held = ""
+        try:
+            now = self.server.ask("GET", f"/assets/{path.parts[0]}", _asset).values
+            held = json.dumps(now, ensure_ascii=False)
+            after, ours = settle(now, wrote, wanted, finished=finished)
+            if not self._dry_run:
+                texts = map(json.dumps, (now, wanted, {} if forget else ours))
+                row = [str(path), path.parts[0], *texts]
+                # Before and after, so that a killed run is told from what a person took out.
+                self._record(*row, finished=False)
+                self._send(path.parts[0], now, after)
+                self._record(*row, finished=True)
+        except AssetError as error:
+            # Without what it holds, it could not even be read.
+            gone = error.is_gone and not held
+            return SidecarChange(path, "gone" if gone else "refused", str(error), held)
+        more, less = (now, after) if forget else (after, now)
+        said = [value for name, value in more.items() if less.get(name) != value]
+        return SidecarChange(path, "kept" if now == after else "changed", "; ".join(said), held)
+
+    def _record(self, *texts: str, finished: bool) -> None:
+        self._db.execute(
+            "INSERT INTO changes (path, asset, held, wanted, wrote, finished)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [*texts, finished],
+        )
+
+    def _send(self, asset: str, now: Values, after: Values) -> None:
+        changed = [name for name in {**now, **after} if now.get(name) != after.get(name)]
+        body: dict[str, Any] = {}
+        if "position" in changed:
+            position = after.get("position", "0, 0").split(",")
+            body["latitude"], body["longitude"] = map(float, position)
+        if "description" in changed:
+            body["description"] = after.get("description", "")
+        if body:
+            self.server.ask("PUT", f"/assets/{asset}", _asset, body)
+        tags = [(now | after)[name] for name in changed if name.startswith("tag ")]
+        if new := [tag for tag in tags if tag not in self._tag_ids]:
+            # This gives those that are there already, too.
+            self._tag_ids |= self.server.ask("PUT", "/tags", _tag_ids, {"tags": new})
+        for tag in tags:
+            if f"tag {tag}" in after:
+                body = {"assetIds": [asset], "tagIds": [self._tag_ids[tag]]}
+                self.server.ask("PUT", "/tags/assets", lambda found: int(found["count"]), body)
+            else:
+                way = f"/tags/{self._tag_ids[tag]}/assets"
+                self.server.ask("DELETE", way, list, {"ids": [asset]})
+
+
+def _tag_ids(found: Any) -> dict[str, str]:
+    return {str(tag["value"]): str(UUID(tag["id"])) for tag in found}
+
+
+def _wanted(answer: Prediction, tags: SidecarTags) -> Values:
+    """What sidecars would say, as Immich would read them; a landmark is described by its place."""
+    placed = tags.values["exif:GPSLatitude"] is not None
+    position = _position(answer["latitude"], answer["longitude"]) if placed else ""
+    city, country = tags.values["photoshop:City"], tags.values["photoshop:Country"]
+    description = ", ".join(filter(None, (tags.landmark, city, country)))
+    return _values(position, description if tags.landmark else "", tags.lists[TAGS_LIST])
+
+
+def refuse_what_needs_files(config: TagConfig) -> None:
+    """Raise ValueError where something is asked for that needs the photos on this machine."""
+    names = "photos", "sidecars", "gallery", "neighbours", "corrections"
+    given = [name for name in names if getattr(config, name) != getattr(TagConfig(), name)]
+    given += ["albums=links"] if config.albums == "links" else []
+    if given:
+        raise ValueError(
+            f"{', '.join(given)} and immich do not go together, because that needs the photos on"
+            " this machine; leave one of them out"
+        )
+
+
+def untag_immich(config: UntagConfig) -> list[SidecarChange]:
+    """Take what we wrote out of the photos of a server, and list it in `untagged.csv`.
+
+    Gives the photos changed, gone or refused. Raises ValueError when `out` does not say what was
+    written, ImmichError when the server refuses all.
+    """
+    out = user_path(config.out) / FOLDER
+    if config.photos:
+        raise ValueError("photos and immich do not go together; leave one of them out")
+    if not (out / CHANGES).is_file():
+        raise ValueError(f"{out} holds no {CHANGES}, which says what was written; give its out")
+    with hold(out), Immich(config, out) as immich, list_of_out(out / UNTAGGED_CSV, _COLUMNS) as add:
+        changes = list(immich.untag())
+        for change in changes:
+            add([printable(change.sidecar), *change[1:]])
+    return changes
