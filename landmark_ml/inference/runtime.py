@@ -75,10 +75,16 @@ class Runtime:
         parts = [model] if precision == "f32" else _divide(model)
         # Read first: reshaping may give an output a second name.
         self._names = [[output.get_any_name() for output in part.outputs] for part in parts]
-        self._parts = [
-            _compile(part, batch, settings | {"INFERENCE_PRECISION_HINT": each})
-            for part, each in zip(parts, (precision, "f32"), strict=False)
-        ]
+        self._parts = []
+        for part, each in zip(parts, (precision, "f32"), strict=False):
+            # With a batch of any size OpenVINO takes 1.1 times as long. In f32 a batch of fixed
+            # size is no faster than its photos one by one.
+            shapes = {port: port.get_partial_shape() for port in part.inputs}
+            for shape in shapes.values():
+                shape[0] = batch
+            part.reshape(shapes)
+            hint = {"INFERENCE_PRECISION_HINT": each}
+            self._parts.append(_core().compile_model(part, "CPU", settings | hint))
         self._batch = batch
         # An infer request holds the buffers of one call, so concurrent calls need one each. Idle
         # ones are reused, because the first call of a new request is many times slower.
@@ -131,16 +137,6 @@ class Runtime:
         return {
             name: np.concatenate([row[name] for row in rows])[: len(pixels)] for name in rows[0]
         }
-
-
-def _compile(model: ov.Model, batch: int, settings: dict[str, str | int]) -> ov.CompiledModel:
-    # With a batch of any size OpenVINO takes 1.1 times as long. In f32 a batch of fixed size is no
-    # faster than its photos one by one.
-    shapes = {port: port.get_partial_shape() for port in model.inputs}
-    for shape in shapes.values():
-        shape[0] = batch
-    model.reshape(shapes)
-    return _core().compile_model(model, "CPU", settings)
 
 
 def _divide(model: ov.Model) -> list[ov.Model]:

@@ -381,7 +381,9 @@ def to_html(receipt: Receipt) -> str:
             (METRICS[name].caption, shown(now, name), shown(before, name))
             for name in summary_names(now)
         ]
-        sides = side_names(verdict, receipt)
+        # What the two are called, everywhere on the page.
+        champion = f"version {receipt.champion.version} (champion)" if receipt.champion else ""
+        sides = f"version {verdict.judged.version}", champion
         pictures = list(_pictures(verdict, sides))
         ids = [verdict.judged.run_id, receipt.champion.run_id if receipt.champion else ""]
         runs = {run_id: find_run(run_id) for run_id in ids if run_id}
@@ -433,12 +435,6 @@ def to_markdown(receipt: Receipt, verdict: Verdict) -> str:
             *rows,
         ]
     )
-
-
-def side_names(verdict: Verdict, receipt: Receipt) -> tuple[str, str]:
-    """What the challenger and what the champion is called, everywhere on the page."""
-    champion = f"version {receipt.champion.version} (champion)" if receipt.champion else ""
-    return f"version {verdict.judged.version}", champion
 
 
 def _pictures(verdict: Verdict, sides: tuple[str, str]) -> Iterator[Picture]:

@@ -115,7 +115,7 @@ def report_dataset(config: DataConfig, training: TrainConfig) -> DatasetReport:
         run.log_manifest(dataset)
         log_dataset_figures(run, dataset)
         gazetteer = open_gazetteer(dataset, config.places)
-        issues = find_issues(dataset, gazetteer, config.max_unreadable)
+        issues = DataIssues(tuple(find_issues(dataset, gazetteer, config.max_unreadable)))
         # The name that the table has in runs already logged.
         run.log_table(issues.table(), "findings")
         run.log_metrics({f"data/{key}": count for key, count in issues.counts().items()})
@@ -172,15 +172,13 @@ def describe_groups(dataset: Dataset, grouping: str) -> str:
     )
 
 
-def find_issues(dataset: Dataset, gazetteer: Gazetteer, max_unreadable: float) -> DataIssues:
+def find_issues(
+    dataset: Dataset, gazetteer: Gazetteer, max_unreadable: float
+) -> Iterator[DataIssue]:
     """Look for unreadable, conflicting, leaked and repeated photos, and for weak classes.
 
     max_unreadable: share of unreadable files past which training refuses a dataset.
     """
-    return DataIssues(tuple(_issues(dataset, gazetteer, max_unreadable)))
-
-
-def _issues(dataset: Dataset, gazetteer: Gazetteer, max_unreadable: float) -> Iterator[DataIssue]:
     every = (*dataset.photos, *dataset.leaked, *dataset.conflicting)
 
     def shown(path: Path) -> str:

@@ -6,7 +6,6 @@ computed again, so a file may be deleted at any time.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
@@ -23,7 +22,7 @@ from typing import IO, Any, TypeVar
 import numpy as np
 import PIL
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -51,8 +50,6 @@ PIXELS_VERSION = 3
 """Raise it when the way from photo bytes to pixels changes, so that nothing older is used."""
 IN_MEMORY = 10**9
 """Bytes up to which features are read into memory once."""
-LARGEST_FOLDER = 100 * 10**9
-"""Bytes of cached rows in one folder, above which the files not used for longest are removed."""
 # Calls for each thread before the first is waited for: bounds the memory that a slow disk can fill,
 # and what is still finished after Ctrl-C.
 _AHEAD = 16
@@ -294,23 +291,7 @@ class RowCache:
             self.folder,
             path.stat().st_size / 1e6,
         )
-        self._remove_unused(path)
         return StoredRows(source, torch.tensor([places[photo.sha256] for photo in photos]))
-
-    def _remove_unused(self, used: Path) -> None:
-        """Remove the files not used for longest until the folder is small enough."""
-        paths = [path for path in self.folder.iterdir() if path.suffix != ".lock" and path != used]
-        states = {path: path.stat() for path in paths if path.is_file()}
-        total = used.stat().st_size + sum(state.st_size for state in states.values())
-        for path in sorted(states, key=lambda path: states[path].st_mtime):
-            if total <= LARGEST_FOLDER:
-                return
-            # An index without its rows counts for nothing; a process that reads rows keeps them.
-            with contextlib.suppress(Timeout, OSError):
-                with FileLock(path.with_name(f"{path.stem}.lock"), timeout=0):
-                    path.unlink()
-                total -= states[path].st_size
-                logger.info("removed %s to keep %s small", path.name, self.folder)
 
 
 def _sound_rows(path: Path, index: Path, size: int) -> tuple[dict[str, int], list[int]]:

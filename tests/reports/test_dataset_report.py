@@ -121,7 +121,7 @@ def write_sound(root: Path) -> Path:
 
 def issues_of(root: Path, max_unreadable: float = 0.05) -> DataIssues:
     dataset = open_dataset(DataConfig(data=str(root), max_unreadable=1.0))
-    return find_issues(dataset, Gazetteer.load(), max_unreadable)
+    return DataIssues(tuple(find_issues(dataset, Gazetteer.load(), max_unreadable)))
 
 
 def test_a_sound_dataset_has_no_issues(tmp_path: Path) -> None:

@@ -233,29 +233,6 @@ def test_the_log_says_what_was_decoded_and_how_large_it_is(
     assert "(0 MB)" in caplog.text
 
 
-def test_a_full_folder_loses_the_files_not_used_for_longest(
-    store: RowCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    load(store, Decoder(), 1, 2, key="oldest")
-    kept = store.load(photos(1), "older", SHAPE, np.uint8, Decoder())
-    for age, key in ((300, "oldest"), (200, "older")):
-        for path in (store.folder / f"{key}.rgb", store.folder / f"{key}.index"):
-            os.utime(path, (path.stat().st_mtime - age,) * 2)
-    load(store, Decoder(), 1, key="way")
-    assert len(list(store.folder.glob("*.rgb"))) == 3
-    monkeypatch.setattr(cache_module, "LARGEST_FOLDER", 2 * (ROW + 98))
-    decoder = Decoder()
-    assert load(store, decoder, 1, key="way") == [1]
-    assert decoder.decoded == []
-    assert sorted(path.stem for path in store.folder.glob("*.rgb")) == ["older", "way"]
-    monkeypatch.setattr(cache_module, "LARGEST_FOLDER", 1)
-    load(store, decoder, 1, key="way")
-    # The file in use stays, and a removed file can still be read by those who opened it.
-    assert [path.stem for path in store.folder.glob("*.rgb")] == ["way"]
-    assert numbers_of(kept) == [1]
-    assert load(store, decoder, 1, 2, key="oldest") == [1, 2]
-
-
 ALL = torch.arange(3)
 
 
