@@ -175,7 +175,8 @@ def find_root(config: DataConfig) -> tuple[str, Path]:
                 fetch_archive(url, folder)
         if not (root := folder / "landmark_images").is_dir():
             raise ValueError(
-                f"the archive of {url} holds no {root.name}; check udacity50_url and remove {folder}"
+                f"the archive of {url} holds no {root.name}; check udacity50_url and remove"
+                f" {folder}"
             )
         return data, root
     root = user_path(data).resolve()
