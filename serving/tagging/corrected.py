@@ -11,10 +11,14 @@ from landmark_ml.geo.gazetteer import Gazetteer, Place, spelling_key
 from landmark_ml.inference.prediction import answer, candidate
 from landmark_ml.inference.predictor import Metadata
 from serving.tagging.library import TOP_K, Tagged
+from serving.tagging.table import printable
 
 
 class Corrected:
     """Replaces answers by decisions on the same photo, wherever in the library it lies.
+
+    A decision on one photo of a burst counts for those without a decision of their own, once
+    `spread` has seen them.
 
     A landmark that a person names stands where the model says, else where `places` do, else where
     the gazetteer does; it may have no place. Its confidence is 1. However it is spelled, it has one
@@ -27,6 +31,7 @@ class Corrected:
         self, metadata: Metadata, corrections: Mapping[str, Correction], places: Gazetteer
     ) -> None:
         self._corrections, self._places = corrections, places
+        self._of_bursts: dict[str, Correction] = {}
         self._names: dict[str, str] = {}
         for label, name, found in zip(
             metadata.classes, metadata.names, metadata.places, strict=True
@@ -35,10 +40,24 @@ class Corrected:
             if found:
                 places.add(name, Place(**found))
 
+    def spread(self, photos: Iterable[Tagged]) -> None:
+        """Learn which photos are of one burst; of several decisions, the one on its first counts.
+
+        photos: all of the library. Only decisions are held in memory.
+        """
+        for photo in photos if self._corrections else ():
+            if decision := self._corrections.get(photo.sha256):
+                if photo.same_as:
+                    self._of_bursts.setdefault(photo.same_as, decision)
+                else:
+                    self._of_bursts[printable(photo.path)] = decision
+
     def apply(self, photos: Iterable[Tagged]) -> Iterator[Tagged]:
         """Yield photos with the answers that people want them to have."""
         for photo in photos:
-            correction = self._corrections.get(photo.sha256)
+            correction = self._corrections.get(photo.sha256) or self._of_bursts.get(
+                photo.same_as or printable(photo.path)
+            )
             if correction is None or photo.answer["error"] is not None:
                 yield photo
             else:
@@ -62,4 +81,5 @@ class Corrected:
             others = [other for other in candidates if other["landmark"] != name]
             candidates, score, threshold = [best, *others][:TOP_K], 1.0, 0.0
         corrected = answer(candidates, score, threshold, location)
-        return photo._replace(answer=corrected, correction=correction.decision, same_as=None)
+        same_as = None if correction.sha256 == photo.sha256 else photo.same_as
+        return photo._replace(answer=corrected, correction=correction.decision, same_as=same_as)

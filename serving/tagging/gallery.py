@@ -245,6 +245,8 @@ def make_card(
         )
     if error is not None:
         title = error["code"]
+    elif photo.vetoed:
+        title = f"Not {photo.vetoed}, which is too far away"
     elif name is None:
         title = "No known landmark"
     else:

@@ -183,6 +183,7 @@ def tag_library(library: Library | Immich, loaded: Loaded, config: TagConfig) ->
                 bar.update()
         result.seconds = time.perf_counter() - started if waiting else 0.0
 
+        corrected.spread(journal.answers())
         neighbours = None
         if config.neighbours:
             photos = Bar(journal.answers(), desc="placing", unit=" photos")

@@ -6,12 +6,14 @@ import io
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
 from landmark_ml.config import TagConfig
+from landmark_ml.corrections import CORRECTIONS, Correction, append_corrections
 from landmark_ml.inference.prediction import Candidate, answer, refused
 from serving.champion import Loaded
 from serving.tagging import tagger
@@ -125,3 +127,26 @@ def test_a_library_says_which_photos_have_the_answer_of_another(
         name: row["same_as"] for name, row in parquet(config).items() if row["same_as"]
     }
     assert "2.jpg" in found
+
+
+def test_a_decision_on_one_photo_of_a_burst_reaches_the_others_until_it_is_undone(
+    config: TagConfig, loaded: Loaded, photos: Path
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Model] = "One"
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.DateTimeOriginal: "2024:06:01 12:00:00"}
+    for name, side in (("1.jpg", 64), ("2.jpg", 80)):
+        picture = Image.new("RGB", (side, side), GREEN)
+        (photos / name).write_bytes(encoded(picture, exif=exif))
+
+    def run() -> dict[str, dict[str, Any]]:
+        tagger.tag_library(Library(photos), loaded, config)
+        return parquet(config)
+
+    rows = run()
+    for decision, landmark in (("no_landmark", None), ("undone", "Château d'If")):
+        row = Correction(rows["2.jpg"]["sha256"], "2.jpg", "Château d'If", decision)
+        append_corrections(Path(config.out) / CORRECTIONS, [row])
+        rows = run()
+        assert [rows[name]["landmark"] for name in ("1.jpg", "2.jpg")] == [landmark] * 2
+    assert rows["1.jpg"]["same_as"] or rows["2.jpg"]["same_as"]

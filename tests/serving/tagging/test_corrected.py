@@ -147,3 +147,32 @@ def test_corrections_of_another_person_count_too(tagged: TagConfig, loaded: Load
     assert parquet(tagged)[TOWER]["landmark"] is None
     with pytest.raises(ValueError, match=r"nobody\.csv cannot be read"):
         run(replace(tagged, corrections="nobody.csv"), loaded)
+
+
+def burst(name: str, same_as: str | None = "best.jpg") -> Tagged:
+    said = answer([IN_PARIS], 0.9, 0.5, None)
+    return Tagged(Path(f"{name}.jpg"), said, name, same_as=same_as)
+
+
+@pytest.mark.parametrize(
+    ("decisions", "expected"),
+    [
+        ({"best": "Big Ben"}, {"a": "Big Ben", "best": "Big Ben", "z": "Big Ben"}),
+        ({"z": "Big Ben"}, {"a": "Big Ben", "best": "Big Ben", "z": "Big Ben"}),
+        ({"a": "Big Ben", "best": "Petra"}, {"a": "Big Ben", "best": "Petra", "z": "Petra"}),
+        ({"best": "Petra", "z": "Big Ben"}, {"a": "Petra", "best": "Petra", "z": "Big Ben"}),
+        ({"other": "Petra"}, dict.fromkeys(("a", "best", "z"), "Eiffel Tower")),
+    ],
+)
+def test_a_decision_counts_for_the_burst_of_its_photo(
+    decisions: dict[str, str], expected: dict[str, str]
+) -> None:
+    rows = {name: Correction(name, "", "", "landmark", right) for name, right in decisions.items()}
+    photos = [burst("a"), burst("best", None), burst("other", None), burst("z")]
+    metadata: Any = SimpleNamespace(classes=(), names=(), places=())
+    corrected = Corrected(metadata, rows, Gazetteer({}))
+    corrected.spread(photos)
+    shown = {photo.sha256: photo for photo in corrected.apply(photos)}
+    assert {name: shown[name].answer["landmark"] for name in expected} == expected
+    # What has its own answer is not told to have another's.
+    assert shown["z"].same_as == (None if "z" in decisions else "best.jpg")

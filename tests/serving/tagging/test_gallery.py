@@ -471,6 +471,13 @@ def card_of(
     return make_card(found, None, "", "../photos", min_confidence)
 
 
+def test_a_landmark_that_was_ruled_out_is_named() -> None:
+    ruled_out = Tagged(Path("a.jpg"), answer([TOWER_ANSWER], 0.4, 0.5, None), vetoed="Eiffel Tower")
+    card = make_card(ruled_out, None, "", "../photos", 0.5)
+    assert card["title"] == "Not Eiffel Tower, which is too far away"
+    assert card["confidence"] is None
+
+
 @pytest.mark.parametrize(("area", "title"), [(CITY, "Paris"), (COUNTRY, "France")])
 def test_a_photo_of_one_of_several_landmarks_is_called_so(area: Area, title: str) -> None:
     assert card_of(area, None)["title"] == title
