@@ -35,13 +35,13 @@ from landmark_ml.inference.photos.headers import (
     PhotoLimits,
     check_header,
     check_size,
-    check_tiff_gps,
+    check_tiff_exif,
     is_cut_short,
     jpeg_has_exif,
     other_format,
     photo_format,
 )
-from landmark_ml.inference.photos.raw import raw_preview
+from landmark_ml.inference.photos.raw import camera_exif, is_raw, raw_preview
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ _PLUGINS: dict[str, _Plugin] = {
     "HEIC": HeifImageFile,
 }
 _READABLE = "JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, HEIC or raw"
+_NO_PREVIEW = "a raw file without a preview: export it as JPEG"
 _UNSUPPORTED = re.compile(r"unsupported|not .*(support|install)|unknown pixel mode", re.IGNORECASE)
 
 _MIN_TILE_PIXELS = 1 << 22
@@ -113,23 +114,22 @@ def read_location(source: bytes | Path) -> tuple[float, float] | None:
 
     Raises OSError when the file cannot be opened (missing, a folder, no permission).
     """
-    image = _open_for_exif(source)
-    return None if image is None else _gps_position(image)
+    exif = _read_exif(source)
+    return None if exif is None else _gps_position(exif)
 
 
 def read_capture(source: bytes | Path) -> tuple[str, datetime] | None:
-    """(camera, local time) of a photo's EXIF; None when it carries no time, and for a TIFF.
+    """(camera, local time) of a photo's EXIF; None when it carries no time.
 
     camera: make, model and serial number, as far as they are given; empty without a model.
     Raises OSError when the file cannot be opened (missing, a folder, no permission).
     """
-    image = _open_for_exif(source)
-    # The directories of a TIFF may be as long as the file, and no camera writes one.
-    return None if image is None or image.format == "TIFF" else _capture(image)
+    exif = _read_exif(source)
+    return None if exif is None else _capture(exif)
 
 
-def _open_for_exif(source: bytes | Path) -> ImageFile.ImageFile | None:
-    """Open a photo that may carry EXIF; None for one that carries none or is refused."""
+def _read_exif(source: bytes | Path) -> Image.Exif | None:
+    """EXIF of a photo; None for one that carries none that can be read, or is refused."""
     try:
         data = read_photo(source, DEFAULT_LIMITS)
         if photo_format(data) == "JPEG" and not jpeg_has_exif(data):
@@ -140,7 +140,16 @@ def _open_for_exif(source: bytes | Path) -> ImageFile.ImageFile | None:
     # The PNG plugin would decode the pixels to look for EXIF behind them.
     if image.format == "PNG" and b"eXIf" not in data and b"Raw profile type" not in data:
         return None
-    return image
+    try:
+        if image.format != "TIFF":
+            return _exif(image)
+        bounded = Image.Exif()
+        bounded.load(camera_exif(data))
+    except Exception as error:
+        # PIL parses foreign bytes here and may raise anything.
+        logger.debug("unreadable EXIF ignored: %r", error)
+        return None
+    return bounded
 
 
 def read_photo(source: bytes | Path, limits: PhotoLimits = DEFAULT_LIMITS) -> bytes:
@@ -183,7 +192,7 @@ def _open(data: bytes, limits: PhotoLimits) -> ImageFile.ImageFile:
             raise PhotoError("unsupported", f"{other} files are not read: export it as {_READABLE}")
         raise PhotoError("not_an_image", f"not a picture: give a {_READABLE} file")
     if kind == "RAW":
-        raise PhotoError("unsupported", "a raw file without a preview: export it as JPEG")
+        raise PhotoError("unsupported", _NO_PREVIEW)
     plugin = _PLUGINS[kind]
     try:
         check_header(data, kind, limits)
@@ -198,19 +207,21 @@ def _open(data: bytes, limits: PhotoLimits) -> ImageFile.ImageFile:
         # means that the photo cannot be read.
         if is_cut_short(data, kind):
             raise _damaged(error) from error
+        if kind == "TIFF" and is_raw(data):
+            raise PhotoError("unsupported", _NO_PREVIEW) from error
         raise _header_error(kind, error) from error
     return image
 
 
 def _check_tiff_tags(image: TiffImageFile, data: bytes) -> None:
-    """Refuse tiles, which are decoded whole, far larger than the picture, and endless positions."""
+    """Refuse tiles, which are decoded whole, far larger than the picture, and endless EXIF."""
     tile = int(image.tag_v2.get(TILEWIDTH, 0)) * int(image.tag_v2.get(TILELENGTH, 0))
     if tile > max(4 * image.width * image.height, _MIN_TILE_PIXELS):
         reason = f"a tile of {tile:,} pixels in a picture of {image.width} x {image.height}"
         raise PhotoError("unsupported", f"{reason}: save it again without tiles")
-    gps = image.tag_v2.get(ExifTags.IFD.GPSInfo)
-    if isinstance(gps, int):
-        check_tiff_gps(data, gps)
+    for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        if isinstance(at := image.tag_v2.get(directory), int):
+            check_tiff_exif(data, at)
 
 
 def _header_error(kind: str, error: Exception) -> PhotoError:
@@ -317,10 +328,10 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _gps_position(image: Image.Image) -> tuple[float, float] | None:
+def _gps_position(exif: Image.Exif) -> tuple[float, float] | None:
     """(latitude, longitude) in degrees from the GPS tags; None when absent, damaged or 0, 0."""
     try:
-        gps = _exif(image).get_ifd(ExifTags.IFD.GPSInfo)
+        gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
         latitude = _degrees(gps, ExifTags.GPS.GPSLatitude, ExifTags.GPS.GPSLatitudeRef, "NS")
         longitude = _degrees(gps, ExifTags.GPS.GPSLongitude, ExifTags.GPS.GPSLongitudeRef, "EW")
     except Exception as error:
@@ -331,9 +342,8 @@ def _gps_position(image: Image.Image) -> tuple[float, float] | None:
     return None if latitude == 0 and longitude == 0 else (latitude, longitude)
 
 
-def _capture(image: Image.Image) -> tuple[str, datetime] | None:
+def _capture(exif: Image.Exif) -> tuple[str, datetime] | None:
     try:
-        exif = _exif(image)
         details = exif.get_ifd(ExifTags.IFD.Exif)
         taken = datetime.strptime(
             str(details[ExifTags.Base.DateTimeOriginal]).strip("\0 "), "%Y:%m:%d %H:%M:%S"

@@ -25,7 +25,7 @@ _MAX_FULL_SIZE_SCANS = 20
 _MAX_PNG_CHUNKS = 100_000
 _MAX_TIFF_TAGS = 10_000
 _MAX_TIFF_ARRAY = 200_000
-_MAX_GPS_VALUES = 10_000
+_MAX_EXIF_VALUES = 10_000
 # AVIF and HEIC also hold an alpha channel, and tiles reach beyond the edge. Each frame and tile
 # costs the CPU of its pixels, shown or not.
 _MAX_HEIF_COPIES = 3
@@ -311,10 +311,13 @@ def _check_tiff(data: bytes) -> None:
         raise PhotoError("unsupported", reason)
 
 
-def check_tiff_gps(data: bytes, at: int) -> None:
-    """Refuse a TIFF whose GPS directory at a byte holds far more values than a position needs."""
-    if sum(_tiff_counts(data, at)) > _MAX_GPS_VALUES:
-        reason = f"a TIFF position of more than {_MAX_GPS_VALUES:,} values"
+def check_tiff_exif(data: bytes, at: int) -> None:
+    """Refuse a TIFF whose directory of EXIF at a byte holds far more numbers than a camera writes.
+
+    PIL reads them all when it decodes the pixels.
+    """
+    if sum(_tiff_counts(data, at)) > _MAX_EXIF_VALUES:
+        reason = f"a TIFF with EXIF of more than {_MAX_EXIF_VALUES:,} values"
         raise PhotoError("unsupported", f"{reason}: export it without metadata")
 
 

@@ -35,7 +35,7 @@ _RAW_CODINGS = frozenset({6, 32767, 34713, 65000, 65535})
 _MAIN = (271, 272, 274)  # Make, model and orientation. Below: position; time and serial number.
 _TAGS = frozenset({*_MARKS, *_MAIN, *_DIRECTORIES, 1, 2, 3, 4, 36867, 42033})
 _TEXT, _RATIONAL, _MAX_VALUES = 2, 5, 100
-_NUMBERS = {1: (1, "B"), _TEXT: (1, "c"), 3: (1, "H"), 4: (1, "I"), _RATIONAL: (2, "I")}
+_NUMBERS = {1: "B", _TEXT: "c", 3: "H", 4: "I", _RATIONAL: "II", 13: "I", 16: "Q", 18: "Q"}
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -47,7 +47,7 @@ def raw_preview(data: bytes) -> bytes | None:
     It is the first of 1,000 pixels or more on its short side, or else the largest. It carries
     orientation, position, time and camera of the raw file, where these can be read.
     """
-    if data[:4] in _TIFF and not _is_raw(data):
+    if data[:4] in _TIFF and not is_raw(data):
         return None
     best_side, best = 0, None
     for found in islice(_JPEG.finditer(data), _MAX_JPEGS):
@@ -60,13 +60,13 @@ def raw_preview(data: bytes) -> bytes | None:
         return None
     start, scan = best
     end = data.find(_END, scan) + len(_END)
-    exif = _camera_exif(data)
+    exif = camera_exif(data)
     # Before the preview's own, if it has any: the first block counts.
     marker = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif if exif else b""
     return data[start : start + 2] + marker + data[start + 2 : end if end > scan else len(data)]
 
 
-def _is_raw(data: bytes) -> bool:
+def is_raw(data: bytes) -> bool:
     """Whether a TIFF is the raw file of a camera."""
     try:
         main = _values(data, None)
@@ -94,8 +94,11 @@ def _short_side(data: bytes, at: int) -> tuple[int, int]:
     return 0, 0
 
 
-def _camera_exif(data: bytes) -> bytes:
-    """Camera, orientation, time and position of a raw file as a block of EXIF; empty without."""
+def camera_exif(data: bytes) -> bytes:
+    """Camera, orientation, time and position of a raw file or TIFF as EXIF; empty without.
+
+    No more is read than these need: directories of a TIFF may be as long as the file.
+    """
     try:
         if data[4:12] == _CR3:
             blocks = [data[data.index(name) + 4 :] for name in _CR3_BLOCKS]
@@ -119,15 +122,14 @@ def _values(data: bytes, at: int | None) -> dict[int, Any]:
     at: its offset; None for the first, 0 for none.
     """
     order = "<" if data[:2] == b"II" else ">"
-    if at is None:
-        (at,) = struct.unpack_from(order + "I", data, 4)
+    address = order + ("Q" if 43 in data[2:4] else "I")
     found: dict[int, Any] = {}
-    for tag, kind, count, given in tiff_entries(data, at) if at else ():
+    for tag, kind, count, given in tiff_entries(data, at) if at != 0 else ():
         if tag not in _TAGS or kind not in _NUMBERS or not 0 < count <= _MAX_VALUES:
             continue
-        form = f"{order}{count * _NUMBERS[kind][0]}{_NUMBERS[kind][1]}"
-        is_near = struct.calcsize(form) <= 4
-        place = given if is_near else struct.unpack_from(order + "I", data, given)[0]
+        form = order + _NUMBERS[kind] * count
+        is_near = struct.calcsize(form) <= struct.calcsize(address)
+        place = given if is_near else struct.unpack_from(address, data, given)[0]
         numbers = struct.unpack_from(form, data, place)
         if kind == _TEXT:
             found[tag] = b"".join(numbers).decode("latin-1").rstrip("\0")

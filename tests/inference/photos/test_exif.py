@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from datetime import datetime
 from typing import Any
 
@@ -78,10 +79,25 @@ def snapshot(kind: str = "JPEG", **tags: str) -> bytes:
     return photo(exif.tobytes(), kind)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF"])
 def test_camera_and_time_are_read(kind: str) -> None:
     data = snapshot(kind, DateTimeOriginal="2023:07:14 10:11:12", BodySerialNumber="77")
     assert read_capture(data) == ("Canon EOS 5D 77", datetime(2023, 7, 14, 10, 11, 12))
+
+
+def test_a_big_tiff_tells_its_time_too() -> None:
+    def directory(*entries: tuple[int, int, int, int]) -> bytes:
+        packed = b"".join(struct.pack("<HHQQ", *entry) for entry in entries)
+        return (struct.pack("<Q", len(entries)) + packed + bytes(8)).ljust(400, b"\0")
+
+    # Width, height, bits, coding, photometry, where 64 grey pixels are, how many, and the EXIF.
+    plain = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 273: 816, 279: 64}
+    main = directory(*((tag, 4, 1, value) for tag, value in plain.items()), (34665, 16, 1, 416))
+    details = directory((36867, 2, 20, 880))
+    head = b"II+\0" + struct.pack("<HHQ", 8, 0, 16)
+    data = head + main + details + bytes(64) + b"2023:07:14 10:11:12\0"
+    assert decode_photo(data).size == (8, 8)
+    assert read_capture(data) == ("", datetime(2023, 7, 14, 10, 11, 12))
 
 
 @pytest.mark.parametrize("taken", ["", "0000:00:00 00:00:00", "2023:07:14", "yesterday"])

@@ -106,9 +106,9 @@ def bmp_of_runs(compression: int) -> bytes:
     return b"BM" + struct.pack("<IHHI", 0, 0, 0, 62) + sizes + bytes(8) + b"\0\0" * 900 + b"\0\1"
 
 
-def tiff_with_position(values: int) -> bytes:
+def tiff_with_exif(directory: int, values: int) -> bytes:
     at = 1000
-    body = tiff(8, 8, (273, 1, 200), (279, 1, 64), (34853, 1, at))
+    body = tiff(8, 8, (273, 1, 200), (279, 1, 64), (directory, 1, at))
     position = struct.pack("<HHHII", 1, 2, 5, values, at + 100)
     return body[:at] + position.ljust(100, b"\0") + b"\1\0\0\0\7\0\0\0" * values
 
@@ -227,7 +227,8 @@ def hostile() -> dict[str, tuple[str, bytes]]:
         "png profiles": ("unsupported", png(3, 3, png_chunk(b"iCCP", b"icc\0\0") * 2)),
         "bmp run lengths": ("unsupported", bmp_of_runs(1)),
         "bmp short run lengths": ("unsupported", bmp_of_runs(2)),
-        "tiff position": ("unsupported", tiff_with_position(1_000_000)),
+        "tiff position": ("unsupported", tiff_with_exif(34853, 1_000_000)),
+        "tiff details": ("unsupported", tiff_with_exif(34665, 1_000_000)),
         "tiff tags": ("unsupported", big_tiff(100_000)),
         "avif frame": ("too_many_pixels", avif_frame(f"{SEQUENCE} | {FRAME} 1")),
         "heic tiles": ("too_many_pixels", tiled_heic(255)),
@@ -258,7 +259,7 @@ def test_photos_like_the_hostile_ones_are_read() -> None:
     extended = segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(60_000))
     assert decode_photo(jpeg_with(extended * 100)).size == (64, 64)
     assert decode_photo(png(3, 3, png_chunk(b"abCd", b"") * 1000)).size == (3, 3)
-    assert decode_photo(tiff_with_position(3)).size == (8, 8)
+    assert decode_photo(tiff_with_exif(34853, 3)).size == (8, 8)
 
 
 def test_tiles_of_a_heic_count_as_often_as_they_are_named() -> None:

@@ -142,6 +142,14 @@ def test_a_raw_file_without_a_preview_says_so(kind: str) -> None:
     assert caught.value.code == "unsupported"
 
 
+def test_a_raw_file_that_is_a_tiff_without_a_preview_says_so() -> None:
+    # GoPro's GPR: a DNG whose pixels are coded as no TIFF is.
+    data = exif({**MAIN, 256: 40, 257: 30, 259: 9, 50706: b"\1\4\0\0"}) + SENSOR
+    with pytest.raises(PhotoError, match="without a preview") as caught:
+        decode_photo(data)
+    assert caught.value.code == "unsupported"
+
+
 def test_a_preview_that_is_cut_short_is_truncated() -> None:
     data = RAW["CR2"]()
     with pytest.raises(PhotoError) as caught:
