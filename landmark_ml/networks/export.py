@@ -45,7 +45,7 @@ from landmark_ml.inference.predictor import (
 from landmark_ml.inference.runtime import FEATURE_MAPS, FEATURES, PRECISIONS, Runtime
 from landmark_ml.networks.create import LandmarkNetwork, state_digest
 from landmark_ml.networks.heads import Classifier, CosineClassifier
-from landmark_ml.networks.rejection import TAIL, Rejection
+from landmark_ml.networks.rejection import TAIL, Rejection, spread
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,8 @@ _LARGEST_ROUNDING = 1e-3
 _LARGEST_MIN_CONFIDENCE = 0.5
 _MOST_COMPARED = 200
 _PHOTOS_AT_ONCE = 1024
+# Logits by which an epoch finds its temperature, which takes a dozen passes over them.
+_MOST_FITTED = 1 << 23
 _LOG_TEMPERATURES = (math.log(0.02), math.log(20.0))
 
 
@@ -120,9 +122,11 @@ def calibrated_loss(logits: Tensor, targets: Tensor) -> float:
 
     Label smoothing and few steps make logits small, long training makes them large. Served models
     are calibrated, so neither should decide between two epochs. The loss stays above 0 where all
-    answers are right: else the first such epoch would be kept, whatever came after it.
+    answers are right: else the first such epoch would be kept, whatever came after it. Of many
+    logits the temperature is that of a part of the photos, evenly spread.
     """
-    temperature = math.exp(_best_log_temperature(logits, targets))
+    few = spread(len(logits), max(1, _MOST_FITTED // logits.shape[1]))
+    temperature = math.exp(_best_log_temperature(logits[few], targets[few]))
     odds = []
     parts = (torch.split(each, _PHOTOS_AT_ONCE) for each in (logits, targets))
     for some, right in zip(*parts, strict=True):

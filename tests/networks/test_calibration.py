@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from landmark_ml.networks import export
 from landmark_ml.networks.export import (
     calibrate,
     calibrated_loss,
@@ -50,6 +51,17 @@ def test_among_epochs_without_errors_the_most_confident_is_best() -> None:
     losses = [calibrated_loss(scale * logits, targets) for scale in (0.2, 0.5, 1.0)]
     assert losses == sorted(losses, reverse=True)
     assert len(set(losses)) == 3
+
+
+def test_a_part_of_the_photos_finds_the_temperature_of_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logits, targets = honest_logits(6000, 5)
+    every = calibrated_loss(logits, targets)
+    monkeypatch.setattr(export, "_MOST_FITTED", 5000)
+    some = calibrated_loss(logits, targets)
+    assert some != every
+    assert some == pytest.approx(every, rel=2e-3)
 
 
 def test_answers_from_the_least_confidence_up_are_right_19_times_in_20() -> None:
