@@ -299,7 +299,7 @@ def page_name(section: Album | Unfiled, number: int = 1) -> str:
 _TABLES = """
 CREATE TABLE photos (
     section INTEGER NOT NULL, path BLOB NOT NULL, thumbnail TEXT, taken TEXT NOT NULL,
-    answer TEXT NOT NULL, PRIMARY KEY (section, path)
+    answer TEXT NOT NULL, vetoed TEXT, PRIMARY KEY (section, path)
 ) WITHOUT ROWID;
 CREATE INDEX by_thumbnail ON photos (thumbnail);
 """
@@ -362,8 +362,8 @@ class PhotoIndex(Database):
         """Add a photo; the one with the highest confidence is the cover, the first of equals."""
         number = self._sections.setdefault(section, len(self._sections))
         answer = json.dumps(photo.answer, ensure_ascii=False)
-        row = (number, os.fsencode(photo.path), thumbnail, taken, answer)
-        self._db.execute("INSERT INTO photos VALUES (?, ?, ?, ?, ?)", row)
+        row = (number, os.fsencode(photo.path), thumbnail, taken, answer, photo.vetoed)
+        self._db.execute("INSERT INTO photos VALUES (?, ?, ?, ?, ?, ?)", row)
         if isinstance(section, Unfiled):
             self.unfiled[section] = self.unfiled.get(section, 0) + 1
             return
@@ -390,13 +390,13 @@ class PhotoIndex(Database):
         Those without a time come last, by path.
         """
         query = (
-            "SELECT path, thumbnail, taken, answer FROM photos WHERE section = ?"
+            "SELECT path, thumbnail, taken, answer, vetoed FROM photos WHERE section = ?"
             " ORDER BY taken = '', taken, path"
         )
         found = self._db.execute(query, [self._sections.get(section)])
-        for path, thumbnail, taken, answer in found:
-            photo = Tagged(Path(os.fsdecode(path)), cast("Prediction", json.loads(answer)))
-            yield photo, thumbnail, taken
+        for path, thumbnail, taken, answer, vetoed in found:
+            said = cast("Prediction", json.loads(answer))
+            yield Tagged(Path(os.fsdecode(path)), said, vetoed=vetoed), thumbnail, taken
 
     def uses(self, thumbnail: str) -> bool:
         """Whether a photo has this thumbnail."""
