@@ -28,8 +28,8 @@ def print_tagging(result: TagResult) -> None:
     print_counts(result)
     if result.by_neighbours or result.vetoed:
         print(
-            f"neighbours  placed {counted(result.by_neighbours, 'photo')} and ruled out the landmark of"
-            f" {counted(result.vetoed, 'photo')}: see neighbour and vetoed in the table"
+            f"neighbours  placed {counted(result.by_neighbours, 'photo')} and ruled out the"
+            f" landmark of {counted(result.vetoed, 'photo')}: see neighbour and vetoed in the table"
         )
     print(f"to expect   {what_to_expect(result.expected)}")
     print(f"table       {result.out}/tags.parquet and tags.csv")
