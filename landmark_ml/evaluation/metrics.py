@@ -440,21 +440,15 @@ def bootstrap(
     against: answers of a second model to the same photos, whose metrics are subtracted; the same
     photos are drawn for both. Percentile intervals (Efron and Tibshirani, An Introduction to the
     Bootstrap, 1993), for ECE the basic one. A resample without a photo that a metric needs does not
-    count for it. Raises ValueError when the two were not asked about the same photos.
+    count for it.
     """
-    shows = predictions.shows_landmark
-    if against is not None and not np.array_equal(shows, against.shows_landmark):
-        raise ValueError(
-            f"answers to {len(shows)} and {len(against.labels)} photos cannot be paired; give those"
-            " of both models to the same photos"
-        )
     measures = {name: of for name in names if (of := METRICS[name].of) is not None}
 
     def measured(rows: NDArray[np.int64]) -> list[float]:
         one, other = predictions.take(rows), against.take(rows) if against else None
         return [of(one) - (of(other) if other else 0.0) for of in measures.values()]
 
-    draws, photos = np.random.default_rng(seed), len(shows)
+    draws, photos = np.random.default_rng(seed), len(predictions.labels)
     drawn = [
         measured(draws.integers(photos, size=photos))
         for _ in Bar(range(resamples), desc="intervals", unit=" resamples")

@@ -39,12 +39,6 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def __post_init__(self) -> None:
-        if self.interpolation not in _RESAMPLING:
-            raise ValueError(
-                f"interpolation {self.interpolation!r}; choose one of {', '.join(_RESAMPLING)}"
-            )
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
         """Read the constants of an artifact's metadata."""

@@ -65,13 +65,6 @@ class TensorBatches:
 
     def __post_init__(self) -> None:
         total, count = len(self.inputs), self.compute.processes.count
-        if total != len(self.targets) or not total:
-            raise ValueError(
-                f"{total} inputs and {len(self.targets)} targets: give one target for each of at"
-                " least one input"
-            )
-        if self.augment is not None and (self.generator is None or self.aspects is None):
-            raise ValueError("augment needs a generator to draw from and the aspects of the photos")
         # timm's mixup pairs a batch with its own mirror, so every part must be even.
         even = 2 * count
         if count > 1 and self.generator is not None and self.batch_size % even:

@@ -66,8 +66,6 @@ def compute_features(
     model: LandmarkNetwork, photos: Sequence[Photo], config: TrainConfig, compute: Compute
 ) -> StoredRows:
     """Features of photos, float32 [N, num_features]; config.cache_dir keeps them."""
-    if not photos:
-        raise ValueError("features of 0 photos are undefined; give a split that has some")
     cache, shape = user_path(config.cache_dir), (model.classifier.in_features,)
 
     def extract(missing: Sequence[Photo]) -> Iterator[NDArray[np.float32]]:

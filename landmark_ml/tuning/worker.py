@@ -24,12 +24,7 @@ from landmark_ml.networks.create import LandmarkNetwork, create_model
 from landmark_ml.tracking.errors import short_waits
 from landmark_ml.training.batches import num_outputs
 from landmark_ml.training.cache import StoredRows, compute_features
-from landmark_ml.training.devices import (
-    Compute,
-    random_state,
-    restore_random_state,
-    seed_everything,
-)
+from landmark_ml.training.devices import Compute, seed_everything
 from landmark_ml.training.loop import OnEpochEnd, judge_logits
 from landmark_ml.training.run import train_network
 from landmark_ml.tuning.space import suggest_config
@@ -175,14 +170,13 @@ class Worker:
 class TrialRunner:
     """Trains configurations on the same photos; a trial trains exactly as a run would.
 
-    Frozen networks and the features of all photos stay in memory from one trial to the next.
-    Building a network draws random numbers, so each is kept with the state of the generators after
-    it was built.
+    Frozen networks and the features of all photos stay in memory from one trial to the next; the
+    heads draw from generators of their own.
     """
 
     dataset: Dataset
     compute: Compute
-    _networks: dict[Any, tuple[LandmarkNetwork, dict[str, Any]]] = field(default_factory=dict)
+    _networks: dict[Any, LandmarkNetwork] = field(default_factory=dict)
     _features: dict[Any, StoredRows] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -206,17 +200,14 @@ class TrialRunner:
         return judge_logits(asked.logits, asked.targets, self.dataset.num_classes)
 
     def _network(self, config: TrainConfig) -> LandmarkNetwork:
-        """The frozen network; the generators are left as building it leaves them."""
+        """The frozen network."""
         key = _network_key(config)
         if key not in self._networks:
             seed_everything(config.seed)
             # Dropout belongs to the head, which each trial trains anew.
             frozen = replace(config, drop_rate=0.0)
-            model = create_model(frozen, num_outputs(self.dataset))
-            self._networks[key] = model, random_state()
-        model, drawn = self._networks[key]
-        restore_random_state(drawn)
-        return model
+            self._networks[key] = create_model(frozen, num_outputs(self.dataset))
+        return self._networks[key]
 
     def _features_of(
         self,

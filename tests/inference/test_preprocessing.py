@@ -128,8 +128,3 @@ def test_a_refused_photo_is_named(tmp_path: Path) -> None:
 def test_constants_survive_json(preprocessing: Preprocessing) -> None:
     values = json.loads(json.dumps(preprocessing.to_dict()))
     assert Preprocessing.from_dict(values) == preprocessing
-
-
-def test_an_unknown_interpolation_is_refused() -> None:
-    with pytest.raises(ValueError, match="'nearest'; choose one of bicubic"):
-        replace(SQUASH, interpolation="nearest")

@@ -203,30 +203,6 @@ def test_packaged_weights_replace_the_initial_ones() -> None:
     assert not torch.equal(first.bn1.running_mean, torch.zeros(32))  # type: ignore[union-attr, arg-type]
 
 
-@pytest.mark.skipif(find_spec(PACKAGED_WEIGHTS[LITE0]) is None, reason="the package is not here")
-def test_a_package_of_another_network_fails_loudly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PACKAGED_WEIGHTS, SMALL, PACKAGED_WEIGHTS[LITE0])
-    made = network(0)
-    before = state_digest(made)
-    with pytest.raises(WeightsError, match=r"tensors of .* do not match the \d+ of the network"):
-        load_weights(made, SMALL, "pretrained")
-    assert state_digest(made) == before
-
-
-@pytest.mark.parametrize(("files", "count"), [((), 0), (("a.pth", "b.pth"), 2)])
-def test_a_package_without_its_one_file_asks_to_be_reinstalled(
-    files: tuple[str, ...], count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "tiny_weights_package"
-    package.mkdir()
-    for name in ("__init__.py", *files):
-        (package / name).touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(PACKAGED_WEIGHTS, SMALL, package.name)
-    with pytest.raises(WeightsError, match=rf"holds {count} weight files.*tiny-weights-package"):
-        load_weights(network(0), SMALL, "pretrained")
-
-
 def test_a_package_in_timms_order_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = network(1)
     renamed = {f"tensor_{i}": tensor for i, tensor in enumerate(source.state_dict().values())}

@@ -92,11 +92,6 @@ def test_a_photo_that_stands_twice_is_paired_twice() -> None:
     assert pair.classes["photos"].sum() == 80
 
 
-def test_answers_to_other_photos_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"different photos \(40 and 39\); evaluate them again"):
-        pair_runs(make_run("a", FAIR), make_run("b", FAIR, answers=make_answers(FAIR[1:])))
-
-
 def test_no_run_is_refused_with_what_was_left_out() -> None:
     with pytest.raises(ValueError, match=r"'landmarks' can be compared: gone .* no file"):
         compare_runs("landmarks", [], [LeftOut("gone", "id", "no file")])

@@ -73,21 +73,6 @@ def test_photos_are_augmented_anew_in_every_epoch() -> None:
     assert not torch.equal(first, second)
 
 
-def test_inputs_without_a_target_each_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 inputs and 2 targets"):
-        TensorBatches(torch.zeros(3), torch.zeros(2), 2)
-    with pytest.raises(ValueError, match="0 inputs and 0 targets"):
-        TensorBatches(torch.zeros(0), torch.zeros(0), 2)
-
-
-def test_augmentation_without_its_inputs_is_refused() -> None:
-    pixels, targets = torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2)
-    with pytest.raises(ValueError, match="generator"):
-        TensorBatches(pixels, targets, 2, augment=Augmentation(8), aspects=torch.ones(2))
-    with pytest.raises(ValueError, match="aspects"):
-        TensorBatches(pixels, targets, 2, torch.Generator(), Augmentation(8))
-
-
 STILL = Augmentation(size=24, min_crop=1.0, max_ratio=1.0, degrees=0.0, color_jitter=0.0)
 STRONG = Augmentation(size=20, min_crop=0.2, color_jitter=0.9, erasing=0.5)
 

@@ -257,11 +257,6 @@ def test_rows_of_a_file_come_in_any_order_and_a_file_cut_short_is_named(tmp_path
             rows[torch.tensor([0, 3])]
 
 
-def test_no_photos_have_no_features(cache: Path) -> None:
-    with pytest.raises(ValueError, match="features of 0 photos"):
-        computed((), cache)
-
-
 @pytest.mark.usefixtures("no_tracing")
 def test_features_see_the_pixels_that_are_served(tmp_path: Path, cache: Path) -> None:
     # Its short side lies between the network's side and the size it is resized to, so that a

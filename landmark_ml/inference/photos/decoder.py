@@ -98,8 +98,6 @@ def decode_photo(
         PhotoError: the photo is refused, whatever the decoder raised.
         OSError: the file cannot be opened (missing, a folder, no permission).
     """
-    if min_side is not None and min_side < 1:
-        raise ValueError(f"min_side is {min_side}: give a number of pixels of 1 or more, or None")
     if name is None and isinstance(source, Path):
         name = source.name
     try:
