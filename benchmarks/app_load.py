@@ -15,12 +15,11 @@ import contextlib
 import json
 import os
 import random
-import socket
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +40,6 @@ CLIENTS_AT_PROMOTION = 8
 MOST_PHOTOS = 200
 BATCH = 4
 GARBAGE = 0.05
-_KINDS_OF_GARBAGE = 20
 _NAME = "load"
 
 
@@ -72,84 +70,26 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Requests:
-    """What all clients send to a server: photos and garbage of their sizes, as on the wire."""
-
-    server: tuple[str, int]
-    photos: tuple[bytes, ...]
-    garbage: tuple[bytes, ...]
-
-    @classmethod
-    def write(cls, address: str, photos: Sequence[bytes]) -> Requests:
-        """Requests to `host:port`."""
-        host, port = address.split(":")
-        noise = random.Random(0)  # noqa: S311 - no secret
-        garbage = [noise.randbytes(len(photo)) for photo in photos[:_KINDS_OF_GARBAGE]]
-        return cls(
-            (host, int(port)),
-            tuple(_post(address, photo) for photo in photos),
-            tuple(_post(address, body) for body in garbage),
-        )
-
-
-@dataclass(frozen=True)
 class Exchange:
     """One request and its answer, judged once the clock stands still."""
 
     garbage: bool
     seconds: float
-    status: int
     body: bytes
 
 
-class Client:
-    """One kept connection that sends one photo a request.
-
-    Plain sockets and requests written beforehand: what a client computes, the app cannot.
-    """
-
-    def __init__(self, requests: Requests, seed: int) -> None:
-        self._socket = socket.create_connection(requests.server, timeout=60)
-        self._random = random.Random(seed)  # noqa: S311 - which photo comes next is no secret
-        self._requests = requests
-
-    def ask(self) -> Exchange:
-        """Send a photo or garbage. Raises OSError when the connection ends."""
-        bad = self._random.random() < GARBAGE
-        sent = self._random.choice(self._requests.garbage if bad else self._requests.photos)
+def keep_asking(
+    send: Callable[[bytes], bytes], photos: Sequence[bytes], seed: int, end: float
+) -> Iterator[Exchange]:
+    """Send photos, and now and then as much noise, until a time. Raises what `send` does."""
+    chance = random.Random(seed)  # noqa: S311 - which photo comes next is no secret
+    while time.monotonic() < end:
+        sent, bad = chance.choice(photos), chance.random() < GARBAGE
+        if bad:
+            sent = chance.randbytes(len(sent))
         started = time.perf_counter()
-        self._socket.sendall(sent)
-        status, body = self._receive()
-        return Exchange(bad, time.perf_counter() - started, status, body)
-
-    def close(self) -> None:
-        """End the connection."""
-        self._socket.close()
-
-    def _receive(self) -> tuple[int, bytes]:
-        received = b""
-        while (end := received.find(b"\r\n\r\n")) < 0:
-            received += self._more()
-        head = received[:end].lower()
-        length = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
-        while len(received) < end + 4 + length:
-            received += self._more()
-        return int(head.split(b" ", 2)[1]), received[end + 4 :]
-
-    def _more(self) -> bytes:
-        data = self._socket.recv(1 << 16)
-        if not data:
-            raise ConnectionResetError("the app closed the connection")
-        return data
-
-
-def _post(address: str, photo: bytes) -> bytes:
-    """A POST of one photo, as it goes over the wire."""
-    head = (
-        f"POST /api/tag HTTP/1.1\r\nHost: {address}\r\nContent-Type: image/jpeg\r\n"
-        f"Content-Length: {len(photo)}\r\n\r\n"
-    )
-    return head.encode() + photo
+        answer = send(sent)
+        yield Exchange(bad, time.perf_counter() - started, answer)
 
 
 def promote(version: str) -> None:
@@ -175,33 +115,24 @@ def started_app(folder: Path, artifact: Path, example: bytes) -> Iterator[Runnin
 
 def run_load(app: Running, photos: Sequence[bytes], clients: int, seconds: float) -> Load:
     """Ask with `clients` clients for `seconds` seconds."""
-    load, exchanges = Load(clients), []
-    requests = Requests.write(f"127.0.0.1:{app.port}", photos)
-    askers = [Client(requests, seed) for seed in range(clients)]
+    load, exchanges = Load(clients), list[Exchange]()
     process = psutil.Process(app.pid)
     started, spent = time.monotonic(), sum(process.cpu_times()[:2])
-    end = started + seconds
 
-    def keep_asking(client: Client) -> None:
-        while time.monotonic() < end:
-            exchanges.append(client.ask())
+    def ask(seed: int) -> None:
+        exchanges.extend(keep_asking(app.send, photos, seed, started + seconds))
 
     with ThreadPoolExecutor(clients) as pool:
-        asked = [pool.submit(keep_asking, client) for client in askers]
+        asked = [pool.submit(ask, seed) for seed in range(clients)]
     load.elapsed, load.cpu = time.monotonic() - started, sum(process.cpu_times()[:2]) - spent
     load.failures += [repr(future.exception()) for future in asked if future.exception()]
     for exchange in exchanges:
         judge(exchange, load)
-    for client in askers:
-        client.close()
     return load
 
 
 def judge(exchange: Exchange, load: Load) -> None:
     """Note an answer, and whether it is what it should be."""
-    if exchange.status != 200:
-        load.failures.append(f"status {exchange.status}: {exchange.body[:100]!r}")
-        return
     found = json.loads(exchange.body)
     if bool(found["photos"][0]["error"]) != exchange.garbage:
         load.failures.append(f"garbage {exchange.garbage}, answer {exchange.body[:100]!r}")

@@ -8,7 +8,6 @@ its size allows, when the decoder crashed, or when a check failed.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib
 import multiprocessing
@@ -36,7 +35,7 @@ from PIL import Image
 
 from benchmarks.attack_photos import Found, good_photos, search
 from benchmarks.registry_commands import judged_better
-from benchmarks.tables import table
+from benchmarks.tables import arguments, table
 from landmark_ml.config import PromoteConfig, RollbackConfig, TagConfig, TrainConfig
 from landmark_ml.registry import promote as promoting
 from landmark_ml.registry.history import CHAMPION, PREVIOUS, AliasHistory, roll_back
@@ -300,7 +299,12 @@ def attack_photos(inputs: int, seed: int, folder: Path, pipe: Connection) -> Non
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Attack and print; 1 when something did not hold."""
-    options = _parser().parse_args(argv)
+    parser = arguments("attack", __doc__)
+    parser.add_argument("--inputs", type=int, default=100_000, help="photos (%(default)s)")
+    parser.add_argument("--kills", type=int, default=1000, help="(%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(out=Path("build/benchmarks/attack"))
+    options = parser.parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     ours, theirs = multiprocessing.Pipe()
@@ -331,15 +335,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{minutes:.0f} minutes, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n"
     )
     return 1 if wrong or slow else 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.attack", description=__doc__)
-    parser.add_argument("--inputs", type=int, default=100_000, help="photos (%(default)s)")
-    parser.add_argument("--kills", type=int, default=1000, help="(%(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/attack"))
-    return parser
 
 
 if __name__ == "__main__":

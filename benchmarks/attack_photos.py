@@ -20,7 +20,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from typing import Any
 from PIL import ExifTags, Image
 from pillow_heif import register_heif_opener
 
+from benchmarks.tables import resident_peak_mb
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, decode_photo, read_location
 
 KILLED_AFTER = 30
@@ -325,7 +326,7 @@ class Decoder:
             outcome = "over time" if code == signal.SIGPROF else f"crash by signal {code}"
             seconds, megabytes = float(KILLED_AFTER), 0.0
             self._start()
-        return Specimen(*(specimen.kind, specimen.data, specimen.size), seconds, megabytes, outcome)
+        return replace(specimen, seconds=seconds, megabytes=megabytes, outcome=outcome)
 
     def close(self) -> None:
         """End the child."""
@@ -348,7 +349,7 @@ def _decode_for(pipe: Connection) -> None:
         # What the allocator keeps of the photo before would not count as new.
         give_back(0)
         Path("/proc/self/clear_refs").write_text("5")
-        before = _memory("VmRSS")
+        before = resident_peak_mb()
         signal.setitimer(signal.ITIMER_PROF, KILLED_AFTER)
         start = time.process_time()
         try:
@@ -359,9 +360,4 @@ def _decode_for(pipe: Connection) -> None:
         except Exception as error:
             outcome = f"raised {type(error).__name__}"
         read_location(data)
-        pipe.send((time.process_time() - start, _memory("VmHWM") - before, outcome))
-
-
-def _memory(name: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+        pipe.send((time.process_time() - start, resident_peak_mb() - before, outcome))

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TypeAlias
@@ -24,9 +24,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
-from tqdm.auto import tqdm
 
-from benchmarks.tables import arguments, table, tell
+from benchmarks.tables import arguments, in_turn, table, tell
 from experiments.cli import run
 from landmark_ml.inference.preprocessing import Preprocessing
 
@@ -88,16 +87,16 @@ READERS: dict[str, Callable[[Sequence[Path]], AbstractContextManager[Read]]] = {
 
 def measure(paths: Sequence[Path], repeats: int) -> dict[str, list[float]]:
     """Photos a second of every reader in every round, after one round that is not counted."""
-    found: dict[str, list[float]] = {name: [] for name in READERS}
     with ExitStack() as ready:
-        reads = {name: ready.enter_context(reader(paths)) for name, reader in READERS.items()}
-        for turn in tqdm(range(repeats + 1), desc="rounds"):
-            for name, read in reads.items():
-                started = time.perf_counter()
-                photos = read()
-                if turn:
-                    found[name].append(photos / (time.perf_counter() - started))
-    return found
+        works: dict[str, Callable[[int], object]] = {}
+        for name, reader in READERS.items():
+            works[name] = partial(_call, ready.enter_context(reader(paths)))
+        found = in_turn(works, repeats)
+    return {name: [len(paths) / wall for wall, _ in spent] for name, spent in found.items()}
+
+
+def _call(read: Read, _: int) -> int:
+    return read()
 
 
 def report(found: dict[str, list[float]]) -> str:

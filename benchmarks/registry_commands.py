@@ -26,14 +26,14 @@ PEER = "mlflow.search_runs"
 _CHAMPION_TOP1, _CHALLENGER_TOP1 = 0.85, 0.95
 
 
-def commands(photos: Path) -> dict[str, Callable[[], object]]:
+def commands(photos: Path) -> dict[str, Callable[[int], object]]:
     """What a person would call, by name, and the peer first; photos: any small dataset."""
     return {
-        PEER: lambda: mlflow.search_runs(experiment_names=[EXPERIMENT]),
-        "compare": lambda: run_comparison(CompareConfig(experiment=EXPERIMENT)),
-        "promote, newest version": lambda: _promote("newest:1", photos),
-        "rollback": lambda: roll_back(RollbackConfig(model=MODEL, reason="a benchmark")),
-        "history": lambda: tell_history(HistoryConfig(model=MODEL)),
+        PEER: lambda _: mlflow.search_runs(experiment_names=[EXPERIMENT]),
+        "compare": lambda _: run_comparison(CompareConfig(experiment=EXPERIMENT)),
+        "promote, newest version": lambda _: _promote("newest:1", photos),
+        "rollback": lambda _: roll_back(RollbackConfig(model=MODEL, reason="a benchmark")),
+        "history": lambda _: tell_history(HistoryConfig(model=MODEL)),
     }
 
 

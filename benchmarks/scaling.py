@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,12 +19,11 @@ from statistics import median
 from unittest.mock import patch
 
 import mlflow
-from tqdm.auto import tqdm
 
 from benchmarks.databases import KINDS, open_databases
 from benchmarks.registry_commands import PEER, commands, write_photos
 from benchmarks.synthetic_store import fill_store
-from benchmarks.tables import arguments, table, tell
+from benchmarks.tables import arguments, in_turn, table, tell
 from experiments.cli import run
 from landmark_ml.tracking import run as tracking
 
@@ -42,18 +39,10 @@ def measure(uri: str, folder: Path, runs: int, rounds: int) -> Rounds:
     fill_store(uri, folder, runs)
     mlflow.create_experiment(_OWN_RUNS, (folder / _OWN_RUNS).as_uri())
     calls = commands(write_photos(folder / "photos"))
-    found: Rounds = defaultdict(list)
     environment = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": _OWN_RUNS}
     with patch.dict(os.environ, environment):
         tracking.connect()
-        for turn in tqdm(range(rounds + 1), desc=f"rounds at {runs:,} runs"):
-            for name, call in calls.items():
-                started, cpu = time.perf_counter(), time.process_time()
-                call()
-                spent = time.perf_counter() - started, time.process_time() - cpu
-                if turn:
-                    found[name].append(spent)
-    return dict(found)
+        return in_turn(calls, rounds, f"rounds at {runs:,} runs")
 
 
 def report(kind: str, found: dict[int, Rounds]) -> str:

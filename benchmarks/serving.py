@@ -9,7 +9,8 @@ encoded beforehand: the clients share the cores with the servers.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,39 +39,31 @@ class Peer:
     """A server: photos in the form it takes, and by number of clients the call that sends one."""
 
     bodies: Sequence[bytes]
-    asks: dict[int, Callable[[bytes], None]]
+    asks: dict[int, Callable[[bytes], object]]
 
 
-class Findings:
-    """Seconds of every request and of every round, by server and number of clients."""
+Findings = dict[tuple[str, int], list[list[float]]]
+"""Of each round the seconds of every request, then of all: by server and number of clients."""
 
-    def __init__(self) -> None:
-        self.latencies: dict[tuple[str, int], list[float]] = {}
-        self.rates: dict[tuple[str, int], list[float]] = {}
 
-    def add(self, name: str, clients: int, seconds: list[float], elapsed: float) -> None:
-        """Note one round."""
-        self.latencies.setdefault((name, clients), []).extend(seconds)
-        self.rates.setdefault((name, clients), []).append(len(seconds) / elapsed)
+def rows_of(found: Findings) -> Iterator[list[str]]:
+    """p50 and p99 of one client, times bare, then photos/s and p99 of eight."""
 
-    def rows(self) -> list[list[str]]:
-        """p50 and p99 of one client, times bare, then photos/s and p99 of eight."""
-        bare = float(np.percentile(self.latencies[BARE, 1], 50))
-        rows = []
-        for name in dict.fromkeys(name for name, _ in self.latencies):
-            p50, p99 = 1000 * np.percentile(self.latencies[name, 1], (50, 99))
-            crowd = self.latencies.get((name, CLIENTS[-1]))
-            rate = f"{median(self.rates[name, CLIENTS[-1]]):.1f}"
-            slowest = f"{1000 * np.percentile(crowd, 99):.0f}" if crowd else "-"
-            rows.append(
-                [name, f"{p50:.1f}", f"{p99:.1f}", f"{p50 / 1000 / bare:.2f}", rate, slowest]
-            )
-        return rows
+    def milliseconds(name: str, clients: int, share: int) -> float:
+        rounds = [seconds[:-1] for seconds in found[name, clients]]
+        return 1000 * float(np.percentile(rounds, share))
+
+    for name in dict.fromkeys(name for name, _ in found):
+        p50, most = milliseconds(name, 1, 50), CLIENTS[-1]
+        rate = median((len(seconds) - 1) / seconds[-1] for seconds in found[name, most])
+        cells = p50, milliseconds(name, 1, 99), p50 / milliseconds(BARE, 1, 50), rate
+        shown = map("{:.{}f}".format, cells, (1, 1, 2, 1))
+        yield [name, *shown, f"{milliseconds(name, most, 99):.0f}"]
 
 
 def measure(peers: dict[str, Peer], requests: int, rounds: int) -> Findings:
     """Ask all servers in turn, after a round that is not counted."""
-    findings = Findings()
+    findings: Findings = defaultdict(list)
     turns = [
         (turn, name, clients) for turn in range(rounds + 1) for clients in CLIENTS for name in peers
     ]
@@ -79,7 +72,7 @@ def measure(peers: dict[str, Peer], requests: int, rounds: int) -> Findings:
         started = time.perf_counter()
         seconds = _ask_all(peers[name].asks[clients], asked, clients)
         if turn:
-            findings.add(name, clients, seconds, time.perf_counter() - started)
+            findings[name, clients].append([*seconds, time.perf_counter() - started])
     return findings
 
 
@@ -120,12 +113,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         servers = {name: start(name, options.model, running) for name in options.servers}
         peers = {name: encoded_for(server, photos) for name, server in servers.items()}
         peers[BARE] = bare_work(champion.current.predictor, photos)
-        rows = measure(peers, options.requests, options.rounds).rows()
+        rows = list(rows_of(measure(peers, options.requests, options.rounds)))
     header = ["", "p50 ms", "p99 ms", "times alone", "photos/s, 8 clients", "p99 ms, 8 clients"]
     tell(options.out, table(header, rows), PACKAGES, header=header, rows=rows)
 
 
-def _ask_all(ask: Callable[[bytes], None], bodies: Sequence[bytes], clients: int) -> list[float]:
+def _ask_all(ask: Callable[[bytes], object], bodies: Sequence[bytes], clients: int) -> list[float]:
     def timed(body: bytes) -> float:
         started = time.perf_counter()
         ask(body)

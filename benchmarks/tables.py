@@ -8,12 +8,15 @@ import os
 import platform
 import re
 import sys
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm.auto import tqdm
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
 def arguments(name: str, about: str | None) -> argparse.ArgumentParser:
@@ -21,6 +24,24 @@ def arguments(name: str, about: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about)
     parser.add_argument("--out", type=Path, default=Path(f"build/benchmarks/{name}.json"))
     return parser
+
+
+def in_turn(
+    works: Mapping[str, Callable[[int], object]], rounds: int, title: str = "rounds"
+) -> dict[str, list[tuple[float, float]]]:
+    """Seconds of each work in each round, by the clock and of the CPU time of this process.
+
+    Round 0 warms up and is not counted. Each work gets the number of its round.
+    """
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
+    for turn in tqdm(range(rounds + 1), desc=title):
+        for name, work in works.items():
+            started, cpu = time.perf_counter(), time.process_time()
+            work(turn)
+            spent = time.perf_counter() - started, time.process_time() - cpu
+            if turn:
+                found[name].append(spent)
+    return found
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

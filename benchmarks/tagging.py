@@ -16,16 +16,15 @@ from __future__ import annotations
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.tables import arguments, table, tell
+from benchmarks.tables import arguments, in_turn, table, tell
 from benchmarks.tagging_memory import Peak, linked, peak_of
 from experiments.cli import run
 from landmark_ml.config import TagConfig
@@ -45,8 +44,8 @@ _MANY = 100_000_000
 class Speed:
     """Photos a second, and milliseconds of CPU time a photo, of each round."""
 
-    rates: list[float] = field(default_factory=list)
-    cpu_ms: list[float] = field(default_factory=list)
+    rates: list[float]
+    cpu_ms: list[float]
 
     @property
     def rate(self) -> float:
@@ -56,7 +55,7 @@ class Speed:
 
 def speeds(loaded: Loaded, paths: Sequence[Path], copies: int, rounds: int) -> list[Speed]:
     """Decoding, network and tagger over interleaved rounds after a warm-up."""
-    found, photos = [Speed(), Speed(), Speed()], len(paths) * copies
+    photos = len(paths) * copies
     with tempfile.TemporaryDirectory() as scratch:
         library = Library(linked(paths, photos, Path(scratch) / "photos"))
         works: list[Callable[[int], None]] = [
@@ -64,14 +63,11 @@ def speeds(loaded: Loaded, paths: Sequence[Path], copies: int, rounds: int) -> l
             lambda _: _run(loaded.predictor, photos),
             lambda turn: _tag(library, loaded, Path(scratch) / f"out{turn}"),
         ]
-        for turn in range(rounds + 1):
-            for speed, work in zip(found, works, strict=True):
-                started, cpu = time.perf_counter(), time.process_time()
-                work(turn)
-                if turn:
-                    speed.rates.append(photos / (time.perf_counter() - started))
-                    speed.cpu_ms.append(1000 * (time.process_time() - cpu) / photos)
-    return found
+        found = in_turn(dict(zip(NAMES, works, strict=True)), rounds)
+    return [
+        Speed([photos / wall for wall, _ in spent], [1000 * cpu / photos for _, cpu in spent])
+        for spent in found.values()
+    ]
 
 
 def photos_per_second(loaded: Loaded, folder: Path, copies: int, rounds: int) -> dict[str, float]:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import optuna
@@ -65,22 +66,11 @@ class Workload:
         )
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Result of a study. lock_errors: lines of the workers' logs that report one.
+Outcome = dict[str, Any]
+"""What came of a study, by column of the table.
 
-    cpu_ms: CPU time of the workers per trial, after they have joined the study.
-    """
-
-    who: str
-    trials_per_second: float
-    cpu_ms: float
-    complete: int
-    unique: int
-    recorded: int
-    failed: int
-    lock_errors: int
-    dead_workers: int
+CPU ms a trial: of the workers, after they have joined. lock errors: lines of their logs.
+"""
 
 
 class Napping(TrialRunner):
@@ -158,36 +148,26 @@ def judge(who: str, study_name: str, load: Workload, dead: int) -> Outcome:
         " and tags.trial_state = 'complete'",
         output_format="list",
     )
-    return Outcome(
-        who,
-        len(done) / (ended - began).total_seconds(),
-        1000 * spent / len(done),
-        len(done),
-        len({str(sorted(trial.params.items())) for trial in done}),
-        len({run.data.tags["trial"] for run in recorded}),
-        len(study.get_trials(states=(TrialState.FAIL,))),
-        sum(bool(_LOCKED.search(line)) for line in logs.splitlines()),
-        dead,
-    )
+    return {
+        "who": who,
+        "trials/s": len(done) / (ended - began).total_seconds(),
+        "CPU ms a trial": 1000 * spent / len(done),
+        "complete": len(done),
+        "unique": len({str(sorted(trial.params.items())) for trial in done}),
+        "in MLflow": len({run.data.tags["trial"] for run in recorded}),
+        "failed": len(study.get_trials(states=(TrialState.FAIL,))),
+        "lock errors": sum(bool(_LOCKED.search(line)) for line in logs.splitlines()),
+        "dead workers": dead,
+    }
 
 
 def report(kind: str, outcomes: Sequence[Outcome]) -> str:
     """Table with a row for ours and for the peer."""
-    header = {
-        "trials/s": "trials_per_second",
-        "CPU ms a trial": "cpu_ms",
-        "complete": "complete",
-        "unique": "unique",
-        "in MLflow": "recorded",
-        "failed": "failed",
-        "lock errors": "lock_errors",
-        "dead workers": "dead_workers",
-    }
     rows = [
-        [each.who, *(f"{getattr(each, field):.4g}" for field in header.values())]
+        [value if column == "who" else f"{value:.4g}" for column, value in each.items()]
         for each in outcomes
     ]
-    return table([kind, *header], rows)
+    return table([kind, *list(outcomes[0])[1:]], rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -201,8 +181,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     found = {kind: _measure(kind, options) for kind in options.databases}
     shown = "\n\n".join(report(kind, outcomes) for kind, outcomes in found.items())
-    outcomes = {kind: [vars(each) for each in outcomes] for kind, outcomes in found.items()}
-    tell(options.out, shown, PACKAGES, workers=options.workers, outcomes=outcomes)
+    tell(options.out, shown, PACKAGES, workers=options.workers, outcomes=found)
 
 
 def _measure(kind: str, options: argparse.Namespace) -> list[Outcome]:

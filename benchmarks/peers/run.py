@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,24 +17,19 @@ PEERS = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """Train one peer; its points go to standard output."""
-    options = _parser().parse_args(argv)
-    task = Task(options.data.resolve(), options.recipe, options.epochs, options.minutes)
-    peer = importlib.import_module(f"benchmarks.peers.{PEERS[options.peer]}")
-    peer.train(task, Stopwatch(options.peer, options.minutes))
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers.run", description=__doc__)
     parser.add_argument("peer", choices=PEERS)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--recipe", choices=BACKBONES, default="transfer")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--minutes", type=float, default=30.0)
-    return parser
+    parser.add_argument("--recipe", choices=BACKBONES, required=True)
+    parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--minutes", type=float, required=True)
+    options = parser.parse_args(argv)
+    task = Task(options.data.resolve(), options.recipe, options.epochs, options.minutes)
+    peer = importlib.import_module(f"benchmarks.peers.{PEERS[options.peer]}")
+    peer.train(task, Stopwatch(options.peer, options.minutes))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -90,8 +90,8 @@ class Running:
     pid: int = 0
     _local: threading.local = field(default_factory=threading.local)
 
-    def send(self, body: bytes) -> None:
-        """Send what `server.body` made of a photo and read the answer.
+    def send(self, body: bytes) -> bytes:
+        """Send what `server.body` made of a photo and give the answer.
 
         Raises ServerError unless its status is 200.
         """
@@ -102,6 +102,7 @@ class Running:
         answer = response.read()
         if response.status != http.client.OK:
             raise ServerError(f"{self.name} answered {response.status}: {answer[:300]!r}")
+        return answer
 
     def is_up(self) -> bool:
         """Whether it says that it can answer."""
