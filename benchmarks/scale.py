@@ -169,7 +169,7 @@ def train(count: int, landmarks: int, folder: Path, epochs: int) -> None:
             rows = features(model, dataset.test, config, compute)
             width = model.classifier.in_features
             head = add_classifier(identity(width), model.classifier, landmarks, calibration)
-            served = Runtime.load(head.SerializeToString(), batch=ASKED)
+            served = Runtime(head.SerializeToString(), batch=ASKED)
             predictor = Predictor(served, served, Metadata.read(artifact / METADATA_FILE))
             judged = Predictions.of(
                 dataset.test,

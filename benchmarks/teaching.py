@@ -122,7 +122,7 @@ def of_features(width: int) -> onnx.ModelProto:
 
 def ask(graph: onnx.ModelProto, features: Tensor) -> tuple[Tensor, Tensor]:
     """Probabilities [N, landmarks] and landmark scores [N] of features [N, F]."""
-    runtime = Runtime.load(graph.SerializeToString(), threads=1, batch=64)
+    runtime = Runtime(graph.SerializeToString(), threads=1, batch=64)
     found = runtime.run(features[:, :, None, None].numpy())
     return torch.from_numpy(found[PROBABILITIES]), torch.from_numpy(found[LANDMARK_SCORE])
 

@@ -35,7 +35,7 @@ class Photo:
     """One readable photo of a dataset; label is an index into `Dataset.classes`.
 
     width and height are those of the full-size upright photo, in pixels. fingerprint: what
-    `near_duplicates` compares; empty in a dataset read from a manifest of schema version 1. visit:
+    `near_duplicates` compares. visit:
     short hash of the camera and the day; empty when they are not known or photos are not grouped
     by them. position: (latitude, longitude) in degrees where its EXIF or its table tells.
     """
@@ -128,7 +128,7 @@ MANIFEST, LARGE_MANIFEST = "split_manifest.json", "split_manifest.parquet"
 """Names of the manifest among the artifacts of a run, up to `MOST_JSON` photos and past them."""
 MOST_JSON = 10_000
 
-# Version 1 recorded neither fingerprints nor visits, version 2 no positions.
+# Version 2 recorded no positions; version 1, of before 0.1.0, is not read.
 _SCHEMA_VERSION = 3
 _RECORDED = (*SPLITS, "leaked", "conflicting")
 _FACTS = b"dataset"
@@ -224,11 +224,13 @@ def read_rows(content: bytes, name: str) -> tuple[dict[str, Any], pa.Table]:
             table = pq.read_table(pa.BufferReader(content))
             return json.loads(table.schema.metadata[_FACTS]), table
         facts = json.loads(content)
+        if facts["schema_version"] not in (2, _SCHEMA_VERSION):
+            raise ValueError(f"schema version {facts['schema_version']}")
         photos = facts.pop("photos")
         for row in photos:
             _ = row["sha256"], row["split"]  # a row without them is damage, not a default
-            row["fingerprint"] = base64.b64decode(row.get("fingerprint", ""))
-            row["path"] = os.fsencode(row.get("path", ""))
+            row["fingerprint"] = base64.b64decode(row["fingerprint"])
+            row["path"] = os.fsencode(row["path"])
         return facts, pa.Table.from_pylist(photos, schema=_COLUMNS)
     except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         raise ValueError(f"{name} is not a manifest ({error!r})") from error
@@ -281,9 +283,6 @@ def parse_manifest(
 
 
 def _rebuild(facts: dict[str, Any], rows: pa.Table, root: Path) -> Dataset:
-    if facts["schema_version"] not in range(1, _SCHEMA_VERSION + 1):
-        raise ValueError(f"schema version {facts['schema_version']}")
-
     def absolute(path: str) -> Path:
         return Path(os.path.normpath(root / path))
 
@@ -294,7 +293,7 @@ def _rebuild(facts: dict[str, Any], rows: pa.Table, root: Path) -> Dataset:
         *(rows[name].to_pylist() for name in _COLUMNS.names), strict=True
     ):
         place = None if position[0] is None else (position[0], position[1])
-        where, known = absolute(os.fsdecode(path)), (prints, visit or "", place)
+        where, known = absolute(os.fsdecode(path)), (prints, visit, place)
         photos[split].append(Photo(where, labels[label], sha256, width, height, *known))
     unreadable = tuple(
         UnreadablePhoto(absolute(row["path"]), row["code"], row["reason"])

@@ -136,13 +136,11 @@ def _group(
 class Learned:
     """The photos that a model was trained on or chosen by.
 
-    contents: their sha256. prints: their fingerprints, uint8 (photos, 320). checks_copies: False
-    when the run recorded no fingerprints, so that only the same bytes can be found.
+    contents: their sha256. prints: their fingerprints, uint8 (photos, 320).
     """
 
     contents: frozenset[str]
     prints: NDArray[np.uint8]
-    checks_copies: bool
 
     @classmethod
     def of(cls, manifest: Path | None) -> Learned | None:
@@ -164,13 +162,7 @@ class Learned:
         rows = rows.filter(pc.is_in(rows["split"], pa.array(["train", "val"])))
         prints = b"".join(rows["fingerprint"].to_pylist())
         stacked = np.frombuffer(prints, dtype=np.uint8).reshape(-1, FINGERPRINT_BYTES)
-        checks_copies = len(stacked) == len(rows)
-        if not checks_copies:
-            logger.warning(
-                "the run of the model recorded no fingerprints: photos that it was trained on are"
-                " found by the same bytes only, near-duplicates of them are not"
-            )
-        return cls(frozenset(rows["sha256"].to_pylist()), stacked, checks_copies)
+        return cls(frozenset(rows["sha256"].to_pylist()), stacked)
 
     def photos_learned(self, photos: Sequence[Photo]) -> NDArray[np.bool_]:
         """Whether each photo is in a group with one that was learned: shape (photos,)."""

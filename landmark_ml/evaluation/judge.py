@@ -221,8 +221,7 @@ def choose_photos(
     learned = Learned.of(manifest)
     kept, unchecked = photos, "whether the model was trained on some of these photos"
     if learned:
-        near = "whether the model was trained on near-duplicates of some of these photos"
-        unchecked = "" if learned.checks_copies else near
+        unchecked = ""
         kept = learned.leave_out(photos)
     left_out = len(photos) - len(kept)
     if not any(photo.label >= 0 for photo in kept):

@@ -42,8 +42,7 @@ class Metric:
     of: the function that computes it; a NaN is left out of the report. None: `judge` measures it.
     form: how a value is printed, with its unit. lower: True if lower is better.
     interval: method of the 95% interval; "wilson" only for shares of all landmark photos.
-    column: True gives it a column in comparisons. detail: True shows it in evaluations only, not on
-    cards and receipts.
+    on: where it is shown: pages of evaluations, cards and receipts too, or comparisons too.
     """
 
     caption: str
@@ -52,8 +51,7 @@ class Metric:
     form: str = _SCORE
     lower: bool = False
     interval: Literal["wilson", "bootstrap", ""] = ""
-    column: bool = False
-    detail: bool = False
+    on: Literal["pages", "cards", "comparisons"] = "pages"
 
 
 def expected_calibration_error(confidence: Floats, correct: Bools) -> float:
@@ -200,19 +198,18 @@ def _right_at(level: str) -> Callable[[Predictions], float]:
 
 METRICS: dict[str, Metric] = {
     "top1": Metric(
-        "top-1", "landmark photos answered right", _top(1), interval="wilson", column=True
+        "top-1", "landmark photos answered right", _top(1), interval="wilson", on="comparisons"
     ),
     "top3": Metric(
-        "top-3", "right among the first three answers", _top(3), interval="wilson", column=True
+        "top-3", "right among the first three answers", _top(3), interval="wilson", on="comparisons"
     ),
-    "top5": Metric(
-        "top-5", "right among the first five answers", _top(5), interval="bootstrap", detail=True
-    ),
+    "top5": Metric("top-5", "right among the first five answers", _top(5), interval="bootstrap"),
     "macro_f1": Metric(
         "macro F1",
         "F1 of each landmark that photos show, averaged over them",
         _macro_f1,
         interval="bootstrap",
+        on="cards",
     ),
     "gap": Metric(
         "GAP",
@@ -220,6 +217,7 @@ METRICS: dict[str, Metric] = {
         " distractors",
         lambda p: global_average_precision(p.confidence, p.correct, int(p.shows_landmark.sum())),
         interval="bootstrap",
+        on="cards",
     ),
     "ece": Metric(
         "ECE",
@@ -229,7 +227,7 @@ METRICS: dict[str, Metric] = {
         ),
         lower=True,
         interval="bootstrap",
-        column=True,
+        on="comparisons",
     ),
     "aurc": Metric(
         "AURC",
@@ -237,7 +235,6 @@ METRICS: dict[str, Metric] = {
         " averaged over all shares of photos answered",
         lambda p: _mean(risk_coverage(p.confidence, p.correct, p.shows_landmark)[1]),
         lower=True,
-        detail=True,
     ),
     **{
         f"coverage_at_{risk}_percent_risk": Metric(
@@ -245,7 +242,6 @@ METRICS: dict[str, Metric] = {
             f"landmark photos answered, the most confident first, with {risk}% wrong answers",
             _coverage(risk / 100),
             _SHARE,
-            detail=True,
         )
         for risk in (1, 5)
     },
@@ -254,7 +250,7 @@ METRICS: dict[str, Metric] = {
         "how well the landmark score tells landmark photos from photos of no landmark",
         _against(auroc),
         interval="bootstrap",
-        column=True,
+        on="comparisons",
     ),
     "fpr_at_95_recall": Metric(
         "no landmark, kept at 95% recall",
@@ -262,13 +258,11 @@ METRICS: dict[str, Metric] = {
         _against(fpr_at_95_recall),
         _SHARE,
         lower=True,
-        detail=True,
     ),
     "unseen_auroc": Metric(
         "AUROC, known or unseen landmark",
         "how well the landmark score tells known landmarks from landmarks never learned",
         _against(auroc, unseen=True),
-        detail=True,
     ),
     "unseen_fpr_at_95_recall": Metric(
         "unseen landmarks, kept at 95% recall",
@@ -276,7 +270,6 @@ METRICS: dict[str, Metric] = {
         _against(fpr_at_95_recall, unseen=True),
         _SHARE,
         lower=True,
-        detail=True,
     ),
     "landmarks_tagged": Metric(
         "landmarks tagged",
@@ -284,6 +277,7 @@ METRICS: dict[str, Metric] = {
         lambda p: _mean(p.accepted[p.shows_landmark]),
         _SHARE,
         interval="bootstrap",
+        on="cards",
     ),
     "distractors_tagged": Metric(
         "photos of no landmark tagged",
@@ -292,7 +286,7 @@ METRICS: dict[str, Metric] = {
         _SHARE,
         lower=True,
         interval="bootstrap",
-        column=True,
+        on="comparisons",
     ),
     "unseen_tagged": Metric(
         "unseen landmarks tagged",
@@ -300,7 +294,6 @@ METRICS: dict[str, Metric] = {
         lambda p: _mean(p.unseen.accepted) if p.unseen else math.nan,
         _SHARE,
         lower=True,
-        detail=True,
     ),
     **{
         f"{level}_level": Metric(
@@ -308,7 +301,6 @@ METRICS: dict[str, Metric] = {
             f"landmark photos whose answer names a {level} and nothing finer",
             _answered_at(level),
             _SHARE,
-            detail=True,
         )
         for level in _LEVELS
     },
@@ -318,7 +310,6 @@ METRICS: dict[str, Metric] = {
             f"answers with a {level} which are right",
             _right_at(level),
             _SHARE,
-            detail=True,
         )
         for level in _LEVELS
     },
@@ -329,7 +320,6 @@ METRICS: dict[str, Metric] = {
             _within(limit),
             _SHARE,
             interval="bootstrap" if limit == 25 else "",
-            detail=True,
         )
         for limit in LOCATION_LIMITS_KM
     },
@@ -339,68 +329,57 @@ METRICS: dict[str, Metric] = {
         _median_km,
         "{:.1f} km",
         lower=True,
-        detail=True,
     ),
     "placed": Metric(
         "placed",
         "landmark photos answered with a place, if that of the landmark is known",
         lambda p: _mean(np.isfinite(p.kilometres[~np.isnan(p.kilometres)])),
         _SHARE,
-        detail=True,
     ),
     **{
         f"top1_{name}": Metric(
             f"top-1, {name.replace('_', ' ').replace('jpeg', 'JPEG')}",
             "top-1 of a sample of landmark photos, resized and then corrupted",
             interval="wilson",
-            detail=True,
         )
         for name in CORRUPTIONS
     },
-    "top1_corrupted": Metric("top-1, corrupted", "mean over all corruptions", detail=True),
+    "top1_corrupted": Metric("top-1, corrupted", "mean over all corruptions"),
     "ms_per_photo": Metric(
         "latency",
         "median time from a photo's bytes to its answer, one at a time, on the machine that judged",
         form=_MS,
         lower=True,
-        column=True,
+        on="comparisons",
     ),
-    "p99_ms": Metric(
-        "latency, 99th percentile", "1% of photos take longer", None, _MS, lower=True, detail=True
-    ),
+    "p99_ms": Metric("latency, 99th percentile", "1% of photos take longer", None, _MS, lower=True),
     "photos_per_second": Metric(
-        "throughput", "photos answered in batches", None, "{:.0f} photos/s", detail=True
+        "throughput", "photos answered in batches", None, "{:.0f} photos/s"
     ),
     "peak_mb": Metric(
         "memory at the peak",
         "largest resident memory of a process that holds only this model",
         form=_MB,
         lower=True,
-        detail=True,
     ),
-    "loaded_mb": Metric(
-        "memory when loaded", "before the first photo", None, _MB, lower=True, detail=True
-    ),
+    "loaded_mb": Metric("memory when loaded", "before the first photo", None, _MB, lower=True),
     "photos": Metric(
         "landmark photos",
         "test photos that show a landmark the model knows",
         lambda p: float(p.shows_landmark.sum()),
         _COUNT,
-        detail=True,
     ),
     "distractors": Metric(
         "photos of no landmark",
         "test photos that show none",
         lambda p: float((~p.shows_landmark).sum()),
         _COUNT,
-        detail=True,
     ),
     "unseen_photos": Metric(
         "photos of unseen landmarks",
         "test photos of landmarks that the model never learned",
         lambda p: float(len(p.unseen.labels)) if p.unseen else math.nan,
         _COUNT,
-        detail=True,
     ),
 }
 """By name, in the order of every table. The names are those logged after `test/` and `eval/`."""
@@ -485,4 +464,4 @@ def shown(found: Mapping[str, float], name: str) -> str:
 
 def summary_names(found: Collection[str]) -> list[str]:
     """Measured metrics that cards and receipts show, in the order of the table."""
-    return [name for name, metric in METRICS.items() if name in found and not metric.detail]
+    return [name for name, metric in METRICS.items() if name in found and metric.on != "pages"]

@@ -107,7 +107,7 @@ class Predictor:
             )
         # All cores on one photo give the lowest latency; one photo per core the most throughput.
         single, batch = (
-            Runtime.load(folder / GRAPH_FILE, precision=precision, threads=threads, streams=streams)
+            Runtime(folder / GRAPH_FILE, precision=precision, threads=threads, streams=streams)
             for streams in (1, threads or usable_cpus())
         )
         return cls(single, batch, metadata, threads)

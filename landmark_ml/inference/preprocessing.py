@@ -6,7 +6,7 @@ and PIL.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,6 @@ class Preprocessing:
         """Read the constants of an artifact's metadata."""
         return cls(**values | {"mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
-    def to_dict(self) -> dict[str, Any]:
-        """The constants as values for JSON."""
-        return asdict(self)
-
     def pixels(self, photo: Image.Image) -> NDArray[np.uint8]:
         """Resize an RGB photo to uint8 [resolution, resolution, 3]."""
         side, resampling = self.resolution, _RESAMPLING[self.interpolation]
@@ -61,16 +57,9 @@ class Preprocessing:
             square = photo.resize((side, side), resampling, reducing_gap=3.0)
         return np.asarray(square, dtype=np.uint8)
 
-    def decode(self, source: bytes | Path) -> Image.Image:
-        """Decode photo bytes or a file to RGB, a JPEG at the smallest scale that `pixels` needs.
-
-        Raises PhotoError for a photo that is refused.
-        """
-        return decode_photo(source, min_side=self.resize)
-
     def read(self, source: bytes | Path) -> NDArray[np.uint8]:
         """Decode and resize photo bytes or a file to uint8 [resolution, resolution, 3].
 
         Raises PhotoError for a photo that is refused.
         """
-        return self.pixels(self.decode(source))
+        return self.pixels(decode_photo(source, min_side=self.resize))

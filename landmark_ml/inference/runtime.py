@@ -47,24 +47,32 @@ class Runtime:
     precision: of the network up to its features; what follows them is always computed in f32.
     streams: 1 puts all cores on one call, for the lowest latency. With more streams, that many
     threads can call at the same time, each on its share of the cores, for the highest throughput.
-    batch: photos computed together. Raises ValueError for an unknown precision, and for bf16 on a
-    processor without it.
+    batch: photos computed together.
+
+    source: an ONNX file, or its bytes. precision: f32, or bf16 where `has_bf16`: elsewhere OpenVINO
+    would take f32 without a word. Raises FileNotFoundError for a missing file, ValueError for one
+    that is not ONNX.
     """
 
     def __init__(
         self,
-        model: ov.Model,
+        source: Path | bytes,
         *,
         precision: str = "f32",
         threads: int = 0,
         streams: int = 1,
         batch: int = 1,
     ) -> None:
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
-        if precision == "bf16" and not has_bf16():
-            # OpenVINO would take f32 without a word.
-            raise ValueError("this processor has no bf16 instructions; give precision f32")
+        if not isinstance(source, bytes) and not source.is_file():
+            raise FileNotFoundError(f"graph {source} does not exist; export the model again")
+        try:
+            content = io.BytesIO(source) if isinstance(source, bytes) else source
+            model = _core().read_model(content)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise ValueError(
+                f"{source!r:.200} is not an ONNX graph ({reason}); export it again"
+            ) from None
         settings: dict[str, str | int] = {
             "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
             "NUM_STREAMS": streams,
@@ -89,32 +97,6 @@ class Runtime:
         # An infer request holds the buffers of one call, so concurrent calls need one each. Idle
         # ones are reused, because the first call of a new request is many times slower.
         self._idle: deque[list[ov.InferRequest]] = deque()
-
-    @classmethod
-    def load(
-        cls,
-        source: Path | bytes,
-        *,
-        precision: str = "f32",
-        threads: int = 0,
-        streams: int = 1,
-        batch: int = 1,
-    ) -> Runtime:
-        """Compile an ONNX file, or its bytes.
-
-        Raises FileNotFoundError for a missing file, ValueError for one that is not ONNX.
-        """
-        if not isinstance(source, bytes) and not source.is_file():
-            raise FileNotFoundError(f"graph {source} does not exist; export the model again")
-        try:
-            content = io.BytesIO(source) if isinstance(source, bytes) else source
-            model = _core().read_model(content)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise ValueError(
-                f"{source!r:.200} is not an ONNX graph ({reason}); export it again"
-            ) from None
-        return cls(model, precision=precision, threads=threads, streams=streams, batch=batch)
 
     def run(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
         """Compute outputs by name, each float32 [N, …], from uint8 pixels [N, H, W, 3]."""

@@ -192,7 +192,7 @@ def export_network(
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
         "precision": calibration.precision,
-        "preprocessing": model.preprocessing.to_dict(),
+        "preprocessing": asdict(model.preprocessing),
         "temperature": calibration.temperature,
         "threshold": calibration.rejection.threshold,
         "expected": calibration.rejection.expected,
@@ -219,7 +219,7 @@ def compare_precisions(artifact: Path, photos: Sequence[Path]) -> None:
     with ThreadPoolExecutor(cores) as pool:
         pixels = list(pool.map(Metadata.read(path).preprocessing.read, some))
         for precision in PRECISIONS:
-            runtime = Runtime.load(
+            runtime = Runtime(
                 artifact / GRAPH_FILE, precision=precision, threads=cores, streams=cores
             )
             found = pool.map(runtime.run, (photo[None] for photo in pixels))
@@ -426,7 +426,7 @@ def backbone_digest(model: LandmarkNetwork) -> str:
     versions = [version(name) for name in ("torch", "timm", "openvino")]
     layers = [repr(layer) for layer in model.network.children() if layer is not model.classifier]
     # Weights do not tell which stages are stacked; the number of features does.
-    seen = [model.classifier.in_features, model.mirror, model.preprocessing.to_dict()]
+    seen = [model.classifier.in_features, model.mirror, asdict(model.preprocessing)]
     identity = json.dumps([weights, layers, seen, versions, _TRACING])
     return hashlib.sha256(identity.encode()).hexdigest()[:24]
 
@@ -499,7 +499,7 @@ def _check_features(graph: onnx.ModelProto, images: Tensor, features: Tensor) ->
     """Raise ValueError (or what ONNX and OpenVINO raise) for a graph that gives other features."""
     # An empty file parses as a graph of nothing.
     onnx.checker.check_model(graph)
-    found = Runtime.load(graph.SerializeToString()).run(images.numpy())[FEATURES]
+    found = Runtime(graph.SerializeToString()).run(images.numpy())[FEATURES]
     difference = float(np.abs(found - features.numpy()).max())
     # Rounding differs by a thousandth of this. NaN is no agreement.
     if not difference <= 0.01 * float(features.abs().max()):

@@ -74,8 +74,7 @@ class Judged:
     when it could not be judged (`problem` says why) or no photo is left. megabytes: 10^6 bytes of
     the logged model. pickles: files in it that look like pickles. learned: test photos left out
     because it was trained on or chosen by them or near-duplicates of them, None when its run does
-    not say. checks_copies: False when the run recorded no fingerprints, so that only the same bytes
-    could be found. taught_found: what the tag `TAUGHT_FOUND` says, empty for a trained version.
+    not say. taught_found: what the tag `TAUGHT_FOUND` says, empty for a trained version.
     """
 
     version: int
@@ -85,7 +84,6 @@ class Judged:
     pickles: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
     learned: int | None = None
-    checks_copies: bool = True
     problem: str = ""
     taught_found: str = ""
 
@@ -135,7 +133,6 @@ def judge_version(
         report,
         *contents,
         learned=len(dataset.test) - len(photos) if known else None,
-        checks_copies=known is None or known.checks_copies,
         problem=problem,
         taught_found=version.tags.get(TAUGHT_FOUND, ""),
     )

@@ -269,8 +269,6 @@ def explain(verdict: Verdict, receipt: Receipt) -> list[str]:
             )
         if judged.learned is None:
             lines.append(f"Not checked: whether the {who} learned from some of these photos.")
-        elif not judged.checks_copies:
-            lines.append(f"Not checked: whether the {who} learned near-duplicates of these photos.")
     first, second = (
         right_on(judged.predictions if judged else None, receipt.corrected)
         for judged in (verdict.judged, champion)
@@ -334,8 +332,7 @@ def to_json(receipt: Receipt) -> str:
 
     def measured(judged: Judged) -> dict[str, Any]:
         names = ("version", "run_id", "megabytes", "pickles", "requirements", "problem", "learned")
-        facts = {name: getattr(judged, name) for name in (*names, "checks_copies")}
-        return facts | {"metrics": dict(judged.metrics)}
+        return {name: getattr(judged, name) for name in names} | {"metrics": dict(judged.metrics)}
 
     challengers = []
     for verdict in receipt.verdicts:

@@ -30,7 +30,7 @@ from landmark_ml.tracking.read_runs import (
 
 REPORT = "comparison.html"
 _SIGNIFICANT = 0.05
-COMPARED = [name for name, metric in METRICS.items() if metric.column]
+COMPARED = [name for name, metric in METRICS.items() if metric.on == "comparisons"]
 """Metrics with a column of their own."""
 
 

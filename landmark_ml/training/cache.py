@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -99,7 +99,7 @@ def create_extractor(
         # Units for bf16 want pairs: with AMX 2.1 times the speed of f32, one by one 1.5 times.
         cores, batch = torch.get_num_threads(), 2 if compute.bf16 else 1
         traced = trace_backbone(model, cache).SerializeToString()
-        runtime = Runtime.load(
+        runtime = Runtime(
             traced, precision=compute.precision, threads=cores, streams=cores, batch=batch
         )
         return lambda pixels: runtime.run(pixels)[FEATURES], batch, cores
@@ -131,7 +131,7 @@ def load_squashed(photos: Sequence[Photo], side: int, cache: Path) -> tuple[Stor
 def load_served(photos: Sequence[Photo], preprocessing: Preprocessing, cache: Path) -> StoredRows:
     """Photos as the served model sees them: uint8 [N, 3, resolution, resolution]."""
     side = preprocessing.resolution
-    constants = json.dumps(preprocessing.to_dict(), sort_keys=True)
+    constants = json.dumps(asdict(preprocessing), sort_keys=True)
     name = f"served-{side}-{hashlib.sha256(constants.encode()).hexdigest()[:8]}"
     return _load_pixels(photos, side, lambda photo: preprocessing.read(photo.path), name, cache)
 

@@ -242,7 +242,7 @@ def ask_graph(
     )
     # As `Predictor.load` does.
     precision = precision if precision == "f32" or has_bf16() else "f32"
-    runtime = Runtime.load(asked.SerializeToString(), precision=precision, threads=threads)
+    runtime = Runtime(asked.SerializeToString(), precision=precision, threads=threads)
     return {name: torch.from_numpy(found) for name, found in runtime.run(pixels).items()}
 
 

@@ -150,18 +150,6 @@ def test_a_file_that_is_not_a_manifest_is_refused(text: str, tmp_path: Path) -> 
         read_manifest(path, tmp_path)
 
 
-def test_a_manifest_of_version_1_is_still_read(dataset: Dataset, tmp_path: Path) -> None:
-    path = tmp_path / "manifest.json"
-    write_manifest(dataset, path)
-    recorded = json.loads(path.read_text(encoding="utf-8"))
-    for row in recorded["photos"]:
-        del row["fingerprint"]
-    path.write_text(json.dumps(recorded | {"schema_version": 1}), encoding="utf-8")
-    old = read_manifest(path, dataset.root, verify=True)
-    assert manifest_digest(old) == manifest_digest(dataset)
-    assert {photo.fingerprint for photo in old.train} == {b""}
-
-
 def test_each_photo_has_one_line_and_its_class_name(dataset: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     write_manifest(dataset, path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import hashlib
 import io
-import json
 import os
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -216,28 +215,10 @@ def test_a_copy_of_a_learned_photo_is_learned_and_no_other(
     photos = photos_of(pictures)
     learned = Learned.of(manifest_of(tmp_path, photos[:12], photos[12:], kind="parquet"))
     assert learned
-    assert learned.checks_copies
     # Copies have other bytes, so the picture alone tells.
     copies = photos_of([change(picture) for picture in pictures], prefix="copy")
     assert learned.photos_learned(copies).tolist() == [True] * 12 + [False] * 8
     assert learned.photos_learned([]).tolist() == []
-
-
-def test_a_manifest_of_before_fingerprints_knows_the_same_bytes_only(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    photos = photos_of([random_picture(seed) for seed in range(3)])
-    path = manifest_of(tmp_path, train=photos)
-    old = json.loads(path.read_text())
-    for row in old["photos"]:
-        del row["fingerprint"]
-    path.write_text(json.dumps(old | {"schema_version": 1}))
-    learned = Learned.of(path)
-    assert learned
-    assert not learned.checks_copies
-    assert "recorded no fingerprints" in caplog.text
-    asked = [photos[0], replace(photos[1], sha256="saved again")]
-    assert learned.photos_learned(asked).tolist() == [True, False]
 
 
 def test_a_photo_takes_few_bytes_of_a_manifest(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -172,16 +171,6 @@ def test_near_duplicates_of_training_photos_are_left_out(
     chosen = choose_photos(DataConfig(data=str(copies)), manifest, every=True)
     assert (chosen.left_out, chosen.unchecked) == (len(trained.train), "")
     assert {photo.path.stem for photo in chosen.photos} == {p.path.stem for p in trained.test}
-
-
-def test_what_an_old_manifest_cannot_tell_is_said(root: Path, manifest: Path) -> None:
-    old = json.loads(manifest.read_text())
-    for row in old["photos"]:
-        del row["fingerprint"], row["visit"]
-    manifest.write_text(json.dumps(old | {"schema_version": 1}))
-    chosen = choose_photos(DataConfig(data=str(root)), manifest)
-    assert (chosen.split, chosen.left_out) == ("manifest", 0)
-    assert "near-duplicates of some of these photos" in chosen.unchecked
 
 
 def test_a_missing_manifest_is_reported(root: Path, caplog: pytest.LogCaptureFixture) -> None:

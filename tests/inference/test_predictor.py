@@ -14,7 +14,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from landmark_ml.inference.photos import PhotoError
+from landmark_ml.inference.photos import PhotoError, decode_photo
 from landmark_ml.inference.prediction import Prediction
 from landmark_ml.inference.predictor import Predictor, Scores
 from landmark_ml.inference.preprocessing import Preprocessing
@@ -244,7 +244,7 @@ def test_a_photo_alone_gets_all_cores_and_photos_together_a_core_each(
 
     def read(preprocessing: Preprocessing, photo: bytes) -> Any:
         together.wait(10)
-        return preprocessing.pixels(preprocessing.decode(photo))
+        return preprocessing.pixels(decode_photo(photo))
 
     monkeypatch.setattr(Preprocessing, "read", read)
     own.predict([colour_photo(RED)])

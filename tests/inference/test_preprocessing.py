@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,5 +126,5 @@ def test_a_refused_photo_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preprocessing", [SQUASH, CROP], ids=["squash", "crop"])
 def test_constants_survive_json(preprocessing: Preprocessing) -> None:
-    values = json.loads(json.dumps(preprocessing.to_dict()))
+    values = json.loads(json.dumps(asdict(preprocessing)))
     assert Preprocessing.from_dict(values) == preprocessing

@@ -62,7 +62,7 @@ def test_a_backbone_is_created_exported_asked_and_started_from_again(
         folder=tmp_path / "artifact",
         cache=None,
     )
-    found = Runtime.load(exported / "model.onnx").run(pixels.numpy())
+    found = Runtime(exported / "model.onnx").run(pixels.numpy())
     expected = (logits / temperature).softmax(dim=1).numpy()
     assert np.allclose(found["probabilities"], expected, atol=2e-3)
     assert found["attention"].ndim == 3

@@ -71,7 +71,7 @@ def exported(num_outputs: int, cache: Path) -> Path:
 def test_the_graph_gives_the_calibrated_probabilities_of_torch(
     num_outputs: int, count: int, cache: Path
 ) -> None:
-    graph = Runtime.load(exported(num_outputs, cache) / "model.onnx")
+    graph = Runtime(exported(num_outputs, cache) / "model.onnx")
     pixels = random_pixels(count)
     with torch.no_grad():
         logits = tiny_model(num_outputs)(pixels.permute(0, 3, 1, 2))
@@ -90,7 +90,7 @@ def test_the_graph_gives_the_calibrated_probabilities_of_torch(
 
 def test_the_embedding_is_the_features_at_unit_length(cache: Path) -> None:
     model, pixels = tiny_model(3), random_pixels(5)
-    found = Runtime.load(exported(3, cache) / "model.onnx").run(pixels.numpy())["embedding"]
+    found = Runtime(exported(3, cache) / "model.onnx").run(pixels.numpy())["embedding"]
     with torch.no_grad():
         expected = functional.normalize(model.features(pixels.permute(0, 3, 1, 2)), dim=1)
     assert found == pytest.approx(expected.numpy(), abs=1e-4)
@@ -106,7 +106,7 @@ def test_a_cosine_classifier_is_exported_with_its_embedding_and_attention(
     model.network.head = classifier
     graph = add_classifier(trace_backbone(model, cache), classifier, 3, CALIBRATION)
     onnx.checker.check_model(graph)
-    found = Runtime.load(graph.SerializeToString()).run(pixels.numpy())
+    found = Runtime(graph.SerializeToString()).run(pixels.numpy())
     with torch.no_grad():
         maps = model.feature_maps(pixels.permute(0, 3, 1, 2))
         features = model.pool(maps)
@@ -128,7 +128,7 @@ def test_attention_says_how_much_each_place_spoke_for_the_best_landmark(
     num_outputs: int, cache: Path
 ) -> None:
     model, pixels = tiny_model(num_outputs), random_pixels(5)
-    found = Runtime.load(exported(num_outputs, cache) / "model.onnx").run(pixels.numpy())
+    found = Runtime(exported(num_outputs, cache) / "model.onnx").run(pixels.numpy())
     with torch.no_grad():
         maps = model.feature_maps(pixels.permute(0, 3, 1, 2))
     best = model.classifier.weight[found["probabilities"].argmax(axis=1)]
@@ -218,7 +218,7 @@ def no_tracing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def assert_computes_features(model: LandmarkNetwork, cache: Path, side: int) -> None:
-    graph = Runtime.load(trace_backbone(model, cache).SerializeToString())
+    graph = Runtime(trace_backbone(model, cache).SerializeToString())
     for count in (1, 5):
         pixels = random_pixels(count, side=side)
         with torch.no_grad():
@@ -286,7 +286,7 @@ def test_large_weights_take_half_the_bytes_and_answer_as_their_rounded_values_do
     with torch.no_grad():
         features = tiny_model().features(pixels.permute(0, 3, 1, 2))
         logits = features @ classifier.weight.half().float().T + classifier.bias
-    found = Runtime.load(graph.SerializeToString()).run(pixels.numpy())["probabilities"]
+    found = Runtime(graph.SerializeToString()).run(pixels.numpy())["probabilities"]
     assert np.allclose(found, (logits / CALIBRATION.temperature).softmax(1).numpy(), atol=1e-5)
 
 
@@ -313,13 +313,13 @@ def test_a_traced_backbone_has_the_rounded_weights_that_are_served(
     weight.CopyFrom(numpy_helper.from_array(values, name))
     pixels = random_pixels(5).numpy()
     served, as_trained = (
-        Runtime.load(graph.SerializeToString()).run(pixels)[FEATURES] for graph in (rounded, exact)
+        Runtime(graph.SerializeToString()).run(pixels)[FEATURES] for graph in (rounded, exact)
     )
 
     monkeypatch.setattr(export, "_SMALLEST_FP16", 1)
     monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: SimpleNamespace(model_proto=exact))
     traced = trace_backbone(tiny_model(), None).SerializeToString()
-    found = Runtime.load(traced).run(pixels)[FEATURES]
+    found = Runtime(traced).run(pixels)[FEATURES]
     assert np.array_equal(found, served)
     assert not np.array_equal(found, as_trained)
 

@@ -167,7 +167,7 @@ def test_the_graph_scores_as_torch_does(num_outputs: int, everyday: int, tmp_pat
         folder=tmp_path / "artifact",
         cache=lay_traced(tmp_path / "cache"),
     )
-    served = Runtime.load(folder / "model.onnx").run(pixels.numpy())["landmark_score"]
+    served = Runtime(folder / "model.onnx").run(pixels.numpy())["landmark_score"]
     assert len(rejection.known) == (1 if everyday else 3)
     moved = np.abs(served[:20] - expected)
     # Rounding differs by processor, and may move a photo past the next one: by one rank.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +12,7 @@ import pandas as pd
 import pytest
 from mlflow.pyfunc.model import PythonModel
 
-from landmark_ml.data import Dataset, Photo
+from landmark_ml.data import MANIFEST, Dataset, Photo, write_manifest
 from landmark_ml.registry.candidates import judge_version
 from tests.colour_artifact import BLUE, CLASSES, GREEN, PLACES, RED, colour_photo, log_artifact
 
@@ -32,7 +31,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def test_a_sound_version_is_loaded_asked_and_looked_into(
-    dataset: Dataset, tracking_uri: str
+    dataset: Dataset, tracking_uri: str, tmp_path: Path
 ) -> None:
     client, model = mlflow.MlflowClient(), log_artifact(tracking_uri)
     client.create_registered_model("sound")
@@ -47,10 +46,11 @@ def test_a_sound_version_is_loaded_asked_and_looked_into(
     # Its run was no training and has no manifest.
     assert judged.learned is None
     for learned in (1, 3):
-        rows = [{"sha256": f"{number:064x}", "split": "train"} for number in range(learned)]
-        client.log_text(run.info.run_id, json.dumps({"photos": rows}), "split_manifest.json")
+        trained = replace(dataset, train=dataset.test[:learned], test=())
+        write_manifest(trained, tmp_path / MANIFEST)
+        client.log_artifact(run.info.run_id, str(tmp_path / MANIFEST))
         judged = judge_version(version, dataset, PLACES)
-        assert (judged.learned, judged.checks_copies, judged.problem) == (learned, False, "")
+        assert (judged.learned, judged.problem) == (learned, "")
         assert ("photos" in judged.metrics) == (learned < 3)
         if judged.predictions:
             assert judged.predictions.photos == dataset.test[learned:]

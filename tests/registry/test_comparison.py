@@ -114,9 +114,12 @@ def promotion(*photos: str, manifest: str = "") -> str:
     """Id of a run whose manifest holds these test photos."""
     client = mlflow.MlflowClient()
     run_id = client.create_run("0").info.run_id
-    rows = [{"sha256": photo, "split": "test"} for photo in photos]
-    rows.append({"sha256": "learned", "split": "train"})
-    text = manifest or json.dumps({"photos": rows})
+    split_of = {**dict.fromkeys(photos, "test"), "learned": "train"}
+    rows = [
+        {"sha256": photo, "split": split, "fingerprint": "", "path": ""}
+        for photo, split in split_of.items()
+    ]
+    text = manifest or json.dumps({"schema_version": 3, "photos": rows})
     client.log_text(run_id, text, "split_manifest.json")
     return str(run_id)
 

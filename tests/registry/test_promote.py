@@ -389,13 +389,12 @@ def test_a_verdict_names_the_gates_that_stopped_it(accepted: Receipt, refused: R
 
 def test_what_was_compared_and_what_was_not_checked_is_said() -> None:
     champion = replace(CHAMPION, learned=None)
-    challenger = replace(BETTER, learned=12, checks_copies=False)
+    challenger = replace(BETTER, learned=12)
     found = receipt(challenger, champion=champion, winner=2)
     assert explain(found.verdicts[0], found) == [
         "Compared on 200 photos of 2 landmarks that both know and 0 of no landmark.",
         "Left out: 12 test photos that the challenger was trained on or chosen by, or nearly the"
         " same.",
-        "Not checked: whether the challenger learned near-duplicates of these photos.",
         "Not checked: whether the champion learned from some of these photos.",
         "Earlier promotions on these photos, each counted by the share of them that it used: 0. So"
         " alpha is 0.025 now, and 0.025 is left for all later ones. New test photos renew it.",
