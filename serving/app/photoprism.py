@@ -1,7 +1,6 @@
-"""PhotoPrism's vision API: the request for labels, and the answer that it reads.
+"""PhotoPrism's vision API, as it publishes it: the request for labels, and the answer it reads.
 
-Written from what PhotoPrism publishes of it; see docs/app.md. PhotoPrism sends one photo a request,
-whole or as up to three crops.
+It sends one photo a request, whole or as up to three crops.
 """
 
 from __future__ import annotations
@@ -19,14 +18,13 @@ from serving.app.answers import Answers
 LABELS_PATH = "/api/v1/vision/labels"
 _PRIORITIES = {"landmark": 5, "city": 0, "country": -1}
 """On PhotoPrism's scale of -2 to 5; it makes titles of the label with the highest one."""
-_MAX_ID = 255
 _MAX_VALUES = 10_000
 
 
 class LabelsRequest(BaseModel):
     """Ask for the labels of a photo; PhotoPrism's other fields have no effect."""
 
-    id: str | None = Field(None, max_length=_MAX_ID, description="comes back with the answer")
+    id: str | None = Field(None, max_length=255, description="comes back with the answer")
     images: list[str] = Field([], description="data URLs with base64; all show the same photo")
     url: str = Field("", description="refused: the server opens no address")
 
@@ -96,17 +94,15 @@ def read_images(uploads: Sequence[Upload], max_images: int) -> list[Upload]:
         raise HTTPException(413, f"the request has more than {max_images} images; send fewer")
     photos = []
     for number, address in enumerate(addresses, start=1):
-        head, _, coded = address.partition(",")
-        if not (head.startswith("data:") and head.endswith(";base64")):
-            raise HTTPException(
-                400,
-                f"image {number} is no data URL with base64, and this server opens no address;"
-                " set FileScheme: data and RequestFormat: vision in PhotoPrism's vision.yml",
-            )
+        kind, _, coded = address.partition(";base64,")
         try:
+            if not kind.startswith("data:"):
+                raise ValueError("this server opens no address")
             photos.append(Upload(request.id, base64.b64decode(coded, validate=True)))
         except ValueError as error:
-            raise HTTPException(400, f"image {number} is broken base64: {error}") from None
+            fix = "set FileScheme: data and RequestFormat: vision in PhotoPrism's vision.yml"
+            reason = f"image {number} is no data URL with base64: {error}; {fix}"
+            raise HTTPException(400, reason) from None
     return photos
 
 
