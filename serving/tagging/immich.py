@@ -7,13 +7,14 @@ document, version 3.1.0.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, NoReturn, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -27,8 +28,14 @@ from landmark_ml.inference.prediction import Prediction
 from serving.query import open_session
 from serving.tagging.journal import Database
 from serving.tagging.library import MAX_READ_BYTES, Found, Tagged
-from serving.tagging.sidecars import TAGS_LIST, UNTAGGED_CSV, SidecarChange, SidecarTags, build_tags
-from serving.tagging.table import hold, list_of_out, printable
+from serving.tagging.sidecars import (
+    TAGS_LIST,
+    UNTAGGED_CSV,
+    SidecarChange,
+    SidecarTags,
+    list_changes,
+)
+from serving.tagging.table import hold
 from serving.tagging.xmp import clean_text
 
 KEY = "IMMICH_API_KEY"
@@ -37,8 +44,9 @@ WRITES = "asset.update", "tag.create", "tag.asset"
 """Permissions that the key needs: to find photos and look at them, and to write."""
 FOLDER, IMMICH_CSV, CHANGES = "immich", "immich.csv", "immich.sqlite"
 
-_COLUMNS = "photo", *SidecarChange._fields[1:]
 _TIMEOUTS, _LONGEST_SECONDS = (10, 30), 120
+_GONE = (400, 404)
+"""Status of a photo that is not there, or not for this key."""
 _TRIES, _BACKOFF_SECONDS, _LONGEST_WAIT_SECONDS, _ERRORS_IN_A_ROW = 5, 1.0, 60.0, 5
 
 T = TypeVar("T")
@@ -54,16 +62,11 @@ class ImmichError(ValueError):
 
 
 class AssetError(OSError):
-    """One request has failed; those for other photos may not. status: what was answered."""
+    """One request has failed; those for other photos may not. status: what was answered, or 0."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether there is no such photo, or not for this key."""
-        return self.status in (400, 404)
 
 
 class _BoundedRetry(Retry):
@@ -93,8 +96,6 @@ class Server:
         if not (key and key.isascii() and key.isprintable()):
             raise ValueError(f"{KEY} holds no API key; make one {make}, and put it into {KEY}")
         self._make, self._errors = make, 0
-        self._session = open_session(self.address)
-        self._session.headers["x-api-key"] = key
         again = _BoundedRetry(
             total=_TRIES,
             connect=0,
@@ -104,11 +105,10 @@ class Server:
             allowed_methods=None,  # all: none of ours does more when it is repeated
             raise_on_status=False,
         )
+        self._session = open_session(self.address)
+        self._session.headers["x-api-key"] = key
         self._session.mount(self.address, HTTPAdapter(max_retries=again))
-        try:
-            has = self.ask("GET", "/api-keys/me", lambda found: {*found["permissions"]})
-        except AssetError as error:
-            self._is_no_immich(error)
+        has = self.ask("GET", "/api-keys/me", lambda found: {*found["permissions"]})
         if lacking := [name for name in needs if not {name, "all"} & has]:
             raise ImmichError(f"the key in {KEY} lacks {', '.join(lacking)}; make one {make}")
 
@@ -120,15 +120,17 @@ class Server:
         try:
             return read(json.loads(content))
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            self._is_no_immich(f"{method} {path} gave {content[:80]!r}: {error!r}")
+            reason = f"{method} {path} gave {content[:80]!r}: {error!r}"
+            raise self._no_immich(reason) from None
 
     def fetch(self, method: str, path: str, body: object | None = None) -> bytes:
         """Send a request; return what is answered, at most `MAX_READ_BYTES` of it."""
         until, content = time.monotonic() + _LONGEST_SECONDS, bytearray()
+        address = f"{self.address}/api{path}"
         try:
             with self._session.request(
                 method,
-                f"{self.address}/api{path}",
+                address,
                 json=body,
                 timeout=_TIMEOUTS,
                 stream=True,
@@ -137,14 +139,19 @@ class Server:
                 for part in response.iter_content(1 << 16):
                     content += part
                     if time.monotonic() > until:
-                        raise AssetError(f"{method} {path} took over {_LONGEST_SECONDS} s")
+                        raise AssetError(f"{method} {address} took over {_LONGEST_SECONDS} s")
                     if len(content) >= MAX_READ_BYTES:
                         break
-                self._check(response, bytes(content[:200]).decode("utf-8", "replace"))
-        except requests.exceptions.ChunkedEncodingError:
-            self._count(AssetError(f"{method} {path} was answered in part only"))
-        except AssetError as error:
-            self._count(error)
+            self._check(response, f"{method} {path}: {bytes(content[:200])!r}")
+        except (AssetError, requests.exceptions.ChunkedEncodingError) as error:
+            failed = error if isinstance(error, AssetError) else AssetError(f"{address}: {error}")
+            self._errors += failed.status not in _GONE
+            if self._errors < _ERRORS_IN_A_ROW:
+                raise failed from None
+            raise ImmichError(
+                f"{self._errors} requests in a row failed, the last: {failed}; start again later:"
+                " nothing that was done is lost"
+            ) from None
         except requests.RequestException as error:
             reason = getattr(next(iter(error.args), None), "reason", error)
             raise ImmichError(
@@ -155,35 +162,27 @@ class Server:
         return bytes(content[:MAX_READ_BYTES])
 
     def _check(self, response: requests.Response, said: str) -> None:
-        request = f"{response.request.method} {response.request.path_url}"
-        if response.status_code in (401, 403):
+        status = response.status_code
+        if status in (401, 403):
             raise ImmichError(
-                f"{self.address} refused the key in {KEY} (status {response.status_code} for"
-                f" {request}: {said}); make one {self._make}"
+                f"{self.address} refused the key in {KEY} (status {status} to {said}); make one"
+                f" {self._make}"
             )
         if response.is_redirect:
             raise ImmichError(
                 f"{self.address} leads on to {response.headers['location']}, which does not get the"
                 " key; if that is your Immich, give its address"
             )
+        if status == requests.codes.not_found and "/assets/" not in response.url:
+            raise self._no_immich(f"status {status} to {said}")
         if not response.ok:
-            reason = f"{request} ended with status {response.status_code}: {said}"
-            raise AssetError(reason, response.status_code)
+            raise AssetError(f"{self.address} answered with status {status} to {said}", status)
 
-    def _count(self, error: AssetError) -> NoReturn:
-        self._errors += not error.is_gone
-        if self._errors >= _ERRORS_IN_A_ROW:
-            raise ImmichError(
-                f"{self.address} failed {self._errors} times in a row, at last so: {error}; start"
-                " again later: nothing that was done is lost"
-            ) from None
-        raise error
-
-    def _is_no_immich(self, reason: object) -> NoReturn:
-        raise ImmichError(
+    def _no_immich(self, reason: str) -> ImmichError:
+        return ImmichError(
             f"{self.address} does not answer as Immich does ({reason}); give the address that you"
             " open in the browser"
-        ) from None
+        )
 
 
 class Asset(NamedTuple):
@@ -204,7 +203,7 @@ def _asset(found: Any) -> Asset:
     name = PurePosixPath(clean_text(found["originalFileName"]).replace("\\", "/")).name
     # Not the time of its last change: our own writing changes it, and clocks jump.
     looks = hashlib.sha256(f"{found['checksum']} {found['thumbhash']}".encode()).digest()
-    tags = [str(tag["value"]) for tag in found.get("tags") or []]
+    tags = [str(tag["value"]) for tag in found["tags"]]
     position = _position(exif.get("latitude"), exif.get("longitude"))
     return Asset(
         path=Path(str(UUID(found["id"])), name or "photo"),
@@ -216,16 +215,16 @@ def _asset(found: Any) -> Asset:
 
 
 def _page(found: Any) -> tuple[list[Asset], int]:
-    assets = found["assets"]
-    return [_asset(item) for item in assets["items"]], int(assets["nextPage"] or 0)
+    # A search does not give tags.
+    items = [_asset({**item, "tags": []}) for item in found["assets"]["items"]]
+    return items, int((items and found["assets"]["nextPage"]) or 0)
 
 
 def _position(latitude: float | None, longitude: float | None) -> str:
     # Immich takes 0, 0 for no position too, and knows no other way to take one out.
-    if latitude is None or longitude is None or not (latitude or longitude):
-        return ""
-    is_on_earth = abs(latitude) <= 90 and abs(longitude) <= 180
-    return f"{latitude:.5f}, {longitude:.5f}" if is_on_earth else ""
+    north, east = latitude or 0.0, longitude or 0.0
+    known = (north or east) and abs(north) <= 90 and abs(east) <= 180
+    return f"{north:.5f}, {east:.5f}" if known else ""
 
 
 def _values(position: str, description: str, tags: Iterable[str]) -> Values:
@@ -242,15 +241,25 @@ def settle(
     that got there, so that a person has taken out what is missing, and it stays out.
     """
     after, ours = Values(), Values()
-    for name in dict.fromkeys([*now, *wanted, *(name for values in wrote for name in values)]):
+    for name in dict.fromkeys(itertools.chain(now, wanted, *wrote)):
         mine = [values[name] for values in wrote if name in values]
-        if now.get(name) in mine or (name not in now and not (mine and finished)):
-            found = {name: wanted[name]} if name in wanted else {}
-            after, ours = after | found, ours | found
-        else:
-            after |= {name: now[name]} if name in now else {}
-            ours |= {name: mine[-1]} if mine else {}
+        if now[name] in mine if name in now else not (mine and finished):
+            if name in wanted:
+                after[name] = ours[name] = wanted[name]
+            continue
+        if name in now:
+            after[name] = now[name]
+        if mine:
+            ours[name] = mine[-1]
     return after, ours
+
+
+# asset: first part of the path; held, wanted, wrote: values as JSON; finished: 0 in a row before we
+# write, 1 in one after it.
+_COLUMNS = "path TEXT, asset TEXT, held TEXT, wanted TEXT, wrote TEXT, finished INTEGER"
+_TABLE = f"CREATE TABLE IF NOT EXISTS changes (number INTEGER PRIMARY KEY, {_COLUMNS})"
+_INDEX = "CREATE INDEX IF NOT EXISTS by_asset ON changes (asset)"
+_RECORD = "INSERT INTO changes VALUES (NULL, ?, ?, ?, ?, ?, ?)"
 
 
 class Immich(Database):
@@ -267,14 +276,7 @@ class Immich(Database):
         self._dry_run = config.dry_run
         self._positions: dict[Path, str] = {}
         self._tag_ids: dict[str, str] = {}
-        # finished: 0 in a row before we write, 1 in one after it.
-        table = "path TEXT, asset TEXT, held TEXT, wanted TEXT, wrote TEXT, finished INTEGER"
-        super().__init__(
-            out / CHANGES,
-            "PRAGMA journal_mode = WAL",
-            f"CREATE TABLE IF NOT EXISTS changes (number INTEGER PRIMARY KEY, {table})",
-            "CREATE INDEX IF NOT EXISTS by_asset ON changes (asset)",
-        )
+        super().__init__(out / CHANGES, "PRAGMA journal_mode = WAL", _TABLE, _INDEX)
 
     def walk(self) -> Iterator[Found]:
         """Yield the user's own photos of the timeline: no videos, no archive, no trash."""
@@ -316,43 +318,20 @@ class Immich(Database):
             yield photo._replace(answer=cast("Prediction", {**photo.answer, **own}))
 
     def write(
-        self,
-        answers: Iterable[Tagged],
-        config: TagConfig,
-        *,
-        model: str,
-        country_codes: Mapping[str, str],
-    ) -> tuple[Counter[str], Counter[tuple[str, str]]]:
-        """Write what the photos show, where nothing is set, and list it in `immich.csv`.
-
-        Returns the number of photos by action, and of those refused by server and reason.
-        """
-        done, refusals = Counter[str](), Counter[tuple[str, str]]()
-        with list_of_out(user_path(config.out) / IMMICH_CSV, _COLUMNS) as add:
-            for photo in Bar(answers, desc="immich", unit=" photos"):
-                if photo.answer["error"] is not None:
-                    continue
-                tags = build_tags(
-                    photo.answer,
-                    model,
-                    country_codes=country_codes,
-                    root=config.tag_root,
-                    min_confidence=config.min_confidence,
-                )
-                if change := self._change(photo.path, _wanted(photo.answer, tags)):
-                    done[change.action] += 1
-                    if change.action == "refused":
-                        refusals[self.server.address, change.detail] += 1
-                    if change.action != "kept":
-                        add([printable(change.sidecar), *change[1:]])
-        return done, refusals
+        self, answers: Iterable[Tagged], say: Callable[[Prediction], SidecarTags]
+    ) -> Iterator[tuple[list[Path], SidecarChange]]:
+        """Write what the photos show, where nothing is set; yield each photo and what was done."""
+        for photo in Bar(answers, desc="immich", unit=" photos"):
+            if photo.answer["error"] is None:
+                wanted = _wanted(photo.answer, say(photo.answer))
+                if change := self._change(photo.path, wanted):
+                    yield [photo.path], change
 
     def untag(self) -> Iterator[SidecarChange]:
         """Take out what we wrote and nobody changed since; yield what was done."""
         rows = self._db.execute("SELECT path FROM changes GROUP BY asset").fetchall()
         for (path,) in Bar(rows, desc="untagging", unit=" photos"):
-            change = self._change(Path(path), {}, forget=True)
-            if change and change.action != "kept":
+            if change := self._change(Path(path), {}, forget=True):
                 yield change
 
     def _recorded(self, path: Path) -> tuple[list[Values], Values, bool]:
@@ -387,23 +366,15 @@ class Immich(Database):
                 texts = map(json.dumps, (now, wanted, {} if forget else ours))
                 row = [str(path), path.parts[0], *texts]
                 # Before and after, so that a killed run is told from what a person took out.
-                self._record(*row, finished=False)
+                self._db.execute(_RECORD, [*row, False])
                 self._send(path.parts[0], now, after)
-                self._record(*row, finished=True)
+                self._db.execute(_RECORD, [*row, True])
         except AssetError as error:
-            # Without what it holds, it could not even be read.
-            gone = error.is_gone and not held
+            gone = error.status in _GONE and not held
             return SidecarChange(path, "gone" if gone else "refused", str(error), held)
         more, less = (now, after) if forget else (after, now)
         said = [value for name, value in more.items() if less.get(name) != value]
         return SidecarChange(path, "kept" if now == after else "changed", "; ".join(said), held)
-
-    def _record(self, *texts: str, finished: bool) -> None:
-        self._db.execute(
-            "INSERT INTO changes (path, asset, held, wanted, wrote, finished)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            [*texts, finished],
-        )
 
     def _send(self, asset: str, now: Values, after: Values) -> None:
         changed = [name for name in {**now, **after} if now.get(name) != after.get(name)]
@@ -414,11 +385,17 @@ class Immich(Database):
         if "description" in changed:
             body["description"] = after.get("description", "")
         if body:
-            self.server.ask("PUT", f"/assets/{asset}", _asset, body)
+            self.server.ask("PUT", f"/assets/{asset}", dict, body)
         tags = [(now | after)[name] for name in changed if name.startswith("tag ")]
-        if new := [tag for tag in tags if tag not in self._tag_ids]:
-            # This gives those that are there already, too.
-            self._tag_ids |= self.server.ask("PUT", "/tags", _tag_ids, {"tags": new})
+        new = [tag for tag in tags if tag not in self._tag_ids]
+
+        def ids(found: Any) -> dict[str, str]:
+            known = {tag["value"]: str(UUID(tag["id"])) for tag in found}
+            return {tag: known[tag] for tag in new}
+
+        if new:
+            # Immich gives the ids of those that are there already, too.
+            self._tag_ids |= self.server.ask("PUT", "/tags", ids, {"tags": new})
         for tag in tags:
             if f"tag {tag}" in after:
                 body = {"assetIds": [asset], "tagIds": [self._tag_ids[tag]]}
@@ -426,10 +403,6 @@ class Immich(Database):
             else:
                 way = f"/tags/{self._tag_ids[tag]}/assets"
                 self.server.ask("DELETE", way, list, {"ids": [asset]})
-
-
-def _tag_ids(found: Any) -> dict[str, str]:
-    return {str(tag["value"]): str(UUID(tag["id"])) for tag in found}
 
 
 def _wanted(answer: Prediction, tags: SidecarTags) -> Values:
@@ -443,10 +416,8 @@ def _wanted(answer: Prediction, tags: SidecarTags) -> Values:
 
 def refuse_what_needs_files(config: TagConfig) -> None:
     """Raise ValueError where something is asked for that needs the photos on this machine."""
-    names = "photos", "sidecars", "gallery", "neighbours", "corrections"
-    given = [name for name in names if getattr(config, name) != getattr(TagConfig(), name)]
-    given += ["albums=links"] if config.albums == "links" else []
-    if given:
+    names = "photos", "sidecars", "albums", "gallery", "neighbours", "corrections"
+    if given := [name for name in names if getattr(config, name) != getattr(TagConfig(), name)]:
         raise ValueError(
             f"{', '.join(given)} and immich do not go together, because that needs the photos on"
             " this machine; leave one of them out"
@@ -464,8 +435,7 @@ def untag_immich(config: UntagConfig) -> list[SidecarChange]:
         raise ValueError("photos and immich do not go together; leave one of them out")
     if not (out / CHANGES).is_file():
         raise ValueError(f"{out} holds no {CHANGES}, which says what was written; give its out")
-    with hold(out), Immich(config, out) as immich, list_of_out(out / UNTAGGED_CSV, _COLUMNS) as add:
-        changes = list(immich.untag())
-        for change in changes:
-            add([printable(change.sidecar), *change[1:]])
+    with hold(out), Immich(config, out) as immich:
+        changes = [change for change in immich.untag() if change.action != "kept"]
+    list_changes(out / UNTAGGED_CSV, ["photo"], (([change.sidecar], change) for change in changes))
     return changes

@@ -12,7 +12,7 @@ import os
 import re
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -68,53 +68,48 @@ def write_sidecars(
     answers: Iterable[Tagged],
     root: Path,
     config: TagConfig,
-    *,
-    model: str,
-    country_codes: Mapping[str, str],
-) -> tuple[Counter[str], Counter[tuple[str, str]]]:
-    """Update the sidecar of every photo and list the changes in `sidecars.csv`.
-
-    Returns the number of sidecars by action, and of those refused by folder and reason.
-    """
-    done: Counter[str] = Counter()
-    refusals: Counter[tuple[str, str]] = Counter()
+    say: Callable[[Prediction], SidecarTags],
+) -> Iterator[tuple[list[Path], SidecarChange]]:
+    """Update the sidecar of every photo; yield both paths in the library, and what was done."""
     swept: set[Path] = set()
-    columns = "photo", *SidecarChange._fields
-    with list_of_out(user_path(config.out) / SIDECARS_CSV, columns) as add:
-        for photo in Bar(answers, desc="sidecars", unit=" photos"):
-            folder = (root / photo.path).parent
-            if not config.dry_run and folder not in swept:
-                swept.add(folder)
-                # What killed taggers left. One that runs now loses a sidecar at worst: `refused`.
-                with contextlib.suppress(OSError), os.scandir(folder) as entries:
-                    for entry in entries:
-                        if _LEFT_OVER.fullmatch(entry.name):
-                            Path(entry).unlink(missing_ok=True)
-            if photo.answer["error"] is not None:
-                # The disk may have failed only today; that tells nothing of what the photo shows.
-                continue
-            answer = photo.answer
-            if photo.neighbour and _has_position(root / photo.path):
-                answer = answer.copy()
-                answer.update(city=None, country=None, location_source=None)
-            tags = build_tags(
-                answer,
-                model,
-                country_codes=country_codes,
-                root=config.tag_root,
-                min_confidence=config.min_confidence,
-            )
-            change = update_sidecar(
-                root / photo.path, tags, config.sidecars, dry_run=config.dry_run
-            )
-            if change is None:
-                continue
+    for photo in Bar(answers, desc="sidecars", unit=" photos"):
+        folder = (root / photo.path).parent
+        if not config.dry_run and folder not in swept:
+            swept.add(folder)
+            # What killed taggers left. One that runs now loses a sidecar at worst: `refused`.
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                for entry in entries:
+                    if _LEFT_OVER.fullmatch(entry.name):
+                        Path(entry).unlink(missing_ok=True)
+        if photo.answer["error"] is not None:
+            # The disk may have failed only today; that tells nothing of what the photo shows.
+            continue
+        answer = photo.answer
+        if photo.neighbour and _has_position(root / photo.path):
+            answer = answer.copy()
+            answer.update(city=None, country=None, location_source=None)
+        if change := update_sidecar(
+            root / photo.path, say(answer), config.sidecars, dry_run=config.dry_run
+        ):
+            yield [photo.path, change.sidecar.relative_to(root)], change
+
+
+def list_changes(
+    table: Path, columns: list[str], changes: Iterable[tuple[list[Path], SidecarChange]]
+) -> tuple[Counter[str], Counter[tuple[str, str]]]:
+    """Write a CSV of `out` with what was changed, created, removed, refused or gone.
+
+    columns: of the paths that stand before each change. Returns the number of changes by action,
+    and of those refused by folder and reason.
+    """
+    done, refusals = Counter[str](), Counter[tuple[str, str]]()
+    with list_of_out(table, (*columns, *SidecarChange._fields[1:])) as add:
+        for paths, change in changes:
             done[change.action] += 1
             if change.action == "refused":
                 refusals[printable(change.sidecar.parent), change.detail] += 1
             if change.action != "kept":
-                sidecar = printable(change.sidecar.relative_to(root))
-                add([printable(photo.path), sidecar, *change[1:]])
+                add([*map(printable, paths), *change[1:]])
     return done, refusals
 
 
@@ -195,9 +190,8 @@ def untag(config: UntagConfig) -> list[SidecarChange]:
     bar = Bar(sidecars, desc="untagging", unit=" sidecars")
     found = (untag_sidecar(sidecar, dry_run=config.dry_run) for sidecar in bar)
     changes = [change for change in found if change is not None]
-    with list_of_out(out / UNTAGGED_CSV, SidecarChange._fields) as add:
-        for change in changes:
-            add([printable(change.sidecar.relative_to(root)), *change[1:]])
+    rows = (([change.sidecar.relative_to(root)], change) for change in changes)
+    list_changes(out / UNTAGGED_CSV, ["sidecar"], rows)
     return changes
 
 

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from serving.tagging.library import (
     recognise,
 )
 from serving.tagging.neighbours import Neighbours
-from serving.tagging.sidecars import SIDECARS_CSV, write_sidecars
+from serving.tagging.sidecars import SIDECARS_CSV, build_tags, list_changes, write_sidecars
 from serving.tagging.table import (
     ALBUMS,
     CSV,
@@ -198,16 +199,20 @@ def tag_library(library: Library | Immich, loaded: Loaded, config: TagConfig) ->
             return neighbours.apply(located) if neighbours else located
 
         write_tables(result.counted(table_row(photo, result.model) for photo in answers()), out)
-        codes = locations.country_codes
+        say = partial(
+            build_tags,
+            model=result.model,
+            country_codes=locations.country_codes,
+            root=config.tag_root,
+            min_confidence=config.min_confidence,
+        )
         if server:
-            result.listed = IMMICH_CSV
-            result.written, result.refusals = server.write(
-                answers(), config, model=result.model, country_codes=codes
-            )
-        elif config.sidecars != "none":
-            result.written, result.refusals = write_sidecars(
-                answers(), library.root, config, model=result.model, country_codes=codes
-            )
+            result.listed, columns, changes = IMMICH_CSV, ["photo"], server.write(answers(), say)
+        else:
+            columns = ["photo", "sidecar"]
+            changes = write_sidecars(answers(), library.root, config, say)
+        if server or config.sidecars != "none":
+            result.written, result.refusals = list_changes(out / result.listed, columns, changes)
         if config.albums != "none":
             result.in_albums = write_albums(
                 answers(),

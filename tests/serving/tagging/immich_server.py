@@ -245,7 +245,9 @@ class Immich:
             case "PUT /tags/assets":
                 paths = {id_: path for path, id_ in self.tag_ids.items()}
                 for photo in map(self.photo, sent["assetIds"]):
-                    photo.tags += [paths[tag] for tag in sent["tagIds"]]
+                    photo.tags[:] = dict.fromkeys(
+                        [*photo.tags, *(paths[tag] for tag in sent["tagIds"])]
+                    )
                 return {"count": len(sent["assetIds"])}
             case "DELETE /tags/{id}/assets":
                 paths = {id_: path for path, id_ in self.tag_ids.items()}
