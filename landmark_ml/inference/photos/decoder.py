@@ -24,7 +24,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
+from PIL.TiffImagePlugin import COMPRESSION, TILELENGTH, TILEWIDTH, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 from pillow_heif import HeifImageFile
 
@@ -66,6 +66,7 @@ _READABLE = "JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, HEIC or raw"
 _NO_PREVIEW = "a raw file without a preview: export it as JPEG"
 _UNSUPPORTED = re.compile(r"unsupported|not .*(support|install)|unknown pixel mode", re.IGNORECASE)
 
+_FAX_CODINGS = (2, 3)
 _MIN_TILE_PIXELS = 1 << 22
 _BAND_PIXELS = 1 << 21
 _WHITE = (255, 255, 255)
@@ -212,7 +213,10 @@ def _open(data: bytes, limits: PhotoLimits) -> ImageFile.ImageFile:
 
 
 def _check_tiff_tags(image: TiffImageFile, data: bytes) -> None:
-    """Refuse tiles, which are decoded whole, far larger than the picture, and endless EXIF."""
+    """Refuse fax codings, tiles, which are decoded whole, far larger than the picture, endless EXIF."""
+    # Of each damaged line of pixels, libtiff writes a line to stderr: 6 MB for a file of 10 KB.
+    if image.tag_v2.get(COMPRESSION) in _FAX_CODINGS:
+        raise PhotoError("unsupported", "a TIFF coded as a fax is not read: export it as JPEG")
     tile = int(image.tag_v2.get(TILEWIDTH, 0)) * int(image.tag_v2.get(TILELENGTH, 0))
     if tile > max(4 * image.width * image.height, _MIN_TILE_PIXELS):
         reason = f"a tile of {tile:,} pixels in a picture of {image.width} x {image.height}"

@@ -229,6 +229,7 @@ def hostile() -> dict[str, tuple[str, bytes]]:
         "bmp short run lengths": ("unsupported", bmp_of_runs(2)),
         "tiff position": ("unsupported", tiff_with_exif(34853, 1_000_000)),
         "tiff details": ("unsupported", tiff_with_exif(34665, 1_000_000)),
+        "tiff fax": ("unsupported", tiff(600, 100_000, (259, 1, 3), (273, 1, 300), (279, 1, 4000))),
         "tiff tags": ("unsupported", big_tiff(100_000)),
         "avif frame": ("too_many_pixels", avif_frame(f"{SEQUENCE} | {FRAME} 1")),
         "heic tiles": ("too_many_pixels", tiled_heic(255)),
