@@ -213,7 +213,10 @@ def _open(data: bytes, limits: PhotoLimits) -> ImageFile.ImageFile:
 
 
 def _check_tiff_tags(image: TiffImageFile, data: bytes) -> None:
-    """Refuse fax codings, tiles, which are decoded whole, far larger than the picture, endless EXIF."""
+    """Refuse fax codings, endless EXIF, and tiles far larger than the picture.
+
+    Tiles are decoded whole.
+    """
     # Of each damaged line of pixels, libtiff writes a line to stderr: 6 MB for a file of 10 KB.
     if image.tag_v2.get(COMPRESSION) in _FAX_CODINGS:
         raise PhotoError("unsupported", "a TIFF coded as a fax is not read: export it as JPEG")
