@@ -5,7 +5,8 @@ and manifest. `python -m benchmarks.scale --photos 1000000 --landmarks 10000`: m
 through store, head, calibration, export, judge, report and registration, by the functions of a
 training run and with its default network. It has no photos, so reading and embedding them is not in
 the time. Each size runs in a process of its own, and each part tells the most memory that the
-process held meanwhile. The slope is that of the seconds in log-log: 1 is linear.
+process held meanwhile. The slope is that of the CPU seconds in log-log: 1 is linear, and other work
+on the machine hardly changes it.
 """
 
 from __future__ import annotations
@@ -77,11 +78,12 @@ SHARES = (0.1, 1 / 3, 1.0)
 
 @contextlib.contextmanager
 def measured(part: str) -> Iterator[None]:
-    """Print the seconds of a block and the most memory meanwhile, in 10^6 bytes, as JSON."""
+    """Print a block's seconds, by clock and CPU, and its most memory, in 10^6 bytes, as JSON."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     yield
-    row = {"part": part, "seconds": time.perf_counter() - started, "mb": resident_peak_mb()}
+    seconds, cpu = time.perf_counter() - started, time.process_time() - used
+    row = {"part": part, "seconds": seconds, "cpu": cpu, "mb": resident_peak_mb()}
     sys.stdout.write(json.dumps(row) + "\n")
 
 
@@ -271,22 +273,23 @@ def report(work: Sequence[str], count: int) -> str:
     work: the arguments that name the work, before its number of photos.
     """
     sizes = [round(count * share) for share in SHARES]
-    found: dict[str, list[tuple[float, float]]] = {}
+    found: dict[str, list[tuple[float, float, float]]] = {}
     for size in sizes:
         command = [sys.executable, "-m", "benchmarks.scale", "--only", *work, str(size)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
         for row in map(json.loads, done.stdout.splitlines()):
-            found.setdefault(row["part"], []).append((row["seconds"], row["mb"]))
+            found.setdefault(row["part"], []).append((row["seconds"], row["cpu"], row["mb"]))
     found["all"] = [
-        (sum(seconds for seconds, _ in parts), max(mb for _, mb in parts))
+        (sum(seconds), sum(cpu), max(mb))
         for parts in zip(*found.values(), strict=True)
+        for seconds, cpu, mb in [zip(*parts, strict=True)]
     ]
     write_json(OUT, {"sizes": sizes, "parts": found, **machine()})
     rows = [
         (
             part,
-            *(f"{seconds:,.1f} s, {mb / 1000:.1f} GB" for seconds, mb in cells),
-            f"{slope(sizes, [seconds for seconds, _ in cells]):.2f}",
+            *(f"{seconds:,.1f} s, {mb / 1000:.1f} GB" for seconds, _, mb in cells),
+            f"{slope(sizes, [cpu for _, cpu, _ in cells]):.2f}",
         )
         for part, cells in found.items()
     ]
