@@ -60,7 +60,11 @@ class Champion:
     the old one still answers, and then replaces it in one assignment. If the version cannot be
     loaded, the alias is missing or the registry is away, the old version goes on answering and
     `problem` says why. It retries, less and less often, at least once a minute.
+
+    current: the version that answers now, from `start` on.
     """
+
+    current: Loaded
 
     def __init__(
         self,
@@ -71,19 +75,11 @@ class Champion:
         self.name = name
         self._poll_seconds = poll_seconds
         self._load = load or load_version
-        self._loaded: Loaded | None = None
         self._identity: tuple[int, int] | None = None
         # Why `current` may not be what the alias names; None when it is.
         self.problem: str | None = None
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
-
-    @property
-    def current(self) -> Loaded:
-        """The version that answers now. Raises ValueError before `start`."""
-        if self._loaded is None:
-            raise ValueError(f"the champion of {self.name} is not loaded; call start first")
-        return self._loaded
 
     def start(self) -> Champion:
         """Load the champion, then follow its alias.
@@ -138,11 +134,11 @@ class Champion:
         identity = int(named.version), int(named.creation_timestamp)
         if identity == self._identity:
             return
-        before, self._loaded, self._identity = self._loaded, self._load(named), identity
-        if before is not None:
-            logger.info(
-                "%s: version %s took over from %d", self.name, named.version, before.version
-            )
+        loaded = self._load(named)
+        if self._identity is not None:
+            message = "%s: version %d takes over from %d"
+            logger.info(message, self.name, loaded.version, self.current.version)
+        self.current, self._identity = loaded, identity
 
 
 def find_version(model: str) -> ModelVersion:

@@ -16,7 +16,6 @@ from landmark_ml.data.dataset import (
     UnreadablePhoto,
     label_name,
     manifest_digest,
-    parse_manifest,
     read_manifest,
     read_rows,
     rebuild_dataset,

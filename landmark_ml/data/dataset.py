@@ -241,19 +241,16 @@ def rebuild_dataset(content: bytes, root: Path) -> Dataset:
     return _rebuild(*read_rows(content, MANIFEST), root)
 
 
-def read_manifest(path: Path, root: Path, *, verify: bool = False, threads: int = 0) -> Dataset:
-    """Rebuild the dataset a manifest records, with its photos under root.
-
-    verify: also hash every photo again, on all cores or `threads`. Raises ValueError when the file
-    is not a sound manifest, or a photo is missing or (with verify) has other content.
-    """
-    return parse_manifest(path.read_bytes(), root, name=str(path), verify=verify, threads=threads)
-
-
-def parse_manifest(
-    content: bytes, root: Path, *, name: str, verify: bool = False, threads: int = 0
+def read_manifest(
+    source: Path | bytes, root: Path, *, verify: bool = False, threads: int = 0
 ) -> Dataset:
-    """`read_manifest` of a manifest's content; name: what errors call it."""
+    """Rebuild the dataset a manifest, a file or its content, records, with its photos under root.
+
+    verify: also hash every photo again, on all cores or `threads`. Raises ValueError when that is
+    no sound manifest, or a photo is missing or (with verify) has other content.
+    """
+    content = source if isinstance(source, bytes) else source.read_bytes()
+    name = MANIFEST if isinstance(source, bytes) else str(source)
     facts, rows = read_rows(content, name)
     try:
         dataset = _rebuild(facts, rows, root.resolve())

@@ -1,7 +1,7 @@
 """Every metric of a judged model: its caption, its unit, and the function that computes it.
 
 To add a metric, add an entry to `METRICS`. Training, evaluation and promotion then measure it, and
-pages, cards, receipts and the terminal show it with this caption.
+pages and the terminal show it with this caption, cards, receipts and comparisons where it says so.
 """
 
 from __future__ import annotations

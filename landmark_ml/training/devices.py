@@ -84,10 +84,7 @@ class Processes:
 
     def share(self, value: Value) -> Value:
         """The value of the first process, in every process."""
-        if self.count == 1:
-            return value
-        held: list[Any] = [value if self.is_first else None]
-        distributed.broadcast_object_list(held, src=0)
+        held: list[Any] = self.gather(value if self.is_first else None)
         shared: Value = held[0]
         return shared
 

@@ -16,7 +16,7 @@ from safetensors.torch import save_model
 
 from landmark_ml.config import DataConfig, TrainConfig, user_path
 from landmark_ml.console import counted
-from landmark_ml.data import MANIFEST, Dataset, Split, manifest_digest, parse_manifest
+from landmark_ml.data import Dataset, Split, manifest_digest, read_manifest
 from landmark_ml.data.opening import find_root, open_dataset
 from landmark_ml.data.places import open_gazetteer
 from landmark_ml.evaluation.judge import judge
@@ -342,7 +342,7 @@ def open_photos(config: DataConfig, processes: Processes, manifest: bytes | None
         if recorded is None:
             return open_dataset(config)
         _, root = find_root(config)
-        return parse_manifest(recorded, root, name=MANIFEST, verify=True, threads=config.threads)
+        return read_manifest(recorded, root, verify=True, threads=config.threads)
 
     dataset = processes.once_a_host(read)
     processes.agree(manifest_digest(dataset), "photos and their splits")

@@ -254,7 +254,7 @@ def test_a_metric_is_shown_with_its_unit_and_interval() -> None:
 def test_an_added_metric_is_measured_and_shown(
     answered: Predictions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photos = Metric("all photos", "photos of any kind", lambda p: float(len(p.labels)), "{:.0f}")
+    photos = Metric("all photos", "", lambda p: float(len(p.labels)), "{:.0f}", on="cards")
     monkeypatch.setitem(METRICS, "all_photos", photos)
     found = measure(answered)
     assert found["all_photos"] == 5

@@ -55,9 +55,7 @@ def test_the_card_says_how_a_network_in_bf16_answers_without_instructions_for_it
 
 
 def test_a_metric_that_is_added_shows_on_page_and_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    doubtful = Metric(
-        "doubtful", "answers below 0.75", lambda p: float((p.confidence < 0.75).sum())
-    )
+    doubtful = Metric("doubtful", "", lambda p: float((p.confidence < 0.75).sum()), on="cards")
     monkeypatch.setitem(METRICS, "doubtful", doubtful)
     report = judged()
     assert ("doubtful", "1.000") in summary_table(report)

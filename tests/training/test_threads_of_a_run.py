@@ -120,7 +120,7 @@ def test_photos_are_compared_with_a_manifest_on_the_threads_of_the_run(
     photos: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(judge, "read_manifest", stop_here)
-    monkeypatch.setattr(training, "parse_manifest", stop_here)
+    monkeypatch.setattr(training, "read_manifest", stop_here)
     with pytest.raises(ReachedError, match=f"^{THREADS}$"):
         choose_photos(DataConfig(data=str(photos), threads=THREADS), manifest)
     with pytest.raises(ReachedError, match=f"^{THREADS}$"):
