@@ -65,10 +65,9 @@ class LandmarkCNN(nn.Module):
     expects of a network, so it goes wherever a timm backbone goes.
     """
 
-    def __init__(self, num_classes: int = 1000, drop_rate: float = 0.0) -> None:
+    def __init__(self, num_classes: int = 1000) -> None:
         super().__init__()
         self.num_features = CHANNELS[-1]
-        self.drop_rate = drop_rate
         self.stem = nn.Sequential(
             nn.PixelUnshuffle(PATCH), conv_norm_act(3 * PATCH * PATCH, CHANNELS[0])
         )
@@ -79,7 +78,6 @@ class LandmarkCNN(nn.Module):
             stages += [ResidualBlock(channels) for _ in range(blocks)]
         self.stages = nn.Sequential(*stages)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.drop = nn.Dropout(drop_rate)
         self.classifier: nn.Module = nn.Linear(self.num_features, num_classes)
 
     def get_classifier(self) -> nn.Module:
@@ -101,7 +99,7 @@ class LandmarkCNN(nn.Module):
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """Logits of a feature map of any size, or with pre_logits what the classifier sees."""
-        pooled: Tensor = self.drop(self.pool(features))
+        pooled: Tensor = self.pool(features)
         return pooled if pre_logits else self.classifier(pooled)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -122,7 +120,6 @@ def landmark_cnn(pretrained: bool = False, **settings: Any) -> LandmarkCNN:
     """LandmarkCNN as timm creates it by name; it has no pretrained weights."""
     if pretrained:
         raise ValueError("landmark_cnn has no pretrained weights; give weights=random")
-    known = {name: settings[name] for name in ("num_classes", "drop_rate") if name in settings}
-    network = LandmarkCNN(**known)
+    network = LandmarkCNN(settings.get("num_classes", 1000))
     network.pretrained_cfg = network.default_cfg = dict(_CONFIG)  # type: ignore[assignment]
     return network

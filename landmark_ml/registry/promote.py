@@ -375,17 +375,15 @@ def to_html(receipt: Receipt) -> str:
             )
         measured |= now.keys()
         rows = [
-            (METRICS[name].caption, shown(now, name), shown(before, name))
+            (METRICS[name].caption, (shown(now, name), shown(before, name)))
             for name in summary_names(now)
         ]
         # What the two are called, everywhere on the page.
-        champion = f"version {receipt.champion.version} (champion)" if receipt.champion else ""
+        champion = f"version {receipt.champion.version} (champion)" if receipt.champion else "none"
         sides = f"version {verdict.judged.version}", champion
-        pictures = list(_pictures(verdict, sides))
         ids = [verdict.judged.run_id, receipt.champion.run_id if receipt.champion else ""]
         runs = {run_id: find_run(run_id) for run_id in ids if run_id}
         params = [run.data.params if run else {} for run in runs.values()]
-        explained = explain(verdict, receipt)
         sections.append(
             {
                 "verdict": verdict,
@@ -400,8 +398,8 @@ def to_html(receipt: Receipt) -> str:
                 "wins": landmark_wins(verdict.comparison.by_landmark(), *sides)
                 if verdict.comparison
                 else None,
-                "pictures": pictures,
-                "explained": explained,
+                "pictures": list(_pictures(verdict, sides)),
+                "explained": explain(verdict, receipt),
             }
         )
     meanings = [METRICS[name] for name in summary_names(measured)]

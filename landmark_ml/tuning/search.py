@@ -287,7 +287,7 @@ def study_page(
         trials=[f"#{trial.number}" for trial in shown],
         reached={objective: [f"{trial.value:.4g}" for trial in shown]},
         params=differing_params([{k: _short(v) for k, v in t.params.items()} for t in shown]),
-        importance=importance,
+        importance=[(name, [f"{share:.0%}"]) for name, share in importance.items()],
     )
 
 
