@@ -135,13 +135,6 @@ def test_a_mirrored_network_learns_from_one_view() -> None:
     assert not torch.allclose(model(pixels), model(pixels.flip(3)), atol=1e-5)
 
 
-def test_a_classifier_that_is_not_linear_is_refused() -> None:
-    backbone = TinyBackbone(3)
-    backbone.head = nn.Identity()  # type: ignore[assignment]
-    with pytest.raises(TypeError, match=r"Identity and a linear layer is needed"):
-        _ = LandmarkNetwork(backbone, tiny_preprocessing()).classifier
-
-
 def test_macs_and_parameters_of_a_network_counted_by_hand() -> None:
     model = tiny_model(num_outputs=3)
     positions = (SIDE // 4) ** 2
