@@ -247,7 +247,7 @@ def test_a_study_page_tells_the_test_of_the_winner() -> None:
 def test_from_thirty_trials_the_page_says_which_parameter_mattered() -> None:
     assert "What mattered" not in _page()
     page = _page(values=[step / 40 for step in range(30)])
-    table = page.split("What mattered")[1].split("</table>")[0]
+    table = page.split("What mattered</h2>")[1].split("</table>")[0]
     assert re.findall(">(drop_rate|framing)<.*<td>(.*)</td>", table) == [
         ("drop_rate", "100%"),
         ("framing", "0%"),
