@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -175,7 +175,7 @@ class Server:
             )
         if status == requests.codes.not_found and "/assets/" not in response.url:
             raise self._no_immich(f"status {status} to {said}")
-        if not response.ok:
+        if status >= requests.codes.multiple_choices:
             raise AssetError(f"{self.address} answered with status {status} to {said}", status)
 
     def _no_immich(self, reason: str) -> ImmichError:
@@ -185,36 +185,20 @@ class Server:
         )
 
 
-class Asset(NamedTuple):
-    """A photo as the server has it.
-
-    path: its id, and below it the name of its file. looks: a number that changes with the picture.
-    """
-
-    path: Path
-    owner: str
-    looks: int
-    has_city: bool
-    values: Values
-
-
-def _asset(found: Any) -> Asset:
+def _asset(found: Any) -> tuple[Found, str, bool, Values]:
+    """A photo, its owner, whether its city is known, and its values."""
     exif = found.get("exifInfo") or {}
     name = PurePosixPath(clean_text(found["originalFileName"]).replace("\\", "/")).name
-    # Not the time of its last change: our own writing changes it, and clocks jump.
+    # In place of the time of its last change: our own writing changes that, and clocks jump.
     looks = hashlib.sha256(f"{found['checksum']} {found['thumbhash']}".encode()).digest()
+    photo = Found(Path(str(UUID(found["id"])), name or "photo"), 0, int.from_bytes(looks[:7]))
     tags = [str(tag["value"]) for tag in found["tags"]]
     position = _position(exif.get("latitude"), exif.get("longitude"))
-    return Asset(
-        path=Path(str(UUID(found["id"])), name or "photo"),
-        owner=str(found["ownerId"]),
-        looks=int.from_bytes(looks[:7]),
-        has_city=bool(exif.get("city")),
-        values=_values(position, str(exif.get("description") or ""), tags),
-    )
+    values = _values(position, str(exif.get("description") or ""), tags)
+    return photo, str(found["ownerId"]), bool(exif.get("city")), values
 
 
-def _page(found: Any) -> tuple[list[Asset], int]:
+def _page(found: Any) -> tuple[list[tuple[Found, str, bool, Values]], int]:
     # A search does not give tags.
     items = [_asset({**item, "tags": []}) for item in found["assets"]["items"]]
     return items, int((items and found["assets"]["nextPage"]) or 0)
@@ -269,6 +253,8 @@ class Immich(Database):
     `out`, to which rows are only ever added.
     """
 
+    _FIX = "take it from a backup, because untag needs it"
+
     def __init__(self, config: TagConfig | UntagConfig, out: Path) -> None:
         self.server = Server(config.immich, READS if config.dry_run else READS + WRITES)
         self.root = Path(self.server.address)
@@ -287,13 +273,13 @@ class Immich(Database):
             page = following
             body = search | {"size": 1000, "page": page}
             assets, following = self.server.ask("POST", "/search/metadata", _page, body)
-            for path, owner, looks, has_city, values in assets:
-                wrote, _, _ = self._recorded(path)
+            for photo, owner, has_city, values in assets:
+                wrote, _, _ = self._recorded(photo.path)
                 position = values.get("position", "")
                 if owner == me and (wrote or not (position and has_city)):
                     if position and position not in [ours.get("position") for ours in wrote]:
-                        self._positions[path] = position
-                    yield Found(path, 0, looks)
+                        self._positions[photo.path] = position
+                    yield photo
 
     def read(self, path: Path) -> bytes | OSError:
         """Read the preview of a photo; what is wrong with this one alone is returned.
@@ -359,7 +345,7 @@ class Immich(Database):
             return SidecarChange(path, "kept")
         held = ""
         try:
-            now = self.server.ask("GET", f"/assets/{path.parts[0]}", _asset).values
+            *_, now = self.server.ask("GET", f"/assets/{path.parts[0]}", _asset)
             held = json.dumps(now, ensure_ascii=False)
             after, ours = settle(now, wrote, wanted, finished=finished)
             if not self._dry_run:

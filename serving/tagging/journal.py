@@ -60,6 +60,8 @@ class Database:
     OSError, or for a damaged file a ValueError, that does.
     """
 
+    _FIX = "remove it to recognise all photos again"
+
     def __init__(self, path: Path | None, *statements: str) -> None:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,8 +93,8 @@ class Database:
 
     def _damaged(self, reason: object) -> ValueError:
         return ValueError(
-            f"{self._path} is not a journal, or is damaged ({reason}); remove it to recognise all"
-            " photos again, or give another out"
+            f"{self._path} is not a journal, or is damaged ({reason}); {self._FIX}, or give"
+            " another out"
         )
 
 

@@ -180,9 +180,7 @@ def untag(config: UntagConfig) -> list[SidecarChange]:
     """
     photos, out = user_path(config.photos), user_path(config.out)
     if photos.is_file():
-        stem = photos.with_suffix(".xmp")
-        names = [photos.with_name(f"{photos.name}.xmp"), *([stem] if _owns(stem, photos) else [])]
-        root, sidecars = photos.parent, [name for name in names if name.is_file()]
+        root, sidecars = photos.parent, [*filter(Path.is_file, _names(photos))]
     else:
         library = Library(photos, frozenset([out.resolve()]), suffixes=frozenset([".xmp"]))
         root = photos
@@ -224,11 +222,14 @@ def find_sidecar(photo: Path, naming: str) -> Path:
     `photo.xmp` belongs to the picture it names; if it names none, to this photo unless another
     picture in the folder has the same stem. Raises OSError when it cannot be read.
     """
+    names = _names(photo) if naming == FULL_NAME else _names(photo)[::-1]
+    return next(filter(Path.is_file, names), names[0])
+
+
+def _names(photo: Path) -> list[Path]:
+    """The sidecars that a photo may have."""
     full, stem = photo.with_name(f"{photo.name}.xmp"), photo.with_suffix(".xmp")
-    if not _owns(stem, photo):
-        return full
-    names = (full, stem) if naming == FULL_NAME else (stem, full)
-    return next((name for name in names if name.is_file()), names[0])
+    return [full, stem] if _owns(stem, photo) else [full]
 
 
 def _owns(stem: Path, photo: Path) -> bool:
@@ -255,9 +256,8 @@ def _pictures_by_stem(folder: Path) -> Counter[str]:
 
 def _given_elsewhere(photo: Path, embedded: Xmp | None, sidecar: Path) -> list[Mapping[str, str]]:
     """Positions and places that others wrote into the photo itself or its other sidecar."""
-    stem = photo.with_suffix(".xmp")
-    names = {photo.with_name(f"{photo.name}.xmp"), *([stem] if _owns(stem, photo) else [])}
-    others = [Xmp.parse(name.read_bytes()) for name in names - {sidecar} if name.is_file()]
+    names = {*filter(Path.is_file, _names(photo))} - {sidecar}
+    others = [Xmp.parse(name.read_bytes()) for name in names]
     documents = others if embedded is None else [embedded, *others]
     groups: tuple[Mapping[str, str], ...] = (POSITION, PLACE)
     return [group for group in groups if any(is_others(found, group) for found in documents)]

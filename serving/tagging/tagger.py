@@ -178,7 +178,8 @@ def tag_library(library: Library | Immich, loaded: Loaded, config: TagConfig) ->
         with Bar(total=waiting, desc="recognising", unit=" photos", smoothing=0.05) as bar:
             for photo in answer_once(itertools.chain.from_iterable(new), library.read):
                 error = photo.answer["error"]
-                ask_again = error is not None and may_change(error["code"])
+                # A preview may be made anew, while the photo stays the same.
+                ask_again = error is not None and bool(server or may_change(error["code"]))
                 journal.record(photo, None if ask_again else asked)
                 result.recognised += 1
                 bar.update()

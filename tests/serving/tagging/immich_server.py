@@ -6,7 +6,6 @@ answers. Every request is checked by it, and so is what the stand-in answers.
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 import threading
@@ -131,6 +130,7 @@ class Photo:
     owner: str = ME
     type: str = "IMAGE"
     visibility: str = "timeline"
+    checksum: str = "of the original"
     id: str = field(default_factory=lambda: str(uuid.UUID(int=next(_NUMBERS) << 80, version=4)))
 
     def as_asset(self, tags: list[Any] | None = None) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Photo:
             "id": self.id,
             "ownerId": self.owner,
             "type": self.type,
-            "checksum": base64.b64encode(self.file[-20:]).decode(),
+            "checksum": self.checksum,
             "thumbhash": None,
             "originalFileName": self.name,
             "visibility": self.visibility,

@@ -263,6 +263,18 @@ def test_a_preview_that_is_no_photo_is_told_in_the_table(
     result = run(config, loaded)
     assert rows(config, "tags.csv")["broken.jpg"]["error_code"]
     assert (result.written, result.refused.total()) == ({"changed": 1}, 1)
+    for photo in server.photos.values():
+        photo.file = tower.file
+    assert run(config, loaded).written == {"kept": 1, "changed": 1}
+
+
+def test_a_picture_that_changed_is_looked_at_again(
+    config: TagConfig, loaded: Loaded, tower: Photo
+) -> None:
+    run(config, loaded)
+    tower.file, tower.checksum = colour_photo(GREEN), "of another"
+    assert run(config, loaded).recognised == 1
+    assert tower.description == "Château d'If, France"
 
 
 def only(request: str, *answers: Answer) -> Any:
@@ -432,6 +444,15 @@ def test_what_cannot_be_with_a_server_is_refused_by_name(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         run_tagging(replace(config, **changes))
+
+
+def test_a_damaged_journal_is_told_and_kept(config: TagConfig, loaded: Loaded) -> None:
+    damaged = Path(config.out, "immich.sqlite")
+    damaged.parent.mkdir()
+    damaged.write_bytes(b"no database" * 100)
+    with pytest.raises(ValueError, match=r"immich\.sqlite .* take it from a backup, because untag"):
+        run(config, loaded)
+    assert damaged.read_bytes() == b"no database" * 100
 
 
 def test_a_password_in_the_address_is_refused() -> None:
