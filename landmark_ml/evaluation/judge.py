@@ -115,8 +115,6 @@ def match_names(
     Returns the two with labels that index the classes returned next, those the model knows, and
     the classes as its answers spell them. Photos of no landmark are among the first.
     """
-    if not photos:
-        raise ValueError("there are 0 photos to evaluate on; give a split that has some")
     first = pd.DataFrame({"image": [photos[0].path.read_bytes()]})
     answer = model.predict(first, params={"top_k": _EVERY_CANDIDATE}).iloc[0]
     known = {candidate["landmark"] for candidate in answer["candidates"] or ()}
@@ -407,10 +405,8 @@ def predict(
 ) -> Predictions:
     """Ask a model about each photo; names are the classes as its answers spell them.
 
-    Raises ValueError without photos, and when the model refuses one or answers with unknown names.
+    Raises ValueError when the model refuses a photo or answers with unknown names.
     """
-    if not photos:
-        raise ValueError("there are 0 photos to evaluate on; give a split that has some")
 
     def answers() -> Iterator[Answer]:
         with Bar(total=len(photos), desc="evaluate", unit=" photos") as progress:

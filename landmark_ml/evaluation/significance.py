@@ -40,15 +40,9 @@ def compare_shares(
 
     first, second: bool [N], on the same N photos. Each end errs with probability alpha. It stays
     honest where the two hardly differ: N photos on which they agree leave `z² / (N + z²)` open.
-    Raises ValueError without photos or when the arrays differ in length. Source: Tango,
-    Equivalence test and confidence interval for the difference in proportions for the paired-sample
-    design, Statistics in Medicine 1998.
+    Source: Tango, Equivalence test and confidence interval for the difference in proportions for
+    the paired-sample design, Statistics in Medicine 1998.
     """
-    if first.shape != second.shape or first.ndim != 1 or not first.size:
-        raise ValueError(
-            f"answers of shape {first.shape} and {second.shape} cannot be paired; give yes or no of"
-            " both models for each of the same photos, one or more"
-        )
     photos = len(first)
     won, lost = int((first & ~second).sum()), int((second & ~first).sum())
     z = float(norm.isf(alpha))

@@ -42,12 +42,6 @@ def test_mcnemar_is_the_exact_binomial_test(only_first: int, only_second: int) -
     assert p == pytest.approx(min(1.0, 2 * tail))
 
 
-@pytest.mark.parametrize(("first", "second"), [([], []), ([True], [True, False])])
-def test_answers_that_cannot_be_paired_are_refused(first: list[bool], second: list[bool]) -> None:
-    with pytest.raises(ValueError, match="cannot be paired"):
-        compare_shares(np.array(first, dtype=bool), np.array(second, dtype=bool))
-
-
 def test_wins_are_counted_landmark_by_landmark() -> None:
     first, second = np.array([True, True, False, True]), np.array([True, False, True, False])
     table = differences_by_class(["Petra", "Petra", "Petra", "Atomium"], first, second)
