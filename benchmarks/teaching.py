@@ -44,6 +44,7 @@ COUNTS = (1, 5, 20)
 MEASURES = (
     "their other photos right",
     "and tagged",
+    "right if asked among the new alone",
     "known lose, points",
     "everyday tagged more, points",
     "seconds",
@@ -96,10 +97,11 @@ def run_draw(root: Path, config: TrainConfig, left_out: Sequence[str], seed: int
         others[torch.cat(chosen)] = False
         right = after["new"][0].argmax(dim=1) == labels + dataset.num_classes
         tagged = right & (after["new"][1] >= limit)
+        among_new = after["new"][0][:, dataset.num_classes :].argmax(dim=1) == labels
         hits = [(asked["known"][0].argmax(dim=1) == truth).float() for asked in (before, after)]
         false = [(asked["everyday"][1] >= limit).float() for asked in (before, after)]
         shares = (
-            *(each[others].float().mean() for each in (right, tagged)),
+            *(each[others].float().mean() for each in (right, tagged, among_new)),
             (hits[0] - hits[1]).mean(),
             (false[1] - false[0]).mean(),
         )

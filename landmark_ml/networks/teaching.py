@@ -2,7 +2,8 @@
 
 The model carries some of the photos that its head learned from, as small embeddings. In seconds a
 cosine head learns the new photos beside them. Its odds of a taught landmark against all that was
-learned decide by how much the answers of the network give way; among one another they stay.
+learned, times those by how near their photos lie, decide by how much the answers of the network
+give way; among one another they stay.
 """
 
 from __future__ import annotations
@@ -28,17 +29,18 @@ from landmark_ml.networks.rejection import References, Rows, blocks, spread
 
 TEACHING_FILE = "teaching.safetensors"
 _TAUGHT, _KNOWN = "taught/", "known/"
-_DIMENSIONS = 192
+_DIMENSIONS = 256
 _MOST_PHOTOS, _MOST_EVERYDAY = 2_000, 1_000
 _SHRINKAGE = 0.2
 _SCALE, _ADJUSTMENT = 32.0, 2.0
+_SHARPNESS = 25.0
 _STEPS, _RATE = 60, 0.05
 _FOLDS = 5
 _MOST_WHITENED, _RUN = 4_000, 10
 _MOST_LOGITS = 500_000
 # Share of the photos of known landmarks that may be answered with taught ones, and of those of no
 # landmark that may be tagged.
-_MOST_TAKEN, _MOST_TAGGED = 0.005, 0.002
+_MOST_TAKEN, _MOST_TAGGED = 0.0045, 0.003
 # Tensors of an exported graph that the taught landmarks change.
 _REPLACED = (PROBABILITIES, LANDMARK_SCORE, EVIDENCE)
 
@@ -90,11 +92,8 @@ class Teaching:
                 " trained by an older version, by fine-tuning or on fewer than 3 landmarks; train"
                 " one with transfer or ensemble"
             )
-        taught = {
-            name.removeprefix(_TAUGHT): stored.pop(name)
-            for name in list(stored)
-            if name.startswith(_TAUGHT)
-        }
+        names = [name for name in stored if name.startswith(_TAUGHT)]
+        taught = {name.removeprefix(_TAUGHT): stored.pop(name) for name in names}
         for name in ("basis", "photos"):
             stored[name] = stored[name] * stored.pop(f"{name}_steps")
         return cls(**stored), taught
@@ -109,20 +108,52 @@ def embed(features: Tensor, basis: Tensor, offset: Tensor) -> Tensor:
 class TaughtHead:
     """What tells taught landmarks from all that a network learned.
 
-    learned: [landmarks + 1, D] and taught: [T, D], whose products with an embedding are the logits
-    of the landmarks, of no landmark and of the taught ones. bias: added to the odds of taught
-    landmarks. floor: subtracted from them, it gives the logit of the landmark score.
+    points: [P, D], photos and then the rows of a cosine head; the exponential of their products
+    with an embedding says how near it is. groups: [P, 2 (1 + T)], 1 where a point counts: the
+    photos of all that was learned and of each of T taught landmarks, then their rows. bias: added
+    to the odds of taught landmarks. floor: subtracted from them, it gives the logit of the score.
     """
 
-    learned: Tensor
-    taught: Tensor
+    points: Tensor
+    groups: Tensor
     bias: float = 0.0
     floor: float = 0.0
 
+    @classmethod
+    def fit(cls, photos: Tensor, labels: Tensor, none: int, taught: int) -> TaughtHead:
+        """Learn embeddings [M, D] at unit length and labels [M]: none, or larger if taught.
+
+        Logits of the head are adjusted by the number of photos, or landmarks with many would win
+        the photos of those with few: Menon et al., Long-tail learning via logit adjustment, ICLR
+        2021. The photos stand beside it as in Zhang et al., Tip-Adapter, ECCV 2022.
+        """
+        outputs = none + 1 + taught
+        share = labels.bincount(minlength=outputs).clamp(min=1) / len(labels)
+        means = torch.zeros(outputs, photos.shape[1]).index_add_(0, labels, photos)
+        rows = functional.normalize(means, dim=1).requires_grad_()
+        optimizer = torch.optim.Adam([rows], _RATE)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS)
+        # Of thousands of landmarks the means do: steps would take minutes.
+        for _ in range(_STEPS if len(photos) * outputs <= _MOST_LOGITS else 0):
+            logits = photos @ (_SCALE * functional.normalize(rows, dim=1)).T
+            loss = functional.cross_entropy(logits + _ADJUSTMENT * share.log(), labels)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+        rows = _SCALE * functional.normalize(rows.detach(), dim=1)
+        group = (torch.cat([labels, torch.arange(outputs)]) - none).clamp(min=0)
+        is_row, counts = torch.arange(len(group))[:, None] >= len(photos), functional.one_hot(group)
+        groups = torch.cat([counts * ~is_row, counts * is_row], dim=1).float()
+        return cls(torch.cat([_SHARPNESS * photos, rows]), groups)
+
     def odds(self, embeddings: Tensor) -> Tensor:
         """Log of the odds of each taught landmark against all that was learned: [N, T]."""
-        learned = (embeddings @ self.learned.T).logsumexp(dim=1, keepdim=True)
-        return embeddings @ self.taught.T - learned + self.bias
+        of_photos, of_rows = (
+            ((embeddings @ self.points.T).exp() @ self.groups).log().chunk(2, dim=1)
+        )
+        both = of_photos + of_rows
+        return both[:, 1:] - both[:, :1] + self.bias
 
 
 def remember(
@@ -154,11 +185,11 @@ def remember(
     offset = mean @ basis
     carried = order[~confidence[order].isnan()]
     landmarks = references.logits.shape[1]
-    kinds = carried.tensor_split([int((targets[carried] < landmarks).sum())])
-    most = zip(kinds, (_MOST_PHOTOS, _MOST_EVERYDAY), strict=True)
-    carried = torch.cat([some[spread(len(some), count)] for some, count in most])
-    photos, labels = embed(features[carried], basis, offset), targets[carried]
-    sure = confidence[carried]
+    shown, everyday = carried.tensor_split([int((targets[carried] < landmarks).sum())])
+    kinds = (shown, _MOST_PHOTOS), (everyday, _MOST_EVERYDAY)
+    carried = torch.cat([kind[spread(len(kind), most)] for kind, most in kinds])
+    photos = embed(features[carried], basis, offset)
+    labels, sure = targets[carried], confidence[carried]
     if landmarks * _FOLDS > _MOST_PHOTOS:
         # Not all landmarks have photos left, and none has enough to do without its mean.
         means = torch.zeros(landmarks, len(offset))
@@ -169,29 +200,6 @@ def remember(
         labels = torch.cat([torch.arange(landmarks), labels])
         sure = torch.cat([torch.full((landmarks,), torch.nan), sure])
     return Teaching(basis, offset, photos, labels, sure, torch.tensor(landmarks))
-
-
-def fit_rows(photos: Tensor, labels: Tensor, outputs: int) -> Tensor:
-    """Rows [outputs, D] of a cosine head, from embeddings [M, D] at unit length and labels [M].
-
-    Logits are adjusted by the number of photos of each landmark, or landmarks with many photos
-    would win those of landmarks with few. Source: Menon et al., Long-tail learning via logit
-    adjustment, ICLR 2021.
-    """
-    share = labels.bincount(minlength=outputs).clamp(min=1) / len(labels)
-    means = torch.zeros(outputs, photos.shape[1]).index_add_(0, labels, photos)
-    rows = functional.normalize(means, dim=1).requires_grad_()
-    optimizer = torch.optim.Adam([rows], _RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS)
-    # Of thousands of landmarks the means do: steps would take minutes.
-    for _ in range(_STEPS if len(photos) * outputs <= _MOST_LOGITS else 0):
-        logits = photos @ (_SCALE * functional.normalize(rows, dim=1)).T
-        loss = functional.cross_entropy(logits + _ADJUSTMENT * share.log(), labels)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-    return _SCALE * functional.normalize(rows.detach(), dim=1)
 
 
 def learn(
@@ -207,32 +215,33 @@ def learn(
     photos of learned landmarks, and of no landmark, taught ones may take few.
     """
     none, given = int(teaching.landmarks), torch.cat(list(taught.values()))
-    counts = torch.tensor([len(each) for each in taught.values()])
-    own = torch.arange(len(taught)).repeat_interleave(counts)
+    own = torch.tensor([place for place, rows in enumerate(taught.values()) for _ in rows])
     photos = torch.cat([teaching.photos, given[:, :-1]])
     labels = torch.cat([teaching.labels, own + none + 1])
     rivals = torch.cat([teaching.confidence, given[:, -1]])
     order = labels.argsort(stable=True)
     turn = torch.arange(len(order)) - torch.searchsorted(labels[order], labels[order])
     part = torch.empty_like(turn).scatter_(0, order, turn % _FOLDS)
+    # Without its only photo a taught landmark could take nothing from others.
+    part[(labels > none) & (labels.bincount()[labels] == 1)] = -1
 
     def fit(some: Tensor) -> TaughtHead:
-        rows = fit_rows(photos[some], labels[some], none + 1 + len(taught))
-        return TaughtHead(rows[: none + 1], rows[none + 1 :])
+        return TaughtHead.fit(photos[some], labels[some], none, len(taught))
 
-    odds = torch.empty(len(photos), len(taught))
+    odds = torch.full((len(photos), len(taught)), -torch.inf)
     for fold in range(_FOLDS):
         held = part == fold
         odds[held] = fit(~held).odds(photos[held])
     best, which = odds.max(dim=1)
-    is_known, everyday = (labels < none) & ~rivals.isnan(), labels == none
-    # Only ever lowered: far from all that was learned, odds would be of anything unknown.
-    bias = -max(0.0, _reached_by_few((best - rivals)[is_known], _MOST_TAKEN))
-    limit = torch.tensor(threshold).logit(eps=1e-3)
-    floor = _reached_by_few(best[everyday] + bias, _MOST_TAGGED) - float(limit)
-    right = (best + bias > rivals)[-len(own) :] & (which[-len(own) :] == own)
-    found = torch.zeros_like(counts).index_add_(0, own, right.long())
-    head = replace(fit(part >= 0), bias=bias, floor=floor)
+    ahead = (best - rivals)[(labels < none) & ~rivals.isnan()]
+    # Raised only where there are photos enough to show such a share.
+    most = torch.inf if len(ahead) * _MOST_TAKEN >= 1 else 0.0
+    bias = min(most, -_reached_by_few(ahead, _MOST_TAKEN))
+    limit = float(torch.tensor(threshold).logit(eps=1e-3))
+    floor = bias + _reached_by_few(best[labels == none], _MOST_TAGGED) - limit
+    right = (best + bias > rivals) & (which == labels - none - 1)
+    found = own[right[-len(own) :]].bincount(minlength=len(taught))
+    head = replace(fit(order), bias=bias, floor=floor)
     return head, dict(zip(taught, found.tolist(), strict=True))
 
 
@@ -263,14 +272,14 @@ def add_taught(
     constants: dict[str, Any] = {
         "basis": teaching.basis.numpy(),
         "offset": teaching.offset.numpy(),
-        "learned": head.learned.T.numpy(),
-        "taught": head.taught.T.numpy(),
-        "directions": (head.taught @ teaching.basis.T).numpy(),
-        "bias": np.float32(head.bias),
+        "points": head.points.T.numpy(),
+        "groups": head.groups.numpy(),
+        "directions": (head.points[-len(taught) :] @ teaching.basis.T).numpy(),
+        "bias": np.float32([0, *[head.bias] * len(taught)]),
         "floor": np.float32(head.floor),
         "places": places,
         "padding": np.array([0, 0, 0, len(known) - len(classes)]),
-        **{"one": np.array([1]), "end": np.array([2**31 - 1])},
+        "parts": np.array([1, len(taught)]),
     }
     graph.graph.initializer.extend(
         numpy_helper.from_array(np.asarray(values, order="C"), _TAUGHT + name)
@@ -289,16 +298,18 @@ def add_taught(
     add("MatMul", f"[{FEATURES}] basis", "turned")
     add("Sub", "turned offset", "moved")
     add("LpNormalization", "moved", "embedding", axis=1, p=2)
-    add("MatMul", "embedding learned", "to_learned")
-    add("ReduceLogSumExp", "to_learned [axis]", "all_learned", keepdims=1)
-    add("MatMul", "embedding taught", "to_taught")
-    add("Sub", "to_taught all_learned", "ahead")
-    add("Add", "ahead bias", "odds")
-    add("Sub", "all_learned all_learned", "even")
-    add("Concat", "even odds", "all_odds", axis=1)
+    add("MatMul", "embedding points", "products")
+    add("Exp", "products", "near")
+    add("MatMul", "near groups", "sums")
+    add("Log", "sums", "logs")
+    add("Split", "logs", "of_photos of_rows", axis=1, num_outputs=2)
+    add("Add", "of_photos of_rows", "both")
+    add("Split", "both parts", "all_learned each_taught", axis=1)
+    add("Sub", "both all_learned", "ahead")
+    add("Add", "ahead bias", "all_odds")
+    add("Split", "all_odds parts", "even odds", axis=1)
     add("Softmax", "all_odds", "shares", axis=1)
-    add("Slice", "shares [first] one [axis]", "kept")
-    add("Slice", "shares one end [axis]", "taken")
+    add("Split", "shares parts", "kept taken", axis=1)
     add("Mul", f"[{_KNOWN}{PROBABILITIES}] kept", "left")
     add("Pad", "left padding", "padded")
     add("MatMul", "taken places", "placed")
@@ -318,16 +329,17 @@ def add_taught(
     # The map of attention is that of the landmark in the answer.
     add("Where", f"wins direction [{_KNOWN}{EVIDENCE}]", f"[{EVIDENCE}]")
     nodes = [copy.deepcopy(node) for node in graph.graph.node]
-    shows = [place for place, node in enumerate(nodes) if EVIDENCE in node.input]
-    if not shows:
+    start = next((n for n, node in enumerate(nodes) if EVIDENCE in node.input), len(nodes))
+    if start == len(nodes):
         del added[-3:]
     _rename(nodes, {name: _KNOWN + name for name in _REPLACED})
-    start = shows[0] if shows else len(nodes)
     # What follows reads the evidence of the answer.
     _rename(nodes[start : start + 1], {_KNOWN + EVIDENCE: EVIDENCE})
     del graph.graph.node[:]
     graph.graph.node.extend([*nodes[:start], *added, *nodes[start:]])
-    _resize(graph, len(known))
+    for output in graph.graph.output:
+        if output.name == PROBABILITIES:
+            output.type.tensor_type.shape.dim[1].dim_value = len(known)
     store_as_fp16(graph)
     onnx.checker.check_model(graph)
     return tuple(known)
@@ -335,28 +347,16 @@ def add_taught(
 
 def _forget(graph: onnx.ModelProto) -> None:
     """Take out what `add_taught` added."""
-    nodes = [
-        copy.deepcopy(node)
-        for node in graph.graph.node
-        if not (node.name.startswith(_TAUGHT) or node.output[0].startswith(_TAUGHT))
-    ]
+    nodes, constants = graph.graph.node, graph.graph.initializer
+    for node in list(nodes):
+        if _TAUGHT in (node.name[: len(_TAUGHT)], node.output[0][: len(_TAUGHT)]):
+            nodes.remove(node)
+    for constant in [each for each in constants if each.name.startswith(_TAUGHT)]:
+        constants.remove(constant)
     _rename(nodes, {_KNOWN + name: name for name in _REPLACED})
-    constants = [
-        copy.deepcopy(each) for each in graph.graph.initializer if not each.name.startswith(_TAUGHT)
-    ]
-    del graph.graph.node[:], graph.graph.initializer[:]
-    graph.graph.node.extend(nodes)
-    graph.graph.initializer.extend(constants)
 
 
 def _rename(nodes: Sequence[onnx.NodeProto], names: Mapping[str, str]) -> None:
     for node in nodes:
         for tensors in (node.input, node.output):
             tensors[:] = [names.get(name, name) for name in tensors]
-
-
-def _resize(graph: onnx.ModelProto, classes: int) -> None:
-    """Say how many probabilities come out."""
-    for output in graph.graph.output:
-        if output.name == PROBABILITIES:
-            output.type.tensor_type.shape.dim[1].dim_value = classes

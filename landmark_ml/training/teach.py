@@ -48,6 +48,8 @@ logger = logging.getLogger(__name__)
 _MOST_PHOTOS = 50
 # Share of its photos that another landmark may answer before a name is doubted.
 _LIKE_ANOTHER = 0.5
+# Cosine from which two embeddings are of one photo, of which another processor computes others.
+_SAME = 0.999
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,8 @@ def run_teaching(config: TeachConfig) -> Taught:
         graph = onnx.load(artifact / GRAPH_FILE)
         seen = ask_graph(graph, metadata.precision, pixels, config.threads)
         labels = torch.tensor([photo.label for photo in photos])
-        tagged = seen[LANDMARK_SCORE] >= metadata.threshold
-        before = torch.where(tagged, seen[PROBABILITIES].argmax(dim=1), -1)
+        before = seen[PROBABILITIES].argmax(dim=1)
+        before[seen[LANDMARK_SCORE] < metadata.threshold] = -1
         check_likeness(names, labels, before, metadata.classes, force=config.force)
 
         learned = metadata.classes[: int(teaching.landmarks)]
@@ -100,7 +102,11 @@ def run_teaching(config: TeachConfig) -> Taught:
             if name in learned:
                 # Nothing is to beat where the network is right.
                 rows[said[labels == label] == learned.index(name), -1] = -math.inf
-            taught[name] = torch.cat([taught[name], rows]) if name in taught else rows
+            earlier = taught.get(name, rows[:0])
+            again = (rows[:, :-1] @ earlier[:, :-1].T > _SAME).any(dim=1)
+            if again.any():
+                logger.warning("%s: taught before, %d left out", name, again.sum())
+            taught[name] = torch.cat([earlier, rows[~again]])
         head, found = learn(teaching, taught, metadata.threshold)
         for name in names:
             if len(taught[name]) > 2 and not found[name]:
@@ -221,7 +227,9 @@ def add_photos(dataset: Dataset, names: Sequence[str], photos: Sequence[Photo]) 
     """A dataset with taught photos among its train photos."""
     classes = tuple(dict.fromkeys([*dataset.classes, *names]))
     labels = [classes.index(name) for name in names]
-    taught = tuple(replace(photo, label=labels[photo.label]) for photo in photos)
+    held = {photo.sha256 for photo in dataset.train}
+    new = [photo for photo in photos if photo.sha256 not in held]
+    taught = tuple(replace(photo, label=labels[photo.label]) for photo in new)
     return replace(dataset, classes=classes, train=dataset.train + taught)
 
 
@@ -233,12 +241,9 @@ def ask_graph(
     asked.CopyFrom(graph)
     del asked.graph.output[:]
     # Features last: where they come first, all is computed in the precision of the network.
-    names = (PROBABILITIES, OUTPUTS, FEATURES)
-    rows: dict[str, list[str | int | None]] = {LANDMARK_SCORE: ["batch"]}
-    rows |= {name: ["batch", None] for name in names}
     asked.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
-        for name, shape in rows.items()
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        for name in (LANDMARK_SCORE, PROBABILITIES, OUTPUTS, FEATURES)
     )
     # As `Predictor.load` does.
     precision = precision if precision == "f32" or has_bf16() else "f32"
@@ -268,18 +273,12 @@ def _write_metadata(
 
 def _card(taught_from: str, number: Mapping[str, int], found: Mapping[str, int]) -> str:
     """Markdown shown on the run and on the version."""
-    rows = [
+    rows = "\n".join(
         f"| {name} | {count} | {f'{found[name]} of {count}' if count > 1 else 'not measured'} |"
         for name, count in number.items()
-    ]
-    return "\n".join(
-        [
-            f"### Taught from {taught_from}",
-            "",
-            "The network is the same; it answers with these landmarks too.",
-            "",
-            "| landmark | photos | found when taught the others |",
-            "|---|---|---|",
-            *rows,
-        ]
+    )
+    return (
+        f"### Taught from {taught_from}\n\n"
+        "The network is the same; it answers with these landmarks too.\n\n"
+        f"| landmark | photos | found when taught the others |\n|---|---|---|\n{rows}"
     )

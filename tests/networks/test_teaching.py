@@ -78,11 +78,12 @@ def test_taught_landmarks_are_found_and_take_nearly_no_other_photo(
     # Photos that neither was taught.
     features, labels = photos(seed=1)
     odds = head.odds(teaching.embed(features))
-    wins = odds.amax(dim=1) > answer(features).log_softmax(dim=1)[:, :KNOWN].amax(dim=1)
+    best, answered = answer(features).log_softmax(dim=1)[:, :KNOWN].max(dim=1)
+    wins = odds.amax(dim=1) > best
     right = wins & (odds.argmax(dim=1) == labels - KNOWN)
     new = (labels >= KNOWN) & (labels < NONE)
     assert right[new].float().mean() > least
-    assert wins[labels < KNOWN].float().mean() <= 0.02
+    assert wins[answered == labels].float().mean() <= 0.03
     tagged = (odds.amax(dim=1) - head.floor).sigmoid() >= THRESHOLD
     assert tagged[labels == NONE].float().mean() <= 0.05
 
@@ -94,7 +95,8 @@ def test_thousands_of_landmarks_of_two_photos_are_remembered() -> None:
     assert torch.isfinite(found.embed(features)).all()
     # Each has a mean, as some have no photo left.
     assert found.labels.bincount().min() == 1
-    head, _ = learn(found, {"new": torch.randn(2, 9)}, THRESHOLD)
+    new = torch.column_stack([found.embed(torch.randn(2, 8)), torch.zeros(2)])
+    head, _ = learn(found, {"new": new}, THRESHOLD)
     assert torch.isfinite(head.odds(found.photos)).all()
 
 

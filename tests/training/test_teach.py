@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,17 @@ def test_a_taught_version_can_be_taught_again(model: str, tmp_path: Path) -> Non
     assert ask(model, 3, ORANGE)["landmark"] == "Orange House"
 
 
+def test_a_photo_taught_twice_counts_once(
+    model: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_photos(tmp_path / "new" / "Yellow House", YELLOW, count=2)
+    run_teaching(config(tmp_path, model))
+    (tmp_path / "new" / "Yellow House" / "2.jpg").write_bytes(shade(YELLOW, 2))
+    again = run_teaching(config(tmp_path, f"{model}/2"))
+    assert again.photos == {"Yellow House": 3}
+    assert "Yellow House: taught before, 2 left out" in caplog.text
+
+
 def test_photos_of_a_known_landmark_are_found_by_what_the_model_knows(
     model: str, tmp_path: Path
 ) -> None:
@@ -139,7 +151,9 @@ def test_the_graph_computes_what_torch_does(teachable: Path) -> None:
     teaching, _ = Teaching.read(teachable)
     seen = ask_graph(graph, "f32", pixels, 1)
     embeddings = teaching.embed(seen[FEATURES])
-    head = TaughtHead(4 * teaching.photos[::4], 4 * embeddings[1:3], -0.5, 0.3)
+    photos, labels = torch.cat([teaching.photos, embeddings[1:3]]), teaching.labels
+    head = TaughtHead.fit(photos, torch.cat([labels, torch.tensor([4, 5])]), 3, 2)
+    head = replace(head, bias=-0.5, floor=0.3)
     assert add_taught(graph, teaching, head, ["New", CLASSES[0]], CLASSES) == (*CLASSES, "New")
     found = ask_graph(graph, "f32", pixels, 1)
     odds = head.odds(embeddings)
@@ -160,8 +174,13 @@ def test_the_graph_computes_what_torch_does(teachable: Path) -> None:
 def test_teaching_again_leaves_no_trace_of_the_time_before(teachable: Path) -> None:
     graph = onnx.load(teachable / GRAPH_FILE)
     teaching, _ = Teaching.read(teachable)
-    rows = teaching.photos
-    one, two = (TaughtHead(rows[:4], rows[4 : 4 + count]) for count in (1, 2))
+
+    def taught(count: int) -> TaughtHead:
+        photos = torch.cat([teaching.photos, teaching.photos[:count]])
+        labels = torch.cat([teaching.labels, 4 + torch.arange(count)])
+        return TaughtHead.fit(photos, labels, 3, count)
+
+    one, two = taught(1), taught(2)
     add_taught(graph, teaching, one, ["New"], CLASSES)
     once = graph.SerializeToString()
     add_taught(graph, teaching, two, ["Other", "More"], CLASSES)
