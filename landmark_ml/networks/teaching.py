@@ -275,7 +275,7 @@ def add_taught(
         "points": head.points.T.numpy(),
         "groups": head.groups.numpy(),
         "directions": (head.points[-len(taught) :] @ teaching.basis.T).numpy(),
-        "bias": np.float32([0, *[head.bias] * len(taught)]),
+        "bias": np.array([0, *[head.bias] * len(taught)], dtype=np.float32),
         "floor": np.float32(head.floor),
         "places": places,
         "padding": np.array([0, 0, 0, len(known) - len(classes)]),
