@@ -37,6 +37,8 @@ def print_tagging(result: TagResult) -> None:
         counts = ", ".join(f"{count:,} {action}" for action, count in result.written.items())
         dry = " if this were no dry run" if result.dry_run else ""
         print(f"{Path(result.listed).stem:11} {counts}{dry}: see {result.out}/{result.listed}")
+    if not result.photos:
+        print("nothing to do: each of your photos there has a position and a city")
     for (folder, reason), count in result.refusals.most_common(MOST_SHOWN):
         print(f"not written {counted(count, result.unit)} in {folder}: {reason}")
     if (more := len(result.refusals) - MOST_SHOWN) > 0:

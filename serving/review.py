@@ -36,6 +36,7 @@ from landmark_ml.inference.prediction import Prediction
 from serving.app.application import Metrics, guarded
 from serving.app.server import listening
 from serving.tagging.gallery import GALLERY, THUMBNAILS, find_or_make_thumbnail, thumbnail
+from serving.tagging.immich import CHANGES
 from serving.tagging.journal import Journal
 from serving.tagging.library import Tagged
 from serving.tagging.table import printable
@@ -152,6 +153,11 @@ class Review:
             raise ValueError(f"out={self._out} holds no {JOURNAL}; tag first: make tag photos=…")
         with Journal(self._out / JOURNAL, again=False) as journal:
             root = user_path(config.photos) if config.photos else journal.root
+        if (self._out / CHANGES).is_file():
+            raise ValueError(
+                f"out={self._out} is of an Immich server, whose photos this page cannot show;"
+                " correct them in Immich: the tagger leaves what you change"
+            )
         if root is None or not root.is_dir():
             raise ValueError(f"photos={root} is not a folder; name where the photos are now")
         self.root = root.resolve()

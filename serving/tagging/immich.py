@@ -7,7 +7,6 @@ document, version 3.1.0.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import time
@@ -204,6 +203,10 @@ def _page(found: Any) -> tuple[list[tuple[Found, str, bool, Values]], int]:
     return items, int((items and found["assets"]["nextPage"]) or 0)
 
 
+def _is_out(found: Any) -> bool:
+    return bool(found[0]["success"]) or found[0]["error"] == "not_found"
+
+
 def _position(latitude: float | None, longitude: float | None) -> str:
     # Immich takes 0, 0 for no position too, and knows no other way to take one out.
     north, east = latitude or 0.0, longitude or 0.0
@@ -216,34 +219,13 @@ def _values(position: str, description: str, tags: Iterable[str]) -> Values:
     return {name: value for name, value in found.items() if value} | {f"tag {t}": t for t in tags}
 
 
-def settle(
-    now: Values, wrote: list[Values], wanted: Values, *, finished: bool
-) -> tuple[Values, Values]:
-    """What a photo's values are to be, and which of them are ours.
-
-    now: what the server has; wrote: what may be ours, the newest last. finished: whether all of
-    that got there, so that a person has taken out what is missing, and it stays out.
-    """
-    after, ours = Values(), Values()
-    for name in dict.fromkeys(itertools.chain(now, wanted, *wrote)):
-        mine = [values[name] for values in wrote if name in values]
-        if now[name] in mine if name in now else not (mine and finished):
-            if name in wanted:
-                after[name] = ours[name] = wanted[name]
-            continue
-        if name in now:
-            after[name] = now[name]
-        if mine:
-            ours[name] = mine[-1]
-    return after, ours
-
-
-# asset: first part of the path; held, wanted, wrote: values as JSON; finished: 0 in a row before we
-# write, 1 in one after it.
-_COLUMNS = "path TEXT, asset TEXT, held TEXT, wanted TEXT, wrote TEXT, finished INTEGER"
+# asset: first part of the path; held: values before; wanted: null until all of it got there; ours:
+# of each value that we wrote, what it may be now if nobody else changed it. All three as JSON.
+_COLUMNS = "path TEXT, asset TEXT, held TEXT, wanted TEXT, ours TEXT"
 _TABLE = f"CREATE TABLE IF NOT EXISTS changes (number INTEGER PRIMARY KEY, {_COLUMNS})"
 _INDEX = "CREATE INDEX IF NOT EXISTS by_asset ON changes (asset)"
-_RECORD = "INSERT INTO changes VALUES (NULL, ?, ?, ?, ?, ?, ?)"
+_RECORD = "INSERT INTO changes VALUES (NULL, ?, ?, ?, ?, ?)"
+_NEWEST = "SELECT ours, wanted FROM changes WHERE asset = ? ORDER BY number DESC LIMIT 1"
 
 
 class Immich(Database):
@@ -274,10 +256,10 @@ class Immich(Database):
             body = search | {"size": 1000, "page": page}
             assets, following = self.server.ask("POST", "/search/metadata", _page, body)
             for photo, owner, has_city, values in assets:
-                wrote, _, _ = self._recorded(photo.path)
+                ours, _ = self._recorded(photo.path)
                 position = values.get("position", "")
-                if owner == me and (wrote or not (position and has_city)):
-                    if position and position not in [ours.get("position") for ours in wrote]:
+                if owner == me and (ours or not (position and has_city)):
+                    if position and position not in ours.get("position", []):
                         self._positions[photo.path] = position
                     yield photo
 
@@ -320,75 +302,80 @@ class Immich(Database):
             if change := self._change(Path(path), {}, forget=True):
                 yield change
 
-    def _recorded(self, path: Path) -> tuple[list[Values], Values, bool]:
-        """What may be ours, the newest last; what was wanted last, and whether all got there."""
-        query = "SELECT wrote, wanted, finished FROM changes WHERE asset = ? ORDER BY number DESC"
-        wrote: list[Values] = []
-        newest: tuple[Values, bool] = {}, True
-        for ours, wanted, finished in self._db.execute(query, [path.parts[0]]):
-            if not wrote:
-                newest = json.loads(wanted), bool(finished)
-            wrote.insert(0, json.loads(ours))
-            if finished:
-                break
-        return [values for values in wrote if values], *newest
+    def _recorded(self, path: Path) -> tuple[dict[str, list[str]], Values | None]:
+        """What is ours of a photo, and what was wanted last if all of it got there."""
+        found = self._db.execute(_NEWEST, [path.parts[0]]).fetchone()
+        ours, wanted = map(json.loads, found or ("{}", "{}"))
+        return ours, wanted
 
     def _change(self, path: Path, wanted: Values, *, forget: bool = False) -> SidecarChange | None:
         """Give a photo the values that are wanted, where it has none or ours.
 
         forget: nothing is ours afterwards. None where there is nothing to say.
         """
-        wrote, last, finished = self._recorded(path)
-        if not wrote and not wanted:
+        ours, last = self._recorded(path)
+        if not ours and not wanted:
             return None
-        if last == wanted and finished and not forget:
+        if last == wanted and not forget:
             return SidecarChange(path, "kept")
-        held = ""
+        asset, held = path.parts[0], ""
         try:
-            *_, now = self.server.ask("GET", f"/assets/{path.parts[0]}", _asset)
+            *_, now = self.server.ask("GET", f"/assets/{asset}", _asset)
             held = json.dumps(now, ensure_ascii=False)
-            after, ours = settle(now, wrote, wanted, finished=finished)
+            # A value may change that is still as we left it. One that we never wrote is empty then,
+            # and one of ours that a person took out is not.
+            free = [
+                name
+                for name in {**now, **wanted, **ours}
+                if now.get(name, "") in ours.get(name, [""])
+            ]
+            new = {name: wanted.get(name, "") for name in free}
+            new = {name: value for name, value in new.items() if value != now.get(name, "")}
             if not self._dry_run:
-                texts = map(json.dumps, (now, wanted, {} if forget else ours))
-                row = [str(path), path.parts[0], *texts]
-                # Before and after, so that a killed run is told from what a person took out.
-                self._db.execute(_RECORD, [*row, False])
-                self._send(path.parts[0], now, after)
-                self._db.execute(_RECORD, [*row, True])
+                # Before and after: when a run is killed in between, either value is ours.
+                on_the_way = {name: [now.get(name, ""), value] for name, value in new.items()}
+                self._record(path, now, None, ours | on_the_way)
+                self._send(asset, new)
+                left = {name: values for name, values in ours.items() if name not in free}
+                left |= {name: [wanted[name]] for name in free if name in wanted}
+                self._record(path, now, wanted, {} if forget else left)
         except AssetError as error:
             gone = error.status in _GONE and not held
             return SidecarChange(path, "gone" if gone else "refused", str(error), held)
-        more, less = (now, after) if forget else (after, now)
-        said = [value for name, value in more.items() if less.get(name) != value]
-        return SidecarChange(path, "kept" if now == after else "changed", "; ".join(said), held)
+        told = [now[name] if forget else value for name, value in new.items()]
+        action = "changed" if new else "kept"
+        return SidecarChange(path, action, "; ".join(filter(None, told)), held)
 
-    def _send(self, asset: str, now: Values, after: Values) -> None:
-        changed = [name for name in {**now, **after} if now.get(name) != after.get(name)]
+    def _record(self, path: Path, *values: object) -> None:
+        self._db.execute(_RECORD, [str(path), path.parts[0], *map(json.dumps, values)])
+
+    def _send(self, asset: str, new: Values) -> None:
+        """Set values of a photo, and take out those that are empty."""
         body: dict[str, Any] = {}
-        if "position" in changed:
-            position = after.get("position", "0, 0").split(",")
-            body["latitude"], body["longitude"] = map(float, position)
-        if "description" in changed:
-            body["description"] = after.get("description", "")
+        if "position" in new:
+            body["latitude"], body["longitude"] = map(float, (new["position"] or "0, 0").split(","))
+        if "description" in new:
+            body["description"] = new["description"]
         if body:
             self.server.ask("PUT", f"/assets/{asset}", dict, body)
-        tags = [(now | after)[name] for name in changed if name.startswith("tag ")]
-        new = [tag for tag in tags if tag not in self._tag_ids]
+        tags = [name.removeprefix("tag ") for name in new if name.startswith("tag ")]
+        unknown = [tag for tag in tags if tag not in self._tag_ids]
 
         def ids(found: Any) -> dict[str, str]:
             known = {tag["value"]: str(UUID(tag["id"])) for tag in found}
-            return {tag: known[tag] for tag in new}
+            return {tag: known[tag] for tag in unknown}
 
-        if new:
+        if unknown:
             # Immich gives the ids of those that are there already, too.
-            self._tag_ids |= self.server.ask("PUT", "/tags", ids, {"tags": new})
+            self._tag_ids |= self.server.ask("PUT", "/tags", ids, {"tags": unknown})
         for tag in tags:
-            if f"tag {tag}" in after:
+            if new[f"tag {tag}"]:
                 body = {"assetIds": [asset], "tagIds": [self._tag_ids[tag]]}
                 self.server.ask("PUT", "/tags/assets", lambda found: int(found["count"]), body)
-            else:
-                way = f"/tags/{self._tag_ids[tag]}/assets"
-                self.server.ask("DELETE", way, list, {"ids": [asset]})
+                continue
+            way = f"/tags/{self._tag_ids[tag]}/assets"
+            if not self.server.ask("DELETE", way, _is_out, {"ids": [asset]}):
+                raise AssetError(f"{self.server.address} refused to take the tag {tag} from a photo")
 
 
 def _wanted(answer: Prediction, tags: SidecarTags) -> Values:

@@ -403,15 +403,16 @@ def build_tags(
         if tag:
             keywords.setdefault(tag.casefold(), tag)
     code = country_codes.get(answer["country"] or "") if country else None
-    path = [part for part in (country, city, landmark) if part]
+    place = [*filter(None, (country, city, landmark))]
+    path = [*filter(None, [clean_text(root)]), *place] if place else []
     latitude, longitude = answer["latitude"], answer["longitude"]
     if not confident or answer["location_source"] != "landmark":
         latitude = longitude = None
     return SidecarTags(
         lists={
             SUBJECT: tuple(keywords.values()),
-            HIERARCHY: (tag_path([clean_text(root), *path], HIERARCHY),) if path else (),
-            TAGS_LIST: (tag_path([clean_text(root), *path], TAGS_LIST),) if path else (),
+            HIERARCHY: (tag_path(path, HIERARCHY),) if path else (),
+            TAGS_LIST: (tag_path(path, TAGS_LIST),) if path else (),
         },
         values={
             "exif:GPSLatitude": None if latitude is None else degrees(latitude, "NS"),

@@ -98,8 +98,14 @@ def hold(out: Path) -> AbstractContextManager[BaseFileLock]:
 def list_of_out(
     path: Path, columns: Iterable[str]
 ) -> Iterator[Callable[[Iterable[object]], object]]:
-    """Write a CSV of `out` whole or not at all; gives what adds a row."""
-    with file_of_out(path) as scratch, scratch.open("w", encoding="utf-8", newline="") as file:
+    """Write a CSV of `out` whole or not at all; gives what adds a row.
+
+    Half letters, which a server's JSON may hold, are escaped.
+    """
+    with (
+        file_of_out(path) as scratch,
+        scratch.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         add = csv.writer(file).writerow
         add(columns)
         yield add
@@ -199,7 +205,7 @@ class RunCounts(Counts):
 
     def failure(self) -> str:
         """Why the run is no success, and what to do; empty when it is one."""
-        if self.photos > self.refused.total():
+        if not self.refused or self.photos > self.refused.total():
             return ""
         codes = ", ".join(f"{code} {count:,}" for code, count in self.refused.most_common())
         return f"no photo could be read ({codes}); the reasons stand above and in the table"

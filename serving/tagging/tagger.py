@@ -47,7 +47,7 @@ from serving.tagging.table import (
 )
 
 JOURNAL = "journal.sqlite"
-_VERSION = 4
+_VERSION = 5
 """Version of what is recorded of a photo: raise it to have all photos recognised again."""
 
 
@@ -164,9 +164,8 @@ def tag_library(library: Library | Immich, loaded: Loaded, config: TagConfig) ->
         server = library if isinstance(library, Immich) else None
         journal.bind(library.root if server else library.root.resolve())
         found = journal.scan(Bar(library.walk(), desc="looking", unit=" photos"))
-        if not found and server:
-            raise ValueError(f"immich={config.immich} has no photo without position or city to tag")
-        if not found:
+        # On a server it is no mistake: each photo has its place.
+        if not found and not server:
             gone = "" if journal.is_new else str(out / JOURNAL)
             reason = no_photos(library.other_pictures, library.unreadable, gone)
             raise ValueError(f"photos={library.root} {reason}")

@@ -188,3 +188,6 @@ def test_what_cannot_be_reviewed_is_said(config: ReviewConfig, tmp_path: Path) -
     (tmp_path / "tags/corrections.csv").write_text("a,b\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"corrections\.csv"):
         Review(replace(config, photos=str(tmp_path / "moved")))
+    (tmp_path / "tags/immich.sqlite").touch()
+    with pytest.raises(ValueError, match="is of an Immich server, whose photos this page cannot"):
+        Review(config)

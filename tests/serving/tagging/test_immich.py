@@ -214,6 +214,39 @@ def test_what_a_person_took_out_stays_out(
         assert shown(tower) == ((0, 0), "", [])
 
 
+def test_what_a_person_took_out_stays_out_when_the_next_run_breaks_off(
+    config: TagConfig, server: Immich, loaded: Loaded, tower: Photo
+) -> None:
+    run(config, loaded)
+    tower.description, tower.file = "", colour_photo(GREEN)
+    server.fault = lambda request: Answer(401) if request in WRITES else None
+    with pytest.raises(ImmichError, match="status 401"):
+        run(config, replace(loaded, version=2))
+    server.fault = lambda _: None
+    run(config, replace(loaded, version=2))
+    assert shown(tower) == ((43.2799, 5.3257), "", ["Places/France/Château d'If"])
+
+
+def test_a_tag_that_the_server_does_not_take_out_is_still_ours(
+    config: TagConfig, server: Immich, loaded: Loaded, tower: Photo
+) -> None:
+    run(config, loaded)
+    refusal = [{"id": tower.id, "success": False, "error": "no_permission"}]
+    server.fault = only("DELETE /tags/{id}/assets", Answer(200, json.dumps(refusal).encode()))
+    ((action, detail),) = take_back(config)
+    assert (action, shown(tower)) == ("refused", ((0, 0), "", [PATH]))
+    assert "refused to take the tag" in detail
+    assert take_back(config) == [("changed", PATH)]
+    assert shown(tower) == ((0, 0), "", [])
+
+
+def test_a_tag_needs_no_first_level(
+    config: TagConfig, server: Immich, loaded: Loaded, tower: Photo
+) -> None:
+    run(config, loaded, tag_root="")
+    assert tower.tags == [PATH.removeprefix("Places/")]
+
+
 def test_untag_gives_back_what_was_there_and_leaves_what_was_changed(
     config: TagConfig, server: Immich, loaded: Loaded, tower: Photo
 ) -> None:
@@ -238,6 +271,18 @@ def test_untag_gives_back_what_was_there_and_leaves_what_was_changed(
     assert take_back(config)[:-1] == []
     run(config, loaded)
     assert shown(tower) == (POSITION, DESCRIPTION, [PATH])
+
+
+def test_a_server_where_all_is_placed_is_no_failure(
+    config: TagConfig, server: Immich, loaded: Loaded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.add(Photo(colour_photo(RED), position=(1, 2), city="Accra"))
+    result = run(config, loaded)
+    tag.print_tagging(result)
+    assert (result.photos, result.written, result.failure()) == (0, {}, "")
+    assert "nothing to do: each of your photos there has a position and a city" in (
+        capsys.readouterr().out
+    )
 
 
 def test_a_photo_that_is_deleted_meanwhile_is_no_failure(
@@ -467,9 +512,10 @@ def test_the_address_may_end_in_api(config: TagConfig, loaded: Loaded, tower: Ph
 def test_hostile_names_and_ids_stay_names(
     config: TagConfig, server: Immich, loaded: Loaded
 ) -> None:
-    server.add(Photo(colour_photo(RED), "../../etc/pass\x1b[2Jwd\ud800"))
+    server.add(Photo(colour_photo(RED), "../../etc/pass\x1b[2Jwd\ud800", description="\ud800"))
     run(config, loaded)
     assert set(rows(config, "immich.csv")) == {"pass[2Jwd"}
+    assert take_back(config) == [("changed", f"48.85840, 2.29450; {PATH}")]
     hostile = {"id": "../../users", "ownerId": "", "checksum": "", "thumbhash": ""}
     page = {"assets": {"items": [hostile | {"originalFileName": "a"}], "nextPage": None}}
     server.fault = only("POST /search/metadata", Answer(200, json.dumps(page).encode()))
