@@ -375,7 +375,7 @@ class Immich(Database):
                 continue
             way = f"/tags/{self._tag_ids[tag]}/assets"
             if not self.server.ask("DELETE", way, _is_out, {"ids": [asset]}):
-                raise AssetError(f"{self.server.address} refused to take the tag {tag} from a photo")
+                raise AssetError(f"{self.server.address} refused to take out the tag {tag}")
 
 
 def _wanted(answer: Prediction, tags: SidecarTags) -> Values:

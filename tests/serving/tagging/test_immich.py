@@ -235,7 +235,7 @@ def test_a_tag_that_the_server_does_not_take_out_is_still_ours(
     server.fault = only("DELETE /tags/{id}/assets", Answer(200, json.dumps(refusal).encode()))
     ((action, detail),) = take_back(config)
     assert (action, shown(tower)) == ("refused", ((0, 0), "", [PATH]))
-    assert "refused to take the tag" in detail
+    assert "refused to take out the tag" in detail
     assert take_back(config) == [("changed", PATH)]
     assert shown(tower) == ((0, 0), "", [])
 
