@@ -26,6 +26,8 @@ def main(config: TagConfig) -> None:
 def print_tagging(result: TagResult) -> None:
     """Print the landmarks found, the photos that have no answer, and where the table is."""
     print_counts(result)
+    if result.corrected:
+        print(f"corrected   {counted(result.corrected, 'photo')}: see correction in the table")
     if result.by_neighbours or result.vetoed:
         print(
             f"neighbours  placed {counted(result.by_neighbours, 'photo')} and ruled out the"

@@ -84,11 +84,12 @@ def append_corrections(path: Path, corrections: Iterable[Correction]) -> None:
 
 
 def read_corrections(*paths: Path, named: str = "") -> dict[str, Correction]:
-    """The newest decision on each photo, by its sha256; withdrawn ones are left out.
+    """The newest decision on each photo, by sha256 and in order of time, without withdrawn ones.
 
-    named: more files, as a user names them, with commas. Paths of photos are absolute. Raises
-    ValueError for a file that is not there, has other columns or another encoding, and for a row
-    that no decision can be read from.
+    named: more files, as a user names them, with commas. Paths of photos are absolute; where a
+    decision of another machine names a path that is not here, that of an earlier decision on the
+    photo stands. Raises ValueError for a file that is not there, has other columns or another
+    encoding, and for a row that no decision can be read from.
     """
     found = []
     for path in [*paths, *map(user_path, filter(None, map(str.strip, named.split(","))))]:
@@ -101,7 +102,11 @@ def read_corrections(*paths: Path, named: str = "") -> dict[str, Correction]:
             ) from error
         folder = path.absolute().parent
         found += [row._replace(path=row.path and str(folder / row.path)) for row in corrections]
-    newest = {row.sha256: row for row in sorted(found, key=_time)}
+    newest: dict[str, Correction] = {}
+    for row in sorted(found, key=_time):
+        before = newest.pop(row.sha256, None)
+        elsewhere = before and before.path and not Path(row.path).is_file()
+        newest[row.sha256] = row._replace(path=before.path) if before and elsewhere else row
     return {sha256: row for sha256, row in newest.items() if row.decision != UNDONE}
 
 
@@ -157,6 +162,9 @@ def _rows(text: str) -> list[Correction]:
         raise ValueError(f"its columns are {header}")
     found = []
     for row in reader:
+        if row == list(Correction._fields):
+            # Files that were joined end to end have a header each.
+            continue
         try:
             found.append(_checked(row))
         except ValueError as error:

@@ -32,9 +32,9 @@ from landmark_ml.corrections import (
 )
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.inference.photos import PhotoError
-from landmark_ml.inference.prediction import Prediction
 from serving.app.application import Metrics, guarded
 from serving.app.server import listening
+from serving.tagging.corrected import decisions_on
 from serving.tagging.gallery import GALLERY, THUMBNAILS, find_or_make_thumbnail, thumbnail
 from serving.tagging.immich import CHANGES
 from serving.tagging.journal import Journal
@@ -52,34 +52,33 @@ _AT_ONCE = 1000
 class Proposal(NamedTuple):
     """What accepting an answer means: the photo shows `landmark`, or none where that is empty.
 
-    said: the landmark that the answer names; empty where it names none or only a city or country.
-    confidence: of `landmark`; None for no landmark. doubt: the larger, the sooner people should
-    look. candidates: names and confidences, best first. id: of the photo on the page, whose number
-    would change while the tagger finds more.
+    id: of the photo on the page, whose number would change while the tagger finds more. confidence:
+    of `landmark`; None for no landmark. doubt: the larger, the sooner people should look.
     """
 
     id: str
-    path: Path
-    sha256: str
-    said: str
+    photo: Tagged
     landmark: str
     place: str
     confidence: float | None
     doubt: float
-    candidates: list[tuple[str, float]]
+
+    @property
+    def candidates(self) -> list[tuple[str, float]]:
+        """Names and confidences, best first."""
+        found = self.photo.answer["candidates"] or []
+        return [(one["landmark"], one["confidence"]) for one in found]
 
 
 def propose(photo: Tagged) -> Proposal:
     """Turn an answer into a proposal; where it names a city or country, into its best landmark."""
-    answer: Prediction = photo.answer
-    candidates = [(found["landmark"], found["confidence"]) for found in answer["candidates"] or []]
-    known = hashlib.sha256(os.fsencode(photo.path)).hexdigest()[:16], photo.path, photo.sha256
+    answer, known = photo.answer, hashlib.sha256(os.fsencode(photo.path)).hexdigest()[:16]
     if not answer["is_landmark"] or not answer["candidates"]:
-        return Proposal(*known, "", "", "", None, answer["landmark_score"] or 0.0, candidates)
-    best, said = answer["candidates"][0], answer["landmark"] or ""
+        return Proposal(known, photo, "", "", None, answer["landmark_score"] or 0.0)
+    best = answer["candidates"][0]
     place = ", ".join(filter(None, (best["city"], best["country"])))
     sure = best["confidence"]
-    return Proposal(*known, said, best["landmark"], place, sure, 1 - sure, candidates)
+    return Proposal(known, photo, best["landmark"], place, sure, 1 - sure)
 
 
 Order = Literal["least_sure", "most_useful"]
@@ -165,7 +164,7 @@ class Review:
             user_path(config.corrections) if config.corrections else self._out / CORRECTIONS
         )
         self._by, self._most_useful = config.by or getpass.getuser(), config.most_useful
-        self._photos: dict[str, Proposal] = {}
+        self._photos: dict[str, Tagged] = {}
         self.describe()
 
     def describe(self, order: Order | None = None) -> dict[str, Any]:
@@ -180,24 +179,26 @@ class Review:
             answered = list(journal.answers())
         proposals = [propose(photo) for photo in answered if photo.answer["error"] is None]
         decided = read_corrections(self.corrections) if self.corrections.exists() else {}
+        find_decision = decisions_on(answered, decided)
         names = {name for proposal in proposals for name, _ in proposal.candidates}
         names |= {place.name for place in Gazetteer.load().places()}
         names |= {decision.right for decision in decided.values() if decision.right}
-        self._photos = {proposal.id: proposal for proposal in proposals}
+        self._photos = {proposal.id: proposal.photo for proposal in proposals}
 
         if order == "least_sure":
             groups = least_sure(proposals)
         else:
-            waiting = [proposal for proposal in proposals if proposal.sha256 not in decided]
+            waiting = [proposal for proposal in proposals if not find_decision(proposal.photo)]
             chosen = most_useful([proposal.candidates for proposal in waiting], most)
             groups = [("Most useful to correct", "", [waiting[number] for number in chosen])]
 
         def shown(proposal: Proposal) -> dict[str, Any]:
-            decision = decided.get(proposal.sha256)
+            photo, decision = proposal.photo, find_decision(proposal.photo)
             return {
                 "id": proposal.id,
-                "path": printable(proposal.path),
-                "said": proposal.said,
+                "path": printable(photo.path),
+                "burst": photo.same_as or printable(photo.path),
+                "said": photo.answer["landmark"] or "",
                 "proposal": proposal.landmark,
                 "confidence": proposal.confidence,
                 "candidates": proposal.candidates,
@@ -227,8 +228,8 @@ class Review:
         rows = []
         for decision in decisions:
             photo = self._find(decision.photo)
-            path, right = printable(self.root / photo.path), decision.right.strip()
-            row = photo.sha256, path, photo.said, decision.decision, right, self._by
+            path, said = printable(self.root / photo.path), photo.answer["landmark"] or ""
+            row = photo.sha256, path, said, decision.decision, decision.right.strip(), self._by
             rows.append(Correction(*row))
         try:
             append_corrections(self.corrections, rows)
@@ -251,7 +252,7 @@ class Review:
         except (PhotoError, OSError) as error:
             raise HTTPException(404, "the photo cannot be read") from error
 
-    def _find(self, photo: str) -> Proposal:
+    def _find(self, photo: str) -> Tagged:
         # No path of a client is ever opened: a photo is asked for by what stands in the journal.
         if photo not in self._photos:
             raise HTTPException(404, "there is no such photo; load the page again")

@@ -52,6 +52,33 @@ def test_the_files_of_two_people_meet(tmp_path: Path) -> None:
         assert decisions == {A: "no_landmark", B: "landmark"}
 
 
+def test_decisions_stand_in_order_of_time(tmp_path: Path) -> None:
+    path = tmp_path / "corrections.csv"
+    for sha256, minute in ((A, 1), (B, 2), (A, 3)):
+        append_corrections(path, [corrected(sha256, when=f"2026-11-29T10:0{minute}:00Z")])
+    assert list(read_corrections(path)) == [B, A]
+
+
+def test_a_photo_is_found_where_it_lies_here_though_another_machine_decided_last(
+    tmp_path: Path,
+) -> None:
+    photo = tmp_path / "photos" / "a.jpg"
+    photo.parent.mkdir()
+    photo.touch()
+    here, there = tmp_path / "here.csv", tmp_path / "there.csv"
+    earlier = corrected(A, when="2026-11-29T10:00:00Z")._replace(path="photos/a.jpg")
+    append_corrections(here, [earlier])
+    later = corrected(A, "landmark", "Louvre", "2026-11-29T11:00:00Z")
+    append_corrections(there, [later._replace(path="/elsewhere/a.jpg")])
+    joined = tmp_path / "joined.csv"
+    joined.write_bytes(here.read_bytes() + there.read_bytes())
+    for paths in ([here, there], [joined]):
+        (row,) = read_corrections(*paths).values()
+        assert (row.right, row.path) == ("Louvre", str(photo))
+    append_corrections(joined, [corrected(B)])
+    assert set(read_corrections(joined)) == {A, B}
+
+
 @pytest.mark.parametrize("cut", range(1, len(ROW.encode()) - 30, 7))
 def test_a_row_that_was_cut_off_is_skipped_and_then_repaired(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, cut: int

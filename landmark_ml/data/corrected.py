@@ -89,15 +89,21 @@ def list_new_landmarks(
 ) -> tuple[list[str], list[ListedFile]]:
     """Landmarks that people named and a model does not know, and the photos of each.
 
-    known: the names of those it knows, in any spelling. most: photos of a landmark, the newest
-    decisions of more. Raises ValueError where there are none.
+    corrections: in order of time. known: the names of those it knows, in any spelling that the
+    gazetteer has. most: photos of a landmark, the newest decisions of more. Raises ValueError where
+    there are none.
     """
-    keys = set(map(spelling_key, known))
+    gazetteer = Gazetteer.load()
+
+    def key(name: str) -> str:
+        place = gazetteer.find(name)
+        return spelling_key(place.name if place else name)
+
+    keys = set(map(key, known))
     found: dict[str, list[Correction]] = defaultdict(list)
     for row in corrections.values():
-        key = spelling_key(row.right)
-        if row.decision == LANDMARK and key not in keys and Path(row.path).is_file():
-            found[key].append(row)
+        if row.decision == LANDMARK and key(row.right) not in keys and Path(row.path).is_file():
+            found[key(row.right)].append(row)
     if not found:
         raise ValueError(
             "the corrections name no landmark that the model does not know, or its photos are gone;"

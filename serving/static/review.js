@@ -18,6 +18,7 @@ const board = find("#board");
 // What the server knows, and all its photos; the groups that are laid out now, and their photos.
 let library = null;
 let photos = [];
+let bursts = null;
 let layout = [];
 let order = [];
 let columns = 1;
@@ -54,6 +55,7 @@ async function load() {
     return;
   }
   photos = library.groups.flatMap((group) => group.photos);
+  bursts = Map.groupBy(photos, ({ burst }) => burst);
   const orders = Object.entries(library.orders).map(([value, text]) => make("option", { value, textContent: text, selected: value === library.order }));
   find("#order").replaceChildren(...orders);
   find("#bar").hidden = false;
@@ -320,12 +322,18 @@ const ACTS = {
 const act = (name, chosenOnes) => change(chosenOnes.map((photo) => [photo, ACTS[name](photo)]));
 const decide = (chosenOnes, decision, right) => change(chosenOnes.map((photo) => [photo, { decision, right }]));
 
-function change(changes) {
-  if (!changes.length) return;
+function change(decisions) {
+  if (!decisions.length) return;
+  const wanted = new Map(decisions);
+  // What is said of one photo of a burst counts for those of it that are open.
+  for (const [photo, after] of decisions) {
+    for (const other of bursts.get(photo.burst)) if (!other.decision && !wanted.has(other)) wanted.set(other, after);
+  }
+  const changes = [...wanted];
   undoable.push(changes.map(([photo]) => [photo, { decision: photo.decision, right: photo.right }]));
   apply(changes);
   // To the next that is open, so that one key a photo is enough.
-  const last = order.indexOf(changes.at(-1)[0]);
+  const last = order.indexOf(decisions.at(-1)[0]);
   const next = order.slice(last + 1).find(({ decision }) => !decision);
   choose(next || order[Math.min(last + 1, order.length - 1)]);
 }

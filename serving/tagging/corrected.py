@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 
 from landmark_ml.corrections import LANDMARK, REJECTED, Correction
@@ -14,24 +14,49 @@ from serving.tagging.library import TOP_K, Tagged
 from serving.tagging.table import printable
 
 
-class Corrected:
-    """Replaces answers by decisions on the same photo, wherever in the library it lies.
+def decisions_on(
+    photos: Iterable[Tagged], corrections: Mapping[str, Correction]
+) -> Callable[[Tagged], Correction | None]:
+    """Find out which decision counts for a photo of a library: its own, or else that on its burst.
 
-    A decision on one photo of a burst counts for those without a decision of their own, once
-    `spread` has seen them.
+    photos: all of the library, as the model answers them; only decisions are held in memory. Of
+    several on a burst, the one on its first photo counts. A rejection counts for the rejected
+    answer only, so that another one is open again.
+    """
+    bursts: dict[str, Correction] = {}
+    for photo in photos if corrections else ():
+        if decision := corrections.get(photo.sha256):
+            if photo.same_as:
+                bursts.setdefault(photo.same_as, decision)
+            else:
+                bursts[printable(photo.path)] = decision
+
+    def find(photo: Tagged) -> Correction | None:
+        burst = bursts.get(photo.same_as or printable(photo.path))
+        found = corrections.get(photo.sha256) or burst
+        said = photo.answer["landmark"] or ""
+        return None if found and found.decision == REJECTED and found.said != said else found
+
+    return find
+
+
+class Corrected:
+    """Replaces answers by what people decided, wherever in the library a photo lies.
 
     A landmark that a person names stands where the model says, else where `places` do, else where
     the gazetteer does; it may have no place. Its confidence is 1. However it is spelled, it has one
     name: that of the model, else of its place, else as it was spelled first. A photo whose answer
     was rejected, a landmark or only its city or country, shows none until a model names another
-    one.
+    one. find_decision: see `decisions_on`.
     """
 
     def __init__(
-        self, metadata: Metadata, corrections: Mapping[str, Correction], places: Gazetteer
+        self,
+        metadata: Metadata,
+        find_decision: Callable[[Tagged], Correction | None],
+        places: Gazetteer,
     ) -> None:
-        self._corrections, self._places = corrections, places
-        self._of_bursts: dict[str, Correction] = {}
+        self._find_decision, self._places = find_decision, places
         self._names: dict[str, str] = {}
         for label, name, found in zip(
             metadata.classes, metadata.names, metadata.places, strict=True
@@ -40,33 +65,14 @@ class Corrected:
             if found:
                 places.add(name, Place(**found))
 
-    def spread(self, photos: Iterable[Tagged]) -> None:
-        """Learn which photos are of one burst; of several decisions, the one on its first counts.
-
-        photos: all of the library. Only decisions are held in memory.
-        """
-        for photo in photos if self._corrections else ():
-            if decision := self._corrections.get(photo.sha256):
-                if photo.same_as:
-                    self._of_bursts.setdefault(photo.same_as, decision)
-                else:
-                    self._of_bursts[printable(photo.path)] = decision
-
     def apply(self, photos: Iterable[Tagged]) -> Iterator[Tagged]:
         """Yield photos with the answers that people want them to have."""
         for photo in photos:
-            correction = self._corrections.get(photo.sha256) or self._of_bursts.get(
-                photo.same_as or printable(photo.path)
-            )
-            if correction is None or photo.answer["error"] is not None:
-                yield photo
-            else:
-                yield self._correct(photo, correction)
+            correction = None if photo.answer["error"] else self._find_decision(photo)
+            yield self._correct(photo, correction) if correction else photo
 
     def _correct(self, photo: Tagged, correction: Correction) -> Tagged:
         said = photo.answer
-        if correction.decision == REJECTED and correction.said != (said["landmark"] or ""):
-            return photo
         candidates, score = said["candidates"] or [], said["landmark_score"] or 0.0
         latitude, longitude, threshold = said["latitude"], said["longitude"], math.inf
         location = None

@@ -19,7 +19,7 @@ from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.tracking import run as tracking
 from serving.champion import Loaded, find_version, load_version
 from serving.tagging.bursts import answer_once
-from serving.tagging.corrected import Corrected
+from serving.tagging.corrected import Corrected, decisions_on
 from serving.tagging.gallery import write_gallery
 from serving.tagging.immich import FOLDER, IMMICH_CSV, Immich, refuse_what_needs_files
 from serving.tagging.journal import Journal
@@ -58,7 +58,8 @@ class TagResult(RunCounts):
     expected: what the model tags, see `inference.predictor.what_to_expect`. written: number of
     sidecars, or of photos in Immich, by action, or in a dry run what it would be; refusals: number
     of those refused by folder and reason; listed: the table of them; gallery: its first page.
-    by_neighbours, vetoed: photos placed by `Neighbours`, and those whose landmark they ruled out.
+    corrected: photos whose answer is a person's. by_neighbours, vetoed: photos placed by
+    `Neighbours`, and those whose landmark they ruled out.
     """
 
     out: Path
@@ -69,12 +70,14 @@ class TagResult(RunCounts):
     dry_run: bool = False
     in_albums: int = 0
     gallery: Path | None = None
+    corrected: int = 0
     by_neighbours: int = 0
     vetoed: int = 0
 
     def count(self, row: Mapping[str, Any]) -> None:
         """Count what one row says."""
         super().count(row)
+        self.corrected += row["correction"] is not None
         self.by_neighbours += row["neighbour"] is not None
         self.vetoed += row["vetoed"] is not None
 
@@ -159,7 +162,6 @@ def tag_library(library: Library | Immich, loaded: Loaded, config: TagConfig) ->
     beside = out / CORRECTIONS
     corrections = read_corrections(*filter(Path.is_file, [beside]), named=config.corrections)
     gazetteer = Gazetteer.load(user_path(config.places) if config.places else None)
-    corrected = Corrected(loaded.predictor.metadata, corrections, gazetteer)
     with Journal(out / JOURNAL) as journal:
         server = library if isinstance(library, Immich) else None
         journal.bind(library.root if server else library.root.resolve())
@@ -184,7 +186,8 @@ def tag_library(library: Library | Immich, loaded: Loaded, config: TagConfig) ->
                 bar.update()
         result.seconds = time.perf_counter() - started if waiting else 0.0
 
-        corrected.spread(journal.answers())
+        find_decision = decisions_on(journal.answers(), corrections)
+        corrected = Corrected(loaded.predictor.metadata, find_decision, gazetteer)
         neighbours = None
         if config.neighbours:
             photos = Bar(journal.answers(), desc="placing", unit=" photos")

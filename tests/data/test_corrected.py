@@ -101,7 +101,9 @@ def test_new_landmarks_are_those_that_the_model_does_not_know(
     names, files = list_new_landmarks(read_corrections(corrections), ["eiffel_tower"], 50)
     assert names == ["old mill"]
     assert [(file.path, file.label) for file in files] == [(photos[1], 0), (photos[2], 0)]
-    _, files = list_new_landmarks(read_corrections(corrections), ["Eiffel Tower"], 1)
-    assert [file.path for file in files] == [photos[2]]
+    # The newest is what was decided last, not what was mentioned last.
+    decide(corrections, photos[1], "landmark", "Old Mill")
+    _, files = list_new_landmarks(read_corrections(corrections), ["La tour Eiffel"], 1)
+    assert [file.path for file in files] == [photos[1]]
     with pytest.raises(ValueError, match="name no landmark"):
         list_new_landmarks(read_corrections(corrections), ["Eiffel Tower", "Old Mill"], 50)

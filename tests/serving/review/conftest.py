@@ -19,6 +19,7 @@ from serving.tagging.library import Library, Tagged
 
 PLACES = {"Eiffel Tower": ("Paris", "France"), "Château d'If": (None, "France")}
 CONFIDENCES = (0.9, 0.4, 0.7)
+COLOURS = {"first": (200, 30, 30), "second": (190, 30, 30), "other": (30, 30, 200)}
 
 
 def drawn(red: int, green: int, blue: int, size: tuple[int, int] = (40, 32)) -> bytes:
@@ -47,8 +48,13 @@ def made_up(*candidates: tuple[str, float], score: float = 0.9) -> Prediction:
     return answer(found, score, 0.5, None)
 
 
-def write_tagged(root: Path, out: Path, answers: dict[str, tuple[bytes, Prediction]]) -> None:
-    """Write photos and the journal of a tagger that gave these answers."""
+def write_tagged(
+    root: Path, out: Path, answers: dict[str, tuple[bytes, Prediction]], **same_as: str
+) -> None:
+    """Write photos and the journal of a tagger that gave these answers.
+
+    same_as: by the name of a photo without its ending, the photo of the same moment.
+    """
     for name, (photo, _) in answers.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(photo)
@@ -56,7 +62,8 @@ def write_tagged(root: Path, out: Path, answers: dict[str, tuple[bytes, Predicti
         journal.bind(root.resolve())
         journal.scan(Library(root).walk())
         for name, (photo, found) in answers.items():
-            tagged = Tagged(Path(name), found, hashlib.sha256(photo).hexdigest())
+            sha256, first = hashlib.sha256(photo).hexdigest(), same_as.get(Path(name).stem)
+            tagged = Tagged(Path(name), found, sha256, same_as=first)
             journal.record(tagged, "landmarks/1 abc None")
 
 
@@ -76,6 +83,15 @@ def config(tmp_path: Path) -> ReviewConfig:
     answers["cut.jpg"] = drawn(220, 30, 30)[:99], refused("truncated", "it is cut short")
     write_tagged(tmp_path / "photos", tmp_path / "tags", answers)
     return ReviewConfig(out=str(tmp_path / "tags"), by="ann")
+
+
+@pytest.fixture
+def burst(tmp_path: Path) -> ReviewConfig:
+    """Two photos of one moment, and another of the same landmark."""
+    said = made_up(("Eiffel Tower", 0.8))
+    answers = {f"{name}.jpg": (drawn(*colour), said) for name, colour in COLOURS.items()}
+    write_tagged(tmp_path / "burst", tmp_path / "burst tags", answers, second="first.jpg")
+    return ReviewConfig(out=str(tmp_path / "burst tags"), by="ann")
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from landmark_ml.config import ReviewConfig
 from landmark_ml.corrections import read_corrections
 from serving.review import Review, create_review
+from tests.serving.review.conftest import made_up, write_tagged
 
 
 def shown(client: TestClient) -> dict[str, dict[str, Any]]:
@@ -76,6 +77,29 @@ def test_what_is_undone_is_open_again(client: TestClient, tmp_path: Path) -> Non
     decide(client, "castle.jpg", "undone")
     assert shown(client)["castle.jpg"]["decision"] == ""
     assert read_corrections(tmp_path / "tags/corrections.csv") == {}
+
+
+def test_a_decision_counts_for_the_open_photos_of_its_burst(burst: ReviewConfig) -> None:
+    client = TestClient(create_review(Review(burst), burst), base_url="http://localhost:8000")
+    decide(client, "second.jpg", "landmark", "Tokyo Tower")
+    found = {path: photo["right"] for path, photo in shown(client).items()}
+    assert found == {"first.jpg": "Tokyo Tower", "second.jpg": "Tokyo Tower", "other.jpg": ""}
+    (group,) = client.get("/api/review?order=most_useful").json()["groups"]
+    assert [photo["path"] for photo in group["photos"]] == ["other.jpg"]
+    decide(client, "first.jpg", "no_landmark")
+    assert shown(client)["second.jpg"]["decision"] == "landmark"
+
+
+def test_a_rejection_counts_for_the_rejected_answer_only(
+    client: TestClient, config: ReviewConfig, tmp_path: Path
+) -> None:
+    decide(client, "castle.jpg", "rejected")
+    assert shown(client)["castle.jpg"]["decision"] == "rejected"
+    # A newer model names another landmark, which nobody has looked at.
+    castle = tmp_path / "photos/castle.jpg"
+    found = castle.read_bytes(), made_up(("Eiffel Tower", 0.8))
+    write_tagged(tmp_path / "photos", Path(config.out), {"castle.jpg": found})
+    assert shown(client)["castle.jpg"]["decision"] == ""
 
 
 def test_the_most_useful_are_open_ones(client: TestClient) -> None:

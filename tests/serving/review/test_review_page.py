@@ -150,6 +150,17 @@ def test_a_landmark_that_nobody_knows_is_named_by_hand(page: Page) -> None:
     assert page.stored()["tower 2.jpg"] == ("landmark", "Eiffel Tower")
 
 
+def test_a_burst_is_decided_and_undone_as_one(browser: Browser, burst: ReviewConfig) -> None:
+    page = Page(browser, burst)
+    assert page.chosen() == "first.jpg"
+    page.press("x")
+    rejected = {"first.jpg": ("rejected", ""), "second.jpg": ("rejected", "")}
+    assert (page.chosen(), page.stored()) == ("other.jpg", rejected)
+    page.press("u")
+    assert (page.chosen(), page.stored()) == ("first.jpg", {})
+    page.close()
+
+
 def test_steps_before_another_order_are_not_taken_back(page: Page) -> None:
     page.press("a")
     page.page.select_option("#order", "most_useful")

@@ -16,7 +16,7 @@ from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.inference.prediction import answer
 from serving.champion import Loaded
 from serving.tagging import tagger
-from serving.tagging.corrected import Corrected
+from serving.tagging.corrected import Corrected, decisions_on
 from serving.tagging.library import Library, Tagged
 from serving.tagging.xmp import Xmp
 from tests.colour_artifact import CASTLE
@@ -60,7 +60,8 @@ def test_a_rejected_tag_is_taken_out_and_never_comes_back(
     run(tagged, loaded)
     decide(tagged, TOWER, decision)
     # Nothing is recognised again for it, and a newer version says the same.
-    assert run(tagged, loaded).recognised == 0
+    again = run(tagged, loaded)
+    assert (again.recognised, again.corrected) == (0, 2)
     for version in (1, 2):
         result = run(tagged, replace(loaded, version=version))
         for name in (TOWER, "copy.jpg"):
@@ -84,7 +85,8 @@ def test_a_rejected_city_is_taken_out_too() -> None:
     rejected = {"a": Correction("a", "", "", "rejected")}
     metadata: Any = SimpleNamespace(classes=(), names=(), places=())
     paris = Tagged(Path("a.jpg"), answer([IN_PARIS], 0.9, 0.5, None, CITY), "a")
-    (photo,) = Corrected(metadata, rejected, Gazetteer({})).apply([paris])
+    find_decision = decisions_on([paris], rejected)
+    (photo,) = Corrected(metadata, find_decision, Gazetteer({})).apply([paris])
     assert (photo.answer["level"], photo.answer["city"]) == (None, None)
     assert (photo.answer["tags"], photo.correction) == ([], "rejected")
 
@@ -120,7 +122,8 @@ def test_a_landmark_has_one_name_however_people_spell_it() -> None:
     decisions = {name: Correction(name, "", "", "landmark", name) for name in names}
     metadata: Any = SimpleNamespace(classes=(), names=(), places=())
     photos = [Tagged(Path(name), answer([IN_PARIS], 0.9, 0.5, None, CITY), name) for name in names]
-    found = Corrected(metadata, decisions, Gazetteer.load()).apply(photos)
+    find_decision = decisions_on(photos, decisions)
+    found = Corrected(metadata, find_decision, Gazetteer.load()).apply(photos)
     shown = [photo.answer["landmark"] for photo in found]
     assert shown == ["our house", "our house", "Machu Picchu"]
 
@@ -170,8 +173,7 @@ def test_a_decision_counts_for_the_burst_of_its_photo(
     rows = {name: Correction(name, "", "", "landmark", right) for name, right in decisions.items()}
     photos = [burst("a"), burst("best", None), burst("other", None), burst("z")]
     metadata: Any = SimpleNamespace(classes=(), names=(), places=())
-    corrected = Corrected(metadata, rows, Gazetteer({}))
-    corrected.spread(photos)
+    corrected = Corrected(metadata, decisions_on(photos, rows), Gazetteer({}))
     shown = {photo.sha256: photo for photo in corrected.apply(photos)}
     assert {name: shown[name].answer["landmark"] for name in expected} == expected
     # What has its own answer is not told to have another's.
