@@ -60,7 +60,7 @@ def _promote(candidates: str, photos: Path) -> None:
 
 
 def judged_better(
-    version: ModelVersion, _dataset: Dataset, _gazetteer: Gazetteer, _: int
+    version: ModelVersion, _dataset: Dataset, _gazetteer: Gazetteer, *_: object
 ) -> Judged:
     """A sound version with made-up answers, clearly better unless it is the champion."""
     top1 = _CHAMPION_TOP1 if "champion" in version.aliases else _CHALLENGER_TOP1

@@ -5,18 +5,27 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import mlflow
 import mlflow.artifacts
+import numpy as np
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from landmark_ml.data import NOT_A_LANDMARK, Dataset
+from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo, label_name
 from landmark_ml.data.near_duplicates import Learned
-from landmark_ml.evaluation.judge import JudgeOptions, Predictions, Report, judge
+from landmark_ml.evaluation.judge import (
+    JudgeOptions,
+    Predictions,
+    Report,
+    ServedModel,
+    judge,
+    match_names,
+    predict,
+)
 from landmark_ml.evaluation.model_process import open_served
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.tracking.errors import find
@@ -74,7 +83,9 @@ class Judged:
     when it could not be judged (`problem` says why) or no photo is left. megabytes: 10^6 bytes of
     the logged model. pickles: files in it that look like pickles. learned: test photos left out
     because it was trained on or chosen by them or near-duplicates of them, None when its run does
-    not say. taught_found: what the tag `TAUGHT_FOUND` says, empty for a trained version.
+    not say. taught_found: what the tag `TAUGHT_FOUND` says, empty for a trained version. corrected:
+    of photos that people corrected and it has not learned, in whichever split, what they show and
+    what it tags them with; empty: no landmark.
     """
 
     version: int
@@ -86,6 +97,7 @@ class Judged:
     learned: int | None = None
     problem: str = ""
     taught_found: str = ""
+    corrected: Mapping[Photo, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -99,20 +111,27 @@ class Judged:
 
 
 def judge_version(
-    version: ModelVersion, dataset: Dataset, gazetteer: Gazetteer, threads: int = 0
+    version: ModelVersion,
+    dataset: Dataset,
+    gazetteer: Gazetteer,
+    threads: int = 0,
+    corrected: Collection[str] = (),
 ) -> Judged:
     """Load a version without pickle and judge it on the test photos that it has not learned.
 
-    threads: cores that it keeps busy; 0: all. One that cannot be fetched or loaded, or that answers
-    in another form than ours, comes back with its problem, so that the others are still judged.
+    threads: cores that it keeps busy; 0: all. corrected: sha256 of the photos that people decided
+    on. One that cannot be fetched or loaded, or that answers in another form than ours, comes back
+    with its problem, so that the others are still judged.
     """
     report, problem, run_id = None, "", version.run_id or ""
+    answers: dict[Photo, tuple[str, str]] = {}
     contents: tuple[float, tuple[str, ...], tuple[str, ...]] = (0.0, (), ())
     with tempfile.TemporaryDirectory(prefix="judged-") as folder:
         scratch = Path(folder)
         known, photos = Learned.of(fetch_manifest(run_id, scratch)), dataset.test
+        people = [photo for photo in dataset.photos if known and photo.sha256 in corrected]
         if known:
-            photos = known.leave_out(photos)
+            photos, people = known.leave_out(photos), list(known.leave_out(people))
         uri = f"models:/{version.name}/{version.version}"
         try:
             logged = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
@@ -121,6 +140,8 @@ def judge_version(
                 options = JudgeOptions(unseen_apart=True)
                 with open_served(logged, scratch, threads, allow_pickle=False) as model:
                     report = judge(model, photos, dataset.classes, gazetteer, options)
+                    if people:
+                        answers = _tag(model, people, photos, dataset.classes, gazetteer)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             problem = f"it answers in another form than a landmark model ({error!r})"
         except (MlflowException, OSError, ValueError) as error:
@@ -135,7 +156,27 @@ def judge_version(
         learned=len(dataset.test) - len(photos) if known else None,
         problem=problem,
         taught_found=version.tags.get(TAUGHT_FOUND, ""),
+        corrected=answers,
     )
+
+
+def _tag(
+    model: ServedModel,
+    people: Sequence[Photo],
+    test: Sequence[Photo],
+    classes: Sequence[str],
+    gazetteer: Gazetteer,
+) -> dict[Photo, tuple[str, str]]:
+    """What photos show and what a model tags them with; test: some of landmarks that it knows."""
+    # Whatever it says of a landmark that it does not know is wrong.
+    known, unknown, labels, names = match_names(model, [*test, *people], classes, gazetteer)
+    originals = {photo.sha256: photo for photo in people}
+    asked = [photo for photo in (*known, *unknown) if photo.sha256 in originals]
+    found = predict(model, asked, labels, names, gazetteer)
+    said = np.where(found.accepted, np.array(labels)[found.best], "").tolist()
+    photos = [originals[photo.sha256] for photo in asked]
+    shown = [label_name(photo.label, classes) for photo in photos]
+    return dict(zip(photos, zip(shown, said, strict=True), strict=True))
 
 
 def _look_into(folder: Path) -> tuple[float, tuple[str, ...], tuple[str, ...]]:

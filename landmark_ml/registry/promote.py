@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
 from landmark_ml.config import PromoteConfig
@@ -22,7 +23,6 @@ from landmark_ml.corrections import REJECTED, read_corrections
 from landmark_ml.data import Dataset, split_digest
 from landmark_ml.data.opening import open_dataset
 from landmark_ml.data.places import open_gazetteer
-from landmark_ml.evaluation.judge import Predictions
 from landmark_ml.evaluation.metrics import (
     METRICS,
     calibration_bins,
@@ -102,7 +102,7 @@ class Receipt:
     """The evidence of a promotion. winner: the best version that passed, 0 for none.
 
     at: ISO 8601, UTC. photos, distractors: test photos with and without a landmark. limits: the
-    configuration of the promotion. corrected: sha256 of the photos that people decided on.
+    configuration of the promotion.
     """
 
     name: str
@@ -116,7 +116,6 @@ class Receipt:
     verdicts: tuple[Verdict, ...]
     winner: int
     limits: Mapping[str, Any]
-    corrected: frozenset[str] = frozenset()
 
     def verdict(self, version: int) -> Verdict:
         """Verdict on one of the challengers."""
@@ -196,8 +195,10 @@ def _judge(
     versions = list(candidates)
     if champion:
         versions.insert(0, mlflow.MlflowClient().get_model_version(config.model, str(champion)))
+    decided = read_corrections(named=config.corrections).items()
+    corrected = {sha256 for sha256, row in decided if row.decision != REJECTED}
     judged = [
-        judge_version(version, dataset, gazetteer, config.threads)
+        judge_version(version, dataset, gazetteer, config.threads, corrected)
         for version in Bar(versions, desc="judge", unit=" versions")
     ]
     best = judged.pop(0) if champion else None
@@ -235,11 +236,6 @@ def _judge(
         verdicts=tuple(verdicts),
         winner=winner.judged.version if winner else 0,
         limits=asdict(config),
-        corrected=frozenset(
-            sha256
-            for sha256, row in read_corrections(named=config.corrections).items()
-            if row.decision != REJECTED
-        ),
     )
 
 
@@ -269,16 +265,25 @@ def explain(verdict: Verdict, receipt: Receipt) -> list[str]:
             )
         if judged.learned is None:
             lines.append(f"Not checked: whether the {who} learned from some of these photos.")
-    first, second = (
-        right_on(judged.predictions if judged else None, receipt.corrected)
-        for judged in (verdict.judged, champion)
-    )
-    if both := first.keys() & second.keys():
-        right = [sum(found[photo] for photo in both) for found in (first, second)]
+    if comparison and receipt.limits.get("corrections"):
+        table = corrected_photos(verdict, champion)
+        right = [sum(table[side] == table["people"]) for side in ("challenger", "champion")]
         lines.append(
-            f"Of {len(both):,} photos that people corrected and neither learned, the challenger"
+            f"Of {len(table):,} photos that people corrected and neither learned, the challenger"
             f" answers {right[0]:,} as they do, the champion {right[1]:,}."
+            if len(table)
+            else "No corrected photo is known to be new to both; correct some more to compare them"
+            " on those."
         )
+        known, answers = set(table["sha256"]), comparison.challenger
+        picked = np.array([photo.sha256 in known for photo in answers.photos], dtype=bool)
+        if (picked := picked[answers.shows_landmark]).any():
+            first, second = (right & ~picked for right in comparison.right)
+            lines.append(
+                f"{picked.sum():,} of the compared photos of landmarks were corrected by people,"
+                " who look where the champion errs. On the others, only the challenger is right on"
+                f" {(first & ~second).sum():,}, only the champion on {(second & ~first).sum():,}."
+            )
     if spending := verdict.spending:
         used = f"{spending.uses:.1f}".removesuffix(".0")
         shared = f", shared by {count} challengers" if (count := len(receipt.verdicts)) > 1 else ""
@@ -295,17 +300,14 @@ def explain(verdict: Verdict, receipt: Receipt) -> list[str]:
     return lines
 
 
-def right_on(predictions: Predictions | None, photos: Collection[str]) -> dict[str, bool]:
-    """Whether a model tags each of these photos right, or rightly not at all, by sha256."""
-    if predictions is None:
-        return {}
-    right = np.where(predictions.shows_landmark, predictions.correct, True)
-    right &= predictions.accepted == predictions.shows_landmark
-    pairs = zip(predictions.photos, right.tolist(), strict=True)
-    found = {photo.sha256: said for photo, said in pairs if photo.sha256 in photos}
-    # Whatever it says of a landmark that it does not know is wrong.
-    unknown = predictions.unseen.photos if predictions.unseen else ()
-    return found | {photo.sha256: False for photo in unknown if photo.sha256 in photos}
+def corrected_photos(verdict: Verdict, champion: Judged | None) -> pd.DataFrame:
+    """Corrected photos that neither learned: file, what people, challenger and champion say."""
+    now, before = verdict.judged.corrected, champion.corrected if champion else {}
+    rows = [
+        (photo.sha256, photo.path.name, *now[photo], before[photo][1])
+        for photo in sorted(now.keys() & before.keys(), key=lambda photo: photo.path)
+    ]
+    return pd.DataFrame(rows, columns=["sha256", "photo", "people", "challenger", "champion"])
 
 
 def note_on_version(receipt: Receipt, verdict: Verdict) -> None:
@@ -384,6 +386,9 @@ def to_html(receipt: Receipt) -> str:
         ids = [verdict.judged.run_id, receipt.champion.run_id if receipt.champion else ""]
         runs = {run_id: find_run(run_id) for run_id in ids if run_id}
         params = [run.data.params if run else {} for run in runs.values()]
+        people = corrected_photos(verdict, receipt.champion)
+        other = people[["challenger", "champion"]].ne(people["people"], axis=0).any(axis=1)
+        missed = people[other].drop(columns="sha256").replace("", "no landmark")
         sections.append(
             {
                 "verdict": verdict,
@@ -398,6 +403,7 @@ def to_html(receipt: Receipt) -> str:
                 "wins": landmark_wins(verdict.comparison.by_landmark(), *sides)
                 if verdict.comparison
                 else None,
+                "missed": missed.set_axis(["photo", "people", *sides], axis=1),
                 "pictures": list(_pictures(verdict, sides)),
                 "explained": explain(verdict, receipt),
             }

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from mlflow.pyfunc.model import PythonModel
 
-from landmark_ml.data import MANIFEST, Dataset, Photo, write_manifest
+from landmark_ml.data import MANIFEST, NOT_A_LANDMARK, Dataset, Photo, write_manifest
 from landmark_ml.registry.candidates import judge_version
 from tests.colour_artifact import BLUE, CLASSES, GREEN, PLACES, RED, colour_photo, log_artifact
 
@@ -72,6 +72,33 @@ def test_landmarks_that_a_version_does_not_know_are_judged_apart(
     assert judged.metrics["top1"] == 1.0
     assert judged.predictions.unseen is not None
     assert [photo.sha256 for photo in judged.predictions.unseen.photos] == [new.sha256]
+
+
+def test_corrected_photos_of_every_split_are_asked_about_unless_they_were_learned(
+    dataset: Dataset, tracking_uri: str, tmp_path: Path
+) -> None:
+    client, model = mlflow.MlflowClient(), log_artifact(tracking_uri)
+    client.create_registered_model("corrected")
+    tower, castle, nowhere = dataset.test
+    write_manifest(replace(dataset, train=(nowhere,), test=()), tmp_path / MANIFEST)
+    with mlflow.start_run() as run:
+        mlflow.log_artifact(str(tmp_path / MANIFEST))
+    version = client.create_model_version("corrected", f"models:/{model.model_id}", run.info.run_id)
+    # Photos that people corrected after the training, one of a landmark that the model lacks.
+    wrong = replace(castle, label=0, sha256=f"{4:064x}")
+    new = replace(castle, label=3, sha256=f"{5:064x}")
+    everyday = replace(castle, label=NOT_A_LANDMARK, sha256=f"{6:064x}")
+    train = (nowhere, wrong, new, everyday)
+    grown = replace(dataset, classes=(*CLASSES, "Moai"), train=train, test=(tower, castle))
+    people = [photo.sha256 for photo in (*train, castle)]
+    judged = judge_version(version, grown, PLACES, corrected=people)
+    assert judged.metrics["photos"] == 2
+    assert judged.corrected == {
+        castle: (CLASSES[1], CLASSES[1]),
+        wrong: (CLASSES[0], CLASSES[1]),
+        new: ("Moai", CLASSES[1]),
+        everyday: ("", CLASSES[1]),
+    }
 
 
 def test_a_version_whose_files_are_gone_does_not_end_the_judging_of_others(

@@ -65,9 +65,7 @@ def _made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     )
     dataset = Dataset("made-up", tmp_path, CLASSES, train=(), val=(), test=photos)
 
-    def judge(
-        version: ModelVersion, dataset: Dataset, gazetteer: Gazetteer, threads: int
-    ) -> Judged:
+    def judge(version: ModelVersion, *_: object) -> Judged:
         number = int(version.version)
         return judged(number, answers(RIGHT[number], COUNT))
 
@@ -94,7 +92,9 @@ def test_versions_are_judged_on_the_threads_of_the_promotion(
 ) -> None:
     given = []
 
-    def judge(version: ModelVersion, _: Dataset, gazetteer: Gazetteer, threads: int) -> Judged:
+    def judge(
+        version: ModelVersion, _: Dataset, gazetteer: Gazetteer, threads: int, people: set[str]
+    ) -> Judged:
         given.append(threads)
         return judged(int(version.version), answers(COUNT // 2, COUNT))
 
@@ -416,18 +416,27 @@ def test_what_was_compared_and_what_was_not_checked_is_said() -> None:
 
 
 def test_the_receipt_counts_corrected_photos_that_are_answered_as_people_do() -> None:
-    now = together(predictions([True] * 4), none(2, 1), predictions([True], labels=[0], first=50))
-    # The champion does not know the landmark of photo 50.
-    new = predictions([True], labels=[0], first=50)
-    before = together(predictions([True, False, False, True]), none(2, 2), unseen=new)
-    found = receipt(judged(2, now), champion=judged(1, before), winner=0)
-    people = frozenset(f"{number:064x}" for number in (0, 1, 2, 50, 99, 10_000, 10_001))
-    said = explain(found.verdicts[0], replace(found, corrected=people))
-    assert (
-        "Of 6 photos that people corrected and neither learned, the challenger answers 5 as they"
-        " do, the champion 1." in said
-    )
+    asked = predictions([True] * 200).photos
+    people = dict.fromkeys(asked[:3], "Atomium") | {asked[199]: "Petra"}
+    challenger = {photo: (shows, "Atomium") for photo, shows in people.items()}
+    champion = {photo: (shows, "") for photo, shows in people.items() if photo != asked[0]}
+    before = replace(CHAMPION, corrected=champion)
+    found = receipt(replace(BETTER, corrected=challenger), champion=before, winner=2)
     assert not any("corrected" in line for line in explain(found.verdicts[0], found))
+    found = replace(found, limits={"corrections": "corrections.csv"})
+    said = explain(found.verdicts[0], found)
+    counted = "Of 3 photos that people corrected and neither learned, the challenger answers 2 as"
+    assert f"{counted} they do, the champion 0." in said
+    assert any("3 of the compared photos of landmarks were corrected" in line for line in said)
+    page = to_html(found)
+    assert "Corrected photos that one or both answer otherwise" in page
+    assert page.count("<td>no landmark</td>") == 3
+
+
+def test_the_receipt_says_when_no_corrected_photo_is_new_to_both() -> None:
+    found = receipt(BETTER, champion=CHAMPION, winner=2)
+    found = replace(found, limits={"corrections": "corrections.csv"})
+    assert any("No corrected photo is known" in line for line in explain(found.verdicts[0], found))
 
 
 def test_the_same_test_photos_decide_at_an_ever_smaller_alpha(name: str) -> None:
