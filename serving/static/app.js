@@ -3,7 +3,7 @@ import { KINDS, area, judge, kindOf, toCsv, toJson } from "./answer.js";
 import { Card } from "./card.js";
 import { find, make } from "./elements.js";
 import { drawMap, loadOutline } from "./map.js";
-import { Unavailable, ask, knownLandmarks, samples, showModel, signIn } from "./server.js";
+import { Unavailable, addNotices, ask, knownLandmarks, samples, sayAway, showModel } from "./server.js";
 
 const AT_ONCE = 4;
 // Those on the page, each with its file, card and state: waiting, asking or done. Done ones have
@@ -54,14 +54,12 @@ async function answer(photo) {
 
 function pause(reason) {
   paused = true;
-  find("#away").hidden = !reason;
-  find("#reason").textContent = reason;
+  sayAway(reason);
   refresh();
 }
 
 function resume() {
   paused = false;
-  find("#away").hidden = true;
   showModel();
   refresh();
   askNext();
@@ -272,11 +270,6 @@ find("#again").addEventListener("click", () => {
   refresh();
   find("#choose").focus();
 });
-find("#retry").addEventListener("click", resume);
-find("#sign-in").addEventListener("submit", (event) => {
-  event.preventDefault();
-  if (signIn()) resume();
-});
-
+addNotices(resume);
 showModel();
 loadOutline(find("#outline"));

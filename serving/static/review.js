@@ -1,17 +1,12 @@
 // The review page: photos by what was said of them, accepted or corrected by keyboard or mouse.
 import { percent } from "./answer.js";
 import { find, make } from "./elements.js";
-import { request, signIn } from "./server.js";
+import { addNotices, request, sayAway } from "./server.js";
 
-const GAP = 10;
-const LEAST_WIDTH = 150;
-const CAPTION = 47;
-const BETWEEN = 26;
-// Cards this far outside of the window are there before one scrolls to them.
-const AHEAD = 700;
+// Pictures this far outside of the window are fetched before one scrolls to them.
+const AHEAD = "700px 0px";
 const SENT_AT_ONCE = 50;
 const NAMES_SHOWN = 8;
-const NARROW = matchMedia("(max-width: 55.99rem)");
 const NOTHING = { decision: "", right: "" };
 
 const board = find("#board");
@@ -21,12 +16,7 @@ let photos = [];
 let bursts = null;
 let layout = [];
 let order = [];
-let columns = 1;
-let row = 0;
 let current = null;
-// Cards and groups that are on the page, by photo and by group.
-const cards = new Map();
-const sections = new Map();
 const undoable = [];
 // Decisions that the server has not yet stored, oldest first.
 const waiting = [];
@@ -35,7 +25,6 @@ let matches = [];
 let chosen = -1;
 
 async function load() {
-  find("#away").hidden = true;
   // What is not stored yet would stand as open on the new page.
   if (waiting.length) await send();
   if (waiting.length) {
@@ -51,10 +40,11 @@ async function load() {
     // Steps hold photos of the old page.
     undoable.length = 0;
   } catch (error) {
-    pause(error.message);
+    sayAway(error.message);
     return;
   }
   photos = library.groups.flatMap((group) => group.photos);
+  photos.forEach(addCard);
   bursts = Map.groupBy(photos, ({ burst }) => burst);
   const orders = Object.entries(library.orders).map(([value, text]) => make("option", { value, textContent: text, selected: value === library.order }));
   find("#order").replaceChildren(...orders);
@@ -64,11 +54,6 @@ async function load() {
   arrange();
 }
 
-function pause(reason) {
-  find("#away").hidden = !reason;
-  find("#reason").textContent = reason;
-}
-
 // Lay out the groups anew. What is decided stays where it is until then, so that nothing jumps.
 function arrange() {
   const show = find("[name=show]:checked").value;
@@ -76,71 +61,18 @@ function arrange() {
   layout = library.groups.map((group) => ({ ...group, photos: group.photos.filter(wanted) }))
     .filter((group) => group.photos.length);
   order = layout.flatMap((group) => group.photos);
+  board.replaceChildren(...layout.map(addGroup));
+  layout.forEach(count);
   find("#jump").replaceChildren(...layout.map(({ name, photos: own }, value) => make("option", { value, textContent: `${name} (${own.length})` })));
   find("#empty").hidden = order.length > 0;
   find("#empty").textContent = show === "done" ? "Nothing is reviewed yet." : "Everything is reviewed.";
   find("#panel").hidden = !order.length;
   current = order.includes(current) ? current : order[0];
-  measure();
   report();
   if (current) choose(current, false);
 }
 
-function measure() {
-  const width = board.clientWidth;
-  const head = NARROW.matches ? 76 : 48;
-  columns = Math.max(2, Math.floor((width + GAP) / (LEAST_WIDTH + GAP)));
-  const side = (width - GAP * (columns - 1)) / columns;
-  row = Math.round(side * 0.75) + CAPTION + GAP;
-  let top = 0;
-  layout.forEach((group, index) => {
-    const rows = Math.ceil(group.photos.length / columns);
-    Object.assign(group, { index, top, head, side, height: head + rows * row });
-    group.photos.forEach((photo, at) => Object.assign(photo, { group, at }));
-    top += group.height + BETWEEN;
-  });
-  board.style.height = `${top}px`;
-  sections.forEach((element) => element.remove());
-  sections.clear();
-  cards.forEach((card) => card.abort());
-  cards.clear();
-  draw();
-}
-
-// Put on the page what is near the window, and take off the rest.
-function draw() {
-  const from = -board.getBoundingClientRect().top - AHEAD;
-  const to = from + innerHeight + 2 * AHEAD;
-  const seen = new Set(current ? [current] : []);
-  for (const group of layout) {
-    if (group.top > to || group.top + group.height < from) continue;
-    const first = Math.max(0, Math.floor((from - group.top - group.head) / row)) * columns;
-    const last = Math.ceil((to - group.top - group.head) / row) * columns;
-    for (const photo of group.photos.slice(first, Math.max(first, last))) seen.add(photo);
-    if (!sections.has(group)) addGroup(group);
-  }
-  for (const [photo, card] of cards) {
-    if (!seen.has(photo)) {
-      card.abort();
-      card.remove();
-      cards.delete(photo);
-    }
-  }
-  const kept = new Set([...seen].map(({ group }) => group));
-  for (const [group, element] of sections) {
-    const { top, height } = group;
-    if (!kept.has(group) && (top > to || top + height < from)) {
-      element.remove();
-      sections.delete(group);
-    }
-  }
-  for (const photo of seen) if (!cards.has(photo)) addCard(photo);
-  const at = layout.findLast(({ top }) => top <= from + AHEAD + 80);
-  if (at) find("#jump").value = at.index;
-}
-
-function addGroup(group) {
-  const head = make("div", { className: "group-head" });
+function addGroup(group, index) {
   const place = group.place ? `, ${group.place}` : "";
   const title = make("h2", { title: group.name + place }, group.name, make("span", { className: "quiet" }, place));
   const acts = make("div", { className: "group-acts" });
@@ -150,54 +82,45 @@ function addGroup(group) {
     button.addEventListener("click", () => act(name, left(group)));
     acts.append(button);
   }
-  head.append(title, acts);
-  // Less than its room, where the ring of a chosen card shows.
-  head.style.height = `${group.head - 6}px`;
-  const element = make("section", { className: "group", ariaLabel: group.name }, head);
-  element.style.top = `${group.top}px`;
-  element.style.height = `${group.height}px`;
-  sections.set(group, element);
-  board.append(element);
-  count(group);
+  group.photos.forEach((photo, at) => {
+    Object.assign(photo, { group, at });
+    mark(photo);
+  });
+  const grid = make("div", { className: "picks" }, ...group.photos.map(({ card }) => card));
+  group.element = make("section", { className: "group", ariaLabel: group.name }, make("div", { className: "group-head" }, title, acts), grid);
+  group.index = index;
+  return group.element;
 }
 
 const left = (group) => group.photos.filter(({ decision }) => !decision);
 
 function count(group) {
-  const element = sections.get(group);
-  if (!element) return;
+  const { element } = group;
   const number = left(group).length;
   find("button", element).textContent = number > 1 ? `Accept all ${number}` : "Accept";
   find(".group-acts", element).style.visibility = number ? "" : "hidden";
 }
 
 function addCard(photo) {
-  const { group, at } = photo;
-  if (!sections.has(group)) addGroup(group);
-  const image = make("img", { alt: "" });
-  const card = make(
+  photo.card = make(
     "button",
-    { type: "button", className: "pick", title: photo.path },
-    make("span", { className: "thumb" }, image),
+    { type: "button", className: "pick", title: photo.path, photo },
+    make("span", { className: "thumb" }, make("img", { alt: "" })),
     make("span", { className: "caption" }, make("span", { className: "what" }), make("span", { className: "quiet file" }, photo.path.split("/").pop())),
   );
-  Object.assign(card.style, {
-    left: `${(at % columns) * (group.side + GAP)}px`,
-    top: `${group.head + Math.floor(at / columns) * row}px`,
-    width: `${group.side}px`,
-    height: `${row - GAP}px`,
-  });
-  card.addEventListener("click", () => choose(photo));
-  const asking = new AbortController();
-  card.abort = () => {
-    asking.abort();
-    put(image);
-  };
-  cards.set(photo, card);
-  sections.get(group).append(card);
-  mark(photo);
-  picture(image, photo, "small", asking.signal);
+  photo.card.addEventListener("click", () => choose(photo));
+  near.observe(photo.card);
 }
+
+const near = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    target.asking?.abort();
+    target.asking = new AbortController();
+    target.photo.blob = null;
+    put(find("img", target));
+    if (isIntersecting) picture(find("img", target), target.photo, "small", target.asking.signal);
+  }
+}, { rootMargin: AHEAD });
 
 // Fetched rather than named, because an address alone carries no token.
 async function picture(image, photo, size, signal) {
@@ -205,7 +128,7 @@ async function picture(image, photo, size, signal) {
     const response = await request(`/api/photo/${photo.id}?size=${size}`, { signal, priority: "low" });
     const blob = await response.blob();
     if (!response.ok || signal.aborted) return;
-    if (size === "small") cards.get(photo).blob = blob;
+    if (size === "small") photo.blob = blob;
     put(image, blob);
   } catch {
     // It was scrolled away, or the server is gone, which the next decision says.
@@ -225,8 +148,7 @@ function words({ decision, right, proposal, confidence }) {
 }
 
 function mark(photo) {
-  const card = cards.get(photo);
-  if (!card) return;
+  const { card } = photo;
   // Where photos of several landmarks stand together, each says its own.
   const apart = photo.proposal && photo.group.name !== photo.proposal && !photo.decision;
   const text = apart ? `${percent(photo.confidence)} ${photo.proposal}` : words(photo);
@@ -243,22 +165,13 @@ function choose(photo, follow = true) {
   const before = current;
   current = photo;
   if (before) mark(before);
-  if (!cards.has(photo)) addCard(photo);
   mark(photo);
+  find("#jump").value = photo.group.index;
   if (follow) {
-    show(photo);
-    cards.get(photo).focus({ preventScroll: true });
+    photo.card.scrollIntoView({ block: "nearest" });
+    photo.card.focus({ preventScroll: true });
   }
   describe();
-}
-
-// Scroll as little as shows the whole card between the bar and, on a narrow screen, the panel.
-function show(photo) {
-  const { top, bottom } = cards.get(photo).getBoundingClientRect();
-  const first = find("#bar").offsetHeight + photo.group.head + 4;
-  const last = (NARROW.matches ? find("#panel").getBoundingClientRect().top : innerHeight) - 8;
-  if (top < first) scrollBy(0, top - first);
-  else if (bottom > last) scrollBy(0, Math.min(bottom - last, top - first));
 }
 
 let looking = new AbortController();
@@ -282,7 +195,7 @@ function describe() {
   const { signal } = looking;
   // The small one is there at once, the large one follows; a held arrow key asks for neither.
   const shown = find("#light").open ? [find("#photo"), find("#light img")] : [find("#photo")];
-  shown.forEach((image) => put(image, cards.get(current).blob));
+  shown.forEach((image) => put(image, current.blob));
   setTimeout(() => {
     if (!signal.aborted) shown.forEach((image) => picture(image, current, "large", signal));
   }, 60);
@@ -295,7 +208,8 @@ function move(step) {
 
 // Up and down keep the column, also from one group to the next.
 function climb(down) {
-  const { group, at } = current;
+  const { group, at, card } = current;
+  const columns = getComputedStyle(card.parentElement).gridTemplateColumns.split(" ").length;
   const there = at + (down ? columns : -columns);
   if (there in group.photos) choose(group.photos[there]);
   else if (down && Math.floor(at / columns) < Math.floor((group.photos.length - 1) / columns)) choose(group.photos.at(-1));
@@ -351,9 +265,9 @@ function apply(changes) {
   for (const [photo, after] of changes) {
     Object.assign(photo, after);
     waiting.push({ photo: photo.id, decision: after.decision || "undone", right: after.right });
-    mark(photo);
+    if (photo.card.isConnected) mark(photo);
   }
-  new Set(changes.map(([photo]) => photo.group)).forEach(count);
+  layout.forEach(count);
   report();
   send();
 }
@@ -376,12 +290,12 @@ async function store() {
       });
       if (!response.ok) throw new Error("The server could not store the decisions; its log says why. If photos were tagged meanwhile, load the page again.");
       waiting.splice(0, some.length);
-      pause("");
+      sayAway("");
       report();
     }
   } catch (error) {
     // An empty one: the page asks for the token.
-    pause(error.message);
+    sayAway(error.message);
   }
 }
 
@@ -502,32 +416,8 @@ find("#light").addEventListener("click", () => find("#light").close());
 find("#jump").addEventListener("change", ({ target }) => choose(layout[target.value].photos[0]));
 find("#order").addEventListener("change", load);
 for (const field of document.querySelectorAll("[name=show]")) field.addEventListener("change", arrange);
-find("#retry").addEventListener("click", () => {
-  pause("");
-  if (library) send();
-  else load();
-});
-find("#sign-in").addEventListener("submit", (event) => {
-  event.preventDefault();
-  if (!signIn()) return;
-  if (library) send();
-  else load();
-});
+addNotices(() => (library ? send() : load()));
 addEventListener("beforeunload", (event) => {
   if (waiting.length) event.preventDefault();
 });
-let drawing = 0;
-addEventListener("scroll", () => {
-  drawing ||= requestAnimationFrame(() => {
-    drawing = 0;
-    draw();
-  });
-}, { passive: true });
-let width = 0;
-new ResizeObserver(() => {
-  if (!library || board.clientWidth === width) return;
-  width = board.clientWidth;
-  measure();
-}).observe(board);
-
 load();

@@ -121,8 +121,38 @@ function askForToken(problem) {
   find("#token").focus();
 }
 
+// What keeps the server from answering, in words; empty takes the notice away.
+export function sayAway(reason) {
+  find("#away").hidden = !reason;
+  find("#reason").textContent = reason;
+}
+
+// The notices of a page: its server wants a token, or does not answer; resume: go on with what it was asked for.
+export function addNotices(resume) {
+  find("#notices").innerHTML = `
+    <form id="sign-in" class="notice" hidden>
+      <label for="token">This server asks for a token</label>
+      <input id="token" type="password" autocomplete="off" aria-describedby="refused" required>
+      <button type="submit" class="button">Use it</button>
+      <p id="refused" class="refused" role="alert"></p>
+    </form>
+    <div id="away" class="notice" hidden>
+      <p id="reason" class="refused" role="alert"></p>
+      <button id="retry" type="button" class="button plain">Try again</button>
+    </div>`;
+  const again = () => {
+    sayAway("");
+    resume();
+  };
+  find("#retry").addEventListener("click", again);
+  find("#sign-in").addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (signIn()) again();
+  });
+}
+
 // True when there is a token to try now.
-export function signIn() {
+function signIn() {
   const given = find("#token").value.trim();
   find("#token").value = "";
   find("#refused").textContent = "";
