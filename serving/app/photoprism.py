@@ -26,7 +26,6 @@ class LabelsRequest(BaseModel):
 
     id: str | None = Field(None, max_length=255, description="comes back with the answer")
     images: list[str] = Field([], description="data URLs with base64; all show the same photo")
-    url: str = Field("", description="refused: the server opens no address")
 
 
 class Label(TypedDict):
@@ -87,13 +86,12 @@ def read_images(uploads: Sequence[Upload], max_images: int) -> list[Upload]:
         where = ".".join(map(str, first["loc"])) or "the body"
         reason = f"{where} cannot be read: {first['msg']}; send JSON with a list of `images`"
         raise HTTPException(400, reason) from None
-    addresses = [*request.images, *filter(None, [request.url])]
-    if not addresses:
+    if not request.images:
         raise HTTPException(400, "the request has no images; send at least one")
-    if len(addresses) > max_images:
+    if len(request.images) > max_images:
         raise HTTPException(413, f"the request has more than {max_images} images; send fewer")
     photos = []
-    for number, address in enumerate(addresses, start=1):
+    for number, address in enumerate(request.images, start=1):
         kind, _, coded = address.partition(";base64,")
         try:
             if not kind.startswith("data:"):

@@ -34,7 +34,7 @@ from serving.tagging.sidecars import (
     SidecarTags,
     list_changes,
 )
-from serving.tagging.table import hold
+from serving.tagging.table import album_of, hold
 from serving.tagging.xmp import clean_text
 
 KEY = "IMMICH_API_KEY"
@@ -125,16 +125,11 @@ class Server:
     def fetch(self, method: str, path: str, body: object | None = None) -> bytes:
         """Send a request; return what is answered, at most `MAX_READ_BYTES` of it."""
         until, content = time.monotonic() + _LONGEST_SECONDS, bytearray()
-        address = f"{self.address}/api{path}"
+        address, later = f"{self.address}/api{path}", "start again later: nothing done is lost"
         try:
-            with self._session.request(
-                method,
-                address,
-                json=body,
-                timeout=_TIMEOUTS,
-                stream=True,
-                allow_redirects=False,  # the key would go along
-            ) as response:
+            # No redirects: the key would go along.
+            options: Any = {"timeout": _TIMEOUTS, "stream": True, "allow_redirects": False}
+            with self._session.request(method, address, json=body, **options) as response:
                 for part in response.iter_content(1 << 16):
                     content += part
                     if time.monotonic() > until:
@@ -147,16 +142,11 @@ class Server:
             self._errors += failed.status not in _GONE
             if self._errors < _ERRORS_IN_A_ROW:
                 raise failed from None
-            raise ImmichError(
-                f"{self._errors} requests in a row failed, the last: {failed}; start again later:"
-                " nothing that was done is lost"
-            ) from None
+            reason = f"{self._errors} requests in a row failed, the last: {failed}"
+            raise ImmichError(f"{reason}; {later}") from None
         except requests.RequestException as error:
-            reason = getattr(next(iter(error.args), None), "reason", error)
-            raise ImmichError(
-                f"{self.address} does not answer ({reason}); start again when it does: nothing that"
-                " was done is lost"
-            ) from None
+            cause = getattr(next(iter(error.args), None), "reason", error)
+            raise ImmichError(f"{self.address} does not answer ({cause}); {later}") from None
         self._errors = 0
         return bytes(content[:MAX_READ_BYTES])
 
@@ -318,26 +308,25 @@ class Immich(Database):
             return None
         if last == wanted and not forget:
             return SidecarChange(path, "kept")
-        asset, held = path.parts[0], ""
+        held = ""
         try:
-            *_, now = self.server.ask("GET", f"/assets/{asset}", _asset)
+            *_, now = self.server.ask("GET", f"/assets/{path.parts[0]}", _asset)
             held = json.dumps(now, ensure_ascii=False)
             # A value may change that is still as we left it. One that we never wrote is empty then,
             # and one of ours that a person took out is not.
-            free = [
-                name
+            free = {
+                name: wanted.get(name, "")
                 for name in {**now, **wanted, **ours}
                 if now.get(name, "") in ours.get(name, [""])
-            ]
-            new = {name: wanted.get(name, "") for name in free}
-            new = {name: value for name, value in new.items() if value != now.get(name, "")}
+            }
+            new = {name: value for name, value in free.items() if value != now.get(name, "")}
             if not self._dry_run:
                 # Before and after: when a run is killed in between, either value is ours.
                 on_the_way = {name: [now.get(name, ""), value] for name, value in new.items()}
                 self._record(path, now, None, ours | on_the_way)
-                self._send(asset, new)
+                self._send(path.parts[0], new)
                 left = {name: values for name, values in ours.items() if name not in free}
-                left |= {name: [wanted[name]] for name in free if name in wanted}
+                left |= {name: [value] for name, value in free.items() if value}
                 self._record(path, now, wanted, {} if forget else left)
         except AssetError as error:
             gone = error.status in _GONE and not held
@@ -379,12 +368,12 @@ class Immich(Database):
 
 
 def _wanted(answer: Prediction, tags: SidecarTags) -> Values:
-    """What sidecars would say, as Immich would read them; a landmark is described by its place."""
+    """What sidecars would say, as Immich would read them; a landmark is described by where it is."""
     placed = tags.values["exif:GPSLatitude"] is not None
     position = _position(answer["latitude"], answer["longitude"]) if placed else ""
-    city, country = tags.values["photoshop:City"], tags.values["photoshop:Country"]
-    description = ", ".join(filter(None, (tags.landmark, city, country)))
-    return _values(position, description if tags.landmark else "", tags.lists[TAGS_LIST])
+    album = album_of(answer, 0.0) if tags.landmark else None
+    description = clean_text(", ".join(reversed(album.names))) if album else ""
+    return _values(position, description, tags.lists[TAGS_LIST])
 
 
 def refuse_what_needs_files(config: TagConfig) -> None:

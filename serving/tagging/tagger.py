@@ -188,7 +188,8 @@ def tag_library(library: Library | Immich, loaded: Loaded, config: TagConfig) ->
 
         find_decision = decisions_on(journal.answers(), corrections)
         corrected = Corrected(loaded.predictor.metadata, find_decision, gazetteer)
-        neighbours = None
+        # A preview tells no time, so there are no neighbours; a photo's own position rules out too.
+        neighbours = Neighbours((), 0.0) if server else None
         if config.neighbours:
             photos = Bar(journal.answers(), desc="placing", unit=" photos")
             placed = locations.apply(corrected.apply(photos))

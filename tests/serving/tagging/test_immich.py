@@ -150,6 +150,18 @@ def test_what_is_set_stays_also_when_ours_is_taken_out(
     assert shown(photo) == ((0, 0) if before[0] is None else before[0], *before[1:])
 
 
+def test_a_landmark_is_described_by_where_it_is_and_none_is_seen_from_another_continent(
+    config: TagConfig, server: Immich, loaded: Loaded
+) -> None:
+    near = Photo(colour_photo(RED), position=(48, 2.2))
+    far = Photo(colour_photo(RED), position=(36.1126, -115.1728))
+    server.add(near, far)
+    result = run(config, loaded)
+    assert near.description == DESCRIPTION
+    assert shown(far) == (far.position, "", ["Places/United States/Paradise"])
+    assert result.vetoed == 1
+
+
 def test_photos_of_nothing_known_are_left_alone(
     config: TagConfig, server: Immich, loaded: Loaded
 ) -> None:
