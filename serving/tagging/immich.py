@@ -368,7 +368,7 @@ class Immich(Database):
 
 
 def _wanted(answer: Prediction, tags: SidecarTags) -> Values:
-    """What sidecars would say, as Immich would read them; a landmark is described by where it is."""
+    """What sidecars would say, as Immich reads them; a landmark is described by where it is."""
     placed = tags.values["exif:GPSLatitude"] is not None
     position = _position(answer["latitude"], answer["longitude"]) if placed else ""
     album = album_of(answer, 0.0) if tags.landmark else None
