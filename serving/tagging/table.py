@@ -90,7 +90,7 @@ def hold(out: Path) -> AbstractContextManager[BaseFileLock]:
     try:
         return FileLock(out / ".lock", timeout=0).acquire()
     except Timeout:
-        reason = "another tagger writes there; wait or give another"
+        reason = "another run writes there; wait until it has ended"
         raise ValueError(f"out={out}: {reason}") from None
 
 
