@@ -124,7 +124,9 @@ def _find_programs() -> tuple[Path, str | None]:
     newest = max(debian, key=lambda program: float(program.parts[-3]), default=None)
     found = newest or shutil.which("initdb")
     if found is None:
-        raise PostgresMissingError(f"it is not here: apt-get install postgresql; {_INSTEAD}")
+        raise PostgresMissingError(
+            f"postgresql is not installed: apt-get install postgresql; {_INSTEAD}"
+        )
     if os.geteuid():
         return Path(found).parent, None
     try:

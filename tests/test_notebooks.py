@@ -49,10 +49,11 @@ def test_a_notebook_tells_a_short_story(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_notebook_runs_from_anywhere_and_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_from_anywhere_and_leaves_nothing_behind(
+    path: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("nbconvert", reason="pip install -e '.[notebooks]'")
-    # They all open the same sandbox; `make notebooks` executes every one.
-    path = ROOT / "experiments/notebooks/1_explore_and_preprocess.ipynb"
     before = sorted(path.parent.iterdir())
     command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "html"]
     command += ["--template", "html", f"--TemplateExporter.extra_template_basedirs={path.parent}"]
@@ -70,5 +71,6 @@ def test_a_notebook_runs_from_anywhere_and_leaves_nothing_behind(tmp_path: Path)
     assert not re.findall(
         r'<script[^>]* src=|(?:src|href)="https?:|"application/vnd.jupyter.stderr"', page
     )
-    assert 'href="2_cnn_from_scratch.html"' in page
+    for other in re.findall(r"\((\w+)\.ipynb\)", path.read_text(encoding="utf-8")):
+        assert f'href="{other}.html"' in page
     assert sorted(path.parent.iterdir()) == before

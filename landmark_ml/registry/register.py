@@ -169,7 +169,7 @@ def register(
     if head.champion and not only_challenger:
         known = client.get_model_version(name, str(head.champion)).tags
         reason = (
-            f"top-1 {tags['top1']} against {known.get('top1')} of the champion,"
+            f"top-1 {float(tags['top1']):.3f} against {float(known['top1']):.3f} of the champion,"
             f" version {head.champion}"
             if known.get("test_digest") == tags["test_digest"]
             else f"the champion, version {head.champion}, was measured on other test photos"

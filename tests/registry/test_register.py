@@ -70,7 +70,7 @@ def test_a_later_version_is_the_challenger_however_good(
     add(model, name, "0.5")
     better = add(second, name, "0.75")
     assert (better.version, better.is_champion) == (2, False)
-    assert better.reason == "top-1 0.75 against 0.5 of the champion, version 1"
+    assert better.reason == "top-1 0.750 against 0.500 of the champion, version 1"
     assert aliases(name) == {CHAMPION: 1, CHALLENGER: 2}
     other = add(third, name, "0.99", digest="other photos")
     assert other.reason == "the champion, version 1, was measured on other test photos"
