@@ -166,13 +166,10 @@ class Learned:
 
     def photos_learned(self, photos: Sequence[Photo]) -> NDArray[np.bool_]:
         """Whether each photo is in a group with one that was learned: shape (photos,)."""
-        learned = np.array([photo.sha256 in self.contents for photo in photos], dtype=bool)
-        asked = [row for row, photo in enumerate(photos) if photo.fingerprint]
-        known = [photos[row] for row in asked]
-        contents = [photo.sha256 for photo in known] + [""] * len(self.prints)
-        groups = _group(contents, np.concatenate([_stack(known), self.prints]), len(known))
-        learned[asked] |= np.isin(groups[: len(asked)], groups[len(asked) :])
-        return learned
+        same = np.array([photo.sha256 in self.contents for photo in photos], dtype=bool)
+        contents = [photo.sha256 for photo in photos] + [""] * len(self.prints)
+        groups = _group(contents, np.concatenate([_stack(photos), self.prints]), len(photos))
+        return same | np.isin(groups[: len(photos)], groups[len(photos) :])
 
     def leave_out(self, photos: Sequence[Photo]) -> tuple[Photo, ...]:
         """Those of the photos that were not learned, in order."""

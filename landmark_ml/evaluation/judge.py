@@ -217,10 +217,8 @@ def choose_photos(
     dataset = recorded or open_dataset(config)
     photos = dataset.photos if every else dataset.test
     learned = Learned.of(manifest)
-    kept, unchecked = photos, "whether the model was trained on some of these photos"
-    if learned:
-        unchecked = ""
-        kept = learned.leave_out(photos)
+    kept = learned.leave_out(photos) if learned else photos
+    unchecked = "" if learned else "whether the model was trained on some of these photos"
     left_out = len(photos) - len(kept)
     if not any(photo.label >= 0 for photo in kept):
         raise ValueError(

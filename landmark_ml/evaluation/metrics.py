@@ -1,7 +1,7 @@
 """Every metric of a judged model: its caption, its unit, and the function that computes it.
 
 To add a metric, add an entry to `METRICS`. Training, evaluation and promotion then measure it, and
-pages and the terminal show it with this caption, cards, receipts and comparisons where it says so.
+pages and the terminal show it with its caption; `on` says whether cards and comparisons do too.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Metric:
     of: the function that computes it; a NaN is left out of the report. None: `judge` measures it.
     form: how a value is printed, with its unit. lower: True if lower is better.
     interval: method of the 95% interval; "wilson" only for shares of all landmark photos.
-    on: where it is shown: pages of evaluations, cards and receipts too, or comparisons too.
+    on: where it is shown. Pages of evaluations show every metric; `cards` adds cards and receipts,
+    `comparisons` adds these and a column in comparisons.
     """
 
     caption: str
