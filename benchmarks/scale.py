@@ -6,7 +6,8 @@ through store, head, calibration, export, judge, report and registration, by the
 training run and with its default network. It has no photos, so reading and embedding them is not in
 the time. Each size runs in a process of its own, and each part tells the most memory that the
 process held meanwhile. The slope is that of the CPU seconds in log-log: 1 is linear, and other work
-on the machine hardly changes it.
+on the machine hardly changes it. `python -m benchmarks.scale --ask 50 100000`: CPU milliseconds
+in which a made-up cosine head of so many landmarks answers one photo.
 """
 
 from __future__ import annotations
@@ -58,8 +59,14 @@ from landmark_ml.inference.predictor import (
 )
 from landmark_ml.inference.runtime import FEATURE_MAPS, FEATURES, Runtime
 from landmark_ml.networks.create import LandmarkNetwork, create_model
-from landmark_ml.networks.export import add_classifier, calibrate, export_network
-from landmark_ml.networks.rejection import LeftOut, fit_rejection
+from landmark_ml.networks.export import Calibration, add_classifier, calibrate, export_network
+from landmark_ml.networks.rejection import (
+    MOST_REFERENCES,
+    LeftOut,
+    References,
+    Rejection,
+    fit_rejection,
+)
 from landmark_ml.registry.register import load_served, log_model, register
 from landmark_ml.reports.training_report import NetworkFacts, log_report, model_params
 from landmark_ml.tracking import run as tracking
@@ -192,6 +199,32 @@ def train(count: int, landmarks: int, folder: Path, epochs: int) -> None:
     sys.stderr.write(f"top-1 {report.metrics['top1']:.3f}, artifact {size:,.0f} MB\n")
 
 
+def ask(landmarks: int, folder: Path) -> float:
+    """Median CPU milliseconds of 50 answers to one photo, by an exported head nobody trained."""
+    model = create_model(TrainConfig(head="cosine"), landmarks + 1)
+    blank = torch.zeros(model.classifier.in_features)
+    compared = torch.randn(min(MOST_REFERENCES, 5_000_000 // landmarks), landmarks)
+    references = References(compared, blank, blank + 1, blank[None])
+    rejection = Rejection(np.ones(4, np.float32), (np.zeros(1, np.float32),), references, {}, 0.5)
+    classes = tuple(map(str, range(landmarks)))
+    export_network(
+        model,
+        Calibration(1.0, rejection),
+        classes,
+        "",
+        Gazetteer({}),
+        folder=folder / "artifact",
+        cache=folder,
+    )
+    predictor, seconds = Predictor.load(folder / "artifact"), []
+    photo = next(write_photos(1, folder / "photo").glob("*/*.jpg")).read_bytes()
+    for _ in range(60):
+        began = time.process_time()
+        predictor.predict([photo])
+        seconds.append(time.process_time() - began)
+    return 1000 * float(np.median(seconds[10:]))
+
+
 def made_up_dataset(count: int, landmarks: int, path: Path) -> Dataset:
     """As many photos of each landmark, all in one file, with hashes of their own."""
     photos = [
@@ -304,7 +337,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--landmarks", type=int, default=1000, help="landmarks of --photos")
     parser.add_argument("--epochs", type=int, default=5, help="epochs of the head")
     parser.add_argument("--only", action="store_true", help="this size alone, in this process")
+    parser.add_argument(
+        "--ask", type=int, nargs="+", default=(), help="landmarks, to ask one photo"
+    )
     given = parser.parse_args(argv)
+    for landmarks in given.ask:
+        with tempfile.TemporaryDirectory() as folder:
+            sys.stdout.write(f"{landmarks:,} landmarks: {ask(landmarks, Path(folder)):.1f} ms\n")
+    if given.ask:
+        return
     if not given.scan and not given.photos:
         parser.error("name the work, such as --scan 200000 or --photos 50000 --landmarks 1000")
     if given.only:

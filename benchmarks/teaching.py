@@ -37,7 +37,7 @@ from landmark_ml.networks.rejection import fit_rejection
 from landmark_ml.networks.teaching import add_taught, learn
 from landmark_ml.training.batches import num_outputs
 from landmark_ml.training.cache import compute_features
-from landmark_ml.training.devices import choose_compute
+from landmark_ml.training.devices import choose_compute, one_thread
 from landmark_ml.training.phases import train_head
 
 COUNTS = (1, 5, 20)
@@ -89,7 +89,8 @@ def run_draw(root: Path, config: TrainConfig, left_out: Sequence[str], seed: int
             best = before["new"][0][some].log().amax(dim=1)
             embeddings = noticed.teaching.embed(features["new"][some])
             taught[name] = torch.column_stack([embeddings, best])
-        head, _ = learn(noticed.teaching, taught, limit)
+        with one_thread():
+            head, _ = learn(noticed.teaching, taught, limit)
         add_taught(graph, noticed.teaching, head, names, dataset.classes)
         seconds = time.perf_counter() - began
         after = {kind: ask(graph, rows) for kind, rows in features.items()}

@@ -40,7 +40,7 @@ _MOST_WHITENED, _RUN = 4_000, 10
 _MOST_LOGITS = 500_000
 # Share of the photos of known landmarks that may be answered with taught ones, and of those of no
 # landmark that may be tagged.
-_MOST_TAKEN, _MOST_TAGGED = 0.0045, 0.003
+_MOST_TAKEN, _MOST_TAGGED = 0.004, 0.003
 # Tensors of an exported graph that the taught landmarks change.
 _REPLACED = (PROBABILITIES, LANDMARK_SCORE, EVIDENCE)
 

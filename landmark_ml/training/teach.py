@@ -42,14 +42,14 @@ from landmark_ml.registry.candidates import TAUGHT_FOUND
 from landmark_ml.registry.register import Registered, log_model, register
 from landmark_ml.tracking import run as tracking
 from landmark_ml.tracking.read_runs import fetch_model
+from landmark_ml.training.devices import one_thread
 
 logger = logging.getLogger(__name__)
 
 _MOST_PHOTOS = 50
 # Share of its photos that another landmark may answer before a name is doubted.
 _LIKE_ANOTHER = 0.5
-# Cosine from which two embeddings are of one photo, of which another processor computes others.
-_SAME = 0.999
+_SAME = 0.999  # Cosine: another processor computes another embedding of the same photo.
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def run_teaching(config: TeachConfig) -> Taught:
             if again.any():
                 logger.warning("%s: taught before, %d left out", name, again.sum())
             taught[name] = torch.cat([earlier, rows[~again]])
-        head, found = learn(teaching, taught, metadata.threshold)
+        with one_thread():
+            head, found = learn(teaching, taught, metadata.threshold)
         for name in names:
             if len(taught[name]) > 2 and not found[name]:
                 logger.warning("%s: no photo of it is like the others; do all show it?", name)
