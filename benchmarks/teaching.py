@@ -34,7 +34,7 @@ from landmark_ml.inference.runtime import FEATURE_MAPS, FEATURES, Runtime
 from landmark_ml.networks.create import create_model
 from landmark_ml.networks.export import add_classifier, calibrate
 from landmark_ml.networks.rejection import fit_rejection
-from landmark_ml.networks.teaching import add_taught, learn
+from landmark_ml.networks.teaching import Teaching, add_taught, learn
 from landmark_ml.training.batches import num_outputs
 from landmark_ml.training.cache import compute_features
 from landmark_ml.training.devices import choose_compute, one_thread
@@ -61,6 +61,9 @@ def run_draw(root: Path, config: TrainConfig, left_out: Sequence[str], seed: int
         noticed = validation.leave_out() if validation.leave_out else None
         if noticed is None or noticed.teaching is None:
             raise ValueError(f"{root} has too few landmarks to be taught more")
+        # In 8 bits, as a model carries it.
+        noticed.teaching.write(Path(folder), {})
+        teaching, _ = Teaching.read(Path(folder))
         rejection = fit_rejection(noticed, config)
         known = validation.logits, validation.targets, dataset.num_classes
         graph = of_features(model.classifier.in_features)
@@ -87,11 +90,11 @@ def run_draw(root: Path, config: TrainConfig, left_out: Sequence[str], seed: int
         taught = {}
         for name, some in zip(names, chosen, strict=True):
             best = before["new"][0][some].log().amax(dim=1)
-            embeddings = noticed.teaching.embed(features["new"][some])
+            embeddings = teaching.embed(features["new"][some])
             taught[name] = torch.column_stack([embeddings, best])
         with one_thread():
-            head, _ = learn(noticed.teaching, taught, limit)
-        add_taught(graph, noticed.teaching, head, names, dataset.classes)
+            head, _ = learn(teaching, taught, limit)
+        add_taught(graph, teaching, head, names, dataset.classes)
         seconds = time.perf_counter() - began
         after = {kind: ask(graph, rows) for kind, rows in features.items()}
         others = torch.ones(len(new), dtype=torch.bool)

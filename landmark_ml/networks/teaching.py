@@ -234,15 +234,14 @@ def learn(
         odds[held] = fit(~held).odds(photos[held])
     best, which = odds.max(dim=1)
     ahead = (best - rivals)[(labels < none) & ~rivals.isnan()]
-    # Raised only where there are photos enough to show such a share.
-    most = torch.inf if len(ahead) * _MOST_TAKEN >= 1 else 0.0
-    bias = min(most, -_reached_by_few(ahead, _MOST_TAKEN))
+    bias = -_reached_by_few(ahead, _MOST_TAKEN)
+    if len(ahead) * _MOST_TAKEN < 1:  # Too few photos to show such a share.
+        bias = min(bias, 0.0)
     limit = float(torch.tensor(threshold).logit(eps=1e-3))
     floor = bias + _reached_by_few(best[labels == none], _MOST_TAGGED) - limit
     right = (best + bias > rivals) & (which == labels - none - 1)
-    found = own[right[-len(own) :]].bincount(minlength=len(taught))
-    head = replace(fit(order), bias=bias, floor=floor)
-    return head, dict(zip(taught, found.tolist(), strict=True))
+    found = own[right[-len(own) :]].bincount(minlength=len(taught)).tolist()
+    return replace(fit(order), bias=bias, floor=floor), dict(zip(taught, found, strict=True))
 
 
 def _reached_by_few(values: Tensor, share: float) -> float:
