@@ -45,14 +45,20 @@ class Comparison:
     photos: frozenset[str]
 
     @classmethod
-    def of(cls, challenger: Predictions, champion: Predictions) -> Comparison:
-        """Pair the answers by photo; photos that one of them was not asked about are left out."""
+    def of(
+        cls, challenger: Predictions, champion: Predictions, corrected: Collection[str] = ()
+    ) -> Comparison:
+        """Pair the answers by photo; photos that one of them was not asked about are left out.
+
+        corrected: sha256 of photos that people corrected. People look where the champion errs, so
+        these count only where they show a landmark that it does not know.
+        """
         both, neither, new = (
-            _in_common(first, second)
-            for first, second in (
-                (challenger, champion),
-                (challenger.unseen, champion.unseen),
-                (challenger, champion.unseen),
+            _in_common(first, second, left_out)
+            for first, second, left_out in (
+                (challenger, champion, corrected),
+                (challenger.unseen, champion.unseen, corrected),
+                (challenger, champion.unseen, ()),
             )
         )
         apart: list[Predictions | None] = [None, None]
@@ -83,11 +89,17 @@ class Comparison:
         )
 
 
-def _in_common(first: Predictions | None, second: Predictions | None) -> NDArray[np.intp]:
-    """Rows of the photos that both were asked about, [2, photos]."""
+def _in_common(
+    first: Predictions | None, second: Predictions | None, left_out: Collection[str]
+) -> NDArray[np.intp]:
+    """Rows of the photos that both were asked about, [2, photos], without those left out."""
     places = {photo.path: row for row, photo in enumerate(second.photos)} if second else {}
     asked = enumerate(first.photos) if first else ()
-    pairs = [(row, places[photo.path]) for row, photo in asked if photo.path in places]
+    pairs = [
+        (row, places[photo.path])
+        for row, photo in asked
+        if photo.path in places and photo.sha256 not in left_out
+    ]
     return np.array(pairs, dtype=np.intp).reshape(-1, 2).T
 
 

@@ -211,7 +211,7 @@ def _judge(
         comparison = spending = None
         alpha = config.alpha
         if best and best.predictions and challenger.predictions:
-            comparison = Comparison.of(challenger.predictions, best.predictions)
+            comparison = Comparison.of(challenger.predictions, best.predictions, corrected)
             spending = Spending.of(config.alpha, earlier, comparison.photos)
             # The best of many looks better than it is: Bonferroni.
             alpha = spending.now / len(judged)
@@ -270,20 +270,12 @@ def explain(verdict: Verdict, receipt: Receipt) -> list[str]:
         right = [sum(table[side] == table["people"]) for side in ("challenger", "champion")]
         lines.append(
             f"Of {len(table):,} photos that people corrected and neither learned, the challenger"
-            f" answers {right[0]:,} as they do, the champion {right[1]:,}."
+            f" answers {right[0]:,} as they do, the champion {right[1]:,}. The two are compared on"
+            " others, because people look where the champion errs."
             if len(table)
             else "No corrected photo is known to be new to both; correct some more to compare them"
             " on those."
         )
-        known, answers = set(table["sha256"]), comparison.challenger
-        picked = np.array([photo.sha256 in known for photo in answers.photos], dtype=bool)
-        if (picked := picked[answers.shows_landmark]).any():
-            first, second = (right & ~picked for right in comparison.right)
-            lines.append(
-                f"{picked.sum():,} of the compared photos of landmarks were corrected by people,"
-                " who look where the champion errs. On the others, only the challenger is right on"
-                f" {(first & ~second).sum():,}, only the champion on {(second & ~first).sum():,}."
-            )
     if spending := verdict.spending:
         used = f"{spending.uses:.1f}".removesuffix(".0")
         shared = f", shared by {count} challengers" if (count := len(receipt.verdicts)) > 1 else ""
@@ -304,10 +296,10 @@ def corrected_photos(verdict: Verdict, champion: Judged | None) -> pd.DataFrame:
     """Corrected photos that neither learned: file, what people, challenger and champion say."""
     now, before = verdict.judged.corrected, champion.corrected if champion else {}
     rows = [
-        (photo.sha256, photo.path.name, *now[photo], before[photo][1])
+        (photo.path.name, *now[photo], before[photo][1])
         for photo in sorted(now.keys() & before.keys(), key=lambda photo: photo.path)
     ]
-    return pd.DataFrame(rows, columns=["sha256", "photo", "people", "challenger", "champion"])
+    return pd.DataFrame(rows, columns=["photo", "people", "challenger", "champion"])
 
 
 def note_on_version(receipt: Receipt, verdict: Verdict) -> None:
@@ -388,7 +380,7 @@ def to_html(receipt: Receipt) -> str:
         params = [run.data.params if run else {} for run in runs.values()]
         people = corrected_photos(verdict, receipt.champion)
         other = people[["challenger", "champion"]].ne(people["people"], axis=0).any(axis=1)
-        missed = people[other].drop(columns="sha256").replace("", "no landmark")
+        missed = people[other].replace("", "no landmark")
         sections.append(
             {
                 "verdict": verdict,

@@ -55,6 +55,15 @@ def test_each_photo_stands_where_the_two_models_knowledge_puts_it() -> None:
     assert len(found.challenger.unseen.labels) == 3
     assert found.champion.unseen.accepted.tolist() == [True, False, False]
     assert found.photos == {f"{number:064x}" for number in range(10)}
+    # Photos that people corrected: shared, none, new and one that neither knows.
+    people = {f"{number:064x}" for number in (3, 21, 40, 60)}
+    fewer = Comparison.of(challenger, champion, people)
+    assert fewer.photos == found.photos - people
+    assert (~fewer.challenger.shows_landmark).sum() == 4
+    assert fewer.new is not None
+    assert len(fewer.new.labels) == 4
+    assert fewer.challenger.unseen is not None
+    assert len(fewer.challenger.unseen.labels) == 2
 
 
 def test_losses_are_corrected_for_the_number_of_landmarks() -> None:

@@ -426,8 +426,7 @@ def test_the_receipt_counts_corrected_photos_that_are_answered_as_people_do() ->
     found = replace(found, limits={"corrections": "corrections.csv"})
     said = explain(found.verdicts[0], found)
     counted = "Of 3 photos that people corrected and neither learned, the challenger answers 2 as"
-    assert f"{counted} they do, the champion 0." in said
-    assert any("3 of the compared photos of landmarks were corrected" in line for line in said)
+    assert any(line.startswith(f"{counted} they do, the champion 0.") for line in said)
     page = to_html(found)
     assert "Corrected photos that one or both answer otherwise" in page
     assert page.count("<td>no landmark</td>") == 3
