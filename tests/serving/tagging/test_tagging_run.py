@@ -170,5 +170,5 @@ def test_one_photo_is_tagged_apart_from_its_library(
 def test_two_taggers_do_not_write_to_one_place(config: TagConfig, registered: str) -> None:
     Path(config.out).mkdir()
     held = FileLock(Path(config.out) / ".lock")
-    with held, pytest.raises(ValueError, match="another tagger writes"):
+    with held, pytest.raises(ValueError, match="another run writes"):
         run_tagging(config)
