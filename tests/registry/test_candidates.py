@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow.pyfunc.model import PythonModel
 
 from landmark_ml.data import MANIFEST, NOT_A_LANDMARK, Dataset, Photo, write_manifest
+from landmark_ml.data.scanning import FINGERPRINT_BYTES
 from landmark_ml.registry.candidates import judge_version
 from tests.colour_artifact import BLUE, CLASSES, GREEN, PLACES, RED, colour_photo, log_artifact
 
@@ -26,7 +28,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     for label, colour in enumerate((RED, GREEN, BLUE)):
         path: Path = root / f"{label}.jpg"
         path.write_bytes(colour_photo(colour))
-        photos.append(Photo(path, label, f"{label:064x}", 40, 32))
+        unlike = np.random.default_rng(label).bytes(FINGERPRINT_BYTES)
+        photos.append(Photo(path, label, f"{label:064x}", 40, 32, unlike))
     return Dataset("colours", root, CLASSES, train=(), val=(), test=tuple(photos))
 
 
