@@ -67,7 +67,7 @@ class Workload:
 
 
 Outcome = dict[str, Any]
-"""What came of a study, by column of the table.
+"""Results of a study, by column of the table.
 
 CPU ms a trial: of the workers, after they have joined. lock errors: lines of their logs.
 """

@@ -102,8 +102,9 @@ def list_new_landmarks(
     keys = set(map(key, known))
     found: dict[str, list[Correction]] = defaultdict(list)
     for row in corrections.values():
-        if row.decision == LANDMARK and key(row.right) not in keys and Path(row.path).is_file():
-            found[key(row.right)].append(row)
+        named = key(row.right)
+        if row.decision == LANDMARK and named not in keys and Path(row.path).is_file():
+            found[named].append(row)
     if not found:
         raise ValueError(
             "the corrections name no landmark that the model does not know, or its photos are gone;"

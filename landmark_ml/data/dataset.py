@@ -35,9 +35,9 @@ class Photo:
     """One readable photo of a dataset; label is an index into `Dataset.classes`.
 
     width and height are those of the full-size upright photo, in pixels. fingerprint: what
-    `near_duplicates` compares. visit:
-    short hash of the camera and the day; empty when they are not known or photos are not grouped
-    by them. position: (latitude, longitude) in degrees where its EXIF or its table tells.
+    `near_duplicates` compares. visit: short hash of the camera and the day; empty when they are not
+    known or photos are not grouped by them. position: (latitude, longitude) in degrees where its
+    EXIF or its table tells.
     """
 
     path: Path
@@ -128,7 +128,7 @@ MANIFEST, LARGE_MANIFEST = "split_manifest.json", "split_manifest.parquet"
 """Names of the manifest among the artifacts of a run, up to `MOST_JSON` photos and past them."""
 MOST_JSON = 10_000
 
-# Version 2 recorded no positions; version 1, of before 0.1.0, is not read.
+# Version 2 has no positions. Version 1 is older than 0.1.0 and is no longer read.
 _SCHEMA_VERSION = 3
 _RECORDED = (*SPLITS, "leaked", "conflicting")
 _FACTS = b"dataset"

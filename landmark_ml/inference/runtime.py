@@ -44,14 +44,12 @@ def has_bf16() -> bool:
 class Runtime:
     """A compiled network from uint8 pixels to named float32 outputs. Safe to share among threads.
 
-    precision: of the network up to its features; what follows them is always computed in f32.
-    streams: 1 puts all cores on one call, for the lowest latency. With more streams, that many
-    threads can call at the same time, each on its share of the cores, for the highest throughput.
-    batch: photos computed together.
-
-    source: an ONNX file, or its bytes. precision: f32, or bf16 where `has_bf16`: elsewhere OpenVINO
-    would take f32 without a word. Raises FileNotFoundError for a missing file, ValueError for one
-    that is not ONNX.
+    source: an ONNX file, or its bytes. precision: of the network up to its features, f32, or bf16
+    where `has_bf16` (elsewhere OpenVINO would silently take f32); what follows them is always
+    computed in f32. streams: 1 puts all cores on one call, for the lowest latency. With more
+    streams, that many threads can call at the same time, each on its share of the cores, for the
+    highest throughput. batch: photos computed together. Raises FileNotFoundError for a missing
+    file, ValueError for one that is not ONNX.
     """
 
     def __init__(

@@ -125,7 +125,7 @@ class TaughtHead:
 
         Logits of the head are adjusted by the number of photos, or landmarks with many would win
         the photos of those with few: Menon et al., Long-tail learning via logit adjustment, ICLR
-        2021. The photos stand beside it as in Zhang et al., Tip-Adapter, ECCV 2022.
+        2021. The photos are compared as well, as in Zhang et al., Tip-Adapter, ECCV 2022.
         """
         outputs = none + 1 + taught
         share = labels.bincount(minlength=outputs).clamp(min=1) / len(labels)

@@ -232,8 +232,8 @@ def test_5000_photos_scroll_smoothly(browser: Browser, many: ReviewConfig) -> No
     page = Page(browser, many, viewport={"width": 1300, "height": 900})
     assert texts(page.page, "#bar b") == ["5,000", "0", "5,000"]
     frames = page.page.evaluate(_SCROLL)
-    # 50 ms alone, 120 on a loaded machine; 250 where cards change the layout of others.
-    assert frames[len(frames) // 2] < 180
+    # A frame of a loaded machine may take longer; 250 ms where cards change the layout of others.
+    assert frames[len(frames) // 2] < 100
     page.page.wait_for_selector(".pick img[src]")
     assert page.page.locator(".pick img[src]").count() < 300
     page.press("End")
