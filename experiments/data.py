@@ -2,14 +2,14 @@
 
 from experiments import recipes
 from landmark_ml.config import DataConfig, repeated
-from landmark_ml.reports.dataset_report import report_dataset
+from landmark_ml.reports.dataset_report import report_dataset, summarise
 
 
 def main(config: DataConfig) -> None:
     """Log the figures, print what the dataset holds and its issues; issues are no failure."""
     result = report_dataset(config, recipes.transfer())
     print(f"\n{result.description}\n")
-    print(result.issues.summary())
+    print(summarise(result.issues))
     print(f"run  {result.location}")
     print("\nnext:")
     print("  make ui   see the figures and the issues in MLflow")

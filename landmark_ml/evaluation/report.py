@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -126,7 +127,7 @@ def run_evaluation(config: EvaluateConfig) -> EvaluationResult:
         table = "\n".join(["| measure | value (95% interval) |", "|---|---|", *lines])
         run.describe(f"### {model.uri} on {photos.dataset.name}\n\n{table}")
         return EvaluationResult(
-            run.run_id, run.location, run.artifact_uri(PAGE), model.uri, photos, report
+            run.run_id, run.location, mlflow.get_artifact_uri(PAGE), model.uri, photos, report
         )
 
 
@@ -145,15 +146,15 @@ def log_judged(
     the facts about model and photos. seed: chooses the photos of the figure of answers.
     """
     metrics = {f"{prefix}/{name}": report.metrics[name] for name in summary_names(report.metrics)}
-    run.log_metrics(metrics, model_id=facts["model_id"] or None, dataset=photos)
-    run.log_text(
+    mlflow.log_metrics(metrics, model_id=facts["model_id"] or None, dataset=photos)
+    mlflow.log_text(
         json.dumps({**facts, "metrics": report.metrics}, indent=1, ensure_ascii=False), EVALUATION
     )
     run.log_table(report.predictions.per_class(), "per_class")
     figures = report_figures(report, seed)
     logged = {name: run.log_figure(draw, name) for name, draw in figures.items()}
     pictures = [Picture.of(_HEADINGS[name], figure) for name, figure in logged.items() if figure]
-    run.log_text(evaluation_page(report, pictures, facts), PAGE)
+    mlflow.log_text(evaluation_page(report, pictures, facts), PAGE)
 
 
 def summary_table(report: Report) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from landmark_ml.console import counted
 from landmark_ml.data import NOT_A_LANDMARK, Dataset, Photo, Split
 from landmark_ml.figures.style import (
     BLUE,
@@ -72,9 +73,8 @@ def class_counts(dataset: Dataset) -> Figure:
     title = "No photos of landmarks"
     if total.sum():
         title = (
-            f"{total.sum():,} photo{'s' if total.sum() > 1 else ''} of {len(total)}"
-            f" landmark{'s' if len(total) > 1 else ''}: {total.min()} to {total.max()} each,"
-            f" median {np.median(total):.0f}"
+            f"{counted(int(total.sum()), 'photo')} of {counted(len(total), 'landmark')}:"
+            f" {total.min()} to {total.max()} each, median {np.median(total):.0f}"
         )
     few = int(np.sum(counts["train"] < FEW_PHOTOS))
     notes = [f"Every landmark has at least {FEW_PHOTOS} training photos"]

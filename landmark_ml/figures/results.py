@@ -383,7 +383,6 @@ def answer_gallery(answers: Sequence[Answer], *, seed: int) -> Figure:
         title=title,
         caption="Above each photo the answer: blue where right, orange where wrong, grey where it"
         f" names no landmark. Test photos drawn at random (seed {seed}).",
-        empty="no test photos",
     )
 
 
@@ -391,14 +390,13 @@ def worst_mistakes(mistakes: Sequence[Answer], *, photos: int) -> Figure:
     """The most confident answers with a wrong landmark; `photos` is how many were judged."""
     worst = sorted(mistakes, key=lambda mistake: -mistake.confidence)[:MOST_MISTAKES]
     tiles = [_mistake_tile(mistake) for mistake in worst]
-    noun = "wrong landmark" if len(mistakes) == 1 else "wrong landmarks"
     first = f"The {len(worst)} most confident of " if len(worst) < len(mistakes) else ""
+    found = counted(len(mistakes), "wrong landmark") if mistakes else "No wrong landmarks"
     note = "Orange: the answer and its confidence. Blue: what the photo shows."
     return thumbnail_grid(
         in_rows(tiles, 5),
-        title=f"{first}{len(mistakes) or 'No'} {noun} on {photos:,} photos",
+        title=f"{first}{found} on {photos:,} photos",
         caption=note if mistakes else "",
-        empty="no photo was taken for a landmark that it does not show",
     )
 
 
@@ -414,8 +412,7 @@ def photos_of_one(mistakes: Sequence[Answer], right: str, wrong: str) -> Figure:
     return thumbnail_grid(
         in_rows([_mistake_tile(one) for one in ordered], 6),
         title=f"{counted(len(mistakes), 'photo')} that only {right} recognises",
-        caption=note if ordered else "",
-        empty="none",
+        caption=note,
     )
 
 

@@ -246,15 +246,14 @@ def thumbnail_grid(
     title: str,
     caption: str = "",
     row_names: Sequence[str] = (),
-    empty: str = "nothing to show",
 ) -> Figure:
     """Draw thumbnails row by row; `row_names`, if given, stand at the left of each row.
 
-    Without rows the figure says the sentence `empty` instead.
+    Without rows the figure says that there is nothing to show.
     """
     if not rows:
         figure = new_figure(title, height=1.4, caption=caption)
-        say(figure.add_subplot(), empty)
+        say(figure.add_subplot(), "nothing to show")
         return figure
     columns = max(len(row) for row in rows)
     names = max((text_inches(shorten(name), SMALL_SIZE) + GAP for name in row_names), default=0.0)

@@ -148,11 +148,11 @@ def counted(entries: Sequence[Entry]) -> list[Entry]:
     return moves
 
 
-def rolled_back(moves: Sequence[Entry]) -> frozenset[int]:
-    """Versions that were rolled back and not promoted again since, of counted moves in order."""
+def rolled_back(entries: Sequence[Entry]) -> frozenset[int]:
+    """Versions that were rolled back and not promoted again since, of entries in order."""
     out: set[int] = set()
     champion = 0
-    for move in moves:
+    for move in counted(entries):
         if move.kind == "rollback":
             out.add(champion)
         out.discard(move.champion)

@@ -18,7 +18,7 @@ import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
 
 from landmark_ml.config import PromoteConfig
-from landmark_ml.console import Bar, listed
+from landmark_ml.console import Bar, counted, listed
 from landmark_ml.corrections import REJECTED, read_corrections
 from landmark_ml.data import Dataset, split_digest
 from landmark_ml.data.opening import open_dataset
@@ -47,7 +47,6 @@ from landmark_ml.registry.history import (
     ROLLED_BACK,
     AliasHistory,
     Entry,
-    counted,
     rolled_back,
 )
 from landmark_ml.tracking import run as tracking
@@ -127,6 +126,12 @@ class Receipt:
         return f"champion version {self.champion.version}" if self.champion else "no champion"
 
     @property
+    def judged_on(self) -> str:
+        """How many photos of each kind."""
+        landmarks = counted(self.photos, "landmark photo")
+        return f"{landmarks} and {self.distractors:,} without a landmark"
+
+    @property
     def conclusion(self) -> str:
         """The outcome in a sentence."""
         if self.winner:
@@ -156,13 +161,13 @@ def run_promotion(config: PromoteConfig) -> PromotionResult:
         history = AliasHistory(config.model)
         since, repaired = history.reconcile()
         entries = history.entries()
-        back = rolled_back(counted(entries))
+        back = rolled_back(entries)
         candidates = find_candidates(config.model, config.candidates, since.champion, back)
         dataset = open_dataset(config)
         run.log_manifest(dataset)
         receipt = _judge(candidates, since.champion, entries, dataset, config, run)
-        run.log_text(to_json(receipt), "receipt.json")
-        run.log_text(to_html(receipt), PAGE)
+        mlflow.log_text(to_json(receipt), "receipt.json")
+        mlflow.log_text(to_html(receipt), PAGE)
         for verdict in receipt.verdicts:
             note_on_version(receipt, verdict)
             if not verdict.passed:
@@ -180,7 +185,8 @@ def run_promotion(config: PromoteConfig) -> PromotionResult:
         run.set_tags({"outcome": "passed" if entry else "refused", "winner": str(receipt.winner)})
         sections = [to_markdown(receipt, verdict) for verdict in receipt.verdicts]
         run.describe("\n\n".join([receipt.conclusion, *sections]))
-        return PromotionResult(receipt, run.artifact_uri(PAGE), run.location, entry, repaired)
+        page = mlflow.get_artifact_uri(PAGE)
+        return PromotionResult(receipt, page, run.location, entry, repaired)
 
 
 def _judge(
@@ -246,8 +252,8 @@ def explain(verdict: Verdict, receipt: Receipt) -> list[str]:
         shows = comparison.challenger.shows_landmark
         landmarks = len(set(comparison.challenger.labels[shows].tolist()))
         lines.append(
-            f"Compared on {shows.sum():,} photos of {landmarks:,} landmarks that both know and"
-            f" {(~shows).sum():,} of no landmark."
+            f"Compared on {counted(shows.sum(), 'photo')} of {counted(landmarks, 'landmark')} that"
+            f" both know and {(~shows).sum():,} of no landmark."
         )
         for names, what in (
             (comparison.added, "New, known to the challenger alone"),
@@ -260,8 +266,8 @@ def explain(verdict: Verdict, receipt: Receipt) -> list[str]:
             continue
         if judged.learned:
             lines.append(
-                f"Left out: {judged.learned:,} test photos that the {who} was trained on or chosen"
-                " by, or nearly the same."
+                f"Left out: {counted(judged.learned, 'test photo')} that the {who} was trained on"
+                " or chosen by, or nearly the same."
             )
         if judged.learned is None:
             lines.append(f"Not checked: whether the {who} learned from some of these photos.")
@@ -269,9 +275,9 @@ def explain(verdict: Verdict, receipt: Receipt) -> list[str]:
         table = corrected_photos(verdict, champion)
         right = [sum(table[side] == table["people"]) for side in ("challenger", "champion")]
         lines.append(
-            f"Of {len(table):,} photos that people corrected and neither learned, the challenger"
-            f" answers {right[0]:,} as they do, the champion {right[1]:,}. The two are compared on"
-            " others, because people look where the champion errs."
+            f"Of {counted(len(table), 'photo')} that people corrected and neither learned, the"
+            f" challenger answers {right[0]:,} as they do, the champion {right[1]:,}. The two are"
+            " compared on others, because people look where the champion errs."
             if len(table)
             else "No corrected photo is known to be new to both; correct some more to compare them"
             " on those."
@@ -419,8 +425,7 @@ def to_markdown(receipt: Receipt, verdict: Verdict) -> str:
         [
             f"### Promotion: {outcome}",
             "",
-            f"Against {receipt.against} on {receipt.photos} landmark photos and"
-            f" {receipt.distractors} without a landmark, {receipt.at}."
+            f"Against {receipt.against} on {receipt.judged_on}, {receipt.at}."
             f" Receipt: run `{receipt.run_id}`. {' '.join(explain(verdict, receipt))}",
             "",
             "| gate | outcome | measured | asked for |",
@@ -446,7 +451,8 @@ def _pictures(verdict: Verdict, sides: tuple[str, str]) -> Iterator[Picture]:
                 )
                 for row in rows
             ]
-            yield Picture.of(heading, photos_of_one(mistakes, sides[right], sides[wrong]))
+            if mistakes:
+                yield Picture.of(heading, photos_of_one(mistakes, sides[right], sides[wrong]))
     for who, found in zip(sides, answers, strict=False):
         if found.shows_landmark.any():
             shows = found.shows_landmark

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import mlflow
 import pandas as pd
 
 from landmark_ml.config import CompareConfig
@@ -90,7 +91,7 @@ def run_comparison(config: CompareConfig) -> ComparisonResult:
     comparison = compare_runs(experiment, read.runs, read.left_out, read.caution)
     with tracking.start_run(config, f"compare-{experiment}", {"kind": "compare"}) as run:
         run.log_table(comparison_table(comparison), "comparison")
-        run.log_text(render_report(comparison), REPORT)
+        mlflow.log_text(render_report(comparison), REPORT)
         run.set_tags({"test_digest": comparison.test_digest})
         run.describe(f"{verdict(comparison)} {comparison.caution}".strip())
         if comparison.pair is not None:
@@ -102,7 +103,8 @@ def run_comparison(config: CompareConfig) -> ComparisonResult:
                 }
             )
             run.log_table(comparison.pair.classes, "landmarks_of_the_best_two")
-        return ComparisonResult(run.run_id, run.location, run.artifact_uri(REPORT), comparison)
+        page = mlflow.get_artifact_uri(REPORT)
+        return ComparisonResult(run.run_id, run.location, page, comparison)
 
 
 def compare_runs(

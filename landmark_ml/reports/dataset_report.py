@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -43,8 +43,7 @@ HEADLINES: dict[Problem, tuple[str, str]] = {
 _SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
-class DataIssue:
+class DataIssue(NamedTuple):
     """One thing wrong; subject is a class, or a file by its path from the dataset's root."""
 
     problem: Problem
@@ -52,53 +51,19 @@ class DataIssue:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class DataIssues:
-    """Everything found wrong with a dataset, in the order of `HEADLINES`."""
-
-    found: tuple[DataIssue, ...]
-
-    def of(self, problem: Problem) -> tuple[DataIssue, ...]:
-        """Select the issues of one kind."""
-        return tuple(issue for issue in self.found if issue.problem == problem)
-
-    def counts(self) -> dict[Problem, int]:
-        """Count the issues of each kind, zero included."""
-        return {problem: len(self.of(problem)) for problem in HEADLINES}
-
-    def table(self) -> pd.DataFrame:
-        """All issues with the columns problem, subject and detail."""
-        columns = ["problem", "subject", "detail"]
-        return pd.DataFrame([asdict(issue) for issue in self.found], columns=columns)
-
-    def summary(self) -> str:
-        """Markdown list of the kinds found, each with its first few issues."""
-        if not self.found:
-            return "Nothing wrong found.\n"
-        lines: list[str] = []
-        for problem, (title, advice) in HEADLINES.items():
-            issues = self.of(problem)
-            if not issues:
-                continue
-            lines.append(f"- {title}: {len(issues)} ({advice})")
-            lines += [f"  - `{issue.subject}`: {issue.detail}" for issue in issues[:_SHOWN]]
-            if len(issues) > _SHOWN:
-                lines.append(f"  - … and {len(issues) - _SHOWN} more")
-        return "\n".join(lines) + "\n"
-
-
 @dataclass(frozen=True)
 class DatasetReport:
     """The dataset as training would see it, what is wrong with it, and where the run is.
 
-    description: Markdown, what it holds and how many photos stay together.
+    description: Markdown, what it holds and how many photos stay together. issues: in the order of
+    `HEADLINES`.
     """
 
     run_id: str
     location: str
     dataset: Dataset
     description: str
-    issues: DataIssues
+    issues: list[DataIssue]
 
 
 def report_dataset(config: DataConfig, training: TrainConfig) -> DatasetReport:
@@ -115,10 +80,11 @@ def report_dataset(config: DataConfig, training: TrainConfig) -> DatasetReport:
         run.log_manifest(dataset)
         log_dataset_figures(run, dataset)
         gazetteer = open_gazetteer(dataset, config.places)
-        issues = DataIssues(tuple(find_issues(dataset, gazetteer, config.max_unreadable)))
+        issues = list(find_issues(dataset, gazetteer, config.max_unreadable))
         # The name that the table has in runs already logged.
-        run.log_table(issues.table(), "findings")
-        run.log_metrics({f"data/{key}": count for key, count in issues.counts().items()})
+        run.log_table(pd.DataFrame(issues, columns=DataIssue._fields), "findings")
+        counts = Counter(issue.problem for issue in issues)
+        run.log_metrics({f"data/{problem}": counts[problem] for problem in HEADLINES})
         description = "\n\n".join(
             [
                 describe_dataset(dataset),
@@ -126,8 +92,20 @@ def report_dataset(config: DataConfig, training: TrainConfig) -> DatasetReport:
                 describe_groups(dataset, config.grouping),
             ]
         )
-        run.describe(f"### {description}\n\n{issues.summary()}")
+        run.describe(f"### {description}\n\n{summarise(issues)}")
         return DatasetReport(run.run_id, run.location, dataset, description, issues)
+
+
+def summarise(issues: Sequence[DataIssue]) -> str:
+    """Markdown list of the kinds found, each with its first few issues."""
+    lines: list[str] = []
+    for problem, (title, advice) in HEADLINES.items():
+        if found := [issue for issue in issues if issue.problem == problem]:
+            lines.append(f"- {title}: {len(found)} ({advice})")
+            lines += [f"  - `{issue.subject}`: {issue.detail}" for issue in found[:_SHOWN]]
+            if len(found) > _SHOWN:
+                lines.append(f"  - … and {len(found) - _SHOWN} more")
+    return "\n".join(lines or ["Nothing wrong found."]) + "\n"
 
 
 def describe_dataset(dataset: Dataset) -> str:

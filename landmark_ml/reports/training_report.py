@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import mlflow
+
 from landmark_ml.config import TrainConfig
 from landmark_ml.data import SPLITS, Dataset, split_digest
 from landmark_ml.evaluation.judge import Report
@@ -117,7 +119,7 @@ def log_report(
             lambda: rejection_curve(landmarks, measured, threshold), "rejection_curve_left_out"
         )
     card = model_card(config, dataset, facts, report)
-    run.log_text(card, "model_card.md")
+    mlflow.log_text(card, "model_card.md")
     run.describe(card)
     run.set_tags({"test_digest": digest, **facts.costs})
     tags = {"test_digest": digest, "top1": repr(top1), **model_params(config, facts)}

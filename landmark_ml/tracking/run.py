@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 # Where a bare `mlflow run` opens its runs too; a project cannot choose another.
 DEFAULT_EXPERIMENT = "Default"
 MOST_CSV_ROWS = 10_000
@@ -64,16 +63,9 @@ class Run:
 
     run_id: str
 
-    def log_metrics(
-        self,
-        metrics: Mapping[str, float],
-        step: int = 0,
-        *,
-        model_id: str | None = None,
-        dataset: PandasDataset | None = None,
-    ) -> None:
-        """Log metrics at a step; a logged model and a dataset are linked to them."""
-        mlflow.log_metrics(dict(metrics), step=step, model_id=model_id, dataset=dataset)
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics at a step."""
+        mlflow.log_metrics(dict(metrics), step=step)
 
     def log_dataset(self, dataset: Dataset, split: Split) -> PandasDataset:
         """Record the photos of one split as an input of the run."""
@@ -130,14 +122,6 @@ class Run:
             (table.to_parquet if is_long else table.to_csv)(path, index=False)
             mlflow.log_artifact(str(path))
 
-    def log_text(self, text: str, path: str) -> None:
-        """Log a text as an artifact."""
-        mlflow.log_text(text, path)
-
-    def artifact_uri(self, path: str) -> str:
-        """Address of an artifact of the run: a path when the store is a folder."""
-        return str(mlflow.get_artifact_uri(path))
-
     def describe(self, text: str) -> None:
         """Show Markdown at the top of the run's page."""
         mlflow.set_tag(MLFLOW_RUN_NOTE, text)
@@ -145,11 +129,6 @@ class Run:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags to search runs by."""
         mlflow.set_tags(dict(tags))
-
-    @property
-    def experiment(self) -> str:
-        """Name of the run's experiment."""
-        return str(mlflow.get_experiment(mlflow.get_run(self.run_id).info.experiment_id).name)
 
     @property
     def location(self) -> str:
@@ -177,7 +156,7 @@ def connect() -> None:
     login.
     """
     if not os.environ.get("MLFLOW_TRACKING_URI"):
-        mlflow.set_tracking_uri(DEFAULT_TRACKING_URI)
+        mlflow.set_tracking_uri("sqlite:///mlflow.db")
     uri = mlflow.get_tracking_uri()
     if uri.startswith("sqlite:///"):
         make_database(Path(uri.removeprefix("sqlite:///").partition("?")[0]))
@@ -206,7 +185,7 @@ def connect() -> None:
 def current_experiment() -> str:
     """Name of the experiment in which runs open now."""
     if launched := os.environ.get("MLFLOW_RUN_ID"):
-        return Run(launched).experiment
+        return str(mlflow.get_experiment(mlflow.get_run(launched).info.experiment_id).name)
     return os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT)
 
 

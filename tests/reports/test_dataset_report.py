@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -19,11 +20,11 @@ from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.reports.dataset_report import (
     HEADLINES,
     DataIssue,
-    DataIssues,
     DatasetReport,
     describe_groups,
     find_issues,
     report_dataset,
+    summarise,
 )
 from tests.photo_folders import write_class, write_photo, write_snapshot, write_two_classes
 
@@ -51,6 +52,7 @@ def test_the_run_is_finished_and_says_what_was_found(result: DatasetReport) -> N
     assert run.data.metrics["data/unreadable"] == 1
     assert run.data.metrics["data/refused"] == 1
     assert run.data.metrics["data/small"] == 2
+    assert run.data.metrics["data/leaked"] == 0
     assert "broken.jpg`: not_an_image" in run.data.tags["mlflow.note.content"]
     assert run.inputs is not None
     assert [item.dataset.name for item in run.inputs.dataset_inputs] == [
@@ -78,7 +80,7 @@ def test_manifest_and_issues_can_be_read_back(result: DatasetReport, tmp_path: P
     assert path.endswith("split_manifest.json")
     assert manifest_digest(restored) == manifest_digest(result.dataset)
     table = mlflow.artifacts.load_text(f"runs:/{result.run_id}/findings.csv")
-    assert len(table.splitlines()) == 1 + len(result.issues.found)
+    assert len(table.splitlines()) == 1 + len(result.issues)
 
 
 def test_a_failed_report_says_why(tmp_path: Path, tracking_uri: str) -> None:
@@ -119,23 +121,21 @@ def write_sound(root: Path) -> Path:
     return root
 
 
-def issues_of(root: Path, max_unreadable: float = 0.05) -> DataIssues:
+def issues_of(root: Path, max_unreadable: float = 0.05) -> list[DataIssue]:
     dataset = open_dataset(DataConfig(data=str(root), max_unreadable=1.0))
-    return DataIssues(tuple(find_issues(dataset, Gazetteer.load(), max_unreadable)))
+    return list(find_issues(dataset, Gazetteer.load(), max_unreadable))
 
 
 def test_a_sound_dataset_has_no_issues(tmp_path: Path) -> None:
     issues = issues_of(write_sound(tmp_path))
-    assert issues.found == ()
-    assert issues.summary() == "Nothing wrong found.\n"
-    assert set(issues.counts().values()) == {0}
-    assert list(issues.table().columns) == ["problem", "subject", "detail"]
+    assert issues == []
+    assert summarise(issues) == "Nothing wrong found.\n"
 
 
 def test_unreadable_files_are_named_with_their_code(tmp_path: Path) -> None:
     root = write_sound(tmp_path)
     (root / "train" / "Stonehenge" / "broken.jpg").write_bytes(b"no photo at all")
-    (found,) = issues_of(root).found
+    (found,) = issues_of(root)
     assert found.problem == "unreadable"
     assert found.subject == "train/Stonehenge/broken.jpg"
     assert found.detail.startswith("not_an_image: ")
@@ -147,15 +147,15 @@ def test_a_name_that_is_no_utf8_is_spelled_in_letters_a_table_takes(
     root = write_sound(tmp_path)
     Path(os.fsdecode(bytes(root) + b"/train/Stonehenge/caf\xe9.jpg")).touch()
     issues = issues_of(root)
-    assert issues.found[0].subject == "train/Stonehenge/caf\\udce9.jpg"
-    assert issues.table().to_csv().encode()
+    assert issues[0].subject == "train/Stonehenge/caf\\udce9.jpg"
+    assert pd.DataFrame(issues).to_csv().encode()
     assert b"caf\\udce9.jpg" in caplog.text.encode()
 
 
 def test_a_share_of_unreadable_files_that_training_refuses_is_said_first(tmp_path: Path) -> None:
     root = write_sound(tmp_path)
     (root / "train" / "Stonehenge" / "broken.jpg").touch()
-    first, second = issues_of(root, max_unreadable=0.01).found
+    first, second = issues_of(root, max_unreadable=0.01)
     assert (first.problem, second.problem) == ("refused", "unreadable")
     assert first.detail == "1 of 53 files are unreadable, more than max_unreadable 0.01"
 
@@ -163,7 +163,7 @@ def test_a_share_of_unreadable_files_that_training_refuses_is_said_first(tmp_pat
 def test_a_photo_under_two_labels_is_conflicting(tmp_path: Path) -> None:
     root = write_sound(tmp_path)
     shutil.copy(root / "train/Eiffel_Tower/0.jpg", root / "train/Stonehenge/same.jpg")
-    (found,) = issues_of(root).found
+    (found,) = issues_of(root)
     assert found.problem == "conflicting"
     assert found.subject == "train/Eiffel_Tower/0.jpg"
     assert found.detail == "labelled Eiffel Tower, and Stonehenge as train/Stonehenge/same.jpg"
@@ -172,13 +172,13 @@ def test_a_photo_under_two_labels_is_conflicting(tmp_path: Path) -> None:
 def test_test_photos_under_two_labels_are_conflicting_though_they_are_kept(tmp_path: Path) -> None:
     root = write_sound(tmp_path)
     shutil.copy(root / "test/Eiffel_Tower/40.jpg", root / "test/Stonehenge/same.jpg")
-    assert [found.problem for found in issues_of(root).found] == ["conflicting"]
+    assert [found.problem for found in issues_of(root)] == ["conflicting"]
 
 
 def test_a_training_photo_that_is_also_in_test_is_leaked(tmp_path: Path) -> None:
     root = write_sound(tmp_path)
     shutil.copy(root / "test/Stonehenge/140.jpg", root / "train/Stonehenge/seen.jpg")
-    (found,) = issues_of(root).found
+    (found,) = issues_of(root)
     assert (found.problem, found.subject) == ("leaked", "train/Stonehenge/seen.jpg")
 
 
@@ -202,7 +202,7 @@ def test_copies_within_a_class_are_repeated(tmp_path: Path) -> None:
     root = write_sound(tmp_path)
     for copy in ("a.jpg", "b.jpg"):
         shutil.copy(root / "train/Stonehenge/101.jpg", root / "train/Stonehenge" / copy)
-    (found,) = issues_of(root).found
+    (found,) = issues_of(root)
     assert (found.problem, found.subject) == ("repeated", "train/Stonehenge/101.jpg")
     assert found.detail == "the same file as train/Stonehenge/a.jpg, train/Stonehenge/b.jpg"
 
@@ -210,7 +210,7 @@ def test_copies_within_a_class_are_repeated(tmp_path: Path) -> None:
 def test_small_unmeasured_and_placeless_classes_are_named(tmp_path: Path) -> None:
     root = write_sound(tmp_path)
     write_class(root / "train" / "My_Garden", range(200, 203))
-    rows = {(found.problem, found.subject, found.detail) for found in issues_of(root).found}
+    rows = {(found.problem, found.subject, found.detail) for found in issues_of(root)}
     assert rows == {
         ("small", "My Garden", "3 training photos"),
         ("unmeasured", "My Garden", "no val photos"),
@@ -221,8 +221,8 @@ def test_small_unmeasured_and_placeless_classes_are_named(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("count", [5, 6])
 def test_the_summary_shows_a_few_of_many(count: int) -> None:
-    found = tuple(DataIssue("place", f"Place {number}", "unknown") for number in range(count))
-    summary = DataIssues(found).summary()
+    found = [DataIssue("place", f"Place {number}", "unknown") for number in range(count)]
+    summary = summarise(found)
     title, advice = HEADLINES["place"]
     assert summary.startswith(f"- {title}: {count} ({advice})\n  - `Place 0`: unknown\n")
     assert summary.count("`Place ") == 5
@@ -233,4 +233,4 @@ def test_photos_outside_the_root_are_named_by_the_way_to_them(tmp_path: Path) ->
     root = write_sound(tmp_path / "data")
     write_photo(tmp_path / "not_landmarks" / "cat.jpg", 300)
     (tmp_path / "not_landmarks" / "dog.jpg").touch()
-    assert [found.subject for found in issues_of(root).found] == ["../not_landmarks/dog.jpg"]
+    assert [found.subject for found in issues_of(root)] == ["../not_landmarks/dog.jpg"]
