@@ -19,14 +19,10 @@ _CHUNK = 1 << 16
 _FAILURES = (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 
 
-class DownloadError(ValueError):
-    """An archive that could not be downloaded or unpacked; the message names it and the fix."""
-
-
 def fetch_archive(url: str, folder: Path) -> None:
     """Make a folder of what a zip archive holds; zipfile writes nothing outside of it.
 
-    Raises DownloadError when the address is wrong, the server cannot be reached, what it sends is
+    Raises ValueError when the address is wrong, the server cannot be reached, what it sends is
     not a sound, unencrypted zip, or the disk is full.
     """
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
@@ -44,7 +40,7 @@ def fetch_archive(url: str, folder: Path) -> None:
                 for entry in Bar(source.infolist(), desc="unpacking", unit=" files"):
                     source.extract(entry, unpacked)
         except _FAILURES as error:
-            raise DownloadError(
+            raise ValueError(
                 f"{url} could not be downloaded and unpacked into {folder}: {error}; check the"
                 " address, the network and the free disk space and run again, or unpack the data by"
                 " hand and give its folder"

@@ -186,11 +186,8 @@ def _median_km(p: Predictions) -> float:
 
 
 def _answered_at(level: str) -> Callable[[Predictions], float]:
-    def share(p: Predictions) -> float:
-        # Models logged before there were levels name none.
-        return _mean(p.levels[p.shows_landmark] == level) if p.levels.any() else math.nan
-
-    return share
+    # Models logged before there were levels name none.
+    return lambda p: _mean(p.levels[p.shows_landmark] == level) if p.levels.any() else math.nan
 
 
 def _right_at(level: str) -> Callable[[Predictions], float]:

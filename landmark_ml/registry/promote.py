@@ -407,7 +407,7 @@ def to_html(receipt: Receipt) -> str:
             }
         )
     meanings = [METRICS[name] for name in summary_names(measured)]
-    return render("receipt.html", receipt=receipt, sections=sections, meanings=meanings)
+    return render(PAGE, receipt=receipt, sections=sections, meanings=meanings)
 
 
 def to_markdown(receipt: Receipt, verdict: Verdict) -> str:

@@ -94,15 +94,10 @@ def run_comparison(config: CompareConfig) -> ComparisonResult:
         mlflow.log_text(render_report(comparison), REPORT)
         run.set_tags({"test_digest": comparison.test_digest})
         run.describe(f"{verdict(comparison)} {comparison.caution}".strip())
-        if comparison.pair is not None:
-            paired = comparison.pair
-            run.log_metrics(
-                {
-                    "compare/difference": paired.difference.value,
-                    "compare/mcnemar_p": paired.mcnemar_p,
-                }
-            )
-            run.log_table(comparison.pair.classes, "landmarks_of_the_best_two")
+        if pair := comparison.pair:
+            found = {"difference": pair.difference.value, "mcnemar_p": pair.mcnemar_p}
+            run.log_metrics({f"compare/{name}": value for name, value in found.items()})
+            run.log_table(pair.classes, "landmarks_of_the_best_two")
         page = mlflow.get_artifact_uri(REPORT)
         return ComparisonResult(run.run_id, run.location, page, comparison)
 
@@ -161,7 +156,6 @@ def comparison_table(comparison: Comparison) -> pd.DataFrame:
     for rank, run in enumerate(comparison.runs, start=1):
         right = run.answers["correct"]
         low, high = wilson_interval(int(right.sum()), len(right))
-        interval = {"top1_low": low, "top1_high": high}
         rows.append(
             {
                 "rank": rank,
@@ -173,7 +167,8 @@ def comparison_table(comparison: Comparison) -> pd.DataFrame:
                 "macs": run.macs,
                 "train_minutes": run.metric("train_seconds") / 60,
                 **{name: run.metric(f"test/{name}") for name in COMPARED},
-                **interval,
+                "top1_low": low,
+                "top1_high": high,
                 "artifact_mb": run.artifact_bytes / 1e6,
             }
         )

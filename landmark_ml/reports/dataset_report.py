@@ -85,13 +85,8 @@ def report_dataset(config: DataConfig, training: TrainConfig) -> DatasetReport:
         run.log_table(pd.DataFrame(issues, columns=DataIssue._fields), "findings")
         counts = Counter(issue.problem for issue in issues)
         run.log_metrics({f"data/{problem}": counts[problem] for problem in HEADLINES})
-        description = "\n\n".join(
-            [
-                describe_dataset(dataset),
-                describe_sizes(dataset, create_preprocessing(training).resolution),
-                describe_groups(dataset, config.grouping),
-            ]
-        )
+        photos = describe_photos(dataset, create_preprocessing(training).resolution)
+        description = f"{photos}\n\n{describe_groups(dataset, config.grouping)}"
         run.describe(f"### {description}\n\n{summarise(issues)}")
         return DatasetReport(run.run_id, run.location, dataset, description, issues)
 
@@ -108,22 +103,16 @@ def summarise(issues: Sequence[DataIssue]) -> str:
     return "\n".join(lines or ["Nothing wrong found."]) + "\n"
 
 
-def describe_dataset(dataset: Dataset) -> str:
-    """One line: name, classes, landmark photos in each split, photos without a landmark."""
+def describe_photos(dataset: Dataset, side: int) -> str:
+    """How many photos there are of each kind, and their sizes beside the square a network sees."""
     others = sum(len(dataset.distractors(split)) for split in SPLITS)
-    return (
-        f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.landmarks('train'))} train,"
-        f" {len(dataset.landmarks('val'))} val, {len(dataset.landmarks('test'))} test photos,"
-        f" {others} of no landmark"
-    )
-
-
-def describe_sizes(dataset: Dataset, side: int) -> str:
-    """Median size of its photos, and how many are smaller than the square that a network sees."""
     sizes = np.array([(photo.width, photo.height) for photo in dataset.photos])
     width, height = np.median(sizes, axis=0)
     small = int((sizes.min(axis=1) < side).sum())
     return (
+        f"{dataset.name}: {dataset.num_classes} classes, {len(dataset.landmarks('train'))} train,"
+        f" {len(dataset.landmarks('val'))} val, {len(dataset.landmarks('test'))} test photos,"
+        f" {others} of no landmark\n\n"
         f"Median photo: {width:.0f} x {height:.0f} px; {counted(small, 'photo')} with a short side"
         f" under the {side} px that the network sees."
     )

@@ -145,6 +145,12 @@ def model_card(config: TrainConfig, dataset: Dataset, facts: NetworkFacts, repor
             " The figure `rejection_curve_left_out` of the run shows what another `threshold`"
             " gives."
         )
+    precision = f"Trained, tested and served in {facts.precision}"
+    if facts.f32_agreement is not None:
+        precision += (
+            ", and in f32 where a processor has no instructions for it:"
+            f" {facts.f32_agreement:.1%} of the validation photos get the same answer"
+        )
     return f"""### {config.backbone}, recipe {config.recipe}
 
 {_about(dataset)}
@@ -155,7 +161,7 @@ def model_card(config: TrainConfig, dataset: Dataset, facts: NetworkFacts, repor
 
 **Network.** {facts.parameters / 1e6:.1f} million parameters, {facts.macs / 1e6:.0f} million\
  multiply-accumulates a photo at {facts.resolution} px, {facts.artifact_bytes / 1e6:.1f} MB on\
- disk; initial weights: {config.weights}. {_precision(facts)}
+ disk; initial weights: {config.weights}. {precision}.
 
 **Data.** {splits} photos; {len(dataset.unreadable)} unreadable, {len(dataset.leaked)} left out\
  because the same or nearly the same photo is in the test or validation split,\
@@ -179,14 +185,4 @@ def _about(dataset: Dataset) -> str:
     return (
         f"Recognises {dataset.num_classes} landmarks of `{dataset.name}` in a photo and gives back"
         " where it was taken and which tags suit it."
-    )
-
-
-def _precision(facts: NetworkFacts) -> str:
-    said = f"Trained, tested and served in {facts.precision}"
-    if facts.f32_agreement is None:
-        return f"{said}."
-    return (
-        f"{said}, and in f32 where a processor has no instructions for it:"
-        f" {facts.f32_agreement:.1%} of the validation photos get the same answer."
     )

@@ -274,6 +274,10 @@ def study_page(
     """
     done = best_first(study)
     shown, importance = done[:_TRIALS_SHOWN], dict[str, float]()
+    drawn = [
+        {k: f"{v:.3g}" if isinstance(v, float) else str(v) for k, v in trial.params.items()}
+        for trial in shown
+    ]
     if len(done) >= _FEWEST_FOR_IMPORTANCE and len({trial.value for trial in done}) > 1:
         evaluator = FanovaImportanceEvaluator(seed=0)
         importance = get_param_importances(study, evaluator=evaluator)
@@ -286,13 +290,9 @@ def study_page(
         page=tracking.Run(winner.run_id).location if winner else "",
         trials=[f"#{trial.number}" for trial in shown],
         reached={objective: [f"{trial.value:.4g}" for trial in shown]},
-        params=differing_params([{k: _short(v) for k, v in t.params.items()} for t in shown]),
+        params=differing_params(drawn),
         importance=[(name, [f"{share:.0%}"]) for name, share in importance.items()],
     )
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _storage_url(config: TuneConfig) -> str:
