@@ -167,10 +167,9 @@ def _against(
 
     def compared(p: Predictions) -> float:
         shows = p.shows_landmark
+        others = p.landmark_scores[~shows]
         if unseen:
-            others = p.unseen.landmark_scores if p.unseen else np.empty(0)
-        else:
-            others = p.landmark_scores[~shows]
+            others = p.unseen.landmark_scores if p.unseen else others[:0]
         return measure(p.landmark_scores[shows], others)
 
     return compared
