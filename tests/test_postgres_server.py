@@ -7,7 +7,7 @@ import socket
 import pytest
 import sqlalchemy
 
-from tests.postgres_server import PostgresServer, run_postgres
+from benchmarks.databases import PostgresServer, run_postgres
 
 pytestmark = pytest.mark.slow
 
@@ -24,8 +24,9 @@ def test_databases_of_one_server_know_nothing_of_each_other(postgres: PostgresSe
     second.dispose()
 
 
-def test_a_server_ends_with_its_test() -> None:
-    with run_postgres() as server:
+@pytest.mark.usefixtures("postgres")
+def test_a_server_ends_with_its_block() -> None:
+    with run_postgres(durable=False) as server:
         pass
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", server.port)) != 0

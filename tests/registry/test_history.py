@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
+from benchmarks.databases import PostgresServer
 from landmark_ml.registry.history import (
     CHALLENGER,
     CHAMPION,
@@ -26,7 +27,6 @@ from landmark_ml.registry.history import (
     counted,
     history_name,
 )
-from tests.postgres_server import PostgresServer
 from tests.registry.memory_registry import MemoryRegistry
 from tests.registry.registered_models import (
     Dying,

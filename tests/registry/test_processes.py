@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from benchmarks.databases import PostgresServer
 from landmark_ml.registry.history import AliasHistory
-from tests.postgres_server import PostgresServer
 from tests.registry.registered_models import aliases, crown, make_versions
 
 pytestmark = pytest.mark.slow

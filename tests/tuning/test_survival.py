@@ -14,9 +14,9 @@ import pytest
 from mlflow.entities import Run
 from optuna.trial import TrialState
 
+from benchmarks.databases import PostgresServer
 from landmark_ml.config import TuneConfig
 from landmark_ml.training.checkpoint import began_here
-from tests.postgres_server import PostgresServer
 from tests.tuning.small_search import (
     children_of,
     load_study,

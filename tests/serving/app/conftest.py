@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -51,20 +52,15 @@ class StartApp(Protocol):
 
 @pytest.fixture
 def start_app(predictor: Predictor) -> Iterator[StartApp]:
-    running = []
-
     def start(*, token: str = "", **changes: Any) -> App:
         versions = Versions(Loaded(predictor, "landmarks", 7, "abc", "http://mlflow.test/abc"))
         config = AppConfig(threads=2, **changes)
         made = create_app(cast("Champion", versions), config, token=token)
-        client = TestClient(made, base_url="http://localhost:8000")
-        client.__enter__()
-        running.append(client)
+        client = ends.enter_context(TestClient(made, base_url="http://localhost:8000"))
         return App(client, versions)
 
-    yield start
-    for client in running:
-        client.__exit__(None, None, None)
+    with contextlib.ExitStack() as ends:
+        yield start
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.databases import PostgresServer
 from experiments.entry_points import ENTRY_POINTS
 from tests.colour_artifact import RED, colour_photo
-from tests.postgres_server import PostgresServer
 from tests.source_tree import ROOT
 
 SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]

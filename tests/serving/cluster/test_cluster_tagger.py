@@ -19,15 +19,28 @@ from landmark_ml.inference.predictor import Predictor
 from landmark_ml.tracking.run import DEFAULT_EXPERIMENT
 from serving.champion import Loaded
 from serving.cluster import tagger
+from serving.cluster.storage import PART_SCHEMA
 from serving.cluster.tagger import PartTagger, run_cluster_tagging, tag_photos
 from serving.tagging.library import Library
 from serving.tagging.table import SCHEMA
 from serving.tagging.tagger import tag_library
 from tests.colour_artifact import BLUE, GREEN, RED, colour_photo
 from tests.serving.cluster.one_process import OneProcess
-from tests.serving.cluster.tables import files, table
 
 NO_PHOTOS = 7
+
+
+def files(config: ClusterConfig) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(config.out).iterdir()}
+
+
+def table(config: ClusterConfig) -> dict[str, dict[str, Any]]:
+    """Rows by path, read as a user would: the folder is one table."""
+    read = pq.read_table(config.out)
+    assert read.schema.equals(PART_SCHEMA)
+    rows = read.to_pylist()
+    assert len({row["path"] for row in rows}) == len(rows)
+    return {row["path"]: row for row in rows}
 
 
 def test_the_rows_are_those_of_the_tagger(
