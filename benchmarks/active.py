@@ -35,13 +35,11 @@ Found = tuple[Tensor, Tensor]
 Answers = list[list[tuple[str, float]]]
 
 
-def _least_confident(answers: Answers, count: int, _: int) -> list[int]:
-    return sorted(range(len(answers)), key=lambda one: answers[one][0][1])[:count]
-
-
 CHOICES: dict[str, Callable[[Answers, int, int], list[int]]] = {
     "at random": lambda answers, count, seed: random_order(len(answers), seed)[:count].tolist(),
-    "least confident": _least_confident,
+    "least confident": lambda answers, count, _: sorted(
+        range(len(answers)), key=lambda one: answers[one][0][1]
+    )[:count],
     "most useful": lambda answers, count, _: most_useful(answers, count),
 }
 

@@ -169,25 +169,11 @@ def report(loads: Sequence[Load], bare: Sequence[Speed]) -> str:
     for load, alone in zip(loads, bare, strict=True):
         p50, p99 = np.percentile(load.seconds, (50, 99)) * 1000
         rate, cpu = load.speed.rate, load.speed.cpu
-        cells = (
-            f"{rate:.1f}",
-            f"{rate / alone.rate:.0%}",
-            f"{cpu * 1000:.2f}",
-            f"{alone.cpu / cpu:.0%}",
-        )
+        cells = f"{rate:.1f}", f"{rate / alone.rate:.0%}"
+        costs = f"{cpu * 1000:.2f}", f"{alone.cpu / cpu:.0%}"
         counts = f"{load.garbage}", f"{len(load.failures)}"
-        rows.append([f"{load.clients}", *cells, f"{p50:.1f}", f"{p99:.1f}", *counts])
+        rows.append([f"{load.clients}", *cells, *costs, f"{p50:.1f}", f"{p99:.1f}", *counts])
     return table([*header, "garbage", "failed"], rows)
-
-
-def describe_promotion(load: Load) -> str:
-    """What the clients saw while the other version took over."""
-    versions = " and ".join(str(version) for version in sorted(load.versions))
-    return (
-        f"promotion under {load.clients} clients: {len(load.seconds)} photos answered by versions"
-        f" {versions}, {load.garbage} garbage, {len(load.failures)} failed,"
-        f" slowest {max(load.seconds) * 1000:.0f} ms"
-    )
 
 
 def failures_of(loads: Sequence[Load], during: Load) -> list[str]:
@@ -222,10 +208,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     rates = ", ".join(f"{speed.rate:.1f}" for speed in bare)
     size = sum(map(len, photos)) / len(photos) / 1000
     shown = f"{len(photos)} photos of {size:.0f} KB; bare network {rates} photos/s"
+    seen = (
+        f"promotion under {during.clients} clients: {len(during.seconds)} photos answered by"
+        f" versions {' and '.join(map(str, sorted(during.versions)))}, {during.garbage} garbage,"
+        f" {len(during.failures)} failed, slowest {max(during.seconds) * 1000:.0f} ms"
+    )
     failures = failures_of(loads, during)
     tell(
         options.out,
-        f"{shown}\n\n{report(loads, bare)}\n\n{describe_promotion(during)}",
+        f"{shown}\n\n{report(loads, bare)}\n\n{seen}",
         ("openvino", "mlflow", "uvicorn"),
         rates=[load.speed.rate for load in loads],
         bare=[speed.rate for speed in bare],

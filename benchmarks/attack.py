@@ -13,6 +13,7 @@ import importlib
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import sys
@@ -28,13 +29,11 @@ from unittest.mock import patch
 from xml.etree import ElementTree as ET
 
 import mlflow
-import numpy as np
 import pyarrow.parquet as pq
 from mlflow.tracking import MlflowClient
-from PIL import Image
 
 from benchmarks.attack_photos import Found, good_photos, search
-from benchmarks.registry_commands import judged_better
+from benchmarks.scaling import judged_better, write_photos
 from benchmarks.tables import arguments, table
 from landmark_ml.config import PromoteConfig, RollbackConfig, TagConfig, TrainConfig
 from landmark_ml.registry import promote as promoting
@@ -99,17 +98,12 @@ class Workplace:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._photos, self._out = folder / "data", folder / "tags"
-        self._library = folder / "library"
-        rng = np.random.default_rng(0)
-        for label, name in enumerate(_CLASSES):
-            for number in range(12):
-                pixels = rng.integers(0, 120, (48, 48, 3), dtype=np.uint8)
-                pixels[..., label] += 120
-                for root in (self._photos / name, self._library):
-                    root.mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(pixels).save(root / f"{label}{number}.png")
-        (folder / "scratch").mkdir()
+        self._photos = write_photos(folder / "data", _CLASSES, each=12)
+        self._out, self._library = folder / "tags", folder / "library"
+        for name in ("scratch", "library"):
+            (folder / name).mkdir()
+        for path in self._photos.rglob("*.png"):
+            shutil.copy(path, self._library / f"{path.parent.name}-{path.name}")
         mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
         # The one that MLflow made keeps its artifacts in the folder of the caller.
         self.run(lambda: mlflow.MlflowClient().rename_experiment("0", "made by MLflow"))
@@ -274,8 +268,8 @@ def report(found: dict[str, Found], folder: Path) -> str:
         rows.append(
             [
                 kind,
-                f"{sum(one.outcomes.values()):,}",
-                f"{one.outcomes.get('read', 0):,}",
+                f"{one.outcomes.total():,}",
+                f"{one.outcomes['read']:,}",
                 f"{slow.seconds:.1f}",
                 f"{dear.seconds:.2f}",
                 f"{one.worst['megabytes'][0].megabytes:.0f}",

@@ -19,9 +19,11 @@ import struct
 import time
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +71,14 @@ class Specimen:
 class Found:
     """The inputs of one format: how many, how they ended, and the worst."""
 
-    outcomes: dict[str, int] = field(default_factory=dict)
+    outcomes: Counter[str] = field(default_factory=Counter)
     worst: dict[str, list[Specimen]] = field(default_factory=dict)
 
     def add(self, specimen: Specimen) -> None:
-        self.outcomes[specimen.outcome] = self.outcomes.get(specimen.outcome, 0) + 1
+        self.outcomes[specimen.outcome] += 1
         for name in ("slowness", "seconds", "megabytes"):
-            kept = self.worst.setdefault(name, [])
-            if len(kept) < _KEPT or getattr(specimen, name) > getattr(kept[-1], name):
-                kept.append(specimen)
-                kept.sort(key=lambda other: -getattr(other, name))
-                del kept[_KEPT:]
+            kept = [*self.worst.get(name, ()), specimen]
+            self.worst[name] = sorted(kept, key=attrgetter(name), reverse=True)[:_KEPT]
 
 
 def search(pools: dict[str, list[Specimen]], inputs: int, seed: int) -> dict[str, Found]:
@@ -93,7 +92,7 @@ def search(pools: dict[str, list[Specimen]], inputs: int, seed: int) -> dict[str
             if tried >= inputs:
                 break
             scale = 1.0 if spent <= _MEAN_SECONDS * tried else 0.001
-            number = sum(found[kind].outcomes.values())
+            number = found[kind].outcomes.total()
             if number < len(seeds):
                 specimen = seeds[number]
             else:
@@ -102,7 +101,6 @@ def search(pools: dict[str, list[Specimen]], inputs: int, seed: int) -> dict[str
             spent += measured.seconds
             found[kind].add(measured)
             tried += 1
-    decoder.close()
     return found
 
 
@@ -327,12 +325,6 @@ class Decoder:
             seconds, megabytes = float(KILLED_AFTER), 0.0
             self._start()
         return replace(specimen, seconds=seconds, megabytes=megabytes, outcome=outcome)
-
-    def close(self) -> None:
-        """End the child."""
-        # It holds a copy of our end of the pipe, so closing ours would not end it.
-        self._process.kill()
-        self._process.join()
 
 
 def _decode_for(pipe: Connection) -> None:

@@ -11,13 +11,14 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from benchmarks.servers.running import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,9 +80,7 @@ def run_postgres(*, durable: bool) -> Iterator[PostgresServer]:
     programs, user = _find_programs()
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     data = folder / "data"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     settings = _SETTINGS | ({} if durable else _NOT_DURABLE)
     flags = [f"--{name}={value}" for name, value in settings.items()]
     try:

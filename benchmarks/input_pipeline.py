@@ -19,12 +19,11 @@ from statistics import median
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
 
+from benchmarks.peers.folders import cut_at_the_centre
 from benchmarks.tables import arguments, in_turn, table, tell
 from experiments.cli import run
 from landmark_ml.inference.preprocessing import Preprocessing
@@ -55,18 +54,11 @@ def torchvision(paths: Sequence[Path]) -> Iterator[Read]:
 
     The workers start with the first read and stay.
     """
-    steps = [
-        v2.Resize(256),
-        v2.CenterCrop(SIDE),
-        v2.PILToTensor(),
-        v2.ToDtype(torch.float32, scale=True),
-        v2.Normalize([0.5] * 3, [0.5] * 3),
-    ]
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "photos").mkdir()
         for number, path in enumerate(paths):
             (Path(scratch) / "photos" / f"{number}{path.suffix}").symlink_to(path.resolve())
-        photos = ImageFolder(scratch, v2.Compose(steps))
+        photos = ImageFolder(scratch, cut_at_the_centre(SIDE))
         loader = DataLoader(photos, BATCH, num_workers=CORES, persistent_workers=True)
         yield lambda: sum(len(batch) for batch, _ in loader)
 

@@ -19,7 +19,7 @@ from statistics import median
 
 from benchmarks import input_pipeline
 from benchmarks.tables import arguments, table, tell
-from benchmarks.tagging import photos_per_second
+from benchmarks.tagging import photos_of, speeds
 from experiments.cli import run
 from landmark_ml.config import TrainConfig
 from landmark_ml.data.opening import find_root
@@ -42,9 +42,10 @@ def input_ratios(paths: Sequence[Path], rounds: int) -> dict[str, float]:
 
 def tagging_ratio(photos: Path, model: str, rounds: int) -> dict[str, float]:
     """Photos a second of the tagger over those of cores that only decode and recognise."""
-    found = photos_per_second(load_version(find_version(model)), photos, copies=1, rounds=rounds)
-    alone = 1 / (1 / found["decode"] + 1 / found["network"])
-    return {"tagging: ours over decode and network alone": found["tagger"] / alone}
+    loaded, paths = load_version(find_version(model)), photos_of(photos)
+    rates = [speed.rate for speed in speeds(loaded, paths, copies=1, rounds=rounds).values()]
+    decode, network, tagger = rates
+    return {"tagging: ours over decode and network alone": tagger * (1 / decode + 1 / network)}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -9,25 +9,22 @@ training. Runs are logged to a store of their own that is removed at the end.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from unittest.mock import patch
 
 import mlflow
 from tqdm.auto import tqdm
 
-from benchmarks.left_out import leave_out
 from benchmarks.tables import arguments, table, tell
 from experiments import recipes
 from experiments.cli import run
 from landmark_ml.config import EvaluateConfig, TrainConfig
-from landmark_ml.data.folders import list_folder
+from landmark_ml.data.folders import list_distractors, list_folder
 from landmark_ml.data.opening import find_root
 from landmark_ml.evaluation.report import run_evaluation
 from landmark_ml.training.run import run_training
@@ -35,6 +32,25 @@ from landmark_ml.training.run import run_training
 PACKAGES = ("openvino", "scikit-learn", "timm", "torch")
 RECIPES = {"transfer": recipes.transfer, "ensemble": recipes.ensemble}
 _EXPERIMENT = "rejection"
+
+
+def leave_out(
+    root: Path, left_out: Collection[str], folder: Path, *, everyday: bool = True
+) -> Path:
+    """Link all photos of `root`, those of no landmark beside it too, but those of some landmarks.
+
+    left_out: names of classes, as `list_folder` gives them. everyday: False leaves out the photos
+    of no landmark. Returns the dataset within folder.
+    """
+    classes, files = list_folder(root)
+    kept = [file.path for file in files if classes[file.label] not in left_out]
+    if everyday:
+        kept += [file.path for file in list_distractors(root, None)]
+    for path in [*kept, *root.glob("places.csv")]:
+        link = folder / path.relative_to(root.parent)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path.resolve())
+    return folder / root.name
 
 
 def run_draw(
@@ -101,7 +117,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             f" at least 2, and leave out at most {max(0, len(classes) - 2)} with --leave"
         )
     turns = [chance.sample(classes, leave) for _ in range(options.draws)]
-    with _own_store():
+    # Tracking of its own, so that nobody's experiment fills with models of fewer landmarks.
+    with tempfile.TemporaryDirectory(prefix="rejection-") as folder:
+        os.environ["MLFLOW_TRACKING_URI"] = uri = f"sqlite:///{folder}/mlflow.db"
+        os.environ["MLFLOW_EXPERIMENT_NAME"] = _EXPERIMENT
+        mlflow.set_tracking_uri(uri)
+        mlflow.create_experiment(_EXPERIMENT, f"{folder}/artifacts")
         draws = [
             run_draw(root, config, turn, everyday=not options.no_everyday)
             for turn in tqdm(turns, desc="draws")
@@ -115,20 +136,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         data=root.name,
         draws=[{"left_out": turn, **draw} for turn, draw in zip(turns, draws, strict=True)],
     )
-
-
-@contextlib.contextmanager
-def _own_store() -> Iterator[None]:
-    """Tracking of its own, so that nobody's experiment fills with models of fewer landmarks."""
-    before = mlflow.get_tracking_uri()
-    with tempfile.TemporaryDirectory(prefix="rejection-") as folder:
-        uri = f"sqlite:///{folder}/mlflow.db"
-        store = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": _EXPERIMENT}
-        mlflow.set_tracking_uri(uri)
-        mlflow.create_experiment(_EXPERIMENT, f"{folder}/artifacts")
-        with patch.dict(os.environ, store):
-            yield
-    mlflow.set_tracking_uri(before)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ in which a made-up cosine head of so many landmarks answers one photo.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
 import json
@@ -34,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.tables import machine, resident_peak_mb, table, write_json
+from benchmarks.tables import arguments, resident_peak_mb, table, tell
 from landmark_ml.config import TrainConfig
 from landmark_ml.data import LARGE_MANIFEST, SPLITS, Photo, read_manifest, write_manifest
 from landmark_ml.data.dataset import Dataset
@@ -79,7 +78,6 @@ PHOTOS_A_LANDMARK = 100
 HIDDEN, SPREAD, NOISE = 64, 1.2, 1.0
 """Dimensions in which landmarks differ, and deviations of photos there and in each feature."""
 ASKED = 64
-OUT = Path("build/benchmarks/scale.json")
 SHARES = (0.1, 1 / 3, 1.0)
 
 
@@ -280,10 +278,10 @@ def identity(width: int) -> onnx.ModelProto:
     nodes = [
         onnx.helper.make_node("Identity", ["x"], [FEATURES]),
         # A map of one place, which is its own average.
-        onnx.helper.make_node("Unsqueeze", ["x", "places"], [FEATURE_MAPS]),
+        onnx.helper.make_node("Unsqueeze", ["x", "axes"], [FEATURE_MAPS]),
     ]
-    places = onnx.numpy_helper.from_array(np.array([2, 3]), "places")
-    graph = onnx.helper.make_graph(nodes, "identity", [images], [found], [places])
+    axes = onnx.numpy_helper.from_array(np.array([2, 3]), "axes")
+    graph = onnx.helper.make_graph(nodes, "identity", [images], [found], [axes])
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
 
 
@@ -300,8 +298,8 @@ def slope(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(np.maximum(seconds, 1e-3)), 1)[0])
 
 
-def report(work: Sequence[str], count: int) -> str:
-    """Run `--only` at three sizes, each in a new process, and make the table of their parts.
+def report(work: Sequence[str], count: int, out: Path) -> None:
+    """Run `--only` at three sizes, each in a new process, and tell what their parts took.
 
     work: the arguments that name the work, before its number of photos.
     """
@@ -317,7 +315,6 @@ def report(work: Sequence[str], count: int) -> str:
         for parts in zip(*found.values(), strict=True)
         for seconds, cpu, mb in [zip(*parts, strict=True)]
     ]
-    write_json(OUT, {"sizes": sizes, "parts": found, **machine()})
     rows = [
         (
             part,
@@ -326,12 +323,13 @@ def report(work: Sequence[str], count: int) -> str:
         )
         for part, cells in found.items()
     ]
-    return table(["part", *(f"{size:,} photos" for size in sizes), "slope"], rows)
+    shown = table(["part", *(f"{size:,} photos" for size in sizes), "slope"], rows)
+    tell(out, shown, sizes=sizes, parts=found)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table of the work that is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments("scale", __doc__)
     parser.add_argument("--scan", type=int, default=0, help="made-up JPEGs to scan")
     parser.add_argument("--photos", type=int, default=0, help="made-up features to train on")
     parser.add_argument("--landmarks", type=int, default=1000, help="landmarks of --photos")
@@ -354,11 +352,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 scan(given.scan, Path(folder))
             else:
                 train(given.photos, given.landmarks, Path(folder), given.epochs)
-    elif given.scan:
-        sys.stdout.write(report(["--scan"], given.scan) + "\n")
-    else:
-        fixed = [f"--landmarks={given.landmarks}", f"--epochs={given.epochs}", "--photos"]
-        sys.stdout.write(report(fixed, given.photos) + "\n")
+        return
+    work = [f"--landmarks={given.landmarks}", f"--epochs={given.epochs}", "--photos"]
+    report(["--scan"] if given.scan else work, given.scan or given.photos, given.out)
 
 
 if __name__ == "__main__":

@@ -12,23 +12,35 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from unittest.mock import patch
 
 import mlflow
+import numpy as np
+from mlflow.entities.model_registry import ModelVersion
+from PIL import Image
 
 from benchmarks.databases import KINDS, open_databases
-from benchmarks.registry_commands import PEER, commands, write_photos
-from benchmarks.synthetic_store import fill_store
+from benchmarks.synthetic_store import EXPERIMENT, MODEL, fill_store, made_up_report
 from benchmarks.tables import arguments, in_turn, table, tell
 from experiments.cli import run
+from landmark_ml.config import CompareConfig, HistoryConfig, PromoteConfig, RollbackConfig
+from landmark_ml.data import Dataset
+from landmark_ml.geo.gazetteer import Gazetteer
+from landmark_ml.registry import promote as promoting
+from landmark_ml.registry.candidates import Judged
+from landmark_ml.registry.history import roll_back, tell_history
+from landmark_ml.registry.promote import run_promotion
+from landmark_ml.reports.comparison import run_comparison
 from landmark_ml.tracking import run as tracking
 
 PACKAGES = ("mlflow", "sqlalchemy", "psycopg")
+PEER = "mlflow.search_runs"
 _OWN_RUNS = "commands"
+_CHAMPION_TOP1, _CHALLENGER_TOP1 = 0.85, 0.95
 
 Rounds = dict[str, list[tuple[float, float]]]
 """Seconds of every counted round by command: by the clock, and of this process's CPU time."""
@@ -38,7 +50,7 @@ def measure(uri: str, folder: Path, runs: int, rounds: int) -> Rounds:
     """Fill an empty database and time the commands in turn."""
     fill_store(uri, folder, runs)
     mlflow.create_experiment(_OWN_RUNS, (folder / _OWN_RUNS).as_uri())
-    calls = commands(write_photos(folder / "photos"))
+    calls = commands(write_photos(folder / "photos", ("Atomium", "Petra"), each=8))
     environment = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": _OWN_RUNS}
     with patch.dict(os.environ, environment):
         tracking.connect()
@@ -61,6 +73,53 @@ def report(kind: str, found: dict[int, Rounds]) -> str:
 
 def _clock(rounds: Sequence[tuple[float, float]]) -> float:
     return median(seconds for seconds, _ in rounds)
+
+
+def commands(photos: Path) -> dict[str, Callable[[int], object]]:
+    """What a person would call, by name, and the peer first; photos: any small dataset."""
+    return {
+        PEER: lambda _: mlflow.search_runs(experiment_names=[EXPERIMENT]),
+        "compare": lambda _: run_comparison(CompareConfig(experiment=EXPERIMENT)),
+        "promote, newest version": lambda _: _promote(photos),
+        "rollback": lambda _: roll_back(RollbackConfig(model=MODEL, reason="a benchmark")),
+        "history": lambda _: tell_history(HistoryConfig(model=MODEL)),
+    }
+
+
+def write_photos(folder: Path, classes: Sequence[str], each: int) -> Path:
+    """A dataset of a few photos of noise, which commands open and split."""
+    rng = np.random.default_rng(0)
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for number in range(each):
+            pixels = rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def _promote(photos: Path) -> None:
+    """Promote without judging; raises RuntimeError when nobody was promoted."""
+    config = PromoteConfig(
+        model=MODEL, data=str(photos), candidates="newest:1", check_requirements=False
+    )
+    with patch.object(promoting, "judge_version", judged_better):
+        result = run_promotion(config)
+    if result.entry is None:
+        raise RuntimeError(f"nobody was promoted: {result.receipt.verdicts[0].stopped_by}")
+
+
+def judged_better(
+    version: ModelVersion, _dataset: Dataset, _gazetteer: Gazetteer, *_: object
+) -> Judged:
+    """A sound version with made-up answers, clearly better unless it is the champion."""
+    top1 = _CHAMPION_TOP1 if "champion" in version.aliases else _CHALLENGER_TOP1
+    return Judged(
+        version=int(version.version),
+        run_id=version.run_id or "",
+        report=made_up_report(top1, seed=0),
+        megabytes=14.0,
+        learned=0,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

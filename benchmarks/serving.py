@@ -89,11 +89,8 @@ def bare_work(predictor: Predictor, photos: Sequence[bytes]) -> Peer:
         runtime.run(predictor.metadata.preprocessing.read(photo)[np.newaxis])
 
     # All cores on one photo answer it soonest; a photo a core answers the most photos.
-    runtimes = {
-        clients: predictor.runtime if clients == 1 else predictor.batch_runtime
-        for clients in CLIENTS
-    }
-    return Peer(photos, {clients: partial(alone, runtime) for clients, runtime in runtimes.items()})
+    runtimes = zip(CLIENTS, (predictor.runtime, predictor.batch_runtime), strict=True)
+    return Peer(photos, {clients: partial(alone, runtime) for clients, runtime in runtimes})
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
+import pandas as pd
 from mlflow.store.model_registry.dbmodels.models import (
     SqlModelVersion,
     SqlModelVersionTag,
@@ -31,8 +33,10 @@ from mlflow.store.tracking.dbmodels.models import (
 from sqlalchemy import create_engine, insert
 from tqdm.auto import tqdm
 
-from benchmarks.made_up_answers import made_up_report
 from landmark_ml.config import TrainConfig, to_params
+from landmark_ml.data import Photo
+from landmark_ml.evaluation.judge import Predictions, Report
+from landmark_ml.evaluation.metrics import measure
 from landmark_ml.registry.history import CHAMPION, PREVIOUS, Entry, history_name, to_tags
 
 Row = tuple[type, dict[str, Any]]
@@ -43,6 +47,9 @@ EXPERIMENT = "synthetic"
 RUNS_A_VERSION = 10
 _ENTRIES_A_PROMOTION = 5
 _FOLDERS = 10
+_TEST_PHOTOS = 522
+_LANDMARKS = tuple(f"Landmark {number}" for number in range(50))
+_CONFIDENCE = 0.9
 _EPOCHS = 20
 _CURVES = ("train/loss", "train/top1", "train/lr", "val/loss", "val/top1", "val/top3")
 _BEGAN = 1_700_000_000_000
@@ -61,6 +68,28 @@ _TAGS = {
     "mlflow.source.name": "experiments/transfer.py",
     "mlflow.note.content": "A model card, as long as those that training writes. " * 40,
 }
+
+
+def made_up_report(top1: float, seed: int) -> Report:
+    """Answers to as many test photos as landmarks50 has; seed: which of them are wrong."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(_TEST_PHOTOS) % len(_LANDMARKS)
+    photos = tuple(
+        Photo(Path(f"{n}.jpg"), int(label), hashlib.sha256(str(n).encode()).hexdigest(), 256, 256)
+        for n, label in enumerate(labels)
+    )
+    wrong = rng.permutation(_TEST_PHOTOS)[round(top1 * _TEST_PHOTOS) :]
+    answered = labels.copy()
+    answered[wrong] = (labels[wrong] + 1) % len(_LANDMARKS)
+    fields = {"landmark_score": _CONFIDENCE, "is_landmark": True}
+    answers = [
+        fields | {"candidates": [{"landmark": _LANDMARKS[best], "confidence": _CONFIDENCE}]}
+        for best in answered
+    ]
+    places = [None] * len(_LANDMARKS)
+    predictions = Predictions.of(photos, _LANDMARKS, _LANDMARKS, answers, places)
+    metrics = measure(predictions) | {"ms_per_photo": 5.0}
+    return Report(metrics, predictions, pd.DataFrame())
 
 
 def fill_store(uri: str, folder: Path, runs: int) -> None:

@@ -60,17 +60,12 @@ def machine(packages: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, findings: dict[str, Any]) -> None:
-    """Write findings where later runs, or a person, can compare them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(findings, indent=1) + "\n", encoding="utf-8")
-
-
 def tell(path: Path, text: str, packages: Sequence[str] = (), **findings: Any) -> None:
     """Print what was found, and write it with the machine and its load as JSON."""
     sys.stdout.write(f"{text}\n")
     facts = {"machine": machine(packages), "load": os.getloadavg()[0]}
-    write_json(path, facts | findings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(facts | findings, indent=1) + "\n", encoding="utf-8")
 
 
 def resident_peak_mb() -> float:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,7 +34,6 @@ from serving.champion import Loaded, find_version, load_version
 from serving.tagging.library import Library
 from serving.tagging.tagger import tag_library
 
-NAMES = ("decode", "network", "tagger")
 _BATCH = 4
 _LARGER = 4
 _MANY = 100_000_000
@@ -53,27 +52,21 @@ class Speed:
         return statistics.median(self.rates)
 
 
-def speeds(loaded: Loaded, paths: Sequence[Path], copies: int, rounds: int) -> list[Speed]:
+def speeds(loaded: Loaded, paths: Sequence[Path], copies: int, rounds: int) -> dict[str, Speed]:
     """Decoding, network and tagger over interleaved rounds after a warm-up."""
     photos = len(paths) * copies
     with tempfile.TemporaryDirectory() as scratch:
         library = Library(linked(paths, photos, Path(scratch) / "photos"))
-        works: list[Callable[[int], None]] = [
-            lambda _: _decode(loaded.predictor, list(paths) * copies),
-            lambda _: _run(loaded.predictor, photos),
-            lambda turn: _tag(library, loaded, Path(scratch) / f"out{turn}"),
-        ]
-        found = in_turn(dict(zip(NAMES, works, strict=True)), rounds)
-    return [
-        Speed([photos / wall for wall, _ in spent], [1000 * cpu / photos for _, cpu in spent])
-        for spent in found.values()
-    ]
-
-
-def photos_per_second(loaded: Loaded, folder: Path, copies: int, rounds: int) -> dict[str, float]:
-    """Median photos a second of `decode`, `network` and `tagger` on the photos of a folder."""
-    speed = speeds(loaded, photos_of(folder), copies, rounds)
-    return {name: found.rate for name, found in zip(NAMES, speed, strict=True)}
+        works: dict[str, Callable[[int], None]] = {
+            "decode": lambda _: _decode(loaded.predictor, list(paths) * copies),
+            "network": lambda _: _run(loaded.predictor, photos),
+            "tagger": lambda turn: _tag(library, loaded, Path(scratch) / f"out{turn}"),
+        }
+        found = in_turn(works, rounds)
+    return {
+        name: Speed([photos / wall for wall, _ in spent], [1000 * cpu / photos for _, cpu in spent])
+        for name, spent in found.items()
+    }
 
 
 def photos_of(folder: Path) -> list[Path]:
@@ -94,7 +87,7 @@ def mean_size(paths: Sequence[Path]) -> tuple[float, float]:
     return statistics.fmean(sizes) / 1e6, statistics.fmean(pixels) / 1e6
 
 
-def report(decode: Speed, network: Speed, tagger: Speed) -> str:
+def report(found: Mapping[str, Speed]) -> str:
     """Rates with what they mean for many photos, and the tagger's share of each bound.
 
     One after the other: what cores reach that do nothing but decode and recognise.
@@ -107,16 +100,15 @@ def report(decode: Speed, network: Speed, tagger: Speed) -> str:
             f"{statistics.median(speed.cpu_ms):.1f}",
             f"{_MANY / speed.rate / 3600:,.0f}",
         ]
-        for name, speed in zip(NAMES, (decode, network, tagger), strict=True)
+        for name, speed in found.items()
     ]
+    decode, network, tagger = (speed.rate for speed in found.values())
     bounds = {
-        "the faster of decode and network": max(decode.rate, network.rate),
-        "the slower of the two": min(decode.rate, network.rate),
-        "both, one after the other": 1 / (1 / decode.rate + 1 / network.rate),
+        "the faster of decode and network": max(decode, network),
+        "the slower of the two": min(decode, network),
+        "both, one after the other": 1 / (1 / decode + 1 / network),
     }
-    shares = [
-        [name, f"{bound:.1f}", f"{tagger.rate / bound:.2f}"] for name, bound in bounds.items()
-    ]
+    shares = [[name, f"{bound:.1f}", f"{tagger / bound:.2f}"] for name, bound in bounds.items()]
     header = ("", "photos/s", "spread", "CPU ms a photo", f"machine-hours for {_MANY:,}")
     bound = table(("bound", "photos/s", "tagger is times"), shares)
     return f"{table(header, rows)}\n\n{bound}"
@@ -151,13 +143,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     peaks = [peak_of(paths, size, options.model) for size in sizes]
     tell(
         options.out,
-        f"{report(*found)}\n\nphotos of {megabytes:.1f} MB, {megapixels:.1f} megapixels;"
+        f"{report(found)}\n\nphotos of {megabytes:.1f} MB, {megapixels:.1f} megapixels;"
         f" {os.cpu_count()} cores\n\n{memory_table(peaks) if peaks else ''}",
         ("openvino", "pillow", "numpy"),
         megabytes=megabytes,
         megapixels=megapixels,
         memory=[asdict(peak) for peak in peaks],
-        **{name: asdict(speed) for name, speed in zip(NAMES, found, strict=True)},
+        **{name: asdict(speed) for name, speed in found.items()},
     )
 
 

@@ -7,9 +7,7 @@ photos of the landmarks it learned, and about everyday photos of the test split.
 
 from __future__ import annotations
 
-import argparse
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,20 +15,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
-from onnx import helper
+from onnx import ModelProto
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from benchmarks.left_out import leave_out
-from benchmarks.rejection import RECIPES
-from benchmarks.tables import machine, table, write_json
+from benchmarks.rejection import RECIPES, leave_out
+from benchmarks.scale import identity
+from benchmarks.tables import arguments, table, tell
 from landmark_ml.config import TrainConfig
 from landmark_ml.data.folders import list_folder
 from landmark_ml.data.opening import find_root, open_dataset
 from landmark_ml.inference.predictor import LANDMARK_SCORE, PROBABILITIES
-from landmark_ml.inference.runtime import FEATURE_MAPS, FEATURES, Runtime
+from landmark_ml.inference.runtime import Runtime
 from landmark_ml.networks.create import create_model
 from landmark_ml.networks.export import add_classifier, calibrate
 from landmark_ml.networks.rejection import fit_rejection
@@ -66,7 +63,7 @@ def run_draw(root: Path, config: TrainConfig, left_out: Sequence[str], seed: int
         teaching, _ = Teaching.read(Path(folder))
         rejection = fit_rejection(noticed, config)
         known = validation.logits, validation.targets, dataset.num_classes
-        graph = of_features(model.classifier.in_features)
+        graph = identity(model.classifier.in_features)
         graph = add_classifier(graph, model.classifier, known[2], calibrate(*known, rejection))
         whole = open_dataset(config)
         left = {whole.classes.index(name) for name in left_out}
@@ -113,35 +110,21 @@ def run_draw(root: Path, config: TrainConfig, left_out: Sequence[str], seed: int
     return torch.tensor(rows)
 
 
-def of_features(width: int) -> onnx.ModelProto:
-    """A graph without a network, that takes the features themselves, [N, width, 1, 1]."""
-    tensor = helper.make_tensor_value_info
-    given = tensor("given", onnx.TensorProto.FLOAT, ["batch", width, 1, 1])
-    found = tensor(FEATURES, onnx.TensorProto.FLOAT, ["batch", width])
-    nodes = [
-        helper.make_node("Identity", ["given"], [FEATURE_MAPS]),
-        helper.make_node("Flatten", ["given"], [FEATURES]),
-    ]
-    graph = helper.make_graph(nodes, "features", [given], [found])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
-
-
-def ask(graph: onnx.ModelProto, features: Tensor) -> tuple[Tensor, Tensor]:
+def ask(graph: ModelProto, features: Tensor) -> tuple[Tensor, Tensor]:
     """Probabilities [N, landmarks] and landmark scores [N] of features [N, F]."""
     runtime = Runtime(graph.SerializeToString(), threads=1, batch=64)
-    found = runtime.run(features[:, :, None, None].numpy())
+    found = runtime.run(features.numpy())
     return torch.from_numpy(found[PROBABILITIES]), torch.from_numpy(found[LANDMARK_SCORE])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.teaching", description=__doc__)
+    parser = arguments("teaching", __doc__)
     parser.add_argument("--data", required=True, help="folder of landmarks")
     parser.add_argument("--recipe", choices=RECIPES, default="transfer")
     parser.add_argument("--leave", type=int, default=10, help="landmarks taught (%(default)s)")
     parser.add_argument("--draws", type=int, default=5, help="of landmarks (%(default)s)")
     parser.add_argument("--cache_dir", default=".cache", help="as of training")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/teaching.json"))
     options = parser.parse_args(argv)
     config = replace(RECIPES[options.recipe](), data=options.data, cache_dir=options.cache_dir)
     _, root = find_root(config)
@@ -155,11 +138,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         [f"{count}", *(f"{value:.1f}" for value in found.mean(dim=0)[place].tolist())]
         for place, count in enumerate(COUNTS)
     ]
-    sys.stdout.write(f"{table(['photos each', *MEASURES], rows)}\n")
-    facts = {"machine": machine(("torch", "timm")), "recipe": options.recipe, "data": root.name}
-    write_json(options.out, facts | {"left_out": turns, "draws": found.tolist()})
-    return 0
+    facts = {"recipe": options.recipe, "data": root.name, "left_out": turns}
+    shown = table(["photos each", *MEASURES], rows)
+    tell(options.out, shown, ("torch", "timm"), **facts, draws=found.tolist())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -25,14 +25,14 @@ from experiments.recipes import scratch
 from landmark_ml.networks.create import create_model
 from landmark_ml.training.devices import choose_compute
 
-POLICIES: dict[str, tuple[dict[str, str], int]] = {
-    "libgomp's own": ({}, 0),
-    "GOMP_SPINCOUNT=10000": ({"GOMP_SPINCOUNT": "10000"}, 0),
-    "GOMP_SPINCOUNT=5000": ({"GOMP_SPINCOUNT": "5000"}, 0),
-    "OMP_WAIT_POLICY=PASSIVE": ({"OMP_WAIT_POLICY": "PASSIVE"}, 0),
-    "one thread": ({}, 1),
+POLICIES: dict[str, dict[str, str]] = {
+    "libgomp's own": {},
+    "GOMP_SPINCOUNT=10000": {"GOMP_SPINCOUNT": "10000"},
+    "GOMP_SPINCOUNT=5000": {"GOMP_SPINCOUNT": "5000"},
+    "OMP_WAIT_POLICY=PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "one thread": {"OMP_NUM_THREADS": "1"},
 }
-"""Environment and number of threads (0: all cores) of each row."""
+"""Environment of each row; all cores unless it says otherwise."""
 _SIDE, _BATCH = 64, 64
 _SPINNING = "while True: pass"
 
@@ -69,13 +69,12 @@ def measure(busy: Sequence[int], seconds: float, rounds: int) -> dict[str, dict[
     found: dict[str, dict[int, list[float]]] = {
         name: {count: [] for count in busy} for name in POLICIES
     }
+    clean = {key: value for key, value in os.environ.items() if "OMP_" not in key}
     with contextlib.ExitStack() as at_the_end:
-        for name, (settings, threads) in POLICIES.items():
-            given = settings | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
-            clean = {key: value for key, value in os.environ.items() if "OMP_" not in key}
+        for name, settings in POLICIES.items():
             workers[name] = subprocess.Popen(  # noqa: S603 - this very file
                 [sys.executable, "-m", "benchmarks.threads", "--work", f"--seconds={seconds}"],
-                env=clean | given,
+                env=clean | settings,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

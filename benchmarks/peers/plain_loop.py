@@ -44,12 +44,9 @@ def train(task: Task, stopwatch: Stopwatch) -> None:
 def _learned(network: nn.Module, *, frozen: bool) -> list[nn.Parameter]:
     if not frozen:
         return list(network.parameters())
-    for parameter in network.parameters():
-        parameter.requires_grad = False
+    network.requires_grad_(False)
     classifier: nn.Module = network.get_classifier()  # type: ignore[operator]
-    for parameter in classifier.parameters():
-        parameter.requires_grad = True
-    return list(classifier.parameters())
+    return list(classifier.requires_grad_(True).parameters())
 
 
 def _loader(task: Task, side: str) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:

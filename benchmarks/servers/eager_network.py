@@ -7,8 +7,8 @@ import io
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2
 
+from benchmarks.peers.folders import cut_at_the_centre
 from landmark_ml.config import TrainConfig
 from landmark_ml.networks.create import create_model
 
@@ -22,15 +22,7 @@ class EagerNetwork:
     def __init__(self) -> None:
         config = TrainConfig(backbone=BACKBONE, feature_stages=0, pooling="average")
         self.network = create_model(config, CLASSES).network.eval()
-        self.transform = v2.Compose(
-            [
-                v2.Resize(256),
-                v2.CenterCrop(224),
-                v2.PILToTensor(),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize([0.5] * 3, [0.5] * 3),
-            ]
-        )
+        self.transform = cut_at_the_centre(224)
 
     def pixels(self, photo: bytes) -> Tensor:
         """Photo as float32 [3, 224, 224]."""

@@ -125,7 +125,7 @@ def start(name: str, model: str, ends: ExitStack) -> Running:
 
     Raises ServerError when it ends or is silent for too long.
     """
-    server, port = SERVERS[name], _free_port()
+    server, port = SERVERS[name], free_port()
     words = [word.replace("MODEL", model).replace("PORT", str(port)) for word in server.command]
     command = [sys.executable, *words]
     # MLflow starts uvicorn by its name.
@@ -158,8 +158,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         pass
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+        return int(probe.getsockname()[1])

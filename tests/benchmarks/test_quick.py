@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import input_pipeline, quick
+from benchmarks.tagging import Speed
 
 
 def test_the_input_pipeline_is_set_beside_both_its_peers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,8 +26,10 @@ def test_the_input_pipeline_is_set_beside_both_its_peers(monkeypatch: pytest.Mon
 
 def test_tagging_is_set_beside_what_its_parts_take(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = {"decode": 300.0, "network": 600.0, "tagger": 150.0}
+    found = {name: Speed([rate], [1.0]) for name, rate in rates.items()}
     monkeypatch.setattr(quick, "find_version", lambda model: model)
     monkeypatch.setattr(quick, "load_version", lambda _: None)
-    monkeypatch.setattr(quick, "photos_per_second", lambda *_, **__: rates)
+    monkeypatch.setattr(quick, "photos_of", lambda _: [])
+    monkeypatch.setattr(quick, "speeds", lambda *_, **__: found)
     (ratio,) = quick.tagging_ratio(Path("photos"), "landmarks", rounds=3).values()
     assert ratio == pytest.approx(0.75)

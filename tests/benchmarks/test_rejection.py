@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.left_out import leave_out
-from benchmarks.rejection import main, report, run_draw
+from benchmarks.rejection import leave_out, main, report, run_draw
 from landmark_ml.config import TrainConfig
 from tests.colour_photos import CLASSES as COLOURS
 from tests.interrupted_runs import QUICK, write_colour_folders

@@ -8,8 +8,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from benchmarks.registry_commands import PEER
-from benchmarks.scaling import main, report
+from benchmarks.scaling import PEER, main, report
 from benchmarks.synthetic_store import EXPERIMENT, MODEL, fill_store
 from landmark_ml.registry.history import AliasHistory
 from landmark_ml.tracking.read_runs import read_evaluated_runs

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.tables import machine, table, write_json
+import pytest
+
+from benchmarks.tables import machine, table, tell
 
 
 def test_a_table_is_markdown_with_a_column_a_header() -> None:
@@ -20,7 +22,10 @@ def test_the_machine_names_versions_and_says_what_is_not_installed() -> None:
     assert facts["cores"] >= 1
 
 
-def test_findings_are_read_back_as_written(tmp_path: Path) -> None:
+def test_findings_are_printed_and_read_back_as_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "build" / "found.json"
-    write_json(path, {"ratio": 1.5})
-    assert json.loads(path.read_text(encoding="utf-8")) == {"ratio": 1.5}
+    tell(path, "a table", ratio=1.5)
+    assert capsys.readouterr().out == "a table\n"
+    assert json.loads(path.read_text(encoding="utf-8"))["ratio"] == 1.5

@@ -18,8 +18,12 @@ from tests.colour_artifact import RED, colour_photo, write_artifact
 
 
 def test_the_shares_are_of_medians() -> None:
-    decode, network = Speed([100, 300, 110], [8.0]), Speed([50, 55, 60], [16.0])
-    rows = report(decode, network, Speed([33, 1, 99], [25.0])).splitlines()
+    found = {
+        "decode": Speed([100, 300, 110], [8.0]),
+        "network": Speed([50, 55, 60], [16.0]),
+        "tagger": Speed([33, 1, 99], [25.0]),
+    }
+    rows = report(found).splitlines()
     assert "| decode | 110.0 | 100.0 to 300.0 | 8.0 | 253 |" in rows
     assert "| the faster of decode and network | 110.0 | 0.30 |" in rows
     assert "| the slower of the two | 55.0 | 0.60 |" in rows
@@ -32,8 +36,8 @@ def test_every_work_is_timed_in_every_round(tmp_path: Path) -> None:
         path.write_bytes(colour_photo(RED))
     loaded = Loaded(Predictor.load(write_artifact(tmp_path / "exported")), "m", 1, "abc")
     found = speeds(loaded, paths, copies=4, rounds=2)
-    assert [len(speed.rates) for speed in found] == [2, 2, 2]
-    assert min(speed.rate for speed in found) > 0
+    assert [len(speed.rates) for speed in found.values()] == [2, 2, 2]
+    assert min(speed.rate for speed in found.values()) > 0
 
 
 def test_a_linked_library_is_as_large_as_asked_for(tmp_path: Path) -> None:
