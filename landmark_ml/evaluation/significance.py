@@ -96,8 +96,8 @@ def landmark_wins(table: pd.DataFrame, first: str, second: str, most: int = 40) 
 
     The wins of the first stand on top. Landmarks on which both answer alike are left out.
     """
-    differing = table[table["only_first"] + table["only_second"] > 0]
-    shown = differing.loc[(differing["only_first"] + differing["only_second"]).nlargest(most).index]
+    differing = table["only_first"] + table["only_second"]
+    shown = table.loc[differing[differing > 0].nlargest(most).index]
     order = (shown["only_second"] - shown["only_first"]).sort_values(kind="stable").index
     names = {"only_first": f"only {first}", "only_second": f"only {second}"}
     return shown.loc[order].rename(columns=names)

@@ -93,10 +93,9 @@ def check_gates(
     gates = [_gate("loads without pickle", loads, said, "answers with pickle switched off")]
     if challenger.problem:
         return gates
-    unseen = _unseen_photos(challenger)
+    gates.append(_unseen_photos(challenger))
     if challenger.predictions is None:
-        return [*gates, unseen]
-    gates.append(unseen)
+        return gates
     if champion is not None:
         gates += _compare(champion, comparison, limits, alpha, challenger.taught_found)
     most = limits.max_mb or _MEGABYTES + _OF_A_LANDMARK * len(challenger.predictions.classes)
