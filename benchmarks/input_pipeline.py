@@ -80,10 +80,8 @@ READERS: dict[str, Callable[[Sequence[Path]], AbstractContextManager[Read]]] = {
 def measure(paths: Sequence[Path], repeats: int) -> dict[str, list[float]]:
     """Photos a second of every reader in every round, after one round that is not counted."""
     with ExitStack() as ready:
-        works: dict[str, Callable[[int], object]] = {}
-        for name, reader in READERS.items():
-            works[name] = partial(_call, ready.enter_context(reader(paths)))
-        found = in_turn(works, repeats)
+        reads = {name: ready.enter_context(reader(paths)) for name, reader in READERS.items()}
+        found = in_turn({name: partial(_call, read) for name, read in reads.items()}, repeats)
     return {name: [len(paths) / wall for wall, _ in spent] for name, spent in found.items()}
 
 

@@ -29,7 +29,10 @@ class ServerError(ValueError):
 
 @dataclass(frozen=True)
 class Server:
-    """How a server is started and asked; MODEL and PORT in its command are filled in."""
+    """How a server is started and asked; MODEL and PORT in its command are filled in.
+
+    body: what is sent for the bytes of a photo.
+    """
 
     command: tuple[str, ...]
     path: str
@@ -38,17 +41,12 @@ class Server:
     body: Callable[[bytes], bytes]
 
 
-def _raw(photo: bytes) -> bytes:
-    return photo
-
-
 def _litserve(photo: bytes) -> bytes:
     return json.dumps({"image": base64.b64encode(photo).decode()}).encode()
 
 
 def _mlflow(photo: bytes) -> bytes:
-    encoded = base64.b64encode(photo).decode()
-    return json.dumps({"inputs": [encoded]}).encode()
+    return json.dumps({"inputs": [base64.b64encode(photo).decode()]}).encode()
 
 
 _MLFLOW = "mlflow models serve -m models:/MODEL@champion --env-manager local -h 127.0.0.1 -p PORT"
@@ -58,7 +56,7 @@ SERVERS = {
         "/api/tag",
         "/readyz",
         "image/jpeg",
-        _raw,
+        bytes,
     ),
     "mlflow models serve, our model": Server(
         ("-m", *_MLFLOW.split()), "/invocations", "/ping", "application/json", _mlflow
@@ -68,7 +66,7 @@ SERVERS = {
         "/predict",
         "/health",
         "image/jpeg",
-        _raw,
+        bytes,
     ),
     "LitServe, eager PyTorch": Server(
         ("-m", "benchmarks.servers.litserve_server", "PORT"),
@@ -96,7 +94,9 @@ class Running:
         Raises ServerError unless its status is 200.
         """
         headers = {"Content-Type": self.server.content_type}
-        connection = self._connection()
+        if not hasattr(self._local, "connection"):
+            self._local.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection: http.client.HTTPConnection = self._local.connection
         connection.request("POST", self.server.path, body, headers)
         response = connection.getresponse()
         answer = response.read()
@@ -112,12 +112,6 @@ class Running:
             return connection.getresponse().status == http.client.OK
         except OSError:
             return False
-
-    def _connection(self) -> http.client.HTTPConnection:
-        if not hasattr(self._local, "connection"):
-            self._local.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        found: http.client.HTTPConnection = self._local.connection
-        return found
 
 
 def start(name: str, model: str, ends: ExitStack) -> Running:
