@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     out=f"{scratch}/parts{turn}",
                     part_photos=options.part,
                 )
-                tag_photos(config, loaded.label, network, workers)
+                tag_photos(config, loaded.label, network, workers.tag)
 
             works = {TAGGER: tag, CLUSTER: tag_parts, NOTHING: tag_parts}
             spent = in_turn(works, options.rounds)

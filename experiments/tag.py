@@ -10,7 +10,7 @@ from landmark_ml.config import TagConfig
 from landmark_ml.console import counted
 from landmark_ml.inference.predictor import what_to_expect
 from serving.tagging import TagResult, run_tagging
-from serving.tagging.table import printable
+from serving.tagging.library import printable
 
 if TYPE_CHECKING:
     from serving.cluster import ClusterResult

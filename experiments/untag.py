@@ -5,8 +5,9 @@ from collections import Counter
 from landmark_ml.config import UntagConfig, user_path
 from landmark_ml.console import counted
 from serving.tagging.immich import FOLDER, untag_immich
+from serving.tagging.library import printable
 from serving.tagging.sidecars import UNTAGGED_CSV, untag
-from serving.tagging.table import MAX_EXAMPLES, printable
+from serving.tagging.table import MAX_EXAMPLES
 
 
 def main(config: UntagConfig) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from landmark_ml.inference.prediction import Candidate, Prediction
+from landmark_ml.inference.prediction import Candidate, Prediction, position_of
 
 _TIMEOUT_SECONDS = 60
 
@@ -76,8 +76,8 @@ def describe(photo: str, answer: Prediction) -> str:
     else:
         lines.append("  landmark    not sure which")
         lines.append(f"  place       {place}  ({answer['confidence']:.1%})")
-    if answer["latitude"] is not None and answer["longitude"] is not None:
-        where = f"{answer['latitude']:.4f}, {answer['longitude']:.4f}"
+    if position := position_of(answer):
+        where = "{:.4f}, {:.4f}".format(*position)
         lines.append(f"  location    {where}  (from {answer['location_source']})")
     if answer["tags"]:
         lines.append(f"  tags        {', '.join(answer['tags'])}")

@@ -38,8 +38,7 @@ from serving.tagging.corrected import decisions_on
 from serving.tagging.gallery import GALLERY, THUMBNAILS, find_or_make_thumbnail, thumbnail
 from serving.tagging.immich import CHANGES
 from serving.tagging.journal import Journal
-from serving.tagging.library import Tagged
-from serving.tagging.table import printable
+from serving.tagging.library import Tagged, printable
 from serving.tagging.tagger import JOURNAL
 
 _LARGE_SIDE = 1600
@@ -197,7 +196,7 @@ class Review:
             return {
                 "id": proposal.id,
                 "path": printable(photo.path),
-                "burst": photo.same_as or printable(photo.path),
+                "burst": photo.burst,
                 "said": photo.answer["landmark"] or "",
                 "proposal": proposal.landmark,
                 "confidence": proposal.confidence,

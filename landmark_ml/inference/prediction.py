@@ -177,6 +177,12 @@ def refused(code: str, reason: str) -> Prediction:
     return cast(Prediction, empty)
 
 
+def position_of(placed: Prediction | Candidate) -> tuple[float, float] | None:
+    """Latitude and longitude in degrees; None where they are unknown."""
+    latitude, longitude = placed["latitude"], placed["longitude"]
+    return None if latitude is None or longitude is None else (latitude, longitude)
+
+
 @dataclass(frozen=True)
 class Area:
     """Where a photo was taken, as finely as is known; level None: unknown.

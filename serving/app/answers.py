@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, create_model
 
 from landmark_ml.data.postcards import LANDMARKS, draw_postcard
 from landmark_ml.geo.gazetteer import great_circle_km
-from landmark_ml.inference.prediction import Prediction, answer_fields
+from landmark_ml.inference.prediction import Prediction, answer_fields, position_of
 
 if TYPE_CHECKING:
     from landmark_ml.config import AppConfig
@@ -170,10 +170,9 @@ def answer_photo(
         grid = np.round(positive / (positive.max() or 1.0), _DIGITS).tolist()
     distance = None
     if prediction["location_source"] == "exif" and prediction["level"]:
-        best = (prediction["candidates"] or [])[0]
-        if best["latitude"] is not None and best["longitude"] is not None:
-            own = cast("tuple[float, float]", (prediction["latitude"], prediction["longitude"]))
-            distance = round(great_circle_km(own, (best["latitude"], best["longitude"])), _DIGITS)
+        own, stands = position_of(prediction), position_of((prediction["candidates"] or [])[0])
+        if own and stands:
+            distance = round(great_circle_km(own, stands), _DIGITS)
     return PhotoAnswer(**prediction, name=name, attention=grid, distance_km=distance)
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from landmark_ml.config import ClusterConfig
 from landmark_ml.console import Bar
@@ -23,8 +23,15 @@ from landmark_ml.inference.runtime import usable_cpus
 from landmark_ml.tracking import run as tracking
 from serving.champion import exported_network, find_version, scratch_folder
 from serving.cluster.storage import Listing, Part, PartStore, bits_for, open_photos
-from serving.tagging.library import PhotoLocations, may_change, no_photos, read_places, recognise
-from serving.tagging.table import Counts, RunCounts, printable, table_row
+from serving.tagging.library import (
+    PhotoLocations,
+    may_change,
+    no_photos,
+    printable,
+    read_places,
+    recognise,
+)
+from serving.tagging.table import Counts, RunCounts, table_row
 
 _VERSION = 1
 """Version of how a row is made: raise it to have all photos recognised again."""
@@ -66,13 +73,8 @@ class Job:
     unreadable: frozenset[str]
 
 
-class Workers(Protocol):
-    """What tags the parts: `RayWorkers`, or a stand-in in tests."""
-
-    def tag(
-        self, job: Job, network: Mapping[str, bytes], parts: Iterable[Part]
-    ) -> Iterator[Counts]:
-        """Yield the counts of each part when it is finished."""
+Tag: TypeAlias = Callable[[Job, Mapping[str, bytes], Iterable[Part]], Iterator[Counts]]
+"""Tags parts with the files of a network, and yields the counts of each when it is finished."""
 
 
 def run_cluster_tagging(
@@ -92,7 +94,7 @@ def run_cluster_tagging(
         version = find_version(config.model)
         with exported_network(version) as folder:
             network = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-        result = tag_photos(config, f"{version.name}/{version.version}", network, workers)
+        result = tag_photos(config, f"{version.name}/{version.version}", network, workers.tag)
         result.record(run, "the table stays where `out` says")
         show(result)
         if failure := result.failure():
@@ -101,12 +103,12 @@ def run_cluster_tagging(
 
 
 def tag_photos(
-    config: ClusterConfig, model: str, network: Mapping[str, bytes], workers: Workers
+    config: ClusterConfig, model: str, network: Mapping[str, bytes], tag: Tag
 ) -> ClusterResult:
     """Bring the table up to date with the photos that are there now.
 
-    model: registered version, such as `landmarks/3`; network: files of its exported network. Raises
-    ValueError when there are no photos.
+    model: registered version, such as `landmarks/3`; network: files of its exported network; tag:
+    what `RayWorkers` does. Raises ValueError when there are no photos.
     """
     # Absolute, because a worker starts in another folder than this process.
     photos_at, out = (str(local_folder(place) or place) for place in (config.photos, config.out))
@@ -151,7 +153,7 @@ def tag_photos(
         )
         started = time.perf_counter()
         with Bar(total=count, desc="tagging", unit=" photos", smoothing=0.05) as bar:
-            for counts in workers.tag(job, network, parts()):
+            for counts in tag(job, network, parts()):
                 result.add(counts)
                 result.parts += 1
                 bar.update(counts.photos)

@@ -12,8 +12,7 @@ from typing import cast
 from landmark_ml.data.scanning import HASH_BYTES, fingerprint
 from landmark_ml.inference.photos import PhotoError, decode_photo
 from landmark_ml.inference.prediction import Prediction
-from serving.tagging.library import Tagged
-from serving.tagging.table import printable
+from serving.tagging.library import Tagged, printable
 
 NEAR_BITS = 64
 """Bits of 256 in which the hashes of two photos of one burst may differ.

@@ -8,10 +8,9 @@ from dataclasses import asdict
 
 from landmark_ml.corrections import LANDMARK, REJECTED, Correction
 from landmark_ml.geo.gazetteer import Gazetteer, Place, spelling_key
-from landmark_ml.inference.prediction import answer, candidate
+from landmark_ml.inference.prediction import answer, candidate, position_of
 from landmark_ml.inference.predictor import Metadata
 from serving.tagging.library import TOP_K, Tagged
-from serving.tagging.table import printable
 
 
 def decisions_on(
@@ -25,15 +24,12 @@ def decisions_on(
     """
     bursts: dict[str, Correction] = {}
     for photo in photos if corrections else ():
-        if decision := corrections.get(photo.sha256):
-            if photo.same_as:
-                bursts.setdefault(photo.same_as, decision)
-            else:
-                bursts[printable(photo.path)] = decision
+        decision = corrections.get(photo.sha256)
+        if decision and not (photo.same_as and photo.burst in bursts):
+            bursts[photo.burst] = decision
 
     def find(photo: Tagged) -> Correction | None:
-        burst = bursts.get(photo.same_as or printable(photo.path))
-        found = corrections.get(photo.sha256) or burst
+        found = corrections.get(photo.sha256) or bursts.get(photo.burst)
         said = photo.answer["landmark"] or ""
         return None if found and found.decision == REJECTED and found.said != said else found
 
@@ -74,10 +70,8 @@ class Corrected:
     def _correct(self, photo: Tagged, correction: Correction) -> Tagged:
         said = photo.answer
         candidates, score = said["candidates"] or [], said["landmark_score"] or 0.0
-        latitude, longitude, threshold = said["latitude"], said["longitude"], math.inf
-        location = None
-        if said["location_source"] == "exif" and latitude is not None and longitude is not None:
-            location = latitude, longitude
+        location = position_of(said) if said["location_source"] == "exif" else None
+        threshold = math.inf
         if correction.decision == LANDMARK:
             key = spelling_key(correction.right)
             right = self._names.get(key, correction.right)

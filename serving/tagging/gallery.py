@@ -27,11 +27,11 @@ from landmark_ml.console import Bar
 from landmark_ml.figures.html import render
 from landmark_ml.files import whole_file
 from landmark_ml.inference.photos import PhotoError, decode_photo, read_capture, read_photo
-from landmark_ml.inference.prediction import Prediction
+from landmark_ml.inference.prediction import Prediction, position_of
 from landmark_ml.inference.runtime import usable_cpus
 from serving.tagging.journal import Database
-from serving.tagging.library import Tagged, in_order
-from serving.tagging.table import Album, album_of, file_of_out, has_place, is_confident, printable
+from serving.tagging.library import Tagged, in_order, printable
+from serving.tagging.table import Album, album_of, file_of_out, has_place, is_confident
 from serving.world_map import Pin, world_map
 
 if TYPE_CHECKING:
@@ -227,11 +227,8 @@ def make_card(
     originals: address of the library; addresses are relative to the page.
     """
     answer = photo.answer
-    error, latitude, longitude = answer["error"], answer["latitude"], answer["longitude"]
+    error = answer["error"]
     confident, placed = is_confident(answer, min_confidence), has_place(answer, min_confidence)
-    position = ""
-    if placed and latitude is not None and longitude is not None:
-        position = _degrees((latitude, longitude))
     place = [part for part in (answer["city"], answer["country"]) if part and placed]
     if place and answer["location_source"] == "neighbour":
         place.append("as photos of the same time")
@@ -259,7 +256,7 @@ def make_card(
         "confidence": answer["confidence"] if name else None,
         "place": ", ".join(place),
         "tags": tuple(answer["tags"] or ()) if confident else (),
-        "position": position,
+        "position": _degrees(position_of(answer)) if placed else "",
         "taken": taken,
         "source": _SOURCES.get(answer["location_source"] or "", ""),
         "error": error["reason"] if error else "",
@@ -373,9 +370,8 @@ class PhotoIndex(Database):
         own.tags = tuple(tag for tag in tags if own.own == 1 or tag in own.tags)
         own.words.update(tags)
         found = photo.answer["candidates"] if section.landmark else None
-        place = found[0] if found and found[0]["latitude"] is not None else photo.answer
-        if place["latitude"] is not None and place["longitude"] is not None:
-            own.position = own.position or (place["latitude"], place["longitude"])
+        stands = position_of(found[0]) if found else None
+        own.position = own.position or stands or position_of(photo.answer)
         is_landmark, confidence = photo.answer["is_landmark"], photo.answer["confidence"]
         confidence = (confidence or 0.0) if is_landmark else 0.0
         for entry in map(self._entry, (section, *around(section))):

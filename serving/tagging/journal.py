@@ -130,9 +130,11 @@ class Journal(Database):
     def bind(self, root: Path) -> None:
         """Say which library this journal is of; it may have moved here.
 
-        Raises ValueError when the journal is of another folder that is still there: the table would
-        lose its photos, and the same path may mean another photo.
+        root: its folder, or the address of a server. Raises ValueError when the journal is of
+        another folder that is still there: the table would lose its photos, and the same path may
+        mean another photo.
         """
+        root = root.resolve() if root.is_dir() else root
         if (before := self.root) is not None:
             if before == root:
                 return

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar
 
 from landmark_ml.config import user_path
 from landmark_ml.console import listed
@@ -22,7 +22,7 @@ from landmark_ml.geo.gazetteer import Gazetteer, Place, parse_gazetteer
 from landmark_ml.geo.names import names_in
 from landmark_ml.geo.reverse_geocode import Towns
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, read_at_most, read_capture
-from landmark_ml.inference.prediction import Prediction, refused
+from landmark_ml.inference.prediction import Prediction, position_of, refused
 from landmark_ml.inference.predictor import Predictor
 from landmark_ml.inference.runtime import usable_cpus
 
@@ -57,6 +57,11 @@ class Found:
     mtime_ns: int
 
 
+def printable(path: Path) -> str:
+    """Path as text; bytes that are not UTF-8 are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 class Neighbour(NamedTuple):
     """The located photo that another one got its place from, and how many minutes lie between."""
 
@@ -83,6 +88,11 @@ class Tagged(NamedTuple):
     same_as: str | None = None
     neighbour: Neighbour | None = None
     vetoed: str | None = None
+
+    @property
+    def burst(self) -> str:
+        """The photo whose answer all of its moment have: itself, if it has no other's."""
+        return self.same_as or printable(self.path)
 
 
 @dataclass
@@ -324,10 +334,9 @@ class PhotoLocations:
         """Yield answers, with city and country of the photo's own position where it has one."""
         codes = self.country_codes
         for photo in answers:
-            answer = photo.answer
-            latitude, longitude = answer["latitude"], answer["longitude"]
-            if answer["location_source"] == "exif":
-                found = self._towns.find(cast(float, latitude), cast(float, longitude))
+            answer, position = photo.answer, position_of(photo.answer)
+            if position and answer["location_source"] == "exif":
+                found = self._towns.find(*position)
                 if found.country and found.country_code:
                     codes.setdefault(found.country, found.country_code)
                 answer = {**answer, "city": found.city, "country": found.country}

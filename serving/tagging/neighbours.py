@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from landmark_ml.geo.gazetteer import great_circle_km
-from landmark_ml.inference.prediction import Candidate, Prediction, answer
+from landmark_ml.inference.prediction import Prediction, answer, position_of
 from serving.tagging.library import Neighbour, Tagged
 
 SURE = 0.9
@@ -44,7 +44,7 @@ class Neighbours:
         recognised = []
         for photo in photos:
             said, when = photo.answer, _minutes(photo)
-            position = _position(said)
+            position = position_of(said)
             if position is None or when is None:
                 continue
             located = _Located(when, photo.path, position, said["city"], said["country"])
@@ -68,9 +68,9 @@ class Neighbours:
 
     def _veto(self, photo: Tagged) -> Tagged:
         said, when = photo.answer, _minutes(photo)
-        own = _position(said) if said["location_source"] == "exif" else None
+        own = position_of(said) if said["location_source"] == "exif" else None
         candidates = said["candidates"] or []
-        stands = _position(candidates[0]) if said["is_landmark"] and candidates else None
+        stands = position_of(candidates[0]) if said["is_landmark"] and candidates else None
         if stands is None or photo.correction:
             return photo
         if own:
@@ -115,8 +115,3 @@ class Neighbours:
 def _minutes(photo: Tagged) -> float | None:
     # Of the same calendar for all, whatever the zone: of a camera, only the difference counts.
     return None if photo.taken is None else photo.taken.replace(tzinfo=UTC).timestamp() / 60
-
-
-def _position(placed: Prediction | Candidate) -> tuple[float, float] | None:
-    latitude, longitude = placed["latitude"], placed["longitude"]
-    return None if latitude is None or longitude is None else (latitude, longitude)

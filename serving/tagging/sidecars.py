@@ -27,8 +27,8 @@ from landmark_ml.console import Bar
 from landmark_ml.files import write_whole
 from landmark_ml.inference.photos import DEFAULT_LIMITS, PhotoError, read_at_most
 from landmark_ml.inference.prediction import Prediction
-from serving.tagging.library import OTHER_PICTURES, PHOTO_SUFFIXES, Library, Tagged
-from serving.tagging.table import has_place, is_confident, list_of_out, printable
+from serving.tagging.library import OTHER_PICTURES, PHOTO_SUFFIXES, Library, Tagged, printable
+from serving.tagging.table import has_place, is_confident, list_of_out
 from serving.tagging.xmp import Xmp, XmpError, clean_text
 
 logger = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from landmark_ml.files import is_of_the_system, whole_file
 from landmark_ml.inference.prediction import Prediction, answer_fields
 from landmark_ml.tracking.run import Run
-from serving.tagging.library import PHOTO_SUFFIXES, Tagged
+from serving.tagging.library import PHOTO_SUFFIXES, Tagged, printable
 
 PARQUET, CSV = "tags.parquet", "tags.csv"
 _TYPES = {str: pa.string(), float: pa.float64(), bool: pa.bool_(), list[str]: pa.list_(pa.string())}
@@ -69,11 +69,6 @@ def table_row(photo: Tagged, model: str) -> dict[str, Any]:
         "model": model,
         "sha256": photo.sha256,
     }
-
-
-def printable(path: Path) -> str:
-    """Path as text; bytes that are not UTF-8 are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def file_of_out(path: Path, *, flush: bool = True) -> AbstractContextManager[Path]:

@@ -164,7 +164,7 @@ def tag_library(library: Library | Immich, loaded: Loaded, config: TagConfig) ->
     gazetteer = Gazetteer.load(user_path(config.places) if config.places else None)
     with Journal(out / JOURNAL) as journal:
         server = library if isinstance(library, Immich) else None
-        journal.bind(library.root if server else library.root.resolve())
+        journal.bind(library.root)
         found = journal.scan(Bar(library.walk(), desc="looking", unit=" photos"))
         # On a server it is no mistake: each photo has its place.
         if not found and not server:
@@ -180,7 +180,7 @@ def tag_library(library: Library | Immich, loaded: Loaded, config: TagConfig) ->
             for photo in answer_once(itertools.chain.from_iterable(new), library.read):
                 error = photo.answer["error"]
                 # A preview may be made anew, while the photo stays the same.
-                ask_again = error is not None and bool(server or may_change(error["code"]))
+                ask_again = error and (server or may_change(error["code"]))
                 journal.record(photo, None if ask_again else asked)
                 result.recognised += 1
                 bar.update()
@@ -197,9 +197,8 @@ def tag_library(library: Library | Immich, loaded: Loaded, config: TagConfig) ->
 
         # Each output goes through the answers once more, so that no list of them is in memory.
         def answers() -> Iterator[Tagged]:
-            known = journal.answers()
-            placed = server.place(known) if server else known
-            located = locations.apply(corrected.apply(placed))
+            known = server.place(journal.answers()) if server else journal.answers()
+            located = locations.apply(corrected.apply(known))
             return neighbours.apply(located) if neighbours else located
 
         write_tables(result.counted(table_row(photo, result.model) for photo in answers()), out)
@@ -211,12 +210,13 @@ def tag_library(library: Library | Immich, loaded: Loaded, config: TagConfig) ->
             min_confidence=config.min_confidence,
         )
         if server:
-            result.listed, columns, changes = IMMICH_CSV, ["photo"], server.write(answers(), say)
-        else:
-            columns = ["photo", "sidecar"]
+            result.listed, changes = IMMICH_CSV, server.write(answers(), say)
+            result.written, result.refusals = list_changes(out / IMMICH_CSV, ["photo"], changes)
+            return result
+        if config.sidecars != "none":
             changes = write_sidecars(answers(), library.root, config, say)
-        if server or config.sidecars != "none":
-            result.written, result.refusals = list_changes(out / result.listed, columns, changes)
+            columns = ["photo", "sidecar"]
+            result.written, result.refusals = list_changes(out / SIDECARS_CSV, columns, changes)
         if config.albums != "none":
             result.in_albums = write_albums(
                 answers(),

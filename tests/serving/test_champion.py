@@ -222,7 +222,7 @@ def test_training_and_serving_mean_the_same_alias() -> None:
     assert ALIAS == CHAMPION
 
 
-def test_a_model_of_another_make_is_refused(tracking_uri: str, tmp_path: object) -> None:
+def test_a_model_of_another_make_is_refused(tracking_uri: str) -> None:
     client, model = mlflow.MlflowClient(), log_artifact(tracking_uri)
     client.create_registered_model("strange")
     assert model.run_id is not None

@@ -26,7 +26,7 @@ PHOTO = colour_photo(RED)
 SAID = {"said": "Eiffel Tower", "decision": "landmark", "right": "Tokyo Tower"}
 
 
-def test_without_a_file_nothing_is_stored(start_app: StartApp, tmp_path: Path) -> None:
+def test_without_a_file_nothing_is_stored(start_app: StartApp) -> None:
     app = start_app()
     assert not app.client.get("/api/model").json()["corrections"]
     assert app.client.post("/api/corrections", params=SAID, content=PHOTO).status_code == 404

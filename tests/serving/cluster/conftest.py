@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import pytest
 
 from landmark_ml.config import ClusterConfig
 from landmark_ml.inference.predictor import Predictor
-from serving.cluster.tagger import tag_photos
+from serving.cluster.tagger import ClusterResult, tag_photos
 from tests.serving.cluster.one_process import OneProcess
 from tests.serving.tagging.conftest import write_library
+
+Run: TypeAlias = Callable[..., ClusterResult]
 
 
 @pytest.fixture(autouse=True)
@@ -37,10 +39,12 @@ def network(artifact: Path) -> Mapping[str, bytes]:
 
 
 @pytest.fixture
-def recognised(network: Mapping[str, bytes]) -> Any:
-    """How many photos a run recognises."""
+def run(network: Mapping[str, bytes]) -> Run:
+    """A run with one worker, which is interrupted before the part number `ends_before`."""
 
-    def run(config: ClusterConfig, model: str = "landmarks/1") -> int:
-        return tag_photos(config, model, network, OneProcess()).recognised
+    def run(
+        config: ClusterConfig, model: str = "landmarks/1", ends_before: int | None = None
+    ) -> ClusterResult:
+        return tag_photos(config, model, network, OneProcess(ends_before))
 
     return run

@@ -16,7 +16,7 @@ class OneProcess:
     def __init__(self, ends_before: int | None = None) -> None:
         self._ends_before = ends_before
 
-    def tag(
+    def __call__(
         self, job: Job, network: Mapping[str, bytes], parts: Iterable[Part]
     ) -> Iterator[Counts]:
         tagger = PartTagger(job, network)

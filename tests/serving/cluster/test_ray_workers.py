@@ -41,7 +41,7 @@ from serving.cluster.tagger import tag_photos
 artifact, photos, out = sys.argv[1:]
 files = {path.name: path.read_bytes() for path in Path(artifact).iterdir()}
 config = ClusterConfig(photos=photos, out=out, part_photos=50)
-tag_photos(config, "landmarks/1", files, RayWorkers(workers=1))
+tag_photos(config, "landmarks/1", files, RayWorkers(workers=1).tag)
 """
 
 
@@ -89,7 +89,7 @@ def test_ray_writes_the_files_that_one_process_writes(
     workers: RayWorkers,
     tmp_path: Path,
 ) -> None:
-    result = tag_photos(config, "landmarks/1", network, workers)
+    result = tag_photos(config, "landmarks/1", network, workers.tag)
     whole = replace(config, out=str(tmp_path / "whole"))
     expected = tag_photos(whole, "landmarks/1", network, OneProcess())
     assert replace(result, out="", seconds=0) == replace(expected, out="", seconds=0)
@@ -98,7 +98,7 @@ def test_ray_writes_the_files_that_one_process_writes(
     assert {path.name: path.read_bytes() for path in written.iterdir()} == {
         path.name: path.read_bytes() for path in wanted.iterdir()
     }
-    assert tag_photos(config, "landmarks/1", network, workers).recognised == 0
+    assert tag_photos(config, "landmarks/1", network, workers.tag).recognised == 0
 
 
 @pytest.mark.usefixtures("workers")
@@ -106,7 +106,7 @@ def test_a_worker_larger_than_every_machine_is_refused_instead_of_waited_for(
     config: ClusterConfig, network: Mapping[str, bytes]
 ) -> None:
     with pytest.raises(ValueError, match=r"cpus=1000: the largest machine .* has 1 core"):
-        tag_photos(config, "landmarks/1", network, RayWorkers(cpus=1000))
+        tag_photos(config, "landmarks/1", network, RayWorkers(cpus=1000).tag)
 
 
 def test_photos_and_table_may_lie_in_an_object_store(
@@ -124,15 +124,15 @@ def test_photos_and_table_may_lie_in_an_object_store(
             with bucket.open_output_stream(path.relative_to(photos).as_posix()) as stream:
                 stream.write(path.read_bytes())
     remote = replace(config, photos=store, out=f"{store}/made/tags")
-    assert tag_photos(remote, "landmarks/1", network, workers).recognised == 7
-    assert tag_photos(remote, "landmarks/1", network, workers).recognised == 0
-    tag_photos(config, "landmarks/1", network, workers)
+    assert tag_photos(remote, "landmarks/1", network, workers.tag).recognised == 7
+    assert tag_photos(remote, "landmarks/1", network, workers.tag).recognised == 0
+    tag_photos(config, "landmarks/1", network, workers.tag)
     columns = ["path", "landmark", "confidence", "error_code", "size"]
     there = pq.read_table("photos/made/tags", filesystem=bucket.base_fs, columns=columns)
     here = pq.read_table(config.out, columns=columns)
     assert there.sort_by("path").equals(here.sort_by("path"))
     bucket.delete_file("2024/paris/tower.jpg")
-    assert tag_photos(remote, "landmarks/1", network, workers).photos == 6
+    assert tag_photos(remote, "landmarks/1", network, workers.tag).photos == 6
 
 
 def test_a_worker_that_cannot_write_says_so(
@@ -141,7 +141,7 @@ def test_a_worker_that_cannot_write_says_so(
     whole = replace(config, part_photos=1000)
     (Path(config.out) / "part-000000.parquet" / "in the way").mkdir(parents=True)
     with pytest.raises(OSError, match=r"could not go on: .*; what is finished stays, start it"):
-        tag_photos(whole, "landmarks/1", network, workers)
+        tag_photos(whole, "landmarks/1", network, workers.tag)
 
 
 def wait_for(parts: int, out: Path, process: subprocess.Popen[bytes]) -> None:

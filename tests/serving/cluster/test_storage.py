@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +14,8 @@ import pytest
 from landmark_ml.config import ClusterConfig
 from landmark_ml.data.stores import local_folder, open_folder
 from serving.cluster.storage import PART_SCHEMA, Listing, Part, bits_for, open_photos
-from serving.cluster.tagger import tag_photos
 from serving.tagging.library import Found
-from tests.serving.cluster.one_process import OneProcess
+from tests.serving.cluster.conftest import Run
 
 PHOTOS = [Found(Path(f"{number % 7}/{number}.jpg"), number, 2 * number) for number in range(1000)]
 
@@ -82,14 +80,12 @@ def test_the_same_photos_are_found_as_in_a_folder(stored: str, photos: Path) -> 
     assert isinstance(there.read(Path("gone.jpg")), FileNotFoundError)
 
 
-def test_an_address_is_tagged_like_a_folder(
-    config: ClusterConfig, stored: str, network: Mapping[str, bytes]
-) -> None:
-    tag_photos(config, "landmarks/1", network, OneProcess())
+def test_an_address_is_tagged_like_a_folder(config: ClusterConfig, stored: str, run: Run) -> None:
+    run(config)
     out = f"{stored.removesuffix('photos')}out"
     remote = replace(config, photos=stored, out=out)
-    assert tag_photos(remote, "landmarks/1", network, OneProcess()).recognised == 7
-    assert tag_photos(remote, "landmarks/1", network, OneProcess()).recognised == 0
+    assert run(remote).recognised == 7
+    assert run(remote).recognised == 0
     columns = list(PART_SCHEMA.names)
     columns.remove("mtime_ns")
     system = open_folder(out)

@@ -204,7 +204,7 @@ def test_a_dry_run_lists_the_same_and_writes_nothing(
 
 
 def test_a_newer_model_replaces_what_is_still_ours(
-    config: TagConfig, server: Immich, loaded: Loaded, tower: Photo
+    config: TagConfig, loaded: Loaded, tower: Photo
 ) -> None:
     run(config, loaded)
     tower.description = "Our honeymoon"
@@ -215,9 +215,7 @@ def test_a_newer_model_replaces_what_is_still_ours(
     assert shown(tower) == ((0, 0), "Our honeymoon", [])
 
 
-def test_what_a_person_took_out_stays_out(
-    config: TagConfig, server: Immich, loaded: Loaded, tower: Photo
-) -> None:
+def test_what_a_person_took_out_stays_out(config: TagConfig, loaded: Loaded, tower: Photo) -> None:
     run(config, loaded)
     tower.tags.clear()
     tower.description, tower.position, tower.city = "", (0, 0), None
@@ -252,9 +250,7 @@ def test_a_tag_that_the_server_does_not_take_out_is_still_ours(
     assert shown(tower) == ((0, 0), "", [])
 
 
-def test_a_tag_needs_no_first_level(
-    config: TagConfig, server: Immich, loaded: Loaded, tower: Photo
-) -> None:
+def test_a_tag_needs_no_first_level(config: TagConfig, loaded: Loaded, tower: Photo) -> None:
     run(config, loaded, tag_root="")
     assert tower.tags == [PATH.removeprefix("Places/")]
 
@@ -438,7 +434,7 @@ BEGINNING = [
 
 @pytest.mark.parametrize(("answer", "said"), BEGINNING)
 def test_what_is_no_immich_or_lets_nobody_in_is_told_at_once(
-    config: TagConfig, server: Immich, tmp_path: Path, answer: Answer, said: str
+    config: TagConfig, server: Immich, answer: Answer, said: str
 ) -> None:
     server.fault = lambda _: answer
     with pytest.raises((ImmichError, AssetError)) as raised:
@@ -468,7 +464,7 @@ def test_a_server_that_hangs_or_is_not_there_is_told(
 
 
 def test_a_server_that_answers_drop_by_drop_is_not_waited_for(
-    config: TagConfig, server: Immich, monkeypatch: pytest.MonkeyPatch
+    config: TagConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(immich, "_LONGEST_SECONDS", -1)
     with pytest.raises(AssetError, match="took over"):

@@ -193,9 +193,7 @@ def test_what_a_user_took_out_or_changed_stays_so(photo: Path, tags: SidecarTags
         assert xmp.text("exif:GPSLatitude") is None
 
 
-def test_where_the_photo_itself_knows_we_say_nothing(
-    predictor: Predictor, photo: Path, answer: Prediction
-) -> None:
+def test_where_the_photo_itself_knows_we_say_nothing(photo: Path, answer: Prediction) -> None:
     own: Prediction = {**answer, "location_source": "exif", "latitude": 12.0, "longitude": 34.0}
     xmp = update(photo, tags_of(own))
     assert xmp.text("exif:GPSLatitude") is None
