@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.predictor import Predictor
 from serving.champion import Loaded
+from serving.tagging import TagResult
+from serving.tagging.library import Library
+from serving.tagging.tagger import tag_library
 from tests.colour_artifact import BLUE, GREEN, RED, WHITE, colour_photo, gps_exif
+
+Run: TypeAlias = Callable[..., TagResult]
 
 
 @pytest.fixture
 def loaded(predictor: Predictor) -> Loaded:
     return Loaded(predictor, "landmarks", 1, "abc")
+
+
+@pytest.fixture
+def run(loaded: Loaded) -> Run:
+    """Tag the library of a configuration."""
+
+    def run(config: TagConfig, version: int = 1) -> TagResult:
+        model = replace(loaded, version=version)
+        return tag_library(Library(Path(config.photos)), model, config)
+
+    return run
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import io
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +14,10 @@ from PIL import ExifTags, Image
 from landmark_ml.config import TagConfig
 from landmark_ml.corrections import CORRECTIONS, Correction, append_corrections
 from landmark_ml.inference.prediction import Candidate, answer, refused
-from serving.champion import Loaded
-from serving.tagging import tagger
 from serving.tagging.bursts import answer_once
-from serving.tagging.library import Library, Tagged
+from serving.tagging.library import Tagged
 from tests.colour_artifact import GREEN, WHITE
+from tests.serving.tagging.conftest import Run
 from tests.serving.tagging.tables import parquet
 
 NOON = datetime(2024, 6, 1, 12)
@@ -112,16 +110,16 @@ def test_photos_without_a_time_are_not_held_back() -> None:
 
 
 def test_a_library_says_which_photos_have_the_answer_of_another(
-    config: TagConfig, loaded: Loaded, photos: Path
+    config: TagConfig, run: Run, photos: Path
 ) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Model] = "One"
     exif[ExifTags.IFD.Exif] = {ExifTags.Base.DateTimeOriginal: "2024:06:01 12:00:00"}
     for name, colour in (("1.jpg", GREEN), ("2.jpg", GREEN), ("3.jpg", WHITE)):
         (photos / name).write_bytes(encoded(Image.new("RGB", (64, 64), colour), exif=exif))
-    tagger.tag_library(Library(photos), loaded, config)
+    run(config)
     found = {name: row["same_as"] for name, row in parquet(config).items() if row["same_as"]}
-    again = tagger.tag_library(Library(photos), loaded, config)
+    again = run(config)
     assert again.recognised == 0
     assert found == {
         name: row["same_as"] for name, row in parquet(config).items() if row["same_as"]
@@ -130,7 +128,7 @@ def test_a_library_says_which_photos_have_the_answer_of_another(
 
 
 def test_a_decision_on_one_photo_of_a_burst_reaches_the_others_until_it_is_undone(
-    config: TagConfig, loaded: Loaded, photos: Path
+    config: TagConfig, run: Run, photos: Path
 ) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Model] = "One"
@@ -139,14 +137,12 @@ def test_a_decision_on_one_photo_of_a_burst_reaches_the_others_until_it_is_undon
         picture = Image.new("RGB", (side, side), GREEN)
         (photos / name).write_bytes(encoded(picture, exif=exif))
 
-    def run() -> dict[str, dict[str, Any]]:
-        tagger.tag_library(Library(photos), loaded, config)
-        return parquet(config)
-
-    rows = run()
+    run(config)
+    rows = parquet(config)
     for decision, landmark in (("no_landmark", None), ("undone", "Château d'If")):
         row = Correction(rows["2.jpg"]["sha256"], "2.jpg", "Château d'If", decision)
         append_corrections(Path(config.out) / CORRECTIONS, [row])
-        rows = run()
+        run(config)
+        rows = parquet(config)
         assert [rows[name]["landmark"] for name in ("1.jpg", "2.jpg")] == [landmark] * 2
     assert rows["1.jpg"]["same_as"] or rows["2.jpg"]["same_as"]

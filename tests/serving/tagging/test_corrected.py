@@ -14,14 +14,13 @@ from landmark_ml.config import TagConfig
 from landmark_ml.corrections import CORRECTIONS, Correction, append_corrections
 from landmark_ml.geo.gazetteer import Gazetteer
 from landmark_ml.inference.prediction import answer
-from serving.champion import Loaded
-from serving.tagging import tagger
 from serving.tagging.corrected import Corrected, decisions_on
-from serving.tagging.library import Library, Tagged
+from serving.tagging.library import Tagged
 from serving.tagging.xmp import Xmp
 from tests.colour_artifact import CASTLE
 from tests.serving.tagging.areas import CITY
 from tests.serving.tagging.areas import TOWER as IN_PARIS
+from tests.serving.tagging.conftest import Run
 from tests.serving.tagging.tables import parquet
 
 TOWER = "2024/paris/tower.jpg"
@@ -36,34 +35,30 @@ def decide(
     append_corrections(Path(config.out) / file, [row])
 
 
-def run(config: TagConfig, loaded: Loaded) -> tagger.TagResult:
-    return tagger.tag_library(Library(Path(config.photos)), loaded, config)
-
-
 def tags(config: TagConfig, name: str) -> list[str]:
     return Xmp.parse(Path(config.photos, f"{name}.xmp").read_bytes()).items("dc:subject")
 
 
 @pytest.fixture
-def tagged(config: TagConfig, loaded: Loaded) -> TagConfig:
+def tagged(config: TagConfig, run: Run) -> TagConfig:
     config = replace(config, sidecars="photo.jpg.xmp", albums="list")
-    run(config, loaded)
+    run(config)
     assert "Eiffel Tower" in tags(config, TOWER)
     return config
 
 
 @pytest.mark.parametrize("decision", ["rejected", "no_landmark"])
 def test_a_rejected_tag_is_taken_out_and_never_comes_back(
-    tagged: TagConfig, loaded: Loaded, photos: Path, decision: str
+    tagged: TagConfig, run: Run, photos: Path, decision: str
 ) -> None:
     (photos / "copy.jpg").write_bytes((photos / TOWER).read_bytes())
-    run(tagged, loaded)
+    run(tagged)
     decide(tagged, TOWER, decision)
     # Nothing is recognised again for it, and a newer version says the same.
-    again = run(tagged, loaded)
+    again = run(tagged)
     assert (again.recognised, again.corrected) == (0, 2)
     for version in (1, 2):
-        result = run(tagged, replace(loaded, version=version))
+        result = run(tagged, version)
         for name in (TOWER, "copy.jpg"):
             row = parquet(tagged)[name]
             assert (row["landmark"], row["is_landmark"], row["country"]) == (None, False, None)
@@ -73,10 +68,10 @@ def test_a_rejected_tag_is_taken_out_and_never_comes_back(
     assert TOWER not in (result.out / "albums.csv").read_text()
 
 
-def test_another_answer_to_a_rejected_photo_counts(tagged: TagConfig, loaded: Loaded) -> None:
+def test_another_answer_to_a_rejected_photo_counts(tagged: TagConfig, run: Run) -> None:
     row = Correction(parquet(tagged)[TOWER]["sha256"], TOWER, "Big Ben", "rejected")
     append_corrections(Path(tagged.out) / CORRECTIONS, [row])
-    run(tagged, loaded)
+    run(tagged)
     assert parquet(tagged)[TOWER]["landmark"] == "Eiffel Tower"
     assert parquet(tagged)[TOWER]["correction"] is None
 
@@ -91,10 +86,10 @@ def test_a_rejected_city_is_taken_out_too() -> None:
     assert (photo.answer["tags"], photo.correction) == ([], "rejected")
 
 
-def test_what_a_photo_shows_is_written(tagged: TagConfig, loaded: Loaded) -> None:
+def test_what_a_photo_shows_is_written(tagged: TagConfig, run: Run) -> None:
     # The label of a class means its name.
     decide(tagged, TOWER, "landmark", "chateau dif")
-    run(tagged, loaded)
+    run(tagged)
     row = parquet(tagged)[TOWER]
     assert (row["landmark"], row["confidence"], row["level"]) == ("Château d'If", 1.0, "landmark")
     assert (row["latitude"], row["location_source"]) == (CASTLE.latitude, "landmark")
@@ -103,11 +98,11 @@ def test_what_a_photo_shows_is_written(tagged: TagConfig, loaded: Loaded) -> Non
 
 
 def test_a_landmark_that_no_model_knows_stands_where_the_gazetteer_says(
-    tagged: TagConfig, loaded: Loaded
+    tagged: TagConfig, run: Run
 ) -> None:
     decide(tagged, "2023/nothing.jpg", "landmark", "Machu Picchu")
     decide(tagged, "2024/paris/tower with gps.JPG", "landmark", "Our house")
-    run(tagged, loaded)
+    run(tagged)
     rows = parquet(tagged)
     assert rows["2023/nothing.jpg"]["country"] == "Peru"
     sidecar = Path(tagged.photos, "2023/nothing.jpg.xmp")
@@ -128,28 +123,26 @@ def test_a_landmark_has_one_name_however_people_spell_it() -> None:
     assert shown == ["our house", "our house", "Machu Picchu"]
 
 
-def test_an_accepted_answer_is_written_however_unsure_it_was(
-    tagged: TagConfig, loaded: Loaded
-) -> None:
+def test_an_accepted_answer_is_written_however_unsure_it_was(tagged: TagConfig, run: Run) -> None:
     strict = replace(tagged, min_confidence=1.0)
-    run(strict, loaded)
+    run(strict)
     assert tags(strict, TOWER) == []
     decide(strict, TOWER, "landmark", "Eiffel Tower")
-    run(strict, loaded)
+    run(strict)
     assert "Eiffel Tower" in tags(strict, TOWER)
     decide(strict, TOWER, "undone")
-    run(strict, loaded)
+    run(strict)
     assert parquet(strict)[TOWER]["correction"] is None
     assert tags(strict, TOWER) == []
 
 
-def test_corrections_of_another_person_count_too(tagged: TagConfig, loaded: Loaded) -> None:
+def test_corrections_of_another_person_count_too(tagged: TagConfig, run: Run) -> None:
     decide(tagged, TOWER, "landmark", "Nowhere")
     decide(tagged, TOWER, "no_landmark", file="bob.csv")
-    run(replace(tagged, corrections=f"{tagged.out}/bob.csv"), loaded)
+    run(replace(tagged, corrections=f"{tagged.out}/bob.csv"))
     assert parquet(tagged)[TOWER]["landmark"] is None
     with pytest.raises(ValueError, match=r"nobody\.csv cannot be read"):
-        run(replace(tagged, corrections="nobody.csv"), loaded)
+        run(replace(tagged, corrections="nobody.csv"))
 
 
 def burst(name: str, same_as: str | None = "best.jpg") -> Tagged:

@@ -32,11 +32,12 @@ from serving.tagging.gallery import (
 )
 from serving.tagging.library import Library, Tagged
 from serving.tagging.table import Album
-from serving.tagging.tagger import TagResult, tag_library
+from serving.tagging.tagger import tag_library
 from serving.world_map import Pin, world_map
 from tests.colour_artifact import GREEN, RED, WHITE, colour_photo, gps_exif
 from tests.serving.tagging.areas import CITY
 from tests.serving.tagging.areas import TOWER as TOWER_ANSWER
+from tests.serving.tagging.conftest import Run
 from tests.serving.tagging.gallery_pages import Read, gallery, read_gallery, thumbs
 
 NO_PHOTOS = 7
@@ -47,19 +48,15 @@ def config(photos: Path, tmp_path: Path) -> TagConfig:
     return TagConfig(photos=str(photos), out=str(tmp_path / "out"), gallery=True)
 
 
-def run(config: TagConfig, loaded: Loaded) -> TagResult:
-    return tag_library(Library(Path(config.photos)), loaded, config)
-
-
 def originals(page: Read, library: Path) -> list[Path]:
     """Photos of the library that a page leads to."""
     found = [page.leads_to(address) for address in page.addresses("href")]
     return [path for path in found if path.is_relative_to(library.resolve())]
 
 
-def test_every_photo_stands_on_one_page(config: TagConfig, photos: Path, loaded: Loaded) -> None:
+def test_every_photo_stands_on_one_page(config: TagConfig, photos: Path, run: Run) -> None:
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files_of(photos)}
-    result = run(config, loaded)
+    result = run(config)
     assert result.gallery == gallery(config) / "index.html"
     found = read_gallery(gallery(config))
     shown = Counter(path for page in found for path in originals(page, photos))
@@ -74,8 +71,8 @@ def files_of(photos: Path) -> list[Path]:
     return sorted(path for path in photos.rglob("*") if path.is_file())
 
 
-def test_every_address_leads_to_a_file(config: TagConfig, loaded: Loaded) -> None:
-    run(config, loaded)
+def test_every_address_leads_to_a_file(config: TagConfig, run: Run) -> None:
+    run(config)
     found = read_gallery(gallery(config))
     reached = {
         page.leads_to(address) for page in found for address in page.addresses("href", "src")
@@ -85,10 +82,8 @@ def test_every_address_leads_to_a_file(config: TagConfig, loaded: Loaded) -> Non
     assert set(thumbs(config)) <= reached
 
 
-def test_albums_are_by_country_city_and_landmark(
-    config: TagConfig, photos: Path, loaded: Loaded
-) -> None:
-    run(config, loaded)
+def test_albums_are_by_country_city_and_landmark(config: TagConfig, photos: Path, run: Run) -> None:
+    run(config)
     tower = Read(gallery(config) / "albums" / page_name(Album("France", "Paris", "Eiffel Tower")))
     # One of the two was taken at 12 N 34 E, and the landmark still has one album.
     assert sorted(path.name for path in originals(tower, photos)) == [
@@ -106,8 +101,8 @@ def test_albums_are_by_country_city_and_landmark(
     assert {"France", "Elsewhere", "Nowhere"} <= set(index.text)
 
 
-def test_what_all_photos_share_stands_once_above_them(config: TagConfig, loaded: Loaded) -> None:
-    run(config, loaded)
+def test_what_all_photos_share_stands_once_above_them(config: TagConfig, run: Run) -> None:
+    run(config)
     tower = Read(gallery(config) / "albums" / page_name(Album("France", "Paris", "Eiffel Tower")))
     for text in ("Paris, France", "48.8584, 2.2945", "tower", "paris"):
         assert tower.text.count(text) == 1, text
@@ -117,14 +112,14 @@ def test_what_all_photos_share_stands_once_above_them(config: TagConfig, loaded:
 
 
 def test_photos_stand_by_the_time_they_were_taken(
-    config: TagConfig, photos: Path, loaded: Loaded
+    config: TagConfig, photos: Path, run: Run
 ) -> None:
     for name, taken in [("a.jpg", "2021:05:01 09:30:00"), ("z.jpg", "2019:07:14 10:11:12")]:
         exif = Image.Exif()
         exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = taken
         (photos / name).write_bytes(colour_photo(RED, exif=exif.tobytes()))
     for _ in range(2):  # the second time from the thumbnails
-        run(config, loaded)
+        run(config)
         page = gallery(config) / "albums" / page_name(Album("France", "Paris", "Eiffel Tower"))
         tower = Read(page)
         assert [path.name for path in originals(tower, photos)][:2] == ["z.jpg", "a.jpg"]
@@ -135,10 +130,8 @@ def test_photos_stand_by_the_time_they_were_taken(
     assert [text for text in words if text.startswith("France Paris Eiffel Tower 2019 2021 paris")]
 
 
-def test_what_is_unsure_or_unread_stands_apart(
-    config: TagConfig, photos: Path, loaded: Loaded
-) -> None:
-    run(replace(config, min_confidence=1.0), loaded)
+def test_what_is_unsure_or_unread_stands_apart(config: TagConfig, photos: Path, run: Run) -> None:
+    run(replace(config, min_confidence=1.0))
     unplaced = Read(gallery(config) / "albums" / page_name(Unfiled.UNPLACED))
     assert {"Perhaps Eiffel Tower", "No known landmark"} <= set(unplaced.text)
     assert "Paris, France" not in unplaced.text
@@ -162,16 +155,16 @@ HOSTILE = [
 ]
 
 
-def test_a_landmark_that_was_ruled_out_is_named(config: TagConfig, loaded: Loaded) -> None:
+def test_a_landmark_that_was_ruled_out_is_named(config: TagConfig, run: Run) -> None:
     # One photo of the tower says that it was taken in Sudan.
-    run(replace(config, neighbours=30.0), loaded)
+    run(replace(config, neighbours=30.0))
     shown = [text for page in read_gallery(gallery(config)) for text in page.text]
     assert shown.count("Not Eiffel Tower, which is too far away") == 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="such names cannot be given here")
 def test_hostile_names_are_text_and_lead_to_their_photos(
-    config: TagConfig, photos: Path, loaded: Loaded
+    config: TagConfig, photos: Path, run: Run
 ) -> None:
     names = [*HOSTILE, os.fsdecode(b"odd\xff.jpg")]
     for name in names:
@@ -179,7 +172,7 @@ def test_hostile_names_are_text_and_lead_to_their_photos(
     folder = photos / "</title><style>*{display:none}"
     folder.mkdir(parents=True)
     (folder / "tower.jpg").write_bytes(colour_photo(RED)[:200])
-    run(config, loaded)
+    run(config)
     found = read_gallery(gallery(config))
     shown = {path for page in found for path in originals(page, photos)}
     assert {(photos / name).resolve() for name in names} <= shown
@@ -191,11 +184,11 @@ def test_hostile_names_are_text_and_lead_to_their_photos(
 
 @pytest.mark.skipif(os.name != "posix", reason="such names cannot be given here")
 def test_pages_run_one_known_script_and_ask_nobody(
-    config: TagConfig, photos: Path, loaded: Loaded
+    config: TagConfig, photos: Path, run: Run
 ) -> None:
     for name in HOSTILE:
         (photos / name).write_bytes(colour_photo(RED))
-    run(config, loaded)
+    run(config)
     for page in read_gallery(gallery(config)):
         tags = {tag for tag, _ in page.elements}
         assert not tags & {"iframe", "object", "embed", "link", "base", "form", "b"}
@@ -216,21 +209,21 @@ def test_pages_run_one_known_script_and_ask_nobody(
         assert str(policies[0]).startswith(f"default-src 'none'; script-src 'sha256-{digest}';")
 
 
-def test_a_library_of_that_name_is_shown_as_text(loaded: Loaded, tmp_path: Path) -> None:
+def test_a_library_of_that_name_is_shown_as_text(run: Run, tmp_path: Path) -> None:
     library = tmp_path / "<script>alert(1)"
     library.mkdir()
     (library / "nothing.jpg").write_bytes(colour_photo(WHITE))
     config = TagConfig(photos=str(library), out=str(tmp_path / "out"), gallery=True)
-    assert run(config, loaded).gallery is not None
+    assert run(config).gallery is not None
     index, _ = read_gallery(gallery(config))
     assert "<script>alert(1)" in index.text
     assert any("No photo shows a landmark" in text for text in index.text)
 
 
 def test_what_is_outdated_goes_and_what_is_not_ours_stays(
-    config: TagConfig, photos: Path, loaded: Loaded
+    config: TagConfig, photos: Path, run: Run
 ) -> None:
-    run(config, loaded)
+    run(config)
     before = thumbs(config)
     foreign = [gallery(config) / name for name in ("albums/mine.html", "thumbs/mine.jpg", "notes")]
     for path in foreign:
@@ -241,7 +234,7 @@ def test_what_is_outdated_goes_and_what_is_not_ours_stays(
     (photos / "2024/paris/tower.jpg").write_bytes(colour_photo(RED, (640, 480)))
     half = next(iter(before)).with_name(f".{next(iter(before)).name}.tmp")
     half.write_bytes(b"left by a killed run")
-    run(config, loaded)
+    run(config)
     assert not castle.exists()
     assert not half.exists()
     after = {path: changed for path, changed in thumbs(config).items() if path not in foreign}
@@ -251,9 +244,9 @@ def test_what_is_outdated_goes_and_what_is_not_ours_stays(
 
 
 def test_an_interrupted_run_leaves_the_old_pages_and_goes_on(
-    config: TagConfig, photos: Path, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+    config: TagConfig, photos: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(config, loaded)
+    run(config)
     before = {page.path: page.path.read_bytes() for page in read_gallery(gallery(config))}
     (photos / "2024/castle.jpeg").unlink()
     for index in range(5):
@@ -270,25 +263,25 @@ def test_an_interrupted_run_leaves_the_old_pages_and_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(galleries, "thumbnail", make_two)
         with pytest.raises(KeyboardInterrupt):
-            run(config, loaded)
+            run(config)
     assert {page.path: page.path.read_bytes() for page in read_gallery(gallery(config))} == before
     assert not list(gallery(config).glob(".*"))
     kept = thumbs(config)
     # As a power cut may leave one.
     next(iter(kept)).write_bytes(b"")
-    run(config, loaded)
+    run(config)
     assert min(path.stat().st_size for path in thumbs(config)) > 0
     assert len(thumbs(config)) == NO_PHOTOS - 2 - 1 + 5
     assert [path for path in thumbs(config) if path not in kept]
 
 
 def test_a_large_album_is_split_into_pages(
-    config: TagConfig, photos: Path, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+    config: TagConfig, photos: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(galleries, "PHOTOS_ON_A_PAGE", 2)
     for index in range(4):
         (photos / f"0{index}.jpg").write_bytes(colour_photo(RED))
-    run(config, loaded)
+    run(config)
     album = Album("France", "Paris", "Eiffel Tower")
     names = [page_name(album, number) for number in (1, 2, 3)]
     found = [Read(gallery(config) / "albums" / name) for name in names]
@@ -305,15 +298,15 @@ def test_a_large_album_is_split_into_pages(
     assert rel == [{"next": names[1]}, {"prev": names[0], "next": names[2]}, {"prev": names[1]}]
     assert {"Page 2 of 3", "Search this page", "Sort this page"} <= set(found[1].text)
     monkeypatch.setattr(galleries, "PHOTOS_ON_A_PAGE", 100)
-    run(config, loaded)
+    run(config)
     assert not (gallery(config) / "albums" / names[1]).exists()
 
 
 def test_a_dry_run_shows_the_gallery_and_touches_no_library(
-    config: TagConfig, photos: Path, loaded: Loaded
+    config: TagConfig, photos: Path, run: Run
 ) -> None:
     files = sorted(photos.rglob("*"))
-    run(replace(config, dry_run=True, sidecars="photo.jpg.xmp"), loaded)
+    run(replace(config, dry_run=True, sidecars="photo.jpg.xmp"))
     assert sorted(photos.rglob("*")) == files
     assert (gallery(config) / "index.html").is_file()
 
@@ -349,37 +342,37 @@ def test_two_who_make_the_same_thumbnail_both_have_it(
 
 
 def test_a_photo_that_is_gone_meanwhile_has_a_card_without_a_picture(
-    config: TagConfig, photos: Path, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+    config: TagConfig, photos: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(photo: Path) -> bytes:
         raise FileNotFoundError(2, "No such file", str(photo))
 
     monkeypatch.setattr(galleries, "thumbnail", gone)
-    run(config, loaded)
+    run(config)
     tower = Read(gallery(config) / "albums" / page_name(Album("France", "Paris", "Eiffel Tower")))
     assert "no picture" in tower.text
     assert (photos / "2024/paris/tower.jpg").resolve() in originals(tower, photos)
 
 
-def test_a_second_run_makes_no_thumbnail_again(config: TagConfig, loaded: Loaded) -> None:
-    run(config, loaded)
+def test_a_second_run_makes_no_thumbnail_again(config: TagConfig, run: Run) -> None:
+    run(config)
     before = thumbs(config)
     assert len(before) == NO_PHOTOS - 2
-    run(config, loaded)
+    run(config)
     assert thumbs(config) == before
 
 
 def test_thumbnails_of_a_folder_that_cannot_be_opened_stay(
-    config: TagConfig, photos: Path, loaded: Loaded, tmp_path: Path
+    config: TagConfig, photos: Path, run: Run, tmp_path: Path
 ) -> None:
-    run(config, loaded)
+    run(config)
     before = thumbs(config)
     (photos / "2024").rename(tmp_path / "disk")
     (photos / "2024").symlink_to("/mnt/not mounted")
-    run(config, loaded)
+    run(config)
     assert thumbs(config) == before
     (photos / "2024").unlink()
-    run(config, loaded)
+    run(config)
     assert len(thumbs(config)) == len(before) - 3
 
 

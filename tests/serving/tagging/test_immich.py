@@ -26,6 +26,7 @@ from serving.tagging import TagResult, immich
 from serving.tagging.immich import AssetError, ImmichError, untag_immich
 from serving.tagging.tagger import run_tagging, tag_library
 from tests.colour_artifact import BLUE, GREEN, RED, TOWER, WHITE, colour_photo
+from tests.serving.tagging.conftest import Run
 from tests.serving.tagging.immich_server import (
     KEY,
     LEAST,
@@ -61,10 +62,16 @@ def tower(server: Immich) -> Photo:
     return photo
 
 
-def run(config: TagConfig, loaded: Loaded, **changes: Any) -> TagResult:
-    config = replace(config, **changes)
-    with immich.Immich(config, Path(config.out)) as library:
-        return tag_library(library, loaded, config)
+@pytest.fixture
+def run(loaded: Loaded) -> Run:
+    """Tag the server of a configuration."""
+
+    def run(config: TagConfig, version: int = 1, **changes: Any) -> TagResult:
+        config = replace(config, **changes)
+        with immich.Immich(config, Path(config.out)) as library:
+            return tag_library(library, replace(loaded, version=version), config)
+
+    return run
 
 
 def take_back(config: TagConfig, *, dry_run: bool = False) -> list[tuple[str, str]]:
@@ -88,9 +95,9 @@ def shown(photo: Photo) -> tuple[Any, ...]:
 
 
 def test_a_photo_without_a_place_gets_all_of_it(
-    config: TagConfig, server: Immich, loaded: Loaded, tower: Photo
+    config: TagConfig, server: Immich, run: Run, tower: Photo
 ) -> None:
-    result = run(config, loaded)
+    result = run(config)
     assert shown(tower) == (POSITION, DESCRIPTION, [PATH])
     assert (result.written, result.failure()) == ({"changed": 1}, "")
     row = rows(config, "immich.csv")["tower.HEIC"]
@@ -102,7 +109,7 @@ def test_a_photo_without_a_place_gets_all_of_it(
 
 
 def test_only_ones_own_photos_without_position_or_city_are_asked_about(
-    config: TagConfig, server: Immich, loaded: Loaded
+    config: TagConfig, server: Immich, run: Run
 ) -> None:
     red = colour_photo(RED)
     server.page_size = 2
@@ -115,7 +122,7 @@ def test_only_ones_own_photos_without_position_or_city_are_asked_about(
         Photo(red, "archived.jpg", visibility="archive"),
         Photo(red, "video.mp4", type="VIDEO"),
     )
-    run(config, loaded)
+    run(config)
     assert set(rows(config, "tags.csv")) == {"unplaced.jpg", "no_city.jpg", "null_island.jpg"}
     assert server.asked("POST /search/metadata") == 3
     assert server.asked("GET /assets/{id}/thumbnail") == 3
@@ -134,16 +141,12 @@ def test_only_ones_own_photos_without_position_or_city_are_asked_about(
     ],
 )
 def test_what_is_set_stays_also_when_ours_is_taken_out(
-    config: TagConfig,
-    server: Immich,
-    loaded: Loaded,
-    users: dict[str, Any],
-    written: tuple[Any, ...],
+    config: TagConfig, server: Immich, run: Run, users: dict[str, Any], written: tuple[Any, ...]
 ) -> None:
     photo = Photo(colour_photo(RED), **users)
     server.add(photo)
     before = shown(replace(photo, tags=[*photo.tags]))
-    run(config, loaded)
+    run(config)
     assert shown(photo) == written
     ((action, _),) = take_back(config)
     assert action == "changed"
@@ -151,24 +154,24 @@ def test_what_is_set_stays_also_when_ours_is_taken_out(
 
 
 def test_a_landmark_is_described_by_where_it_is_and_none_is_seen_from_another_continent(
-    config: TagConfig, server: Immich, loaded: Loaded
+    config: TagConfig, server: Immich, run: Run
 ) -> None:
     near = Photo(colour_photo(RED), position=(48, 2.2))
     far = Photo(colour_photo(RED), position=(36.1126, -115.1728))
     server.add(near, far)
-    result = run(config, loaded)
+    result = run(config)
     assert near.description == DESCRIPTION
     assert shown(far) == (far.position, "", ["Places/United States/Paradise"])
     assert result.vetoed == 1
 
 
 def test_photos_of_nothing_known_are_left_alone(
-    config: TagConfig, server: Immich, loaded: Loaded
+    config: TagConfig, server: Immich, run: Run
 ) -> None:
     photos = [Photo(colour_photo(colour)) for colour in (WHITE, BLUE)]
     server.add(*photos)
     before = asdict(photos[0])
-    result = run(config, loaded)
+    result = run(config)
     assert asdict(photos[0]) == before
     # A landmark that has no place is still a description and a tag.
     assert shown(photos[1]) == (None, "Nowhere", ["Places/Nowhere"])
@@ -176,14 +179,14 @@ def test_photos_of_nothing_known_are_left_alone(
 
 
 def test_a_second_run_neither_looks_nor_writes_again(
-    config: TagConfig, server: Immich, loaded: Loaded, tower: Photo
+    config: TagConfig, server: Immich, run: Run, tower: Photo
 ) -> None:
     users = Photo(colour_photo(GREEN), description="Mine")
     server.add(users)
-    run(config, loaded)
+    run(config)
     before = shown(tower), shown(users)
     server.requests.clear()
-    again = run(config, loaded)
+    again = run(config)
     assert (again.recognised, again.written) == (0, {"kept": 2})
     assert server.requests == ["GET /api-keys/me", "GET /users/me", "POST /search/metadata"]
     assert (shown(tower), shown(users)) == before
@@ -191,56 +194,56 @@ def test_a_second_run_neither_looks_nor_writes_again(
 
 
 def test_a_dry_run_lists_the_same_and_writes_nothing(
-    config: TagConfig, server: Immich, loaded: Loaded, tower: Photo
+    config: TagConfig, server: Immich, run: Run, tower: Photo
 ) -> None:
     server.permissions = LEAST[:3]
-    planned = run(config, loaded, dry_run=True)
+    planned = run(config, dry_run=True)
     listed = rows(config, "immich.csv")
     assert shown(tower) == (None, "", [])
     server.permissions = LEAST
-    done = run(config, loaded)
+    done = run(config)
     assert (planned.written, listed) == (done.written, rows(config, "immich.csv"))
     assert take_back(config, dry_run=True) == take_back(config)
 
 
 def test_a_newer_model_replaces_what_is_still_ours(
-    config: TagConfig, loaded: Loaded, tower: Photo
+    config: TagConfig, run: Run, tower: Photo
 ) -> None:
-    run(config, loaded)
+    run(config)
     tower.description = "Our honeymoon"
     tower.file = colour_photo(GREEN)
-    run(config, replace(loaded, version=2))
+    run(config, 2)
     assert shown(tower) == ((43.2799, 5.3257), "Our honeymoon", ["Places/France/Château d'If"])
     assert take_back(config) == [("changed", "43.27990, 5.32570; Places/France/Château d'If")]
     assert shown(tower) == ((0, 0), "Our honeymoon", [])
 
 
-def test_what_a_person_took_out_stays_out(config: TagConfig, loaded: Loaded, tower: Photo) -> None:
-    run(config, loaded)
+def test_what_a_person_took_out_stays_out(config: TagConfig, run: Run, tower: Photo) -> None:
+    run(config)
     tower.tags.clear()
     tower.description, tower.position, tower.city = "", (0, 0), None
     for version in (2, 3):
-        run(config, replace(loaded, version=version), min_confidence=0.4 + version / 100)
+        run(config, version, min_confidence=0.4 + version / 100)
         assert shown(tower) == ((0, 0), "", [])
 
 
 def test_what_a_person_took_out_stays_out_when_the_next_run_breaks_off(
-    config: TagConfig, server: Immich, loaded: Loaded, tower: Photo
+    config: TagConfig, server: Immich, run: Run, tower: Photo
 ) -> None:
-    run(config, loaded)
+    run(config)
     tower.description, tower.file = "", colour_photo(GREEN)
     server.fault = lambda request: Answer(401) if request in WRITES else None
     with pytest.raises(ImmichError, match="status 401"):
-        run(config, replace(loaded, version=2))
+        run(config, 2)
     server.fault = lambda _: None
-    run(config, replace(loaded, version=2))
+    run(config, 2)
     assert shown(tower) == ((43.2799, 5.3257), "", ["Places/France/Château d'If"])
 
 
 def test_a_tag_that_the_server_does_not_take_out_is_still_ours(
-    config: TagConfig, server: Immich, loaded: Loaded, tower: Photo
+    config: TagConfig, server: Immich, run: Run, tower: Photo
 ) -> None:
-    run(config, loaded)
+    run(config)
     refusal = [{"id": tower.id, "success": False, "error": "no_permission"}]
     server.fault = only("DELETE /tags/{id}/assets", Answer(200, json.dumps(refusal).encode()))
     ((action, detail),) = take_back(config)
@@ -250,18 +253,18 @@ def test_a_tag_that_the_server_does_not_take_out_is_still_ours(
     assert shown(tower) == ((0, 0), "", [])
 
 
-def test_a_tag_needs_no_first_level(config: TagConfig, loaded: Loaded, tower: Photo) -> None:
-    run(config, loaded, tag_root="")
+def test_a_tag_needs_no_first_level(config: TagConfig, run: Run, tower: Photo) -> None:
+    run(config, tag_root="")
     assert tower.tags == [PATH.removeprefix("Places/")]
 
 
 def test_untag_gives_back_what_was_there_and_leaves_what_was_changed(
-    config: TagConfig, server: Immich, loaded: Loaded, tower: Photo
+    config: TagConfig, server: Immich, run: Run, tower: Photo
 ) -> None:
     moved = Photo(colour_photo(GREEN), "moved.jpg")
     deleted = Photo(colour_photo(GREEN), "deleted.jpg")
     server.add(moved, deleted)
-    run(config, loaded)
+    run(config)
     moved.position = (10, 20)
     del server.photos[deleted.id]
     assert take_back(config) == [
@@ -277,15 +280,15 @@ def test_untag_gives_back_what_was_there_and_leaves_what_was_changed(
     untagged = rows(config, "untagged.csv")
     assert json.loads(untagged["moved.jpg"]["before"])["position"] == "10.00000, 20.00000"
     assert take_back(config)[:-1] == []
-    run(config, loaded)
+    run(config)
     assert shown(tower) == (POSITION, DESCRIPTION, [PATH])
 
 
 def test_a_server_where_all_is_placed_is_no_failure(
-    config: TagConfig, server: Immich, loaded: Loaded, capsys: pytest.CaptureFixture[str]
+    config: TagConfig, server: Immich, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.add(Photo(colour_photo(RED), position=(1, 2), city="Accra"))
-    result = run(config, loaded)
+    result = run(config)
     tag.print_tagging(result)
     assert (result.photos, result.written, result.failure()) == (0, {}, "")
     assert "nothing to do: each of your photos there has a position and a city" in (
@@ -294,7 +297,7 @@ def test_a_server_where_all_is_placed_is_no_failure(
 
 
 def test_a_photo_that_is_deleted_meanwhile_is_no_failure(
-    config: TagConfig, server: Immich, loaded: Loaded, tower: Photo
+    config: TagConfig, server: Immich, run: Run, tower: Photo
 ) -> None:
     other = Photo(colour_photo(GREEN), "other.jpg")
     server.add(other)
@@ -304,29 +307,29 @@ def test_a_photo_that_is_deleted_meanwhile_is_no_failure(
             server.photos.pop(tower.id, None)
 
     server.fault = delete
-    result = run(config, loaded)
+    result = run(config)
     assert (result.written, result.failure()) == ({"gone": 1, "changed": 1}, "")
 
 
 @pytest.mark.parametrize("content", [b"", b"no photo", colour_photo(RED)[:300], b"\xff\xd8" * 9])
 def test_a_preview_that_is_no_photo_is_told_in_the_table(
-    config: TagConfig, server: Immich, loaded: Loaded, tower: Photo, content: bytes
+    config: TagConfig, server: Immich, run: Run, tower: Photo, content: bytes
 ) -> None:
     server.add(Photo(content, "broken.jpg"))
-    result = run(config, loaded)
+    result = run(config)
     assert rows(config, "tags.csv")["broken.jpg"]["error_code"]
     assert (result.written, result.refused.total()) == ({"changed": 1}, 1)
     for photo in server.photos.values():
         photo.file = tower.file
-    assert run(config, loaded).written == {"kept": 1, "changed": 1}
+    assert run(config).written == {"kept": 1, "changed": 1}
 
 
 def test_a_picture_that_changed_is_looked_at_again(
-    config: TagConfig, loaded: Loaded, tower: Photo
+    config: TagConfig, run: Run, tower: Photo
 ) -> None:
-    run(config, loaded)
+    run(config)
     tower.file, tower.checksum = colour_photo(GREEN), "of another"
-    assert run(config, loaded).recognised == 1
+    assert run(config).recognised == 1
     assert tower.description == "Château d'If, France"
 
 
@@ -337,11 +340,7 @@ def only(request: str, *answers: Answer) -> Any:
 
 
 def test_a_busy_server_is_asked_again_when_it_says(
-    config: TagConfig,
-    server: Immich,
-    loaded: Loaded,
-    tower: Photo,
-    monkeypatch: pytest.MonkeyPatch,
+    config: TagConfig, server: Immich, run: Run, tower: Photo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
     monkeypatch.setattr("urllib3.util.retry.time.sleep", pauses.append)
@@ -353,7 +352,7 @@ def test_a_busy_server_is_asked_again_when_it_says(
         Answer(503, headers={"Retry-After": jumped}),
         Answer(502),
     )
-    assert run(config, loaded).written == {"changed": 1}
+    assert run(config).written == {"changed": 1}
     assert [pause for pause in pauses if pause] == [7, 60, 60]
     assert shown(tower) == (POSITION, DESCRIPTION, [PATH])
 
@@ -364,20 +363,15 @@ WRITES = ("PUT /assets/{id}", "PUT /tags", "PUT /tags/assets")
 @pytest.mark.parametrize("request_", WRITES)
 @pytest.mark.parametrize("answer", [Answer(500), Answer(200, b'{"id"', says_length=900)])
 def test_a_write_that_fails_is_refused_and_made_up_for_later(
-    config: TagConfig,
-    server: Immich,
-    loaded: Loaded,
-    tower: Photo,
-    request_: str,
-    answer: Answer,
+    config: TagConfig, server: Immich, run: Run, tower: Photo, request_: str, answer: Answer
 ) -> None:
     server.fault = only(request_, *[answer] * 6)
-    result = run(config, loaded)
+    result = run(config)
     assert result.written == {"refused": 1}
     assert "1 photo could not be written" in result.failure()
     tag.print_tagging(result)
     server.fault = lambda _: None
-    assert run(config, loaded).written == {"changed": 1}
+    assert run(config).written == {"changed": 1}
     assert shown(tower) == (POSITION, DESCRIPTION, [PATH])
     take_back(config)
     assert shown(tower) == ((0, 0), "", [])
@@ -395,7 +389,7 @@ def test_a_write_that_fails_is_refused_and_made_up_for_later(
 def test_a_server_that_fails_half_way_ends_the_run_and_loses_nothing(
     config: TagConfig,
     server: Immich,
-    loaded: Loaded,
+    run: Run,
     monkeypatch: pytest.MonkeyPatch,
     answer: Answer,
     said: str,
@@ -411,11 +405,11 @@ def test_a_server_that_fails_half_way_ends_the_run_and_loses_nothing(
 
     server.fault = fail
     with pytest.raises(ImmichError) as raised:
-        run(config, loaded)
+        run(config)
     assert said in str(raised.value)
     assert KEY not in str(raised.value)
     server.fault = lambda _: None
-    result = run(config, loaded)
+    result = run(config)
     assert (result.recognised, result.written) == (0, {"kept": 8, "changed": 12})
     assert {shown(photo)[1] for photo in server.photos.values()} == {DESCRIPTION}
 
@@ -499,12 +493,12 @@ def test_what_cannot_be_with_a_server_is_refused_by_name(
         run_tagging(replace(config, **changes))
 
 
-def test_a_damaged_journal_is_told_and_kept(config: TagConfig, loaded: Loaded) -> None:
+def test_a_damaged_journal_is_told_and_kept(config: TagConfig, run: Run) -> None:
     damaged = Path(config.out, "immich.sqlite")
     damaged.parent.mkdir()
     damaged.write_bytes(b"no database" * 100)
     with pytest.raises(ValueError, match=r"immich\.sqlite .* take it from a backup, because untag"):
-        run(config, loaded)
+        run(config)
     assert damaged.read_bytes() == b"no database" * 100
 
 
@@ -513,35 +507,30 @@ def test_a_password_in_the_address_is_refused() -> None:
         TagConfig(immich="http://ada:secret@nas:2283")
 
 
-def test_the_address_may_end_in_api(config: TagConfig, loaded: Loaded, tower: Photo) -> None:
-    assert run(config, loaded, immich=f"{config.immich}/api/").written == {"changed": 1}
+def test_the_address_may_end_in_api(config: TagConfig, run: Run, tower: Photo) -> None:
+    assert run(config, immich=f"{config.immich}/api/").written == {"changed": 1}
 
 
-def test_hostile_names_and_ids_stay_names(
-    config: TagConfig, server: Immich, loaded: Loaded
-) -> None:
+def test_hostile_names_and_ids_stay_names(config: TagConfig, server: Immich, run: Run) -> None:
     server.add(Photo(colour_photo(RED), "../../etc/pass\x1b[2Jwd\ud800", description="\ud800"))
-    run(config, loaded)
+    run(config)
     assert set(rows(config, "immich.csv")) == {"pass[2Jwd"}
     assert take_back(config) == [("changed", f"48.85840, 2.29450; {PATH}")]
     hostile = {"id": "../../users", "ownerId": "", "checksum": "", "thumbhash": ""}
     page = {"assets": {"items": [hostile | {"originalFileName": "a"}], "nextPage": None}}
     server.fault = only("POST /search/metadata", Answer(200, json.dumps(page).encode()))
     with pytest.raises(ImmichError, match="does not answer as Immich does"):
-        run(config, loaded)
+        run(config)
     renamed = {"id": next(iter(server.photos)), "name": "a", "value": "not what was asked for"}
     server.fault = only("PUT /tags", Answer(200, json.dumps([renamed]).encode()))
     with pytest.raises(ImmichError, match="does not answer as Immich does"):
-        run(config, replace(loaded, version=2), tag_root="Reisen")
+        run(config, 2, tag_root="Reisen")
 
 
 def test_the_command_says_what_was_done(
-    config: TagConfig,
-    loaded: Loaded,
-    tower: Photo,
-    capsys: pytest.CaptureFixture[str],
+    config: TagConfig, run: Run, tower: Photo, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tag.print_tagging(run(config, loaded))
+    tag.print_tagging(run(config))
     assert f"immich      1 changed: see {config.out}/immich.csv" in capsys.readouterr().out
     taken_back = UntagConfig(immich=config.immich, out=str(Path(config.out).parent), dry_run=True)
     untag.main(taken_back)
@@ -572,7 +561,7 @@ with Immich(config, Path(out)) as library:
 @pytest.mark.skipif(os.name != "posix", reason="no SIGKILL here")
 @pytest.mark.parametrize(("last", "times"), [*zip(WRITES, (3, 1, 3), strict=True)])
 def test_after_sigkill_the_rest_is_written_and_all_of_it_can_go(
-    config: TagConfig, server: Immich, loaded: Loaded, artifact: Path, last: str, times: int
+    config: TagConfig, server: Immich, run: Run, artifact: Path, last: str, times: int
 ) -> None:
     server.add(*[Photo(colour_photo(RED), f"{number}.jpg") for number in range(6)])
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and script
@@ -588,7 +577,7 @@ def test_after_sigkill_the_rest_is_written_and_all_of_it_can_go(
     process.wait(120)
     assert process.returncode == -signal.SIGKILL
     server.fault = lambda _: None
-    assert run(config, loaded).recognised == 0
+    assert run(config).recognised == 0
     everywhere = {str(shown(photo)) for photo in server.photos.values()}
     assert everywhere == {str((POSITION, DESCRIPTION, [PATH]))}
     with sqlite3.connect(Path(config.out, "immich.sqlite")) as journal:

@@ -11,19 +11,10 @@ from pathlib import Path
 import pytest
 
 from landmark_ml.config import TagConfig
-from serving.champion import Loaded
 from serving.tagging.journal import Journal
-from serving.tagging.library import Found, Library
-from serving.tagging.tagger import JOURNAL, TagResult, tag_library
-
-
-@pytest.fixture
-def config(photos: Path, tmp_path: Path) -> TagConfig:
-    return TagConfig(photos=str(photos), out=str(tmp_path / "tags"))
-
-
-def run(config: TagConfig, loaded: Loaded) -> TagResult:
-    return tag_library(Library(Path(config.photos)), loaded, config)
+from serving.tagging.library import Found
+from serving.tagging.tagger import JOURNAL
+from tests.serving.tagging.conftest import Run
 
 
 def change(config: TagConfig, *statements: str, **values: object) -> None:
@@ -33,30 +24,30 @@ def change(config: TagConfig, *statements: str, **values: object) -> None:
 
 
 def test_another_library_does_not_take_the_place_of_the_first(
-    config: TagConfig, loaded: Loaded, tmp_path: Path
+    config: TagConfig, run: Run, tmp_path: Path
 ) -> None:
-    before = run(config, loaded)
+    before = run(config)
     table = (before.out / "tags.csv").read_bytes()
     other = tmp_path / "others"
     other.mkdir()
     shutil.copy(next(Path(config.photos).rglob("*.jpg")), other / "1.jpg")
     with pytest.raises(ValueError, match=rf"belongs to the photos in {config.photos}; give out a"):
-        run(replace(config, photos=str(other)), loaded)
+        run(replace(config, photos=str(other)))
     assert (before.out / "tags.csv").read_bytes() == table
     # A folder within is another library too.
     with pytest.raises(ValueError, match="give out a folder of its own"):
-        run(replace(config, photos=str(Path(config.photos) / "2024")), loaded)
-    assert run(config, loaded).recognised == 0
+        run(replace(config, photos=str(Path(config.photos) / "2024")))
+    assert run(config).recognised == 0
 
 
 def test_a_library_that_moved_keeps_its_answers(
-    config: TagConfig, loaded: Loaded, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    config: TagConfig, run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     shutil.copytree(config.photos, here)
-    first = run(replace(config, photos=str(here)), loaded)
+    first = run(replace(config, photos=str(here)))
     here.rename(there)
-    second = run(replace(config, photos=str(there)), loaded)
+    second = run(replace(config, photos=str(there)))
     assert (second.photos, second.recognised) == (first.photos, 0)
     assert f"{there} is taken for the library that was in {here}" in caplog.text
 
@@ -82,14 +73,14 @@ def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"something else")
 
 
-def test_a_journal_with_damaged_pages_is_named(config: TagConfig, loaded: Loaded) -> None:
-    path = run(config, loaded).out / JOURNAL
+def test_a_journal_with_damaged_pages_is_named(config: TagConfig, run: Run) -> None:
+    path = run(config).out / JOURNAL
     content = bytearray(path.read_bytes())
     # The table of photos; the first page, by which the file is known, stays.
     content[4096:] = b"\xff" * (len(content) - 4096)
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"journal\.sqlite is not a journal, or is damaged"):
-        run(config, loaded)
+        run(config)
 
 
 def test_a_damaged_text_or_number_is_named(tmp_path: Path) -> None:
@@ -122,12 +113,12 @@ def test_answers_of_another_version_are_no_damage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", ['{"landmark": "Eif', "3"])
-def test_a_damaged_answer_is_named(answer: str, config: TagConfig, loaded: Loaded) -> None:
-    run(config, loaded)
+def test_a_damaged_answer_is_named(answer: str, config: TagConfig, run: Run) -> None:
+    run(config)
     change(
         config,
         "UPDATE photos SET answer = ? WHERE path = CAST('2024/paris/tower.jpg' AS BLOB)",
         answer=answer,
     )
     with pytest.raises(ValueError, match=r"damaged \(the answer for 2024/paris/tower\.jpg.*remove"):
-        run(config, loaded)
+        run(config)

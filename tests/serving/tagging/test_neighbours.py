@@ -11,12 +11,11 @@ from PIL import ExifTags, Image
 
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.prediction import Candidate, answer, refused
-from serving.champion import Loaded
-from serving.tagging import tagger
-from serving.tagging.library import Library, Tagged
+from serving.tagging.library import Tagged
 from serving.tagging.neighbours import Neighbours
 from serving.tagging.xmp import Xmp
 from tests.colour_artifact import WHITE, colour_photo
+from tests.serving.tagging.conftest import Run
 from tests.serving.tagging.tables import parquet
 
 NOON = datetime(2024, 6, 1, 12, 0)
@@ -137,7 +136,7 @@ def exif(minute: int, position: bool = False) -> bytes:
 
 
 def test_a_library_is_placed_told_and_taken_back(
-    config: TagConfig, loaded: Loaded, tmp_path: Path
+    config: TagConfig, run: Run, tmp_path: Path
 ) -> None:
     root = tmp_path / "visit"
     root.mkdir()
@@ -150,7 +149,7 @@ def test_a_library_is_placed_told_and_taken_back(
     (root / "mapped.jpg.xmp").write_bytes(mapped.to_bytes())
     asked = replace(config, photos=str(root), sidecars="photo.jpg.xmp", neighbours=30.0)
 
-    result = tagger.tag_library(Library(root), loaded, asked)
+    result = run(asked)
     rows = parquet(asked)
     camera = rows["camera.jpg"]
     assert (camera["city"], camera["country"]) == ("Paris", "France")
@@ -166,7 +165,7 @@ def test_a_library_is_placed_told_and_taken_back(
     assert (root / "mapped.jpg.xmp").read_bytes() == mapped.to_bytes()
 
     off = replace(asked, neighbours=0.0)
-    assert tagger.tag_library(Library(root), loaded, off).recognised == 0
+    assert run(off).recognised == 0
     assert parquet(off)["camera.jpg"]["country"] is None
     sidecar = Xmp.parse((root / "camera.jpg.xmp").read_bytes())
     assert sidecar.text("photoshop:City") is None

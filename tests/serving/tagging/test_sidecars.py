@@ -15,8 +15,7 @@ from experiments.tag import print_tagging
 from landmark_ml.config import TagConfig
 from landmark_ml.inference.prediction import Prediction, refused
 from landmark_ml.inference.predictor import Predictor
-from serving.champion import Loaded
-from serving.tagging.library import Library, Tagged
+from serving.tagging.library import Tagged
 from serving.tagging.sidecars import (
     HIERARCHY,
     LISTS,
@@ -31,9 +30,9 @@ from serving.tagging.sidecars import (
     update_sidecar,
     write_sidecars,
 )
-from serving.tagging.tagger import tag_library
 from serving.tagging.xmp import Xmp, XmpError
 from tests.colour_artifact import TOWER
+from tests.serving.tagging.conftest import Run
 from tests.serving.tagging.sidecar_files import written
 
 FLAT = ["Eiffel Tower", "tower", "paris", "France"]
@@ -313,24 +312,24 @@ def test_a_sidecar_that_is_not_understood_is_left_alone(
 
 
 def test_a_library_gets_its_sidecars_and_a_dry_run_none(
-    photos: Path, tmp_path: Path, loaded: Loaded, capsys: pytest.CaptureFixture[str]
+    photos: Path, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = TagConfig(
         photos=str(photos), out=str(tmp_path / "out"), sidecars="photo.jpg.xmp", dry_run=True
     )
     files = sorted(photos.rglob("*"))
-    planned = tag_library(Library(photos), loaded, config)
+    planned = run(config)
     assert sorted(photos.rglob("*")) == files
     assert planned.written == {"created": 4}
     assert "tag/sidecars_created" not in planned.metrics()
     print_tagging(planned)
     assert "4 created if this were no dry run: see" in capsys.readouterr().out
-    done = tag_library(Library(photos), loaded, replace(config, dry_run=False))
+    done = run(replace(config, dry_run=False))
     assert done.written == planned.written
     assert done.metrics()["tag/sidecars_created"] == 4
     assert len(list(photos.rglob("*.xmp"))) == 4
     assert (tmp_path / "out/sidecars.csv").read_text(encoding="utf-8").count("created") == 4
-    again = tag_library(Library(photos), loaded, replace(config, dry_run=False))
+    again = run(replace(config, dry_run=False))
     assert (again.written, again.recognised) == ({"kept": 4}, 0)
 
 

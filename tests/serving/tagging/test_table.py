@@ -10,10 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from landmark_ml.config import TagConfig
-from serving.champion import Loaded
-from serving.tagging.library import Library
 from serving.tagging.table import MAX_NAME_BYTES, Album, link_name
-from serving.tagging.tagger import run_tagging, tag_library
+from serving.tagging.tagger import run_tagging
+from tests.serving.tagging.conftest import Run
 
 
 @pytest.fixture
@@ -22,11 +21,11 @@ def config(photos: Path, tmp_path: Path) -> TagConfig:
 
 
 def test_albums_link_to_photos_that_stay(
-    config: TagConfig, photos: Path, loaded: Loaded, tmp_path: Path
+    config: TagConfig, photos: Path, run: Run, tmp_path: Path
 ) -> None:
     before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
     for _ in range(2):
-        result = tag_library(Library(photos), loaded, config)
+        result = run(config)
     albums = tmp_path / "out/albums"
     links = [path for path in albums.rglob("*") if path.is_symlink()]
     assert len(links) == result.in_albums == 4
@@ -35,16 +34,16 @@ def test_albums_link_to_photos_that_stay(
     found = {link.resolve() for link in paris.iterdir()}
     assert found == {photos / "2024/paris" / name for name in ("tower.jpg", "tower with gps.JPG")}
     assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
-    tag_library(Library(photos), loaded, replace(config, albums="list", min_confidence=1.0))
+    run(replace(config, albums="list", min_confidence=1.0))
     lines = (tmp_path / "out/albums.csv").read_text(encoding="utf-8").splitlines()
     assert [line.split(",")[0] for line in lines] == ["path", "2024/paris/tower with gps.JPG"]
 
 
 def test_a_photo_is_where_it_says_it_is(
-    config: TagConfig, photos: Path, loaded: Loaded, tmp_path: Path
+    config: TagConfig, photos: Path, run: Run, tmp_path: Path
 ) -> None:
     def place() -> tuple[str | None, str | None]:
-        tag_library(Library(photos), loaded, config)
+        run(config)
         rows = pq.read_table(tmp_path / "out/tags.parquet").to_pylist()
         (row,) = [row for row in rows if row["location_source"] == "exif"]
         assert row["landmark"] == "Eiffel Tower"
@@ -68,9 +67,9 @@ def state(folder: Path) -> dict[Path, bytes | str]:
 
 @pytest.mark.parametrize("foreign", ["holiday/beach.jpg", "France/linked.jpg", "France/2024"])
 def test_albums_of_a_user_are_refused_and_left_as_they_are(
-    config: TagConfig, photos: Path, loaded: Loaded, tmp_path: Path, foreign: str
+    config: TagConfig, photos: Path, run: Run, tmp_path: Path, foreign: str
 ) -> None:
-    tag_library(Library(photos), loaded, config)
+    run(config)
     theirs = tmp_path / "out/albums" / foreign
     theirs.parent.mkdir(exist_ok=True)
     if foreign.startswith("France"):
@@ -80,17 +79,17 @@ def test_albums_of_a_user_are_refused_and_left_as_they_are(
     before = state(tmp_path / "out/albums")
     assert len(before) == 5
     with pytest.raises(ValueError, match=rf"{foreign} is no link .* give another out"):
-        tag_library(Library(photos), loaded, config)
+        run(config)
     assert state(tmp_path / "out/albums") == before
 
 
 def test_a_file_in_the_place_of_albums_is_refused(
-    config: TagConfig, photos: Path, loaded: Loaded, tmp_path: Path
+    config: TagConfig, photos: Path, run: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/albums").write_bytes(b"the only copy")
     with pytest.raises(ValueError, match=r"out.albums is no link"):
-        tag_library(Library(photos), loaded, config)
+        run(config)
 
 
 def test_albums_are_refused_before_anything_is_recognised(
@@ -104,15 +103,15 @@ def test_albums_are_refused_before_anything_is_recognised(
 
 
 def test_links_that_are_outdated_go_and_hidden_files_stay(
-    config: TagConfig, photos: Path, loaded: Loaded, tmp_path: Path
+    config: TagConfig, photos: Path, run: Run, tmp_path: Path
 ) -> None:
-    tag_library(Library(photos), loaded, config)
+    run(config)
     albums = (tmp_path / "elsewhere").resolve()
     (tmp_path / "out/albums").rename(albums)
     (tmp_path / "out/albums").symlink_to(albums)
     (albums / "France/.DS_Store").write_bytes(b"what a file manager leaves")
     (albums / ".git/refs").mkdir(parents=True)
-    tag_library(Library(photos), loaded, replace(config, min_confidence=1.0))
+    run(replace(config, min_confidence=1.0))
     assert [path.relative_to(albums).parts[0] for path in albums.rglob("*.JPG")] == ["Sudan"]
     assert [path.name for path in (albums / "France").rglob("*")] == [".DS_Store"]
     assert (albums / ".git/refs").is_dir()
@@ -128,11 +127,11 @@ def test_the_library_itself_is_no_place_to_write_to(config: TagConfig, photos: P
 
 @pytest.mark.parametrize("letter", ["東", "é", "x", "𓀀"])
 def test_names_are_as_long_as_a_file_system_takes(
-    config: TagConfig, photos: Path, loaded: Loaded, tmp_path: Path, letter: str
+    config: TagConfig, photos: Path, run: Run, tmp_path: Path, letter: str
 ) -> None:
     name = letter * (250 // len(letter.encode())) + ".jpg"
     (photos / name).write_bytes((photos / "2024/paris/tower.jpg").read_bytes())
-    tag_library(Library(photos), loaded, config)
+    run(config)
     links = (tmp_path / "out/albums/France/Paris/Eiffel Tower").iterdir()
     (link,) = [link for link in links if link.resolve() == photos / name]
     assert link.name.startswith(letter * (MAX_NAME_BYTES // len(letter.encode())) + "-")
