@@ -61,7 +61,7 @@ class Champion:
     loaded, the alias is missing or the registry is away, the old version goes on answering and
     `problem` says why. It retries, less and less often, at least once a minute.
 
-    current: the version that answers now, from `start` on.
+    current: the version that answers now, within the block.
     """
 
     current: Loaded
@@ -81,7 +81,7 @@ class Champion:
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
 
-    def start(self) -> Champion:
+    def __enter__(self) -> Champion:
         """Load the champion, then follow its alias.
 
         Raises ValueError when there is none or it cannot be loaded.
@@ -100,17 +100,11 @@ class Champion:
         self._watcher.start()
         return self
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop following the alias; the loaded version goes on answering."""
         self._closed.set()
         if self._watcher is not None:
             self._watcher.join(timeout=self._poll_seconds + 1)
-
-    def __enter__(self) -> Champion:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _watch(self) -> None:
         pause = self._poll_seconds

@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, create_model
 
 from landmark_ml.data.postcards import LANDMARKS, draw_postcard
 from landmark_ml.geo.gazetteer import great_circle_km
-from landmark_ml.inference.prediction import Prediction, answer_fields, position_of
+from landmark_ml.inference.prediction import Prediction, answer_fields, candidate, position_of
 
 if TYPE_CHECKING:
     from landmark_ml.config import AppConfig
@@ -146,9 +146,9 @@ def known_landmarks(loaded: Loaded) -> list[Landmark]:
     metadata = loaded.predictor.metadata
     known = []
     for name, place in sorted(zip(metadata.names, metadata.places, strict=True), key=itemgetter(0)):
-        described: dict[str, Any] = dict.fromkeys(Landmark.__annotations__) | {"tags": []}
-        described |= {field: (place or {})[field] for field in described if field in (place or {})}
-        known.append(cast(Landmark, described | {"landmark": name}))
+        described = dict(candidate(name, 1.0, place))
+        del described["confidence"]
+        known.append(cast(Landmark, described))
     return known
 
 

@@ -6,6 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -40,18 +41,15 @@ def name(tracking_uri: str, request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def watch(name: str, predictor: Predictor) -> Iterator[Callable[..., Champion]]:
     """Start to watch; the network is read once for all tests unless they say otherwise."""
-    opened: list[Champion] = []
 
     def load_nothing(version: ModelVersion) -> Loaded:
         return Loaded(predictor, name, int(version.version), "abc")
 
     def start(load: Callable[[ModelVersion], Loaded] = load_nothing) -> Champion:
-        opened.append(Champion(name, poll_seconds=POLL_SECONDS, load=load))
-        return opened[-1].start()
+        return opened.enter_context(Champion(name, poll_seconds=POLL_SECONDS, load=load))
 
-    yield start
-    for champion in opened:
-        champion.close()
+    with ExitStack() as opened:
+        yield start
 
 
 def point_at(name: str, version: int) -> None:
@@ -189,22 +187,18 @@ def test_a_registered_model_made_anew_is_another_even_with_the_same_number(
     assert champion.current.version == 1
 
 
-def test_after_close_the_alias_is_no_longer_followed(
-    name: str, watch: Callable[..., Champion]
-) -> None:
-    champion = watch()
-    champion.close()
+def test_after_the_block_the_alias_is_no_longer_followed(name: str) -> None:
+    with Champion(name, poll_seconds=POLL_SECONDS) as champion:
+        pass
     point_at(name, 2)
     time.sleep(5 * POLL_SECONDS)
     assert champion.current.version == 1
 
 
 def test_without_a_champion_it_does_not_start(tracking_uri: str) -> None:
-    champion = Champion("never-registered")
-    with pytest.raises(
-        match=r"never-registered cannot be loaded.*transfer model=never-registered$"
-    ):
-        champion.start()
+    words = r"never-registered cannot be loaded.*transfer model=never-registered$"
+    with pytest.raises(ValueError, match=words), Champion("never-registered"):
+        pass
 
 
 def test_a_registry_that_is_away_is_not_taken_for_an_empty_one(
@@ -214,8 +208,9 @@ def test_a_registry_that_is_away_is_not_taken_for_an_empty_one(
         raise MlflowException("the server does not answer")
 
     monkeypatch.setattr(MlflowClient, "get_model_version_by_alias", away)
-    with pytest.raises(match=r"cannot be loaded: the server does not answer$"):
-        Champion("landmarks").start()
+    words = r"cannot be loaded: the server does not answer$"
+    with pytest.raises(ValueError, match=words), Champion("landmarks"):
+        pass
 
 
 def test_training_and_serving_mean_the_same_alias() -> None:

@@ -9,7 +9,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from shutil import which
@@ -19,26 +19,11 @@ import pytest
 
 from experiments.query import main
 from landmark_ml.config import QueryConfig
-from landmark_ml.inference.prediction import Area, Candidate, Prediction, answer, refused
+from landmark_ml.inference.prediction import Area, Prediction, answer, candidate, refused
+from tests.colour_artifact import TOWER as PLACE
 
-TOWER = Candidate(
-    landmark="Eiffel Tower",
-    confidence=0.9,
-    latitude=48.8584,
-    longitude=2.2945,
-    city="Paris",
-    country="France",
-    tags=["tower", "paris"],
-)
-NOWHERE = Candidate(
-    landmark="Château d'If",
-    confidence=0.05,
-    latitude=None,
-    longitude=None,
-    city=None,
-    country=None,
-    tags=[],
-)
+TOWER = candidate("Eiffel Tower", 0.9, asdict(PLACE))
+NOWHERE = candidate("Château d'If", 0.05, None)
 
 
 @dataclass

@@ -12,12 +12,15 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from landmark_ml.config import ReviewConfig
-from landmark_ml.inference.prediction import Candidate, Prediction, answer, refused
+from landmark_ml.inference.prediction import Prediction, answer, candidate, refused
 from serving.review import Review, create_review
 from serving.tagging.journal import Journal
 from serving.tagging.library import Library, Tagged
 
-PLACES = {"Eiffel Tower": ("Paris", "France"), "Château d'If": (None, "France")}
+PLACES = {
+    "Eiffel Tower": {"city": "Paris", "country": "France"},
+    "Château d'If": {"country": "France"},
+}
 CONFIDENCES = (0.9, 0.4, 0.7)
 COLOURS = {"first": (200, 30, 30), "second": (190, 30, 30), "other": (30, 30, 200)}
 
@@ -31,20 +34,7 @@ def drawn(red: int, green: int, blue: int, size: tuple[int, int] = (40, 32)) -> 
 
 def made_up(*candidates: tuple[str, float], score: float = 0.9) -> Prediction:
     """An answer of these landmarks and confidences at a threshold of 0.5."""
-    found = []
-    for name, confidence in candidates:
-        city, country = PLACES.get(name, (None, None))
-        found.append(
-            Candidate(
-                landmark=name,
-                confidence=confidence,
-                latitude=None,
-                longitude=None,
-                city=city,
-                country=country,
-                tags=[],
-            )
-        )
+    found = [candidate(name, confidence, PLACES.get(name)) for name, confidence in candidates]
     return answer(found, score, 0.5, None)
 
 

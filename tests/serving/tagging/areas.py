@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from landmark_ml.inference.prediction import Area, Candidate
+from dataclasses import asdict
 
-TOWER = Candidate(
-    landmark="Eiffel Tower",
-    confidence=0.4,
-    latitude=48.8584,
-    longitude=2.2945,
-    city="Paris",
-    country="France",
-    tags=["tower", "iron"],
-)
+from landmark_ml.inference.prediction import Area, candidate
+from tests.colour_artifact import TOWER as PLACE
+
+TOWER = candidate("Eiffel Tower", 0.4, asdict(PLACE) | {"tags": ["tower", "iron"]})
 CITY = Area("city", 0.75, "Paris", "France", latitude=48.86, longitude=2.3, tags=("monument",))

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 
 from landmark_ml.config import TagConfig
 from landmark_ml.corrections import CORRECTIONS, Correction, append_corrections
-from landmark_ml.inference.prediction import Candidate, answer, refused
+from landmark_ml.inference.prediction import answer, candidate, refused
 from serving.tagging.bursts import answer_once
 from serving.tagging.library import Tagged
 from tests.colour_artifact import GREEN, WHITE
@@ -30,9 +30,13 @@ def scene(seed: int, shift: int = 0) -> Image.Image:
     return wide.crop((shift, shift, shift + 640, shift + 480)).convert("RGB")
 
 
-def encoded(image: Image.Image, kind: str = "JPEG", exif: Image.Exif | None = None) -> bytes:
+def encoded(image: Image.Image) -> bytes:
+    """JPEG of a picture, taken at noon."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Model] = "One"
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base.DateTimeOriginal: "2024:06:01 12:00:00"}
     buffer = io.BytesIO()
-    image.save(buffer, kind, exif=exif or Image.Exif())
+    image.save(buffer, "JPEG", exif=exif)
     return buffer.getvalue()
 
 
@@ -51,11 +55,8 @@ def photo(
     camera: str = "One",
     position: tuple[float, float] | None = None,
 ) -> Tagged:
-    landmark = f"landmark of {name}"
-    shown = Candidate(
-        landmark=landmark, confidence=confidence, latitude=1, longitude=2, city="City",
-        country="Country", tags=[],
-    )  # fmt: skip
+    place = {"latitude": 1, "longitude": 2, "city": "City", "country": "Country"}
+    shown = candidate(f"landmark of {name}", confidence, place)
     said = answer([shown], 0.9, 0.5, position)
     taken = NOON + timedelta(seconds=seconds)
     return Tagged(Path(name), said, taken=taken, camera=camera)
@@ -112,11 +113,8 @@ def test_photos_without_a_time_are_not_held_back() -> None:
 def test_a_library_says_which_photos_have_the_answer_of_another(
     config: TagConfig, run: Run, photos: Path
 ) -> None:
-    exif = Image.Exif()
-    exif[ExifTags.Base.Model] = "One"
-    exif[ExifTags.IFD.Exif] = {ExifTags.Base.DateTimeOriginal: "2024:06:01 12:00:00"}
     for name, colour in (("1.jpg", GREEN), ("2.jpg", GREEN), ("3.jpg", WHITE)):
-        (photos / name).write_bytes(encoded(Image.new("RGB", (64, 64), colour), exif=exif))
+        (photos / name).write_bytes(encoded(Image.new("RGB", (64, 64), colour)))
     run(config)
     found = {name: row["same_as"] for name, row in parquet(config).items() if row["same_as"]}
     again = run(config)
@@ -130,12 +128,9 @@ def test_a_library_says_which_photos_have_the_answer_of_another(
 def test_a_decision_on_one_photo_of_a_burst_reaches_the_others_until_it_is_undone(
     config: TagConfig, run: Run, photos: Path
 ) -> None:
-    exif = Image.Exif()
-    exif[ExifTags.Base.Model] = "One"
-    exif[ExifTags.IFD.Exif] = {ExifTags.Base.DateTimeOriginal: "2024:06:01 12:00:00"}
     for name, side in (("1.jpg", 64), ("2.jpg", 80)):
         picture = Image.new("RGB", (side, side), GREEN)
-        (photos / name).write_bytes(encoded(picture, exif=exif))
+        (photos / name).write_bytes(encoded(picture))
 
     run(config)
     rows = parquet(config)

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from serving.tagging.sidecars import iptc_keywords, update_sidecar
-from serving.tagging.xmp import Xmp
+from serving.tagging.sidecars import iptc_keywords
 from tests.colour_artifact import RED, colour_photo
-from tests.serving.tagging.test_sidecars import PATH, TAGS
+from tests.serving.tagging.test_sidecars import PATH, TAGS, update
 
 PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/">
 <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -85,16 +84,9 @@ def test_what_is_damaged_has_none(content: bytes, photo: Path) -> None:
     assert iptc_keywords(photo) == []
 
 
-def sidecar(photo: Path) -> Xmp:
-    change = update_sidecar(photo, TAGS, "photo.jpg.xmp", dry_run=False)
-    assert change is not None
-    assert change.action in ("created", "changed")
-    return Xmp.parse(change.sidecar.read_bytes())
-
-
 def test_they_come_along_into_the_first_sidecar(photo: Path) -> None:
     photo.write_bytes(with_iptc(block(b"holiday")))
-    xmp = sidecar(photo)
+    xmp = update(photo, TAGS)
     assert xmp.items("dc:subject") == ["holiday", "Paris", "France"]
     assert xmp.items("landmarkml:WroteSubject") == ["Paris", "France"]
     assert xmp.items("digiKam:TagsList") == ["holiday", PATH]
@@ -102,4 +94,4 @@ def test_they_come_along_into_the_first_sidecar(photo: Path) -> None:
 
 def test_keywords_of_the_xmp_go_before_them(photo: Path) -> None:
     photo.write_bytes(with_iptc(block(b"holiday")) + PACKET.encode())
-    assert sidecar(photo).items("dc:subject") == ["grandma", "Paris", "France"]
+    assert update(photo, TAGS).items("dc:subject") == ["grandma", "Paris", "France"]

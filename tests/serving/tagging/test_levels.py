@@ -16,23 +16,18 @@ from landmark_ml.inference.predictor import Predictor
 from serving.champion import Loaded
 from serving.tagging.gallery import PhotoIndex
 from serving.tagging.library import Library, Tagged
-from serving.tagging.sidecars import SidecarTags, build_tags, merge
+from serving.tagging.sidecars import SidecarTags, merge
 from serving.tagging.table import Album, album_of
 from serving.tagging.tagger import tag_library
 from serving.tagging.xmp import Xmp
 from tests.serving.tagging.areas import CITY, TOWER
+from tests.serving.tagging.test_sidecars import tags_of
 
 COUNTRY = Area("country", 0.7, None, "France", latitude=None, longitude=None, tags=())
 
 
 def placed(area: Area, own: tuple[float, float] | None = None) -> Prediction:
     return answer([TOWER], 0.9, 0.5, own, area)
-
-
-def tags_of(prediction: Prediction, min_confidence: float = 0.5) -> SidecarTags:
-    return build_tags(
-        prediction, "m/1", country_codes={}, root="Places", min_confidence=min_confidence
-    )
 
 
 def sidecar(tags: SidecarTags) -> Xmp:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,25 +10,18 @@ import pytest
 from PIL import ExifTags, Image
 
 from landmark_ml.config import TagConfig
-from landmark_ml.inference.prediction import Candidate, answer, refused
+from landmark_ml.inference.prediction import answer, candidate, refused
 from serving.tagging.library import Tagged
 from serving.tagging.neighbours import Neighbours
 from serving.tagging.xmp import Xmp
+from tests.colour_artifact import TOWER as PLACE
 from tests.colour_artifact import WHITE, colour_photo
 from tests.serving.tagging.conftest import Run
 from tests.serving.tagging.tables import parquet
 
 NOON = datetime(2024, 6, 1, 12, 0)
 PARIS, VEGAS = (48.8584, 2.2945), (36.1126, -115.1728)
-TOWER = Candidate(
-    landmark="Eiffel Tower",
-    confidence=0.95,
-    latitude=PARIS[0],
-    longitude=PARIS[1],
-    city="Paris",
-    country="France",
-    tags=["tower"],
-)
+TOWER = candidate("Eiffel Tower", 0.95, asdict(PLACE))
 
 
 def photo(

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from landmark_ml.inference.predictor import Predictor
-from serving.tagging.sidecars import build_tags, update_sidecar
 from tests.colour_artifact import RED, TOWER, colour_photo
+from tests.serving.tagging.test_sidecars import FLAT, NOTHING, change_of, tags_of
 
 pytestmark = pytest.mark.slow
-
-FLAT = ["Eiffel Tower", "tower", "paris", "France"]
 
 
 @pytest.fixture
@@ -23,16 +22,7 @@ def sidecar(tmp_path: Path, predictor: Predictor) -> Path:
     photo = tmp_path / "tower.jpg"
     photo.write_bytes(colour_photo(RED))
     (answer,) = predictor.predict([photo.read_bytes()])
-    tags = build_tags(
-        answer,
-        "landmarks/1",
-        country_codes={"France": "FR"},
-        root="Places",
-        min_confidence=0.5,
-    )
-    change = update_sidecar(photo, tags, "photo.jpg.xmp", dry_run=False)
-    assert change is not None
-    return change.sidecar
+    return change_of(photo, tags_of(answer)).sidecar
 
 
 def program(name: str) -> str:
@@ -84,26 +74,7 @@ def test_what_exiftool_adds_survives_the_next_model(sidecar: Path, tmp_path: Pat
     exiftool = program("exiftool")
     said(exiftool, "-overwrite_original", "-XMP-dc:Subject+=holiday", "-Rating=4", str(sidecar))
     photo = tmp_path / "tower.jpg"
-    nothing = build_tags(
-        {  # type: ignore[typeddict-item]
-            "is_landmark": False,
-            "confidence": 0.1,
-            "landmark": None,
-            "city": None,
-            "country": None,
-            "tags": [],
-            "latitude": None,
-            "longitude": None,
-            "location_source": None,
-        },
-        "landmarks/2",
-        country_codes={},
-        root="Places",
-        min_confidence=0.5,
-    )
-    change = update_sidecar(photo, nothing, "photo.jpg.xmp", dry_run=False)
-    assert change is not None
-    assert change.action == "changed"
+    assert change_of(photo, replace(NOTHING, model="landmarks/2")).action == "changed"
     (read,) = json.loads(said(exiftool, "-json", "-G1", "-n", str(sidecar)))
     assert read["XMP-dc:Subject"] == "holiday"
     assert read["XMP-xmp:Rating"] == 4

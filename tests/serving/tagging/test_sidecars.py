@@ -22,6 +22,7 @@ from serving.tagging.sidecars import (
     MODEL,
     SUBJECT,
     TAGS_LIST,
+    SidecarChange,
     SidecarTags,
     build_tags,
     degrees,
@@ -58,10 +59,15 @@ def tags_of(
     )
 
 
-def update(photo: Path, tags: SidecarTags, naming: str = "photo.jpg.xmp") -> Xmp:
-    """The sidecar after an update."""
+def change_of(photo: Path, tags: SidecarTags, naming: str = "photo.jpg.xmp") -> SidecarChange:
     change = update_sidecar(photo, tags, naming, dry_run=False)
     assert change is not None
+    return change
+
+
+def update(photo: Path, tags: SidecarTags, naming: str = "photo.jpg.xmp") -> Xmp:
+    """The sidecar after an update."""
+    change = change_of(photo, tags, naming)
     assert change.action in ("created", "changed", "kept"), change
     return Xmp.parse(change.sidecar.read_bytes())
 
@@ -131,9 +137,7 @@ def test_twice_is_once(photo: Path, tags: SidecarTags) -> None:
     update(photo, tags)
     sidecar = photo.with_name("tower.jpg.xmp")
     before, changed = sidecar.read_bytes(), sidecar.stat().st_mtime_ns
-    change = update_sidecar(photo, tags, "photo.jpg.xmp", dry_run=False)
-    assert change is not None
-    assert change.action == "kept"
+    assert change_of(photo, tags).action == "kept"
     assert (sidecar.read_bytes(), sidecar.stat().st_mtime_ns) == (before, changed)
 
 
@@ -304,8 +308,7 @@ def test_a_sidecar_that_is_not_understood_is_left_alone(
 ) -> None:
     sidecar = photo.with_name("tower.jpg.xmp")
     sidecar.write_bytes(content)
-    change = update_sidecar(photo, tags, "photo.jpg.xmp", dry_run=False)
-    assert change is not None
+    change = change_of(photo, tags)
     assert change.action == "refused"
     assert change.detail
     assert sidecar.read_bytes() == content
@@ -372,8 +375,7 @@ def test_a_sidecar_that_the_system_does_not_give_is_refused(
         return read_bytes(path)
 
     monkeypatch.setattr(type(sidecar), "read_bytes", read_or_refuse)
-    change = update_sidecar(photo, tags, "photo.jpg.xmp", dry_run=False)
-    assert change is not None
+    change = change_of(photo, tags)
     assert (change.action, change.sidecar) == ("refused", sidecar)
     assert "Permission denied" in change.detail
 
@@ -382,8 +384,7 @@ def test_a_sidecar_that_the_system_does_not_give_is_refused(
 def test_a_photo_that_has_become_a_pipe_is_not_waited_for(photo: Path, tags: SidecarTags) -> None:
     photo.unlink()
     os.mkfifo(photo)
-    change = update_sidecar(photo, tags, "photo.jpg.xmp", dry_run=False)
-    assert change is not None
+    change = change_of(photo, tags)
     assert (change.action, "is a pipe" in change.detail) == ("refused", True)
     assert not photo.with_name("tower.jpg.xmp").exists()
 

@@ -14,7 +14,7 @@ from landmark_ml.config import UntagConfig
 from serving.tagging.sidecars import MODEL, untag, untag_sidecar, update_sidecar
 from serving.tagging.xmp import Xmp
 from tests.serving.tagging.sidecar_files import written
-from tests.serving.tagging.test_sidecars import FLAT, PACKET
+from tests.serving.tagging.test_sidecars import FLAT, PACKET, change_of
 from tests.serving.tagging.test_sidecars import TAGS as WITHOUT_PLACE
 
 TAGS = replace(
@@ -35,10 +35,7 @@ def config(photo: Path, tmp_path: Path) -> UntagConfig:
 
 
 def tag(photo: Path) -> Path:
-    change = update_sidecar(photo, TAGS, "photo.jpg.xmp", dry_run=False)
-    assert change is not None
-    assert change.action in ("created", "changed")
-    return change.sidecar
+    return change_of(photo, TAGS).sidecar
 
 
 def rows(config: UntagConfig) -> list[dict[str, str]]:
