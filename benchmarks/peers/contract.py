@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
+import timm
 from torch import nn
 
-from landmark_ml.config import TrainConfig
-from landmark_ml.networks.create import create_model
+from landmark_ml.networks.create import load_weights
 
 BACKBONES = {"transfer": "tf_efficientnet_lite0", "scratch": "landmark_cnn"}
 RESOLUTIONS = {"transfer": 224, "scratch": 128}
@@ -52,15 +52,12 @@ class Task:
         return RESOLUTIONS[self.recipe]
 
     def network(self) -> nn.Module:
-        """The network with the weights that all peers begin with and a new classifier."""
-        config = TrainConfig(
-            backbone=self.backbone,
-            weights="pretrained" if self.recipe == "transfer" else "random",
-            feature_stages=0,
-            pooling="average",
-            finetune_epochs=1,
-        )
-        return create_model(config, self.num_classes).network
+        """The network of timm with the weights that all peers begin with and a new classifier."""
+        network: nn.Module = timm.create_model(self.backbone)
+        weights = "pretrained" if self.recipe == "transfer" else "random"
+        load_weights(network, self.backbone, weights)
+        network.reset_classifier(self.num_classes)  # type: ignore[operator]
+        return network
 
 
 @dataclass(frozen=True)

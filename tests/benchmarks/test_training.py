@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 
 from benchmarks.peers import contract
 from benchmarks.peers.contract import Point, Stopwatch, Task
@@ -79,8 +80,11 @@ def test_what_a_peer_knows_when_it_is_cut_off_counts_at_the_limit(
     assert top1_at([[known]], minutes=0) == 0.5
 
 
-def test_a_task_counts_the_classes_of_its_folder(tmp_path: Path) -> None:
+def test_peers_get_a_network_with_as_many_outputs_as_the_folder_has_classes(
+    tmp_path: Path,
+) -> None:
     for name in ("Eiffel_Tower", "Atomium"):
         (tmp_path / "train" / name).mkdir(parents=True)
     task = Task(tmp_path, "scratch", epochs=1, minutes=1)
     assert (task.num_classes, task.backbone, task.resolution) == (2, "landmark_cnn", 128)
+    assert task.network()(torch.zeros(2, 3, 128, 128)).shape == (2, 2)
