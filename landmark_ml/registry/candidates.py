@@ -194,6 +194,9 @@ def _look_into(folder: Path) -> tuple[float, tuple[str, ...], tuple[str, ...]]:
 def _is_pickle(path: Path) -> bool:
     if path.suffix in _PICKLES:
         return True
+    # It begins with the length of its header, which may be any two bytes, and holds numbers alone.
+    if path.suffix == ".safetensors":
+        return False
     with path.open("rb") as file:
         return file.read(2) in _PICKLE_STARTS
 

@@ -149,13 +149,21 @@ def test_what_is_wrong_with_a_version_has_words_and_is_no_reason_to_stop(
     assert ("another form" if failure is None else "TimeoutError") in judged.problem
 
 
-def test_a_pickled_model_is_found_and_not_loaded(dataset: Dataset, tracking_uri: str) -> None:
+def test_a_pickled_model_is_found_and_not_loaded(
+    dataset: Dataset, tracking_uri: str, tmp_path: Path
+) -> None:
+    # Tensors behind a header of 640 bytes, which a pickle's first two bytes happen to say too.
+    tensors = tmp_path / "teaching.safetensors"
+    tensors.write_bytes((640).to_bytes(8, "little") + b"{")
+
     class Pickled(PythonModel):
         def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
             return model_input
 
     with mlflow.start_run():
-        logged = mlflow.pyfunc.log_model(name="pickled", python_model=Pickled())
+        logged = mlflow.pyfunc.log_model(
+            name="pickled", python_model=Pickled(), artifacts={"teaching": str(tensors)}
+        )
     version = mlflow.register_model(logged.model_uri, "pickled")
     judged = judge_version(version, dataset, PLACES)
     assert judged.report is None
