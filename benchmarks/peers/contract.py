@@ -52,12 +52,17 @@ class Task:
         return RESOLUTIONS[self.recipe]
 
     def network(self) -> nn.Module:
-        """The network of timm with the weights that all peers begin with and a new classifier."""
-        network: nn.Module = timm.create_model(self.backbone)
+        """The network that all peers begin with."""
         weights = "pretrained" if self.recipe == "transfer" else "random"
-        load_weights(network, self.backbone, weights)
-        network.reset_classifier(self.num_classes)  # type: ignore[operator]
-        return network
+        return plain_network(self.backbone, self.num_classes, weights)
+
+
+def plain_network(backbone: str, num_classes: int, weights: str = "pretrained") -> nn.Module:
+    """A network of timm with our weights and a new classifier, as tutorials use it."""
+    network: nn.Module = timm.create_model(backbone)
+    load_weights(network, backbone, weights)
+    network.reset_classifier(num_classes)  # type: ignore[operator]
+    return network
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 
-import timm
 import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.peers.contract import plain_network
 from benchmarks.peers.folders import cut_at_the_centre
-from landmark_ml.networks.create import load_weights
 
 BACKBONE = "tf_efficientnet_lite0"
 CLASSES = 50
@@ -20,9 +19,7 @@ class EagerNetwork:
     """Photo bytes to the index and the probability of a class, as torchvision's guide does it."""
 
     def __init__(self) -> None:
-        self.network = timm.create_model(BACKBONE).eval()
-        load_weights(self.network, BACKBONE, "pretrained")
-        self.network.reset_classifier(CLASSES)
+        self.network = plain_network(BACKBONE, CLASSES).eval()
         self.transform = cut_at_the_centre(224)
 
     def pixels(self, photo: bytes) -> Tensor:

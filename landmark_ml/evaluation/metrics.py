@@ -167,9 +167,10 @@ def _against(
 
     def compared(p: Predictions) -> float:
         shows = p.shows_landmark
-        others = p.landmark_scores[~shows]
         if unseen:
-            others = p.unseen.landmark_scores if p.unseen else others[:0]
+            others = p.unseen.landmark_scores if p.unseen else np.empty(0)
+        else:
+            others = p.landmark_scores[~shows]
         return measure(p.landmark_scores[shows], others)
 
     return compared
