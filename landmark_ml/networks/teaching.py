@@ -74,8 +74,7 @@ class Teaching:
         """
         stored = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in ("basis", "photos"):
-            steps = stored[name].abs().amax(dim=0).clamp(min=1e-12) / 127
-            stored |= {name: (stored[name] / steps).round().char(), f"{name}_steps": steps}
+            stored[name], stored[f"{name}_steps"] = _to_8_bits(stored[name])
         stored |= {f"{_TAUGHT}{name}": rows for name, rows in taught.items()}
         # Not save_file, whose files nobody else may read: a server may be another user.
         content = save({name: tensor.contiguous() for name, tensor in stored.items()})
@@ -97,6 +96,12 @@ class Teaching:
         for name in ("basis", "photos"):
             stored[name] = stored[name] * stored.pop(f"{name}_steps")
         return cls(**stored), taught
+
+
+def _to_8_bits(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Whole numbers, int8 [N, D], and the size of a step of each column: their product is near."""
+    steps = values.abs().amax(dim=0).clamp(min=1e-12) / 127
+    return (values / steps).round().char(), steps
 
 
 def embed(features: Tensor, basis: Tensor, offset: Tensor) -> Tensor:
@@ -182,6 +187,9 @@ def remember(
     # Towards equal variances: those of few photos are not certain.
     values = (1 - _SHRINKAGE) * values + _SHRINKAGE * values.mean()
     basis = axes @ (vectors / values.clamp(min=1e-12).sqrt()) / scale[:, None]
+    # Rounded as it is stored, or photos that are taught would all lie beside those carried.
+    whole, step = _to_8_bits(basis)
+    basis = whole * step
     offset = mean @ basis
     carried = order[~confidence[order].isnan()]
     landmarks = references.logits.shape[1]

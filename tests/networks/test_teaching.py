@@ -112,6 +112,18 @@ def test_what_was_written_is_read(teaching: Teaching, tmp_path: Path) -> None:
     assert near(again.photos, teaching.photos).min() > 0.999
 
 
+def test_a_new_photo_lies_where_a_carried_one_does(tmp_path: Path) -> None:
+    chance = torch.Generator().manual_seed(0)
+    # Far from zero, as features are after ReLU, and some hardly differ.
+    spread = torch.logspace(-3, 0, WIDTH)
+    labels = torch.arange(KNOWN + 1).repeat_interleave(EACH)
+    features = 5 + spread * torch.randn(len(labels), WIDTH, generator=chance)
+    found = remember(features, labels, torch.zeros(len(labels)), no_references(features, KNOWN))
+    found.write(tmp_path, {})
+    again, _ = Teaching.read(tmp_path)
+    assert functional.cosine_similarity(again.embed(features), again.photos).min() > 0.999
+
+
 def test_a_model_without_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cannot be taught.*transfer or ensemble"):
         Teaching.read(tmp_path)
