@@ -1,9 +1,9 @@
 """`python -m benchmarks.tagging`: how near the tagger comes to what decoding and network allow.
 
 Three things in turn, round after round, on the same photos and all cores: decoding alone (JPEGs at
-the scale the network needs), the network alone on black squares of its size, and the tagger from
-files to its journal and tables. Medians of the rounds are set side by side, so that all see the
-same machine. Then the tagger's memory, for a library and for one four times as large.
+the scale the network needs), the network alone on four of the photos, decoded beforehand, and the
+tagger from files to its journal and tables. Medians of the rounds are set side by side, so that all
+see the same machine. Then the tagger's memory, for a library and for one four times as large.
 
 Photos do not depend on one another, so the machine-hours of 100 million photos follow from the
 rates: of one machine for long or of a thousand for a short while. They do not hold the time to
@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.tables import arguments, in_turn, table, tell
@@ -55,11 +56,13 @@ class Speed:
 def speeds(loaded: Loaded, paths: Sequence[Path], copies: int, rounds: int) -> dict[str, Speed]:
     """Decoding, network and tagger over interleaved rounds after a warm-up."""
     photos = len(paths) * copies
+    read = loaded.predictor.metadata.preprocessing.read
+    pixels = np.stack([read(path) for path in paths[:_BATCH]])
     with tempfile.TemporaryDirectory() as scratch:
         library = Library(linked(paths, photos, Path(scratch) / "photos"))
         works: dict[str, Callable[[int], None]] = {
             "decode": lambda _: _decode(loaded.predictor, list(paths) * copies),
-            "network": lambda _: _run(loaded.predictor, photos),
+            "network": lambda _: _run(loaded.predictor, pixels, photos),
             "tagger": lambda turn: _tag(library, loaded, Path(scratch) / f"out{turn}"),
         }
         found = in_turn(works, rounds)
@@ -158,11 +161,9 @@ def _decode(predictor: Predictor, paths: Sequence[Path]) -> None:
         list(pool.map(predictor.metadata.preprocessing.read, paths))
 
 
-def _run(predictor: Predictor, count: int) -> None:
-    side = predictor.metadata.preprocessing.resolution
-    pixels = np.zeros((_BATCH, side, side, 3), dtype=np.uint8)
+def _run(predictor: Predictor, pixels: NDArray[np.uint8], count: int) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda _: predictor.batch_runtime.run(pixels), range(count // _BATCH)))
+        list(pool.map(lambda _: predictor.batch_runtime.run(pixels), range(count // len(pixels))))
 
 
 def _tag(library: Library, loaded: Loaded, out: Path) -> None:
