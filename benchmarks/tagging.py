@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = arguments("tagging", __doc__)
     parser.add_argument("--photos", type=Path, required=True, help="folder of .jpg")
     parser.add_argument("--model", default="landmarks", help="default: %(default)s")
-    parser.add_argument("--copies", type=int, default=4, help="of each photo (%(default)s)")
+    parser.add_argument("--copies", type=int, default=16, help="of each photo (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     parser.add_argument(
         "--memory", type=int, default=1000, help="photos of the smaller library; 0: none (1000)"

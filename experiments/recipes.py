@@ -52,7 +52,7 @@ def distill() -> TrainConfig:
         mirror=False,
         # The teacher's answers are smooth.
         label_smoothing=0.0,
-        finetune_epochs=6,
+        finetune_epochs=11,
         finetune_share=0.5,
     )
 
