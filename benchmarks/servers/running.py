@@ -61,6 +61,13 @@ SERVERS = {
     "mlflow models serve, our model": Server(
         ("-m", *_MLFLOW.split()), "/invocations", "/ping", "application/json", _mlflow
     ),
+    "mlflow models serve, no work": Server(
+        ("-m", "benchmarks.servers.idle_mlflow", "MODEL", "PORT"),
+        "/invocations",
+        "/ping",
+        "application/json",
+        _mlflow,
+    ),
     "FastAPI, eager PyTorch": Server(
         ("-m", "benchmarks.servers.fastapi_server", "PORT"),
         "/predict",

@@ -148,6 +148,11 @@ def counted(entries: Sequence[Entry]) -> list[Entry]:
     return moves
 
 
+def _last_move(entries: Sequence[Entry]) -> Entry:
+    """The last move that counts, `NO_MOVE` where there is none."""
+    return next(reversed(counted(entries)), NO_MOVE)
+
+
 def rolled_back(entries: Sequence[Entry]) -> frozenset[int]:
     """Versions that were rolled back and not promoted again since, of entries in order."""
     out: set[int] = set()
@@ -177,25 +182,31 @@ class AliasHistory:
 
         Without any move it is `NO_MOVE`. Raises ValueError when there is no such registered model.
         """
+        _, head, notes = self.read()
+        return head, notes
+
+    def read(self) -> tuple[list[Entry], Entry, list[str]]:
+        """All entries, and what `reconcile` gives, from one reading."""
         self._registered_model()
         notes: list[str] = []
         while True:
             # The order matters, see above.
-            head, marks, aliases = self.head(), self._marks(), self._aliases()
+            entries = self.entries()
+            head, marks, aliases = _last_move(entries), self._marks(), self._aliases()
             wanted = self._wanted(head, aliases)
             deleted = head.champion != wanted[CHAMPION]
             if deleted and not self._newest_version():
-                return replace(head, champion=0, former=()), notes
+                return entries, replace(head, champion=0, former=()), notes
             if aliases == wanted and not deleted:
                 for key, set_at in marks.items():
                     if time.time() - set_at > _FORGET_SECONDS:
                         self._unmark(key)
-                return head, notes
+                return entries, head, notes
             if deleted or (aliases[CHAMPION] != wanted[CHAMPION] and not marks):
                 notes += self._observe(head, aliases)
             else:
                 with self._mark():
-                    self._follow()
+                    self._follow(_last_move(self.entries()))
                 notes.append(
                     f"the aliases of {self.name} were left half-way and now follow entry"
                     f" {head.number} of its history: {head.sentence}"
@@ -215,7 +226,7 @@ class AliasHistory:
         # A person may have moved the alias while the evidence was gathered.
         head, _ = self.reconcile()
         if head.number != since.number:
-            raise self._conflict(entry)
+            raise self._conflict(entry, self.entries())
         return self._append_and_follow(entry)
 
     def log_refusal(self, version: int, since: Entry, reason: str, receipt: str) -> None:
@@ -245,10 +256,6 @@ class AliasHistory:
         read = [entry for version in reversed(found) if (entry := _from_version(version))]
         return [entry for entry in read if entry.model_created in ("", self._model_created())]
 
-    def head(self) -> Entry:
-        """The last move that counts, `NO_MOVE` where there is none."""
-        return next(reversed(counted(self.entries())), NO_MOVE)
-
     def append(self, entry: Entry) -> Entry:
         """Sign an entry, write it and return it with its number; it need not count."""
         try:
@@ -277,24 +284,27 @@ class AliasHistory:
     def _append_and_follow(self, entry: Entry) -> Entry:
         with self._mark():
             written = self.append(entry)
-            if all(move.token != written.token for move in counted(self.entries())):
-                raise self._conflict(entry)
-            self._follow()
+            entries = self.entries()
+            if all(move.token != written.token for move in counted(entries)):
+                raise self._conflict(entry, entries)
+            self._follow(_last_move(entries))
         return written
 
-    def _conflict(self, entry: Entry) -> ConflictError:
-        moves = counted(self.entries())
-        first = [move for move in moves if move.number > entry.based_on]
+    def _conflict(self, entry: Entry, entries: Sequence[Entry]) -> ConflictError:
+        first = [move for move in counted(entries) if move.number > entry.based_on]
         done = " ".join(f"{move.sentence} ({move.by}, {move.at})" for move in first)
         return ConflictError(
             f"version {entry.version} of {self.name} was not made champion, because another move"
             f" came first: {done} Start again to judge against that champion"
         )
 
-    def _follow(self) -> None:
-        """Set the aliases until they are those of the last move: steps 2 and 3 above."""
+    def _follow(self, head: Entry) -> None:
+        """Set the aliases until they are those of the last move: steps 2 and 3 above.
+
+        head: the last move, read since the mark is there.
+        """
         done: int | None = None
-        while (head := self.head()).number != done:
+        while head.number != done:
             aliases = self._aliases()
             for alias, version in self._wanted(head, aliases).items():
                 if version == aliases[alias]:
@@ -303,7 +313,7 @@ class AliasHistory:
                     self._client.set_registered_model_alias(self.name, alias, str(version))
                 else:
                     self._client.delete_registered_model_alias(self.name, alias)
-            done = head.number
+            done, head = head.number, _last_move(self.entries())
 
     def _observe(self, head: Entry, aliases: dict[str, int]) -> list[str]:
         """Write down that something else moved the champion, unless a move comes first."""
@@ -432,8 +442,7 @@ def tell_history(config: HistoryConfig) -> tuple[list[dict[str, str]], list[str]
     """
     tracking.connect()
     history = AliasHistory(config.model)
-    _, repaired = history.reconcile()
-    entries = history.entries()
+    entries, _, repaired = history.read()
     moves = {move.number for move in counted(entries)}
     rows = []
     for entry in entries:

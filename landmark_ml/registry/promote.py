@@ -159,8 +159,7 @@ def run_promotion(config: PromoteConfig) -> PromotionResult:
     """
     with tracking.start_run(config, f"promote-{config.model}", {"kind": "promote"}) as run:
         history = AliasHistory(config.model)
-        since, repaired = history.reconcile()
-        entries = history.entries()
+        entries, since, repaired = history.read()
         back = rolled_back(entries)
         candidates = find_candidates(config.model, config.candidates, since.champion, back)
         dataset = open_dataset(config)
