@@ -49,15 +49,16 @@ _REPLACED = (PROBABILITIES, LANDMARK_SCORE, EVIDENCE)
 class Teaching:
     """What a network needs to be taught landmarks.
 
-    basis: [F, D] and offset: [D], from features to embeddings. photos: [M, D], embeddings of some
-    photos that its head learned from. labels: int64 [M], the landmark of each; their number stands
-    for none. confidence: [M], the log of the probability of the best landmark, said by a head that
-    had not learned the photo, and was right where it shows one; NaN of a mean of photos. landmarks:
-    how many were learned.
+    mean: [F] and scale: [F] standardise features, basis: [F, D] makes embeddings of them. photos:
+    [M, D], embeddings of some photos that its head learned from. labels: int64 [M], the landmark of
+    each; their number stands for none. confidence: [M], the log of the probability of the best
+    landmark, said by a head that had not learned the photo, and was right where it shows one; NaN
+    of a mean of photos. landmarks: how many were learned.
     """
 
+    mean: Tensor
+    scale: Tensor
     basis: Tensor
-    offset: Tensor
     photos: Tensor
     labels: Tensor
     confidence: Tensor
@@ -65,7 +66,7 @@ class Teaching:
 
     def embed(self, features: Tensor) -> Tensor:
         """Embeddings [N, D] at unit length of features [N, F]."""
-        return embed(features, self.basis, self.offset)
+        return embed(features, self.mean, self.scale, self.basis)
 
     def write(self, folder: Path, taught: Mapping[str, Tensor]) -> None:
         """Write `TEACHING_FILE`; embeddings and basis in 8 bits, which cost less than they save.
@@ -74,7 +75,8 @@ class Teaching:
         """
         stored = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in ("basis", "photos"):
-            stored[name], stored[f"{name}_steps"] = _to_8_bits(stored[name])
+            steps = stored[name].abs().amax(dim=0).clamp(min=1e-12) / 127
+            stored |= {name: (stored[name] / steps).round().char(), f"{name}_steps": steps}
         stored |= {f"{_TAUGHT}{name}": rows for name, rows in taught.items()}
         # Not save_file, whose files nobody else may read: a server may be another user.
         content = save({name: tensor.contiguous() for name, tensor in stored.items()})
@@ -98,15 +100,10 @@ class Teaching:
         return cls(**stored), taught
 
 
-def _to_8_bits(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Whole numbers, int8 [N, D], and the size of a step of each column: their product is near."""
-    steps = values.abs().amax(dim=0).clamp(min=1e-12) / 127
-    return (values / steps).round().char(), steps
-
-
-def embed(features: Tensor, basis: Tensor, offset: Tensor) -> Tensor:
-    """Embeddings [N, D] at unit length of features [N, F]; basis, offset: see `Teaching`."""
-    return functional.normalize(features @ basis - offset, dim=1)
+def embed(features: Tensor, mean: Tensor, scale: Tensor, basis: Tensor) -> Tensor:
+    """Embeddings [N, D] at unit length of features [N, F]; the rest: see `Teaching`."""
+    # Standardised first: a basis that is rounded later would shift features far from zero alike.
+    return functional.normalize((features - mean) / scale @ basis, dim=1)
 
 
 @dataclass(frozen=True)
@@ -186,28 +183,25 @@ def remember(
     values, vectors = torch.linalg.eigh(within.T @ within / len(within))
     # Towards equal variances: those of few photos are not certain.
     values = (1 - _SHRINKAGE) * values + _SHRINKAGE * values.mean()
-    basis = axes @ (vectors / values.clamp(min=1e-12).sqrt()) / scale[:, None]
-    # Rounded as it is stored, or photos that are taught would all lie beside those carried.
-    whole, step = _to_8_bits(basis)
-    basis = whole * step
-    offset = mean @ basis
+    basis = axes @ (vectors / values.clamp(min=1e-12).sqrt())
     carried = order[~confidence[order].isnan()]
     landmarks = references.logits.shape[1]
     shown, everyday = carried.tensor_split([int((targets[carried] < landmarks).sum())])
     kinds = (shown, _MOST_PHOTOS), (everyday, _MOST_EVERYDAY)
     carried = torch.cat([kind[spread(len(kind), most)] for kind, most in kinds])
-    photos = embed(features[carried], basis, offset)
+    photos = embed(features[carried], mean, scale, basis)
     labels, sure = targets[carried], confidence[carried]
     if landmarks * _FOLDS > _MOST_PHOTOS:
         # Not all landmarks have photos left, and none has enough to do without its mean.
-        means = torch.zeros(landmarks, len(offset))
+        means = torch.zeros(landmarks, basis.shape[1])
         for chosen, block in blocks(features):
             shows = targets[chosen] < landmarks
-            means.index_add_(0, targets[chosen][shows], embed(block[shows], basis, offset))
+            embeddings = embed(block[shows], mean, scale, basis)
+            means.index_add_(0, targets[chosen][shows], embeddings)
         photos = torch.cat([functional.normalize(means, dim=1), photos])
         labels = torch.cat([torch.arange(landmarks), labels])
         sure = torch.cat([torch.full((landmarks,), torch.nan), sure])
-    return Teaching(basis, offset, photos, labels, sure, torch.tensor(landmarks))
+    return Teaching(mean, scale, basis, photos, labels, sure, torch.tensor(landmarks))
 
 
 def learn(
@@ -277,11 +271,12 @@ def add_taught(
     places = np.zeros((len(taught), len(known)), dtype=np.float32)
     places[range(len(taught)), [known[name] for name in taught]] = 1
     constants: dict[str, Any] = {
+        "mean": teaching.mean.numpy(),
+        "scale": teaching.scale.numpy(),
         "basis": teaching.basis.numpy(),
-        "offset": teaching.offset.numpy(),
         "points": head.points.T.numpy(),
         "groups": head.groups.numpy(),
-        "directions": (head.points[-len(taught) :] @ teaching.basis.T).numpy(),
+        "directions": (head.points[-len(taught) :] @ teaching.basis.T / teaching.scale).numpy(),
         "bias": np.array([0, *[head.bias] * len(taught)], dtype=np.float32),
         "floor": np.float32(head.floor),
         "places": places,
@@ -302,9 +297,10 @@ def add_taught(
         )
         added.append(helper.make_node(kind, read, written, f"{_TAUGHT}{outputs}", **attributes))
 
-    add("MatMul", f"[{FEATURES}] basis", "turned")
-    add("Sub", "turned offset", "moved")
-    add("LpNormalization", "moved", "embedding", axis=1, p=2)
+    add("Sub", f"[{FEATURES}] mean", "moved")
+    add("Div", "moved scale", "standard")
+    add("MatMul", "standard basis", "turned")
+    add("LpNormalization", "turned", "embedding", axis=1, p=2)
     add("MatMul", "embedding points", "products")
     add("Exp", "products", "near")
     add("MatMul", "near groups", "sums")

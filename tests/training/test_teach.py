@@ -55,11 +55,11 @@ def teachable(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     colours = [shade(colour, number) for colour in (RED, GREEN, BLUE, WHITE) for number in shades]
     pixels = np.stack([metadata.preprocessing.read(photo) for photo in colours])
     seen = ask_graph(onnx.load(folder / GRAPH_FILE), "f32", pixels, 1)
-    offset, labels = seen[FEATURES].mean(dim=0), torch.arange(4).repeat_interleave(len(shades))
+    mean, labels = seen[FEATURES].mean(dim=0), torch.arange(4).repeat_interleave(len(shades))
     best = seen[OUTPUTS][:, :3].log().amax(dim=1)
-    basis = torch.eye(len(offset))
-    photos = embed(seen[FEATURES], basis, offset)
-    Teaching(basis, offset, photos, labels, best, torch.tensor(3)).write(folder, {})
+    scale, basis = torch.ones(len(mean)), torch.eye(len(mean))
+    photos = embed(seen[FEATURES], mean, scale, basis)
+    Teaching(mean, scale, basis, photos, labels, best, torch.tensor(3)).write(folder, {})
     return folder
 
 
