@@ -49,6 +49,7 @@ def _mlflow(photo: bytes) -> bytes:
     return json.dumps({"inputs": [base64.b64encode(photo).decode()]}).encode()
 
 
+_SCORING = "/invocations", "/ping", "application/json", _mlflow
 _MLFLOW = "mlflow models serve -m models:/MODEL@champion --env-manager local -h 127.0.0.1 -p PORT"
 SERVERS = {
     "our app": Server(
@@ -58,15 +59,9 @@ SERVERS = {
         "image/jpeg",
         bytes,
     ),
-    "mlflow models serve, our model": Server(
-        ("-m", *_MLFLOW.split()), "/invocations", "/ping", "application/json", _mlflow
-    ),
+    "mlflow models serve, our model": Server(("-m", *_MLFLOW.split()), *_SCORING),
     "mlflow models serve, no work": Server(
-        ("-m", "benchmarks.servers.idle_mlflow", "MODEL", "PORT"),
-        "/invocations",
-        "/ping",
-        "application/json",
-        _mlflow,
+        ("-m", "benchmarks.servers.idle_mlflow", "MODEL", "PORT"), *_SCORING
     ),
     "FastAPI, eager PyTorch": Server(
         ("-m", "benchmarks.servers.fastapi_server", "PORT"),

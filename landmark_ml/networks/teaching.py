@@ -102,7 +102,7 @@ class Teaching:
 
 def embed(features: Tensor, mean: Tensor, scale: Tensor, basis: Tensor) -> Tensor:
     """Embeddings [N, D] at unit length of features [N, F]; the rest: see `Teaching`."""
-    # Standardised first: a basis that is rounded later would shift features far from zero alike.
+    # Standardised first: features lie far from zero, and rounding the basis would shift them all.
     return functional.normalize((features - mean) / scale @ basis, dim=1)
 
 

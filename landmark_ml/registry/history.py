@@ -226,7 +226,7 @@ class AliasHistory:
         # A person may have moved the alias while the evidence was gathered.
         head, _ = self.reconcile()
         if head.number != since.number:
-            raise self._conflict(entry, self.entries())
+            raise self._conflict(entry, counted(self.entries()))
         return self._append_and_follow(entry)
 
     def log_refusal(self, version: int, since: Entry, reason: str, receipt: str) -> None:
@@ -284,14 +284,14 @@ class AliasHistory:
     def _append_and_follow(self, entry: Entry) -> Entry:
         with self._mark():
             written = self.append(entry)
-            entries = self.entries()
-            if all(move.token != written.token for move in counted(entries)):
-                raise self._conflict(entry, entries)
-            self._follow(_last_move(entries))
+            moves = counted(self.entries())
+            if all(move.token != written.token for move in moves):
+                raise self._conflict(entry, moves)
+            self._follow(moves[-1])
         return written
 
-    def _conflict(self, entry: Entry, entries: Sequence[Entry]) -> ConflictError:
-        first = [move for move in counted(entries) if move.number > entry.based_on]
+    def _conflict(self, entry: Entry, moves: Sequence[Entry]) -> ConflictError:
+        first = [move for move in moves if move.number > entry.based_on]
         done = " ".join(f"{move.sentence} ({move.by}, {move.at})" for move in first)
         return ConflictError(
             f"version {entry.version} of {self.name} was not made champion, because another move"
@@ -301,7 +301,7 @@ class AliasHistory:
     def _follow(self, head: Entry) -> None:
         """Set the aliases until they are those of the last move: steps 2 and 3 above.
 
-        head: the last move, read since the mark is there.
+        head: the last move, read after the mark was left.
         """
         done: int | None = None
         while head.number != done:
